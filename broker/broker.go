@@ -1,0 +1,243 @@
+// Package broker is the contract between juggler and the engine that carries
+// calls, results and events: the embedded one (broker/memory), Redis
+// (broker/redis), or one of your own. It holds no code that does anything.
+//
+// An engine fills up to three roles, each an interface of its own, so that
+// RPC and pub-sub can live on different engines and a program that needs one
+// role asks only for that one:
+//
+//   - [Caller] queues calls and receives the results for one node;
+//   - [Callee] receives the calls to a set of URIs and stores their results;
+//   - [PubSub] publishes, subscribes and receives events.
+//
+// A role hands out connections ([CallerConn], [CalleeConn], [SubscriberConn]):
+// what one node, callee or subscriber holds on the engine, until its Close.
+// An engine may serve any number of them with the same network connections.
+//
+// # Rules for every method
+//
+// The package broker/brokertest proves these; its cases carry the numbers.
+//
+//  1. Methods may be called concurrently unless their comment says otherwise.
+//  2. The end of a context makes a waiting method return its error soon. What
+//     the method had begun may then have been done or not.
+//  3. Slices passed to a method belong to its caller again when it returns:
+//     the engine copies what it keeps. Strings may be kept.
+//  4. Slices passed to a callback (deliver, cancelled) belong to the engine:
+//     the receiver copies what it keeps after the callback returns. Slices
+//     of a [Call] that [CalleeConn.Take] filled in are valid until the
+//     [CalleeConn.Reply] that answers that call returns.
+//  5. Callbacks come from any goroutine and may come concurrently, also
+//     before the method that they were passed to returns. A callback may
+//     block to slow the engine down (back-pressure), except on a connection
+//     that is [Immediate], where it may not wait for anything. It may call
+//     methods of the engine, but not Close of the connection it belongs to.
+//  6. After Close of a connection its methods return [ErrClosed] and its
+//     callbacks come no more, not even one that was about to. Close may be
+//     called twice; it returns when nothing of the connection is left.
+//  7. Payloads (Args, Headers, Data) are bytes that the engine does not
+//     interpret: they arrive as they were sent; nil and empty are the same.
+//  8. Errors are, or wrap, the ones of this package. What an engine cannot
+//     classify is treated as a failure with unknown outcome.
+//
+// This contract is unstable until the Redis broker is done.
+package broker
+
+import (
+	"context"
+	"time"
+)
+
+// ID is the 16 bytes of a ULID: a node's or a publication's.
+type ID [16]byte
+
+// Address says where the result of a call goes. The caller made it and nobody
+// else reads Ref. An Address names one call: a caller never reuses one while
+// anything might still answer the first.
+type Address struct {
+	Node ID       // the node whose CallerConn receives the result
+	Ref  [16]byte // with which that node finds session and request
+}
+
+// A Call is one RPC request on its way to a callee.
+type Call struct {
+	URI     string
+	ReplyTo Address
+
+	// Timeout is the time left, always more than 0 when it is handed over:
+	// no wall-clock instant of one machine is compared with another's. From
+	// [CalleeConn.Take] it is what is left at that moment.
+	Timeout time.Duration
+
+	Headers []byte // a JSON object of strings, or nil
+	Args    []byte // any JSON value
+}
+
+// A Result is the outcome of a call, as its callee or the engine reports it.
+// An engine may report a call more than once, late, or after it was
+// cancelled: the node's own table of pending calls decides which one counts.
+type Result struct {
+	To   Address
+	Args []byte // any JSON value; ignored when Err is set
+	Err  *Error // nil: the call succeeded
+}
+
+// An Error is the failure of a call as it travels in a [Result]. The codes
+// are those of the wire protocol (docs/protocol.md).
+type Error struct {
+	Code    int
+	Message string
+	Data    []byte // any JSON value, or nil
+}
+
+// A Topic is what is subscribed to: a channel, or a pattern of channels in
+// the glob syntax of Redis (PSUBSCRIBE), matched byte by byte.
+type Topic struct {
+	Name    string // never empty
+	Pattern bool
+}
+
+// An Event is one publication.
+type Event struct {
+	ID      ID
+	Channel string // never empty
+	Headers []byte // a JSON object of strings, or nil
+	Args    []byte // any JSON value
+}
+
+// A Delivery is one event for one subscription. An event that matches several
+// topics of a SubscriberConn arrives once for each.
+type Delivery struct {
+	Topic Topic
+
+	// Gap says that events of the topic may have been missed before this
+	// point, because the engine lost its own connection. Event is then zero.
+	Gap bool
+
+	Event Event
+}
+
+// Caller is the role of a node that queues calls.
+type Caller interface {
+	// OpenCaller begins to receive the results addressed to node, which
+	// nobody else uses. When it returns nil, results can arrive: deliver gets
+	// them in batches. The context bounds the opening only.
+	OpenCaller(ctx context.Context, node ID, deliver func([]Result)) (CallerConn, error)
+}
+
+// CallerConn is a node's hold on a Caller.
+type CallerConn interface {
+	// Call queues c, whose ReplyTo.Node must be this connection's. nil means
+	// that it is queued and ends in at least one Result, unless its time is
+	// over first, it is cancelled, or the engine loses data. Calls that one
+	// goroutine makes one after the other to one URI are taken in that order.
+	//
+	// [ErrNoCallee], [ErrQueueFull] and [ErrUnavailable] mean certainly not
+	// queued; [ErrUnknownOutcome] that it may be.
+	Call(ctx context.Context, c *Call) error
+
+	// Cancel ends the interest in a call: one that is queued is never taken,
+	// one that was taken makes its callee's cancelled callback run. A call
+	// that is unknown or answered is ignored. It is a best effort: an engine
+	// may lose a cancellation, and no Result follows from it.
+	Cancel(ctx context.Context, uri string, to Address) error
+
+	// Close gives up the node. Results that still arrive are dropped.
+	Close() error
+}
+
+// Callee is the role of a process that answers calls.
+type Callee interface {
+	// OpenCallee announces that calls to uris (at least one, no duplicates)
+	// are answered here; when it returns nil, calls to them are accepted.
+	// Several callees of one URI share its calls fairly: none that waits in
+	// Take is left out for ever while another is served. cancelled is told of
+	// calls that were taken here, not answered yet, and are not wanted any
+	// more; it may be nil. The context bounds the opening only.
+	OpenCallee(ctx context.Context, uris []string, cancelled func([]Address)) (CalleeConn, error)
+}
+
+// CalleeConn is a callee's hold on a Callee.
+type CalleeConn interface {
+	// Take waits until at least one call is there, moves up to len(dst) of
+	// them into dst, and returns how many. It never takes a call whose time
+	// is over or that was cancelled. A call is taken by one callee only, and
+	// once: it runs at most once. When ctx ends, nothing has been taken.
+	// One goroutine at a time may call Take. Each call taken is answered by
+	// one Result, also when it was cancelled meanwhile: that frees its slices.
+	//
+	// [ErrUnavailable] is returned when the engine is out of reach and
+	// retries are the engine's own business no more; the callee calls again
+	// later.
+	Take(ctx context.Context, dst []Call) (int, error)
+
+	// Reply stores the results of calls taken here. Those already answered,
+	// cancelled, past their time or reported lost are ignored without error.
+	Reply(ctx context.Context, results []Result) error
+
+	// Close ends the announcement. Calls that were taken and not answered are
+	// answered with code 502 at once. A caller's calls to a URI whose last
+	// callee has closed are still queued during the engine's grace (a few
+	// seconds, so that a deploy fails no calls), then get [ErrNoCallee].
+	Close() error
+}
+
+// PubSub is the role of publishers and subscribers.
+type PubSub interface {
+	// Publish hands e to the engine. nil means that every subscription
+	// confirmed before gets it, unless the engine loses its connection, which
+	// those subscriptions learn as a Gap. Events that one goroutine publishes
+	// on one channel one after the other are delivered in that order to each
+	// subscription. [ErrUnavailable] means certainly not published,
+	// [ErrUnknownOutcome] that it may have been.
+	Publish(ctx context.Context, e *Event) error
+
+	// OpenSubscriber makes a set of subscriptions, empty at first, whose
+	// events deliver receives in batches. Deliveries of the events of one
+	// publisher on one channel never overlap and keep their order. The
+	// context bounds the opening only.
+	OpenSubscriber(ctx context.Context, deliver func([]Delivery)) (SubscriberConn, error)
+}
+
+// SubscriberConn is a subscriber's hold on a PubSub: a set of topics. Exact
+// and pattern topics are apart. Calls for one topic are made one at a time.
+type SubscriberConn interface {
+	// Subscribe adds t and returns nil once the engine has confirmed it: no
+	// event published afterwards is missed. Adding a topic that is there
+	// already is no error.
+	Subscribe(ctx context.Context, t Topic) error
+
+	// Unsubscribe removes t. Deliveries of t may arrive until it returns.
+	// Removing a topic that is not there is no error.
+	Unsubscribe(ctx context.Context, t Topic) error
+
+	// Close removes all topics and ends the deliveries.
+	Close() error
+}
+
+// Immediate is an optional interface of a CallerConn, a PubSub and a
+// SubscriberConn: its methods (except Close) never wait, neither for I/O nor
+// for callbacks that may wait. The server calls such a method on the spot, on
+// its event loop; others it calls from goroutines that may block.
+type Immediate interface {
+	// Immediate has no effect; implementing it is the statement.
+	Immediate()
+}
+
+// BatchCaller is an optional interface of a CallerConn that takes many calls
+// at once for less than one at a time costs. The server hands it what one
+// read of a client's connection brought.
+type BatchCaller interface {
+	// CallBatch does what Call does for each of calls, in order, and sets
+	// errs[i] to what Call would have returned for calls[i]. The slices have
+	// the same length.
+	CallBatch(ctx context.Context, calls []Call, errs []error)
+}
+
+// BatchPublisher is an optional interface of a PubSub, as [BatchCaller] is
+// one of a CallerConn.
+type BatchPublisher interface {
+	// PublishBatch does what Publish does for each of events, in order, and
+	// sets errs[i] to what Publish would have returned for events[i].
+	PublishBatch(ctx context.Context, events []Event, errs []error)
+}

@@ -1,0 +1,148 @@
+// Package frame is the message model of juggler and its two encodings, the
+// subprotocols juggler.1 and juggler.0 (docs/protocol.md). It knows no
+// network and no broker, and neither decoding nor encoding allocates.
+//
+// One [Frame] is one message, whatever its encoding and direction. Which
+// fields a message has is said at its [Type]; a decoder leaves the others
+// zero, an encoder ignores them.
+package frame
+
+import "time"
+
+// Protocol is one of the two encodings.
+type Protocol uint8
+
+// The protocols, by the number in their names.
+const (
+	Juggler0 Protocol = 0
+	Juggler1 Protocol = 1
+)
+
+// String returns the name in Sec-WebSocket-Protocol: "juggler.0" or "juggler.1".
+func (p Protocol) String() string {
+	if p == Juggler0 {
+		return "juggler.0"
+	}
+	return "juggler.1"
+}
+
+// Type says which message a Frame is.
+type Type uint8
+
+// The messages, with the fields that each has. Types marked 1 exist in
+// juggler.1 only.
+const (
+	Invalid Type = iota
+
+	// From client to server.
+	Call   // ID, URI, Timeout, Args, Headers (1)
+	Cancel // For (1)
+	Sub    // ID, Channel, Pattern
+	Unsb   // ID, Channel, Pattern
+	Pub    // ID, Channel, Args, Headers (1)
+	Auth   // ID, Token (1)
+	Pong   // nothing (1)
+
+	// From server to client. In juggler.0 each of ACK, NACK, RES and EVNT
+	// also has a UUID.
+	Hello  // Hello (1)
+	Ack    // For, ForType, URI or Channel; Expires (1)
+	Nack   // For, ForType, URI or Channel; Err
+	Res    // For, URI; Args or Err
+	Evnt   // Publication, Channel, Matched, Args, Headers (1)
+	Gap    // Channel, Pattern (1)
+	Ping   // nothing (1)
+	GoAway // After, Message (1)
+)
+
+// IsRequest reports whether clients send this type.
+func (t Type) IsRequest() bool { return t >= Call && t <= Pong }
+
+// MaxID is the greatest length of a client's id in juggler.1, in bytes.
+const MaxID = 64
+
+// A Frame is one message. It is meant to be reused: its slices are borrowed.
+// After decoding they point into the decoded buffer (in which escapes may
+// have been replaced in place), so they are valid as long as that buffer is.
+type Frame struct {
+	Type Type
+
+	// ID is the id that the client chose for its request: in juggler.1 a
+	// string of 1 to MaxID bytes, in juggler.0 a UUID as 36 lower-case
+	// characters, or empty.
+	ID []byte
+
+	// For is the ID of the request that is answered, or is to be cancelled.
+	For []byte
+
+	// ForType is the type of the request that an ACK or NACK answers, written
+	// in juggler.0.
+	ForType Type
+
+	// UUID is the meta.uuid of a message of the server in juggler.0.
+	UUID [16]byte
+
+	// Publication is the id of the publication that an EVNT is about: a ULID
+	// in juggler.1's id, a UUID in juggler.0's for. An absent or empty for is
+	// all zeros.
+	Publication [16]byte
+
+	URI     []byte
+	Channel []byte
+	Pattern bool   // Channel is a pattern (SUB, UNSB, GAP)
+	Matched []byte // the pattern that matched (EVNT), empty for an exact subscription
+
+	Timeout time.Duration // of a CALL; 0: the server's default
+
+	// Args is any JSON value as it stands in the message, nil if absent.
+	Args []byte
+
+	// Headers is a JSON object of strings as it stands in the message, or nil.
+	// See [HeaderSeq] for reading it.
+	Headers []byte
+
+	Token   []byte        // of AUTH
+	After   time.Duration // of GOAWAY
+	Expires time.Duration // of the ACK of an AUTH: when the credentials expire; 0: never
+	Message []byte        // of GOAWAY
+
+	Err   Error // of NACK, and of a RES that failed: Err.Code is not 0 then
+	Hello HelloBody
+}
+
+// Error is the error of a NACK or a RES.
+type Error struct {
+	Code       int
+	Message    []byte
+	Data       []byte        // any JSON value, or nil
+	RetryAfter time.Duration // 0: absent
+}
+
+// HelloBody is what the first message of the server says.
+type HelloBody struct {
+	Session [16]byte // a ULID
+	Node    [16]byte // a ULID
+	Ping    time.Duration
+	Expires time.Duration // when the credentials expire; 0: never
+
+	MaxMessage       int // bytes
+	MaxSubscriptions int
+	MaxCalls         int
+}
+
+// Reset makes f a zero Frame.
+func (f *Frame) Reset() { *f = Frame{} }
+
+// A DecodeError says why a message was refused. A message that its sender can
+// be told about, since its type allows an answer and its id was readable, has
+// Nack set; the Frame then holds at least Type (Invalid if it is unknown) and
+// ID. Any other ends the connection with the close code 1002 or, for text
+// that is not UTF-8, 1007.
+type DecodeError struct {
+	Nack   bool
+	Code   int    // of the NACK (400) or of the close frame (1002, 1007)
+	Reason string // for the other side to read, at most 120 bytes
+}
+
+// Error implements error.
+func (e *DecodeError) Error() string { return e.Reason }
