@@ -1,0 +1,27 @@
+# What developers run; CI (.ci/run) runs the same targets.
+
+.PHONY: test setup lint cross fuzz bench bench-check demo
+
+test: setup ## all tests; installs what they need first
+	.ci/test
+
+setup: ## what the tests need and this machine lacks
+	.ci/setup
+
+lint: ## formatting, vet, staticcheck, import rules
+	.ci/lint
+
+cross: ## builds for other systems
+	.ci/cross
+
+fuzz: ## each fuzz target for a short while; FUZZTIME=1m for longer
+	.ci/fuzz
+
+bench: ## juggler beside its peers; ARGS=-quick takes under two minutes
+	cd bench && go run . $(ARGS)
+
+bench-check: ## the benchmark's own tests
+	cd bench && go test ./...
+
+demo: ## a server with three callees on ws://127.0.0.1:8080
+	go run ./cmd/juggler demo
