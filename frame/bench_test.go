@@ -1,0 +1,49 @@
+package frame_test
+
+import (
+	"testing"
+
+	"github.com/juggler-go/juggler/frame"
+)
+
+const (
+	smallCall1 = `{"type":"CALL","id":"17","uri":"math.add","args":[1,2],"timeout":5000}`
+	smallCall0 = `{"meta":{"type":1,"uuid":"13374918-84ac-47bc-b1f8-6a89a3a0ca0f"},"payload":{"uri":"math.add","timeout":1000000000,"args":[1,2]}}` + "\n"
+)
+
+func BenchmarkDecodeCall(b *testing.B) {
+	for _, bench := range []struct {
+		p    frame.Protocol
+		text string
+	}{{frame.Juggler1, smallCall1}, {frame.Juggler0, smallCall0}} {
+		b.Run(bench.p.String(), func(b *testing.B) {
+			text := []byte(bench.text)
+			var f frame.Frame
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := bench.p.DecodeRequest(text, &f); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkAppendAckAndRes(b *testing.B) {
+	ack := frame.Frame{
+		Type: frame.Ack, For: []byte("13374918-84ac-47bc-b1f8-6a89a3a0ca0f"),
+		ForType: frame.Call, URI: []byte("math.add"),
+	}
+	res := ack
+	res.Type, res.Args = frame.Res, []byte("3")
+	for _, p := range []frame.Protocol{frame.Juggler1, frame.Juggler0} {
+		b.Run(p.String(), func(b *testing.B) {
+			var buf []byte
+			b.ReportAllocs()
+			for b.Loop() {
+				buf = p.Append(p.Append(buf[:0], &ack), &res)
+			}
+		})
+	}
+}

@@ -1,0 +1,106 @@
+package frame
+
+import (
+	"fmt"
+	"unicode/utf8"
+)
+
+// The codes of a DecodeError.
+const (
+	badRequest  = 400  // NACK
+	closeFormat = 1002 // close frame: not a message of ours
+	closeUTF8   = 1007 // close frame: not UTF-8
+)
+
+// DecodeRequest decodes the message b of a client into f, which is reset
+// first. Its slices then are parts of b, in which escapes may have been
+// replaced; Args and Headers are untouched. It does not allocate.
+//
+// Every error is a *[DecodeError]; b may have been changed by then. Unknown
+// members are ignored, of those that occur twice the last counts, and null is
+// the same as absent, except for args. Limits of size are the caller's
+// business; nesting is limited by [MaxDepth].
+func (p Protocol) DecodeRequest(b []byte, f *Frame) error {
+	f.Reset()
+	var err *DecodeError
+	if p == Juggler0 {
+		err = decodeRequest0(b, f)
+	} else {
+		err = decodeRequest1(b, f)
+	}
+	return orNil(err)
+}
+
+// DecodeAnswer decodes the message b of a server into f, under the same rules
+// as [Protocol.DecodeRequest]. No error has Nack set.
+//
+// In juggler.0 a RES has no place for an error: what its callee's error
+// looks like is in Args, usually {"error":{"message":"…"}}.
+func (p Protocol) DecodeAnswer(b []byte, f *Frame) error {
+	f.Reset()
+	var err *DecodeError
+	if p == Juggler0 {
+		err = decodeAnswer0(b, f)
+	} else {
+		err = decodeAnswer1(b, f)
+	}
+	return orNil(err)
+}
+
+// orNil returns err as an error that is nil if err is.
+func orNil(err *DecodeError) error {
+	if err == nil {
+		return nil
+	}
+	return err
+}
+
+func nack(reason string) *DecodeError {
+	return &DecodeError{Nack: true, Code: badRequest, Reason: reason}
+}
+
+func closing1002(reason string) *DecodeError {
+	return &DecodeError{Code: closeFormat, Reason: reason}
+}
+
+// walkMessage begins the walk over the members of the object that b is.
+func walkMessage(b []byte) (members, *DecodeError) {
+	if !utf8.Valid(b) {
+		return members{}, &DecodeError{Code: closeUTF8, Reason: "not valid UTF-8"}
+	}
+	i := skipSpace(b, 0)
+	if i == len(b) || b[i] != '{' {
+		return members{}, closing1002("not a JSON object")
+	}
+	return members{b: b, i: i + 1, depth: 1}, nil
+}
+
+// endMessage returns what ended the walk before the end of the message, or
+// nil if there was nothing but the object.
+func (m *members) endMessage() *DecodeError {
+	switch {
+	case m.i == tooDeep:
+		return closing1002(fmt.Sprintf("JSON nested deeper than %d", MaxDepth))
+	case m.i < 0:
+		return closing1002(fmt.Sprintf("not valid JSON from byte %d on", ^m.i))
+	}
+	if i := skipSpace(m.b, m.i); i < len(m.b) {
+		return closing1002(fmt.Sprintf("text after the JSON object, at byte %d", i))
+	}
+	return nil
+}
+
+// unknownType names the type that is unknown, or its beginning.
+func unknownType(raw []byte) string {
+	return fmt.Sprintf("unknown type %+.10q", raw)
+}
+
+// validID reports whether id may be the id of a request in juggler.1.
+func validID(id []byte) bool { return len(id) >= 1 && len(id) <= MaxID }
+
+// Reasons that occur more than once.
+const (
+	wantURI     = "uri: want a string that is not empty"
+	wantChannel = "channel: want a string that is not empty"
+	wantPattern = "pattern: want true or false"
+)

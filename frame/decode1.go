@@ -1,0 +1,385 @@
+package frame
+
+// members1 are the members of any message of juggler.1, as they stand in the
+// text. Each message reads those that it has.
+type members1 struct {
+	typ, id, forID              []byte
+	uri, channel, pattern       []byte
+	args, headers, timeout      []byte
+	token                       []byte
+	err                         []byte
+	session, node, ping, limits []byte
+	expires                     []byte
+	after, message              []byte
+	unknown                     []byte
+}
+
+func (r *members1) slot(name []byte) *[]byte {
+	switch string(name) {
+	case "type":
+		return &r.typ
+	case "id":
+		return &r.id
+	case "for":
+		return &r.forID
+	case "uri":
+		return &r.uri
+	case "channel":
+		return &r.channel
+	case "pattern":
+		return &r.pattern
+	case "args":
+		return &r.args
+	case "headers":
+		return &r.headers
+	case "timeout":
+		return &r.timeout
+	case "token":
+		return &r.token
+	case "error":
+		return &r.err
+	case "session":
+		return &r.session
+	case "node":
+		return &r.node
+	case "ping":
+		return &r.ping
+	case "limits":
+		return &r.limits
+	case "expires":
+		return &r.expires
+	case "after":
+		return &r.after
+	case "message":
+		return &r.message
+	}
+	return &r.unknown
+}
+
+// read fills in r from the message b. No escape of a value is replaced yet.
+func (r *members1) read(b []byte) *DecodeError {
+	m, err := walkMessage(b)
+	if err != nil {
+		return err
+	}
+	for m.next() {
+		slot := r.slot(m.name())
+		*slot = m.value()
+	}
+	return m.endMessage()
+}
+
+// decodeRequest1 decodes a message of a client in juggler.1.
+func decodeRequest1(b []byte, f *Frame) *DecodeError {
+	var r members1
+	if err := r.read(b); err != nil {
+		return err
+	}
+	name, ok := text(r.typ)
+	if ok {
+		f.Type = requestType1(name)
+	}
+	switch f.Type {
+	case Pong:
+		return nil
+	case Cancel:
+		if f.For, ok = text(r.forID); !ok || !validID(f.For) {
+			return closing1002("for: want a string of 1 to 64 bytes")
+		}
+		return nil
+	}
+	id, ok := text(r.id)
+	if !ok || !validID(id) {
+		return closing1002("id: want a string of 1 to 64 bytes")
+	}
+	f.ID = id
+	if reason := r.request(f, name); reason != "" {
+		return nack(reason)
+	}
+	return nil
+}
+
+func requestType1(name []byte) Type {
+	switch string(name) {
+	case "CALL":
+		return Call
+	case "CANCEL":
+		return Cancel
+	case "SUB":
+		return Sub
+	case "UNSB":
+		return Unsb
+	case "PUB":
+		return Pub
+	case "AUTH":
+		return Auth
+	case "PONG":
+		return Pong
+	}
+	return Invalid
+}
+
+// request reads the members of the request f.Type, other than its id, and
+// returns what is wrong with them.
+func (r *members1) request(f *Frame, typeName []byte) (reason string) {
+	switch f.Type {
+	case Call:
+		return r.call(f)
+	case Sub, Unsb:
+		return r.topic(f)
+	case Pub:
+		if reason := r.channelName(f); reason != "" {
+			return reason
+		}
+		return r.payload(f)
+	case Auth:
+		var ok bool
+		if f.Token, ok = text(r.token); !ok || len(f.Token) == 0 {
+			return "token: want a string that is not empty"
+		}
+		return ""
+	}
+	if typeName == nil {
+		return "type: want a string"
+	}
+	return unknownType(typeName)
+}
+
+func (r *members1) call(f *Frame) (reason string) {
+	var ok bool
+	if f.URI, ok = text(r.uri); !ok || len(f.URI) == 0 {
+		return wantURI
+	}
+	if f.Timeout, ok = milliseconds(r.timeout); !ok {
+		return "timeout: want an integer number of milliseconds, 0 or more"
+	}
+	return r.payload(f)
+}
+
+func (r *members1) topic(f *Frame) (reason string) {
+	var ok bool
+	if f.Pattern, ok = boolean(r.pattern); !ok {
+		return wantPattern
+	}
+	return r.channelName(f)
+}
+
+func (r *members1) channelName(f *Frame) (reason string) {
+	var ok bool
+	if f.Channel, ok = text(r.channel); !ok || len(f.Channel) == 0 {
+		return wantChannel
+	}
+	return ""
+}
+
+// payload reads args and headers.
+func (r *members1) payload(f *Frame) (reason string) {
+	f.Args = r.args
+	if absent(r.headers) {
+		return ""
+	}
+	if !validHeaders(r.headers) {
+		return "headers: want an object of strings"
+	}
+	f.Headers = r.headers
+	return ""
+}
+
+// decodeAnswer1 decodes a message of a server in juggler.1.
+func decodeAnswer1(b []byte, f *Frame) *DecodeError {
+	var r members1
+	if err := r.read(b); err != nil {
+		return err
+	}
+	name, ok := text(r.typ)
+	if !ok || name == nil {
+		return closing1002("type: want a string")
+	}
+	f.Type = answerType1(name)
+	if f.Type == Invalid {
+		return closing1002(unknownType(name))
+	}
+	if reason := r.answer(f); reason != "" {
+		return closing1002(reason)
+	}
+	return nil
+}
+
+func answerType1(name []byte) Type {
+	switch string(name) {
+	case "HELLO":
+		return Hello
+	case "ACK":
+		return Ack
+	case "NACK":
+		return Nack
+	case "RES":
+		return Res
+	case "EVNT":
+		return Evnt
+	case "GAP":
+		return Gap
+	case "PING":
+		return Ping
+	case "GOAWAY":
+		return GoAway
+	}
+	return Invalid
+}
+
+// answer reads the members of the answer f.Type and returns what is wrong
+// with them.
+func (r *members1) answer(f *Frame) (reason string) {
+	var ok bool
+	switch f.Type {
+	case Ack, Nack, Res:
+		if f.For, ok = text(r.forID); !ok || !validID(f.For) {
+			return "for: want a string of 1 to 64 bytes"
+		}
+		return r.outcome(f)
+	case Evnt:
+		return r.event(f)
+	case Gap:
+		return r.topic(f)
+	case Hello:
+		return r.hello(&f.Hello)
+	case GoAway:
+		if f.After, ok = milliseconds(r.after); !ok {
+			return "after: want an integer number of milliseconds, 0 or more"
+		}
+		if f.Message, ok = text(r.message); !ok {
+			return "message: want a string"
+		}
+	}
+	return ""
+}
+
+// outcome reads what an ACK, NACK or RES has besides for.
+func (r *members1) outcome(f *Frame) (reason string) {
+	switch {
+	case f.Type == Ack:
+		var ok bool
+		if f.Expires, ok = milliseconds(r.expires); !ok {
+			return "expires: want an integer number of milliseconds, 0 or more"
+		}
+		return ""
+	case f.Type == Res && absent(r.err):
+		f.Args = r.args
+		return ""
+	}
+	return readError(r.err, &f.Err)
+}
+
+func (r *members1) event(f *Frame) (reason string) {
+	id, ok := text(r.id)
+	if ok {
+		f.Publication, ok = ParseULID(id)
+	}
+	if !ok {
+		return "id: want a ULID"
+	}
+	if f.Matched, ok = text(r.pattern); !ok {
+		return "pattern: want a string"
+	}
+	if reason := r.channelName(f); reason != "" {
+		return reason
+	}
+	return r.payload(f)
+}
+
+// members of the error of a NACK or RES.
+type errorMembers struct{ code, message, data, retryAfter, unknown []byte }
+
+func (r *errorMembers) slot(name []byte) *[]byte {
+	switch string(name) {
+	case "code":
+		return &r.code
+	case "message":
+		return &r.message
+	case "data":
+		return &r.data
+	case "retry_after":
+		return &r.retryAfter
+	}
+	return &r.unknown
+}
+
+// readError reads the object that the member error is, valid JSON or nil.
+func readError(raw []byte, e *Error) (reason string) {
+	if len(raw) == 0 || raw[0] != '{' {
+		return "error: want an object"
+	}
+	var r errorMembers
+	m := members{b: raw, i: 1, depth: 2}
+	for m.next() {
+		slot := r.slot(m.name())
+		*slot = m.value()
+	}
+	code, ok := integer(r.code)
+	e.Code = int(code)
+	if !ok || code == 0 || int64(e.Code) != code {
+		return "error.code: want an integer other than 0"
+	}
+	if e.Message, ok = text(r.message); !ok {
+		return "error.message: want a string"
+	}
+	if e.RetryAfter, ok = milliseconds(r.retryAfter); !ok {
+		return "error.retry_after: want an integer number of milliseconds, 0 or more"
+	}
+	e.Data = r.data
+	return ""
+}
+
+func (r *members1) hello(h *HelloBody) (reason string) {
+	session, ok := text(r.session)
+	if ok {
+		h.Session, ok = ParseULID(session)
+	}
+	if !ok {
+		return "session: want a ULID"
+	}
+	node, ok := text(r.node)
+	if ok {
+		h.Node, ok = ParseULID(node)
+	}
+	if !ok {
+		return "node: want a ULID"
+	}
+	if h.Ping, ok = milliseconds(r.ping); !ok {
+		return "ping: want an integer number of milliseconds, 0 or more"
+	}
+	if h.Expires, ok = milliseconds(r.expires); !ok {
+		return "expires: want an integer number of milliseconds, 0 or more"
+	}
+	if absent(r.limits) {
+		return ""
+	}
+	return readLimits(r.limits, h)
+}
+
+// readLimits reads the object that the member limits of a HELLO is.
+func readLimits(raw []byte, h *HelloBody) (reason string) {
+	if raw[0] != '{' {
+		return "limits: want an object"
+	}
+	m := members{b: raw, i: 1, depth: 2}
+	for m.next() {
+		var limit *int
+		switch string(m.name()) {
+		case "message":
+			limit = &h.MaxMessage
+		case "subscriptions":
+			limit = &h.MaxSubscriptions
+		case "calls":
+			limit = &h.MaxCalls
+		}
+		n, ok := integer(m.value())
+		if limit == nil {
+			continue
+		}
+		if *limit = int(n); !ok || n < 0 || int64(*limit) != n {
+			return "limits: want integers, 0 or more"
+		}
+	}
+	return ""
+}

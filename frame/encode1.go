@@ -1,0 +1,124 @@
+package frame
+
+import (
+	"strconv"
+	"time"
+)
+
+// append1 appends f in juggler.1.
+func append1(dst []byte, f *Frame) []byte {
+	switch f.Type {
+	case Call:
+		dst = text1(append(dst, `{"type":"CALL","id":`...), f.ID)
+		dst = text1(append(dst, `,"uri":`...), f.URI)
+		dst = rawMember1(dst, `,"args":`, f.Args)
+		dst = timeMember1(dst, `,"timeout":`, f.Timeout)
+		dst = rawMember1(dst, `,"headers":`, f.Headers)
+	case Cancel:
+		dst = text1(append(dst, `{"type":"CANCEL","for":`...), f.For)
+	case Sub:
+		dst = text1(append(dst, `{"type":"SUB","id":`...), f.ID)
+		dst = topic1(append(dst, ','), f)
+	case Unsb:
+		dst = text1(append(dst, `{"type":"UNSB","id":`...), f.ID)
+		dst = topic1(append(dst, ','), f)
+	case Pub:
+		dst = text1(append(dst, `{"type":"PUB","id":`...), f.ID)
+		dst = text1(append(dst, `,"channel":`...), f.Channel)
+		dst = rawMember1(dst, `,"args":`, f.Args)
+		dst = rawMember1(dst, `,"headers":`, f.Headers)
+	case Auth:
+		dst = text1(append(dst, `{"type":"AUTH","id":`...), f.ID)
+		dst = text1(append(dst, `,"token":`...), f.Token)
+	case Pong:
+		dst = append(dst, `{"type":"PONG"`...)
+	default:
+		return appendAnswer1(dst, f)
+	}
+	return append(dst, '}')
+}
+
+// appendAnswer1 appends the answer f in juggler.1.
+func appendAnswer1(dst []byte, f *Frame) []byte {
+	switch f.Type {
+	case Hello:
+		dst = hello1(dst, &f.Hello)
+	case Ack:
+		dst = text1(append(dst, `{"type":"ACK","for":`...), f.For)
+		dst = timeMember1(dst, `,"expires":`, f.Expires)
+	case Nack:
+		dst = text1(append(dst, `{"type":"NACK","for":`...), f.For)
+		dst = error1(dst, &f.Err)
+	case Res:
+		dst = text1(append(dst, `{"type":"RES","for":`...), f.For)
+		if f.Err.Code != 0 {
+			dst = error1(dst, &f.Err)
+		} else {
+			dst = append(append(dst, `,"args":`...), orNull(f.Args)...)
+		}
+	case Evnt:
+		dst = append(AppendULID(append(dst, `{"type":"EVNT","id":"`...), f.Publication), '"')
+		dst = text1(append(dst, `,"channel":`...), f.Channel)
+		if len(f.Matched) > 0 {
+			dst = text1(append(dst, `,"pattern":`...), f.Matched)
+		}
+		dst = append(append(dst, `,"args":`...), orNull(f.Args)...)
+		dst = rawMember1(dst, `,"headers":`, f.Headers)
+	case Gap:
+		dst = topic1(append(dst, `{"type":"GAP",`...), f)
+	case Ping:
+		dst = append(dst, `{"type":"PING"`...)
+	case GoAway:
+		dst = strconv.AppendInt(append(dst, `{"type":"GOAWAY","after":`...), wholeMilliseconds(f.After), 10)
+		if len(f.Message) > 0 {
+			dst = text1(append(dst, `,"message":`...), f.Message)
+		}
+	default:
+		return dst
+	}
+	return append(dst, '}')
+}
+
+func hello1(dst []byte, h *HelloBody) []byte {
+	dst = AppendULID(append(dst, `{"type":"HELLO","session":"`...), h.Session)
+	dst = AppendULID(append(dst, `","node":"`...), h.Node)
+	dst = strconv.AppendInt(append(dst, `","ping":`...), wholeMilliseconds(h.Ping), 10)
+	dst = strconv.AppendInt(append(dst, `,"limits":{"message":`...), int64(h.MaxMessage), 10)
+	dst = strconv.AppendInt(append(dst, `,"subscriptions":`...), int64(h.MaxSubscriptions), 10)
+	dst = strconv.AppendInt(append(dst, `,"calls":`...), int64(h.MaxCalls), 10)
+	return timeMember1(append(dst, '}'), `,"expires":`, h.Expires)
+}
+
+func error1(dst []byte, e *Error) []byte {
+	dst = strconv.AppendInt(append(dst, `,"error":{"code":`...), int64(e.Code), 10)
+	dst = text1(append(dst, `,"message":`...), e.Message)
+	dst = rawMember1(dst, `,"data":`, e.Data)
+	dst = timeMember1(dst, `,"retry_after":`, e.RetryAfter)
+	return append(dst, '}')
+}
+
+func topic1(dst []byte, f *Frame) []byte {
+	dst = text1(append(dst, `"channel":`...), f.Channel)
+	if f.Pattern {
+		dst = append(dst, `,"pattern":true`...)
+	}
+	return dst
+}
+
+func text1(dst, s []byte) []byte { return appendText(dst, s, false) }
+
+// rawMember1 appends a member whose value is JSON, unless it is empty.
+func rawMember1(dst []byte, key string, value []byte) []byte {
+	if len(value) == 0 {
+		return dst
+	}
+	return append(append(dst, key...), value...)
+}
+
+// timeMember1 appends a member in milliseconds, unless it is 0.
+func timeMember1(dst []byte, key string, d time.Duration) []byte {
+	if d <= 0 {
+		return dst
+	}
+	return strconv.AppendInt(append(dst, key...), wholeMilliseconds(d), 10)
+}
