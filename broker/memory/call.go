@@ -1,0 +1,125 @@
+package memory
+
+import (
+	"math"
+	"sync"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+)
+
+// A call is one request from Call until the end of the Reply that answers it.
+// While it is in rpc.calls, it is in one of three states: queued (callee is
+// nil), handed (it is callee.handed) or taken (it is in callee.taken). The
+// first two are one thing to the outside: nobody has seen the call yet.
+type call struct {
+	to       broker.Address
+	caller   *callerConn
+	queue    *queue
+	callee   *calleeConn
+	deadline time.Duration // on the broker's clock
+
+	// payload is the headers followed by the arguments. Once the call is
+	// taken it belongs to the callee until its Reply.
+	payload []byte
+	headers int // length of the headers
+
+	cancelled bool // while taken
+
+	prev, next *call // in queue.calls, callee.taken, or a chain that is not shared
+}
+
+const (
+	// callOverhead is about what a queued call costs beside its payload.
+	callOverhead = 256
+
+	// maxKeptPayload is the largest buffer that is kept for further calls.
+	maxKeptPayload = 16 << 10
+)
+
+// size returns the bytes that count against WithQueueBytes: those that the
+// call holds, not those that it needs.
+func (k *call) size() int64 { return callOverhead + int64(cap(k.payload)) }
+
+// view fills in dst, which is valid until k is recycled.
+func (k *call) view(dst *broker.Call, now time.Duration) {
+	*dst = broker.Call{
+		URI:     k.queue.uri,
+		ReplyTo: k.to,
+		Timeout: k.deadline - now,
+		Headers: k.payload[:k.headers:k.headers],
+		Args:    k.payload[k.headers:len(k.payload):len(k.payload)],
+	}
+}
+
+// A callPool keeps calls and their buffers for further use.
+type callPool struct{ pool sync.Pool }
+
+// get returns a call with a copy of what req holds.
+func (p *callPool) get(caller *callerConn, req *broker.Call, now time.Duration) *call {
+	k, _ := p.pool.Get().(*call)
+	if k == nil {
+		k = new(call)
+	}
+	k.to, k.caller = req.ReplyTo, caller
+	k.payload = append(append(k.payload[:0], req.Headers...), req.Args...)
+	k.headers = len(req.Headers)
+	k.deadline = now + req.Timeout
+	if k.deadline < now {
+		k.deadline = math.MaxInt64
+	}
+	return k
+}
+
+// put takes back a call that nothing refers to any more.
+func (p *callPool) put(k *call) {
+	payload := k.payload
+	if cap(payload) > maxKeptPayload {
+		payload = nil
+	}
+	*k = call{payload: payload}
+	p.pool.Put(k)
+}
+
+// A callList is a list of calls, linked through their prev and next.
+type callList struct {
+	head, tail *call
+	len        int
+}
+
+func (l *callList) pushBack(k *call) {
+	k.prev, k.next = l.tail, nil
+	if l.tail != nil {
+		l.tail.next = k
+	} else {
+		l.head = k
+	}
+	l.tail = k
+	l.len++
+}
+
+func (l *callList) pushFront(k *call) {
+	k.prev, k.next = nil, l.head
+	if l.head != nil {
+		l.head.prev = k
+	} else {
+		l.tail = k
+	}
+	l.head = k
+	l.len++
+}
+
+func (l *callList) remove(k *call) {
+	if k.prev != nil {
+		k.prev.next = k.next
+	} else {
+		l.head = k.next
+	}
+	if k.next != nil {
+		k.next.prev = k.prev
+	} else {
+		l.tail = k.prev
+	}
+	k.prev, k.next = nil, nil
+	l.len--
+}

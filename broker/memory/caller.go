@@ -1,0 +1,135 @@
+package memory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/juggler-go/juggler/broker"
+)
+
+// OpenCaller implements [broker.Caller]. deliver must not wait. It is an error
+// to open a node that is open.
+func (b *Broker) OpenCaller(_ context.Context, node broker.ID, deliver func([]broker.Result)) (broker.CallerConn, error) {
+	if deliver == nil {
+		return nil, errors.New("memory: open caller: deliver is nil")
+	}
+	r := &b.rpc
+	c := &callerConn{rpc: r, node: node, deliver: deliver}
+	c.gate.init()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, broker.ErrClosed
+	}
+	if r.callers[node] != nil {
+		return nil, fmt.Errorf("memory: open caller: node %x is open", node)
+	}
+	r.callers[node] = c
+	return c, nil
+}
+
+// A callerConn is a node that calls.
+type callerConn struct {
+	rpc     *rpc
+	node    broker.ID
+	deliver func([]broker.Result)
+	gate    gate // of deliver
+	closed  bool // guarded by rpc.mu
+}
+
+var (
+	_ broker.Immediate   = (*callerConn)(nil)
+	_ broker.BatchCaller = (*callerConn)(nil)
+)
+
+// Immediate implements [broker.Immediate].
+func (c *callerConn) Immediate() {}
+
+// Call implements [broker.CallerConn].
+func (c *callerConn) Call(_ context.Context, req *broker.Call) error {
+	if err := c.check(req); err != nil {
+		return err
+	}
+	r := c.rpc
+	now := r.now()
+	k := r.pool.get(c, req, now)
+	r.mu.Lock()
+	err := r.submit(k, req.URI, now)
+	r.mu.Unlock()
+	if err != nil {
+		r.pool.put(k)
+	}
+	return err
+}
+
+// CallBatch implements [broker.BatchCaller].
+func (c *callerConn) CallBatch(_ context.Context, calls []broker.Call, errs []error) {
+	r := c.rpc
+	now := r.now()
+	var batch callList
+	for i := range calls {
+		if errs[i] = c.check(&calls[i]); errs[i] == nil {
+			batch.pushBack(r.pool.get(c, &calls[i], now))
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range calls {
+		if errs[i] != nil {
+			continue
+		}
+		k := batch.head
+		batch.remove(k)
+		if errs[i] = r.submit(k, calls[i].URI, now); errs[i] != nil {
+			r.pool.put(k)
+		}
+	}
+}
+
+// Cancel implements [broker.CallerConn].
+func (c *callerConn) Cancel(_ context.Context, _ string, to broker.Address) error {
+	r := c.rpc
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed || c.closed {
+		return broker.ErrClosed
+	}
+	k := r.calls[to]
+	switch {
+	case k == nil || k.caller != c:
+	case k.callee == nil:
+		r.dequeue(k)
+		r.forget(k)
+	case k.callee.handed == k:
+		k.callee.handed = nil
+		r.forget(k)
+	case !k.cancelled:
+		k.cancelled = true
+		k.callee.report(to)
+	}
+	return nil
+}
+
+// answer delivers results of this node's calls, unless it has closed. The
+// caller holds no lock.
+func (c *callerConn) answer(results []broker.Result) {
+	if c.gate.enter() {
+		defer c.gate.leave()
+		c.deliver(results)
+	}
+}
+
+// Close implements [broker.CallerConn]. Calls that are queued are taken all
+// the same.
+func (c *callerConn) Close() error {
+	r := c.rpc
+	r.mu.Lock()
+	if !c.closed {
+		c.closed = true
+		delete(r.callers, c.node)
+	}
+	r.mu.Unlock()
+	c.gate.close()
+	return nil
+}

@@ -1,0 +1,85 @@
+// Package memory is the embedded broker: calls, results and events of one
+// process, in its memory. It is the default of a juggler.Handler and needs
+// nothing installed; what it holds is gone when the process ends.
+//
+//	b, err := memory.New(memory.WithQueueCapacity(4096))
+//	if err != nil {
+//		return err
+//	}
+//	defer b.Close()
+//
+// # Where callbacks run
+//
+// The broker has no goroutine of its own and no timer. A call is handed to a
+// callee that waits in Take by the goroutine that makes the call; results are
+// delivered by the goroutine that calls Reply, events by the one that calls
+// Publish, both before that method returns. What a publisher hands over is
+// thus never copied, and a subscriber that is slow slows its publishers down.
+// Only the cancelled callback of a callee, which may wait, runs on a goroutine
+// that exists while there are cancellations to report.
+//
+// All connections but those of callees are [broker.Immediate], and so is the
+// Broker itself: deliver callbacks must not wait. The methods of those
+// connections, Reply too, take no notice of their context.
+//
+// An event that is published from within a deliver callback is delivered
+// before the callback returns, so other subscribers may see it before the
+// event that caused it.
+//
+// # Limits
+//
+// A URI has one queue. It holds at most [WithQueueCapacity] calls, and all
+// queues together at most [WithQueueBytes] bytes. Calls whose time is over
+// leave the queues when room is needed or when a callee comes across them.
+package memory
+
+import (
+	"sync"
+
+	"github.com/juggler-go/juggler/broker"
+)
+
+// A Broker is an embedded broker. It plays all three roles and is
+// safe for concurrent use. Make one with [New].
+type Broker struct {
+	rpc    rpc
+	topics topics
+}
+
+var (
+	_ broker.Caller    = (*Broker)(nil)
+	_ broker.Callee    = (*Broker)(nil)
+	_ broker.PubSub    = (*Broker)(nil)
+	_ broker.Immediate = (*Broker)(nil)
+)
+
+// New returns an empty broker. The error tells of all options with a value
+// out of bounds and wraps [ErrInvalidOption] for each.
+func New(opts ...Option) (*Broker, error) {
+	cfg := defaultConfig()
+	for _, o := range opts {
+		o.apply(&cfg)
+	}
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	b := new(Broker)
+	b.rpc.init(cfg)
+	b.topics.init()
+	return b, nil
+}
+
+// Immediate states that publishing never waits, see [broker.Immediate].
+func (b *Broker) Immediate() {}
+
+// Close closes all connections, drops what is queued, and returns when no
+// callback runs any more. After it every method of the broker and of its
+// connections returns [broker.ErrClosed]. It always returns nil, may be called
+// twice, and must not be called from a callback.
+func (b *Broker) Close() error {
+	var wg sync.WaitGroup
+	wg.Go(b.rpc.close)
+	b.topics.close()
+	wg.Wait()
+	return nil
+}

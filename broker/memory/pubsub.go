@@ -1,0 +1,192 @@
+package memory
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/juggler-go/juggler/broker"
+)
+
+var errEmptyName = errors.New("memory: the name of a channel or topic is empty")
+
+// topics is the pub-sub side of a Broker. A publication reads it under the
+// lock and calls its subscribers after that.
+//
+// Lists of subscribers that were read under the lock are used without it.
+// So one may be appended to, which no reader sees, but nothing in it may be
+// changed: removing makes a new list.
+type topics struct {
+	mu          sync.RWMutex // guards the following, and the sets of subscriberConn
+	closed      bool
+	subscribers map[*subscriberConn]struct{}
+	exact       map[string][]*subscriberConn
+	patterns    map[string]*pattern
+	matching    []*pattern // the values of patterns, to go through them fast
+
+	scratch sync.Pool // of *matches
+}
+
+// A pattern is a topic that every publication is compared with.
+type pattern struct {
+	glob        string
+	subscribers []*subscriberConn
+	index       int // in topics.matching
+}
+
+// matches is the topics that a publication matched, and what is delivered.
+type matches struct {
+	found []match
+	batch []broker.Delivery
+}
+
+type match struct {
+	topic       broker.Topic
+	subscribers []*subscriberConn
+}
+
+// maxKeptMatches is the largest scratch space that is kept for further
+// publications.
+const maxKeptMatches = 256
+
+func (t *topics) init() {
+	t.subscribers = make(map[*subscriberConn]struct{})
+	t.exact = make(map[string][]*subscriberConn)
+	t.patterns = make(map[string]*pattern)
+	t.scratch.New = func() any { return new(matches) }
+}
+
+// Publish implements [broker.PubSub]. It delivers the event to all subscribers
+// before it returns.
+func (b *Broker) Publish(_ context.Context, e *broker.Event) error {
+	if e.Channel == "" {
+		return errEmptyName
+	}
+	t := &b.topics
+	m := t.scratch.Get().(*matches)
+	defer t.release(m)
+	if err := t.match(e.Channel, m); err != nil {
+		return err
+	}
+	m.deliver(e)
+	return nil
+}
+
+// match finds the subscriptions to channel.
+func (t *topics) match(channel string, m *matches) error {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if t.closed {
+		return broker.ErrClosed
+	}
+	if subscribers := t.exact[channel]; subscribers != nil {
+		m.found = append(m.found, match{broker.Topic{Name: channel}, subscribers})
+	}
+	for _, p := range t.matching {
+		if matchGlob(p.glob, channel) {
+			m.found = append(m.found, match{broker.Topic{Name: p.glob, Pattern: true}, p.subscribers})
+		}
+	}
+	return nil
+}
+
+// release gives m back, without anything that it refers to.
+func (t *topics) release(m *matches) {
+	if cap(m.found) > maxKeptMatches || cap(m.batch) > maxKeptMatches {
+		return
+	}
+	clear(m.found)
+	clear(m.batch)
+	m.found, m.batch = m.found[:0], m.batch[:0]
+	t.scratch.Put(m)
+}
+
+// deliver hands e to all that match it. A subscriber that several topics in a
+// row belong to gets them in one batch.
+func (m *matches) deliver(e *broker.Event) {
+	var to *subscriberConn
+	for _, found := range m.found {
+		for _, s := range found.subscribers {
+			if s != to {
+				m.flush(to)
+				to = s
+			}
+			m.batch = append(m.batch, broker.Delivery{Topic: found.topic, Event: *e})
+		}
+	}
+	m.flush(to)
+}
+
+func (m *matches) flush(to *subscriberConn) {
+	if to != nil {
+		to.receive(m.batch)
+	}
+	clear(m.batch)
+	m.batch = m.batch[:0]
+}
+
+// add subscribes s. The caller holds mu.
+func (t *topics) add(s *subscriberConn, topic broker.Topic) {
+	if !topic.Pattern {
+		s.exact[topic.Name] = struct{}{}
+		t.exact[topic.Name] = append(t.exact[topic.Name], s)
+		return
+	}
+	s.patterns[topic.Name] = struct{}{}
+	p := t.patterns[topic.Name]
+	if p == nil {
+		p = &pattern{glob: topic.Name, index: len(t.matching)}
+		t.patterns[topic.Name] = p
+		t.matching = append(t.matching, p)
+	}
+	p.subscribers = append(p.subscribers, s)
+}
+
+// removeExact unsubscribes s. The caller holds mu.
+func (t *topics) removeExact(s *subscriberConn, channel string) {
+	delete(s.exact, channel)
+	if rest := without(t.exact[channel], s); rest != nil {
+		t.exact[channel] = rest
+	} else {
+		delete(t.exact, channel)
+	}
+}
+
+// removePattern unsubscribes s. The caller holds mu.
+func (t *topics) removePattern(s *subscriberConn, glob string) {
+	delete(s.patterns, glob)
+	p := t.patterns[glob]
+	if p.subscribers = without(p.subscribers, s); p.subscribers != nil {
+		return
+	}
+	delete(t.patterns, glob)
+	last := len(t.matching) - 1
+	t.matching[p.index] = t.matching[last]
+	t.matching[p.index].index = p.index
+	t.matching[last] = nil
+	t.matching = t.matching[:last]
+}
+
+// without returns a new list that lacks s, nil if nothing else is in it.
+func without(list []*subscriberConn, s *subscriberConn) []*subscriberConn {
+	if len(list) == 1 {
+		return nil
+	}
+	i := slices.Index(list, s)
+	return slices.Concat(list[:i], list[i+1:])
+}
+
+// close closes the connections of all subscribers.
+func (t *topics) close() {
+	t.mu.Lock()
+	t.closed = true
+	subscribers := make([]*subscriberConn, 0, len(t.subscribers))
+	for s := range t.subscribers {
+		subscribers = append(subscribers, s)
+	}
+	t.mu.Unlock()
+	for _, s := range subscribers {
+		s.Close()
+	}
+}

@@ -1,0 +1,214 @@
+package memory
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+)
+
+var errAddressInUse = errors.New("memory: call: the address of an unanswered call is used again")
+
+// rpc is the calling side of a Broker. One lock guards it all: it is held for
+// some ten nanoseconds a call, never while payloads are copied or callbacks
+// run, and nothing is waited for under it.
+type rpc struct {
+	config
+	start time.Time
+	pool  callPool
+
+	mu      sync.Mutex // guards the following, and what of queues, calls and connections says so
+	closed  bool
+	callers map[broker.ID]*callerConn
+	callees map[*calleeConn]struct{}
+	queues  map[string]*queue
+	calls   map[broker.Address]*call // all that are queued, handed or taken
+
+	queued    int64         // bytes of the calls in all queues
+	nextSweep time.Duration // for want of room, not before this
+	sweepAt   int           // sweep before there are more queues than this
+}
+
+// Sweeping looks at all queued calls, hence not at each call that is refused.
+const (
+	minSweepInterval = 100 * time.Millisecond
+	minSweepQueues   = 1024
+)
+
+func (r *rpc) init(cfg config) {
+	r.config = cfg
+	r.start = time.Now()
+	r.callers = make(map[broker.ID]*callerConn)
+	r.callees = make(map[*calleeConn]struct{})
+	r.queues = make(map[string]*queue)
+	r.calls = make(map[broker.Address]*call)
+	r.sweepAt = minSweepQueues
+}
+
+// now returns the time on the broker's clock, which is monotonic.
+func (r *rpc) now() time.Duration { return time.Since(r.start) }
+
+// check returns the error for a request that no state of the broker allows.
+func (c *callerConn) check(req *broker.Call) error {
+	if req.ReplyTo.Node != c.node {
+		return fmt.Errorf("memory: call %s: the address is of another node", req.URI)
+	}
+	if req.Timeout <= 0 {
+		return fmt.Errorf("memory: call %s: timeout %v is not more than 0", req.URI, req.Timeout)
+	}
+	return nil
+}
+
+// submit queues k, or hands it to a callee that waits. The caller holds mu.
+// After an error k is the caller's again.
+func (r *rpc) submit(k *call, uri string, now time.Duration) error {
+	if r.closed || k.caller.closed {
+		return broker.ErrClosed
+	}
+	if _, used := r.calls[k.to]; used {
+		return errAddressInUse
+	}
+	q := r.queues[uri]
+	switch {
+	case r.discovery && (q == nil || q.abandoned(now)):
+		return broker.ErrNoCallee
+	case q == nil:
+		q = r.addQueue(uri, now)
+	}
+	k.queue = q
+	if c := q.waiting(); c != nil {
+		c.hand(k)
+	} else if r.hasRoom(q, k.size(), now) {
+		r.enqueue(k, (*callList).pushBack)
+	} else {
+		return q.full(now)
+	}
+	r.calls[k.to] = k
+	return nil
+}
+
+// addQueue makes the queue of uri. The caller holds mu.
+func (r *rpc) addQueue(uri string, now time.Duration) *queue {
+	if len(r.queues) >= r.sweepAt {
+		r.sweep(now)
+		r.sweepAt = max(minSweepQueues, 2*len(r.queues))
+	}
+	q := newQueue(uri)
+	r.queues[uri] = q
+	return q
+}
+
+// hasRoom reports whether q can hold one more call, after dropping calls whose
+// time is over if need be. A call that is larger than all queues may be is
+// accepted when they are empty. The caller holds mu.
+func (r *rpc) hasRoom(q *queue, size int64, now time.Duration) bool {
+	if q.calls.len >= r.queueCapacity {
+		r.dropExpired(q, now)
+	}
+	if r.queued+size > r.queueBytes && now >= r.nextSweep {
+		r.sweep(now)
+		r.nextSweep = now + minSweepInterval
+	}
+	return q.calls.len < r.queueCapacity && (r.queued+size <= r.queueBytes || r.queued == 0)
+}
+
+// sweep drops the queued calls whose time is over and the queues that nobody
+// needs. The caller holds mu.
+func (r *rpc) sweep(now time.Duration) {
+	for uri, q := range r.queues {
+		r.dropExpired(q, now)
+		if q.calls.len == 0 && q.abandoned(now) {
+			delete(r.queues, uri)
+		}
+	}
+}
+
+// dropExpired drops the calls of q whose time is over. The caller holds mu.
+func (r *rpc) dropExpired(q *queue, now time.Duration) {
+	if now < q.soonest {
+		return
+	}
+	q.soonest = newQueue("").soonest
+	for k := q.calls.head; k != nil; {
+		next := k.next
+		if k.deadline <= now {
+			r.dequeue(k)
+			r.forget(k)
+		} else {
+			q.soonest = min(q.soonest, k.deadline)
+		}
+		k = next
+	}
+}
+
+// enqueue puts k into its queue, at the end that push says. The caller holds mu.
+func (r *rpc) enqueue(k *call, push func(*callList, *call)) {
+	push(&k.queue.calls, k)
+	k.queue.soonest = min(k.queue.soonest, k.deadline)
+	r.queued += k.size()
+}
+
+// dequeue takes k out of its queue. The caller holds mu.
+func (r *rpc) dequeue(k *call) {
+	k.queue.calls.remove(k)
+	r.queued -= k.size()
+}
+
+// next takes the first call that is not expired out of q, or returns nil. The
+// caller holds mu.
+func (r *rpc) next(q *queue, now time.Duration) *call {
+	for k := q.calls.head; k != nil; k = q.calls.head {
+		r.dequeue(k)
+		if k.deadline > now {
+			return k
+		}
+		r.forget(k)
+	}
+	return nil
+}
+
+// giveBack queues a call that was handed to a callee which has closed, before
+// all others since it is the oldest. The caller holds mu.
+func (r *rpc) giveBack(k *call) {
+	if c := k.queue.waiting(); c != nil {
+		c.hand(k)
+	} else {
+		r.enqueue(k, (*callList).pushFront)
+	}
+}
+
+// forget drops a call that nobody has seen. The caller holds mu.
+func (r *rpc) forget(k *call) {
+	delete(r.calls, k.to)
+	r.pool.put(k)
+}
+
+// close closes the connections of all callers, then of all callees.
+func (r *rpc) close() {
+	r.mu.Lock()
+	r.closed = true
+	callers := make([]*callerConn, 0, len(r.callers))
+	for _, c := range r.callers {
+		callers = append(callers, c)
+	}
+	callees := make([]*calleeConn, 0, len(r.callees))
+	for c := range r.callees {
+		callees = append(callees, c)
+	}
+	r.mu.Unlock()
+
+	for _, c := range callers {
+		c.Close()
+	}
+	for _, c := range callees {
+		c.Close()
+	}
+
+	r.mu.Lock()
+	clear(r.queues)
+	clear(r.calls)
+	r.queued = 0
+	r.mu.Unlock()
+}
