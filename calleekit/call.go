@@ -1,0 +1,60 @@
+package calleekit
+
+import (
+	"context"
+	"encoding/json"
+	"iter"
+	"maps"
+)
+
+// A Call is one request to a function. It is valid until the function
+// returns; until then its methods may be called by one goroutine at a time. A
+// test of a function may make one of its own.
+type Call struct {
+	URI string
+
+	// Args is any JSON value, as the caller sent it, or empty. It is valid,
+	// and not to be changed, until the function returns. Returning it, or a
+	// pointer to it, which saves an allocation, sends it back as it is.
+	Args json.RawMessage
+
+	// RawHeaders is a JSON object of strings, or empty: what travels beside
+	// the arguments, such as a traceparent or an authenticated user's id.
+	// It is valid as long as Args.
+	RawHeaders json.RawMessage
+
+	headers map[string]string // RawHeaders, once decoded
+}
+
+// Header returns the header with the key, in exactly that case, or "".
+func (c *Call) Header(key string) string {
+	return c.decodeHeaders()[key]
+}
+
+// Headers iterates over the headers, in no particular order.
+func (c *Call) Headers() iter.Seq2[string, string] {
+	return maps.All(c.decodeHeaders())
+}
+
+// decodeHeaders returns the headers, of which there are none when RawHeaders
+// is not an object of strings: nodes let no other pass.
+func (c *Call) decodeHeaders() map[string]string {
+	if c.headers == nil && len(c.RawHeaders) > 0 {
+		c.headers = map[string]string{}
+		if err := json.Unmarshal(c.RawHeaders, &c.headers); err != nil {
+			clear(c.headers)
+		}
+	}
+	return c.headers
+}
+
+type callKey struct{}
+
+// CallFrom returns the call that a function's context belongs to, so that a
+// [Typed] function and what it calls can read URI and headers. It returns nil
+// if ctx is not one, or derived from one, that the kit made. The Call is valid
+// until the function returns.
+func CallFrom(ctx context.Context) *Call {
+	c, _ := ctx.Value(callKey{}).(*Call)
+	return c
+}

@@ -1,0 +1,72 @@
+// Package calleekit builds callees: processes that answer calls to URIs. A
+// callee knows a broker and nothing of the clients, nodes and connections
+// that the calls come from.
+//
+//	c, err := calleekit.New(b) // b is a broker.Callee
+//	if err != nil {
+//		return err
+//	}
+//	c.Handle("math.add", calleekit.Typed(func(ctx context.Context, in [2]int) (int, error) {
+//		return in[0] + in[1], nil
+//	}))
+//	return c.Run(ctx) // until ctx ends, then drains
+//
+// # Functions
+//
+// A function gets a context and a [Call], and returns a value that becomes
+// JSON, or an error. [Typed] wraps one that has Go types for both. What a
+// function may count on:
+//
+//   - It runs on a goroutine of its own: it may block without holding up other
+//     calls, up to the limit of calls that run at a time ([WithConcurrency]).
+//   - Its context ends at the call's deadline ([context.DeadlineExceeded]),
+//     when the caller cancels or goes away ([context.Canceled], with the cause
+//     [ErrCancelled]), when the callee stops (cause [ErrStopped]), and when
+//     the function returns. [context.Cause] tells them apart.
+//   - The Call and what its slices point to are valid until it returns.
+//   - A panic ends its call with code 500 and a message that says nothing of
+//     the inside; the log has the value and the stack. So does runtime.Goexit.
+//
+// # Results
+//
+// A result is encoded with encoding/json. A [json.RawMessage], such as
+// [Call.Args], or a pointer to one is sent byte for byte, and belongs to the
+// kit from the moment the function returns it. One that is not valid JSON, and
+// a value that encoding/json refuses, end the call with code 500 and are
+// logged.
+//
+// # Errors
+//
+// An [Error] in an error's chain travels with its code, message and data; the
+// text of what wraps it stays here. An error without one becomes code 500
+// with its text, so do not return one that says what a caller should not
+// read. A context's error, returned after the call's own context ended,
+// becomes 408 (expired) or 499 (cancelled).
+//
+// Callees may use any code above 0. The wire protocol gives these a meaning
+// (docs/protocol.md): 400 malformed, 401 and 403 not allowed, 404 nobody
+// answers, 408 time over, 413 too large, 429 too many, 499 cancelled, 500
+// unclassified, 502 callee lost, 503 not queued. A caller cannot tell who sent
+// a code, and clients retry after 503, taking the call as certainly not done:
+// send those only with that meaning, and take 409, 422 or numbers from 1000 on
+// for what is your own.
+//
+// # Taking calls
+//
+// A callee takes no more calls from the broker than it can start at that
+// moment; the rest wait in the broker, where other callees of the same URI
+// find them. A URI with a limit of its own has its own hold on the broker, so
+// none of its calls waits here either.
+//
+// While the broker is out of reach the callee tries again with growing,
+// jittered pauses, and keeps results until the time of their calls is over.
+//
+// # Stopping
+//
+// [Callee.Shutdown] drains: it takes no more calls, lets those that run
+// finish, stores their results, and withdraws. [Callee.Close] stops: it
+// cancels the contexts of the calls that run and withdraws at once; the broker
+// answers 502 for what is left. Shutdown turns into Close when its context
+// ends. Neither calls nor results that the broker has stored are lost by
+// either. [Callee.Run] drains, for a bounded time, when its context ends.
+package calleekit

@@ -1,0 +1,452 @@
+package calleekit
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+)
+
+const (
+	maxBatch          = 256 // calls in one Take, so that a high limit costs no memory in advance
+	taskChunk         = 32  // tasks allocated at once
+	maxParked         = 1   // goroutines kept for the next work instead of ending
+	unansweredPerSlot = 2
+)
+
+// A pool answers the calls of the URIs that share one limit, and one hold on
+// the broker.
+//
+// Its goroutines are all alike. Each looks for one of three things to do, and
+// does it with mu unlocked: to call the function of a call taken, to store the
+// results that are ready (one goroutine at a time, so that results that become
+// ready meanwhile make up the next batch), or to take calls (one goroutine at
+// a time, and only as many as can start). Anything of this may block. So
+// whoever begins one of them first sees to it that, if anything else is left
+// to do, exactly one other goroutine is on its way, which will do the same in
+// turn. Thus a function that blocks holds up nothing, while functions that are
+// done in no time run one after the other on one goroutine and leave their
+// results to one Reply.
+//
+// A goroutine that finds nothing to do ends, but for one that is kept. As one
+// is always in Take, an idle pool has two.
+type pool struct {
+	callee *Callee
+	uris   []string
+	routes map[string]*route
+	limit  int
+	conn   broker.CalleeConn // set by open
+
+	base     context.Context // without an end; has the values of functions' contexts
+	life     context.Context // ends when the pool stops; of Reply
+	endLife  context.CancelCauseFunc
+	taking   context.Context // ends when the pool drains; of Take
+	stopTake context.CancelCauseFunc
+
+	batch   []broker.Call   // of the goroutine in Take
+	fresh   []task          // of the goroutine in Take: what is left of a chunk
+	results []broker.Result // of the goroutine in Reply
+
+	workers sync.WaitGroup
+	settled chan struct{} // closed when the pool drains and nothing is left, or stops
+
+	mu        sync.Mutex // guards the following
+	queue     taskList   // taken, to be started
+	active    []*task    // queued or running
+	ready     []*task    // with results to be stored
+	spare     []*task    // what ready was before, empty
+	running   int        // functions
+	storing   int        // results in Reply
+	inTake    bool
+	parked    int
+	waking    bool       // one goroutine is on its way
+	wake      *sync.Cond // for parked goroutines, on mu
+	state     poolState
+	abandoned int                         // calls left when the pool was stopped
+	early     map[broker.Address]struct{} // cancelled before Take returned them; nil if none
+	counts    counters
+}
+
+type poolState uint8
+
+const (
+	poolOpen     poolState = iota
+	poolDraining           // takes no more calls
+	poolSettled            // has none left either
+	poolStopped            // starts nothing more
+)
+
+type counters struct {
+	calls, failed, unstarted, lost uint64
+}
+
+func newPool(c *Callee, limit int) *pool {
+	p := &pool{
+		callee:  c,
+		limit:   limit,
+		routes:  map[string]*route{},
+		settled: make(chan struct{}),
+		batch:   make([]broker.Call, min(limit, maxBatch)),
+	}
+	p.wake = sync.NewCond(&p.mu)
+	return p
+}
+
+// add makes h the function of r's URI.
+func (p *pool) add(r *route, h Handler) {
+	p.uris = append(p.uris, r.uri)
+	p.routes[r.uri] = &route{uri: r.uri, handler: h}
+}
+
+// open announces the pool's URIs, trying again while the broker is out of
+// reach, until ctx ends.
+func (p *pool) open(ctx context.Context) error {
+	p.base = context.WithoutCancel(ctx)
+	p.life, p.endLife = context.WithCancelCause(p.base)
+	p.taking, p.stopTake = context.WithCancelCause(p.life)
+	out := outage{log: p.callee.log, operation: "announce"}
+	for {
+		conn, err := p.callee.broker.OpenCallee(ctx, p.uris, p.cancelled)
+		if err == nil {
+			out.over()
+			p.conn = conn
+			return nil
+		}
+		if err := out.failed(ctx, err); err != nil {
+			p.endLife(err)
+			return fmt.Errorf("calleekit: announce %s: %w", strings.Join(p.uris, ", "), err)
+		}
+	}
+}
+
+// start begins to take calls.
+func (p *pool) start() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wakeOne()
+}
+
+// work is the life of a goroutine of the pool. It ends when there is nothing
+// to do, or with a function that ends its goroutine.
+func (p *pool) work() {
+	p.mu.Lock()
+	p.waking = false
+	ended := true
+	defer func() {
+		if ended { // by runtime.Goexit in a function; runNext has locked mu again
+			p.wakeForRest()
+			p.checkDrained()
+		}
+		p.mu.Unlock()
+	}()
+	// After a function comes the next one, as long as there is one: their
+	// results then leave together. Who comes to it anew stores results first.
+	for ran := false; ; {
+		switch {
+		case p.canRun() && (ran || !p.canStore()):
+			p.runNext()
+			ran = true
+			continue
+		case p.canStore():
+			p.store()
+		case p.canTake():
+			p.take()
+		default:
+			p.checkDrained()
+			if !p.park() {
+				ended = false
+				return
+			}
+		}
+		ran = false
+	}
+}
+
+func (p *pool) canRun() bool   { return p.queue.len > 0 && p.state != poolStopped }
+func (p *pool) canStore() bool { return len(p.ready) > 0 && p.storing == 0 }
+func (p *pool) canTake() bool  { return p.state == poolOpen && !p.inTake && p.room() > 0 }
+
+// room returns how many calls could start now. Results that the broker has not
+// stored count once they are as many as the limit: they must not pile up.
+func (p *pool) room() int {
+	busy := p.running + p.queue.len
+	return min(p.limit-busy, unansweredPerSlot*p.limit-busy-p.unanswered())
+}
+
+func (p *pool) unanswered() int { return len(p.ready) + p.storing }
+
+// wakeForRest sees to it that a goroutine comes for what is left to do.
+func (p *pool) wakeForRest() {
+	if !p.waking && (p.canRun() || p.canStore() || p.canTake()) {
+		p.wakeOne()
+	}
+}
+
+func (p *pool) wakeOne() {
+	p.waking = true
+	if p.parked > 0 {
+		p.wake.Signal()
+	} else {
+		p.workers.Go(p.work) // ends by itself; stop waits for it
+	}
+}
+
+// park waits for work, and reports whether the goroutine is to go on.
+func (p *pool) park() bool {
+	if p.parked == maxParked || p.state != poolOpen {
+		return false
+	}
+	p.parked++
+	p.wake.Wait()
+	p.parked--
+	p.waking = false
+	return true
+}
+
+// runNext calls the function of the first call in the queue.
+func (p *pool) runNext() {
+	t := p.queue.pop()
+	p.running++
+	p.wakeForRest()
+	p.mu.Unlock()
+
+	called := true
+	defer func() { // also when the function ends this goroutine
+		p.mu.Lock()
+		p.running--
+		p.finished(t, called)
+	}()
+	called = p.callee.serve(t)
+}
+
+// finished notes the outcome of a call.
+func (p *pool) finished(t *task, called bool) {
+	last := len(p.active) - 1
+	p.active[t.position] = p.active[last]
+	p.active[t.position].position = t.position
+	p.active[last] = nil
+	p.active = p.active[:last]
+	if called {
+		p.counts.calls++
+		if t.result.Err != nil {
+			p.counts.failed++
+		}
+	} else {
+		p.counts.unstarted++
+	}
+	if p.state == poolStopped {
+		p.counts.lost++
+		return
+	}
+	p.ready = append(p.ready, t)
+}
+
+// store hands the results that are ready to the broker. During an outage it
+// goes on until it is over, or until the time of the calls is.
+func (p *pool) store() {
+	tasks := p.ready
+	p.ready, p.spare = p.spare, nil
+	p.storing = len(tasks)
+	p.wakeForRest()
+	p.mu.Unlock()
+
+	lost, err := p.reply(tasks)
+	for _, t := range tasks {
+		// A function's context, kept somewhere, must not keep the payloads of
+		// its whole chunk.
+		t.call.Args, t.call.RawHeaders, t.result = nil, nil, broker.Result{}
+	}
+	clear(tasks)
+
+	p.mu.Lock()
+	p.storing = 0
+	p.spare = tasks[:0]
+	p.counts.lost += uint64(lost)
+	p.fail(err)
+}
+
+// reply stores the results of tasks and returns how many it gave up.
+func (p *pool) reply(tasks []*task) (lost int, err error) {
+	out := outage{log: p.callee.log, operation: "reply"}
+	for {
+		p.results = p.results[:0]
+		for _, t := range tasks {
+			if out.tries == 0 || time.Now().Before(t.deadline) {
+				p.results = append(p.results, t.result)
+			}
+		}
+		lost = len(tasks) - len(p.results)
+		if len(p.results) == 0 {
+			break
+		}
+		if err = p.conn.Reply(p.life, p.results); err == nil {
+			out.over()
+			break
+		}
+		if err = out.failed(p.life, err); err != nil {
+			lost = len(tasks)
+			break
+		}
+	}
+	clear(p.results)
+	return lost, err
+}
+
+// take waits for calls and queues them.
+func (p *pool) take() {
+	p.inTake = true
+	dst := p.batch[:min(p.room(), len(p.batch))]
+	p.wakeForRest()
+	p.mu.Unlock()
+
+	n, err := p.takeUp(dst)
+	now := time.Now()
+
+	p.mu.Lock()
+	p.inTake = false
+	for i := range dst[:n] {
+		p.admit(&dst[i], now)
+	}
+	p.early = nil
+	p.fail(err)
+}
+
+// takeUp is Take, again and again during an outage.
+func (p *pool) takeUp(dst []broker.Call) (int, error) {
+	out := outage{log: p.callee.log, operation: "take"}
+	for {
+		n, err := p.conn.Take(p.taking, dst)
+		if err == nil {
+			out.over()
+			return n, nil
+		}
+		if err := out.failed(p.taking, err); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// admit queues a call that was taken at the time now.
+func (p *pool) admit(c *broker.Call, now time.Time) {
+	if len(p.fresh) == 0 {
+		p.fresh = make([]task, taskChunk)
+	}
+	t := &p.fresh[0]
+	p.fresh = p.fresh[1:]
+	t.route = p.routes[c.URI]
+	t.call = Call{URI: c.URI, Args: c.Args, RawHeaders: c.Headers}
+	t.base = p.base
+	t.deadline = now.Add(c.Timeout)
+	t.result.To = c.ReplyTo
+	*c = broker.Call{}
+	t.position = len(p.active)
+	p.active = append(p.active, t)
+	p.queue.push(t)
+	if _, ok := p.early[t.result.To]; ok {
+		t.end(ErrCancelled)
+	}
+}
+
+// cancelled ends the contexts of calls that nobody waits for any more. The
+// broker calls it, from any goroutine.
+func (p *pool) cancelled(calls []broker.Address) {
+	rest := make(map[broker.Address]struct{}, len(calls))
+	for _, to := range calls {
+		rest[to] = struct{}{}
+	}
+	var found []*task
+	p.mu.Lock()
+	for _, t := range p.active {
+		if _, ok := rest[t.result.To]; ok {
+			delete(rest, t.result.To)
+			found = append(found, t)
+		}
+	}
+	if p.inTake { // what was not found may be what Take is about to return
+		if p.early == nil {
+			p.early = rest
+		} else {
+			for to := range rest {
+				p.early[to] = struct{}{}
+			}
+		}
+	}
+	p.mu.Unlock()
+	for _, t := range found {
+		t.end(ErrCancelled)
+	}
+}
+
+// fail stops the callee if err is not nil: the broker is of no use any more.
+func (p *pool) fail(err error) {
+	if err != nil && p.state == poolOpen {
+		go p.callee.fail(err) // ends once the callee has stopped
+	}
+}
+
+// drain takes no more calls.
+func (p *pool) drain() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state != poolOpen {
+		return
+	}
+	p.state = poolDraining
+	p.stopTake(ErrStopped)
+	p.wake.Broadcast()
+	p.checkDrained()
+}
+
+// checkDrained settles the pool once it drains and nothing is left to do.
+func (p *pool) checkDrained() {
+	if p.state == poolDraining && !p.inTake && p.left() == 0 {
+		p.state = poolSettled
+		close(p.settled)
+	}
+}
+
+// left returns how many calls were taken and are not answered.
+func (p *pool) left() int { return len(p.active) + p.unanswered() }
+
+// stop withdraws the URIs. What is left is given up: queued calls do not
+// start, the contexts of running ones end, and the broker answers 502 for all.
+// It returns how many calls that were, also when it has been called before.
+func (p *pool) stop() (abandoned int) {
+	p.mu.Lock()
+	active := slices.Clone(p.active)
+	if p.state < poolStopped {
+		if p.state != poolSettled {
+			close(p.settled)
+		}
+		p.state = poolStopped
+		p.abandoned = p.left()
+		p.counts.unstarted += uint64(p.queue.len)
+		p.queue = taskList{}
+		p.wake.Broadcast()
+	}
+	abandoned = p.abandoned
+	p.mu.Unlock()
+	p.endLife(ErrStopped)
+	for _, t := range active {
+		t.end(ErrStopped)
+	}
+	p.conn.Close()
+	return abandoned
+}
+
+// addStats adds the pool's figures to s.
+func (p *pool) addStats(s *Stats) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.Waiting += p.queue.len
+	s.Running += p.running
+	s.Unanswered += p.unanswered()
+	s.Calls += p.counts.calls
+	s.Failed += p.counts.failed
+	s.Unstarted += p.counts.unstarted
+	s.Lost += p.counts.lost
+}

@@ -1,0 +1,162 @@
+package calleekit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+)
+
+// A Handler answers calls.
+type Handler interface {
+	// ServeCall returns the result of a call, or an error; see the package
+	// documentation for what becomes of either. It is called by many
+	// goroutines at a time. ctx ends when the call is not wanted any more, and
+	// when ServeCall returns.
+	ServeCall(ctx context.Context, c *Call) (any, error)
+}
+
+// A HandlerFunc is a function that is a [Handler].
+type HandlerFunc func(ctx context.Context, c *Call) (any, error)
+
+// ServeCall calls f.
+func (f HandlerFunc) ServeCall(ctx context.Context, c *Call) (any, error) { return f(ctx, c) }
+
+// A route is a URI with its function.
+type route struct {
+	uri        string
+	handler    Handler // what was registered, then with all middleware
+	middleware []func(Handler) Handler
+	limit      int // when limited
+	limited    bool
+}
+
+var (
+	failedByPanic  = &broker.Error{Code: codeFailed, Message: "the function failed"}
+	failedToEncode = &broker.Error{Code: codeFailed, Message: "the result could not be encoded"}
+	failedInTime   = &broker.Error{Code: codeExpired, Message: "the call's time was over"}
+	failedByCancel = &broker.Error{Code: codeCancelled, Message: "the call was cancelled"}
+	failedToRoute  = &broker.Error{Code: codeUnknown, Message: "nobody answers this URI"}
+)
+
+// serve answers t: t.result is set when it returns, and also when the function
+// ends its goroutine. It reports whether the function was called.
+func (c *Callee) serve(t *task) (called bool) {
+	start := time.Now()
+	switch err := t.errAt(start); {
+	case t.route == nil:
+		t.result.Err = failedToRoute
+		return false
+	case err == context.DeadlineExceeded:
+		t.result.Err = failedInTime
+		return false
+	case err != nil:
+		t.result.Err = failedByCancel
+		return false
+	}
+	if len(c.observers) > 0 {
+		defer c.observeEnd(t, start)
+	}
+	c.callFunction(t)
+	return true
+}
+
+// callFunction runs t's function and turns whatever comes of it into t.result.
+func (c *Callee) callFunction(t *task) {
+	t.result.Err = failedByPanic // until it returned
+	returned := false
+	defer func() {
+		if !returned {
+			c.logPanic(t, recover())
+		}
+		t.returned()
+	}()
+	c.observeStart(t)
+	v, err := t.route.handler.ServeCall(t, &t.call)
+	if err != nil {
+		t.result.Err = c.encodeError(t, err)
+	} else {
+		t.result.Args, t.result.Err = c.encodeResult(t, v)
+	}
+	returned = true
+}
+
+// logPanic logs a panic with value v, or, if v is nil, a function that ended
+// its goroutine: a panic never has the value nil.
+func (c *Callee) logPanic(t *task, v any) {
+	c.panics.Add(1)
+	if v == nil {
+		c.log.Error("callee function ended its goroutine", "uri", t.route.uri)
+		return
+	}
+	c.log.Error("callee function panicked", "uri", t.route.uri, "panic", v, "stack", string(debug.Stack()))
+}
+
+// encodeResult makes JSON of what a function returned.
+func (c *Callee) encodeResult(t *task, v any) ([]byte, *broker.Error) {
+	args, err := encode(v, t.call.Args)
+	if err != nil {
+		c.log.Error("result of a callee function cannot be encoded", "uri", t.route.uri, "error", err)
+		return nil, failedToEncode
+	}
+	return args, nil
+}
+
+// encodeError makes the error of a result of what a function returned.
+func (c *Callee) encodeError(t *task, err error) *broker.Error {
+	var own *Error
+	if !errors.As(err, &own) {
+		switch code, _ := t.endedWith(err); code {
+		case codeExpired:
+			return failedInTime
+		case codeCancelled:
+			return failedByCancel
+		}
+		return &broker.Error{Code: codeFailed, Message: validText(err.Error())}
+	}
+	e := &broker.Error{Code: own.Code, Message: validText(own.Message)}
+	if e.Code <= 0 {
+		e.Code = codeFailed
+	}
+	if own.Data != nil {
+		if e.Data, err = encode(own.Data, t.call.Args); err != nil {
+			c.log.Error("data of a callee function's error cannot be encoded", "uri", t.route.uri, "error", err)
+		}
+	}
+	return e
+}
+
+func validText(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+var (
+	null       = []byte("null")
+	errNotJSON = errors.New("calleekit: a json.RawMessage that is not valid JSON")
+)
+
+// encode returns v as JSON. Raw messages are checked, except args, which the
+// node has checked.
+func encode(v any, args json.RawMessage) ([]byte, error) {
+	var raw json.RawMessage
+	switch v := v.(type) {
+	case json.RawMessage:
+		raw = v
+	case *json.RawMessage:
+		if v != nil {
+			raw = *v
+		}
+	default:
+		return json.Marshal(v)
+	}
+	if len(raw) == 0 {
+		return null, nil
+	}
+	same := len(raw) == len(args) && &raw[0] == &args[0]
+	if !same && !json.Valid(raw) {
+		return nil, errNotJSON
+	}
+	return raw, nil
+}
