@@ -81,6 +81,10 @@ func walkHeaders(raw []byte) members {
 	return members{b: raw, i: 1, depth: 1}
 }
 
+// ValidHeaders reports whether raw, any bytes, can be [Frame.Headers]: a JSON
+// object of strings.
+func ValidHeaders(raw []byte) bool { return ValidJSON(raw) && validHeaders(bytes.TrimLeft(raw, " \t\r\n")) }
+
 // validHeaders reports whether raw, a JSON value, is an object of strings.
 func validHeaders(raw []byte) bool {
 	if raw[0] != '{' {

@@ -1,0 +1,15 @@
+package frame
+
+// String returns the name of the message as juggler.1 writes it, "invalid"
+// for a Type that is none.
+func (t Type) String() string {
+	if t == Invalid || int(t) >= len(typeNames) {
+		return "invalid"
+	}
+	return typeNames[t]
+}
+
+var typeNames = [...]string{
+	Call: "CALL", Cancel: "CANCEL", Sub: "SUB", Unsb: "UNSB", Pub: "PUB", Auth: "AUTH", Pong: "PONG",
+	Hello: "HELLO", Ack: "ACK", Nack: "NACK", Res: "RES", Evnt: "EVNT", Gap: "GAP", Ping: "PING", GoAway: "GOAWAY",
+}
