@@ -204,22 +204,15 @@ func decodeAnswer0(b []byte, f *Frame) *DecodeError {
 // answer reads the payload of the answer f.Type and returns what is wrong
 // with it.
 func (r *members0) answer(f *Frame) (reason string) {
-	forID, ok := uuidText(r.forID)
+	id, ok := uuidText(r.forID)
 	if !ok {
 		return "for: want a UUID"
 	}
-	if f.Channel, ok = text(r.channel); !ok {
-		return "channel: want a string"
-	}
 	if f.Type == Evnt {
-		f.Publication, _ = ParseUUID(forID)
-		f.Args = r.args
-		if f.Matched, ok = text(r.pattern); !ok {
-			return "pattern: want a string"
-		}
-		return ""
+		f.Publication, _ = ParseUUID(id) // all zeros without one
+		return r.event(f)
 	}
-	f.For = forID
+	f.For = id
 	if f.URI, ok = text(r.uri); !ok {
 		return "uri: want a string"
 	}
@@ -227,12 +220,31 @@ func (r *members0) answer(f *Frame) (reason string) {
 		f.Args = r.args
 		return ""
 	}
-	if f.ForType = type0(r.forType); !absent(r.forType) && !f.ForType.IsRequest() {
+	if f.Channel, ok = text(r.channel); !ok {
+		return "channel: want a string"
+	}
+	if f.ForType, ok = forType0(r.forType); !ok {
 		return "for_type: want 1, 2, 3 or 4"
 	}
 	if f.Type == Ack {
 		return ""
 	}
+	return r.nack(f)
+}
+
+func (r *members0) event(f *Frame) (reason string) {
+	var ok bool
+	if f.Channel, ok = text(r.channel); !ok {
+		return "channel: want a string"
+	}
+	if f.Matched, ok = text(r.pattern); !ok {
+		return "pattern: want a string"
+	}
+	f.Args = r.args
+	return ""
+}
+
+func (r *members0) nack(f *Frame) (reason string) {
 	code, ok := integer(r.code)
 	if f.Err.Code = int(code); !ok || int64(f.Err.Code) != code {
 		return "code: want an integer"
@@ -241,6 +253,16 @@ func (r *members0) answer(f *Frame) (reason string) {
 		return "message: want a string"
 	}
 	return ""
+}
+
+// forType0 reads the type of the request that is answered, which may be
+// absent or 0.
+func forType0(raw []byte) (t Type, ok bool) {
+	if n, ok := integer(raw); ok && n == 0 {
+		return Invalid, true
+	}
+	t = type0(raw)
+	return t, t.IsRequest()
 }
 
 // uuidText reads a UUID, which may be absent or empty, as 36 lower-case
