@@ -83,7 +83,9 @@ func walkHeaders(raw []byte) members {
 
 // ValidHeaders reports whether raw, any bytes, can be [Frame.Headers]: a JSON
 // object of strings.
-func ValidHeaders(raw []byte) bool { return ValidJSON(raw) && validHeaders(bytes.TrimLeft(raw, " \t\r\n")) }
+func ValidHeaders(raw []byte) bool {
+	return ValidJSON(raw) && validHeaders(bytes.TrimLeft(raw, " \t\r\n"))
+}
 
 // validHeaders reports whether raw, a JSON value, is an object of strings.
 func validHeaders(raw []byte) bool {
