@@ -10,15 +10,15 @@ import (
 // strings, or nothing. Names are compared as they are, upper and lower case
 // apart. In an object from a client a name may occur twice; the last counts.
 
-// HeaderSeq returns the names and values of raw, which must be headers that
-// were decoded, or nil, in their order. It does not change raw. Collected in a
-// map ([maps.Collect]), a name that occurs twice has the value that counts.
+// HeaderSeq returns the names and values of raw, which is a decoded
+// [Frame.Headers] or nil, in their order. It does not change raw. Collected in
+// a map ([maps.Collect]), a name that occurs twice has the value that counts.
+// Where raw stops being an object of strings, the sequence ends.
 func HeaderSeq(raw []byte) iter.Seq2[string, string] {
 	return func(yield func(name, value string) bool) {
-		m := walkHeaders(raw)
-		for m.next() {
-			value := m.value()
-			if !yield(copyText(m.key), copyText(value[1:len(value)-1])) {
+		h := walkHeaders(raw)
+		for h.next() {
+			if !yield(copyText(h.key), copyText(h.value[1:len(h.value)-1])) {
 				return
 			}
 		}
@@ -50,20 +50,17 @@ func AppendHeaders(dst []byte, headers map[string]string) []byte {
 // to grow dst, which must not overlap raw.
 func SetHeader(dst, raw []byte, name, value string) []byte {
 	dst = append(dst, '{')
-	m := walkHeaders(raw)
-	for m.next() {
-		old := m.value()
+	h := walkHeaders(raw)
+	for h.next() {
 		at := len(dst)
-		dst = unescape(dst, m.key) // only to compare it
-		if string(dst[at:]) == name {
-			dst = dst[:at]
+		dst = unescape(dst, h.key) // only to compare it
+		same := string(dst[at:]) == name
+		dst = dst[:at]
+		if same {
 			continue
 		}
-		dst = append(dst[:at], '"')
-		dst = append(dst, m.key...)
-		dst = append(dst, '"', ':')
-		dst = append(dst, old...)
-		dst = append(dst, ',')
+		dst = append(append(append(dst, '"'), h.key...), '"', ':')
+		dst = append(append(dst, h.value...), ',')
 	}
 	return append(appendHeader(dst, name, value), '}')
 }
@@ -73,32 +70,45 @@ func appendHeader(dst []byte, name, value string) []byte {
 	return AppendString(dst, value)
 }
 
-// walkHeaders begins the walk over headers, which may be nil.
-func walkHeaders(raw []byte) members {
-	if len(raw) == 0 {
-		return members{i: -1}
+// headerMembers walks over the members of an object of strings. It ends where the
+// text is something else; members.i is negative then.
+type headerMembers struct {
+	members
+	value []byte // of the member, with its quotes
+}
+
+// walkHeaders begins the walk over raw, any bytes.
+func walkHeaders(raw []byte) headerMembers {
+	m := members{b: raw, i: skipSpace(raw, 0)}
+	object, ok := m.object()
+	if !ok {
+		object.i = -1
 	}
-	return members{b: raw, i: 1, depth: 1}
+	return headerMembers{members: object}
+}
+
+func (h *headerMembers) next() bool {
+	if !h.members.next() {
+		return false
+	}
+	h.value = h.members.value()
+	if len(h.value) == 0 || h.value[0] != '"' {
+		h.i = -1
+		return false
+	}
+	return true
 }
 
 // ValidHeaders reports whether raw, any bytes, can be [Frame.Headers]: a JSON
 // object of strings.
-func ValidHeaders(raw []byte) bool {
-	return ValidJSON(raw) && validHeaders(bytes.TrimLeft(raw, " \t\r\n"))
-}
+func ValidHeaders(raw []byte) bool { return ValidJSON(raw) && validHeaders(raw) }
 
 // validHeaders reports whether raw, a JSON value, is an object of strings.
 func validHeaders(raw []byte) bool {
-	if raw[0] != '{' {
-		return false
+	h := walkHeaders(raw)
+	for h.next() {
 	}
-	m := walkHeaders(raw)
-	for m.next() {
-		if m.value()[0] != '"' {
-			return false
-		}
-	}
-	return true
+	return h.i >= 0
 }
 
 // copyText returns the text of s, the inside of a valid string.
