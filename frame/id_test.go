@@ -17,7 +17,7 @@ func TestULID(t *testing.T) {
 		{[16]byte{}, "00000000000000000000000000"},
 		{[16]byte{15: 1}, "00000000000000000000000001"},
 		{[16]byte{15: 32}, "00000000000000000000000010"},
-		{[16]byte{7: 1}, "00000000000002000000000000"},
+		{[16]byte{7: 1}, "0000000000000G000000000000"},
 		{uuid("ffffffff-ffff-ffff-ffff-ffffffffffff"), "7ZZZZZZZZZZZZZZZZZZZZZZZZZ"},
 		{uuid("01563e3a-b5d3-d676-4c61-efb99302bd5b"), "01ARZ3NDEKTSV4RRFFQ69G5FAV"}, // of the specification
 	} {
