@@ -3,7 +3,6 @@ package calleekit
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -47,20 +46,23 @@ type pool struct {
 	taking   context.Context // ends when the pool drains; of Take
 	stopTake context.CancelCauseFunc
 
+	epoch time.Time    // when the pool was opened; deadlines count from it
+	over  *realContext // of calls that are over
+
 	batch   []broker.Call   // of the goroutine in Take
-	fresh   []task          // of the goroutine in Take: what is left of a chunk
 	results []broker.Result // of the goroutine in Reply
 
 	workers sync.WaitGroup
 	settled chan struct{} // closed when the pool drains and nothing is left, or stops
 
 	mu        sync.Mutex // guards the following
-	queue     taskList   // taken, to be started
-	active    []*task    // queued or running
-	ready     []*task    // with results to be stored
-	spare     []*task    // what ready was before, empty
-	running   int        // functions
-	storing   int        // results in Reply
+	tasks     taskStore
+	queue     taskList // taken, to be started
+	active    []*task  // queued or running
+	ready     []*task  // with results to be stored
+	spare     []*task  // what ready was before, empty
+	running   int      // functions
+	storing   int      // results in Reply
 	inTake    bool
 	parked    int
 	waking    bool       // one goroutine is on its way
@@ -105,7 +107,9 @@ func (p *pool) add(r *route, h Handler) {
 // open announces the pool's URIs, trying again while the broker is out of
 // reach, until ctx ends.
 func (p *pool) open(ctx context.Context) error {
+	p.epoch = time.Now()
 	p.base = context.WithoutCancel(ctx)
+	p.over = newOver(p.base)
 	p.life, p.endLife = context.WithCancelCause(p.base)
 	p.taking, p.stopTake = context.WithCancelCause(p.life)
 	out := outage{log: p.callee.log, operation: "announce"}
@@ -255,15 +259,13 @@ func (p *pool) store() {
 	p.mu.Unlock()
 
 	lost, err := p.reply(tasks)
-	for _, t := range tasks {
-		// A function's context, kept somewhere, must not keep the payloads of
-		// its whole chunk.
-		t.call.Args, t.call.RawHeaders, t.result = nil, nil, broker.Result{}
-	}
-	clear(tasks)
 
 	p.mu.Lock()
 	p.storing = 0
+	for _, t := range tasks {
+		p.tasks.put(t)
+	}
+	clear(tasks)
 	p.spare = tasks[:0]
 	p.counts.lost += uint64(lost)
 	p.fail(err)
@@ -275,7 +277,7 @@ func (p *pool) reply(tasks []*task) (lost int, err error) {
 	for {
 		p.results = p.results[:0]
 		for _, t := range tasks {
-			if out.tries == 0 || time.Now().Before(t.deadline) {
+			if out.tries == 0 || p.now() < t.deadline {
 				p.results = append(p.results, t.result)
 			}
 		}
@@ -304,7 +306,7 @@ func (p *pool) take() {
 	p.mu.Unlock()
 
 	n, err := p.takeUp(dst)
-	now := time.Now()
+	now := p.now()
 
 	p.mu.Lock()
 	p.inTake = false
@@ -331,25 +333,18 @@ func (p *pool) takeUp(dst []broker.Call) (int, error) {
 }
 
 // admit queues a call that was taken at the time now.
-func (p *pool) admit(c *broker.Call, now time.Time) {
-	if len(p.fresh) == 0 {
-		p.fresh = make([]task, taskChunk)
-	}
-	t := &p.fresh[0]
-	p.fresh = p.fresh[1:]
-	t.route = p.routes[c.URI]
-	t.call = Call{URI: c.URI, Args: c.Args, RawHeaders: c.Headers}
-	t.base = p.base
-	t.deadline = now.Add(c.Timeout)
-	t.result.To = c.ReplyTo
-	*c = broker.Call{}
+func (p *pool) admit(c *broker.Call, now time.Duration) {
+	t := p.tasks.get(p, c, now)
 	t.position = len(p.active)
 	p.active = append(p.active, t)
 	p.queue.push(t)
 	if _, ok := p.early[t.result.To]; ok {
-		t.end(ErrCancelled)
+		t.ctx.end(ErrCancelled)
 	}
 }
+
+// now returns the time since the pool was opened.
+func (p *pool) now() time.Duration { return time.Since(p.epoch) }
 
 // cancelled ends the contexts of calls that nobody waits for any more. The
 // broker calls it, from any goroutine.
@@ -358,12 +353,12 @@ func (p *pool) cancelled(calls []broker.Address) {
 	for _, to := range calls {
 		rest[to] = struct{}{}
 	}
-	var found []*task
+	var found []*callContext
 	p.mu.Lock()
 	for _, t := range p.active {
 		if _, ok := rest[t.result.To]; ok {
 			delete(rest, t.result.To)
-			found = append(found, t)
+			found = append(found, t.ctx)
 		}
 	}
 	if p.inTake { // what was not found may be what Take is about to return
@@ -376,8 +371,8 @@ func (p *pool) cancelled(calls []broker.Address) {
 		}
 	}
 	p.mu.Unlock()
-	for _, t := range found {
-		t.end(ErrCancelled)
+	for _, ctx := range found {
+		ctx.end(ErrCancelled)
 	}
 }
 
@@ -417,7 +412,10 @@ func (p *pool) left() int { return len(p.active) + p.unanswered() }
 // It returns how many calls that were, also when it has been called before.
 func (p *pool) stop() (abandoned int) {
 	p.mu.Lock()
-	active := slices.Clone(p.active)
+	active := make([]*callContext, len(p.active))
+	for i, t := range p.active {
+		active[i] = t.ctx
+	}
 	if p.state < poolStopped {
 		if p.state != poolSettled {
 			close(p.settled)
@@ -431,8 +429,8 @@ func (p *pool) stop() (abandoned int) {
 	abandoned = p.abandoned
 	p.mu.Unlock()
 	p.endLife(ErrStopped)
-	for _, t := range active {
-		t.end(ErrStopped)
+	for _, ctx := range active {
+		ctx.end(ErrStopped)
 	}
 	p.conn.Close()
 	return abandoned

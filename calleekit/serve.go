@@ -6,7 +6,6 @@ import (
 	"errors"
 	"runtime/debug"
 	"strings"
-	"time"
 
 	"github.com/juggler-go/juggler/broker"
 )
@@ -46,8 +45,8 @@ var (
 // serve answers t: t.result is set when it returns, and also when the function
 // ends its goroutine. It reports whether the function was called.
 func (c *Callee) serve(t *task) (called bool) {
-	start := time.Now()
-	switch err := t.errAt(start); {
+	start := t.ctx.pool.now()
+	switch err := t.ctx.errAt(start); {
 	case t.route == nil:
 		t.result.Err = failedToRoute
 		return false
@@ -73,10 +72,10 @@ func (c *Callee) callFunction(t *task) {
 		if !returned {
 			c.logPanic(t, recover())
 		}
-		t.returned()
+		t.ctx.returned()
 	}()
 	c.observeStart(t)
-	v, err := t.route.handler.ServeCall(t, &t.call)
+	v, err := t.route.handler.ServeCall(t.ctx, &t.call)
 	if err != nil {
 		t.result.Err = c.encodeError(t, err)
 	} else {
@@ -110,10 +109,11 @@ func (c *Callee) encodeResult(t *task, v any) ([]byte, *broker.Error) {
 func (c *Callee) encodeError(t *task, err error) *broker.Error {
 	var own *Error
 	if !errors.As(err, &own) {
-		switch code, _ := t.endedWith(err); code {
-		case codeExpired:
+		switch end := t.ctx.Err(); {
+		case end == nil || !errors.Is(err, end):
+		case end == context.DeadlineExceeded:
 			return failedInTime
-		case codeCancelled:
+		default:
 			return failedByCancel
 		}
 		return &broker.Error{Code: codeFailed, Message: validText(err.Error())}

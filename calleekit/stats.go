@@ -29,8 +29,8 @@ func (c *Callee) observeStart(t *task) {
 }
 
 // observeEnd tells the observers how t's function, called at start, ended.
-func (c *Callee) observeEnd(t *task, start time.Time) {
-	took := time.Since(start)
+func (c *Callee) observeEnd(t *task, start time.Duration) {
+	took := t.ctx.pool.now() - start
 	defer func() {
 		if v := recover(); v != nil {
 			c.log.Error("observer panicked", "uri", t.route.uri, "panic", v)
