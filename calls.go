@@ -1,0 +1,325 @@
+package juggler
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+	"unsafe"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/wheel"
+)
+
+// pendingCall is a CALL without an outcome. The table of them is the only
+// arbiter of outcomes: callees and brokers may report a call twice or late.
+type pendingCall struct {
+	s     *session // nil once the session is gone
+	timer wheel.Timer[pendingCall]
+	uri   string
+
+	next, prev *pendingCall // in the session's list
+	sameKey    *pendingCall // another call with the same key in the index
+
+	key       uint64 // of (session, id) in the index
+	slot, gen uint32 // what its address holds
+
+	state callState
+	code  int          // set with callOver
+	early *earlyResult // set with callEarly
+
+	idLen uint8
+	idBuf [frame.MaxID]byte
+}
+
+type callState uint8
+
+const (
+	callSent  callState = iota // with the broker, not acknowledged yet
+	callEarly                  // its result overtook the broker's confirmation
+	callOver                   // expired or cancelled before it was acknowledged
+	callAcked
+)
+
+// earlyResult is a result that has to wait for its ACK.
+type earlyResult struct {
+	args []byte
+	err  *broker.Error
+}
+
+func (p *pendingCall) id() []byte { return p.idBuf[:p.idLen] }
+
+// address is what the broker knows a call by.
+func (p *pendingCall) address(sh *shard) broker.Address {
+	a := broker.Address{Node: sh.h.node}
+	binary.LittleEndian.PutUint32(a.Ref[0:], p.slot)
+	binary.LittleEndian.PutUint32(a.Ref[4:], p.gen)
+	a.Ref[8] = sh.number
+	return a
+}
+
+// callTable holds the pending calls of a shard.
+type callTable struct {
+	sh    *shard
+	slots []*pendingCall
+	free  *pendingCall // a list by next
+	byKey map[uint64]*pendingCall
+	seed  maphash.Seed
+	wheel wheel.Wheel[pendingCall]
+}
+
+func (t *callTable) init(sh *shard) {
+	t.sh = sh
+	t.byKey = make(map[uint64]*pendingCall)
+	t.seed = maphash.MakeSeed()
+}
+
+// key hashes the id of a session's call.
+func (t *callTable) key(s *session, id []byte) uint64 {
+	return maphash.Bytes(t.seed, id) ^ uint64(s.Tag)*0x9e3779b97f4a7c15
+}
+
+// find returns the session's call with this id, or nil.
+func (t *callTable) find(s *session, id []byte) *pendingCall {
+	if s.calls == nil {
+		return nil
+	}
+	for p := t.byKey[t.key(s, id)]; p != nil; p = p.sameKey {
+		if p.s == s && string(p.id()) == string(id) {
+			return p
+		}
+	}
+	return nil
+}
+
+// add makes a pending call of r, a CALL whose id has at most frame.MaxID
+// bytes, and starts its time.
+func (t *callTable) add(s *session, r *Request) *pendingCall {
+	p := t.free
+	if p != nil {
+		t.free = p.next
+	} else {
+		p = &pendingCall{slot: uint32(len(t.slots))}
+		p.timer.Owner = p
+		t.slots = append(t.slots, p)
+	}
+	p.s, p.uri, p.state = s, r.uri, callSent
+	p.idLen = uint8(copy(p.idBuf[:], r.id))
+	p.key = t.key(s, r.id)
+	p.sameKey = t.byKey[p.key]
+	t.byKey[p.key] = p
+
+	p.prev, p.next = nil, s.calls
+	if p.next != nil {
+		p.next.prev = p
+	}
+	s.calls = p
+	s.numCalls++
+	t.wheel.Set(&p.timer, t.sh.after(r.timeout))
+	return p
+}
+
+// detach takes p out of everything that finds it by its session.
+func (t *callTable) detach(p *pendingCall) {
+	if p.s == nil {
+		return
+	}
+	if head := t.byKey[p.key]; head != p {
+		for head.sameKey != p {
+			head = head.sameKey
+		}
+		head.sameKey = p.sameKey
+	} else if p.sameKey != nil {
+		t.byKey[p.key] = p.sameKey
+	} else {
+		delete(t.byKey, p.key)
+	}
+	if p.prev != nil {
+		p.prev.next = p.next
+	} else {
+		p.s.calls = p.next
+	}
+	if p.next != nil {
+		p.next.prev = p.prev
+	}
+	p.s.numCalls--
+	p.s, p.sameKey, p.prev = nil, nil, nil
+	t.wheel.Remove(&p.timer)
+}
+
+// remove ends p. Results that still come find its slot's next generation.
+func (t *callTable) remove(p *pendingCall) {
+	t.detach(p)
+	p.gen++
+	p.uri, p.early, p.code = "", nil, 0
+	p.next = t.free
+	t.free = p
+}
+
+// bySlot returns the call that an address names, or nil if it is over.
+func (t *callTable) bySlot(slot, gen uint32) *pendingCall {
+	if int(slot) >= len(t.slots) || t.slots[slot].gen != gen {
+		return nil
+	}
+	return t.slots[slot]
+}
+
+// resultItem is a broker.Result in an inbox.
+type resultItem struct {
+	slot, gen uint32
+	args      span
+	err       *broker.Error
+}
+
+// deliverResults takes results from the broker, on any goroutine.
+func (h *Handler) deliverResults(results []broker.Result) {
+	for len(results) > 0 {
+		n := 1
+		for n < len(results) && results[n].To.Ref[8] == results[0].To.Ref[8] {
+			n++
+		}
+		if sh := h.shards[results[0].To.Ref[8]%maxShards].Load(); sh != nil {
+			sh.post(results[:n])
+		}
+		results = results[n:]
+	}
+}
+
+// post leaves results in the shard's inbox.
+func (sh *shard) post(results []broker.Result) {
+	in := &sh.inbox
+	in.mu.Lock()
+	for i := range results {
+		r := &results[i]
+		item := resultItem{
+			slot: binary.LittleEndian.Uint32(r.To.Ref[0:]),
+			gen:  binary.LittleEndian.Uint32(r.To.Ref[4:]),
+		}
+		if r.Err != nil {
+			e := *r.Err
+			e.Data = append([]byte(nil), e.Data...)
+			item.err = &e
+		} else {
+			item.args = in.keep(r.Args)
+		}
+		in.results = append(in.results, item)
+	}
+	in.mu.Unlock()
+	sh.group.Wake()
+}
+
+// result handles a result: the first for a call that is pending counts.
+func (t *callTable) result(r *resultItem, arena []byte) {
+	p := t.bySlot(r.slot, r.gen)
+	if p == nil || p.s == nil || p.state == callOver || p.state == callEarly {
+		t.sh.h.stats.lateResults.Add(1)
+		return
+	}
+	args := r.args.of(arena)
+	if p.state == callSent {
+		p.state = callEarly
+		p.early = &earlyResult{append([]byte(nil), args...), r.err}
+		return
+	}
+	p.finish(args, r.err)
+}
+
+// acknowledged is called after the ACK of p was written.
+func (p *pendingCall) acknowledged() {
+	switch early := p.early; p.state {
+	case callEarly:
+		p.finish(early.args, early.err)
+	case callOver:
+		p.cancelAtBroker()
+		p.fail(p.code)
+	default:
+		p.state = callAcked
+	}
+}
+
+// finish ends p with what its callee returned.
+func (p *pendingCall) finish(args []byte, failure *broker.Error) {
+	s := p.s
+	f := frame.Frame{Type: frame.Res, For: p.id(), URI: bytesOf(p.uri), Args: args}
+	switch {
+	case failure != nil:
+		f.Args = nil
+		f.Err = frame.Error{Code: failure.Code, Message: bytesOf(failure.Message), Data: failure.Data}
+		if f.Err.Code == 0 || len(failure.Data) > 0 && !frame.ValidJSON(failure.Data) {
+			s.shard.h.log.Error("juggler: a callee's error has no code or data that is not JSON", "uri", p.uri, "code", failure.Code)
+			f.Err = errInternal.frameError()
+		}
+	case !frame.ValidJSON(args):
+		s.shard.h.log.Error("juggler: a callee's result is not JSON", "uri", p.uri, "bytes", len(args))
+		f.Args, f.Err = nil, errInternal.frameError()
+	}
+	s.respond(&f)
+	s.shard.calls.remove(p)
+}
+
+// fail ends p with an outcome of the server's own.
+func (p *pendingCall) fail(code int) {
+	s := p.s
+	// To juggler.0 expiry and cancellation are silence.
+	if s.protocol == frame.Juggler1 {
+		f := frame.Frame{Type: frame.Res, For: p.id(), URI: bytesOf(p.uri)}
+		f.Err = frame.Error{Code: code, Message: bytesOf(outcomeText[code])}
+		s.respond(&f)
+	}
+	s.shard.calls.remove(p)
+}
+
+var outcomeText = map[int]string{
+	CodeExpired:   "the call's time is over",
+	CodeCancelled: "cancelled",
+}
+
+// respond sends a RES, if the session can still be sent anything.
+func (s *session) respond(f *frame.Frame) {
+	if s.state < closing {
+		if s.protocol == frame.Juggler0 {
+			f.UUID = newID()
+		}
+		s.send(f)
+		s.shard.h.stats.results.Add(1)
+	}
+}
+
+// expire is called when the time of p is over.
+func (p *pendingCall) expire() { p.giveUp(CodeExpired) }
+
+// giveUp ends p, or has it end as soon as it is acknowledged.
+func (p *pendingCall) giveUp(code int) {
+	switch p.state {
+	case callAcked:
+		if code == CodeCancelled {
+			p.cancelAtBroker()
+		}
+		p.fail(code)
+	case callSent:
+		p.state, p.code = callOver, code
+	}
+}
+
+// cancelAtBroker tells the callee that nobody waits for p any more.
+func (p *pendingCall) cancelAtBroker() {
+	if sh := p.s.shard; !sh.h.cfg.keepCalls {
+		sh.h.cancelCall(p.uri, p.address(sh))
+	}
+}
+
+// dropCalls ends the calls of a session that is gone.
+func (s *session) dropCalls() {
+	t := &s.shard.calls
+	for p := s.calls; p != nil; p = s.calls {
+		if p.state == callAcked {
+			p.cancelAtBroker()
+			t.remove(p)
+		} else {
+			t.detach(p) // settle removes it
+		}
+	}
+}
+
+// bytesOf returns the bytes of s without a copy, for functions that only
+// read them: package frame never writes to what it encodes.
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }

@@ -1,0 +1,134 @@
+package juggler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/frame"
+)
+
+// Codes of an [Error], as clients see them (docs/protocol.md).
+const (
+	CodeBadRequest      = 400
+	CodeUnauthenticated = 401
+	CodeForbidden       = 403
+	CodeNoCallee        = 404
+	CodeExpired         = 408
+	CodeTooLarge        = 413
+	CodeLimit           = 429
+	CodeCancelled       = 499
+	CodeInternal        = 500
+	CodeCalleeLost      = 502
+	CodeUnavailable     = 503
+)
+
+// Close codes of juggler beside those of RFC 6455, section 7.4. A juggler.0
+// session sees 1008 in place of 44xx and 45xx.
+const (
+	CloseGoingAway       = 1001
+	CloseProtocolError   = 1002
+	ClosePolicy          = 1008
+	CloseInternal        = 1011
+	CloseOverloaded      = 1013
+	CloseUnauthenticated = 4400
+	CloseForbidden       = 4403
+	CloseSlowConsumer    = 4500
+	CloseIdle            = 4501
+	CloseExpired         = 4502
+)
+
+// ErrInvalidOption is wrapped by every error of [New] about an option.
+var ErrInvalidOption = errors.New("invalid option")
+
+// ErrShutdown is returned by methods of a Handler that was shut down.
+var ErrShutdown = errors.New("juggler: handler was shut down")
+
+// Error refuses a request, or, from an authenticator, a connection. User code
+// returns one to choose the code that the client sees. Any other error from
+// user code is logged and reaches the client as code 500 without its text.
+type Error struct {
+	Code       int           // one of the Code constants, or the application's own
+	Message    string        // for the client to read
+	RetryAfter time.Duration // when a retry is worth it; 0: absent
+}
+
+// Error implements error.
+func (e *Error) Error() string { return fmt.Sprintf("%s (code %d)", e.Message, e.Code) }
+
+// Refusals that user code can return as they are.
+var (
+	ErrUnauthenticated = &Error{Code: CodeUnauthenticated, Message: "not authenticated"}
+	ErrForbidden       = &Error{Code: CodeForbidden, Message: "not allowed"}
+)
+
+// errInternal is what a client sees of a failure that is not its business.
+var errInternal = &Error{Code: CodeInternal, Message: "internal error"}
+
+// publicError maps any error of the broker or of user code to what the client
+// may see of it. known is false for an error that deserves a log line, since
+// the client does not see its text.
+func publicError(err error) (e *Error, known bool) {
+	var own *Error
+	switch {
+	case errors.As(err, &own):
+		return own, true
+	case errors.Is(err, broker.ErrNoCallee):
+		return &Error{Code: CodeNoCallee, Message: "nobody answers this URI"}, true
+	case errors.Is(err, broker.ErrQueueFull):
+		return &Error{Code: CodeUnavailable, Message: "the queue of this URI is full", RetryAfter: retryAfter(err)}, true
+	case errors.Is(err, broker.ErrUnavailable), errors.Is(err, broker.ErrClosed):
+		return &Error{Code: CodeUnavailable, Message: "the broker is unavailable", RetryAfter: retryAfter(err)}, false
+	case errors.Is(err, broker.ErrUnknownOutcome):
+		return &Error{Code: CodeInternal, Message: "outcome unknown: the broker connection was lost"}, false
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return &Error{Code: CodeInternal, Message: "outcome unknown: the request took too long"}, false
+	}
+	return errInternal, false
+}
+
+// retryAfter returns the engine's own advice, or about a second, with jitter
+// so that those refused together do not come back together.
+func retryAfter(err error) time.Duration {
+	if d := broker.RetryAfter(err); d > 0 {
+		return d
+	}
+	return time.Second/2 + time.Duration(rand.Int64N(int64(time.Second)))
+}
+
+// frameError writes e in the terms of package frame.
+func (e *Error) frameError() frame.Error {
+	return frame.Error{Code: e.Code, Message: []byte(e.Message), RetryAfter: e.RetryAfter}
+}
+
+// httpStatus is the status of a refused handshake.
+func (e *Error) httpStatus() int {
+	if http.StatusText(e.Code) != "" && e.Code >= 400 {
+		return e.Code
+	}
+	return http.StatusInternalServerError
+}
+
+// closeCode is the close code of a handshake that is refused after the
+// upgrade, for a browser to see.
+func (e *Error) closeCode() uint16 {
+	switch e.Code {
+	case CodeUnauthenticated:
+		return CloseUnauthenticated
+	case CodeForbidden:
+		return CloseForbidden
+	}
+	return CloseOverloaded
+}
+
+// closeCodeFor writes a close code in the terms of a protocol.
+func closeCodeFor(p frame.Protocol, code uint16) uint16 {
+	if p == frame.Juggler0 && code >= 4400 && code < 4600 {
+		return ClosePolicy
+	}
+	return code
+}

@@ -1,0 +1,183 @@
+package juggler
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/bits"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/wsconn"
+)
+
+// eventItem is a broker.Delivery in an inbox.
+type eventItem struct {
+	topic         broker.Topic
+	channel       string
+	id            broker.ID
+	headers, args span
+	gap           bool
+}
+
+// deliverEvents takes events from the broker, on any goroutine, and leaves
+// each with the shards that have subscribers.
+func (h *Handler) deliverEvents(deliveries []broker.Delivery) {
+	for i := range deliveries {
+		d := &deliveries[i]
+		nt := h.topics.find(d.Topic)
+		if nt == nil {
+			continue // the last subscriber left meanwhile
+		}
+		if d.Gap {
+			h.noteGap(d.Topic)
+		} else if !frame.ValidJSON(d.Event.Args) || len(d.Event.Headers) > 0 && !frame.ValidHeaders(d.Event.Headers) {
+			h.log.Error("juggler: a publication is not JSON and was dropped", "channel", d.Event.Channel, "bytes", len(d.Event.Args))
+			continue
+		}
+		for set := nt.shards.Load(); set != 0; set &= set - 1 {
+			h.shards[bits.TrailingZeros64(set)].Load().postEvent(d)
+		}
+	}
+}
+
+// postEvent leaves a delivery in the shard's inbox.
+func (sh *shard) postEvent(d *broker.Delivery) {
+	in := &sh.inbox
+	in.mu.Lock()
+	in.events = append(in.events, eventItem{
+		topic:   d.Topic,
+		channel: d.Event.Channel,
+		id:      d.Event.ID,
+		headers: in.keep(d.Event.Headers),
+		args:    in.keep(d.Event.Args),
+		gap:     d.Gap,
+	})
+	sh.inboxBytes.Store(int64(len(in.arena)))
+	in.mu.Unlock()
+	sh.group.Wake()
+}
+
+// event hands an event to the shard's subscribers: encoded once for each
+// protocol, then the same bytes to each.
+func (sh *shard) event(e *eventItem, arena []byte) {
+	lt := sh.topics[e.topic]
+	if lt == nil {
+		return
+	}
+	if e.gap {
+		sh.gap(lt, e.topic)
+		return
+	}
+	sh.framed[0], sh.framed[1] = sh.framed[0][:0], sh.framed[1][:0]
+	for i := range lt.subs {
+		s := lt.subs[i].s
+		if s.state >= closing {
+			continue
+		}
+		framed := &sh.framed[s.protocol]
+		if len(*framed) == 0 {
+			sh.frameEvent(framed, s.protocol, e, arena)
+		}
+		if !s.queue.hold(s, *framed) {
+			s.WriteRaw(*framed)
+		}
+	}
+	sh.h.stats.events.Add(uint64(len(lt.subs)))
+}
+
+// frameEvent encodes an event as a WebSocket message.
+func (sh *shard) frameEvent(dst *[]byte, p frame.Protocol, e *eventItem, arena []byte) {
+	f := frame.Frame{
+		Type:        frame.Evnt,
+		Publication: e.id,
+		Channel:     bytesOf(e.channel),
+		Args:        e.args.of(arena),
+		Headers:     e.headers.of(arena),
+	}
+	if e.topic.Pattern {
+		f.Matched = bytesOf(e.topic.Name)
+	}
+	if p == frame.Juggler0 {
+		f.UUID = newID()
+	}
+	sh.out = p.Append(sh.out[:0], &f)
+	*dst = wsconn.AppendText(*dst, sh.out)
+}
+
+// gap tells the subscribers of a topic that they may have missed events.
+// juggler.0 has no word for it: its sessions have to come back.
+func (sh *shard) gap(lt *localTopic, name broker.Topic) {
+	framed := wsconn.AppendText(nil, frame.Juggler1.Append(nil, &frame.Frame{
+		Type: frame.Gap, Channel: bytesOf(name.Name), Pattern: name.Pattern,
+	}))
+	for i := range lt.subs {
+		s := lt.subs[i].s
+		switch {
+		case s.state >= closing:
+		case s.protocol == frame.Juggler0:
+			s.end(CloseOverloaded, "events may have been missed")
+		case !s.queue.hold(s, framed):
+			s.WriteRaw(framed)
+		}
+	}
+}
+
+// noteGap tells the operator of a gap.
+func (h *Handler) noteGap(t broker.Topic) {
+	h.stats.gaps.Add(1)
+	h.log.Warn("juggler: events may have been missed", "topic", t.Name, "pattern", t.Pattern)
+	if f := h.cfg.hooks.OnGap; f != nil {
+		h.work.Add(1)
+		go func() { // ends with the hook; Shutdown waits for it
+			defer h.work.Done()
+			h.runGuarded(h.ctx, func(ctx context.Context) { f(ctx, t) })
+		}()
+	}
+}
+
+// maxBacklog is how many bytes of events a shard may have waiting before
+// publications are refused.
+const maxBacklog = 64 << 20
+
+// publish hands an event to the broker. It refuses while the node's own
+// shards are behind with events: they would pile up in memory.
+func (h *Handler) publish(ctx context.Context, e *broker.Event) error {
+	for i := range h.numShards.Load() {
+		if sh := h.shards[i].Load(); sh != nil && sh.inboxBytes.Load() > maxBacklog {
+			return broker.WithRetryAfter(fmt.Errorf("the node is behind with events: %w", broker.ErrUnavailable), retryAfter(nil)/4)
+		}
+	}
+	h.stats.publications.Add(1)
+	if !h.publishesInline {
+		var cancel context.CancelFunc
+		ctx, cancel = h.brokerContext(ctx)
+		defer cancel()
+	}
+	return h.cfg.pubsub.Publish(ctx, e)
+}
+
+// Publish publishes an event from server code: args is encoded with
+// encoding/json, so a json.RawMessage is passed on as it is. headers may be
+// nil. It returns when the broker has taken the event; the errors are those
+// of [broker.PubSub], of encoding/json, and [ErrShutdown].
+func (h *Handler) Publish(ctx context.Context, channel string, args any, headers map[string]string) error {
+	if channel == "" {
+		return fmt.Errorf("juggler: publish: empty channel: %w", &Error{Code: CodeBadRequest, Message: "empty channel"})
+	}
+	if h.closing.Load() {
+		return ErrShutdown
+	}
+	b, err := json.Marshal(args)
+	if err != nil {
+		return fmt.Errorf("juggler: publish on %s: %w", channel, err)
+	}
+	e := broker.Event{ID: newID(), Channel: channel, Args: b}
+	if len(headers) > 0 {
+		e.Headers = frame.AppendHeaders(nil, headers)
+	}
+	if err := h.publish(ctx, &e); err != nil {
+		return fmt.Errorf("juggler: publish on %s: %w", channel, err)
+	}
+	return nil
+}

@@ -1,0 +1,254 @@
+package juggler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/memory"
+	"github.com/juggler-go/juggler/internal/wsconn"
+)
+
+// Handler is an http.Handler that turns WebSocket handshakes into sessions:
+// one node. Its methods may be called concurrently.
+type Handler struct {
+	cfg  *config
+	log  *slog.Logger
+	node broker.ID
+	pool *wsconn.Pool
+
+	handle RequestHandler // middleware, authorizer, router
+	owned  *memory.Broker // the default broker, closed by Shutdown
+
+	// The shards, by number: those of event loops from 0 up, and others.
+	shards    [maxShards]atomic.Pointer[shard]
+	numShards atomic.Int32
+
+	topics topicTable
+	users  userIndex
+	later  backlog // what waits on the broker for no session in particular
+
+	// What the first session opens on the broker, and Shutdown closes.
+	startMu    sync.Mutex
+	started    atomic.Bool
+	caller     broker.CallerConn
+	batch      broker.BatchCaller // caller, if it is one
+	subscriber broker.SubscriberConn
+	publishes  broker.BatchPublisher // the PubSub, if it is one
+
+	// Which methods of the broker never wait, and whether requests are
+	// handled on the event loop altogether.
+	callsInline, topicsInline, publishesInline, inline bool
+
+	sessions atomic.Int64
+	closing  atomic.Bool
+	done     chan struct{} // closed at the end of Shutdown
+	empty    chan struct{} // gets a value when the last session of a closing handler went
+
+	ctx    context.Context // of everything that outlives a request
+	cancel context.CancelFunc
+	work   sync.WaitGroup // goroutines that run user code or wait on the broker
+	stats  counters
+}
+
+// maxShards bounds the shards, since a topic keeps their set in a word.
+const maxShards = 64
+
+// New returns a handler with the given options, ready to be mounted. Without
+// options it serves juggler.1 and juggler.0 on an embedded broker. It starts
+// nothing: goroutines and broker connections come with the first session.
+// The error names every option that is wrong and wraps [ErrInvalidOption].
+func New(opts ...Option) (*Handler, error) {
+	cfg := defaultConfig()
+	for _, o := range opts {
+		if o == nil {
+			cfg.refuse("New: nil Option")
+			continue
+		}
+		o.apply(cfg)
+	}
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	h := &Handler{
+		cfg:   cfg,
+		log:   cfg.logger,
+		node:  newID(),
+		done:  make(chan struct{}),
+		empty: make(chan struct{}, 1),
+	}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.topics.m = make(map[broker.Topic]*nodeTopic)
+	h.users.m = make(map[string]*session)
+	h.handle = cfg.chain(h.route)
+	if cfg.caller == nil {
+		b, err := memory.New()
+		if err != nil {
+			return nil, fmt.Errorf("juggler: default broker: %w", err)
+		}
+		h.owned, cfg.caller, cfg.pubsub = b, b, b
+	}
+	h.pool = wsconn.NewPool(h.poolConfig())
+	warnOfDescriptorLimit(h.log, cfg.maxSessions)
+	return h, nil
+}
+
+// poolConfig says what all connections have in common.
+func (h *Handler) poolConfig() wsconn.Config {
+	return wsconn.Config{
+		MaxMessage:   h.cfg.maxMessage,
+		MaxQueue:     h.cfg.maxQueue,
+		ReadTimeout:  h.cfg.readTimeout,
+		WriteTimeout: h.cfg.writeTimeout,
+		CloseTimeout: h.cfg.writeTimeout,
+		Ping:         h.cfg.ping,
+		Logger:       h.log,
+		Loops:        h.cfg.eventLoops,
+		NewHandler:   h.newShard,
+	}
+}
+
+// Node returns the id of this node, a ULID in text.
+func (h *Handler) Node() string { return idText(h.node) }
+
+// ServeHTTP answers a WebSocket handshake. It returns when the handshake is
+// over; the session lives on without the request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	hs, bad := h.readHandshake(r, w.Header())
+	if bad != nil {
+		h.refuse(w, nil, bad)
+		return
+	}
+	if bad = h.authenticate(r, hs); bad != nil {
+		h.refuse(w, hs, bad)
+		return
+	}
+	if bad = h.admit(r.Context()); bad != nil {
+		h.refuse(w, hs, bad)
+		return
+	}
+	nc, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		h.release()
+		h.log.ErrorContext(r.Context(), "juggler: cannot take over the connection: is middleware that wraps the ResponseWriter missing Unwrap?", "error", err)
+		h.refuse(w, nil, errInternal)
+		return
+	}
+	_ = nc.SetDeadline(time.Time{}) // those of the http.Server; a broken connection shows on its first use
+	upgrade := hs.response(w.Header())
+	open := func(g *wsconn.Group) { h.openSession(g, hs, upgrade) }
+	if err := h.pool.Adopt(nc, buffered(rw), open); err != nil {
+		h.release()
+		h.stats.refused.Add(1)
+		h.log.ErrorContext(r.Context(), "juggler: cannot adopt the connection", "error", err)
+		answer503(nc)
+	}
+}
+
+// authenticate finds the identity of a handshake.
+func (h *Handler) authenticate(r *http.Request, hs *handshake) (refusal *Error) {
+	if h.cfg.authenticate == nil {
+		return h.mustSignIn(hs)
+	}
+	defer h.recovered("authenticator", func(error) { refusal = errInternal })
+	id, err := h.cfg.authenticate(r)
+	if err != nil {
+		var e *Error
+		if errors.As(err, &e) {
+			return e
+		}
+		h.log.ErrorContext(r.Context(), "juggler: authenticator failed", "error", err)
+		return &Error{Code: CodeUnavailable, Message: "cannot authenticate now", RetryAfter: retryAfter(err)}
+	}
+	hs.identity = id.clone()
+	return h.mustSignIn(hs)
+}
+
+// mustSignIn refuses a client that cannot send AUTH where it has to.
+func (h *Handler) mustSignIn(hs *handshake) *Error {
+	if h.cfg.signIn != nil && hs.identity == nil && hs.protocol == 0 {
+		return &Error{Code: CodeUnauthenticated, Message: "juggler.0 cannot sign in by AUTH: use juggler.1"}
+	}
+	return nil
+}
+
+// admit reserves the place of a session, which release gives back.
+func (h *Handler) admit(ctx context.Context) *Error {
+	if h.closing.Load() {
+		return &Error{Code: CodeUnavailable, Message: "going away", RetryAfter: retryAfter(nil)}
+	}
+	if h.sessions.Add(1) > int64(h.cfg.maxSessions) {
+		h.release()
+		return &Error{Code: CodeUnavailable, Message: "too many sessions", RetryAfter: retryAfter(nil)}
+	}
+	if err := h.start(ctx); err != nil {
+		h.release()
+		h.log.ErrorContext(ctx, "juggler: cannot reach the broker", "error", err)
+		e, _ := publicError(err)
+		return &Error{Code: CodeUnavailable, Message: e.Message, RetryAfter: retryAfter(err)}
+	}
+	return nil
+}
+
+// release gives the place of a session back.
+func (h *Handler) release() {
+	if h.sessions.Add(-1) == 0 && h.closing.Load() {
+		select {
+		case h.empty <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// start opens the node's side of the broker, once.
+func (h *Handler) start(ctx context.Context) error {
+	if h.started.Load() {
+		return nil
+	}
+	h.startMu.Lock()
+	defer h.startMu.Unlock()
+	if h.started.Load() {
+		return nil
+	}
+	if h.closing.Load() {
+		return broker.ErrClosed
+	}
+	caller, err := h.cfg.caller.OpenCaller(ctx, h.node, h.deliverResults)
+	if err != nil {
+		return err
+	}
+	subscriber, err := h.cfg.pubsub.OpenSubscriber(ctx, h.deliverEvents)
+	if err != nil {
+		return errors.Join(err, caller.Close())
+	}
+	h.caller, h.subscriber = caller, subscriber
+	h.batch, _ = caller.(broker.BatchCaller)
+	h.publishes, _ = h.cfg.pubsub.(broker.BatchPublisher)
+	h.callsInline, h.topicsInline, h.publishesInline = immediate(caller), immediate(subscriber), immediate(h.cfg.pubsub)
+	h.inline = h.callsInline && h.topicsInline && h.publishesInline && !h.cfg.mayBlock()
+	h.started.Store(true)
+	return nil
+}
+
+// immediate reports whether v declares that it never waits.
+func immediate(v any) bool {
+	_, ok := v.(broker.Immediate)
+	return ok
+}
+
+// recovered, deferred around user code, turns its panic into a log line with
+// the stack and a call of failed.
+func (h *Handler) recovered(where string, failed func(error)) {
+	if p := recover(); p != nil {
+		h.stats.panics.Add(1)
+		h.log.Error("juggler: panic in user code", "where", where, "panic", p, "stack", string(debug.Stack()))
+		failed(errInternal)
+	}
+}

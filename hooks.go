@@ -1,0 +1,48 @@
+package juggler
+
+import (
+	"context"
+
+	"github.com/juggler-go/juggler/broker"
+)
+
+// Hooks are functions that are told what happens; see [WithHooks]. Any may be
+// nil. Those of a session run one after the other and in order with its
+// requests; they may block, which holds up that session only, and may panic,
+// which is logged. The context ends with the session, OnDisconnect's with the
+// handler.
+type Hooks struct {
+	// OnConnect is called before the first request of a session is handled.
+	OnConnect func(ctx context.Context, s Session)
+
+	// OnDisconnect is called when the session is gone. It comes last.
+	OnDisconnect func(ctx context.Context, s Session, d Disconnect)
+
+	// OnSignIn is called after an AUTH succeeded.
+	OnSignIn func(ctx context.Context, s Session)
+
+	// OnSubscribe is called when a topic was added to those of the session.
+	OnSubscribe func(ctx context.Context, s Session, t broker.Topic)
+
+	// OnUnsubscribe is called when an UNSB removed a topic. The end of the
+	// session removes the others without it.
+	OnUnsubscribe func(ctx context.Context, s Session, t broker.Topic)
+
+	// OnGap is called once for each topic of the node of which the broker may
+	// have missed events, from a goroutine of its own.
+	OnGap func(ctx context.Context, t broker.Topic)
+}
+
+// Disconnect says how a session ended.
+type Disconnect struct {
+	// Code is the close code that was sent or received (RFC 6455, section
+	// 7.4; docs/protocol.md), 1006 when the connection broke without one.
+	Code   int
+	Reason string
+
+	// ByClient is set when the client closed.
+	ByClient bool
+
+	// Err is the network error that ended the connection, or nil.
+	Err error
+}

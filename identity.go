@@ -1,0 +1,62 @@
+package juggler
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Identity is who a client is. Authenticators make it; the handler copies
+// what it keeps of it.
+type Identity struct {
+	// User identifies the user, for [Handler.SessionsOf] and
+	// [Handler.DisconnectUser]. Empty: the client is authenticated, but has
+	// no user.
+	User string
+
+	// Attributes are what else is known, e.g. a tenant or a role.
+	Attributes []Attribute
+
+	// Expires is when the credentials end; the session is then closed with
+	// 4502 unless they were renewed by AUTH. Zero: never.
+	Expires time.Time
+}
+
+// Attribute is one property of an [Identity].
+type Attribute struct{ Name, Value string }
+
+// SignInFunc decides who the client behind a session is from the token of an
+// AUTH message; see [WithDeferredAuth]. The context ends with the session.
+type SignInFunc func(ctx context.Context, s Session, token string) (*Identity, error)
+
+// clone returns a copy of id that shares no memory with it: a substring of a
+// header would keep the whole request alive.
+func (id *Identity) clone() *Identity {
+	if id == nil {
+		return nil
+	}
+	c := &Identity{User: strings.Clone(id.User), Expires: id.Expires}
+	if len(id.Attributes) > 0 {
+		c.Attributes = make([]Attribute, len(id.Attributes))
+		for i, a := range id.Attributes {
+			c.Attributes[i] = Attribute{strings.Clone(a.Name), strings.Clone(a.Value)}
+		}
+		slices.SortFunc(c.Attributes, func(a, b Attribute) int { return strings.Compare(a.Name, b.Name) })
+	}
+	return c
+}
+
+// attribute looks name up in attributes sorted by name.
+func (id *Identity) attribute(name string) (string, bool) {
+	if id == nil {
+		return "", false
+	}
+	i, ok := slices.BinarySearchFunc(id.Attributes, name, func(a Attribute, name string) int {
+		return strings.Compare(a.Name, name)
+	})
+	if !ok {
+		return "", false
+	}
+	return id.Attributes[i].Value, true
+}

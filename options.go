@@ -1,0 +1,301 @@
+package juggler
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/frame"
+)
+
+// An Option configures a [Handler] in [New]. Options only record what they
+// are given; New validates them together and reports every problem at once.
+type Option interface{ apply(*config) }
+
+type optionFunc func(*config)
+
+func (f optionFunc) apply(c *config) { f(c) }
+
+// WithBroker sets the engine that carries calls and events. Default: an
+// embedded one (broker/memory) of the handler's own, closed by Shutdown. A
+// broker that is set stays the caller's to close, after Shutdown.
+func WithBroker(b interface {
+	broker.Caller
+	broker.PubSub
+}) Option {
+	return optionFunc(func(c *config) {
+		if b == nil {
+			c.refuse("WithBroker(nil): want a broker")
+			return
+		}
+		c.caller, c.pubsub = b, b
+	})
+}
+
+// WithCaller sets the engine that carries calls, where RPC and pub-sub use
+// different ones. It goes with [WithPubSub].
+func WithCaller(b broker.Caller) Option {
+	return optionFunc(func(c *config) {
+		if b == nil {
+			c.refuse("WithCaller(nil): want a broker")
+		}
+		c.caller = b
+	})
+}
+
+// WithPubSub sets the engine that carries events. It goes with [WithCaller].
+func WithPubSub(b broker.PubSub) Option {
+	return optionFunc(func(c *config) {
+		if b == nil {
+			c.refuse("WithPubSub(nil): want a broker")
+		}
+		c.pubsub = b
+	})
+}
+
+// WithAuthenticator sets who a client is, decided from its HTTP request
+// before the upgrade. Default: every client is accepted, anonymous.
+//
+// f runs on the goroutine of the request and may block as long as the
+// http.Server allows. It returns the client's identity; nil for an anonymous
+// client (or, together with [WithDeferredAuth], one that will sign in); or an
+// error. An [Error] with code 401 or 403 refuses for good, any other error is
+// a failure after which clients come back (503).
+func WithAuthenticator(f func(*http.Request) (*Identity, error)) Option {
+	return optionFunc(func(c *config) {
+		if f == nil {
+			c.refuse("WithAuthenticator(nil): want a function")
+		}
+		c.authenticate = f
+	})
+}
+
+// WithDeferredAuth lets clients sign in by an AUTH message after the upgrade,
+// as browsers must who cannot send headers, and renew credentials that expire.
+// A session without an identity may send only AUTH, and is closed with 4400
+// after timeout (1 ms to 1 h). An identity that [WithAuthenticator] already
+// found needs no AUTH. juggler.0 has no AUTH: its clients are refused unless
+// they are authenticated by the request.
+//
+// f gets the token. It may block: that holds up its session only. An [Error]
+// is passed to the client in a NACK, other errors as code 500.
+func WithDeferredAuth(f SignInFunc, timeout time.Duration) Option {
+	return optionFunc(func(c *config) {
+		if f == nil {
+			c.refuse("WithDeferredAuth(nil, …): want a function")
+		}
+		c.signIn, c.signInTimeout = f, timeout
+	})
+}
+
+// WithAuthorizer sets what decides whether a session may call a URI, subscribe
+// or publish. Default: everything is allowed. An authorizer that never waits
+// should be wrapped in [NonBlocking]: it then costs next to nothing.
+func WithAuthorizer(a Authorizer) Option {
+	return optionFunc(func(c *config) {
+		if a == nil {
+			c.refuse("WithAuthorizer(nil): want an Authorizer")
+		}
+		c.authorizer = a
+	})
+}
+
+// WithMiddleware wraps the handling of CALL, SUB, UNSB and PUB; the first is
+// the outermost. Used several times, it appends. What m does may block: that
+// holds up its session only.
+func WithMiddleware(m ...Middleware) Option {
+	return optionFunc(func(c *config) {
+		c.blocking = c.blocking || len(m) > 0
+		c.addMiddleware("WithMiddleware", m)
+	})
+}
+
+// WithNonBlockingMiddleware is [WithMiddleware] for middleware that never
+// waits, neither for I/O nor for a lock held across it: it runs on the event
+// loop, where it costs next to nothing and where waiting would hold up many
+// sessions.
+func WithNonBlockingMiddleware(m ...Middleware) Option {
+	return optionFunc(func(c *config) { c.addMiddleware("WithNonBlockingMiddleware", m) })
+}
+
+// WithHooks sets functions that are told what happens. Used several times,
+// the later wins.
+func WithHooks(h Hooks) Option {
+	return optionFunc(func(c *config) { c.hooks = h })
+}
+
+// WithOriginCheck sets which handshakes with an Origin header are accepted;
+// others are refused with 403. Default: the same origin, which means that the
+// host and port of Origin are those of Host. f is not asked about requests
+// without Origin: they do not come from a browser.
+func WithOriginCheck(f func(*http.Request) bool) Option {
+	return optionFunc(func(c *config) {
+		if f == nil {
+			c.refuse("WithOriginCheck(nil): want a function")
+		}
+		c.origin = f
+	})
+}
+
+// WithOrigins accepts handshakes from the same origin and from these, each
+// written as browsers send it, e.g. "https://app.example.com".
+func WithOrigins(origins ...string) Option {
+	return optionFunc(func(c *config) {
+		allowed, err := parseOrigins(origins)
+		if err != nil {
+			c.refuse("WithOrigins: " + err.Error())
+			return
+		}
+		c.origin = func(r *http.Request) bool { return allowed[strings.ToLower(r.Header.Get("Origin"))] || sameOrigin(r) }
+	})
+}
+
+// WithVisibleRefusals says whether a browser that is refused by the
+// authenticator or for overload gets the upgrade and then a close code
+// (4400, 4403, 1013), which it can see, in place of an HTTP status, which it
+// cannot. Default: true. It concerns juggler.1 and requests with an allowed
+// Origin only.
+func WithVisibleRefusals(on bool) Option {
+	return optionFunc(func(c *config) { c.hiddenRefusals = !on })
+}
+
+// WithDefaultProtocol sets the protocol of clients that offer none in
+// Sec-WebSocket-Protocol. Default: they are refused with 400.
+func WithDefaultProtocol(p frame.Protocol) Option {
+	return optionFunc(func(c *config) {
+		if p != frame.Juggler0 && p != frame.Juggler1 {
+			c.refuse("WithDefaultProtocol: want frame.Juggler0 or frame.Juggler1")
+		}
+		c.defaultProtocol = &p
+	})
+}
+
+// WithMaxMessageBytes sets the size of the largest message of a client; a
+// larger one closes with 1009. Default: 64 KiB; 256 B to 16 MiB.
+func WithMaxMessageBytes(n int) Option {
+	return optionFunc(func(c *config) { c.maxMessage = n })
+}
+
+// WithMaxArgsBytes sets the size of the largest args of a request; larger
+// ones get NACK 413. Default, and 0: only the message is limited.
+func WithMaxArgsBytes(n int) Option {
+	return optionFunc(func(c *config) { c.maxArgs = n })
+}
+
+// WithMaxHeadersBytes sets the size of the largest headers of a request, as
+// JSON; larger ones get NACK 413. Default: 4 KiB; 0 to 1 MiB.
+func WithMaxHeadersBytes(n int) Option {
+	return optionFunc(func(c *config) { c.maxHeaders = n })
+}
+
+// WithMaxNameBytes sets the length of the longest URI, channel or pattern;
+// longer ones get NACK 400. Default: 1,024 bytes; 1 to 65,536.
+func WithMaxNameBytes(n int) Option {
+	return optionFunc(func(c *config) { c.maxName = n })
+}
+
+// WithMaxSubscriptions sets how many topics a session may be subscribed to;
+// more get NACK 429. Default: 128; 0 to 1,000,000.
+func WithMaxSubscriptions(n int) Option {
+	return optionFunc(func(c *config) { c.maxSubscriptions = n })
+}
+
+// WithMaxCalls sets how many calls of a session may be without an outcome at
+// a time; more get NACK 429. Default: 128; 0 to 1,000,000.
+func WithMaxCalls(n int) Option {
+	return optionFunc(func(c *config) { c.maxCalls = n })
+}
+
+// WithMaxRequests sets how many requests of a session wait while user code or
+// a broker that waits is busy with earlier ones. At the limit the server
+// stops reading from that client. Default: 64; 1 to 100,000.
+func WithMaxRequests(n int) Option {
+	return optionFunc(func(c *config) { c.maxRequests = n })
+}
+
+// WithMaxQueueBytes sets how many bytes may wait for a client to read them.
+// A client that is slower is closed with 4500. Default: 1 MiB; 4 KiB to 1 GiB,
+// and at least 1 KiB more than a message may have ([WithMaxMessageBytes]).
+func WithMaxQueueBytes(n int) Option {
+	return optionFunc(func(c *config) { c.maxQueue = n })
+}
+
+// WithMaxSessions sets how many sessions the node has at most; more are
+// refused with 503. Default: 65,536; 1 to 16,777,216. New warns if the process
+// may not open that many descriptors.
+func WithMaxSessions(n int) Option {
+	return optionFunc(func(c *config) { c.maxSessions = n })
+}
+
+// WithCallTimeout sets the time of a call that asks for none. Default: 1 min;
+// 1 ms to the maximum of [WithMaxCallTimeout].
+func WithCallTimeout(d time.Duration) Option {
+	return optionFunc(func(c *config) { c.callTimeout = d })
+}
+
+// WithMaxCallTimeout sets the longest time a call may ask for; more gets NACK
+// 400. Default: 10 min; 1 ms to 24 h.
+func WithMaxCallTimeout(d time.Duration) Option {
+	return optionFunc(func(c *config) { c.maxCallTimeout = d })
+}
+
+// WithPing sets after how much silence the server sends a PING (juggler.1) or
+// a WebSocket ping (juggler.0). A client that has sent nothing by the time the
+// next would be due is closed with 4501. Default: 25 s; 10 ms to 1 h.
+func WithPing(d time.Duration) Option {
+	return optionFunc(func(c *config) { c.ping = d })
+}
+
+// WithReadTimeout sets the time for the rest of a message once its first byte
+// has arrived. Default: 10 s; 10 ms to 1 h.
+func WithReadTimeout(d time.Duration) Option {
+	return optionFunc(func(c *config) { c.readTimeout = d })
+}
+
+// WithWriteTimeout sets how long a client may read nothing of what waits for
+// it before it is closed with 4500. Default: 10 s; 10 ms to 1 h.
+func WithWriteTimeout(d time.Duration) Option {
+	return optionFunc(func(c *config) { c.writeTimeout = d })
+}
+
+// WithBrokerTimeout sets the time that a broker that waits has to take a
+// request. Default: 10 s; 10 ms to 1 h.
+func WithBrokerTimeout(d time.Duration) Option {
+	return optionFunc(func(c *config) { c.brokerTimeout = d })
+}
+
+// WithDrainRate sets how many sessions a second Shutdown asks to go
+// elsewhere. It goes faster where its context leaves less time. Default: 500;
+// 1 to 1,000,000.
+func WithDrainRate(perSecond int) Option {
+	return optionFunc(func(c *config) { c.drainRate = perSecond })
+}
+
+// WithKeepCalls lets calls run on when their client cancels them or goes
+// away. Default: the callee's context is cancelled.
+func WithKeepCalls() Option {
+	return optionFunc(func(c *config) { c.keepCalls = true })
+}
+
+// WithEventLoops sets how many event loops serve the connections; each is a
+// goroutine. Default, and 0: one for two of GOMAXPROCS, since callees and
+// brokers need processors too; 0 to 32. Connections that an event loop cannot
+// serve (TLS, wrapped ones, systems without epoll) have goroutines of their
+// own.
+func WithEventLoops(n int) Option {
+	return optionFunc(func(c *config) { c.eventLoops = n })
+}
+
+// WithLogger sets where the handler logs. Default: slog.Default(), as it is
+// when New is called.
+func WithLogger(l *slog.Logger) Option {
+	return optionFunc(func(c *config) {
+		if l == nil {
+			c.refuse("WithLogger(nil): want a logger")
+			return
+		}
+		c.logger = l
+	})
+}

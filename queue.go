@@ -1,0 +1,355 @@
+package juggler
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/frame"
+)
+
+// workQueue holds what a session has to handle off the turn, because user
+// code or a broker that waits is involved: requests and hooks, in order. A
+// goroutine works it off that exists only while there is something in it.
+//
+// A nil *workQueue is an empty one.
+type workQueue struct {
+	mu      sync.Mutex // guards the following
+	waiting []*job
+	running bool
+	ended   bool // the session is gone: hooks only
+
+	ctx    context.Context // of the session, for user code
+	cancel context.CancelFunc
+
+	// Those below belong to the turn.
+	unsettled int  // requests and hooks that were not settled yet
+	full      bool // reading is paused
+
+	// Events of the session's own publications must not overtake their ACKs.
+	// While PUBs are out, events are held back until those PUBs are answered
+	// that were out when the event came.
+	pubsOut  int
+	lastPub  uint32 // number of the newest PUB that went out
+	donePub  uint32 // number of the newest PUB that was answered
+	held     []heldEvent
+	heldSize int
+}
+
+type heldEvent struct {
+	after  uint32 // the PUB that has to be answered first
+	framed []byte
+}
+
+// job is a request that waits in a queue, with the memory it needs, or a hook.
+type job struct {
+	Request
+	message []byte                // what the slices of the Request point into
+	frame   frame.Frame           // what message was decoded into
+	hook    func(context.Context) // set: this is no request
+}
+
+var jobs = sync.Pool{New: func() any { return new(job) }}
+
+// newJob makes a job of a copy of message.
+func newJob(s *session, message []byte) *job {
+	j := jobs.Get().(*job)
+	j.reset(s)
+	j.received = time.Now()
+	j.message = append(j.message[:0], message...)
+	return j
+}
+
+// maxRecycled is the largest message buffer that is kept for reuse.
+const maxRecycled = 16 << 10
+
+// recycle gives j back.
+func (j *job) recycle() {
+	j.reset(nil)
+	j.frame.Reset()
+	j.hook = nil
+	if cap(j.message) > maxRecycled {
+		j.message = nil
+	}
+	jobs.Put(j)
+}
+
+// busy reports, on the turn, whether what comes now has to wait its turn.
+func (q *workQueue) busy() bool { return q != nil && q.unsettled > 0 }
+
+// paused reports whether the session is not being read from, on the turn.
+func (q *workQueue) paused() bool { return q != nil && q.full }
+
+// enqueue leaves j to the session's worker, on the turn.
+func (s *session) enqueue(j *job) {
+	h := s.shard.h
+	q := s.queue
+	if q == nil {
+		q = new(workQueue)
+		q.ctx, q.cancel = context.WithCancel(h.ctx)
+		s.queue = q
+	}
+	if j.typ == frame.Pub && j.err == nil {
+		q.lastPub++
+		q.pubsOut++
+		j.pubSeq = q.lastPub
+	}
+	q.unsettled++
+	q.mu.Lock()
+	q.waiting = append(q.waiting, j)
+	start := !q.running
+	q.running = true
+	n := len(q.waiting)
+	q.mu.Unlock()
+	if start {
+		h.work.Add(1)
+		go s.work(q)
+	}
+	if n >= h.cfg.maxRequests && !q.full {
+		q.full = true
+		s.Pause()
+	}
+}
+
+// runHook has f run in its turn among what the session handles.
+func (s *session) runHook(f func(context.Context)) {
+	j := newJob(s, nil)
+	j.hook = f
+	s.enqueue(j)
+}
+
+// stop is called when the session ends: only hooks are handled from now on.
+func (q *workQueue) stop() {
+	if q == nil {
+		return
+	}
+	q.cancel()
+	q.mu.Lock()
+	q.ended = true
+	q.mu.Unlock()
+	q.held, q.heldSize = nil, 0
+}
+
+// work handles what is in the queue until it is empty. Shutdown waits for it.
+func (s *session) work(q *workQueue) {
+	h := s.shard.h
+	defer h.work.Done()
+	var batch []*job
+	for {
+		q.mu.Lock()
+		batch, q.waiting = q.waiting, batch[:0]
+		q.running = len(batch) > 0
+		ended := q.ended
+		q.mu.Unlock()
+		if len(batch) == 0 {
+			return
+		}
+		h.workOff(q.ctx, batch, ended)
+		s.shard.settled(batch)
+		clear(batch)
+	}
+}
+
+// workOff handles jobs in order. Runs of calls, or of publications, go as one
+// to a broker that takes batches.
+func (h *Handler) workOff(ctx context.Context, batch []*job, ended bool) {
+	for i := 0; i < len(batch); {
+		j := batch[i]
+		n := 1
+		switch {
+		case j.hook != nil:
+			h.runGuarded(ctx, j.hook)
+		case ended || ctx.Err() != nil:
+			if j.err == nil {
+				j.err = ErrShutdown // nobody is left to see it
+			}
+		default:
+			if n = h.batchLen(batch[i:]); n > 1 {
+				h.serveBatch(ctx, batch[i:i+n])
+			} else {
+				h.serve(ctx, &j.Request)
+			}
+		}
+		i += n
+	}
+}
+
+// batchLen returns how many of the first jobs may be handed over together.
+func (h *Handler) batchLen(batch []*job) int {
+	n := 0
+	for n < len(batch) && batch[n].typ == batch[0].typ && h.batchable(batch[n]) {
+		n++
+	}
+	return max(n, 1)
+}
+
+// runGuarded calls a hook.
+func (h *Handler) runGuarded(ctx context.Context, f func(context.Context)) {
+	defer h.recovered("hook", func(error) {})
+	f(ctx)
+}
+
+// batchable reports whether j may be handed over together with others.
+func (h *Handler) batchable(j *job) bool {
+	if j.err != nil || j.hook != nil || len(h.cfg.middleware) > 0 || h.mustSignInFirst(j.s) {
+		return false
+	}
+	return j.typ == frame.Call && h.batch != nil || j.typ == frame.Pub && h.publishes != nil
+}
+
+// serveBatch serves calls, or publications, as one batch: authorized one by
+// one, handed over together.
+func (h *Handler) serveBatch(ctx context.Context, batch []*job) {
+	ready := make([]*Request, 0, len(batch))
+	for _, j := range batch {
+		if j.err = h.prepare(ctx, &j.Request); j.err == nil {
+			ready = append(ready, &j.Request)
+		}
+	}
+	errs := make([]error, len(ready))
+	if batch[0].typ == frame.Call {
+		h.callBatch(ctx, ready, errs)
+	} else {
+		h.publishBatch(ctx, ready, errs)
+	}
+	for i, r := range ready {
+		r.err = errs[i]
+		r.accepted = r.err == nil
+	}
+}
+
+func (h *Handler) callBatch(ctx context.Context, ready []*Request, errs []error) {
+	calls := make([]broker.Call, len(ready))
+	for i, r := range ready {
+		calls[i] = r.brokerCall
+	}
+	ctx, cancel := h.brokerContext(ctx)
+	defer cancel()
+	h.batch.CallBatch(ctx, calls, errs)
+	for i, r := range ready {
+		errs[i] = h.callOutcome(r, errs[i])
+	}
+}
+
+func (h *Handler) publishBatch(ctx context.Context, ready []*Request, errs []error) {
+	events := make([]broker.Event, len(ready))
+	for i, r := range ready {
+		events[i] = r.brokerEvent
+	}
+	ctx, cancel := h.brokerContext(ctx)
+	defer cancel()
+	h.publishes.PublishBatch(ctx, events, errs)
+}
+
+// prepare authorizes r and fills in what the broker gets of it.
+func (h *Handler) prepare(ctx context.Context, r *Request) (err error) {
+	defer h.recovered("authorizer", func(e error) { err = e })
+	if a := h.cfg.authorizer; a != nil {
+		if err := a.Authorize(ctx, r); err != nil {
+			return err
+		}
+	}
+	if r.typ == frame.Call {
+		return r.makeCall()
+	}
+	return r.makeEvent()
+}
+
+// settled leaves jobs that were handled in the shard's inbox.
+func (sh *shard) settled(batch []*job) {
+	sh.inbox.mu.Lock()
+	sh.inbox.settled = append(sh.inbox.settled, batch...)
+	sh.inbox.mu.Unlock()
+	sh.group.Wake()
+}
+
+// answered is called on the turn after each request or hook of the queue was
+// settled: it releases events that waited for it, and has the session read
+// again.
+func (q *workQueue) answered(s *session, pubSeq uint32) {
+	q.unsettled--
+	if pubSeq != 0 {
+		q.pubsOut--
+		q.donePub = pubSeq
+		q.release(s)
+	}
+	if q.full {
+		q.mu.Lock()
+		room := len(q.waiting) <= s.shard.h.cfg.maxRequests/2
+		q.mu.Unlock()
+		if room {
+			q.full = false
+			s.Resume()
+		}
+	}
+}
+
+// hold keeps an event back if a PUB of the session is out.
+func (q *workQueue) hold(s *session, framed []byte) bool {
+	if q == nil || q.pubsOut == 0 {
+		return false
+	}
+	q.heldSize += len(framed)
+	if q.heldSize > s.shard.h.cfg.maxQueue {
+		s.end(CloseSlowConsumer, "too many events wait for the answer to a PUB")
+		return true
+	}
+	q.held = append(q.held, heldEvent{q.lastPub, append([]byte(nil), framed...)})
+	return true
+}
+
+// release sends the events whose PUBs are answered.
+func (q *workQueue) release(s *session) {
+	n := 0
+	for n < len(q.held) && int32(q.donePub-q.held[n].after) >= 0 {
+		if s.state < closing {
+			s.WriteRaw(q.held[n].framed)
+		}
+		q.heldSize -= len(q.held[n].framed)
+		q.held[n] = heldEvent{}
+		n++
+	}
+	if q.held = q.held[n:]; len(q.held) == 0 {
+		q.held = nil
+	}
+}
+
+// backlog is work on the broker that belongs to no living session, done in
+// order by a goroutine that exists only while there is some.
+type backlog struct {
+	mu      sync.Mutex // guards the following
+	waiting []func(context.Context)
+	running bool
+}
+
+// do has f run soon, within the broker's time.
+func (b *backlog) do(h *Handler, f func(context.Context)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.waiting = append(b.waiting, f)
+	if !b.running {
+		b.running = true
+		h.work.Add(1)
+		go b.work(h)
+	}
+}
+
+func (b *backlog) work(h *Handler) {
+	defer h.work.Done()
+	for {
+		b.mu.Lock()
+		batch := b.waiting
+		b.waiting = nil
+		b.running = len(batch) > 0
+		b.mu.Unlock()
+		if len(batch) == 0 {
+			return
+		}
+		for _, f := range batch {
+			ctx, cancel := context.WithTimeout(h.ctx, h.cfg.brokerTimeout)
+			f(ctx)
+			cancel()
+		}
+	}
+}

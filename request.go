@@ -1,0 +1,144 @@
+package juggler
+
+import (
+	"context"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/frame"
+)
+
+// A Request is a CALL, SUB, UNSB or PUB of a session on its way through
+// middleware and authorizer. It and its slices are valid until the function
+// it was passed to returns.
+type Request struct {
+	s       *session
+	typ     frame.Type
+	pattern bool
+	uri     string // of a CALL
+	channel string // of the others
+	id      []byte // of a CANCEL: the id of the call
+	args    []byte
+	headers []byte
+	token   []byte // of an AUTH
+	timeout time.Duration
+
+	call     *pendingCall   // of a CALL; belongs to the turn
+	replyTo  broker.Address // of a CALL
+	acquired bool           // a SUB holds its topic
+	pubSeq   uint32         // numbers the PUBs of a queue
+
+	accepted bool  // the broker took it
+	err      error // why it did not, or was not asked
+
+	received time.Time // set if it had to wait in the session's queue
+
+	// What is handed to the broker, here so that it need not be allocated.
+	brokerCall  broker.Call
+	brokerEvent broker.Event
+}
+
+// reset makes r an empty request of s.
+func (r *Request) reset(s *session) { *r = Request{s: s} }
+
+// Session returns whose request it is.
+func (r *Request) Session() Session { return Session{r.s} }
+
+// Type returns frame.Call, frame.Sub, frame.Unsb or frame.Pub.
+func (r *Request) Type() frame.Type { return r.typ }
+
+// URI returns what a CALL calls. The string may be kept.
+func (r *Request) URI() string { return r.uri }
+
+// Channel returns the channel, or pattern, of a SUB, UNSB or PUB. The string
+// may be kept.
+func (r *Request) Channel() string { return r.channel }
+
+// Pattern reports whether Channel is a pattern.
+func (r *Request) Pattern() bool { return r.pattern }
+
+// Timeout returns the time that a CALL has, at least 1 ms.
+func (r *Request) Timeout() time.Duration { return r.timeout }
+
+// Args returns the JSON of a CALL or PUB, never empty.
+func (r *Request) Args() []byte { return r.args }
+
+// SetArgs replaces the args of a CALL or PUB by args, which must be one JSON
+// value. The slice must stay as it is until the request is handled.
+func (r *Request) SetArgs(args []byte) { r.args = args }
+
+// Header returns a header of a CALL or PUB, or "".
+func (r *Request) Header(name string) string {
+	for k, v := range frame.HeaderSeq(r.headers) {
+		if k == name {
+			return v
+		}
+	}
+	return ""
+}
+
+// SetHeader sets a header of a CALL or PUB, in place of one that the client
+// may have sent: what it says can be trusted by callees and subscribers.
+func (r *Request) SetHeader(name, value string) {
+	r.headers = frame.SetHeader(nil, r.headers, name, value)
+}
+
+// A RequestHandler handles a request. nil means that it was accepted and the
+// client gets an ACK; an error becomes a NACK: an [Error] as it is, others
+// with code 500 and a log line.
+type RequestHandler func(ctx context.Context, r *Request) error
+
+// Middleware wraps a RequestHandler, as middleware of net/http wraps an
+// http.Handler. What it returns either calls next once and returns its error,
+// or does not call it and returns an error of its own. The context ends with
+// the session.
+type Middleware func(next RequestHandler) RequestHandler
+
+// An Authorizer decides whether a request is allowed. It returns nil, an
+// [Error] such as [ErrForbidden], or any other error if it cannot tell (code
+// 500 and a log line). UNSB is always allowed and not asked for. The context
+// ends with the session.
+type Authorizer interface {
+	Authorize(ctx context.Context, r *Request) error
+}
+
+// AuthorizerFunc is a function that is an Authorizer and may block: a request
+// then holds up the later ones of its session, and of no other.
+type AuthorizerFunc func(ctx context.Context, r *Request) error
+
+// Authorize calls f.
+func (f AuthorizerFunc) Authorize(ctx context.Context, r *Request) error { return f(ctx, r) }
+
+// NonBlocking declares that f never waits, neither for I/O nor for a lock
+// held across it, as a lookup in static rules does not. It then runs on the
+// event loop, where it costs next to nothing and where waiting would hold up
+// many sessions.
+func NonBlocking(f AuthorizerFunc) Authorizer { return nonBlocking{f} }
+
+type nonBlocking struct{ AuthorizerFunc }
+
+// mayBlock reports whether user code in the way of requests may block.
+func (c *config) mayBlock() bool {
+	_, static := c.authorizer.(nonBlocking)
+	return c.blocking || c.authorizer != nil && !static
+}
+
+// chain builds what handles a request: middleware around the authorizer
+// around the router.
+func (c *config) chain(route RequestHandler) RequestHandler {
+	next := route
+	if a := c.authorizer; a != nil {
+		next = func(ctx context.Context, r *Request) error {
+			if r.typ != frame.Unsb {
+				if err := a.Authorize(ctx, r); err != nil {
+					return err
+				}
+			}
+			return route(ctx, r)
+		}
+	}
+	for i := len(c.middleware) - 1; i >= 0; i-- {
+		next = c.middleware[i](next)
+	}
+	return next
+}

@@ -1,0 +1,339 @@
+package juggler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/frame"
+)
+
+// read decodes a message of s into r, on the turn. It returns false if there
+// is nothing to handle: the message needs no answer, or ended the session.
+// What is wrong with a request that can be answered is left in r.err.
+func (s *session) read(r *Request, f *frame.Frame, message []byte) bool {
+	s.shard.h.stats.messages.Add(1)
+	err := s.protocol.DecodeRequest(message, f)
+	r.typ, r.id = f.Type, f.ID
+	if err != nil {
+		return s.malformed(r, err)
+	}
+	switch {
+	case f.Type == frame.Pong:
+		return false
+	case !s.allowed.has(f.Type):
+		if s.protocol == frame.Juggler0 {
+			s.end(ClosePolicy, "not allowed to send this type of message")
+			return false
+		}
+		r.err = &Error{Code: CodeForbidden, Message: "this connection may not send " + f.Type.String()}
+	case f.Type == frame.Cancel:
+		r.id = f.For
+		return true
+	}
+	if s.protocol == frame.Juggler1 && s.shard.calls.find(s, f.ID) != nil {
+		s.end(CloseProtocolError, fmt.Sprintf("id %q is in use", f.ID))
+		return false
+	}
+	if r.err == nil {
+		r.err = s.accept(r, f)
+	}
+	return true
+}
+
+// malformed handles a message that could not be decoded.
+func (s *session) malformed(r *Request, err error) bool {
+	var d *frame.DecodeError
+	if !errors.As(err, &d) || !d.Nack {
+		code := uint16(CloseProtocolError)
+		if d != nil {
+			code = uint16(d.Code)
+		}
+		s.end(code, err.Error())
+		return false
+	}
+	if s.protocol == frame.Juggler1 && s.shard.calls.find(s, r.id) != nil {
+		s.end(CloseProtocolError, fmt.Sprintf("id %q is in use", r.id))
+		return false
+	}
+	r.err = &Error{Code: d.Code, Message: d.Reason}
+	return true
+}
+
+// accept checks the limits of a request and takes over its fields.
+func (s *session) accept(r *Request, f *frame.Frame) error {
+	cfg := s.shard.h.cfg
+	if n := max(len(f.URI), len(f.Channel)); n > cfg.maxName {
+		return &Error{Code: CodeBadRequest, Message: "a name is longer than " + strconv.Itoa(cfg.maxName) + " bytes"}
+	}
+	if len(f.Headers) > cfg.maxHeaders {
+		return &Error{Code: CodeTooLarge, Message: "headers are larger than " + strconv.Itoa(cfg.maxHeaders) + " bytes"}
+	}
+	if cfg.maxArgs > 0 && len(f.Args) > cfg.maxArgs {
+		return &Error{Code: CodeTooLarge, Message: "args are larger than " + strconv.Itoa(cfg.maxArgs) + " bytes"}
+	}
+	r.args, r.headers, r.pattern, r.token = f.Args, f.Headers, f.Pattern, f.Token
+	if len(r.args) == 0 {
+		r.args = null
+	}
+	if f.Type != frame.Call {
+		r.channel = s.shard.names.string(f.Channel)
+		return nil
+	}
+	r.uri = s.shard.names.string(f.URI)
+	return s.acceptCall(r, f.Timeout)
+}
+
+var null = []byte("null")
+
+// acceptCall enters a CALL into the table of pending ones: its result may be
+// back before the broker has confirmed it.
+func (s *session) acceptCall(r *Request, timeout time.Duration) error {
+	cfg := s.shard.h.cfg
+	if timeout > cfg.maxCallTimeout {
+		return &Error{Code: CodeBadRequest, Message: "timeout is longer than " + cfg.maxCallTimeout.String()}
+	}
+	if int(s.numCalls) >= cfg.maxCalls {
+		return &Error{Code: CodeLimit, Message: "more than " + strconv.Itoa(cfg.maxCalls) + " calls without an outcome", RetryAfter: time.Second}
+	}
+	if r.timeout = timeout; timeout == 0 {
+		r.timeout = cfg.callTimeout
+	}
+	r.call = s.shard.calls.add(s, r)
+	r.replyTo = r.call.address(s.shard)
+	return nil
+}
+
+// serve takes r through the chain. It runs on the turn or on the session's
+// worker, and leaves the outcome in r for settle.
+func (h *Handler) serve(ctx context.Context, r *Request) {
+	switch {
+	case r.err != nil || r.typ == frame.Cancel:
+		return
+	case r.typ == frame.Auth:
+		r.err = h.signIn(ctx, r)
+		return
+	case h.mustSignInFirst(r.s):
+		r.err = ErrUnauthenticated
+		return
+	}
+	err := h.guard(ctx, r)
+	switch {
+	case r.accepted && err != nil && r.err == nil:
+		h.log.Error("juggler: middleware returned an error for a request that was done", "type", r.typ, "error", err)
+	case !r.accepted && err == nil:
+		h.log.Error("juggler: middleware neither called next nor returned an error", "type", r.typ)
+		r.err = errInternal
+	case !r.accepted:
+		r.err = err
+	}
+}
+
+// mustSignInFirst reports whether s may send only AUTH.
+func (h *Handler) mustSignInFirst(s *session) bool {
+	return h.cfg.signIn != nil && s.identity.Load() == nil
+}
+
+// guard calls the chain and turns a panic in it into an error.
+func (h *Handler) guard(ctx context.Context, r *Request) (err error) {
+	defer h.recovered("middleware or authorizer", func(e error) { err = e })
+	return h.handle(ctx, r)
+}
+
+// route is the end of the chain: it hands r to the broker.
+func (h *Handler) route(ctx context.Context, r *Request) error {
+	var err error
+	switch r.typ {
+	case frame.Call:
+		if err = r.makeCall(); err == nil {
+			err = h.call(ctx, &r.brokerCall)
+		}
+		err = h.callOutcome(r, err)
+	case frame.Pub:
+		if err = r.makeEvent(); err == nil {
+			err = h.publish(ctx, &r.brokerEvent)
+		}
+	case frame.Sub:
+		err = h.topics.acquire(ctx, r)
+	}
+	r.accepted = err == nil
+	return err
+}
+
+// brokerContext bounds what a broker that waits may take. The end of the
+// session does not interrupt it half-way.
+func (h *Handler) brokerContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), h.cfg.brokerTimeout)
+}
+
+func (h *Handler) call(ctx context.Context, c *broker.Call) error {
+	if !h.callsInline {
+		var cancel context.CancelFunc
+		ctx, cancel = h.brokerContext(ctx)
+		defer cancel()
+	}
+	return h.caller.Call(ctx, c)
+}
+
+// makeCall fills in what the broker gets of a CALL.
+func (r *Request) makeCall() error {
+	left := r.timeout
+	if !r.received.IsZero() {
+		left -= time.Since(r.received)
+	}
+	if left <= 0 {
+		return &Error{Code: CodeExpired, Message: "the call's time was over before it was queued"}
+	}
+	r.brokerCall = broker.Call{URI: r.uri, ReplyTo: r.replyTo, Timeout: left, Headers: r.headers, Args: r.args}
+	return nil
+}
+
+// callOutcome notes what became of a call. One that may be queued is
+// acknowledged: it ends in its result or in 408.
+func (h *Handler) callOutcome(r *Request, err error) error {
+	if errors.Is(err, broker.ErrUnknownOutcome) {
+		h.log.Warn("juggler: outcome of queueing a call is unknown", "uri", r.uri, "error", err)
+		return nil
+	}
+	return err
+}
+
+// makeEvent fills in what the broker gets of a PUB.
+func (r *Request) makeEvent() error {
+	r.brokerEvent = broker.Event{Channel: r.channel, Headers: r.headers, Args: r.args}
+	if r.s.protocol == frame.Juggler1 {
+		r.brokerEvent.ID = newID()
+		return nil
+	}
+	if len(r.id) == 0 {
+		return nil // juggler.0 allows it, and writes it as an empty for
+	}
+	id, ok := frame.ParseUUID(r.id)
+	if !ok {
+		return &Error{Code: CodeBadRequest, Message: "uuid is not a UUID"}
+	}
+	r.brokerEvent.ID = id
+	return nil
+}
+
+// settle answers r, on the turn.
+func (s *session) settle(r *Request) {
+	if r.typ == frame.Cancel {
+		if p := s.shard.calls.find(s, r.id); p != nil {
+			p.giveUp(CodeCancelled)
+		}
+		return
+	}
+	if r.err == nil {
+		r.err = s.complete(r)
+	}
+	if s.state >= closing {
+		s.abandon(r)
+		return
+	}
+	if r.err != nil {
+		s.nack(r)
+	} else {
+		s.ack(r)
+	}
+}
+
+// complete does what an accepted request changes in the session.
+func (s *session) complete(r *Request) error {
+	switch r.typ {
+	case frame.Sub:
+		return s.subscribe(r)
+	case frame.Unsb:
+		s.unsubscribe(r)
+	case frame.Call:
+		s.shard.handedOver = true
+	}
+	return nil
+}
+
+// abandon is settle for a session that was closed meanwhile.
+func (s *session) abandon(r *Request) {
+	if p := r.call; p != nil {
+		if r.accepted && !s.shard.h.cfg.keepCalls {
+			s.shard.h.cancelCall(p.uri, r.replyTo)
+		}
+		s.shard.calls.remove(p)
+	}
+}
+
+// ack writes the ACK of r and goes on with what had to wait for it.
+func (s *session) ack(r *Request) {
+	f := frame.Frame{Type: frame.Ack, For: r.id, ForType: r.typ, URI: bytesOf(r.uri), Channel: bytesOf(r.channel)}
+	if r.typ == frame.Auth {
+		s.state = live
+		if s.deadlines != nil {
+			s.shard.deadlines.Remove(&s.deadlines.timer)
+		}
+		f.Expires = s.watchExpiry()
+	}
+	s.reply(&f)
+	if r.call != nil {
+		r.call.acknowledged()
+	}
+	s.notify(r)
+}
+
+// nack writes the NACK of r.
+func (s *session) nack(r *Request) {
+	h := s.shard.h
+	h.stats.nacks.Add(1)
+	e, known := publicError(r.err)
+	if !known {
+		h.log.Error("juggler: request failed", "type", r.typ, "uri", r.uri, "channel", r.channel, "session", idText(s.id), "error", r.err)
+	}
+	if r.call != nil {
+		s.shard.calls.remove(r.call)
+	}
+	f := frame.Frame{Type: frame.Nack, For: r.id, ForType: r.typ, URI: bytesOf(r.uri), Channel: bytesOf(r.channel), Err: e.frameError()}
+	s.reply(&f)
+}
+
+// reply sends an ACK or NACK.
+func (s *session) reply(f *frame.Frame) {
+	if s.protocol == frame.Juggler0 {
+		f.UUID = newID()
+	}
+	s.send(f)
+}
+
+// signIn asks the application who sent an AUTH. It runs on the worker.
+func (h *Handler) signIn(ctx context.Context, r *Request) (err error) {
+	if h.cfg.signIn == nil {
+		return &Error{Code: CodeBadRequest, Message: "this server takes no AUTH"}
+	}
+	defer h.recovered("sign-in", func(e error) { err = e })
+	id, err := h.cfg.signIn(ctx, Session{r.s}, string(r.token))
+	if err != nil {
+		return err
+	}
+	if id == nil {
+		return ErrUnauthenticated
+	}
+	r.s.setIdentity(id.clone())
+	r.accepted = true
+	return nil
+}
+
+// cancelCall tells the broker that nobody waits for a call any more.
+func (h *Handler) cancelCall(uri string, to broker.Address) {
+	if h.callsInline {
+		h.cancelled(h.caller.Cancel(h.ctx, uri, to), uri)
+		return
+	}
+	h.later.do(h, func(ctx context.Context) { h.cancelled(h.caller.Cancel(ctx, uri, to), uri) })
+}
+
+// cancelled logs why a cancellation failed: the call then ends by its time.
+func (h *Handler) cancelled(err error, uri string) {
+	if err != nil && !errors.Is(err, broker.ErrClosed) {
+		h.log.Warn("juggler: cannot cancel a call", "uri", uri, "error", err)
+	}
+}

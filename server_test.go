@@ -1,0 +1,164 @@
+package juggler_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"go.uber.org/goleak"
+
+	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/broker/memory"
+	"github.com/juggler-go/juggler/calleekit"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// testServer is a handler on a real socket, with its broker.
+type testServer struct {
+	t      *testing.T
+	h      *juggler.Handler
+	broker *memory.Broker
+	http   *httptest.Server
+}
+
+func newServer(t *testing.T, opts ...juggler.Option) *testServer {
+	t.Helper()
+	b, err := memory.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := juggler.New(append([]juggler.Option{juggler.WithBroker(b)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &testServer{t, h, b, httptest.NewServer(h)}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := h.Shutdown(ctx); err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+		s.http.Close()
+		if err := b.Close(); err != nil {
+			t.Errorf("broker: Close: %v", err)
+		}
+	})
+	return s
+}
+
+// handle answers uri with f until the test ends.
+func (s *testServer) handle(uri string, f calleekit.HandlerFunc) {
+	s.t.Helper()
+	c, err := calleekit.New(s.broker)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	c.Handle(uri, f)
+	if err := c.Start(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { c.Close() })
+}
+
+// testClient speaks a protocol as text.
+type testClient struct {
+	t    *testing.T
+	conn *websocket.Conn
+}
+
+// dial connects and, on juggler.1, takes the HELLO.
+func (s *testServer) dial(protocol string) *testClient {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second)
+	defer cancel()
+	conn, _, err := websocket.Dial(ctx, strings.Replace(s.http.URL, "http", "ws", 1), &websocket.DialOptions{
+		Subprotocols: []string{protocol},
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { conn.CloseNow() })
+	c := &testClient{s.t, conn}
+	if protocol == "juggler.1" {
+		c.expect(`{"type":"HELLO"}`)
+	}
+	return c
+}
+
+func (c *testClient) send(message string) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Second)
+	defer cancel()
+	if err := c.conn.Write(ctx, websocket.MessageText, []byte(message)); err != nil {
+		c.t.Fatalf("send %s: %v", message, err)
+	}
+}
+
+// receive returns the next message.
+func (c *testClient) receive() []byte {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Second)
+	defer cancel()
+	_, b, err := c.conn.Read(ctx)
+	if err != nil {
+		c.t.Fatalf("receive: %v", err)
+	}
+	return b
+}
+
+// expect takes the next message, which must have at least the fields of want.
+func (c *testClient) expect(want string) map[string]any {
+	c.t.Helper()
+	b := c.receive()
+	var got, wanted map[string]any
+	if err := json.Unmarshal(b, &got); err != nil {
+		c.t.Fatalf("%s: %v", b, err)
+	}
+	if err := json.Unmarshal([]byte(want), &wanted); err != nil {
+		c.t.Fatal(err)
+	}
+	if !contains(got, wanted) {
+		c.t.Fatalf("got %s, want %s", b, want)
+	}
+	return got
+}
+
+// contains reports whether got has everything that want has.
+func contains(got, want any) bool {
+	w, ok := want.(map[string]any)
+	if !ok {
+		a, _ := json.Marshal(got)
+		b, _ := json.Marshal(want)
+		return string(a) == string(b)
+	}
+	g, ok := got.(map[string]any)
+	if !ok {
+		return false
+	}
+	for k, v := range w {
+		if gv, ok := g[k]; !ok || !contains(gv, v) {
+			return false
+		}
+	}
+	return true
+}
+
+// expectClose waits for the server to close with code.
+func (c *testClient) expectClose(code int) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Second)
+	defer cancel()
+	for {
+		if _, _, err := c.conn.Read(ctx); err != nil {
+			if got := websocket.CloseStatus(err); int(got) != code {
+				c.t.Fatalf("closed with %d (%v), want %d", got, err, code)
+			}
+			return
+		}
+	}
+}

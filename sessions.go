@@ -1,0 +1,129 @@
+package juggler
+
+import (
+	"iter"
+	"slices"
+	"sync"
+
+	"github.com/juggler-go/juggler/broker"
+)
+
+// NumSessions returns how many sessions the node has, those included whose
+// handshake or close is under way.
+func (h *Handler) NumSessions() int { return int(h.sessions.Load()) }
+
+// Session returns the session of this node with the given id.
+func (h *Handler) Session(id string) (Session, bool) {
+	parsed, ok := parseID(id)
+	if !ok {
+		return Session{}, false
+	}
+	return h.findSession(parsed)
+}
+
+// findSession asks the shard that the id names.
+func (h *Handler) findSession(id broker.ID) (found Session, ok bool) {
+	number, slot := sessionPlace(id)
+	if int(number) >= maxShards {
+		return Session{}, false
+	}
+	sh := h.shards[number].Load()
+	if sh == nil {
+		return Session{}, false
+	}
+	answer := make(chan Session, 1)
+	sh.command(func() {
+		if int(slot) < len(sh.slots) && sh.slots[slot] != nil && sh.slots[slot].id == id {
+			answer <- Session{sh.slots[slot]}
+		}
+		close(answer)
+	})
+	select {
+	case found, ok = <-answer:
+	case <-h.done: // no turns any more
+	}
+	return found, ok
+}
+
+// SessionsOf returns the sessions of a user on this node, as they are now.
+func (h *Handler) SessionsOf(user string) iter.Seq[Session] {
+	return slices.Values(h.users.of(user))
+}
+
+// Disconnect closes the session with the given id, as [Session.Disconnect]
+// does, and reports whether it is there.
+func (h *Handler) Disconnect(id string, code uint16, reason string) bool {
+	s, ok := h.Session(id)
+	if ok {
+		s.Disconnect(code, reason)
+	}
+	return ok
+}
+
+// DisconnectUser closes the sessions of a user on this node, as
+// [Session.Disconnect] does, and returns how many there are.
+func (h *Handler) DisconnectUser(user string, code uint16, reason string) int {
+	sessions := h.users.of(user)
+	for _, s := range sessions {
+		s.Disconnect(code, reason)
+	}
+	return len(sessions)
+}
+
+// userIndex finds sessions by user: a list through the sessions themselves
+// for each user.
+type userIndex struct {
+	mu sync.Mutex // guards m and the sessions' userPrev and userNext
+	m  map[string]*session
+}
+
+// move files s under the user of id in place of that of old.
+func (u *userIndex) move(s *session, old, id *Identity) {
+	if old == id || userOf(old) == userOf(id) {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if user := userOf(old); user != "" {
+		u.remove(s, user)
+	}
+	if user := userOf(id); user != "" {
+		s.userNext = u.m[user]
+		if s.userNext != nil {
+			s.userNext.userPrev = s
+		}
+		u.m[user] = s
+	}
+}
+
+func (u *userIndex) remove(s *session, user string) {
+	switch {
+	case s.userPrev != nil:
+		s.userPrev.userNext = s.userNext
+	case s.userNext != nil:
+		u.m[user] = s.userNext
+	default:
+		delete(u.m, user)
+	}
+	if s.userNext != nil {
+		s.userNext.userPrev = s.userPrev
+	}
+	s.userPrev, s.userNext = nil, nil
+}
+
+func (u *userIndex) of(user string) []Session {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	var sessions []Session
+	for s := u.m[user]; s != nil && user != ""; s = s.userNext {
+		sessions = append(sessions, Session{s})
+	}
+	return sessions
+}
+
+func userOf(id *Identity) string {
+	if id == nil {
+		return ""
+	}
+	return id.User
+}

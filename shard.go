@@ -1,0 +1,276 @@
+package juggler
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/wheel"
+	"github.com/juggler-go/juggler/internal/wsconn"
+)
+
+// shard is what one group of connections (an event loop, or one of the
+// portable path's) owns: its sessions, their calls and subscriptions. All of
+// it belongs to the group's turn and needs no lock; everybody else leaves
+// what they have in the inbox. It implements wsconn.Handler.
+type shard struct {
+	h      *Handler
+	group  *wsconn.Group
+	number uint8
+
+	slots []*session // by Conn.Tag
+	free  []uint32   // slots that are nil
+
+	calls  callTable
+	topics map[broker.Topic]*localTopic
+
+	deadlines wheel.Wheel[session]
+
+	inbox      inbox
+	inboxBytes atomic.Int64 // in the inbox's arena, about
+	names      interner
+
+	// Scratch of the turn, kept between uses.
+	request Request
+	frame   frame.Frame
+	out     []byte
+	framed  [2][]byte // an event, framed for each protocol
+
+	handedOver bool // calls went to the broker in this turn
+}
+
+// newShard makes the shard of g. It is called once for each group.
+func (h *Handler) newShard(g *wsconn.Group) wsconn.Handler {
+	sh := &shard{h: h, group: g, topics: make(map[broker.Topic]*localTopic)}
+	sh.calls.init(sh)
+	sh.number = uint8(h.numShards.Add(1) - 1)
+	h.shards[sh.number].Store(sh)
+	return sh
+}
+
+// shardFor returns the shard of g.
+func (h *Handler) shardFor(g *wsconn.Group) *shard {
+	for i := range h.numShards.Load() {
+		if sh := h.shards[i].Load(); sh != nil && sh.group == g {
+			return sh
+		}
+	}
+	panic("juggler: a group of connections without a shard") // newShard made one
+}
+
+// place finds a slot for s.
+func (sh *shard) place(s *session) uint32 {
+	if n := len(sh.free); n > 0 {
+		slot := sh.free[n-1]
+		sh.free = sh.free[:n-1]
+		sh.slots[slot] = s
+		return slot
+	}
+	sh.slots = append(sh.slots, s)
+	return uint32(len(sh.slots) - 1)
+}
+
+// vacate frees the slot of s.
+func (sh *shard) vacate(s *session) {
+	sh.slots[s.Tag] = nil
+	sh.free = append(sh.free, s.Tag)
+}
+
+// session returns the session of c.
+func (sh *shard) session(c *wsconn.Conn) *session { return sh.slots[c.Tag] }
+
+// after returns the group's clock d from now, in its ms, never too early.
+func (sh *shard) after(d time.Duration) int64 {
+	return sh.group.Now() + int64((d+time.Millisecond-1)/time.Millisecond)
+}
+
+// Message handles one message of a client.
+func (sh *shard) Message(c *wsconn.Conn, _ ws.OpCode, payload []byte) {
+	s := sh.session(c)
+	s.pinged = false
+	if s.state >= closing {
+		return
+	}
+	if sh.h.inline && !s.queue.busy() {
+		r := &sh.request
+		r.reset(s)
+		if s.read(r, &sh.frame, payload) {
+			sh.h.serve(sh.h.ctx, r)
+			s.settle(r)
+		}
+		return
+	}
+	j := newJob(s, payload)
+	if s.read(&j.Request, &j.frame, j.message) {
+		s.enqueue(j)
+	} else {
+		j.recycle()
+	}
+}
+
+// Pong notes that the client lives.
+func (sh *shard) Pong(c *wsconn.Conn) { sh.session(c).pinged = false }
+
+// Quiet is called when nothing was sent for the ping interval.
+func (sh *shard) Quiet(c *wsconn.Conn) {
+	s := sh.session(c)
+	switch {
+	case s.state >= closing || s.queue.paused():
+	case s.pinged:
+		s.end(CloseIdle, "no answer to ping")
+	case s.protocol == frame.Juggler0:
+		s.pinged = true
+		s.Ping()
+	default:
+		s.pinged = true
+		s.send(&frame.Frame{Type: frame.Ping})
+	}
+}
+
+// Closing is called when a connection ends for a reason of wsconn's: the
+// session is over, and its protocol decides what the code is called.
+func (sh *shard) Closing(c *wsconn.Conn, e *wsconn.CloseError) {
+	s := sh.session(c)
+	e.Code = closeCodeFor(s.protocol, e.Code)
+	if s.state < closing {
+		s.state = closing
+		s.queue.stop()
+	}
+}
+
+// Closed is called when a connection is gone.
+func (sh *shard) Closed(c *wsconn.Conn, e *wsconn.CloseError) { sh.session(c).closed(e) }
+
+// Yield reports whether calls were handed to callees in this turn, whose
+// results may be there soon.
+func (sh *shard) Yield() bool {
+	yes := sh.handedOver
+	sh.handedOver = false
+	return yes
+}
+
+// Turn handles what others left in the inbox and what is due.
+func (sh *shard) Turn(now int64) (next int64) {
+	mail := sh.inbox.take()
+	sh.inboxBytes.Store(0)
+	for _, j := range mail.settled {
+		if j.hook == nil {
+			j.s.settle(&j.Request)
+		}
+		j.s.queue.answered(j.s, j.pubSeq)
+		j.recycle()
+	}
+	for i := range mail.results {
+		sh.calls.result(&mail.results[i], mail.arena)
+	}
+	for i := range mail.events {
+		sh.event(&mail.events[i], mail.arena)
+	}
+	for _, f := range mail.commands {
+		f()
+	}
+	sh.inbox.giveBack(mail)
+
+	sh.calls.wheel.Advance(now, (*pendingCall).expire)
+	sh.deadlines.Advance(now, (*session).overdue)
+	return sh.nextTurn()
+}
+
+// nextTurn returns when a timer needs a turn, 0 for never.
+func (sh *shard) nextTurn() int64 {
+	a, okA := sh.calls.wheel.Next()
+	b, okB := sh.deadlines.Next()
+	switch {
+	case okA && okB:
+		return min(a, b)
+	case okA:
+		return a
+	case okB:
+		return b
+	}
+	return 0
+}
+
+// command runs f on the shard's turn, soon. Any goroutine may call it.
+func (sh *shard) command(f func()) {
+	sh.inbox.mu.Lock()
+	sh.inbox.commands = append(sh.inbox.commands, f)
+	sh.inbox.mu.Unlock()
+	sh.group.Wake()
+}
+
+// inbox is where others leave what a shard has to handle.
+type inbox struct {
+	mu    sync.Mutex // guards mail
+	mail             // what came since the last take
+	spare mail       // belongs to the turn: emptied, to be filled next
+}
+
+// mail is what an inbox holds. Byte slices are kept in the arena.
+type mail struct {
+	settled  []*job
+	results  []resultItem
+	events   []eventItem
+	commands []func()
+	arena    []byte
+}
+
+// take empties the inbox.
+func (in *inbox) take() mail {
+	in.mu.Lock()
+	m := in.mail
+	in.mail = in.spare
+	in.mu.Unlock()
+	in.spare = mail{}
+	return m
+}
+
+// maxSpare is the largest arena, in bytes, that an inbox keeps for reuse.
+const maxSpare = 1 << 20
+
+// giveBack keeps the memory of m for reuse.
+func (in *inbox) giveBack(m mail) {
+	clear(m.settled)
+	clear(m.results)
+	clear(m.events)
+	clear(m.commands)
+	if cap(m.arena) > maxSpare {
+		m.arena = nil
+	}
+	in.spare = mail{m.settled[:0], m.results[:0], m.events[:0], m.commands[:0], m.arena[:0]}
+}
+
+// span is a slice of an arena.
+type span struct{ from, to int }
+
+func (p span) of(arena []byte) []byte { return arena[p.from:p.to:p.to] }
+
+// keep copies b into the arena of m.
+func (m *mail) keep(b []byte) span {
+	from := len(m.arena)
+	m.arena = append(m.arena, b...)
+	return span{from, len(m.arena)}
+}
+
+// interner makes strings of bytes, and the same string of the same bytes, so
+// that a name in use is not allocated for each message.
+type interner map[string]string
+
+// maxInterned bounds what clients can make the interner remember.
+const maxInterned = 4096
+
+func (in *interner) string(b []byte) string {
+	if s, ok := (*in)[string(b)]; ok {
+		return s
+	}
+	if *in == nil || len(*in) >= maxInterned {
+		*in = make(interner)
+	}
+	s := string(b)
+	(*in)[s] = s
+	return s
+}

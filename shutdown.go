@@ -1,0 +1,159 @@
+package juggler
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/juggler-go/juggler/frame"
+)
+
+// Shutdown ends the handler: new handshakes are refused, the sessions are
+// asked to go elsewhere (GOAWAY, then close code 1001) at the rate of
+// [WithDrainRate], each with the chance to finish its calls, and everything
+// that the handler started or opened is closed. If ctx ends first, what is
+// left is closed at once and ctx's error is returned.
+//
+// http.Server.Shutdown does not wait for WebSockets: stop accepting there,
+// then call this one. Both may run at the same time:
+//
+//	go server.Shutdown(ctx)
+//	err := handler.Shutdown(ctx)
+//
+// A broker passed to New is closed by its owner, afterwards. Calling Shutdown
+// again waits for the first call to be done.
+func (h *Handler) Shutdown(ctx context.Context) error {
+	if !h.closing.CompareAndSwap(false, true) {
+		select {
+		case <-h.done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	defer close(h.done)
+	err := h.drain(ctx)
+	return errors.Join(err, h.close(ctx))
+}
+
+// drain asks every session to go and waits until none is left.
+func (h *Handler) drain(ctx context.Context) error {
+	h.startMu.Lock() // no start is under way any more, none begins
+	h.startMu.Unlock()
+	spread, linger := h.pace(ctx)
+	turn := make(chan struct{}, maxShards)
+	n := int(h.numShards.Load())
+	for i := range n {
+		sh := h.shards[i].Load()
+		sh.command(func() {
+			sh.drain(spread, linger)
+			turn <- struct{}{}
+		})
+	}
+	for range n {
+		select {
+		case <-turn:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	for h.sessions.Load() > 0 {
+		select {
+		case <-h.empty:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// lingering is how long a juggler.1 client has to connect elsewhere after the
+// moment that GOAWAY named, before its session is closed.
+const lingering = time.Second
+
+// pace returns over how long the sessions are asked to go, and how long each
+// may linger then: as the drain rate says, or faster to be done in good time
+// before ctx ends.
+func (h *Handler) pace(ctx context.Context) (spread, linger time.Duration) {
+	spread = time.Duration(h.sessions.Load()) * time.Second / time.Duration(h.cfg.drainRate)
+	linger = lingering
+	if end, ok := ctx.Deadline(); ok {
+		left := max(time.Until(end), 0)
+		spread, linger = min(spread, left/2), min(linger, left/4)
+	}
+	return spread, linger
+}
+
+// drain asks the shard's sessions to go elsewhere, spread over a time.
+func (sh *shard) drain(spread, linger time.Duration) {
+	n := 0
+	for _, s := range sh.slots {
+		if s == nil || s.state >= closing {
+			continue
+		}
+		n++
+		s.draining = true
+		after := spread * time.Duration(n) / time.Duration(len(sh.slots))
+		if n == 1 {
+			after = 0
+		}
+		if s.protocol == frame.Juggler1 {
+			s.send(&frame.Frame{Type: frame.GoAway, After: after, Message: []byte("going away")})
+			after += linger
+		}
+		s.due(after)
+	}
+}
+
+// leave ends a draining session as soon as its calls have their outcome.
+func (s *session) leave() {
+	if s.calls == nil && !s.queue.busy() {
+		s.end(CloseGoingAway, "going away")
+		return
+	}
+	s.due(leaveCheck)
+}
+
+// leaveCheck is how often a draining session is asked whether it is done.
+const leaveCheck = 20 * time.Millisecond
+
+// close ends what is left and everything that the handler holds.
+func (h *Handler) close(ctx context.Context) error {
+	var errs []error
+	if ctx.Err() != nil {
+		h.log.Warn("juggler: shutdown ran out of time", "sessions", h.sessions.Load())
+	}
+	errs = append(errs, h.pool.Close())
+	h.cancel()
+	h.startMu.Lock()
+	if h.started.Load() {
+		errs = append(errs, h.subscriber.Close(), h.caller.Close())
+	}
+	h.startMu.Unlock()
+	errs = append(errs, h.awaitWork(ctx))
+	if h.owned != nil {
+		errs = append(errs, h.owned.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// awaitWork waits for the goroutines that run user code. Code that does not
+// heed its context is left behind when ctx ends.
+func (h *Handler) awaitWork(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() { // ends with the last of them
+		h.work.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	select {
+	case <-done:
+		return nil
+	case <-time.After(leaveCheck):
+		return errors.New("juggler: user code did not end with its context")
+	}
+}

@@ -1,0 +1,234 @@
+package juggler
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/juggler-go/juggler/broker"
+)
+
+// topicTable is what the node is subscribed to on the broker: each topic
+// once, however many shards and sessions share it.
+//
+// Lock order: a nodeTopic's mu, then the table's mu.
+type topicTable struct {
+	mu sync.RWMutex // guards m, and the users of each nodeTopic
+	m  map[broker.Topic]*nodeTopic
+}
+
+// nodeTopic is a topic that is subscribed to on the broker, or about to be.
+type nodeTopic struct {
+	name  broker.Topic
+	users int // who holds or waits for it; at 0 it leaves the table
+
+	shards atomic.Uint64 // with sessions subscribed to it, a bit each
+
+	mu         sync.Mutex // held while the broker is asked; guards the following
+	refs       int        // shards that hold it, and requests on their way there
+	subscribed bool       // the broker has confirmed it
+}
+
+// acquire takes a reference on the topic of a SUB; the first asks the broker
+// to subscribe. On the turn, a topic that the shard holds needs no reference.
+func (t *topicTable) acquire(ctx context.Context, r *Request) error {
+	name := r.topic()
+	h := r.s.shard.h
+	if h.inline && r.s.shard.topics[name] != nil {
+		return nil
+	}
+	nt := t.enter(name)
+	nt.mu.Lock()
+	defer nt.mu.Unlock()
+	if !nt.subscribed {
+		if err := h.subscribeTopic(ctx, name); err != nil {
+			t.leave(nt)
+			return err
+		}
+		nt.subscribed = true
+	}
+	nt.refs++
+	r.acquired = true
+	return nil
+}
+
+// subscribeTopic asks the broker, within its time if it waits.
+func (h *Handler) subscribeTopic(ctx context.Context, name broker.Topic) error {
+	if !h.topicsInline {
+		var cancel context.CancelFunc
+		ctx, cancel = h.brokerContext(ctx)
+		defer cancel()
+	}
+	return h.subscriber.Subscribe(ctx, name)
+}
+
+// drop gives a reference back; the last one ends the subscription.
+func (t *topicTable) drop(h *Handler, nt *nodeTopic) {
+	nt.mu.Lock()
+	nt.refs--
+	last := nt.refs == 0
+	nt.mu.Unlock()
+	switch {
+	case !last:
+		t.leave(nt)
+	case h.topicsInline:
+		t.unsubscribe(h.ctx, h, nt)
+	default:
+		h.later.do(h, func(ctx context.Context) { t.unsubscribe(ctx, h, nt) })
+	}
+}
+
+// unsubscribe ends the subscription, unless someone has come meanwhile.
+func (t *topicTable) unsubscribe(ctx context.Context, h *Handler, nt *nodeTopic) {
+	nt.mu.Lock()
+	defer nt.mu.Unlock()
+	if nt.refs == 0 && nt.subscribed {
+		nt.subscribed = false
+		if err := h.subscriber.Unsubscribe(ctx, nt.name); err != nil && !h.closing.Load() {
+			h.log.Warn("juggler: cannot unsubscribe", "topic", nt.name.Name, "pattern", nt.name.Pattern, "error", err)
+		}
+	}
+	t.leave(nt)
+}
+
+// enter finds or makes a topic and keeps it in the table until leave.
+func (t *topicTable) enter(name broker.Topic) *nodeTopic {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	nt := t.m[name]
+	if nt == nil {
+		nt = &nodeTopic{name: name}
+		t.m[name] = nt
+	}
+	nt.users++
+	return nt
+}
+
+func (t *topicTable) leave(nt *nodeTopic) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if nt.users--; nt.users == 0 {
+		delete(t.m, nt.name)
+	}
+}
+
+// find returns a topic that is in use, or nil.
+func (t *topicTable) find(name broker.Topic) *nodeTopic {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.m[name]
+}
+
+// localTopic is a topic with the sessions of one shard that are subscribed to
+// it. It holds one reference on the node's.
+type localTopic struct {
+	node *nodeTopic
+	subs []subscriber
+}
+
+// subscriber is a session in a localTopic; index is where its subs hold it.
+type subscriber struct {
+	s     *session
+	index int32
+}
+
+// subscription is a localTopic in a session's subs; index is where it holds
+// the session.
+type subscription struct {
+	topic *localTopic
+	index int32
+}
+
+// topic returns what a SUB or UNSB names.
+func (r *Request) topic() broker.Topic { return broker.Topic{Name: r.channel, Pattern: r.pattern} }
+
+// subscribe adds a topic, whose reference r may hold, to the session's.
+func (s *session) subscribe(r *Request) error {
+	sh := s.shard
+	name := r.topic()
+	lt := sh.topics[name]
+	err := s.maySubscribe(lt)
+	if r.acquired && (lt != nil || err != nil) {
+		sh.h.topics.drop(sh.h, sh.h.topics.find(name)) // the shard has its own already
+	}
+	if err != nil || lt != nil && s.subscribedTo(lt) >= 0 {
+		return err
+	}
+	if lt == nil {
+		lt = &localTopic{node: sh.h.topics.find(name)}
+		lt.node.shards.Or(1 << sh.number)
+		sh.topics[name] = lt
+	}
+	lt.subs = append(lt.subs, subscriber{s, int32(len(s.subs))})
+	s.subs = append(s.subs, subscription{lt, int32(len(lt.subs) - 1)})
+	sh.h.stats.subscriptions.Add(1)
+	return nil
+}
+
+// maySubscribe refuses a topic more than the limit allows.
+func (s *session) maySubscribe(lt *localTopic) error {
+	most := s.shard.h.cfg.maxSubscriptions
+	if s.state >= closing {
+		return ErrShutdown // nobody is left to see it
+	}
+	if len(s.subs) < most || lt != nil && s.subscribedTo(lt) >= 0 {
+		return nil
+	}
+	return &Error{Code: CodeLimit, Message: "more than " + strconv.Itoa(most) + " subscriptions"}
+}
+
+// subscribedTo returns where the session's subs hold lt, or -1.
+func (s *session) subscribedTo(lt *localTopic) int {
+	for i := range s.subs {
+		if s.subs[i].topic == lt {
+			return i
+		}
+	}
+	return -1
+}
+
+// unsubscribe removes the topic of an UNSB, if the session has it.
+func (s *session) unsubscribe(r *Request) {
+	if lt := s.shard.topics[r.topic()]; lt != nil {
+		if i := s.subscribedTo(lt); i >= 0 {
+			s.removeSubscription(i)
+		}
+	}
+}
+
+// removeSubscription takes the session out of a topic. Both lists close the
+// hole with their last member, whose index at the other side moves with it.
+func (s *session) removeSubscription(i int) {
+	sh := s.shard
+	lt, at := s.subs[i].topic, s.subs[i].index
+
+	last := lt.subs[len(lt.subs)-1]
+	lt.subs[at] = last
+	last.s.subs[last.index].index = at
+	lt.subs[len(lt.subs)-1] = subscriber{}
+	lt.subs = lt.subs[:len(lt.subs)-1]
+
+	n := len(s.subs) - 1
+	s.subs[i] = s.subs[n]
+	if i != n {
+		s.subs[i].topic.subs[s.subs[i].index].index = int32(i)
+	}
+	s.subs[n] = subscription{}
+	s.subs = s.subs[:n]
+
+	sh.h.stats.subscriptions.Add(-1)
+	if len(lt.subs) == 0 {
+		lt.node.shards.And(^(uint64(1) << sh.number))
+		delete(sh.topics, lt.node.name)
+		sh.h.topics.drop(sh.h, lt.node)
+	}
+}
+
+// dropSubscriptions removes those of a session that is gone.
+func (s *session) dropSubscriptions() {
+	for len(s.subs) > 0 {
+		s.removeSubscription(len(s.subs) - 1)
+	}
+	s.subs = nil
+}
