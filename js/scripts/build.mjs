@@ -1,0 +1,27 @@
+// Builds dist/: the ESM entries and their types, and one minified file for a
+// plain <script>, where the client is `juggler.Client`.
+import { execFileSync } from 'node:child_process';
+import { rmSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+process.chdir(fileURLToPath(new URL('..', import.meta.url)));
+rmSync('dist', { recursive: true, force: true });
+
+const common = { bundle: true, target: 'es2022', sourcemap: true, outdir: 'dist', logLevel: 'warning' };
+await Promise.all([
+  build({
+    ...common,
+    entryPoints: ['src/index.ts', 'src/react.ts', 'src/testing.ts'],
+    format: 'esm',
+    external: ['react'],
+  }),
+  build({
+    ...common,
+    entryPoints: { 'juggler.min': 'src/index.ts' },
+    format: 'iife',
+    globalName: 'juggler',
+    minify: true,
+  }),
+]);
+execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'], { stdio: 'inherit' });

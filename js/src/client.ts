@@ -1,0 +1,354 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+import { JugglerError, isFinal } from './error.js';
+import { Link, delay, type LinkHost, type ServerMessage } from './link.js';
+import { Request, type Dispatcher } from './request.js';
+import { Subscription } from './subscription.js';
+import { Topic, topicKey, type Subscriber } from './topic.js';
+import type {
+  AnyContract,
+  CallOptions,
+  CallParameters,
+  Channel,
+  ChannelEvent,
+  ClientEvents,
+  ClientOptions,
+  Contract,
+  LogLevel,
+  PatternEvent,
+  RequestOptions,
+  Result,
+  State,
+  SubscribeOptions,
+  Uri,
+} from './types.js';
+
+/** A connection that lasted this long was a good one: the pauses between tries begin anew. */
+const STABLE = 10_000;
+
+/**
+ * A connection to a juggler server that mends itself. It connects at the
+ * first use; making one costs nothing and touches nothing, so it may be made
+ * while rendering on a server.
+ */
+export class Client<C extends Contract = AnyContract> {
+  #options: ClientOptions;
+  #state: State = { status: 'closed' };
+  #listeners: { [K in keyof ClientEvents]?: Set<(event: ClientEvents[K]) => void> } = {};
+
+  /** The link that requests are sent on. */
+  #link: Link | undefined;
+  /** The link that is being opened. */
+  #opening: Link | undefined;
+  /** Links that the server asked to leave, while they have something to finish. */
+  #leaving = new Set<Link>();
+
+  /** Why the client does not connect by itself: it was closed or refused. */
+  #stopped: JugglerError | undefined;
+  #attempt = 0;
+  #openedAt = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  #queue = new Set<Request>();
+  #topics = new Map<string, Topic>();
+
+  /** The client as its links, requests and subscriptions see it. */
+  #host: LinkHost & Dispatcher & Subscriber;
+
+  /**
+   * @param url - Where the server is, e.g. `wss://example.com/ws`, or a
+   * function that is asked before each connection.
+   */
+  constructor(url: string | (() => string | Promise<string>), options: ClientOptions = {}) {
+    this.#options = options;
+    const log = (level: LogLevel, message: string, detail?: unknown): void => {
+      if (options.logger) options.logger(level, message, detail);
+      else if (level === 'warn' || level === 'error') console[level](`juggler: ${message}`, detail ?? '');
+    };
+    const report = (error: JugglerError): void => {
+      log('warn', error.message, error.cause ?? error.data);
+      this.#emit('error', error);
+    };
+    const client = this;
+    this.#host = {
+      options,
+      url,
+      get link() {
+        return client.#link;
+      },
+      timeout: delay(options.timeout ?? 30_000),
+      log,
+      report,
+      ready: (link) => this.#ready(link),
+      deliver: (link, message) => this.#deliver(link, message),
+      goAway: (link, after) => {
+        log('info', `the server asks to move in ${after} ms`);
+        if (link === this.#link && !this.#opening) this.#openIn(after);
+      },
+      settled: (link) => this.#leaveIfIdle(link),
+      ended: (link, error, final) => this.#ended(link, error, final ?? isFinal(error.code)),
+      dispatch: (request) => this.#dispatch(request),
+      release: (request) => this.#release(request),
+      gap: (gap) => this.#emit('gap', gap),
+      forget: (topic) => {
+        if (this.#topics.get(topic.key) === topic) this.#topics.delete(topic.key);
+      },
+    };
+  }
+
+  /** The connection's present state: the same object until it changes. */
+  get state(): State {
+    return this.#state;
+  }
+
+  /** Listens to what happens to the client; the function returned ends that. */
+  on<K extends keyof ClientEvents>(type: K, listener: (event: ClientEvents[K]) => void): () => void {
+    const listeners = (this.#listeners[type] ??= new Set() as never) as Set<typeof listener>;
+    listeners.add(listener);
+    return () => void listeners.delete(listener);
+  }
+
+  /**
+   * Connects now rather than at the first use; also again after `close()` or a
+   * refusal. While waiting for the next try, tries at once. While open, checks
+   * that the server is still there: call it when an app comes to the foreground.
+   */
+  connect = (): void => {
+    this.#stopped = undefined;
+    if (this.#link) this.#link.check();
+    else if (!this.#opening) {
+      this.#attempt = 0;
+      this.#open();
+    }
+  };
+
+  /**
+   * Closes the connection. Requests under way are rejected; `for await` loops
+   * end; subscriptions with a handler rest until `connect()`. Resolves when
+   * the socket is closed, after a second at most.
+   */
+  close(): Promise<void> {
+    const closed = Promise.all(this.#stop(new JugglerError(1000, 'the client was closed', 'unknown'), {}));
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, 1_000);
+      void closed.then(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
+  /** Closes the client: `await using client = new Client(…)`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /**
+   * Calls a URI and resolves to its result, or rejects with a
+   * {@link JugglerError}. If the connection is lost before the answer, it is
+   * not repeated unless it is `idempotent`.
+   */
+  call<U extends Uri<C>>(uri: U, ...rest: CallParameters<C, U, CallOptions>): Promise<Result<C, U>> {
+    return this.#request('CALL', `,"uri":${JSON.stringify(uri)}`, rest[0], rest[1]) as Promise<Result<C, U>>;
+  }
+
+  /** Publishes on a channel; resolves once the server has taken it. */
+  async publish<N extends Channel<C>>(channel: N, args: C['channels'][N], options?: RequestOptions): Promise<void> {
+    await this.#request('PUB', `,"channel":${JSON.stringify(channel)}`, args, options);
+  }
+
+  /**
+   * Subscribes to a channel, or to a pattern. Events go to the handler;
+   * without one, they wait for a `for await` loop over the subscription. It is
+   * restored after a reconnection, and ends with `unsubscribe()`.
+   */
+  subscribe<N extends Channel<C>>(
+    channel: N,
+    handler?: (event: ChannelEvent<C, N>) => void,
+  ): Subscription<ChannelEvent<C, N>>;
+  subscribe<P extends string>(
+    pattern: P,
+    options: SubscribeOptions & { pattern: true },
+    handler?: (event: PatternEvent<C, P>) => void,
+  ): Subscription<PatternEvent<C, P>>;
+  subscribe<N extends Channel<C>>(
+    channel: N,
+    options: SubscribeOptions & { pattern?: false },
+    handler?: (event: ChannelEvent<C, N>) => void,
+  ): Subscription<ChannelEvent<C, N>>;
+  subscribe(
+    channel: string,
+    optionsOrHandler?: SubscribeOptions | ((event: any) => void),
+    handler?: (event: any) => void,
+  ): Subscription<any> {
+    const isHandler = typeof optionsOrHandler === 'function';
+    const options = isHandler ? {} : (optionsOrHandler ?? {});
+    const pattern = options.pattern ?? false;
+    const key = topicKey(channel, pattern);
+    let topic = this.#topics.get(key);
+    if (!topic) this.#topics.set(key, (topic = new Topic(channel, pattern, this.#host)));
+    const subscription = new Subscription(topic, options, isHandler ? optionsOrHandler : handler);
+    this.#wanted();
+    return subscription;
+  }
+
+  // Requests.
+
+  #request(type: 'CALL' | 'PUB', fields: string, args: unknown, options: CallOptions = {}): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      // What this throws (an args that JSON cannot say, a bad timeout) rejects the promise.
+      options.signal?.throwIfAborted();
+      const json = JSON.stringify(args);
+      if (json !== undefined) fields += `,"args":${json}`;
+      if (options.headers) fields += `,"headers":${JSON.stringify(options.headers)}`;
+      const timeout = options.timeout ?? this.#options.timeout ?? 30_000;
+      this.#dispatch(new Request(type, fields, options, timeout, this.#host, resolve, reject));
+    });
+  }
+
+  #dispatch(request: Request): void {
+    if (this.#stopped) {
+      const { code, message } = this.#stopped;
+      return request.refuse(code, `not connected: ${message}`, { cause: this.#stopped });
+    }
+    if (this.#trySend(request)) return;
+    if (!request.wait && !this.#link) {
+      request.refuse(503, 'not connected', { retryable: true });
+    } else if (this.#queue.size >= (this.#options.queueLimit ?? 10_000)) {
+      request.refuse(429, 'too many requests wait for the connection', { retryable: true });
+    } else this.#queue.add(request);
+    this.#wanted();
+  }
+
+  /** Sends it, unless there is no link or the server takes no more calls for now. */
+  #trySend(request: Request): boolean {
+    const link = this.#link;
+    return !!link?.usable && (request.type === 'PUB' || link.calls < link.maxCalls) && request.sendOn(link);
+  }
+
+  /** A request is over: the next that waits takes its place. */
+  #release(request: Request): void {
+    this.#queue.delete(request);
+    if (!this.#queue.size) return;
+    const [next] = this.#queue;
+    if (this.#trySend(next!)) this.#queue.delete(next!);
+  }
+
+  // The connection.
+
+  /** Something wants a connection. */
+  #wanted(): void {
+    if (!this.#stopped && this.#state.status === 'closed') this.#open();
+  }
+
+  #setState(state: State): void {
+    this.#state = state;
+    this.#emit('state', state);
+  }
+
+  #emit<K extends keyof ClientEvents>(type: K, event: ClientEvents[K]): void {
+    for (const listener of this.#listeners[type] ?? []) {
+      try {
+        listener(event);
+      } catch (cause) {
+        this.#host.log('error', `a listener to ${type} threw`, cause);
+      }
+    }
+  }
+
+  #open(): void {
+    clearTimeout(this.#timer);
+    this.#watchEnvironment(true);
+    this.#opening = new Link(this.#host);
+    if (!this.#link) this.#setState({ status: 'connecting' });
+    void this.#opening.open();
+  }
+
+  #openIn(ms: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#open(), delay(ms));
+  }
+
+  /** A new link takes over. The one before, if there still is one, is left. */
+  #ready(link: Link): void {
+    const old = this.#link;
+    this.#opening = undefined;
+    this.#link = link;
+    this.#openedAt = Date.now();
+    for (const topic of this.#topics.values()) topic.ask();
+    for (const request of this.#queue) if (this.#trySend(request)) this.#queue.delete(request);
+    this.#setState({ status: 'open', session: link.session, node: link.node });
+    if (old) {
+      this.#leaving.add(old);
+      this.#leaveIfIdle(old);
+    }
+  }
+
+  #leaveIfIdle(link: Link): void {
+    if (!this.#leaving.has(link) || !link.idle) return;
+    for (const topic of this.#topics.values()) if (topic.on === link) return;
+    link.end(new JugglerError(1000, 'moved to another connection', 'unknown'), false);
+  }
+
+  #ended(link: Link, error: JugglerError, final: boolean): void {
+    this.#leaving.delete(link);
+    for (const topic of this.#topics.values()) topic.linkEnded(link);
+    if (link === this.#opening) this.#opening = undefined;
+    else if (link === this.#link) {
+      this.#link = undefined;
+      if (Date.now() - this.#openedAt > STABLE) this.#attempt = 0;
+    } else return;
+    if (this.#stopped) return;
+    if (final) {
+      this.#stop(error, { error });
+      if (error.code === 1000) return;
+      this.#host.log('error', `the server refuses this client: ${error.message}`);
+      return this.#emit('refused', error);
+    }
+    if (this.#opening) return this.#setState({ status: 'connecting' });
+    const { min = 500, max = 30_000 } = this.#options.backoff ?? {};
+    const pause = Math.random() * Math.min(max, min * 2 ** this.#attempt++);
+    this.#openIn(pause);
+    this.#host.log('info', `${error.message}; next try in ${Math.round(pause)} ms`);
+    if (!this.#link) this.#setState({ status: 'waiting', error, retryAt: Date.now() + pause });
+  }
+
+  /**
+   * Ends everything that waits, and does not connect again by itself. The
+   * promises tell when the sockets are closed.
+   */
+  #stop(reason: JugglerError, state: { error?: JugglerError }): Promise<void>[] {
+    this.#stopped = reason;
+    clearTimeout(this.#timer);
+    this.#watchEnvironment(false);
+    const links = [this.#link, this.#opening, ...this.#leaving];
+    const closed = links.map((link) => new Promise<void>((resolve) => (link ? link.end(reason, true, resolve) : resolve())));
+    for (const request of this.#queue) this.#dispatch(request);
+    for (const topic of this.#topics.values()) topic.stopped(reason);
+    this.#setState({ status: 'closed', ...state });
+    return closed;
+  }
+
+  #deliver(link: Link, message: ServerMessage): void {
+    const { channel, pattern } = message as { channel: string; pattern?: string | boolean };
+    const topic = this.#topics.get(topicKey(typeof pattern === 'string' ? pattern : channel, !!pattern));
+    // After UNSB some may still be on their way.
+    if (!topic) this.#host.log('debug', 'an event without a subscription', message);
+    else if (message.type === 'GAP') topic.missed('server');
+    else topic.deliver(link, message);
+  }
+
+  // The browser's, or whatever there is.
+
+  #watchEnvironment(watch: boolean): void {
+    const method = watch ? 'addEventListener' : 'removeEventListener';
+    globalThis[method]?.('online', this.#wake);
+    globalThis[method]?.('offline', this.#wake);
+    globalThis.document?.[method]('visibilitychange', this.#wake);
+  }
+
+  /** The network or the page's visibility has changed: find out what is left of the connection. */
+  #wake = (): void => {
+    if (globalThis.document?.visibilityState === 'hidden') return;
+    if (this.#link || globalThis.navigator?.onLine !== false) this.connect();
+  };
+}

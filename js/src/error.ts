@@ -1,0 +1,91 @@
+/**
+ * What is known about a request that failed.
+ *
+ * - `refused`: certainly not done, so repeating it cannot do it twice.
+ * - `failed`: the callee or the server answered with an error.
+ * - `unknown`: it may have been done: its time ran out after it was sent, the
+ *   callee died, or the connection was lost before the answer.
+ */
+export type Outcome = 'refused' | 'failed' | 'unknown';
+
+/** The parts of an error that not every error has. */
+export interface ErrorDetails {
+  /** Any JSON value that the callee added. */
+  data?: unknown;
+  /** How long to wait before trying again, in milliseconds. */
+  retryAfter?: number | undefined;
+  /** Whether repeating the same request is safe and may help. */
+  retryable?: boolean;
+  /** What led to it, as in `Error.cause`. */
+  cause?: unknown;
+}
+
+/**
+ * What calls, publications and subscriptions reject with, and what the client
+ * reports. Only an aborted `AbortSignal` rejects with something else: its
+ * reason, as `fetch` does.
+ */
+export class JugglerError extends Error {
+  /**
+   * A code of the protocol (400 malformed, 401 and 403 not allowed, 404 nobody
+   * answers this URI, 408 out of time, 413 too large, 429 too much, 500, 502
+   * the callee died, 503 unavailable), the code that a callee chose, or, where
+   * the connection ended, its WebSocket close code (1000 closed, 1006 lost,
+   * 4400 not authenticated, 4403 not allowed, …).
+   */
+  readonly code: number;
+  /** What is known about the request; see {@link Outcome}. */
+  readonly outcome: Outcome;
+  /** Any JSON value that the callee added, else undefined. */
+  readonly data: unknown;
+  /** How long the server asks to wait before trying again, in milliseconds. */
+  readonly retryAfter: number | undefined;
+  /**
+   * Whether repeating the same request is safe and may help: it was certainly
+   * not done, or the call was marked `idempotent`.
+   */
+  readonly retryable: boolean;
+
+  constructor(code: number, message: string, outcome: Outcome, details: ErrorDetails = {}) {
+    super(message, 'cause' in details ? { cause: details.cause } : undefined);
+    this.name = 'JugglerError';
+    this.code = code;
+    this.outcome = outcome;
+    this.data = details.data;
+    this.retryAfter = details.retryAfter;
+    this.retryable = details.retryable ?? false;
+  }
+}
+
+/** The `error` of a NACK or a RES, as far as a server can be trusted. */
+interface WireError {
+  code?: unknown;
+  message?: unknown;
+  data?: unknown;
+  retry_after?: unknown;
+}
+
+/** Codes after which another try may succeed. */
+const passing = [404, 408, 429, 500, 502, 503];
+
+/** Makes a {@link JugglerError} of what a NACK or a RES says. */
+export function wireError(wire: unknown, nack: boolean, idempotent: boolean): JugglerError {
+  const { code, message, data, retry_after } = (wire ?? {}) as WireError;
+  const known = typeof code === 'number' ? code : 500;
+  const retryAfter = typeof retry_after === 'number' ? retry_after : undefined;
+  return new JugglerError(
+    known,
+    typeof message === 'string' ? message : 'the server gave no reason',
+    nack ? 'refused' : known === 408 || known === 502 ? 'unknown' : 'failed',
+    { data, retryAfter, retryable: (nack || idempotent) && passing.includes(known) },
+  );
+}
+
+/**
+ * Whether the client has to give up after this WebSocket close code: a normal
+ * end, a violation of the protocol, or a refusal. Trying again would end the
+ * same way.
+ */
+export function isFinal(code: number): boolean {
+  return [1000, 1002, 1003, 1007, 1008, 1009, 1010].includes(code) || (code >= 4100 && code < 4500);
+}

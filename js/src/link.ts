@@ -1,0 +1,335 @@
+import { JugglerError, wireError } from './error.js';
+import type { ClientOptions, LogLevel, WebSocketLike } from './types.js';
+
+/** The messages of the server, as far as JSON.parse can know. Every field may be missing or wrong. */
+export interface ServerMessage {
+  type?: unknown;
+  for?: unknown;
+  error?: unknown;
+  args?: unknown;
+  [field: string]: unknown;
+}
+
+/** One request as a link sees it: what to send, and whom to tell the outcome. */
+export interface Exchange {
+  readonly type: 'CALL' | 'SUB' | 'UNSB' | 'PUB' | 'AUTH' | 'PING';
+  /** The rest of the message's fields, as JSON with a leading comma. */
+  readonly fields: string;
+  readonly idempotent: boolean;
+  /** Set by the link that sent it: its id there, and whether it was acknowledged. */
+  id?: string;
+  acked?: boolean;
+  /** The one outcome of an exchange. Without error, `answer` is the server's last message. */
+  settle(error: JugglerError | undefined, answer: ServerMessage): void;
+  /** The link ended before the outcome. */
+  lost(error: JugglerError): void;
+}
+
+/** What a link tells its client. */
+export interface LinkHost {
+  readonly options: ClientOptions;
+  readonly url: string | (() => string | Promise<string>);
+  log(level: LogLevel, message: string, detail?: unknown): void;
+  report(error: JugglerError): void;
+  /** HELLO has come and the sign-in, if any, was acknowledged. */
+  ready(link: Link): void;
+  /** An EVNT or a GAP. */
+  deliver(link: Link, message: ServerMessage): void;
+  /** The server asks to move elsewhere in `after` ms. */
+  goAway(link: Link, after: number): void;
+  /** An exchange of this link has ended. */
+  settled(link: Link): void;
+  /** The link is over. `final`: opening another would end the same way. */
+  ended(link: Link, error: JugglerError, final: boolean | undefined): void;
+}
+
+/** A delay that setTimeout can hold: beyond 2^31-1 it would fire at once. */
+export const delay = (ms: number): number => Math.min(ms, 2 ** 31 - 1);
+
+const number = (value: unknown, otherwise: number): number =>
+  typeof value === 'number' && value > 0 ? value : otherwise;
+
+/** How long a server may take to answer a sign of life. */
+const PROBE_WAIT = 5_000;
+
+/** The code with which the client closes a connection that it gives up. */
+const GIVE_UP = 4000;
+
+/** The length of a text in UTF-8, which is what the server limits. */
+function byteLength(text: string): number {
+  let bytes = 0;
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    bytes += c < 0x80 ? 1 : c < 0x800 || c >> 11 === 27 /* half of a surrogate pair */ ? 2 : 3;
+  }
+  return bytes;
+}
+
+/**
+ * One WebSocket connection from its handshake to its end: signs in, matches
+ * answers to requests, answers PING and notices silence. It never reconnects:
+ * that is the client's part.
+ */
+export class Link {
+  session = '';
+  node = '';
+  /** How many calls the server allows at once. */
+  maxCalls = Infinity;
+  /** How many are on their way; kept by the requests. */
+  calls = 0;
+
+  #host: LinkHost;
+  #socket: WebSocketLike | undefined;
+  #pending = new Map<string, Exchange>();
+  #lastId = 0;
+  #maxMessage = Infinity;
+  #ping = 25_000;
+  #ready = false;
+  #ended = false;
+  #heard = false;
+  #liveness: ReturnType<typeof setTimeout> | undefined;
+  #renewal: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(host: LinkHost) {
+    this.#host = host;
+  }
+
+  /** Whether requests can be sent. */
+  get usable(): boolean {
+    return this.#ready && this.#socket?.readyState === 1;
+  }
+
+  /** Whether nothing is waited for. */
+  get idle(): boolean {
+    return this.#pending.size === 0;
+  }
+
+  /** Opens the connection. Its end, whatever the reason, is told to the host. */
+  async open(): Promise<void> {
+    const { options, url } = this.#host;
+    this.#liveness = setTimeout(() => {
+      this.#fail('the server did not complete the connection in time');
+    }, delay(options.connectTimeout ?? 15_000));
+    let address;
+    try {
+      address = typeof url === 'string' ? url : await url();
+    } catch (cause) {
+      return this.#fail('the URL could not be had', cause);
+    }
+    if (this.#ended) return;
+    try {
+      const Socket = options.WebSocket ?? globalThis.WebSocket;
+      if (!Socket) throw new Error('there is no WebSocket here: pass one in the options');
+      this.#attach(new Socket(address, ['juggler.1']));
+    } catch (cause) {
+      this.end(new JugglerError(400, `cannot connect: ${String(cause)}`, 'refused', { cause }), true);
+    }
+  }
+
+  #attach(socket: WebSocketLike): void {
+    this.#socket = socket;
+    socket.onmessage = ({ data }) => {
+      this.#heard = true;
+      let message: ServerMessage | undefined;
+      try {
+        message = JSON.parse(data as string) as ServerMessage;
+      } catch {
+        // Reported below, as is JSON that is no object.
+      }
+      if (message && typeof message === 'object') this.#receive(message);
+      else this.#violation('a message that is not a JSON object', data);
+    };
+    socket.onclose = ({ code, reason }) => {
+      this.end(new JugglerError(number(code, 1006), reason || `connection lost (${code})`, 'unknown'));
+    };
+  }
+
+  /**
+   * Sends a request. False: it was not sent and may be sent elsewhere.
+   * A request that the server would not take is settled at once.
+   */
+  request(exchange: Exchange, fields = exchange.fields): boolean {
+    if (this.#socket?.readyState !== 1) return false;
+    const id = String(++this.#lastId);
+    const text = `{"type":"${exchange.type}","id":"${id}"${fields}}`;
+    if (text.length * 3 > this.#maxMessage && byteLength(text) > this.#maxMessage) {
+      const message = `the message exceeds the server's limit of ${this.#maxMessage} bytes`;
+      exchange.settle(new JugglerError(413, message, 'refused'), {});
+      return true;
+    }
+    exchange.id = id;
+    exchange.acked = false;
+    this.#pending.set(id, exchange);
+    this.#socket.send(text);
+    return true;
+  }
+
+  /** Asks the server to give up a call that was sent here. Its answer is still awaited, and dropped. */
+  cancel(exchange: Exchange): void {
+    this.#send(`{"type":"CANCEL","for":"${exchange.id}"}`);
+  }
+
+  /**
+   * Finds out soon whether the server is still there: after a phone woke up or
+   * the network changed, the socket may be dead without knowing it. The
+   * message is one that every server answers, if only with NACK 400.
+   */
+  check(): void {
+    if (!this.usable) return;
+    const ignore = (): void => {};
+    this.request({ type: 'PING', fields: '', idempotent: false, settle: ignore, lost: ignore });
+    this.#watch(PROBE_WAIT, true);
+  }
+
+  /**
+   * Ends the connection; whoever waits for something on it is told.
+   * `whenClosed` is called once the socket is closed too.
+   */
+  end(error: JugglerError, final?: boolean, whenClosed: (() => void) | null = null): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#ready = false;
+    clearTimeout(this.#liveness);
+    clearTimeout(this.#renewal);
+    const socket = this.#socket;
+    if (socket) {
+      // The `ws` package throws what no handler takes, so one stays.
+      socket.onerror = () => {};
+      socket.onmessage = null;
+      socket.onclose = whenClosed;
+      try {
+        socket.close(error.code === 1000 ? 1000 : GIVE_UP, error.message.slice(0, 40));
+      } catch (detail) {
+        this.#host.log('debug', 'closing the socket failed', detail);
+      }
+    } else whenClosed?.();
+    const pending = [...this.#pending.values()];
+    this.#pending.clear();
+    for (const exchange of pending) exchange.lost(error);
+    this.#host.ended(this, error, final);
+  }
+
+  #send(text: string): void {
+    if (this.#socket?.readyState === 1) this.#socket.send(text);
+  }
+
+  #fail(message: string, cause?: unknown): void {
+    this.end(new JugglerError(1006, message, 'unknown', { cause }));
+  }
+
+  /** The server broke the protocol: nothing that follows can be trusted. */
+  #violation(what: string, detail: unknown): void {
+    const error = new JugglerError(1002, `the server sent ${what}`, 'unknown', { data: detail });
+    this.#host.report(error);
+    this.end(error, false);
+  }
+
+  /** The server sent what makes no sense here, but does no harm. */
+  #odd(what: string, message: ServerMessage): void {
+    this.#host.report(new JugglerError(1002, `the server sent ${what}`, 'unknown', { data: message }));
+  }
+
+  #receive(message: ServerMessage): void {
+    const type = message.type;
+    if ((type === 'EVNT' || type === 'GAP') && typeof message['channel'] === 'string') this.#host.deliver(this, message);
+    else if (type === 'ACK' || type === 'RES' || type === 'NACK') this.#answer(type, message);
+    else if (type === 'PING') this.#send('{"type":"PONG"}');
+    else if (type === 'HELLO') this.#hello(message);
+    else if (type === 'GOAWAY') this.#host.goAway(this, number(message['after'], 0));
+    else this.#odd('a message that makes no sense', message);
+  }
+
+  #answer(type: 'ACK' | 'RES' | 'NACK', message: ServerMessage): void {
+    const id = message.for as string;
+    const exchange = this.#pending.get(id);
+    const isCall = exchange?.type === 'CALL';
+    if (!exchange || (type === 'ACK' && exchange.acked) || (type === 'RES' && !isCall)) {
+      this.#odd(`${type} for nothing`, message);
+      return;
+    }
+    if (type === 'ACK') {
+      exchange.acked = true;
+      if (isCall) return;
+    }
+    this.#pending.delete(id);
+    const nack = type === 'NACK';
+    exchange.settle(
+      nack || (type === 'RES' && message.error) ? wireError(message.error, nack, exchange.idempotent) : undefined,
+      message,
+    );
+    this.#host.settled(this);
+  }
+
+  #hello(message: ServerMessage): void {
+    if (this.session) return this.#odd('a second HELLO', message);
+    const limits = (message['limits'] ?? {}) as Record<string, unknown>;
+    this.session = String(message['session'] ?? '?');
+    this.node = String(message['node'] ?? '?');
+    this.maxCalls = number(limits['calls'], Infinity);
+    this.#maxMessage = number(limits['message'], Infinity);
+    this.#ping = number(message['ping'], this.#ping);
+    if (this.#host.options.auth) void this.#signIn();
+    else this.#becomeReady();
+  }
+
+  #becomeReady(): void {
+    this.#ready = true;
+    this.#watch();
+    this.#host.ready(this);
+  }
+
+  /** Signs in, or renews the credentials of a session that has. */
+  async #signIn(): Promise<void> {
+    let token: string | null | undefined;
+    try {
+      token = await this.#host.options.auth!();
+    } catch (cause) {
+      return this.#notSignedIn(new JugglerError(1006, 'the token could not be had', 'unknown', { cause }));
+    }
+    if (token == null) {
+      if (!this.#ready && !this.#ended) this.#becomeReady();
+      return;
+    }
+    this.request({
+      type: 'AUTH',
+      fields: `,"token":${JSON.stringify(token)}`,
+      idempotent: true,
+      settle: (error, answer) => {
+        if (error) return this.#notSignedIn(error);
+        const expires = number(answer['expires'], 0);
+        // Early enough for a slow token provider, and for one that fails once.
+        if (expires) this.#signInAfter(expires - Math.min(30_000, expires / 4));
+        if (!this.#ready) this.#becomeReady();
+      },
+      lost: () => {},
+    });
+  }
+
+  #signInAfter(ms: number): void {
+    this.#renewal = setTimeout(() => void this.#signIn(), delay(ms));
+  }
+
+  #notSignedIn(error: JugglerError): void {
+    if (this.#ended) return;
+    this.#host.report(error);
+    // A session that has signed in lasts until its credentials expire.
+    if (this.#ready) this.#signInAfter(1_000 + Math.random() * 4_000);
+    else if (error.code === 401 || error.code === 403) this.end(error, true);
+    else this.end(error, false);
+  }
+
+  /**
+   * Expects some message within `wait`. The server sends PING when it has sent
+   * nothing for `ping` ms; after silence the client asks once before it takes
+   * the server as gone, as its own timers may have been suspended.
+   */
+  #watch(wait = this.#ping * 1.5, last = false): void {
+    clearTimeout(this.#liveness);
+    this.#heard = false;
+    this.#liveness = setTimeout(() => {
+      if (this.#heard) this.#watch();
+      else if (last) this.#fail('the server is silent');
+      else this.check();
+    }, delay(wait));
+  }
+}

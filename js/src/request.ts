@@ -1,0 +1,123 @@
+import { JugglerError, type ErrorDetails } from './error.js';
+import { delay, type Exchange, type Link, type ServerMessage } from './link.js';
+import type { CallOptions } from './types.js';
+
+/** Where requests wait for a link, and are sent. */
+export interface Dispatcher {
+  /** Sends the request, or keeps it until a link can take it. */
+  dispatch(request: Request): void;
+  /** The request is over: it is kept no longer, and its place is free. */
+  release(request: Request): void;
+}
+
+/**
+ * One call or publication of the application, from its start to the settling
+ * of its promise, over as many links as it takes.
+ */
+export class Request implements Exchange {
+  readonly idempotent: boolean;
+  /** Whether it may wait for a link. */
+  readonly wait: boolean;
+  id = '';
+  /** The link that it was sent on, while an answer is awaited. */
+  link: Link | undefined;
+
+  #dispatcher: Dispatcher;
+  #deadline: number;
+  #settled = false;
+  /** Sent once, and lost with its link: whatever comes, it may have been done. */
+  #doubt = false;
+  #timer: ReturnType<typeof setTimeout>;
+  #pause: ReturnType<typeof setTimeout> | undefined;
+  #signal: AbortSignal | undefined;
+  #resolve: (result: unknown) => void;
+  #reject: (reason: unknown) => void;
+
+  constructor(
+    readonly type: 'CALL' | 'PUB',
+    readonly fields: string,
+    options: CallOptions,
+    timeout: number,
+    dispatcher: Dispatcher,
+    resolve: (result: unknown) => void,
+    reject: (reason: unknown) => void,
+  ) {
+    if (!(timeout > 0)) throw new RangeError(`timeout: want milliseconds above 0, not ${timeout}`);
+    this.idempotent = options.idempotent ?? false;
+    this.wait = options.wait ?? true;
+    this.#dispatcher = dispatcher;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#deadline = Date.now() + timeout;
+    this.#timer = setTimeout(() => {
+      const { link } = this;
+      if (this.type === 'CALL') link?.cancel(this);
+      if (link) this.#doubt = true;
+      const retryable = !this.#doubt || this.idempotent;
+      this.refuse(408, `no ${link ? 'answer' : 'connection'} within ${timeout} ms`, { retryable });
+    }, delay(timeout));
+    this.#signal = options.signal;
+    this.#signal?.addEventListener('abort', this.#abort);
+  }
+
+  /** Sends it on the link; false: the link could not. */
+  sendOn(link: Link): boolean {
+    // Set before, as the link may settle it at once.
+    this.#occupy(link);
+    const left = Math.max(1, Math.ceil(this.#deadline - Date.now()));
+    const sent = link.request(this, this.type === 'CALL' ? `${this.fields},"timeout":${left}` : this.fields);
+    if (!sent) this.#occupy(undefined);
+    return sent;
+  }
+
+  settle(error: JugglerError | undefined, answer: ServerMessage): void {
+    if (this.#settled) return;
+    const after = error?.outcome === 'refused' ? error.retryAfter : undefined;
+    if (this.wait && after !== undefined && Date.now() + after < this.#deadline) {
+      this.#occupy(undefined);
+      this.#pause = setTimeout(() => this.#dispatcher.dispatch(this), after);
+      return;
+    }
+    this.#end();
+    if (error) this.#reject(error);
+    else this.#resolve(answer.args);
+  }
+
+  lost(error: JugglerError): void {
+    if (this.#settled) return;
+    this.#occupy(undefined);
+    this.#doubt = true;
+    if (this.idempotent) this.#dispatcher.dispatch(this);
+    else this.refuse(error.code, `outcome unknown: ${error.message}`, { cause: error });
+  }
+
+  /** Rejects it, with what is known about it by now. */
+  refuse(code: number, message: string, details: ErrorDetails): void {
+    this.#end();
+    this.#reject(new JugglerError(code, message, this.#doubt ? 'unknown' : 'refused', details));
+  }
+
+  #abort = (): void => {
+    if (this.type === 'CALL') this.link?.cancel(this);
+    this.#end();
+    this.#reject(this.#signal!.reason);
+  };
+
+  #end(): void {
+    this.#settled = true;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#pause);
+    this.#signal?.removeEventListener('abort', this.#abort);
+    this.#occupy(undefined);
+    this.#dispatcher.release(this);
+  }
+
+  /** Moves it to a link, or off the one it is on, keeping that link's count of calls. */
+  #occupy(link: Link | undefined): void {
+    if (this.type === 'CALL') {
+      if (this.link) this.link.calls--;
+      if (link) link.calls++;
+    }
+    this.link = link;
+  }
+}

@@ -1,0 +1,154 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+import { JugglerError } from './error.js';
+import type { Topic } from './topic.js';
+import type { JugglerEvent, SubscribeOptions } from './types.js';
+
+interface Waiting<E> {
+  resolve(result: IteratorResult<E>): void;
+  reject(reason: unknown): void;
+}
+
+/**
+ * One subscription of the application. Its events go to the handler that was
+ * given to `subscribe`; without one they wait for the `for await` loop.
+ */
+export class Subscription<E = JugglerEvent> implements AsyncIterableIterator<E> {
+  /** The channel or the pattern. */
+  readonly channel: string;
+  /** Whether `channel` is a pattern. */
+  readonly pattern: boolean;
+  /** @internal */
+  readonly options: SubscribeOptions;
+
+  #topic: Topic;
+  #handler: ((event: E) => void) | undefined;
+  /** Events are kept for an iterator: there is no handler, or a loop has begun. */
+  #buffering: boolean;
+  #events: E[] = [];
+  #waiting: Waiting<E>[] = [];
+  #ended = false;
+  #error: JugglerError | undefined;
+  /** The error, until the iterator has thrown it. */
+  #unthrown: JugglerError | undefined;
+  #whenReady: ((error?: JugglerError) => void)[] = [];
+
+  /** @internal Made by `Client.subscribe`. */
+  constructor(topic: Topic, options: SubscribeOptions, handler: ((event: E) => void) | undefined) {
+    this.channel = topic.channel;
+    this.pattern = topic.pattern;
+    this.options = options;
+    this.#topic = topic;
+    this.#handler = handler;
+    this.#buffering = !handler;
+    if (options.signal?.aborted) this.#ended = true;
+    else {
+      topic.add(this);
+      options.signal?.addEventListener('abort', this.unsubscribe);
+    }
+  }
+
+  /**
+   * Resolves once the server has confirmed the subscription: no event that is
+   * published later is missed while the connection lives. Rejects if the
+   * server refuses it, if it ends before, or if the client's `timeout` passes
+   * (the client goes on trying to subscribe all the same).
+   */
+  get ready(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#ended) return reject(this.#error ?? this.#gone());
+      if (this.#topic.confirmed) return resolve();
+      const { timeout } = this.#topic;
+      const settle = (error?: JugglerError): void => {
+        clearTimeout(timer);
+        if (error) reject(error);
+        else resolve();
+      };
+      const timer = setTimeout(() => {
+        this.#whenReady.splice(this.#whenReady.indexOf(settle), 1);
+        reject(new JugglerError(408, `${this.channel}: not confirmed within ${timeout} ms`, 'unknown'));
+      }, timeout);
+      this.#whenReady.push(settle);
+    });
+  }
+
+  /** Ends the subscription; a `for await` loop over it ends too. */
+  readonly unsubscribe = (): void => this.#end(undefined);
+
+  /** The next event; see `for await`. */
+  next(): Promise<IteratorResult<E>> {
+    this.#buffering = true;
+    if (this.#events.length) return Promise.resolve({ value: this.#events.shift()!, done: false });
+    if (this.#ended) {
+      const error = this.#unthrown;
+      this.#unthrown = undefined;
+      return error ? Promise.reject(error) : Promise.resolve({ value: undefined, done: true });
+    }
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+
+  /** Ends the subscription, as leaving a `for await` loop does. */
+  return(): Promise<IteratorResult<E>> {
+    this.#events = [];
+    this.unsubscribe();
+    return Promise.resolve({ value: undefined, done: true });
+  }
+
+  /** Iterates over the events. One loop at a time; leaving it unsubscribes. */
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  /** Ends the subscription: `using sub = client.subscribe(…)`. */
+  [Symbol.dispose](): void {
+    this.unsubscribe();
+  }
+
+  /** @internal An event for this subscription. */
+  push(event: E): void {
+    if (this.#buffering) this.#buffer(event);
+    this.#handler?.(event);
+  }
+
+  /** @internal */
+  confirmed(): void {
+    for (const settle of this.#whenReady.splice(0)) settle();
+  }
+
+  /** @internal The client has stopped: nothing comes until `connect()`. */
+  stopped(error: JugglerError): void {
+    // A handler can wait for the client to be connected again, a loop would hang.
+    if (!this.#handler) return this.#end(error.code === 1000 ? undefined : error);
+    for (const settle of this.#whenReady.splice(0)) settle(error);
+  }
+
+  /** @internal Refused, or overflown. */
+  end(error: JugglerError): void {
+    this.#end(error);
+    this.options.onError?.(error);
+  }
+
+  #buffer(event: E): void {
+    const waiting = this.#waiting.shift();
+    if (waiting) return waiting.resolve({ value: event, done: false });
+    const limit = this.options.buffer ?? 1_024;
+    if (this.#events.length < limit) this.#events.push(event);
+    else this.end(new JugglerError(4500, `${this.channel}: more than ${limit} events wait for the iterator`, 'unknown'));
+  }
+
+  #gone(): JugglerError {
+    return new JugglerError(1000, `${this.channel}: unsubscribed`, 'refused');
+  }
+
+  #end(error: JugglerError | undefined): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#error = this.#unthrown = error;
+    this.options.signal?.removeEventListener('abort', this.unsubscribe);
+    this.#topic.remove(this);
+    for (const settle of this.#whenReady.splice(0)) settle(error ?? this.#gone());
+    for (const { resolve, reject } of this.#waiting.splice(0)) {
+      if (error) reject(error);
+      else resolve({ value: undefined, done: true });
+    }
+  }
+}

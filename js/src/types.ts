@@ -1,0 +1,202 @@
+import type { JugglerError } from './error.js';
+
+/**
+ * What a server offers: the URIs that can be called and the channels that
+ * carry events. Declare one and pass it to `new Client<App>(…)`:
+ *
+ * ```ts
+ * interface App {
+ *   calls: {
+ *     'math.add': (args: [number, number]) => number;
+ *     'time.now': () => string;
+ *   };
+ *   channels: {
+ *     'news.go': { title: string };
+ *     [user: `user.${string}`]: { online: boolean };
+ *   };
+ * }
+ * ```
+ */
+export interface Contract {
+  /** URI to function: its one parameter is the call's `args`, its return type the result. */
+  calls: object;
+  /** Channel to the type of its events' `args`. */
+  channels: object;
+}
+
+/** The contract of a client without one: anything may be called, results are `unknown`. */
+export interface AnyContract {
+  calls: Record<string, (args?: unknown) => unknown>;
+  channels: Record<string, unknown>;
+}
+
+/** The URIs of a contract. */
+export type Uri<C extends Contract> = keyof C['calls'] & string;
+
+/** The channels of a contract. */
+export type Channel<C extends Contract> = keyof C['channels'] & string;
+
+type Fn = (...args: never[]) => unknown;
+
+/** The arguments of a URI of a contract. */
+export type Args<C extends Contract, U extends Uri<C>> = C['calls'][U] extends Fn
+  ? Parameters<C['calls'][U]>[0]
+  : unknown;
+
+/** The result of a URI of a contract. */
+export type Result<C extends Contract, U extends Uri<C>> = C['calls'][U] extends Fn
+  ? Awaited<ReturnType<C['calls'][U]>>
+  : unknown;
+
+/** What follows the URI in `call`: args are required only if the function's are. */
+export type CallParameters<C extends Contract, U extends Uri<C>, O> = C['calls'][U] extends Fn
+  ? Parameters<C['calls'][U]> extends []
+    ? [args?: undefined, options?: O]
+    : Parameters<C['calls'][U]> extends [unknown]
+      ? [args: Args<C, U>, options?: O]
+      : [args?: Args<C, U>, options?: O]
+  : [args?: unknown, options?: O];
+
+/** One event of a channel. */
+export interface JugglerEvent<T = unknown, Name extends string = string> {
+  readonly type: 'EVNT';
+  /** The publication's id. Two subscriptions that both match get the same. */
+  readonly id: string;
+  /** The channel that it was published on. */
+  readonly channel: Name;
+  /** The pattern that matched, if the subscription is one to a pattern. */
+  readonly pattern?: string;
+  /** What was published. */
+  readonly args: T;
+  /** What the publisher and the server added: trace context, an authenticated user id. */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** The strings that a pattern may match, as far as TypeScript can tell. */
+type Glob<P extends string> = P extends `${infer A}*${infer B}`
+  ? `${A}${string}${Glob<B>}`
+  : P extends `${string}${'?' | '[' | '\\'}${string}`
+    ? string
+    : P;
+
+type Matching<C extends Contract, P extends string> = {
+  [K in Channel<C>]: K extends Glob<P> ? K : Glob<P> extends K ? K : never;
+}[Channel<C>];
+
+/** The events that a channel of a contract carries. */
+export type ChannelEvent<C extends Contract, N extends Channel<C>> = JugglerEvent<C['channels'][N], N>;
+
+/** The events of all channels of a contract that a pattern matches, told apart by `channel`. */
+export type PatternEvent<C extends Contract, P extends string> = [Matching<C, P>] extends [never]
+  ? JugglerEvent
+  : { [K in Matching<C, P>]: JugglerEvent<C['channels'][K], K> }[Matching<C, P>];
+
+/** A promise-free account of the connection. A new object at each change, never modified. */
+export type State =
+  /** Not connected and not trying to: not yet used, closed, or refused (then with `error`). */
+  | { readonly status: 'closed'; readonly error?: JugglerError }
+  /** Opening a connection and signing in. */
+  | { readonly status: 'connecting' }
+  /** Ready. `session` and `node` are the server's ids, for its logs. */
+  | { readonly status: 'open'; readonly session: string; readonly node: string }
+  /** Lost or not reached, because of `error`; the next try is at `retryAt` (as `Date.now()`). */
+  | { readonly status: 'waiting'; readonly error: JugglerError; readonly retryAt: number };
+
+/** Events may have been missed: read again the state that they would have changed. */
+export interface Gap {
+  /** The channel or the pattern that was subscribed to. */
+  readonly channel: string;
+  readonly pattern: boolean;
+  /** `reconnect`: the connection was lost for a while. `server`: the server lost its broker for a while. */
+  readonly reason: 'reconnect' | 'server';
+}
+
+/** What `client.on` can listen to. */
+export interface ClientEvents {
+  /** The connection's state has changed. */
+  state: State;
+  /** The server refuses this client (close code 4400, 4403, …) and the client has given up. */
+  refused: JugglerError;
+  /** Some subscription may have missed events; also told to that subscription's `onGap`. */
+  gap: Gap;
+  /** Something went wrong that no promise tells: a bad message, a handler that threw, a token that could not be had. */
+  error: JugglerError;
+}
+
+/** How important a log line is. */
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+/** The part of a WebSocket that the client uses; the browser's, Node's and the `ws` package's all have it. */
+export interface WebSocketLike {
+  readonly readyState: number;
+  onmessage: ((event: any) => void) | null;
+  onerror: ((event: any) => void) | null;
+  onclose: ((event: any) => void) | null;
+  send(text: string): void;
+  close(code?: number, reason?: string): void;
+}
+
+/** A constructor of WebSockets. */
+export type WebSocketConstructor = new (url: string, protocols: string[]) => WebSocketLike;
+
+/** What `new Client` takes. All times are milliseconds. */
+export interface ClientOptions {
+  /**
+   * Supplies the token to sign in with, sent as the first message of each
+   * connection and again before the credentials expire. If it throws, the
+   * client reports that and tries again later; null: a guest, do not sign in.
+   * Without it the client does not sign in (the handshake's cookies or the URL
+   * may have done so).
+   */
+  auth?: () => string | null | undefined | Promise<string | null | undefined>;
+  /** The WebSocket to use; `globalThis.WebSocket` by default. Node before 22 has none: pass that of the `ws` package. */
+  WebSocket?: WebSocketConstructor;
+  /** The timeout of requests that name none. Default 30,000. */
+  timeout?: number;
+  /** How long opening a connection and signing in may take before the next try. Default 15,000. */
+  connectTimeout?: number;
+  /** The pause before try n is random between 0 and the smaller of `max` and `min` × 2ⁿ. Default 500 and 30,000. */
+  backoff?: { min?: number; max?: number };
+  /** How many calls and publications may wait for a connection; beyond it they are rejected with 429. Default 10,000. */
+  queueLimit?: number;
+  /** Receives what the client would log. By default warnings and errors go to the console. */
+  logger?: (level: LogLevel, message: string, detail?: unknown) => void;
+}
+
+/** Options of one publication. */
+export interface RequestOptions {
+  /** Milliseconds from now to the answer, waiting for a connection included. */
+  timeout?: number;
+  /** Gives the request up when aborted: it rejects with the signal's reason. A call is also cancelled at the server. */
+  signal?: AbortSignal | undefined;
+  /** Sent along: trace context, tenant, and the like. */
+  headers?: Record<string, string>;
+  /**
+   * Whether to wait, within the timeout, for a connection and for a server
+   * that says when to try again (`retry_after`). False: fail at once. Default true.
+   */
+  wait?: boolean;
+  /**
+   * Doing it twice is the same as doing it once: if the connection is lost
+   * before the answer, send it again. Default false: it rejects, as its
+   * outcome is unknown.
+   */
+  idempotent?: boolean;
+}
+
+/** Options of one call. */
+export interface CallOptions extends RequestOptions {}
+
+/** Options of one subscription. */
+export interface SubscribeOptions {
+  /** The channel is a pattern: `*` any characters, `?` any one, `[ab]` one of these. Default false. */
+  pattern?: boolean;
+  /** Events may have been missed: read the state again. */
+  onGap?: ((gap: Gap) => void) | undefined;
+  /** The server refused the subscription, or the iterator's buffer overflowed; it has ended. */
+  onError?: ((error: JugglerError) => void) | undefined;
+  /** How many events may wait for the async iterator. Beyond it the iteration ends in an error. Default 1,024. */
+  buffer?: number;
+  /** Ends the subscription when aborted. */
+  signal?: AbortSignal | undefined;
+}

@@ -1,0 +1,603 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Client, JugglerError, type ClientOptions, type State } from '../../src/index.js';
+import { Script } from '../support/script.js';
+
+let script: Script;
+let states: string[];
+
+function make(options: ClientOptions = {}): Client {
+  const client = new Client('ws://test/ws', { ...script.options, ...options });
+  client.on('state', ({ status }) => states.push(status));
+  return client;
+}
+
+/** Lets promises settle and timers of up to `ms` fire. */
+const pass = (ms = 0) => vi.advanceTimersByTimeAsync(ms);
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  vi.spyOn(Math, 'random').mockReturnValue(0.999999);
+  script = new Script();
+  states = [];
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+  vi.unstubAllGlobals();
+});
+
+describe('connecting', () => {
+  it('does nothing until it is used', async () => {
+    const client = make();
+    await pass(60_000);
+    expect(script.sockets).toHaveLength(0);
+    expect(client.state).toEqual({ status: 'closed' });
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('offers juggler.1 and is open at HELLO', async () => {
+    const client = make();
+    client.connect();
+    expect(client.state.status).toBe('connecting');
+    expect(script.socket.url).toBe('ws://test/ws');
+    expect(script.socket.protocols).toEqual(['juggler.1']);
+    script.socket.hello({ session: '01S', node: '01N' });
+    expect(client.state).toEqual({ status: 'open', session: '01S', node: '01N' });
+    expect(states).toEqual(['connecting', 'open']);
+  });
+
+  it('keeps one connection however often it is asked', () => {
+    const client = make();
+    client.connect();
+    client.connect();
+    script.socket.hello();
+    client.connect();
+    expect(script.sockets).toHaveLength(1);
+  });
+
+  it('keeps the state object until it changes', () => {
+    const client = make();
+    expect(client.state).toBe(client.state);
+    client.connect();
+    const connecting = client.state;
+    script.socket.hello();
+    expect(client.state).not.toBe(connecting);
+    expect(client.state).toBe(client.state);
+  });
+
+  it('asks a URL function before each connection', async () => {
+    let ticket = 0;
+    const client = new Client(async () => `ws://test/?ticket=${++ticket}`, script.options);
+    client.connect();
+    await pass();
+    expect(script.socket.url).toBe('ws://test/?ticket=1');
+    script.socket.drop();
+    await pass(500);
+    expect(script.socket.url).toBe('ws://test/?ticket=2');
+  });
+
+  it('tries again when the URL cannot be had', async () => {
+    const url = vi.fn().mockRejectedValueOnce(new Error('offline')).mockResolvedValue('ws://test/');
+    const client = new Client(url, script.options);
+    client.connect();
+    await pass();
+    expect(client.state).toMatchObject({ status: 'waiting', error: { cause: new Error('offline') } });
+    await pass(500);
+    expect(script.sockets).toHaveLength(1);
+  });
+
+  it('tries again when the server says nothing', async () => {
+    const client = make({ connectTimeout: 3_000 });
+    client.connect();
+    await pass(2_999);
+    expect(client.state.status).toBe('connecting');
+    await pass(1);
+    expect(client.state.status).toBe('waiting');
+    expect(script.socket.closedWith?.code).toBe(4000);
+    await pass(500);
+    expect(script.sockets).toHaveLength(2);
+  });
+
+  it('gives up where there is no WebSocket, and says what to do', async () => {
+    vi.stubGlobal('WebSocket', undefined);
+    const client = new Client('ws://test/', { logger: () => {} });
+    await expect(client.call('x')).rejects.toThrow('pass one in the options');
+    expect(client.state).toMatchObject({ status: 'closed', error: { code: 400 } });
+  });
+
+  it('gives up at a URL that no WebSocket takes', async () => {
+    const client = make({
+      WebSocket: class {
+        constructor() {
+          throw new SyntaxError('bad URL');
+        }
+      } as never,
+    });
+    client.connect();
+    expect(client.state).toMatchObject({ status: 'closed', error: { cause: new SyntaxError('bad URL') } });
+  });
+});
+
+describe('reconnecting', () => {
+  it('waits longer and longer, at random between 0 and the bound', async () => {
+    const client = make({ backoff: { min: 100, max: 1_000 } });
+    const pauses: number[] = [];
+    client.on('state', (state: State) => {
+      if (state.status === 'waiting') pauses.push(Math.round(state.retryAt - Date.now()));
+    });
+    client.connect();
+    for (let i = 0; i < 6; i++) {
+      script.socket.drop();
+      await pass(1_000);
+    }
+    expect(pauses).toEqual([100, 200, 400, 800, 1_000, 1_000]);
+    vi.mocked(Math.random).mockReturnValue(0.25);
+    script.socket.drop();
+    expect(pauses.at(-1)).toBe(250);
+  });
+
+  it('begins anew after a connection that lasted, not after one that did not', async () => {
+    const client = make({ backoff: { min: 100, max: 10_000 } });
+    client.connect();
+    const dropAfter = async (ms: number): Promise<number> => {
+      script.socket.hello();
+      await pass(ms);
+      script.socket.drop();
+      const { state } = client;
+      if (state.status !== 'waiting') throw new Error(`state is ${state.status}`);
+      const pause = Math.round(state.retryAt - Date.now());
+      await pass(pause);
+      return pause;
+    };
+    expect(await dropAfter(10)).toBe(100);
+    expect(await dropAfter(10)).toBe(200);
+    expect(await dropAfter(10)).toBe(400);
+    expect(await dropAfter(10_001)).toBe(100);
+  });
+
+  it('connect() does not wait', async () => {
+    const client = make();
+    client.connect();
+    script.socket.drop();
+    expect(client.state.status).toBe('waiting');
+    client.connect();
+    expect(script.sockets).toHaveLength(2);
+    await pass(30_000);
+    expect(script.sockets).toHaveLength(3); // The second timed out; the wait for it was over.
+  });
+
+  const again = [1001, 1005, 1006, 1011, 1012, 1013, 4500, 4501, 4502, 4600, 4899];
+  const final = [1002, 1003, 1007, 1008, 1009, 1010, 4100, 4399, 4400, 4403];
+
+  it.each(again)('connects again after close code %i', async (code) => {
+    const client = make();
+    client.connect();
+    script.socket.hello().drop(code, 'the reason');
+    expect(client.state).toMatchObject({ status: 'waiting', error: { code, message: 'the reason' } });
+    await pass(500);
+    expect(client.state.status).toBe('connecting');
+    script.socket.hello();
+    expect(states).toEqual(['connecting', 'open', 'waiting', 'connecting', 'open']);
+  });
+
+  it.each(final)('gives up after close code %i, and says why', async (code) => {
+    const client = make();
+    const refused = vi.fn();
+    client.on('refused', refused);
+    client.connect();
+    script.socket.hello().drop(code, 'the reason');
+    expect(client.state).toMatchObject({ status: 'closed', error: { code, message: 'the reason' } });
+    expect(refused).toHaveBeenCalledExactlyOnceWith(expect.objectContaining({ code, message: 'the reason' }));
+    await expect(client.call('x')).rejects.toMatchObject({ code, outcome: 'refused' });
+    await pass(120_000);
+    expect(script.sockets).toHaveLength(1);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('takes close code 1000 as the end, not as a refusal', async () => {
+    const client = make();
+    const refused = vi.fn();
+    client.on('refused', refused);
+    client.connect();
+    script.socket.hello().drop(1000, 'bye');
+    expect(client.state.status).toBe('closed');
+    expect(refused).not.toHaveBeenCalled();
+    await pass(120_000);
+    expect(script.sockets).toHaveLength(1);
+  });
+
+  it('connects again after a refusal when told to', () => {
+    const client = make();
+    client.connect();
+    script.socket.hello().drop(4403);
+    client.connect();
+    script.socket.hello();
+    expect(client.state.status).toBe('open');
+  });
+});
+
+describe('liveness', () => {
+  it('answers PING', () => {
+    make().connect();
+    script.socket.hello().say({ type: 'PING' });
+    expect(script.socket.received).toEqual([{ type: 'PONG' }]);
+  });
+
+  it('stays while the server says something now and then', async () => {
+    const client = make();
+    client.connect();
+    script.socket.hello({ ping: 1_000 });
+    for (let i = 0; i < 100; i++) {
+      await pass(1_000);
+      script.socket.say({ type: 'PING' });
+    }
+    expect(client.state.status).toBe('open');
+    expect(script.socket.all('PING')).toHaveLength(0);
+  });
+
+  it('asks a silent server once, then leaves it', async () => {
+    const client = make();
+    client.connect();
+    script.socket.hello({ ping: 1_000 });
+    await pass(1_500);
+    expect(script.socket.all('PING')).toHaveLength(1);
+    await pass(4_999);
+    expect(client.state.status).toBe('open');
+    await pass(1);
+    expect(client.state).toMatchObject({ status: 'waiting', error: { code: 1006, message: 'the server is silent' } });
+    expect(script.socket.closedWith?.code).toBe(4000);
+  });
+
+  it('stays with a server that answers when asked', async () => {
+    const client = make();
+    client.connect();
+    script.socket.hello({ ping: 1_000 });
+    await pass(1_500);
+    script.socket.say({ type: 'NACK', for: script.socket.last('PING')['id'], error: { code: 400, message: 'unknown type' } });
+    await pass(6_000);
+    expect(client.state.status).toBe('open');
+    expect(script.logged.filter(([level]) => level === 'warn')).toEqual([]);
+  });
+});
+
+describe('the environment', () => {
+  class Page extends EventTarget {
+    visibilityState = 'visible';
+  }
+  let page: Page;
+  let network: EventTarget & { onLine: boolean };
+
+  beforeEach(() => {
+    page = new Page();
+    network = Object.assign(new EventTarget(), { onLine: true });
+    vi.stubGlobal('document', page);
+    vi.stubGlobal('navigator', network);
+    vi.stubGlobal('addEventListener', network.addEventListener.bind(network));
+    vi.stubGlobal('removeEventListener', network.removeEventListener.bind(network));
+  });
+
+  it('tries at once when the network is back', async () => {
+    const client = make({ backoff: { min: 60_000, max: 60_000 } });
+    client.connect();
+    network.onLine = false;
+    script.socket.drop();
+    network.dispatchEvent(new Event('offline'));
+    expect(script.sockets).toHaveLength(1);
+    network.onLine = true;
+    network.dispatchEvent(new Event('online'));
+    expect(script.sockets).toHaveLength(2);
+  });
+
+  it.each(['online', 'offline'])('checks an open connection at %s', async (type) => {
+    const client = make();
+    client.connect();
+    script.socket.hello();
+    network.dispatchEvent(new Event(type));
+    expect(script.socket.all('PING')).toHaveLength(1);
+    await pass(5_000);
+    expect(client.state.status).toBe('waiting');
+  });
+
+  it('checks, or tries at once, when the page is shown, and does nothing when it is hidden', async () => {
+    const client = make({ backoff: { min: 60_000, max: 60_000 } });
+    client.connect();
+    script.socket.hello();
+    const show = (visibilityState: string): void => {
+      page.visibilityState = visibilityState;
+      page.dispatchEvent(new Event('visibilitychange'));
+    };
+    show('hidden');
+    expect(script.socket.all('PING')).toHaveLength(0);
+    show('visible');
+    expect(script.socket.all('PING')).toHaveLength(1);
+    script.socket.drop();
+    show('hidden');
+    expect(script.sockets).toHaveLength(1);
+    show('visible');
+    expect(script.sockets).toHaveLength(2);
+  });
+
+  it('listens only while it has something to do', async () => {
+    const added = vi.spyOn(page, 'addEventListener');
+    const removed = vi.spyOn(page, 'removeEventListener');
+    const client = make();
+    expect(added).not.toHaveBeenCalled();
+    client.connect();
+    expect(added).toHaveBeenCalled();
+    void client.close();
+    expect(removed).toHaveBeenCalledWith('visibilitychange', added.mock.calls[0]![1]);
+    page.dispatchEvent(new Event('visibilitychange'));
+    expect(script.sockets).toHaveLength(1);
+  });
+});
+
+describe('signing in', () => {
+  it('sends AUTH first, and is open at its ACK', async () => {
+    const client = make({ auth: async () => 'secret' });
+    void client.call('x').catch(() => {});
+    script.socket.hello();
+    await pass();
+    expect(script.socket.received).toEqual([{ type: 'AUTH', id: '1', token: 'secret' }]);
+    expect(client.state.status).toBe('connecting');
+    script.socket.ack('AUTH');
+    expect(client.state.status).toBe('open');
+    expect(script.socket.received[1]).toMatchObject({ type: 'CALL', uri: 'x' });
+  });
+
+  it('asks for a new token at each connection', async () => {
+    let n = 0;
+    const client = make({ auth: () => `token ${++n}` });
+    client.connect();
+    script.socket.hello();
+    await pass();
+    script.socket.ack('AUTH').drop(4502);
+    await pass(500);
+    script.socket.hello();
+    await pass();
+    expect(script.socket.last('AUTH')['token']).toBe('token 2');
+    expect(client.state.status).toBe('connecting');
+  });
+
+  it('does not sign in a guest', async () => {
+    const client = make({ auth: () => null });
+    client.connect();
+    script.socket.hello();
+    await pass();
+    expect(client.state.status).toBe('open');
+    expect(script.socket.received).toEqual([]);
+  });
+
+  it('renews before the credentials expire', async () => {
+    let n = 0;
+    const client = make({ auth: () => `token ${++n}` });
+    client.connect();
+    script.socket.hello();
+    await pass();
+    script.socket.say({ type: 'ACK', for: '1', expires: 10_000 });
+    await pass(7_499);
+    expect(script.socket.all('AUTH')).toHaveLength(1);
+    await pass(1);
+    expect(script.socket.last('AUTH')['token']).toBe('token 2');
+    script.socket.say({ type: 'ACK', for: '2', expires: 3_600_000 });
+    await pass(24_000);
+    script.socket.say({ type: 'PING' });
+    for (let i = 0; i < 149; i++) {
+      await pass(24_000);
+      script.socket.say({ type: 'PING' });
+    }
+    expect(script.socket.last('AUTH')['token']).toBe('token 3');
+    expect(states).toEqual(['connecting', 'open']);
+  });
+
+  it('takes an expiry that no timer can hold', async () => {
+    const auth = vi.fn(() => 'token');
+    make({ auth }).connect();
+    script.socket.hello();
+    await pass();
+    script.socket.say({ type: 'ACK', for: '1', expires: 1e12 });
+    await pass(1_000);
+    expect(auth).toHaveBeenCalledTimes(1);
+  });
+
+  it('tries to renew again when that fails', async () => {
+    const auth = vi.fn().mockReturnValueOnce('a').mockRejectedValueOnce(new Error('offline')).mockReturnValue('c');
+    const client = make({ auth });
+    const errors: JugglerError[] = [];
+    client.on('error', (error) => errors.push(error));
+    client.connect();
+    script.socket.hello();
+    await pass();
+    script.socket.say({ type: 'ACK', for: '1', expires: 10_000 });
+    await pass(7_500);
+    expect(errors).toMatchObject([{ message: 'the token could not be had', cause: new Error('offline') }]);
+    await pass(5_000);
+    expect(script.socket.last('AUTH')['token']).toBe('c');
+    expect(client.state.status).toBe('open');
+  });
+
+  it('tries again when the token cannot be had', async () => {
+    const auth = vi.fn().mockRejectedValueOnce(new Error('offline')).mockReturnValue('b');
+    const client = make({ auth });
+    client.connect();
+    script.socket.hello();
+    await pass();
+    expect(client.state).toMatchObject({ status: 'waiting', error: { message: 'the token could not be had' } });
+    await pass(500);
+    script.socket.hello();
+    await pass();
+    script.socket.ack('AUTH');
+    expect(client.state.status).toBe('open');
+  });
+
+  it('gives up when the token is refused', async () => {
+    const client = make({ auth: () => 'bad' });
+    const refused = vi.fn();
+    client.on('refused', refused);
+    const call = client.call('x');
+    call.catch(() => {});
+    script.socket.hello();
+    await pass();
+    script.socket.say({ type: 'NACK', for: '1', error: { code: 401, message: 'who are you?' } });
+    await expect(call).rejects.toMatchObject({ code: 401, outcome: 'refused' });
+    expect(refused).toHaveBeenCalledWith(expect.objectContaining({ code: 401, message: 'who are you?' }));
+    expect(client.state.status).toBe('closed');
+  });
+
+  it('does not hang on a token provider that does', async () => {
+    const client = make({ auth: () => new Promise(() => {}) });
+    client.connect();
+    script.socket.hello();
+    await pass(15_000);
+    expect(client.state.status).toBe('waiting');
+  });
+});
+
+describe('GOAWAY', () => {
+  it('opens the new connection before it leaves the old', async () => {
+    const client = make();
+    client.connect();
+    const old = script.socket.hello({ node: 'n1' });
+    const slow = client.call('slow');
+    old.ack('CALL').say({ type: 'GOAWAY', after: 1_500, message: 'deploying' });
+    await pass(1_499);
+    expect(script.sockets).toHaveLength(1);
+    await pass(1);
+    expect(script.sockets).toHaveLength(2);
+    expect(client.state.status).toBe('open');
+    const early = client.call('early');
+    expect(old.last('CALL')['uri']).toBe('early');
+    script.socket.hello({ node: 'n2' });
+    expect(client.state).toMatchObject({ status: 'open', node: 'n2' });
+    const late = client.call('late');
+    expect(script.socket.last('CALL')['uri']).toBe('late');
+    expect(old.closedWith).toBeUndefined();
+    old.say({ type: 'RES', for: '1', args: 'slow result' }).say({ type: 'RES', for: '2', args: 'early result' });
+    expect(old.closedWith?.code).toBe(1000);
+    script.socket.say({ type: 'RES', for: '1', args: 'late result' });
+    expect(await Promise.all([slow, early, late])).toEqual(['slow result', 'early result', 'late result']);
+    expect(states).toEqual(['connecting', 'open', 'open']);
+  });
+
+  it('goes on with the old connection while the new one cannot be had', async () => {
+    const client = make();
+    client.connect();
+    const old = script.socket.hello();
+    old.say({ type: 'GOAWAY', after: 0 }).say({ type: 'GOAWAY', after: 0 });
+    await pass();
+    expect(script.sockets).toHaveLength(2);
+    script.socket.drop();
+    expect(client.state.status).toBe('open');
+    await pass(500);
+    expect(script.sockets).toHaveLength(3);
+    old.drop(1001);
+    expect(client.state.status).toBe('connecting');
+    script.socket.hello();
+    expect(client.state.status).toBe('open');
+  });
+
+  it('is forgotten when the old connection is lost first', async () => {
+    const client = make();
+    client.connect();
+    script.socket.hello().say({ type: 'GOAWAY', after: 1_000 }).drop(1001);
+    await pass(500);
+    script.socket.hello();
+    await pass(5_000);
+    expect(script.sockets).toHaveLength(2);
+    expect(client.state.status).toBe('open');
+  });
+});
+
+describe('close', () => {
+  it('closes the socket, rejects what waits and leaves nothing', async () => {
+    const client = make();
+    const inFlight = client.call('a');
+    inFlight.catch(() => {});
+    const socket = script.socket.hello();
+    await client.close();
+    expect(socket.closedWith?.code).toBe(1000);
+    expect(client.state).toEqual({ status: 'closed' });
+    await expect(inFlight).rejects.toMatchObject({ code: 1000, outcome: 'unknown' });
+    await expect(client.call('b')).rejects.toMatchObject({ code: 1000, outcome: 'refused' });
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('rejects what waits for a connection', async () => {
+    const client = make();
+    const waiting = client.call('a');
+    waiting.catch(() => {});
+    void client.close();
+    await expect(waiting).rejects.toMatchObject({ code: 1000, outcome: 'refused' });
+  });
+
+  it('does not wait for ever for a socket that does not close', async () => {
+    const client = make();
+    client.connect();
+    const socket = script.socket.hello();
+    socket.close = () => {};
+    const closed = vi.fn();
+    void client.close().then(closed);
+    await pass(999);
+    expect(closed).not.toHaveBeenCalled();
+    await pass(1);
+    expect(closed).toHaveBeenCalled();
+  });
+
+  it('of an unused client is done at once', async () => {
+    await make().close();
+    expect(script.sockets).toHaveLength(0);
+  });
+
+  it('is what `await using` does', async () => {
+    let socket;
+    {
+      await using client = make();
+      client.connect();
+      socket = script.socket.hello();
+    }
+    expect(socket.closedWith?.code).toBe(1000);
+  });
+
+  it('can be undone by connect()', async () => {
+    const client = make();
+    const handler = vi.fn();
+    client.subscribe('news', handler);
+    script.socket.hello().ack('SUB');
+    await client.close();
+    client.connect();
+    script.socket.hello().ack('SUB').say({ type: 'EVNT', id: '1', channel: 'news', args: 1 });
+    expect(handler).toHaveBeenCalledTimes(1);
+  });
+});
+
+describe('listeners', () => {
+  it('one that throws is logged and harms no other', () => {
+    const client = make();
+    client.on('state', () => {
+      throw new Error('oops');
+    });
+    const other = vi.fn();
+    client.on('state', other);
+    client.connect();
+    expect(other).toHaveBeenCalledTimes(1);
+    expect(script.logged).toContainEqual(['error', 'a listener to state threw']);
+  });
+
+  it('hear nothing once they are off', () => {
+    const client = make();
+    const listener = vi.fn();
+    client.on('state', listener)();
+    client.connect();
+    expect(listener).not.toHaveBeenCalled();
+  });
+
+  it('the console hears warnings and errors, and nothing less', () => {
+    const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
+    const client = new Client('ws://test/', { WebSocket: script.options.WebSocket! });
+    client.connect();
+    script.socket.hello().say({ type: 'WHAT' }).drop(1006);
+    expect(warn).toHaveBeenCalledExactlyOnceWith('juggler: the server sent a message that makes no sense', {
+      type: 'WHAT',
+    });
+  });
+});
