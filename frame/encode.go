@@ -114,13 +114,14 @@ func appendEscapedByte(dst []byte, c byte) []byte {
 	return appendEscapedRune(dst, rune(c))
 }
 
-// wholeMilliseconds returns d in milliseconds, rounded up, and 0 if it is
-// negative: a time of less than a millisecond does not become none at all.
+// wholeMilliseconds returns d in milliseconds, rounded up, so that a time of
+// less than one does not become none at all; 0 if d is negative.
 func wholeMilliseconds(d time.Duration) int64 {
-	if d <= 0 {
-		return 0
+	n := int64(max(d, 0) / time.Millisecond)
+	if d%time.Millisecond > 0 && n < maxMilliseconds {
+		n++
 	}
-	return int64((d-1)/time.Millisecond) + 1
+	return n
 }
 
 // orNull returns raw, or null if it is empty.

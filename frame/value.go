@@ -62,11 +62,14 @@ func integer(raw []byte) (n int64, ok bool) {
 	return -n, n != math.MinInt64
 }
 
+// maxMilliseconds is the longest time.Duration in milliseconds.
+const maxMilliseconds = math.MaxInt64 / int64(time.Millisecond)
+
 // milliseconds reads an integer number of milliseconds, 0 or more, that a
 // time.Duration can hold.
 func milliseconds(raw []byte) (d time.Duration, ok bool) {
 	n, ok := integer(raw)
-	if !ok || n < 0 || n > math.MaxInt64/int64(time.Millisecond) {
+	if !ok || n < 0 || n > maxMilliseconds {
 		return 0, false
 	}
 	return time.Duration(n) * time.Millisecond, true

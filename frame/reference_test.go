@@ -1,0 +1,222 @@
+package frame_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/juggler-go/juggler/frame"
+)
+
+// The requests of juggler.1 are read, and refused, as a decoder on top of
+// encoding/json does it.
+func FuzzRequest1(f *testing.F) {
+	addMessages(f)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if len(text) > 5000 {
+			return
+		}
+		want, code := referenceRequest1(text)
+		var got frame.Frame
+		err := frame.Juggler1.DecodeRequest(bytes.Clone(text), &got)
+		if refused := refusalOf(t, string(text), err); refused.Code != code {
+			t.Fatalf("%q: code %d (%s), want %d", text, refused.Code, refused.Reason, code)
+		}
+		switch {
+		case code == 400 && (got.Type != want.Type || !bytes.Equal(got.ID, want.ID)):
+			t.Fatalf("%q: type %v, id %q, want %v, %q", text, got.Type, got.ID, want.Type, want.ID)
+		case code == 0 && !equal(&got, &want):
+			t.Fatalf("%q\nis %+v\nwant %+v", text, got, want)
+		}
+	})
+}
+
+// referenceRequest1 decodes a request of juggler.1 with encoding/json, and
+// returns the code if it is refused.
+func referenceRequest1(text []byte) (f frame.Frame, code int) {
+	var members map[string]json.RawMessage
+	if !utf8.Valid(text) {
+		return f, 1007
+	}
+	if json.Unmarshal(text, &members) != nil || members == nil {
+		return f, 1002
+	}
+	str := func(name string) []byte { // nil if it is anything but a string
+		var s *string
+		if json.Unmarshal(orNull(members[name]), &s) != nil || s == nil {
+			return nil
+		}
+		return []byte(*s)
+	}
+	for typ := frame.Call; typ <= frame.Pong; typ++ {
+		if string(str("type")) == typ.String() {
+			f.Type = typ
+		}
+	}
+	f.ID, f.For = str("id"), str("for")
+	validID := func(id []byte) bool { return len(id) >= 1 && len(id) <= 64 }
+	switch {
+	case f.Type == frame.Pong:
+		return frame.Frame{Type: f.Type}, 0
+	case f.Type == frame.Cancel && validID(f.For):
+		return frame.Frame{Type: f.Type, For: f.For}, 0
+	case f.Type == frame.Cancel, !validID(f.ID):
+		return frame.Frame{}, 1002
+	}
+	f = frame.Frame{Type: f.Type, ID: f.ID}
+	var wrong, bad bool
+	switch f.Type {
+	case frame.Invalid:
+		wrong = true
+	case frame.Auth:
+		f.Token = str("token")
+		wrong = len(f.Token) == 0
+	case frame.Call:
+		f.URI = str("uri")
+		var ms int64
+		bad = json.Unmarshal(orNull(members["timeout"]), &ms) != nil
+		f.Timeout = time.Duration(ms) * time.Millisecond
+		wrong = len(f.URI) == 0 || bad || ms < 0 || ms > math.MaxInt64/1_000_000
+	case frame.Sub, frame.Unsb:
+		f.Channel = str("channel")
+		bad = json.Unmarshal(orNull(members["pattern"]), &f.Pattern) != nil
+		wrong = len(f.Channel) == 0 || bad
+	case frame.Pub:
+		f.Channel = str("channel")
+		wrong = len(f.Channel) == 0
+	}
+	if f.Type == frame.Call || f.Type == frame.Pub {
+		f.Args = members["args"]
+		if h := members["headers"]; len(h) > 0 && string(h) != "null" {
+			f.Headers = h
+			_, ok := stringMembers(h)
+			wrong = wrong || !ok
+		}
+	}
+	if wrong {
+		return f, 400
+	}
+	return f, 0
+}
+
+// The requests of juggler.0, in the same way.
+func FuzzRequest0(f *testing.F) {
+	addMessages(f)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if len(text) > 5000 {
+			return
+		}
+		want, code := referenceRequest0(text)
+		var got frame.Frame
+		err := frame.Juggler0.DecodeRequest(bytes.Clone(text), &got)
+		if refused := refusalOf(t, string(text), err); refused.Code != code {
+			t.Fatalf("%q: code %d (%s), want %d", text, refused.Code, refused.Reason, code)
+		}
+		switch {
+		case code == 400 && (got.Type != want.Type || !bytes.Equal(got.ID, want.ID)):
+			t.Fatalf("%q: type %v, id %q, want %v, %q", text, got.Type, got.ID, want.Type, want.ID)
+		case code == 0 && !equal(&got, &want):
+			t.Fatalf("%q\nis %+v\nwant %+v", text, got, want)
+		}
+	})
+}
+
+// envelope0 is meta and payload of a message, the members of those that occur
+// twice merged.
+type envelope0 struct{ meta, payload map[string]json.RawMessage }
+
+func (e *envelope0) UnmarshalJSON(text []byte) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	if open, err := d.Token(); err != nil || open != json.Delim('{') {
+		return strconv.ErrSyntax
+	}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return err
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return err
+		}
+		var members *map[string]json.RawMessage
+		switch name {
+		case "meta":
+			members = &e.meta
+		case "payload":
+			members = &e.payload
+		default:
+			continue
+		}
+		if *members == nil {
+			*members = map[string]json.RawMessage{}
+		}
+		if string(value) == "null" {
+			continue
+		}
+		if err := json.Unmarshal(value, members); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func referenceRequest0(text []byte) (f frame.Frame, code int) {
+	var e envelope0
+	if !utf8.Valid(text) {
+		return f, 1007
+	}
+	if json.Unmarshal(text, &e) != nil || e.payload == nil {
+		return f, 1002
+	}
+	var typ int
+	var uuid string
+	if json.Unmarshal(orNull(e.meta["type"]), &typ) != nil || json.Unmarshal(orNull(e.meta["uuid"]), &uuid) != nil {
+		return f, 1002
+	}
+	if len(uuid) == 45 && strings.EqualFold(uuid[:9], "urn:uuid:") {
+		uuid = uuid[9:]
+	}
+	if _, ok := frame.ParseUUID([]byte(uuid)); !ok && uuid != "" {
+		return f, 1002
+	}
+	f.ID = []byte(strings.ToLower(uuid))
+
+	var name string
+	var badName, bad bool
+	switch typ {
+	case 1:
+		f.Type = frame.Call
+		var timeout int64
+		badName = json.Unmarshal(orNull(e.payload["uri"]), &name) != nil
+		bad = json.Unmarshal(orNull(e.payload["timeout"]), &timeout) != nil || timeout <= -1e6
+		f.URI, f.Timeout, f.Args = []byte(name), time.Duration(timeout/1e6)*time.Millisecond, e.payload["args"]
+	case 2, 3, 4:
+		f.Type = []frame.Type{frame.Pub, frame.Sub, frame.Unsb}[typ-2]
+		badName = json.Unmarshal(orNull(e.payload["channel"]), &name) != nil
+		f.Channel = []byte(name)
+		if typ == 2 {
+			f.Args = e.payload["args"]
+		} else {
+			bad = json.Unmarshal(orNull(e.payload["pattern"]), &f.Pattern) != nil
+		}
+	default:
+		return f, 1002
+	}
+	if badName || bad || name == "" {
+		return f, 400
+	}
+	return f, 0
+}
+
+func orNull(raw json.RawMessage) json.RawMessage {
+	if raw == nil {
+		return json.RawMessage("null")
+	}
+	return raw
+}
