@@ -142,7 +142,8 @@ export class Subscription<E = JugglerEvent> implements AsyncIterableIterator<E> 
   #end(error: JugglerError | undefined): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#error = this.#unthrown = error;
+    this.#error = error;
+    if (!this.#waiting.length) this.#unthrown = error;
     this.options.signal?.removeEventListener('abort', this.unsubscribe);
     this.#topic.remove(this);
     for (const settle of this.#whenReady.splice(0)) settle(error ?? this.#gone());

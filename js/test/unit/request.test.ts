@@ -1,0 +1,423 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Client, JugglerError, type ClientOptions } from '../../src/index.js';
+import { Script } from '../support/script.js';
+
+let script: Script;
+
+function make(options: ClientOptions = {}): Client {
+  return new Client('ws://test/ws', { ...script.options, ...options });
+}
+
+/** A client with an open connection. */
+function open(hello = {}, options: ClientOptions = {}): Client {
+  const client = make(options);
+  client.connect();
+  script.socket.hello(hello);
+  return client;
+}
+
+const pass = (ms = 0) => vi.advanceTimersByTimeAsync(ms);
+
+/** The reason a promise rejects with; looked at now, so that it is never unhandled. */
+const reason = (promise: Promise<unknown>): Promise<any> =>
+  promise.then(
+    (value) => {
+      throw new Error(`resolved to ${JSON.stringify(value)}`);
+    },
+    (error: unknown) => error,
+  );
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  vi.spyOn(Math, 'random').mockReturnValue(0.999999);
+  script = new Script();
+});
+
+afterEach(() => {
+  expect(vi.getTimerCount(), 'timers left by requests').toBeLessThanOrEqual(1);
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+});
+
+describe('a call', () => {
+  it('sends URI, args, headers and the time left, and resolves to the result', async () => {
+    const client = open();
+    const result = client.call('math.add', [1, 2], { timeout: 5_000, headers: { tenant: 'a' } });
+    expect(script.socket.received).toEqual([
+      { type: 'CALL', id: '1', uri: 'math.add', args: [1, 2], headers: { tenant: 'a' }, timeout: 5_000 },
+    ]);
+    script.socket.ack('CALL').say({ type: 'RES', for: '1', args: 3 });
+    expect(await result).toBe(3);
+  });
+
+  it('without args or result has none', async () => {
+    const client = open();
+    const result = client.call('x');
+    expect(script.socket.last('CALL')).toEqual({ type: 'CALL', id: '1', uri: 'x', timeout: 30_000 });
+    script.socket.ack('CALL').say({ type: 'RES', for: '1' });
+    expect(await result).toBeUndefined();
+  });
+
+  it.each([null, 0, '', false, [], {}, 'ünï 💥 \u2028', '\ud800', { ['__proto__']: { polluted: true } }])(
+    'passes %j as it is',
+    async (args) => {
+      const client = open();
+      const result = client.call('echo', args);
+      script.socket.ack('CALL').say({ type: 'RES', for: '1', args: script.socket.last('CALL')['args'] });
+      expect(JSON.stringify(await result)).toBe(JSON.stringify(args));
+      expect(({} as any).polluted).toBeUndefined();
+    },
+  );
+
+  it('takes its args at the time of the call', async () => {
+    const client = make();
+    const args = { n: 1 };
+    void reason(client.call('x', args));
+    args.n = 2;
+    script.socket.hello();
+    expect(script.socket.last('CALL')['args']).toEqual({ n: 1 });
+    await client.close();
+  });
+
+  it('rejects args that JSON cannot say', async () => {
+    const client = open();
+    expect(await reason(client.call('x', 1n))).toBeInstanceOf(TypeError);
+    expect(script.socket.received).toEqual([]);
+  });
+
+  it.each([0, -1, NaN])('rejects a timeout of %d', async (timeout) => {
+    expect(await reason(open().call('x', null, { timeout }))).toBeInstanceOf(RangeError);
+  });
+
+  it('takes a timeout that no timer can hold', async () => {
+    const client = open();
+    const result = client.call('x', null, { timeout: 1e12 });
+    await pass(1_000);
+    script.socket.say({ type: 'RES', for: '1', args: 1 });
+    expect(await result).toBe(1);
+  });
+
+  it('answers in any order reach the right call', async () => {
+    const client = open();
+    const results = [1, 2, 3].map((n) => client.call('x', n));
+    script.socket.ack('CALL');
+    for (const id of ['3', '1', '2']) script.socket.say({ type: 'RES', for: id, args: `r${id}` });
+    expect(await Promise.all(results)).toEqual(['r1', 'r2', 'r3']);
+  });
+});
+
+describe('an error', () => {
+  it.each([
+    [400, false], [401, false], [403, false], [404, true], [413, false], [429, true], [500, true], [503, true],
+  ])('NACK %i is certainly not done; retryable: %s', async (code, retryable) => {
+    const client = open();
+    const error = reason(client.call('x', null, { wait: false }));
+    script.socket.say({ type: 'NACK', for: '1', error: { code, message: 'why', retry_after: 250 } });
+    expect(await error).toBeInstanceOf(JugglerError);
+    expect(await error).toMatchObject({ code, message: 'why', outcome: 'refused', retryable, retryAfter: 250 });
+  });
+
+  it.each([
+    [408, 'unknown', true], [422, 'failed', false], [499, 'failed', false],
+    [500, 'failed', true], [502, 'unknown', true], [503, 'failed', true],
+  ])('RES %i: outcome %s; retryable if idempotent: %s', async (code, outcome, retryable) => {
+    const client = open();
+    const errors = [false, true].map((idempotent) => reason(client.call('x', null, { idempotent })));
+    for (const id of ['1', '2']) {
+      script.socket.ack('CALL').say({ type: 'RES', for: id, error: { code, message: 'why', data: { a: 1 } } });
+    }
+    expect(await errors[0]).toMatchObject({ code, message: 'why', data: { a: 1 }, outcome, retryable: false });
+    expect(await errors[1]).toMatchObject({ code, outcome, retryable });
+  });
+
+  it('has a name and a stack, and is an Error', () => {
+    const error = new JugglerError(422, 'not a number', 'failed', { cause: 'x' });
+    expect(error).toBeInstanceOf(Error);
+    expect(String(error)).toBe('JugglerError: not a number');
+    expect(error.cause).toBe('x');
+  });
+});
+
+describe('time', () => {
+  it('ends a call that is not answered, and cancels it', async () => {
+    const client = open();
+    const error = reason(client.call('x', null, { timeout: 1_000 }));
+    script.socket.ack('CALL');
+    await pass(1_000);
+    expect(await error).toMatchObject({ code: 408, outcome: 'unknown', retryable: false });
+    expect(script.socket.last('CANCEL')).toEqual({ type: 'CANCEL', for: '1' });
+  });
+
+  it('ends a call that was never sent, which may be repeated', async () => {
+    const client = make();
+    const error = reason(client.call('x', null, { timeout: 1_000 }));
+    await pass(1_000);
+    expect(await error).toMatchObject({ code: 408, outcome: 'refused', retryable: true });
+    script.socket.hello();
+    expect(script.socket.received).toEqual([]);
+  });
+
+  it('spent waiting for a connection is taken off', async () => {
+    const client = make();
+    void reason(client.call('x', null, { timeout: 5_000 }));
+    await pass(2_000);
+    script.socket.hello();
+    expect(script.socket.last('CALL')['timeout']).toBe(3_000);
+    await client.close();
+  });
+
+  it('is that of the client where the call names none', async () => {
+    const error = reason(open({}, { timeout: 100 }).call('x'));
+    expect(script.socket.last('CALL')['timeout']).toBe(100);
+    await pass(100);
+    expect(await error).toMatchObject({ code: 408 });
+  });
+
+  it('a late answer is dropped in silence', async () => {
+    const client = open();
+    const error = reason(client.call('x', null, { timeout: 10 }));
+    script.socket.ack('CALL');
+    await pass(10);
+    await error;
+    script.socket.say({ type: 'RES', for: '1', error: { code: 408, message: 'time is over' } });
+    expect(script.logged).toEqual([]);
+  });
+});
+
+describe('a signal', () => {
+  it('cancels the call; it rejects with the reason, as fetch does', async () => {
+    const client = open();
+    const controller = new AbortController();
+    const error = reason(client.call('x', null, { signal: controller.signal }));
+    script.socket.ack('CALL');
+    controller.abort();
+    expect(await error).toBe(controller.signal.reason);
+    expect((await error).name).toBe('AbortError');
+    expect(script.socket.last('CANCEL')).toEqual({ type: 'CANCEL', for: '1' });
+    script.socket.say({ type: 'RES', for: '1', error: { code: 499, message: 'cancelled' } });
+    expect(script.logged).toEqual([]);
+  });
+
+  it('aborted before: nothing is sent', async () => {
+    const client = open();
+    expect(await reason(client.call('x', null, { signal: AbortSignal.abort('no') }))).toBe('no');
+    expect(script.socket.received).toEqual([]);
+  });
+
+  it('aborted while waiting for a connection: nothing is sent', async () => {
+    const client = make();
+    const controller = new AbortController();
+    const error = reason(client.call('x', null, { signal: controller.signal }));
+    controller.abort('changed my mind');
+    expect(await error).toBe('changed my mind');
+    script.socket.hello();
+    expect(script.socket.received).toEqual([]);
+  });
+
+  it('aborted after the end does nothing, and is not listened to', async () => {
+    const client = open();
+    const controller = new AbortController();
+    const removed = vi.spyOn(controller.signal, 'removeEventListener');
+    const result = client.call('x', null, { signal: controller.signal });
+    script.socket.ack('CALL').say({ type: 'RES', for: '1', args: 1 });
+    await result;
+    expect(removed).toHaveBeenCalled();
+    controller.abort();
+    expect(script.socket.all('CANCEL')).toEqual([]);
+  });
+});
+
+describe('without a connection', () => {
+  it('requests wait, and are sent in their order', async () => {
+    const client = make();
+    const all = [client.call('a'), client.publish('b', 1), client.call('c')];
+    all.forEach((promise) => promise.catch(() => {}));
+    script.socket.hello();
+    expect(script.socket.received.map((m) => m['uri'] ?? m['channel'])).toEqual(['a', 'b', 'c']);
+    await client.close();
+  });
+
+  it('a request that may not wait fails at once, and the client connects', async () => {
+    const client = make();
+    const error = reason(client.call('x', null, { wait: false }));
+    expect(await error).toMatchObject({ code: 503, outcome: 'refused', retryable: true });
+    expect(client.state.status).toBe('connecting');
+  });
+
+  it('no more wait than allowed', async () => {
+    const client = make({ queueLimit: 2 });
+    void reason(client.call('a'));
+    void reason(client.call('b'));
+    expect(await reason(client.call('c'))).toMatchObject({ code: 429, outcome: 'refused', retryable: true });
+    await client.close();
+  });
+});
+
+describe('a lost connection', () => {
+  it('leaves the outcome of a call unknown; it is not repeated', async () => {
+    const client = open();
+    const acked = reason(client.call('acked'));
+    script.socket.ack('CALL');
+    const sent = reason(client.call('sent'));
+    script.socket.drop(1006, 'network');
+    for (const error of [acked, sent]) {
+      expect(await error).toMatchObject({ code: 1006, outcome: 'unknown', retryable: false, message: 'outcome unknown: network' });
+    }
+    await pass(500);
+    script.socket.hello();
+    expect(script.socket.received).toEqual([]);
+  });
+
+  it('leaves the outcome of a publication unknown too', async () => {
+    const client = open();
+    const error = reason(client.publish('x', 1));
+    script.socket.drop(1012);
+    expect(await error).toMatchObject({ code: 1012, outcome: 'unknown' });
+    await pass(500);
+  });
+
+  it('an idempotent call is sent again, with the time that is left', async () => {
+    const client = open();
+    const result = client.call('x', 7, { idempotent: true, timeout: 5_000 });
+    script.socket.drop();
+    await pass(500);
+    script.socket.hello();
+    expect(script.socket.last('CALL')).toMatchObject({ uri: 'x', args: 7, timeout: 4_500 });
+    script.socket.say({ type: 'RES', for: '1', args: 'done' });
+    expect(await result).toBe('done');
+  });
+
+  it('an idempotent call that is not answered in time may have been done', async () => {
+    const client = open();
+    const error = reason(client.call('x', 7, { idempotent: true, timeout: 100 }));
+    script.socket.drop();
+    await pass(100);
+    expect(await error).toMatchObject({ code: 408, outcome: 'unknown', retryable: true });
+    await pass(400);
+  });
+
+  it('an idempotent call that cannot be sent again may have been done', async () => {
+    const client = open();
+    const error = reason(client.call('x', 7, { idempotent: true }));
+    script.socket.drop(4403);
+    expect(await error).toMatchObject({ code: 4403, outcome: 'unknown' });
+  });
+
+  it('a request is not given to a socket that is closing', async () => {
+    const client = open();
+    script.socket.readyState = 2;
+    const result = client.call('x');
+    script.socket.drop();
+    await pass(500);
+    script.socket.hello().say({ type: 'RES', for: '1', args: 'ok' });
+    expect(await result).toBe('ok');
+  });
+});
+
+describe('retry_after', () => {
+  it('is waited for, within the timeout', async () => {
+    const client = open();
+    const result = client.call('x', 1, { timeout: 1_000 });
+    script.socket.say({ type: 'NACK', for: '1', error: { code: 503, message: 'full', retry_after: 250 } });
+    await pass(249);
+    expect(script.socket.all('CALL')).toHaveLength(1);
+    await pass(1);
+    expect(script.socket.last('CALL')).toMatchObject({ id: '2', args: 1, timeout: 750 });
+    script.socket.ack('CALL').say({ type: 'RES', for: '2', args: 'ok' });
+    expect(await result).toBe('ok');
+  });
+
+  it('beyond the timeout is the end', async () => {
+    const client = open();
+    const error = reason(client.call('x', 1, { timeout: 1_000 }));
+    script.socket.say({ type: 'NACK', for: '1', error: { code: 429, message: 'slow down', retry_after: 1_000 } });
+    expect(await error).toMatchObject({ code: 429, retryAfter: 1_000, retryable: true });
+  });
+
+  it('of a callee is not waited for, as the call was done', async () => {
+    const client = open();
+    const error = reason(client.call('x'));
+    script.socket.ack('CALL').say({ type: 'RES', for: '1', error: { code: 503, message: 'busy', retry_after: 10 } });
+    expect(await error).toMatchObject({ code: 503, outcome: 'failed' });
+  });
+
+  it('ends with the call', async () => {
+    const client = open();
+    const controller = new AbortController();
+    const error = reason(client.call('x', 1, { signal: controller.signal }));
+    script.socket.say({ type: 'NACK', for: '1', error: { code: 503, message: 'full', retry_after: 250 } });
+    controller.abort();
+    await error;
+    await pass(250);
+    expect(script.socket.all('CALL')).toHaveLength(1);
+  });
+});
+
+describe("the server's limits", () => {
+  it('no more calls than allowed are under way; publications pass them', async () => {
+    const client = open({ limits: { calls: 2 } });
+    const results = [0, 1, 2, 3].map((n) => client.call('x', n));
+    const published = client.publish('news', 1);
+    expect(script.socket.all('CALL').map((m) => m['args'])).toEqual([0, 1]);
+    script.socket.ack('PUB').ack('CALL');
+    await published;
+    for (const id of ['2', '1', '4', '5']) script.socket.say({ type: 'RES', for: id, args: id });
+    expect(script.socket.all('CALL').map((m) => m['args'])).toEqual([0, 1, 2, 3]);
+    expect(await Promise.all(results)).toEqual(['1', '2', '4', '5']);
+  });
+
+  it('a call given up makes room', async () => {
+    const client = open({ limits: { calls: 1 } });
+    const error = reason(client.call('a', null, { timeout: 100 }));
+    const next = client.call('b');
+    await pass(100);
+    await error;
+    expect(script.socket.received.map((m) => m['type'])).toEqual(['CALL', 'CANCEL', 'CALL']);
+    script.socket.say({ type: 'RES', for: '2', args: 'ok' });
+    expect(await next).toBe('ok');
+  });
+
+  it.each(['x', 'é', '中', '💥'])('a message of %j beyond the limit is refused here, as the server would close', async (char) => {
+    const limit = 1_000;
+    const client = open({ limits: { message: limit } });
+    const bytes = (args: string): number =>
+      Buffer.byteLength(JSON.stringify({ type: 'CALL', id: '1', uri: 'x', args, timeout: 1_000 }));
+    let args = char.repeat(100);
+    while (bytes(args + char) <= limit) args += char;
+    args = args.padEnd(args.length + limit - bytes(args), 'x');
+    expect(bytes(args)).toBe(limit);
+    const fits = client.call('x', args, { timeout: 1_000 });
+    script.socket.say({ type: 'RES', for: '1', args: 'ok' });
+    expect(await fits).toBe('ok');
+    const error = await reason(client.call('x', `${args}x`, { timeout: 1_000 }));
+    expect(error).toMatchObject({ code: 413, outcome: 'refused', retryable: false });
+    expect(script.socket.received).toHaveLength(1);
+  });
+});
+
+describe('a publication', () => {
+  it('resolves at its ACK', async () => {
+    const client = open();
+    const published = client.publish('news', { title: 'x' }, { headers: { a: 'b' } });
+    expect(script.socket.received).toEqual([
+      { type: 'PUB', id: '1', channel: 'news', args: { title: 'x' }, headers: { a: 'b' } },
+    ]);
+    script.socket.ack('PUB');
+    expect(await published).toBeUndefined();
+  });
+
+  it('rejects at its NACK', async () => {
+    const client = open();
+    const error = reason(client.publish('news', 1));
+    script.socket.say({ type: 'NACK', for: '1', error: { code: 403, message: 'not allowed' } });
+    expect(await error).toMatchObject({ code: 403, outcome: 'refused' });
+  });
+
+  it('is not cancelled at the server, which cannot', async () => {
+    const client = open();
+    const error = reason(client.publish('news', 1, { timeout: 10 }));
+    await pass(10);
+    expect(await error).toMatchObject({ code: 408, outcome: 'unknown' });
+    expect(script.socket.all('CANCEL')).toEqual([]);
+  });
+});
