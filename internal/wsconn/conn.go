@@ -1,0 +1,369 @@
+package wsconn
+
+import (
+	"errors"
+	"io"
+	"math"
+
+	"github.com/gobwas/ws"
+
+	"github.com/juggler-go/juggler/internal/wheel"
+)
+
+// Conn is one connection. Embed it by value in what the owner keeps for the
+// connection and pass it to [Group.Attach]; it must not be copied afterwards.
+// While nothing happens it holds no buffer. All methods may be called only on
+// a turn of its group. Once the connection is closing, what would be written
+// is dropped; every method may be called at any time until Closed returned.
+type Conn struct {
+	timer wheel.Timer[Conn] // the earliest deadline, or one before it
+	g     *Group
+	in    *input    // nil unless part of a message has arrived
+	out   *output   // nil unless something is queued or the connection is closing
+	port  *portConn // on the portable path
+
+	fd        int32  // on a loop
+	slot, gen uint32 // the place in the group's table, and whose it is
+	lastRead  uint32 // ms, as is the group's now, but without its upper half
+	lastWrite uint32
+
+	// Tag is the owner's to use.
+	Tag uint32
+
+	state state
+	flags flags
+}
+
+type state uint8
+
+const (
+	stateOpen     state = iota
+	stateClosing        // we sent a close frame, or will: the peer's is awaited
+	stateFailing        // the same, and then no more frames: the peer is to hang up
+	stateReplying       // the peer sent a close frame, ours is the last to write
+	stateDead           // over; torn down at the end of the turn
+)
+
+type flags uint16
+
+const (
+	flagPaused   flags = 1 << iota
+	flagDirty          // in the group's list of connections to settle
+	flagResumed        // in the group's list of connections to feed
+	flagFull           // the socket is full, or a portable writer is writing
+	flagSent           // the close frame is written
+	flagSlow           // closing as a slow consumer: no further progress counts
+	flagReset          // to be closed with a reset
+	flagWaitsIn        // a loop waits for the socket to be readable
+	flagWaitsOut       // and for it to have room
+)
+
+// never is a deadline that does not come.
+const never = math.MaxInt64
+
+// Group returns the group that c belongs to.
+func (c *Conn) Group() *Group { return c.g }
+
+// Queued returns how many bytes have been queued and not yet written.
+func (c *Conn) Queued() int {
+	if c.out == nil {
+		return 0
+	}
+	return c.out.pending()
+}
+
+// WriteText queues payload, which is copied, as a text message.
+func (c *Conn) WriteText(payload []byte) { c.write(ws.OpText, payload) }
+
+// WriteBinary queues payload, which is copied, as a binary message.
+func (c *Conn) WriteBinary(payload []byte) { c.write(ws.OpBinary, payload) }
+
+// WriteRaw queues whole frames, which are copied: those of [AppendText].
+func (c *Conn) WriteRaw(frames []byte) {
+	if c.reserve(len(frames)) {
+		c.out.buf = append(c.out.buf, frames...)
+	}
+}
+
+// Ping queues a ping without payload.
+func (c *Conn) Ping() { c.write(ws.OpPing, nil) }
+
+func (c *Conn) write(op ws.OpCode, payload []byte) {
+	if c.reserve(headerLen(len(payload)) + len(payload)) {
+		c.out.buf = AppendFrame(c.out.buf, op, payload)
+	}
+}
+
+// reserve prepares the output for n more bytes. It returns false if nothing
+// may be written any more, or if that is too much for the peer.
+func (c *Conn) reserve(n int) bool {
+	if c.state != stateOpen {
+		return false
+	}
+	if c.output().pending()+n > c.g.cfg.MaxQueue {
+		// One turn may write more than the bound to a peer that keeps up.
+		c.g.transport.settle(c)
+		if c.state != stateOpen {
+			return false
+		}
+		if c.output().pending()+n > c.g.cfg.MaxQueue {
+			c.slowConsumer()
+			return false
+		}
+	}
+	c.out.compact(n)
+	c.lastWrite = uint32(c.g.now)
+	c.markDirty()
+	return true
+}
+
+func (c *Conn) input() *input {
+	if c.in == nil {
+		c.in = c.g.free.input()
+	}
+	return c.in
+}
+
+func (c *Conn) output() *output {
+	if c.out == nil {
+		c.out = c.g.free.output()
+	}
+	return c.out
+}
+
+// markDirty has the group settle c at the end of the turn.
+func (c *Conn) markDirty() {
+	if c.flags&flagDirty == 0 {
+		c.flags |= flagDirty
+		c.g.dirty = append(c.g.dirty, c)
+	}
+}
+
+// Pause stops Message for c, until Resume. What was read already is kept, as
+// are the few bytes that a portable connection still reads; then the peer is
+// held up by flow control. Pings and close frames wait with the messages;
+// that the peer hangs up is noticed, at once by a loop, and on the portable
+// path unless more than 16 KiB wait to be read before it.
+func (c *Conn) Pause() {
+	if c.state == stateOpen {
+		c.flags |= flagPaused
+		c.markDirty()
+	}
+}
+
+// Resume ends Pause. Message is not called before Resume returns, but in the
+// same turn if something was kept.
+func (c *Conn) Resume() {
+	if c.flags&flagPaused == 0 || c.state == stateDead {
+		return
+	}
+	c.flags &^= flagPaused
+	c.markDirty()
+	c.lastRead = uint32(c.g.now)
+	if c.in != nil {
+		if c.in.since != 0 {
+			c.in.since = c.g.now // the rest could not arrive
+		}
+		if len(c.in.held) > 0 && c.flags&flagResumed == 0 {
+			c.flags |= flagResumed
+			c.g.resumed = append(c.g.resumed, c)
+		}
+	}
+	d := c.deadlines()
+	c.arm(min(d.read, d.idle))
+}
+
+// Close starts the close handshake: what is queued is written, then a close
+// frame with code and reason (cut to 123 bytes), and the peer's close frame
+// is awaited. Messages that arrive until then are dropped.
+func (c *Conn) Close(code uint16, reason string) {
+	if c.state == stateOpen {
+		c.state = stateClosing
+		c.sendClose(&CloseError{Code: code, Reason: reason}, code)
+	}
+}
+
+// Abort gives c up at the end of the turn: what is queued is dropped and the
+// peer sees the connection reset.
+func (c *Conn) Abort() { c.abort(ErrAborted) }
+
+func (c *Conn) abort(err error) {
+	c.flags |= flagReset
+	c.lost(err)
+}
+
+// fail closes c because of what the peer did. Nothing more of it is parsed.
+func (c *Conn) fail(code uint16, reason string, err error) {
+	if c.state == stateClosing {
+		c.lost(err) // our close frame is on its way: there is nothing to add
+	}
+	if c.state != stateOpen {
+		return
+	}
+	c.state = stateFailing
+	e := &CloseError{Code: code, Reason: reason, Err: err}
+	c.g.handler.Closing(c, e)
+	if c.state == stateFailing {
+		c.sendClose(e, e.Code)
+	}
+}
+
+// slowConsumer drops what the peer does not take in order to tell it so.
+func (c *Conn) slowConsumer() {
+	c.out.dropRest()
+	c.flags |= flagSlow
+	c.fail(CodeSlowConsumer, "slow consumer", ErrSlowConsumer)
+}
+
+// closedByPeer acts on a close frame, which is valid.
+func (c *Conn) closedByPeer(code uint16, reason string) {
+	switch c.state {
+	case stateClosing:
+		c.die() // both have sent one
+	case stateOpen:
+		c.state = stateReplying
+		c.sendClose(&CloseError{Code: code, Reason: reason, Remote: true}, code)
+	}
+}
+
+// sendClose queues the close frame and sets the deadline for writing it.
+func (c *Conn) sendClose(e *CloseError, code uint16) {
+	reason := e.Reason
+	if e.Remote {
+		reason = ""
+	}
+	out := c.output()
+	out.end = e
+	out.buf = appendClose(out.buf, code, reason)
+	c.markDirty()
+	c.setDeadline(c.g.cfg.writeTimeout)
+	c.Resume()
+}
+
+func (c *Conn) setDeadline(after int64) {
+	c.out.deadline = c.g.now + after
+	c.arm(c.out.deadline)
+}
+
+// progressed is called when the socket has taken part of the queue.
+func (c *Conn) progressed() {
+	c.out.since = c.g.now
+	if c.state != stateOpen && c.flags&flagSlow == 0 {
+		c.setDeadline(c.g.cfg.writeTimeout)
+	}
+}
+
+// flushed is called when the socket has taken all of the queue.
+func (c *Conn) flushed() {
+	c.out.written()
+	c.flags &^= flagFull
+	switch c.state {
+	case stateOpen:
+		c.g.free.putOutput(c.out)
+		c.out = nil
+	case stateClosing, stateFailing:
+		if c.flags&flagSent == 0 {
+			c.flags |= flagSent
+			c.setDeadline(c.g.cfg.closeTimeout)
+			if c.state == stateFailing {
+				c.g.transport.shutdownWrite(c)
+			}
+		}
+	case stateReplying:
+		c.die()
+	}
+}
+
+// lost ends c as the socket is of no more use, because of err.
+func (c *Conn) lost(err error) {
+	if c.state == stateDead {
+		return
+	}
+	out := c.output()
+	switch {
+	case out.end == nil:
+		out.end = &CloseError{Code: uint16(ws.StatusAbnormalClosure), Err: err}
+	case c.state == stateReplying && errors.Is(err, io.EOF):
+		// The peer did not wait for our close frame.
+	case out.end.Err == nil:
+		out.end.Err = err
+	}
+	c.die()
+}
+
+// die has the group tear c down at the end of the turn.
+func (c *Conn) die() {
+	c.state = stateDead
+	c.g.doomed = append(c.g.doomed, c)
+}
+
+// arm makes sure that the timer fires at the time at or before. It is not
+// moved for deadlines that come later: when it fires too early it is set
+// again, which is cheaper than moving it with each message.
+func (c *Conn) arm(at int64) {
+	if at != never && (!c.timer.Active() || at < c.timer.At()) {
+		c.g.wheel.Set(&c.timer, at)
+	}
+}
+
+// expire is what the timer fires.
+func (c *Conn) expire() {
+	now := c.g.now
+	if c.state == stateDead {
+		return
+	}
+	if c.state != stateOpen {
+		if now < c.out.deadline {
+			c.arm(c.out.deadline)
+			return
+		}
+		if c.flags&flagSent == 0 {
+			c.flags |= flagReset
+		}
+		c.lost(ErrCloseTimeout)
+		return
+	}
+	cfg := c.g.cfg
+	d := c.deadlines()
+	switch {
+	case d.write <= now:
+		c.slowConsumer()
+	case d.read <= now:
+		c.fail(CodeIdle, "message not completed in time", ErrReadTimeout)
+	case d.idle <= now:
+		c.fail(CodeIdle, "idle", ErrIdle)
+	case d.ping <= now:
+		c.lastWrite = uint32(now)
+		d.ping = now + cfg.ping
+		c.g.handler.Quiet(c)
+	}
+	if c.state == stateOpen {
+		c.arm(min(d.write, d.read, d.idle, d.ping))
+	}
+}
+
+// deadlines are those of an open connection, in ms.
+type deadlines struct{ write, read, idle, ping int64 }
+
+func (c *Conn) deadlines() deadlines {
+	cfg, now := c.g.cfg, c.g.now
+	d := deadlines{never, never, never, never}
+	if c.flags&flagFull != 0 {
+		d.write = c.out.since + cfg.writeTimeout
+	}
+	if c.flags&flagPaused == 0 {
+		if c.in != nil && c.in.since != 0 {
+			d.read = c.in.since + cfg.readTimeout
+		}
+		if cfg.idle > 0 {
+			d.idle = now - age(now, c.lastRead) + cfg.idle
+		}
+	}
+	if cfg.ping > 0 {
+		d.ping = now - age(now, c.lastWrite) + cfg.ping
+	}
+	return d
+}
+
+// age returns how long ago the shortened time was, up to 49 days.
+func age(now int64, at uint32) int64 { return int64(uint32(now) - at) }

@@ -1,0 +1,277 @@
+package wsconn
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/juggler-go/juggler/internal/wheel"
+)
+
+// Group executes everything of its connections serially: see the package
+// comment.
+type Group struct {
+	cfg       *config
+	handler   Handler
+	transport transport
+
+	// The rest is touched on the group's turn only.
+	now    int64
+	wheel  wheel.Wheel[Conn]
+	expire func(*Conn)
+	free   freelists
+
+	conns  []*Conn  // by slot; nil: vacant
+	vacant []uint32 // slots
+	gen    uint32
+
+	dirty   []*Conn // to settle at the end of the turn
+	resumed []*Conn // to feed
+	doomed  []*Conn // to bury
+
+	opening  bool  // Adopt's open is running
+	attached *Conn // what it attached
+
+	load atomic.Int64 // connections, those on their way included
+
+	wakeUp atomic.Uint32
+	wakeMu sync.Mutex // guards ended, and transport.wake against the end
+	ended  bool       // nothing is left to wake
+}
+
+// transport is what differs between the two kinds of group.
+type transport interface {
+	// adopt takes a into the group; it fails only when the pool is closed.
+	adopt(a adoption) error
+	// close resets all connections and returns when nothing is left.
+	close()
+	// wake starts a turn soon. It is called with wakeMu held.
+	wake()
+
+	// The others are called on the group's turn.
+
+	// attach connects c to the socket being adopted.
+	attach(c *Conn)
+	// settle writes what is queued for c, as far as that is possible without
+	// blocking, and starts or stops reading as c wishes.
+	settle(c *Conn)
+	// shutdownWrite tells the peer that nothing more will be written.
+	shutdownWrite(c *Conn)
+	// bury closes the socket of c, which is dead, and has the group release
+	// it when nothing of it is left.
+	bury(c *Conn)
+}
+
+// What Group.wakeUp may be. Wake moves wakeIdle to wakePending and wakeInTurn to
+// wakeAgain; everything else is done by the group itself.
+const (
+	wakeIdle    uint32 = iota // no turn is in progress or to come
+	wakePending               // transport.wake was called for a turn to come
+	wakeInTurn                // a turn is in progress
+	wakeAgain                 // and another is wanted after it
+)
+
+func newGroup(cfg *config, t transport) *Group {
+	g := &Group{cfg: cfg, transport: t, expire: (*Conn).expire}
+	g.tick()
+	g.handler = cfg.NewHandler(g)
+	return g
+}
+
+// tick sets the group's time, which starts at 1 so that 0 means no time.
+func (g *Group) tick() { g.now = int64(time.Since(g.cfg.start)/time.Millisecond) + 1 }
+
+// Now returns the milliseconds since the pool was made, plus one, as of the
+// beginning of the turn. It may be called on the group's turn only.
+func (g *Group) Now() int64 { return g.now }
+
+// Wake has the group take a turn soon, in which Handler.Turn is called. It
+// may be called from any goroutine, holding any locks: it neither blocks nor
+// calls back. Calls are coalesced: one costs a system call or a goroutine
+// only if the group is idle, and during a turn it has the group take another
+// one right after. After the pool was closed it does nothing.
+func (g *Group) Wake() {
+	for {
+		switch g.wakeUp.Load() {
+		case wakePending, wakeAgain:
+			// The turn that this announces has not begun, so it will see
+			// what the caller queued before.
+			return
+		case wakeInTurn:
+			if g.wakeUp.CompareAndSwap(wakeInTurn, wakeAgain) {
+				return
+			}
+		case wakeIdle:
+			if g.wakeFromIdle() {
+				return
+			}
+		}
+	}
+}
+
+func (g *Group) wakeFromIdle() bool {
+	g.wakeMu.Lock()
+	defer g.wakeMu.Unlock()
+	if g.ended {
+		return true
+	}
+	if !g.wakeUp.CompareAndSwap(wakeIdle, wakePending) {
+		return false
+	}
+	g.transport.wake()
+	return true
+}
+
+// end makes Wake do nothing from now on.
+func (g *Group) end() {
+	g.wakeMu.Lock()
+	defer g.wakeMu.Unlock()
+	g.ended = true
+}
+
+// beginTurn is followed by what brought the turn about: bytes that were read
+// and the like.
+func (g *Group) beginTurn() {
+	g.wakeUp.Store(wakeInTurn)
+	g.tick()
+}
+
+// finishTurn does what the turn gave rise to, and writes. It returns when the
+// next turn is due at the latest (0: no need); endTurn must follow.
+func (g *Group) finishTurn() (next int64) {
+	for {
+		g.feed()
+		if g.handler.Yield() {
+			runtime.Gosched()
+			g.tick()
+		}
+		g.wheel.Advance(g.now, g.expire)
+		next = g.handler.Turn(g.now)
+		if len(g.resumed) > 0 {
+			continue
+		}
+		g.settle()
+		if !g.bury() {
+			break // no callback since Turn
+		}
+	}
+	if at, ok := g.wheel.Next(); ok && (next == 0 || at < next) {
+		next = at
+	}
+	return next
+}
+
+// endTurn reports whether Wake was called since the turn began. Then another
+// turn must follow; until then the group still counts as in its turn.
+func (g *Group) endTurn() (again bool) {
+	return !g.wakeUp.CompareAndSwap(wakeInTurn, wakeIdle)
+}
+
+func (g *Group) feed() {
+	for i := 0; i < len(g.resumed); i++ {
+		c := g.resumed[i]
+		c.flags &^= flagResumed
+		c.feed()
+	}
+	clear(g.resumed)
+	g.resumed = g.resumed[:0]
+}
+
+func (g *Group) settle() {
+	for i := 0; i < len(g.dirty); i++ {
+		c := g.dirty[i]
+		c.flags &^= flagDirty
+		if c.state != stateDead {
+			g.transport.settle(c)
+		}
+	}
+	clear(g.dirty)
+	g.dirty = g.dirty[:0]
+}
+
+func (g *Group) bury() (any bool) {
+	any = len(g.doomed) > 0
+	for i := 0; i < len(g.doomed); i++ {
+		g.transport.bury(g.doomed[i])
+	}
+	clear(g.doomed)
+	g.doomed = g.doomed[:0]
+	return any
+}
+
+// adopt runs open and then parses what was read with the handshake. It
+// reports whether a connection was attached.
+func (g *Group) adopt(buffered []byte, open func(*Group)) bool {
+	g.opening = true
+	open(g)
+	g.opening = false
+	c := g.attached
+	g.attached = nil
+	if c == nil {
+		g.load.Add(-1)
+		return false
+	}
+	if len(buffered) > 0 {
+		c.receive(buffered)
+	}
+	return true
+}
+
+// Attach makes c the connection being adopted. It may be called once, from
+// the function that was passed to [Pool.Adopt]. response is the HTTP response
+// that ends the handshake; it is copied, and leaves in one write with
+// whatever is queued for c in this turn. Of c only Tag is kept.
+func (g *Group) Attach(c *Conn, response []byte) {
+	if !g.opening {
+		panic("wsconn: Attach called other than once from Adopt's open")
+	}
+	g.opening = false
+	g.attached = c
+	*c = Conn{g: g, Tag: c.Tag, lastRead: uint32(g.now), lastWrite: uint32(g.now)}
+	c.timer.Owner = c
+	g.gen++
+	c.gen = g.gen
+	if n := len(g.vacant); n > 0 {
+		c.slot = g.vacant[n-1]
+		g.vacant = g.vacant[:n-1]
+		g.conns[c.slot] = c
+	} else {
+		c.slot = uint32(len(g.conns))
+		g.conns = append(g.conns, c)
+	}
+	if len(response) > 0 {
+		out := c.output()
+		out.buf = append(out.buf, response...)
+		out.mark = len(out.buf)
+		c.markDirty()
+	}
+	d := c.deadlines()
+	c.arm(min(d.idle, d.ping))
+	g.transport.attach(c)
+}
+
+// release takes c, of which the transport has nothing left, out of the group.
+func (g *Group) release(c *Conn) {
+	g.wheel.Remove(&c.timer)
+	g.conns[c.slot] = nil
+	g.vacant = append(g.vacant, c.slot)
+	if c.in != nil {
+		g.free.putInput(c.in)
+		c.in = nil
+	}
+	e := c.out.end
+	g.free.putOutput(c.out)
+	c.out = nil
+	g.load.Add(-1)
+	g.handler.Closed(c, e)
+}
+
+// abortAll ends every connection, because the pool is closed.
+func (g *Group) abortAll() {
+	for _, c := range g.conns {
+		if c != nil {
+			c.abort(ErrPoolClosed)
+		}
+	}
+}

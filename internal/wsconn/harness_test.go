@@ -1,0 +1,299 @@
+package wsconn_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"go.uber.org/goleak"
+
+	"github.com/juggler-go/juggler/internal/netpoll"
+	"github.com/juggler-go/juggler/internal/wsconn"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// watchdog ends what hangs. No test waits for it when it passes.
+const watchdog = 20 * time.Second
+
+// wrapped is a connection whose concrete type is not a plain socket's.
+type wrapped struct{ net.Conn }
+
+// onBothPaths runs a test on an event loop and on the portable path.
+func onBothPaths(t *testing.T, f func(t *testing.T, wrap func(net.Conn) net.Conn)) {
+	if netpoll.Supported {
+		t.Run("loop", func(t *testing.T) { f(t, func(nc net.Conn) net.Conn { return nc }) })
+	}
+	t.Run("portable", func(t *testing.T) { f(t, func(nc net.Conn) net.Conn { return wrapped{nc} }) })
+}
+
+// server is a pool whose handlers echo unless a test says otherwise.
+type server struct {
+	t        testing.TB
+	pool     *wsconn.Pool
+	wrap     func(net.Conn) net.Conn
+	handlers sync.Map // by group
+	hooks
+}
+
+// hooks are what a test may replace, before the first connection.
+type hooks struct {
+	message func(s *session, op ws.OpCode, payload []byte)
+	pong    func(s *session)
+	quiet   func(s *session)
+	closing func(s *session, e *wsconn.CloseError)
+	turn    func(g *wsconn.Group, now int64) int64
+	yield   func() bool
+}
+
+// session is an owner's part of a connection.
+type session struct {
+	wsconn.Conn
+	server *server
+	h      *handler
+	closed chan *wsconn.CloseError
+}
+
+// handler is that of one group. What tests want done on its turns is queued.
+type handler struct {
+	server *server
+	group  *wsconn.Group
+
+	mu    sync.Mutex
+	queue []func()
+	byTag []*session
+}
+
+func config() wsconn.Config {
+	return wsconn.Config{
+		MaxMessage:   1 << 20,
+		MaxQueue:     4 << 20,
+		ReadTimeout:  watchdog,
+		WriteTimeout: watchdog,
+		CloseTimeout: watchdog,
+		Binary:       true,
+		CheckUTF8:    true,
+	}
+}
+
+func newServer(t testing.TB, wrap func(net.Conn) net.Conn, cfg wsconn.Config) *server {
+	srv := &server{t: t, wrap: wrap}
+	cfg.NewHandler = func(g *wsconn.Group) wsconn.Handler {
+		h := &handler{server: srv, group: g}
+		srv.handlers.Store(g, h)
+		return h
+	}
+	srv.pool = wsconn.NewPool(cfg)
+	t.Cleanup(func() {
+		if err := srv.pool.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		if s := srv.pool.Stats(); s != (wsconn.Stats{}) {
+			t.Errorf("after Close there are still connections: %+v", s)
+		}
+	})
+	return srv
+}
+
+func (h *handler) session(c *wsconn.Conn) *session { return h.byTag[c.Tag] }
+
+func (h *handler) Message(c *wsconn.Conn, op ws.OpCode, payload []byte) {
+	if f := h.server.message; f != nil {
+		f(h.session(c), op, payload)
+	} else if op == ws.OpText {
+		c.WriteText(payload)
+	} else {
+		c.WriteBinary(payload)
+	}
+}
+
+func (h *handler) Pong(c *wsconn.Conn) {
+	if f := h.server.pong; f != nil {
+		f(h.session(c))
+	}
+}
+
+func (h *handler) Quiet(c *wsconn.Conn) {
+	if f := h.server.quiet; f != nil {
+		f(h.session(c))
+	}
+}
+
+func (h *handler) Closing(c *wsconn.Conn, e *wsconn.CloseError) {
+	if f := h.server.closing; f != nil {
+		f(h.session(c), e)
+	}
+}
+
+func (h *handler) Closed(c *wsconn.Conn, e *wsconn.CloseError) {
+	h.session(c).closed <- e // of room for one: a second would block the test
+}
+
+func (h *handler) Turn(now int64) int64 {
+	h.mu.Lock()
+	queue := h.queue
+	h.queue = nil
+	h.mu.Unlock()
+	for _, f := range queue {
+		f()
+	}
+	if f := h.server.turn; f != nil {
+		return f(h.group, now)
+	}
+	return 0
+}
+
+func (h *handler) Yield() bool {
+	if f := h.server.yield; f != nil {
+		return f()
+	}
+	return false
+}
+
+// on runs f on a turn of s's group and waits for it.
+func (s *session) on(f func()) {
+	s.server.t.Helper()
+	done := make(chan struct{})
+	s.h.mu.Lock()
+	s.h.queue = append(s.h.queue, func() { f(); close(done) })
+	s.h.mu.Unlock()
+	s.Group().Wake()
+	await(s.server.t, done, "a turn")
+}
+
+func await[T any](t testing.TB, ch <-chan T, what string) (v T) {
+	t.Helper()
+	select {
+	case v = <-ch:
+	case <-time.After(watchdog):
+		t.Fatalf("waited in vain for %s", what)
+	}
+	return v
+}
+
+// open returns what to pass to Adopt, and the session it will attach.
+func (srv *server) open(response string) (*session, func(*wsconn.Group)) {
+	s := &session{server: srv, closed: make(chan *wsconn.CloseError, 1)}
+	return s, func(g *wsconn.Group) {
+		g.Attach(&s.Conn, []byte(response))
+		h, _ := srv.handlers.Load(g)
+		s.h = h.(*handler)
+		s.Tag = uint32(len(s.h.byTag))
+		s.h.byTag = append(s.h.byTag, s)
+	}
+}
+
+// sockets returns both ends of a TCP connection.
+func sockets(t testing.TB) (server, client net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err = net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err = l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return server, client
+}
+
+// connect makes a connection whose handshake is done.
+func (srv *server) connect() (*session, *peer) {
+	srv.t.Helper()
+	nc, client := sockets(srv.t)
+	s, open := srv.open("")
+	opened := make(chan struct{})
+	if err := srv.pool.Adopt(srv.wrap(nc), nil, func(g *wsconn.Group) { open(g); close(opened) }); err != nil {
+		srv.t.Fatal(err)
+	}
+	await(srv.t, opened, "open")
+	return s, newPeer(srv.t, client)
+}
+
+// end waits for s to be closed and checks how.
+func (s *session) end(code uint16, remote bool, cause error) {
+	s.server.t.Helper()
+	e := await(s.server.t, s.closed, "Closed")
+	if e.Code != code || e.Remote != remote || !errors.Is(e.Err, cause) {
+		s.server.t.Errorf("closed with %+v, want code %d, remote %v, cause %v", e, code, remote, cause)
+	}
+}
+
+// peer is a client that can do everything wrong.
+type peer struct {
+	t testing.TB
+	net.Conn
+	r *bufio.Reader
+}
+
+func newPeer(t testing.TB, nc net.Conn) *peer {
+	_ = nc.SetDeadline(time.Now().Add(watchdog))
+	t.Cleanup(func() { nc.Close() })
+	return &peer{t: t, Conn: nc, r: bufio.NewReader(nc)}
+}
+
+// frame is a masked frame.
+func frame(fin bool, op ws.OpCode, payload []byte) []byte {
+	f := ws.NewFrame(op, fin, payload)
+	return ws.MustCompileFrame(ws.MaskFrameWith(f, [4]byte{0x12, 0x34, 0x56, 0x78}))
+}
+
+func text(s string) []byte { return frame(true, ws.OpText, []byte(s)) }
+
+func closeFrame(code uint16, reason string) []byte {
+	return frame(true, ws.OpClose, append(binary.BigEndian.AppendUint16(nil, code), reason...))
+}
+
+// send writes raw bytes, all at once.
+func (p *peer) send(b ...[]byte) {
+	p.t.Helper()
+	if _, err := p.Write(bytes.Join(b, nil)); err != nil {
+		p.t.Fatalf("send: %v", err)
+	}
+}
+
+// expect reads one frame.
+func (p *peer) expect(op ws.OpCode, payload string) {
+	p.t.Helper()
+	f, err := ws.ReadFrame(p.r)
+	if err != nil {
+		p.t.Fatalf("expected frame %v %.40q: %v", op, payload, err)
+	}
+	if f.Header.Masked || f.Header.Rsv != 0 || !f.Header.Fin || f.Header.OpCode != op || string(f.Payload) != payload {
+		p.t.Fatalf("got frame %+v %.80q, want op code %v %.80q", f.Header, f.Payload, op, payload)
+	}
+}
+
+// expectClose reads a close frame and returns its reason.
+func (p *peer) expectClose(code uint16) string {
+	p.t.Helper()
+	f, err := ws.ReadFrame(p.r)
+	if err != nil {
+		p.t.Fatalf("expected a close frame: %v", err)
+	}
+	if f.Header.OpCode != ws.OpClose || len(f.Payload) < 2 || binary.BigEndian.Uint16(f.Payload) != code {
+		p.t.Fatalf("got frame %+v %.80q, want a close frame with %d", f.Header, f.Payload, code)
+	}
+	return string(f.Payload[2:])
+}
+
+// expectEnd reads until the server has shut its side, of which nothing but
+// the end may be left.
+func (p *peer) expectEnd() {
+	p.t.Helper()
+	if b, err := p.r.ReadByte(); err != io.EOF {
+		p.t.Fatalf("got byte %#x, %v, want the end", b, err)
+	}
+}

@@ -1,0 +1,262 @@
+package wsconn
+
+import (
+	"errors"
+	"unicode/utf8"
+	"unsafe"
+
+	"github.com/gobwas/ws"
+)
+
+// input is what a connection owns while a frame or a fragmented message is
+// incomplete, or while it is paused with bytes already read. Payload is
+// unmasked as it arrives, so that a violation is seen at its first byte and
+// no more is kept than what has arrived, whatever length a header announces.
+type input struct {
+	head  [ws.MaxHeaderSize]byte // the beginning of a header,
+	nhead uint8                  // as far as it has arrived
+
+	inFrame    bool // a frame's header is complete, its payload is not
+	fragmented bool // a message's first fragment is complete, its last is not
+	op         ws.OpCode
+	since      int64 // when the message began, in ms; 0: none has
+
+	frame   ws.Header // the frame, if inFrame
+	got     int64     // bytes of its payload that have arrived
+	control [ws.MaxControlFramePayloadSize]byte
+	msg     []byte // the data message as far as it has arrived
+	checked int    // bytes of msg that are whole UTF-8 characters
+
+	held []byte // raw bytes read and not parsed, as the connection is paused
+}
+
+func (in *input) size() int {
+	return int(unsafe.Sizeof(*in)) + cap(in.msg) + cap(in.held)
+}
+
+func (in *input) reset() { *in = input{msg: in.msg[:0], held: in.held[:0]} }
+
+// inMessage reports whether part of a frame or message has arrived.
+func (in *input) inMessage() bool { return in.nhead > 0 || in.inFrame || in.fragmented }
+
+// receive takes bytes that were read. They may be modified, and belong to the
+// caller again afterwards.
+func (c *Conn) receive(b []byte) {
+	c.lastRead = uint32(c.g.now)
+	if c.flags&flagPaused != 0 || c.in != nil && len(c.in.held) > 0 {
+		if c.parsing() {
+			c.hold(b)
+		}
+		return
+	}
+	c.parseAll(b)
+}
+
+// hold keeps raw bytes until the connection is resumed.
+func (c *Conn) hold(b []byte) {
+	in := c.input()
+	in.held = append(in.held, b...)
+}
+
+// feed parses what was held while the connection was paused.
+func (c *Conn) feed() {
+	if c.in == nil || len(c.in.held) == 0 {
+		return
+	}
+	held := c.in.held
+	c.in.held = nil
+	c.parseAll(held) // what is held again is a new copy: held is being read
+	if c.in != nil && c.in.held == nil {
+		c.in.held = held[:0]
+	}
+}
+
+// parsing reports whether frames of the peer still mean anything.
+func (c *Conn) parsing() bool { return c.state == stateOpen || c.state == stateClosing }
+
+// parseAll parses b until the connection is paused or ends.
+func (c *Conn) parseAll(b []byte) {
+	for len(b) > 0 && c.parsing() {
+		if c.flags&flagPaused != 0 {
+			c.hold(b)
+			break
+		}
+		n := 0
+		if c.in == nil || !c.in.inMessage() {
+			n = c.parseWhole(b)
+		}
+		if n == 0 && c.parsing() {
+			n = c.parsePart(b)
+		}
+		b = b[n:]
+	}
+	switch in := c.in; {
+	case in == nil:
+	case !in.inMessage() && len(in.held) == 0 || !c.parsing():
+		c.in = nil
+		c.g.free.putInput(in)
+	case in.inMessage() && in.since == 0:
+		in.since = c.g.now
+		c.arm(in.since + c.g.cfg.readTimeout)
+	}
+}
+
+// parseWhole takes the one frame that b starts with, outside of any message,
+// without copying it. It returns 0 if the frame is not complete, is the
+// beginning of a fragmented message, or failed the connection.
+func (c *Conn) parseWhole(b []byte) int {
+	h, n, err := parseHeader(b, false)
+	if err != nil {
+		c.violation(err)
+		return 0
+	}
+	if n == 0 || !h.Fin || int64(len(b)-n) < h.Length || !c.checkData(h, 0) {
+		return 0
+	}
+	payload := b[n : n+int(h.Length)]
+	ws.Cipher(payload, h.Mask, 0)
+	switch {
+	case h.OpCode.IsControl():
+		c.controlFrame(h.OpCode, payload)
+	case c.state == stateOpen && c.g.cfg.CheckUTF8 && h.OpCode == ws.OpText && !utf8.Valid(payload):
+		c.violation(errInvalidUTF8)
+	default:
+		c.message(h.OpCode, payload)
+	}
+	return n + len(payload)
+}
+
+// parsePart takes what b has of a header, or of a payload, of the frame that
+// the input is in, and returns how many bytes that was.
+func (c *Conn) parsePart(b []byte) int {
+	in := c.input()
+	if !in.inFrame {
+		before := int(in.nhead)
+		n := copy(in.head[before:], b)
+		in.nhead += uint8(n)
+		h, length, err := parseHeader(in.head[:in.nhead], in.fragmented)
+		if err != nil {
+			c.violation(err)
+			return len(b)
+		}
+		if length == 0 {
+			return n
+		}
+		if !c.checkData(h, len(in.msg)) {
+			return len(b)
+		}
+		in.nhead, in.inFrame, in.frame, in.got = 0, true, h, 0
+		if h.OpCode == ws.OpText || h.OpCode == ws.OpBinary {
+			in.op = h.OpCode
+		}
+		if h.Length == 0 {
+			c.frameComplete(in)
+		}
+		return length - before
+	}
+
+	n := int(min(int64(len(b)), in.frame.Length-in.got))
+	ws.Cipher(b[:n], in.frame.Mask, int(in.got%4))
+	switch {
+	case in.frame.OpCode.IsControl():
+		copy(in.control[in.got:], b[:n])
+	case c.state == stateOpen:
+		in.msg = append(in.msg, b[:n]...)
+		if !c.checkText(in) {
+			return len(b)
+		}
+	}
+	in.got += int64(n)
+	if in.got == in.frame.Length {
+		c.frameComplete(in)
+	}
+	return n
+}
+
+// checkText looks at the bytes of a text message that have arrived since the
+// last time, and fails the connection if they cannot be UTF-8.
+func (c *Conn) checkText(in *input) bool {
+	if !c.g.cfg.CheckUTF8 || in.op != ws.OpText {
+		return true
+	}
+	n, ok := validPrefix(in.msg[in.checked:])
+	in.checked += n
+	if !ok {
+		c.violation(errInvalidUTF8)
+	}
+	return ok
+}
+
+// checkData fails the connection if h announces a data frame that it does not
+// take; before is how many bytes of its message have arrived. While closing,
+// data is passed over unread: there is nothing to refuse.
+func (c *Conn) checkData(h ws.Header, before int) bool {
+	switch {
+	case h.OpCode.IsControl() || c.state != stateOpen:
+		return true
+	case h.OpCode == ws.OpBinary && !c.g.cfg.Binary:
+		c.fail(uint16(ws.StatusUnsupportedData), "binary messages are not accepted", ErrProtocol)
+		return false
+	case h.Length > int64(c.g.cfg.MaxMessage-before):
+		c.fail(uint16(ws.StatusMessageTooBig), c.g.cfg.tooBig, ErrProtocol)
+		return false
+	}
+	return true
+}
+
+// frameComplete acts on the frame whose last byte has arrived.
+func (c *Conn) frameComplete(in *input) {
+	in.inFrame = false
+	switch {
+	case in.frame.OpCode.IsControl():
+		c.controlFrame(in.frame.OpCode, in.control[:in.frame.Length])
+	case !in.frame.Fin:
+		in.fragmented = true
+	default:
+		in.fragmented = false
+		if c.g.cfg.CheckUTF8 && in.op == ws.OpText && in.checked < len(in.msg) && c.state == stateOpen {
+			c.violation(errInvalidUTF8) // ends within a character
+			return
+		}
+		c.message(in.op, in.msg)
+		in.msg, in.checked = in.msg[:0], 0
+	}
+	if !in.fragmented {
+		in.since = 0
+	}
+}
+
+// message passes a whole message on.
+func (c *Conn) message(op ws.OpCode, payload []byte) {
+	if c.state == stateOpen {
+		c.g.handler.Message(c, op, payload)
+	}
+}
+
+// controlFrame answers pings and close frames (RFC 6455, section 5.5).
+func (c *Conn) controlFrame(op ws.OpCode, payload []byte) {
+	switch op {
+	case ws.OpPing:
+		c.write(ws.OpPong, payload)
+	case ws.OpPong:
+		if c.state == stateOpen {
+			c.g.handler.Pong(c)
+		}
+	case ws.OpClose:
+		code, reason, err := parseClose(payload)
+		if err != nil {
+			c.violation(err)
+			return
+		}
+		c.closedByPeer(code, reason)
+	}
+}
+
+// violation fails the connection for a breach of RFC 6455.
+func (c *Conn) violation(err error) {
+	code := ws.StatusProtocolError
+	if errors.Is(err, errInvalidUTF8) {
+		code = ws.StatusInvalidFramePayloadData
+	}
+	c.fail(uint16(code), err.Error(), ErrProtocol)
+}

@@ -1,0 +1,231 @@
+package wsconn
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+
+	"github.com/juggler-go/juggler/internal/netpoll"
+)
+
+// readBuffer is the size of the one buffer that a loop reads into.
+const readBuffer = 64 << 10
+
+// loop is the transport of plain sockets: a goroutine that waits for all of
+// its connections at once. It alone reads, writes and closes their
+// descriptors, so that none is ever used after its number was given away.
+// What others want of it waits in mail, or with the Handler, for a wake-up.
+//
+// Events carry a connection's slot and generation rather than its
+// descriptor: an event fetched before its connection was closed finds
+// another generation in the slot, or nobody.
+type loop struct {
+	g        *Group
+	poller   *netpoll.Poller
+	buf      []byte
+	adopting int           // the descriptor of the connection being attached
+	done     chan struct{} // closed when the goroutine has ended
+
+	mu      sync.Mutex // guards the following
+	mail    []adoption
+	closing bool // nothing is mailed any more
+}
+
+// startLoop starts a loop, which ends with close.
+func startLoop(cfg *config) (*Group, error) {
+	poller, err := netpoll.New()
+	if err != nil {
+		return nil, err
+	}
+	l := &loop{poller: poller, buf: make([]byte, readBuffer), done: make(chan struct{})}
+	l.g = newGroup(cfg, l)
+	go l.run()
+	return l.g, nil
+}
+
+func (l *loop) run() {
+	defer close(l.done)
+	timeout := -1
+	for closing := false; !closing; {
+		events, err := l.poller.Wait(timeout)
+		if err != nil {
+			panic(fmt.Sprintf("wsconn: event loop: %v", err)) // the poller is ours alone: a bug
+		}
+		l.g.beginTurn()
+		for i := range events {
+			l.handle(&events[i])
+		}
+		closing = l.readMail()
+		if closing {
+			l.g.abortAll()
+		}
+		timeout = l.timeout(l.g.finishTurn())
+		if l.g.endTurn() {
+			timeout = 0 // sockets first: who wakes all the time must not starve them
+		}
+	}
+	l.g.end()
+	_ = l.poller.Close()
+}
+
+// timeout returns how many milliseconds the loop may wait for its next turn.
+func (l *loop) timeout(next int64) int {
+	if next == 0 {
+		return -1
+	}
+	return int(min(max(next-l.g.now, 0), math.MaxInt32))
+}
+
+// readMail opens the connections that were mailed, and reports whether these
+// were the last.
+func (l *loop) readMail() (closing bool) {
+	l.mu.Lock()
+	mail := l.mail
+	l.mail = nil
+	closing = l.closing
+	l.mu.Unlock()
+	for _, a := range mail {
+		l.adopting = a.fd
+		if !l.g.adopt(a.buffered, a.open) {
+			_ = netpoll.Close(a.fd)
+		}
+	}
+	return closing
+}
+
+func (l *loop) adopt(a adoption) error {
+	l.mu.Lock()
+	if l.closing {
+		l.mu.Unlock()
+		return ErrPoolClosed
+	}
+	l.mail = append(l.mail, a)
+	l.mu.Unlock()
+	l.g.Wake()
+	return nil
+}
+
+func (l *loop) close() {
+	l.mu.Lock()
+	l.closing = true
+	l.mu.Unlock()
+	l.g.Wake()
+	<-l.done
+}
+
+func (l *loop) wake() {
+	// It can only fail on a descriptor that is not open.
+	if err := l.poller.Wake(); err != nil {
+		panic(fmt.Sprintf("wsconn: event loop: %v", err))
+	}
+}
+
+func token(c *Conn) uint64 { return uint64(c.gen)<<32 | uint64(c.slot) }
+
+func (l *loop) attach(c *Conn) {
+	c.fd = int32(l.adopting)
+	c.flags |= flagWaitsIn
+	if err := l.poller.Add(l.adopting, token(c), netpoll.Readable); err != nil {
+		c.lost(err)
+	}
+}
+
+// handle acts on what the poller says about a socket.
+func (l *loop) handle(e *netpoll.Event) {
+	c := l.g.conns[uint32(e.Token)]
+	if c == nil || c.gen != uint32(e.Token>>32) || c.state == stateDead {
+		return
+	}
+	if e.Writable && c.flags&flagFull != 0 {
+		c.flags &^= flagFull
+		c.markDirty()
+	}
+	switch {
+	case !e.Readable:
+	case c.flags&flagPaused == 0:
+		l.read(c)
+	case e.HangUp:
+		c.lost(ErrHangUp)
+	}
+}
+
+// read takes what has arrived, once: if there is more, the poller will say so
+// again, after the others had their turn.
+func (l *loop) read(c *Conn) {
+	n, err := netpoll.Read(int(c.fd), l.buf)
+	switch {
+	case err == nil:
+		c.receive(l.buf[:n])
+	case !errors.Is(err, netpoll.ErrWouldBlock):
+		c.lost(err)
+	}
+}
+
+func (l *loop) settle(c *Conn) {
+	if c.out != nil && c.flags&flagFull == 0 {
+		l.write(c)
+	}
+	if c.state == stateDead {
+		return
+	}
+	var interest netpoll.Interest
+	var waits flags
+	if c.flags&flagPaused == 0 {
+		interest |= netpoll.Readable
+		waits |= flagWaitsIn
+	}
+	if c.flags&flagFull != 0 {
+		interest |= netpoll.Writable
+		waits |= flagWaitsOut
+	}
+	const both = flagWaitsIn | flagWaitsOut
+	if c.flags&both == waits {
+		return
+	}
+	c.flags = c.flags&^both | waits
+	if err := l.poller.Modify(int(c.fd), token(c), interest); err != nil {
+		c.lost(err)
+	}
+}
+
+// write passes the queue to the socket, in one system call.
+func (l *loop) write(c *Conn) {
+	out := c.out
+	n := 0
+	if out.pending() > 0 {
+		var err error
+		n, err = netpoll.Write(int(c.fd), out.buf[out.off:])
+		if err != nil && !errors.Is(err, netpoll.ErrWouldBlock) {
+			c.lost(err)
+			return
+		}
+	}
+	out.off += n
+	if out.pending() == 0 {
+		c.flushed()
+		return
+	}
+	// What the socket did not take at once it will not take a moment later.
+	if n > 0 || c.flags&flagWaitsOut == 0 {
+		c.progressed()
+	}
+	c.flags |= flagFull
+	if c.state == stateOpen {
+		c.arm(out.since + l.g.cfg.writeTimeout)
+	}
+}
+
+func (l *loop) shutdownWrite(c *Conn) {
+	// If the peer is gone already, the next read says so.
+	_ = netpoll.ShutdownWrite(int(c.fd))
+}
+
+func (l *loop) bury(c *Conn) {
+	if c.flags&flagReset != 0 {
+		_ = netpoll.Reset(int(c.fd))
+	} else {
+		_ = netpoll.Close(int(c.fd))
+	}
+	l.g.release(c)
+}
