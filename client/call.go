@@ -1,0 +1,253 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/juggler-go/juggler/frame"
+)
+
+// CallOption configures one call.
+type CallOption interface{ applyCall(*request) }
+
+// PublishOption configures one publication.
+type PublishOption interface{ applyPublish(*request) }
+
+// RequestOption configures a call or a publication.
+type RequestOption interface {
+	CallOption
+	PublishOption
+}
+
+type callFunc func(*request)
+
+func (f callFunc) applyCall(r *request) { f(r) }
+
+type requestFunc func(*request)
+
+func (f requestFunc) applyCall(r *request)    { f(r) }
+func (f requestFunc) applyPublish(r *request) { f(r) }
+
+// WithTimeout sets the time of a request, counted from now and whatever
+// deadline the context has beyond. A call's is told to the server, which times
+// it; the server has a maximum.
+func WithTimeout(d time.Duration) RequestOption {
+	return requestFunc(func(r *request) {
+		if d <= 0 {
+			r.err = fmt.Errorf("%w: WithTimeout(%v): want more than 0", ErrInvalidOption, d)
+		}
+		r.timeout = d
+	})
+}
+
+// WithHeaders sends headers along, to the callee or to the subscribers.
+func WithHeaders(headers map[string]string) RequestOption {
+	return requestFunc(func(r *request) { r.headers = frame.AppendHeaders(nil, headers) })
+}
+
+// Idempotent says that doing the call twice does no harm: when its connection
+// is lost, it is repeated on the next one within its time, rather than fail
+// with [ErrUnknownOutcome].
+func Idempotent() CallOption { return callFunc(func(r *request) { r.idempotent = true }) }
+
+// FailFast makes the request fail with [ErrNotConnected] while there is no
+// connection, rather than wait for one within its time.
+func FailFast() RequestOption { return requestFunc(func(r *request) { r.failFast = true }) }
+
+// Call calls uri with in as JSON and unmarshals the result into out. A
+// [json.RawMessage] is passed on as it is, and a *json.RawMessage as out gets
+// the result as it came; nil as in sends no arguments, nil as out ignores the
+// result.
+//
+// The call has the time until the deadline of ctx, or else that of
+// [WithCallTimeout]; it includes the wait for a connection. When ctx ends, the
+// call is cancelled at the server and its callee, and the error wraps that of
+// ctx.
+//
+// The error for what the server or the callee answered wraps an [*Error]. Calls
+// are done at most once: if the connection is lost before the outcome is known,
+// the error wraps [ErrUnknownOutcome]; see [Idempotent].
+func (c *Client) Call(ctx context.Context, uri string, in, out any, opts ...CallOption) error {
+	if err := c.call(ctx, uri, in, out, opts); err != nil {
+		return fmt.Errorf("juggler: call %s: %w", uri, err)
+	}
+	return nil
+}
+
+func (c *Client) call(ctx context.Context, uri string, in, out any, opts []CallOption) error {
+	if err := c.work.begin(); err != nil {
+		return err
+	}
+	defer c.work.end()
+	r, err := c.newCall(ctx, uri, in, opts)
+	if err != nil {
+		return err
+	}
+	if err := c.submit(ctx, r); err != nil {
+		return err
+	}
+	if err := c.wait(ctx, r); err != nil {
+		return err
+	}
+	err = decode(r.body, out)
+	c.recycle(r)
+	return err
+}
+
+// newCall makes the request for a call.
+func (c *Client) newCall(ctx context.Context, uri string, in any, opts []CallOption) (*request, error) {
+	r := c.newRequest(frame.Call, uri)
+	for _, o := range opts {
+		o.applyCall(r)
+	}
+	return r, c.prepare(ctx, r, in)
+}
+
+// prepare checks r, sets its deadline and puts v into it.
+func (c *Client) prepare(ctx context.Context, r *request, v any) error {
+	if r.err != nil {
+		return r.err
+	}
+	if len(r.name) == 0 {
+		return errNoName
+	}
+	r.setDeadline(ctx, c.cfg.callTimeout)
+	return r.setArgs(v)
+}
+
+var errNoName = fmt.Errorf("%w: empty name", ErrInvalidOption)
+
+// decode unmarshals a result.
+func decode(body []byte, out any) error {
+	switch out := out.(type) {
+	case nil:
+		return nil
+	case *json.RawMessage:
+		*out = append((*out)[:0], body...)
+		return nil
+	}
+	if len(body) == 0 {
+		body = []byte("null")
+	}
+	if err := json.Unmarshal(body, out); err != nil {
+		return fmt.Errorf("result: %w", err)
+	}
+	return nil
+}
+
+// PendingCall is a call whose outcome may still be to come.
+type PendingCall struct {
+	uri string
+	r   *request
+}
+
+// Start begins a call and returns when it is handed to the connection, which
+// it waits for. ctx is that of the whole call: its end cancels it. Calls that
+// one goroutine starts one after the other reach the server in that order. in
+// is not used after Start has returned. Otherwise it is like [Client.Call].
+func (c *Client) Start(ctx context.Context, uri string, in any, opts ...CallOption) (*PendingCall, error) {
+	p, err := c.startCall(ctx, uri, in, opts)
+	if err != nil {
+		return nil, fmt.Errorf("juggler: call %s: %w", uri, err)
+	}
+	return p, nil
+}
+
+func (c *Client) startCall(ctx context.Context, uri string, in any, opts []CallOption) (*PendingCall, error) {
+	if err := c.work.begin(); err != nil {
+		return nil, err
+	}
+	r, err := c.newCall(ctx, uri, in, opts)
+	if err != nil {
+		c.work.end()
+		return nil, err
+	}
+	switch in.(type) {
+	case json.RawMessage, *json.RawMessage:
+		r.args = slices.Clone(r.args) // it may be sent later, on another connection
+	}
+	r.done = make(chan struct{})
+	r.async = &asyncPart{ended: c.work.end}
+	if ctx.Done() != nil {
+		r.watch(ctx, c)
+	}
+	if err := c.submit(ctx, r); err != nil && r.claim() {
+		r.err = err
+		r.finish()
+		return nil, err
+	}
+	return &PendingCall{uri: uri, r: r}, nil
+}
+
+// Done is closed when the outcome is known.
+func (p *PendingCall) Done() <-chan struct{} { return p.r.done }
+
+// Result waits for the outcome within ctx, whose end means nothing to the
+// call, and unmarshals it into out as [Client.Call] does. It may be called
+// several times.
+func (p *PendingCall) Result(ctx context.Context, out any) error {
+	select {
+	case <-p.r.done:
+	case <-ctx.Done():
+		return fmt.Errorf("juggler: call %s: not done yet: %w", p.uri, ctx.Err())
+	}
+	err := p.r.err
+	if err == nil {
+		err = decode(p.r.body, out)
+	}
+	if err != nil {
+		return fmt.Errorf("juggler: call %s: %w", p.uri, err)
+	}
+	return nil
+}
+
+// Publish publishes v as JSON on channel (a [json.RawMessage] as it is, nil
+// without args) and waits for the server to confirm it, within ctx or else the
+// time of [WithCallTimeout]. The error for what the server refused wraps an
+// [*Error]. Otherwise the publication may have been made when there is an
+// error: if the connection was lost, it wraps [ErrUnknownOutcome].
+func (c *Client) Publish(ctx context.Context, channel string, v any, opts ...PublishOption) error {
+	if err := c.publish(ctx, channel, v, opts); err != nil {
+		return fmt.Errorf("juggler: publish on %s: %w", channel, err)
+	}
+	return nil
+}
+
+func (c *Client) publish(ctx context.Context, channel string, v any, opts []PublishOption) error {
+	if err := c.work.begin(); err != nil {
+		return err
+	}
+	defer c.work.end()
+	r := c.newRequest(frame.Pub, channel)
+	for _, o := range opts {
+		o.applyPublish(r)
+	}
+	err := c.prepare(ctx, r, v)
+	if err == nil {
+		err = c.submit(ctx, r)
+	}
+	if err == nil {
+		err = c.wait(ctx, r)
+	}
+	if err == nil {
+		c.recycle(r)
+	}
+	return err
+}
+
+// calleeError0 returns the error that the args of a RES hold in juggler.0,
+// which has no other place for it: {"error":{"message":"…"}} and nothing else.
+func calleeError0(p frame.Protocol, args []byte) error {
+	const begin = `{"error":`
+	if p != frame.Juggler0 || len(args) < len(begin) || string(args[:len(begin)]) != begin {
+		return nil
+	}
+	var result map[string]struct{ Message *string }
+	if json.Unmarshal(args, &result) != nil || len(result) != 1 || result["error"].Message == nil {
+		return nil
+	}
+	return &Error{Code: CodeInternal, Message: *result["error"].Message}
+}

@@ -1,0 +1,61 @@
+// Package client is the Go client of juggler: asynchronous calls and
+// publish-subscribe over one WebSocket, which it keeps open.
+//
+//	c, err := client.Dial(ctx, "ws://localhost:8080/ws")
+//	if err != nil {
+//		return err
+//	}
+//	defer c.Close()
+//
+//	var sum int
+//	err = c.Call(ctx, "math.add", []int{1, 2}, &sum)
+//
+//	sub, err := c.Subscribe(ctx, "news.*", client.Pattern())
+//	for event, err := range sub.Events(ctx) {
+//		…
+//	}
+//
+// # Contexts and time
+//
+// Every request has a limited time: until the deadline of its context, or that
+// of [WithTimeout] or [WithCallTimeout]. It includes the wait for a
+// connection. A call's time is told to the server, which times it and says so
+// with [CodeExpired]; should it fail to, the client ends the call a few
+// seconds later. When the context of a call ends, the call is cancelled, at
+// its callee too.
+//
+// # Lost connections
+//
+// A connection that is lost is replaced, after a random pause that grows with
+// each attempt, unless the server closed it with a code that forbids that
+// ([CloseError.Reconnect]) or refused the next one for good; then the client
+// ends, and everything fails with an error that wraps [ErrClosed] and the
+// reason. What happens to
+//
+//   - requests that were not sent yet: they are sent on the next connection;
+//   - calls that were sent: they fail with [ErrUnknownOutcome] and are not
+//     repeated, other than with [Idempotent];
+//   - publications that were sent: they fail with [ErrUnknownOutcome];
+//   - subscriptions: they are restored, and get an [Event] with Gap set, after
+//     which nothing is missing again.
+//
+// A server that is about to go away says so (GOAWAY). The client then connects
+// anew first, moves its subscriptions, without losing or repeating an event,
+// lets the calls in flight finish on the old connection, and closes that.
+//
+// # Slow subscribers
+//
+// Each subscription has a buffer ([WithEventBuffer]). While it is full, the
+// client reads nothing more from the connection: TCP slows the server down,
+// and results of calls wait too. If that lasts longer than [WithStallTimeout],
+// the subscription ends with [ErrSlow] and everything else goes on. Hence a
+// handler may make calls with the same client as long as the events that come
+// meanwhile fit into its buffer.
+//
+// # Concurrency
+//
+// All methods of [Client], [Subscription] and [PendingCall] may be called
+// concurrently. What one goroutine requests reaches the server in that order,
+// if no connection is lost meanwhile. Requests of many goroutines leave in few
+// writes.
+package client

@@ -1,0 +1,224 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/juggler-go/juggler/frame"
+)
+
+// Errors of the client itself. What the server or a callee answered is an
+// [*Error], what ended a connection a [*CloseError], [*HandshakeError] or an
+// error of the network.
+var (
+	// ErrInvalidOption is wrapped by every error that [New] returns for an
+	// option, and by the errors for options of a single request.
+	ErrInvalidOption = errors.New("invalid option")
+
+	// ErrClosed is wrapped by what a client returns after its Close, or after
+	// it gave up: the server refused it in a way that another attempt cannot
+	// mend. The reason is wrapped beside it.
+	ErrClosed = errors.New("client closed")
+
+	// ErrNotConnected: the request was not sent, because there was no
+	// connection within its time, or at once with [FailFast].
+	ErrNotConnected = errors.New("not connected")
+
+	// ErrUnknownOutcome: the connection was lost after the request was sent
+	// and before it was answered. It may have been done or not, so it was not
+	// repeated; see [Idempotent].
+	ErrUnknownOutcome = errors.New("outcome unknown: connection lost before the answer")
+
+	// ErrSlow ends a subscription whose reader did not keep up; see
+	// [WithStallTimeout].
+	ErrSlow = errors.New("subscription ended: its reader is too slow")
+
+	// ErrUnsubscribed is what a subscription ends with after its Unsubscribe.
+	ErrUnsubscribed = errors.New("unsubscribed")
+
+	// ErrUnsupported: the server speaks juggler.0, which lacks what was asked
+	// for. It is [errors.ErrUnsupported].
+	ErrUnsupported = errors.ErrUnsupported
+)
+
+// Code is the code of a NACK or a RES (docs/protocol.md). It is an error, so
+// that errors.Is(err, client.CodeNoCallee) tests for it.
+type Code int
+
+// The codes that juggler itself uses. Callees may use others of their own.
+const (
+	CodeBadRequest      Code = 400 // malformed request
+	CodeUnauthenticated Code = 401
+	CodeForbidden       Code = 403
+	CodeNoCallee        Code = 404 // nobody answers this URI
+	CodeExpired         Code = 408 // the call's time was over; it may have been done
+	CodeTooLarge        Code = 413 // args, headers or the whole message
+	CodeTooMany         Code = 429 // a rate or count limit of this session
+	CodeCancelled       Code = 499 // cancelled by the caller
+	CodeInternal        Code = 500 // an unclassified failure
+	CodeCalleeLost      Code = 502 // the callee that had taken the call died
+	CodeUnavailable     Code = 503 // broker out of reach, or the URI's queue full
+)
+
+// Error implements error.
+func (c Code) Error() string { return fmt.Sprintf("code %d", int(c)) }
+
+// Error is the failure of one request, as the server or the callee reported it.
+//
+// errors.Is(err, code) compares the [Code]. An Error with CodeExpired also is
+// [context.DeadlineExceeded], one with CodeCancelled [context.Canceled].
+type Error struct {
+	Code    Code
+	Message string
+
+	// Data is what a callee added, any JSON value, or nil.
+	Data json.RawMessage
+
+	// Refused says that the request was certainly not done (a NACK). Other
+	// errors are the outcome of a call that was accepted.
+	Refused bool
+
+	// RetryAfter is the time after which a retry is worth it, or 0.
+	RetryAfter time.Duration
+}
+
+// Error implements error.
+func (e *Error) Error() string { return fmt.Sprintf("%s (%d)", e.Message, int(e.Code)) }
+
+// Is makes errors.Is work with codes and with the errors of package context.
+func (e *Error) Is(target error) bool {
+	switch target {
+	case context.DeadlineExceeded:
+		return e.Code == CodeExpired
+	case context.Canceled:
+		return e.Code == CodeCancelled
+	}
+	code, ok := target.(Code)
+	return ok && code == e.Code
+}
+
+// Retryable reports whether the same request may succeed later and repeating
+// it cannot do it twice. Errors with CodeExpired, CodeInternal and
+// CodeCalleeLost may be retried too if doing the request twice does no harm.
+func (e *Error) Retryable() bool {
+	switch e.Code {
+	case CodeNoCallee, CodeTooMany, CodeUnavailable:
+		return e.Refused
+	}
+	return false
+}
+
+// wireError makes an Error of what a NACK or RES says.
+func wireError(f *frame.Error, refused bool) *Error {
+	e := &Error{
+		Code:       Code(f.Code),
+		Message:    string(f.Message),
+		Refused:    refused,
+		RetryAfter: f.RetryAfter,
+	}
+	if f.Data != nil {
+		e.Data = append(json.RawMessage(nil), f.Data...)
+	}
+	return e
+}
+
+// CloseError says that the server closed the connection with a close frame.
+type CloseError struct {
+	Code   int
+	Reason string
+}
+
+// Error implements error.
+func (e *CloseError) Error() string {
+	if e.Reason == "" {
+		return fmt.Sprintf("connection closed by the server with code %d", e.Code)
+	}
+	return fmt.Sprintf("connection closed by the server with code %d: %s", e.Code, e.Reason)
+}
+
+// Reconnect reports whether the code leaves it to the client to connect anew
+// (docs/protocol.md, close codes).
+func (e *CloseError) Reconnect() bool {
+	switch c := e.Code; {
+	case c >= 4500 && c <= 4899: // lost by circumstance, and the application's own
+		return true
+	case c == 1001 || c >= 1011 && c <= 1015:
+		return true
+	case c == 1005 || c == 1006: // no code: not a server of ours, but something between
+		return true
+	}
+	return false
+}
+
+// HandshakeError says that the server refused the WebSocket upgrade.
+type HandshakeError struct {
+	Status     int    // of HTTP
+	Body       string // the beginning of the response, for people
+	RetryAfter time.Duration
+}
+
+// Error implements error.
+func (e *HandshakeError) Error() string {
+	if e.Body == "" {
+		return fmt.Sprintf("server refused the connection with HTTP status %d", e.Status)
+	}
+	return fmt.Sprintf("server refused the connection with HTTP status %d: %s", e.Status, e.Body)
+}
+
+// Reconnect reports whether another attempt may succeed: after 408, 425, 429
+// and any 5xx.
+func (e *HandshakeError) Reconnect() bool {
+	switch e.Status {
+	case 408, 425, 429:
+		return true
+	}
+	return e.Status >= 500
+}
+
+// protocolError says that the server sent what it must not. The connection is
+// closed with the code and the reason; another one may do better.
+type protocolError struct {
+	code   int
+	reason string
+}
+
+func (e *protocolError) Error() string { return "server broke the protocol: " + e.reason }
+
+// errWrongProtocol ends a client whose server does not speak its protocols.
+var errWrongProtocol = errors.New("server agreed to none of the offered subprotocols")
+
+// errGone is returned inside the package by a connection that has failed.
+var errGone = errors.New("connection gone")
+
+// isFinal reports whether err, which ended a connection or an attempt at one,
+// says that further attempts are useless.
+func isFinal(err error) bool {
+	var closed *CloseError
+	var refused *HandshakeError
+	var answer *Error
+	switch {
+	case errors.As(err, &closed):
+		return !closed.Reconnect()
+	case errors.As(err, &refused):
+		return !refused.Reconnect()
+	case errors.As(err, &answer): // of AUTH
+		return answer.Code == CodeUnauthenticated || answer.Code == CodeForbidden || answer.Code == CodeBadRequest
+	}
+	return errors.Is(err, errWrongProtocol)
+}
+
+// retryAfter returns the pause that err asks for, or 0.
+func retryAfter(err error) time.Duration {
+	var refused *HandshakeError
+	var answer *Error
+	switch {
+	case errors.As(err, &refused):
+		return refused.RetryAfter
+	case errors.As(err, &answer):
+		return answer.RetryAfter
+	}
+	return 0
+}

@@ -1,0 +1,205 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+
+	"github.com/coder/websocket"
+
+	"github.com/juggler-go/juggler/frame"
+)
+
+// read is the reader. It ends when the socket fails or the server breaks the
+// protocol.
+func (cn *conn) read() {
+	var buf []byte
+	var f frame.Frame
+	for {
+		typ, r, err := cn.ws.Reader(context.Background())
+		if err == nil {
+			buf, err = appendAll(buf[:0], r)
+		}
+		if err != nil {
+			cn.fail(readError(err), 0, "")
+			return
+		}
+		if err := cn.handle(typ, buf, &f); err != nil {
+			cn.fail(err, err.code, err.reason)
+			return
+		}
+		const keep = 64 << 10
+		if cap(buf) > keep {
+			buf = nil
+		}
+	}
+}
+
+// appendAll appends what r holds to buf.
+func appendAll(buf []byte, r io.Reader) ([]byte, error) {
+	for {
+		if len(buf) == cap(buf) {
+			buf = append(buf, make([]byte, max(512, cap(buf)))...)[:len(buf)]
+		}
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if err == io.EOF {
+			return buf, nil
+		}
+		if err != nil {
+			return buf, err
+		}
+	}
+}
+
+// readError says why reading failed.
+func readError(err error) error {
+	var closed websocket.CloseError
+	switch {
+	case errors.As(err, &closed):
+		return &CloseError{Code: int(closed.Code), Reason: closed.Reason}
+	case errors.Is(err, websocket.ErrMessageTooBig):
+		return fmt.Errorf("connection closed: %w", websocket.ErrMessageTooBig)
+	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+		return errors.New("connection lost: closed without a close frame")
+	}
+	return fmt.Errorf("connection lost: %w", rootCause(err))
+}
+
+// handle handles one message. An error ends the connection.
+func (cn *conn) handle(typ websocket.MessageType, message []byte, f *frame.Frame) *protocolError {
+	if typ != websocket.MessageText {
+		return &protocolError{int(websocket.StatusUnsupportedData), "binary message"}
+	}
+	if err := cn.proto.DecodeAnswer(message, f); err != nil {
+		e := &protocolError{int(websocket.StatusProtocolError), err.Error()}
+		var refused *frame.DecodeError
+		if errors.As(err, &refused) {
+			e.code = refused.Code
+		}
+		return e
+	}
+	if cn.proto == frame.Juggler1 && (f.Type == frame.Hello) == cn.isReady() {
+		if f.Type == frame.Hello {
+			return &protocolError{int(websocket.StatusProtocolError), "a second HELLO"}
+		}
+		return &protocolError{int(websocket.StatusProtocolError), "the first message is not HELLO"}
+	}
+	cn.dispatch(f)
+	return nil
+}
+
+// isReady reports whether HELLO has come.
+func (cn *conn) isReady() bool {
+	select {
+	case <-cn.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+func (cn *conn) dispatch(f *frame.Frame) {
+	switch f.Type {
+	case frame.Hello:
+		cn.mu.Lock()
+		cn.hello = f.Hello
+		cn.mu.Unlock()
+		close(cn.ready)
+	case frame.Ack:
+		cn.acknowledged(f)
+	case frame.Nack, frame.Res:
+		cn.answered(f)
+	case frame.Evnt:
+		cn.c.topics.event(cn, f)
+	case frame.Gap:
+		cn.c.topics.gap(cn, f)
+	case frame.Ping:
+		cn.pong()
+	case frame.GoAway:
+		select {
+		case cn.goAway <- f.After:
+		default: // it is on its way already
+		}
+	}
+}
+
+// acknowledged handles an ACK: for a CALL the outcome is still to come.
+func (cn *conn) acknowledged(f *frame.Frame) {
+	id := cn.parseID(f.For)
+	cn.mu.Lock()
+	e, ok := cn.pending[id]
+	switch {
+	case !ok:
+	case e.typ == frame.Call:
+		ok = !e.acked
+		e.acked = true
+		cn.pending[id] = e
+	default:
+		cn.remove(id, e)
+	}
+	cn.mu.Unlock()
+
+	// In juggler.0 the RES may have been faster than the ACK.
+	if !ok {
+		if cn.proto == frame.Juggler1 {
+			cn.report("ACK for nothing, or a second one", f.For)
+		}
+		return
+	}
+	switch {
+	case e.topic != nil:
+		cn.c.topics.answered(cn, e.typ, e.topic, nil)
+	case e.typ != frame.Call && e.req != nil && e.req.claim():
+		e.req.expires = f.Expires
+		e.req.finish()
+	}
+}
+
+// answered handles NACK and RES, the end of a request.
+func (cn *conn) answered(f *frame.Frame) {
+	id := cn.parseID(f.For)
+	cn.mu.Lock()
+	e, ok := cn.pending[id]
+	if ok = ok && (f.Type == frame.Nack || e.typ == frame.Call); ok {
+		cn.remove(id, e)
+	}
+	cn.mu.Unlock()
+
+	switch {
+	case !ok:
+		cn.report("NACK or RES for nothing", f.For)
+	case e.topic != nil:
+		cn.c.topics.answered(cn, e.typ, e.topic, wireError(&f.Err, true))
+	case e.req != nil && e.req.claim():
+		if f.Err.Code != 0 || f.Type == frame.Nack {
+			e.req.err = wireError(&f.Err, f.Type == frame.Nack)
+		} else if err := calleeError0(cn.proto, f.Args); err != nil {
+			e.req.err = err
+		} else {
+			e.req.body = append(e.req.body, f.Args...)
+		}
+		e.req.finish()
+	}
+}
+
+// remove takes the entry of an answered or expired request out of pending,
+// with mu held, and lets the next one have its place.
+func (cn *conn) remove(id uint64, e entry) {
+	delete(cn.pending, id)
+	if e.typ == frame.Call {
+		cn.calls--
+		cn.wakeNext()
+	}
+	cn.checkDrained()
+}
+
+// report logs a message that answers nothing, the first few times.
+func (cn *conn) report(what string, id []byte) {
+	const enough = 10
+	if cn.unexpected++; cn.unexpected <= enough {
+		cn.c.cfg.logger.Warn("juggler: unexpected message ignored", "what", what, "for", string(id))
+	}
+}

@@ -1,0 +1,328 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/juggler-go/juggler/frame"
+)
+
+// A request is a CALL, PUB or AUTH on its way. Whoever claims it, and only
+// that one, decides its outcome: the reader with an answer, the connection
+// with its loss, the caller whose context ended, or the end of the client.
+type request struct {
+	typ     frame.Type
+	name    []byte // the URI or the channel; of AUTH, the token
+	args    []byte // valid JSON, or nil
+	headers []byte
+
+	timeout    time.Duration // WithTimeout, or 0
+	deadline   time.Time     // when its time is over
+	idempotent bool
+	failFast   bool
+
+	claimed atomic.Bool
+	done    chan struct{} // gets one value, or is closed if async
+	async   *asyncPart    // of a PendingCall
+
+	mu   sync.Mutex // guards the following
+	conn *conn      // that it was sent on last
+	id   uint64
+
+	// The outcome, written by the claimer before it finishes.
+	err     error
+	body    []byte        // args of a RES
+	expires time.Duration // of the ACK of an AUTH
+
+	// Of a request that was put off at a loss, guarded by Client.mu: the timer
+	// that ends its time meanwhile.
+	putOff *time.Timer
+}
+
+// asyncPart is what only a PendingCall needs of its request.
+type asyncPart struct {
+	ended   func()
+	unwatch func() bool // ends the watch on the context; guarded by request.mu
+}
+
+// watch ends r with ctx.
+func (r *request) watch(ctx context.Context, c *Client) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.async.unwatch = context.AfterFunc(ctx, func() {
+		if r.claim() {
+			c.abandon(r)
+			r.err = ctx.Err()
+			r.finish()
+		}
+	})
+}
+
+// newRequest returns a request out of the client's own pool: a channel may not
+// leave the testing/synctest bubble that it was made in.
+func (c *Client) newRequest(typ frame.Type, name string) *request {
+	r, ok := c.requests.Get().(*request)
+	if !ok {
+		r = &request{done: make(chan struct{}, 1)}
+	}
+	r.typ = typ
+	r.name = append(r.name[:0], name...)
+	return r
+}
+
+// recycle gives back a request that nothing refers to any more: one that was
+// never sent, or was claimed by the reader.
+func (c *Client) recycle(r *request) {
+	const keep = 64 << 10
+	if r.async != nil || r.putOff != nil || cap(r.body) > keep {
+		return
+	}
+	r.args, r.headers = nil, nil
+	r.timeout, r.deadline = 0, time.Time{}
+	r.idempotent, r.failFast = false, false
+	r.claimed.Store(false)
+	r.conn, r.id = nil, 0
+	r.err, r.body, r.expires = nil, r.body[:0], 0
+	c.requests.Put(r)
+}
+
+// claim reports whether the caller is the first to decide the outcome.
+func (r *request) claim() bool { return !r.claimed.Swap(true) }
+
+// finish makes the outcome known. The caller has claimed r and filled it in.
+func (r *request) finish() {
+	if r.async == nil {
+		r.done <- struct{}{}
+		return
+	}
+	r.mu.Lock()
+	if r.async.unwatch != nil {
+		r.async.unwatch()
+	}
+	r.mu.Unlock()
+	close(r.done)
+	r.async.ended()
+}
+
+// fail finishes r with err, unless it has an outcome.
+func (r *request) fail(err error) {
+	if r.claim() {
+		r.err = err
+		r.finish()
+	}
+}
+
+// setDeadline fixes when the time of r is over: after its own timeout, with
+// ctx, or else after the client's default.
+func (r *request) setDeadline(ctx context.Context, byDefault time.Duration) {
+	deadline, ok := ctx.Deadline()
+	switch {
+	case r.timeout > 0:
+		own := time.Now().Add(r.timeout)
+		if !ok || own.Before(deadline) {
+			deadline = own
+		}
+	case !ok:
+		deadline = time.Now().Add(byDefault)
+	}
+	r.deadline = deadline
+}
+
+// setArgs puts v into r as JSON. A json.RawMessage is taken as it is.
+func (r *request) setArgs(v any) error {
+	switch v := v.(type) {
+	case nil:
+		return nil
+	case json.RawMessage:
+		return r.setRaw(v)
+	case *json.RawMessage:
+		return r.setRaw(*v)
+	}
+	args, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	r.args = args
+	return nil
+}
+
+func (r *request) setRaw(raw json.RawMessage) error {
+	if raw != nil && !frame.ValidJSON(raw) {
+		return fmt.Errorf("json.RawMessage of %d bytes is not valid JSON in UTF-8", len(raw))
+	}
+	r.args = raw
+	return nil
+}
+
+// wait waits for the outcome of r and returns its error.
+func (c *Client) wait(ctx context.Context, r *request) error {
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		if r.claim() {
+			c.abandon(r)
+			return ctx.Err()
+		}
+		<-r.done
+	}
+	return r.err
+}
+
+// abandon tells the server that nobody waits for r any more. The caller has
+// claimed it.
+func (c *Client) abandon(r *request) {
+	r.mu.Lock()
+	cn, id := r.conn, r.id
+	r.mu.Unlock()
+	if cn != nil {
+		cn.cancel(id)
+	}
+}
+
+// submit hands r to a connection, which it waits for within ctx and the
+// deadline of r.
+func (c *Client) submit(ctx context.Context, r *request) error {
+	for {
+		cn, err := c.acquire(ctx, r)
+		if err != nil {
+			return err
+		}
+		err = cn.submit(ctx, r)
+		if err != errGone {
+			return err
+		}
+		if r.failFast {
+			return ErrNotConnected
+		}
+	}
+}
+
+// acquire returns the connection for new requests.
+func (c *Client) acquire(ctx context.Context, r *request) (*conn, error) {
+	if cn := c.current.Load(); cn != nil && !cn.gone() {
+		return cn, nil
+	}
+	c.start()
+	var late <-chan time.Time
+	for {
+		c.mu.Lock()
+		changed, err, why := c.changed, c.ended, c.why
+		c.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		if cn := c.current.Load(); cn != nil && !cn.gone() {
+			return cn, nil
+		}
+		if r.failFast {
+			return nil, notConnected(why)
+		}
+		if late == nil {
+			timer := time.NewTimer(time.Until(r.deadline))
+			defer timer.Stop()
+			late = timer.C
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", ctx.Err(), notConnected(why))
+		case <-late:
+			return nil, fmt.Errorf("%w: %w", context.DeadlineExceeded, notConnected(why))
+		}
+	}
+}
+
+// notConnected says why there is no connection, if that is known.
+func notConnected(why error) error {
+	if why == nil {
+		return ErrNotConnected
+	}
+	return fmt.Errorf("%w: %w", ErrNotConnected, why)
+}
+
+// lost decides what becomes of the requests of cn, which is gone: those that
+// were certainly not sent and idempotent calls are put off until there is
+// another connection, the others have an unknown outcome.
+func (c *Client) lost(cn *conn, orphans []orphan, why error) {
+	slices.SortFunc(orphans, func(a, b orphan) int { return cmp.Compare(a.id, b.id) })
+	for _, o := range orphans {
+		r := o.req
+		switch {
+		case r.typ == frame.Auth: // belongs to its connection
+			r.fail(why)
+		case o.unsent && r.failFast:
+			r.fail(notConnected(why))
+		case o.unsent || r.idempotent:
+			c.putOff(postponed{r, o.unsent, why})
+		default:
+			r.fail(fmt.Errorf("%w: %w", ErrUnknownOutcome, why))
+		}
+	}
+	c.mu.Lock()
+	delete(c.conns, cn)
+	c.mu.Unlock()
+	if next := c.current.Load(); next != nil && next != cn {
+		c.resend(next)
+	}
+}
+
+// orphan is a request whose connection is gone.
+type orphan struct {
+	req    *request
+	id     uint64
+	unsent bool // certainly not sent
+}
+
+// postponed is a request that waits for the next connection.
+type postponed struct {
+	req    *request
+	unsent bool  // certainly not sent
+	why    error // what ended its connection
+}
+
+// over returns the error of a postponed request that ends with err.
+func (p postponed) over(err error) error {
+	if p.unsent {
+		return fmt.Errorf("%w: %w", err, notConnected(p.why))
+	}
+	return fmt.Errorf("%w: %w: %w", err, ErrUnknownOutcome, p.why)
+}
+
+// putOff keeps p for the next connection.
+func (c *Client) putOff(p postponed) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended != nil {
+		p.req.fail(p.over(c.ended))
+		return
+	}
+	p.req.putOff = time.AfterFunc(time.Until(p.req.deadline), func() {
+		p.req.fail(p.over(context.DeadlineExceeded))
+	})
+	c.putOffs = append(c.putOffs, p)
+}
+
+// resend sends on cn what was put off.
+func (c *Client) resend(cn *conn) {
+	c.mu.Lock()
+	putOffs := c.putOffs
+	c.putOffs = nil
+	c.mu.Unlock()
+	for _, p := range putOffs {
+		if !p.req.putOff.Stop() {
+			continue // its time is over
+		}
+		switch err := cn.resubmit(p.req); {
+		case err == errGone:
+			c.putOff(p)
+		case err != nil:
+			p.req.fail(p.over(err))
+		}
+	}
+}

@@ -1,0 +1,313 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+
+	"github.com/juggler-go/juggler/frame"
+)
+
+// ID is the id of a publication: 16 bytes of a ULID.
+type ID [16]byte
+
+// String returns the 26 characters of the ULID.
+func (id ID) String() string { return string(frame.AppendULID(nil, id)) }
+
+// Event is a publication, or the notice of a gap, for one subscription. An
+// event that several subscriptions of a client receive shares its Args and
+// Headers: do not change them.
+type Event struct {
+	// ID is that of the publication; all subscriptions it matches get the
+	// same. A publication made with juggler.0 has the UUID of its PUB.
+	ID ID
+
+	Channel string // that was published on
+	Pattern string // that matched; empty for the subscription of a channel
+
+	Args    json.RawMessage // any JSON; nil if the publication had none
+	Headers map[string]string
+
+	// Gap says that events of this subscription may have been missed before
+	// this point: the connection of the client, or of the server to its
+	// broker, was lost meanwhile. The application should read its state anew.
+	// All other fields but Channel and Pattern are zero then.
+	Gap bool
+}
+
+// Decode unmarshals the Args into v.
+func (e *Event) Decode(v any) error {
+	if err := json.Unmarshal(e.Args, v); err != nil {
+		return fmt.Errorf("juggler: event on %s: %w", e.Channel, err)
+	}
+	return nil
+}
+
+// SubscribeOption configures one [Subscription].
+type SubscribeOption interface{ applySubscribe(*Subscription) }
+
+type subscribeFunc func(*Subscription)
+
+func (f subscribeFunc) applySubscribe(s *Subscription) { f(s) }
+
+// Pattern subscribes to all channels that match the name, a glob in the syntax
+// of Redis (PSUBSCRIBE).
+func Pattern() SubscribeOption { return subscribeFunc(func(s *Subscription) { s.pattern = true }) }
+
+// WithBuffer sets how many events the subscription buffers; see
+// [WithEventBuffer] for the default and [WithStallTimeout] for what happens
+// when it is full.
+func WithBuffer(events int) SubscribeOption {
+	return subscribeFunc(func(s *Subscription) { s.limit = events })
+}
+
+// Subscription receives the events of a channel or pattern in order, until it
+// ends: by Unsubscribe, with the client, because the server does not allow it
+// any more, or because its reader is too slow. A lost connection does not end
+// it: it is restored, and an [Event] with Gap set says so.
+//
+// Its methods may be called concurrently.
+type Subscription struct {
+	c       *Client
+	name    string
+	pattern bool
+	limit   int
+
+	ready chan struct{} // closed when the server has confirmed it first
+	done  chan struct{} // closed at its end
+	wake  chan struct{} // has a value while there may be something for Next
+	room  chan struct{} // gets a value when the buffer is not too full any more
+
+	confirmed bool // guarded by topics.mu
+
+	mu     sync.Mutex // guards the following
+	buffer ring
+	err    error // why it ended
+}
+
+// Subscribe subscribes to channel, or with [Pattern] to a pattern, and waits
+// until the server has confirmed it: no event published from then on is
+// missed, or a Gap says so. It waits for a connection too. If ctx has no
+// deadline, it waits for the time of [WithCallTimeout]. Once Subscribe has
+// returned, ctx means nothing to the subscription.
+//
+// Several subscriptions to one channel share one on the wire.
+func (c *Client) Subscribe(ctx context.Context, channel string, opts ...SubscribeOption) (*Subscription, error) {
+	s := &Subscription{
+		c:     c,
+		name:  channel,
+		limit: c.cfg.eventBuffer,
+		ready: make(chan struct{}),
+		done:  make(chan struct{}),
+		wake:  make(chan struct{}, 1),
+		room:  make(chan struct{}, 1),
+	}
+	for _, o := range opts {
+		o.applySubscribe(s)
+	}
+	if err := c.subscribe(ctx, s); err != nil {
+		return nil, fmt.Errorf("juggler: subscribe %s: %w", channel, err)
+	}
+	return s, nil
+}
+
+func (c *Client) subscribe(ctx context.Context, s *Subscription) error {
+	switch {
+	case s.name == "":
+		return fmt.Errorf("%w: empty channel", ErrInvalidOption)
+	case s.limit < 1:
+		return fmt.Errorf("%w: WithBuffer(%d): want 1 or more", ErrInvalidOption, s.limit)
+	}
+	if err := c.work.begin(); err != nil {
+		return err
+	}
+	defer c.work.end()
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.cfg.callTimeout)
+		defer cancel()
+	}
+	c.start()
+	c.topics.add(s)
+	select {
+	case <-s.ready:
+		return nil
+	case <-s.done:
+		return s.Err()
+	case <-ctx.Done():
+		c.topics.remove(s, ctx.Err())
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.state != Open {
+			return fmt.Errorf("%w: %w", ctx.Err(), notConnected(c.why))
+		}
+		return ctx.Err()
+	}
+}
+
+// SubscribeFunc is like [Client.Subscribe], but calls handler with each event,
+// one after the other, on a goroutine of its own that ends with the
+// subscription. While handler waits for a call of the same client, events are
+// buffered; see [WithStallTimeout].
+func (c *Client) SubscribeFunc(ctx context.Context, channel string, handler func(Event), opts ...SubscribeOption) (*Subscription, error) {
+	s, err := c.Subscribe(ctx, channel, opts...)
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		for e, err := range s.Events(context.Background()) {
+			if err == nil {
+				handler(e)
+			}
+		}
+	}()
+	return s, nil
+}
+
+// Channel returns the channel or pattern.
+func (s *Subscription) Channel() string { return s.name }
+
+// Next returns the next event. It waits for one within ctx; the error of ctx
+// means nothing to the subscription. When the subscription has ended, Next
+// first returns what is buffered, then the reason as an error.
+func (s *Subscription) Next(ctx context.Context) (Event, error) {
+	for {
+		s.mu.Lock()
+		if e, ok := s.buffer.pop(); ok {
+			if s.buffer.n > 0 {
+				signal(s.wake)
+			}
+			if s.buffer.n == s.limit {
+				signal(s.room)
+			}
+			s.mu.Unlock()
+			return e, nil
+		}
+		err := s.err
+		s.mu.Unlock()
+		if err != nil {
+			return Event{}, err
+		}
+		select {
+		case <-s.wake:
+		case <-s.done:
+		case <-ctx.Done():
+			return Event{}, ctx.Err()
+		}
+	}
+}
+
+// Events is an iterator over the events. It ends quietly after Unsubscribe,
+// and otherwise with the error of [Subscription.Next].
+func (s *Subscription) Events(ctx context.Context) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		for {
+			e, err := s.Next(ctx)
+			if errors.Is(err, ErrUnsubscribed) || !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Unsubscribe ends the subscription. What is buffered is dropped; a handler of
+// [Client.SubscribeFunc] may be running still, and is not called again. It
+// does not wait for the server, which is told if no other subscription of the
+// client is to the same channel.
+func (s *Subscription) Unsubscribe() {
+	s.c.topics.remove(s, ErrUnsubscribed)
+}
+
+// Done is closed when the subscription has ended.
+func (s *Subscription) Done() <-chan struct{} { return s.done }
+
+// Err returns why the subscription ended, or nil.
+func (s *Subscription) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// confirm says that the server confirmed the subscription, with topics.mu held.
+func (s *Subscription) confirm() {
+	if !s.confirmed {
+		s.confirmed = true
+		close(s.ready)
+	}
+}
+
+// close ends s, once.
+func (s *Subscription) close(why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = why
+		close(s.done)
+	}
+	if why == ErrUnsubscribed {
+		s.buffer = ring{}
+	}
+}
+
+// push buffers e, whether or not there is room, and reports whether the buffer
+// is too full.
+func (s *Subscription) push(e Event) (full bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return false
+	}
+	s.buffer.push(e)
+	signal(s.wake)
+	return s.buffer.n > s.limit
+}
+
+// isFull reports whether a reader has to wait before it pushes more.
+func (s *Subscription) isFull() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.buffer.n <= s.limit {
+		signal(s.room) // for another reader that waits too
+		return false
+	}
+	return true
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// ring is a queue that grows.
+type ring struct {
+	slots []Event
+	head  int
+	n     int
+}
+
+func (r *ring) push(e Event) {
+	if r.n == len(r.slots) {
+		slots := make([]Event, max(8, 2*r.n))
+		n := copy(slots, r.slots[r.head:])
+		copy(slots[n:], r.slots[:r.head])
+		r.slots, r.head = slots, 0
+	}
+	r.slots[(r.head+r.n)%len(r.slots)] = e
+	r.n++
+}
+
+func (r *ring) pop() (Event, bool) {
+	if r.n == 0 {
+		return Event{}, false
+	}
+	e := r.slots[r.head]
+	r.slots[r.head] = Event{}
+	r.head = (r.head + 1) % len(r.slots)
+	r.n--
+	return e, true
+}

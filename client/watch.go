@@ -1,0 +1,115 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/juggler-go/juggler/frame"
+)
+
+// How many halves of the ping interval a server may be silent.
+const (
+	quietPing  = 2 // then we ask, in juggler.0
+	quietLost0 = 4
+	quietLost1 = 5 // the server sends PING after two
+)
+
+var (
+	errMoved    = errors.New("moved to another connection")
+	errNoAnswer = errors.New("connection given up: the server did not answer a SUB or UNSB")
+)
+
+// watch is what happens by the clock: liveness, and requests whose answer does
+// not come. It ends when cn has failed.
+func (cn *conn) watch() {
+	ready, lost := cn.ready, quietLost1
+	var interval time.Duration
+	if cn.proto == frame.Juggler0 {
+		ready, lost, interval = nil, quietLost0, cn.c.cfg.pingInterval
+	}
+	ticker := time.NewTicker(max(interval/2, time.Hour))
+	defer ticker.Stop()
+	if interval > 0 {
+		ticker.Reset(max(interval/2, time.Millisecond))
+	}
+	quiet := 0
+	for {
+		select {
+		case <-cn.ctx.Done():
+			return
+		case <-ready:
+			ready = nil
+			if interval = cn.greeting().Ping; interval > 0 {
+				ticker.Reset(max(interval/2, time.Millisecond))
+			}
+		case <-ticker.C:
+			if interval == 0 || cn.sock.heard.Swap(false) || cn.stalled.Load() {
+				quiet = 0
+				continue
+			}
+			quiet++
+			switch {
+			case quiet >= lost:
+				cn.fail(fmt.Errorf("connection lost: the server was silent for %v", time.Duration(quiet)*interval/2), 0, "")
+				return
+			case quiet == quietPing && cn.proto == frame.Juggler0:
+				cn.c.goroutines.Go(func() { cn.ping(interval) })
+			}
+		case <-cn.expiry.C:
+			cn.expire()
+		case <-cn.drained:
+			cn.fail(errMoved, int(websocket.StatusNormalClosure), "moved")
+			return
+		}
+	}
+}
+
+// ping sends a WebSocket ping; that its pong is heard is all that counts.
+func (cn *conn) ping(patience time.Duration) {
+	ctx, cancel := context.WithTimeout(cn.ctx, patience)
+	defer cancel()
+	cn.ws.Ping(ctx)
+}
+
+// expire ends the requests whose time is over and that should have been
+// answered by now.
+func (cn *conn) expire() {
+	now := time.Now()
+	var over []*request
+	broken := false
+	cn.mu.Lock()
+	cn.expires = time.Time{}
+	for id, e := range cn.pending {
+		switch {
+		case e.deadline.After(now):
+			if cn.expires.IsZero() || e.deadline.Before(cn.expires) {
+				cn.expires = e.deadline
+			}
+			continue
+		case e.topic != nil:
+			broken = true
+		case e.req != nil:
+			over = append(over, e.req)
+		}
+		cn.remove(id, e)
+	}
+	if !cn.expires.IsZero() {
+		cn.expiry.Reset(time.Until(cn.expires))
+	}
+	cn.mu.Unlock()
+
+	for _, r := range over {
+		if r.typ == frame.Call {
+			r.fail(&Error{Code: CodeExpired, Message: "no outcome in the call's time"})
+		} else {
+			r.fail(fmt.Errorf("%w: %w: no answer in its time", context.DeadlineExceeded, ErrUnknownOutcome))
+		}
+	}
+	if broken {
+		cn.fail(errNoAnswer, int(websocket.StatusProtocolError), "no answer to SUB or UNSB")
+	}
+}
