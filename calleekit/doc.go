@@ -59,7 +59,7 @@
 // none of its calls waits here either.
 //
 // While the broker is out of reach the callee tries again with growing,
-// jittered pauses, and keeps results until the time of their calls is over.
+// jittered pauses, and keeps the results that it has.
 //
 // # Stopping
 //

@@ -64,6 +64,8 @@ func (s *system) deliver(results []broker.Result) {
 // A request is a call that the system's node has made.
 type request struct {
 	s      *system
+	uri    string
+	args   string // for tests to note
 	to     broker.Address
 	result chan broker.Result
 }
@@ -76,7 +78,7 @@ func (s *system) call(uri, args string) *request {
 
 func (s *system) make(c broker.Call) *request {
 	s.t.Helper()
-	r := &request{s: s, result: make(chan broker.Result, 1)}
+	r := &request{s: s, uri: c.URI, result: make(chan broker.Result, 1)}
 	s.mu.Lock()
 	s.serial++
 	r.to.Node = broker.ID{1}
@@ -121,7 +123,7 @@ func (r *request) wantError(code int, message string) {
 
 func (r *request) cancel() {
 	r.s.t.Helper()
-	if err := r.s.conn.Cancel(context.Background(), "", r.to); err != nil {
+	if err := r.s.conn.Cancel(context.Background(), r.uri, r.to); err != nil {
 		r.s.t.Fatal(err)
 	}
 }

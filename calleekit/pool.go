@@ -249,8 +249,7 @@ func (p *pool) finished(t *task, called bool) {
 	p.ready = append(p.ready, t)
 }
 
-// store hands the results that are ready to the broker. During an outage it
-// goes on until it is over, or until the time of the calls is.
+// store hands the results that are ready to the broker.
 func (p *pool) store() {
 	tasks := p.ready
 	p.ready, p.spare = p.spare, nil
@@ -258,7 +257,12 @@ func (p *pool) store() {
 	p.wakeForRest()
 	p.mu.Unlock()
 
-	lost, err := p.reply(tasks)
+	for _, t := range tasks {
+		p.results = append(p.results, t.result)
+	}
+	err := p.reply(p.results)
+	clear(p.results)
+	p.results = p.results[:0]
 
 	p.mu.Lock()
 	p.storing = 0
@@ -267,35 +271,26 @@ func (p *pool) store() {
 	}
 	clear(tasks)
 	p.spare = tasks[:0]
-	p.counts.lost += uint64(lost)
-	p.fail(err)
+	if err != nil {
+		p.counts.lost += uint64(len(tasks))
+		p.fail(err)
+	}
 }
 
-// reply stores the results of tasks and returns how many it gave up.
-func (p *pool) reply(tasks []*task) (lost int, err error) {
+// reply is Reply, again and again during an outage, also when the time of the
+// calls is over: the broker waits for one result of each call that was taken.
+func (p *pool) reply(results []broker.Result) error {
 	out := outage{log: p.callee.log, operation: "reply"}
 	for {
-		p.results = p.results[:0]
-		for _, t := range tasks {
-			if out.tries == 0 || p.now() < t.deadline {
-				p.results = append(p.results, t.result)
-			}
-		}
-		lost = len(tasks) - len(p.results)
-		if len(p.results) == 0 {
-			break
-		}
-		if err = p.conn.Reply(p.life, p.results); err == nil {
+		err := p.conn.Reply(p.life, results)
+		if err == nil {
 			out.over()
-			break
+			return nil
 		}
-		if err = out.failed(p.life, err); err != nil {
-			lost = len(tasks)
-			break
+		if err := out.failed(p.life, err); err != nil {
+			return err
 		}
 	}
-	clear(p.results)
-	return lost, err
 }
 
 // take waits for calls and queues them.
@@ -314,7 +309,9 @@ func (p *pool) take() {
 		p.admit(&dst[i], now)
 	}
 	p.early = nil
-	p.fail(err)
+	if err != nil {
+		p.fail(err)
+	}
 }
 
 // takeUp is Take, again and again during an outage.
@@ -376,9 +373,10 @@ func (p *pool) cancelled(calls []broker.Address) {
 	}
 }
 
-// fail stops the callee if err is not nil: the broker is of no use any more.
+// fail stops the callee, unless it stops already: the broker is of no use any
+// more.
 func (p *pool) fail(err error) {
-	if err != nil && p.state == poolOpen {
+	if p.state == poolOpen {
 		go p.callee.fail(err) // ends once the callee has stopped
 	}
 }

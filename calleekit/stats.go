@@ -57,7 +57,7 @@ type Stats struct {
 	Failed    uint64 // of those, how many ended in an error
 	Panics    uint64 // of those, how many panicked or ended their goroutine
 	Unstarted uint64 // calls that expired or were cancelled before their function was called
-	Lost      uint64 // results given up: the call's time was over, or the callee stopped, while the broker was out of reach
+	Lost      uint64 // results given up: the callee stopped before the broker had stored them
 }
 
 // Stats returns the counters. The figures of URIs with limits of their own

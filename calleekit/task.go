@@ -13,8 +13,7 @@ const contextChunk = 64 // contexts allocated at once
 type task struct {
 	call     Call
 	ctx      *callContext
-	route    *route // nil: the engine delivered a URI that was not announced
-	deadline time.Duration
+	route    *route        // nil: the engine delivered a URI that was not announced
 	result   broker.Result // To is set from the start
 	position int           // in pool.active
 	next     *task         // in a taskList
@@ -40,9 +39,8 @@ func (s *taskStore) get(p *pool, c *broker.Call, now time.Duration) *task {
 	t.call = Call{URI: c.URI, Args: c.Args, RawHeaders: c.Headers}
 	t.ctx = ctx
 	t.route = p.routes[c.URI]
-	t.deadline = now + c.Timeout
 	t.result.To = c.ReplyTo
-	ctx.pool, ctx.deadline, ctx.call = p, t.deadline, &t.call
+	ctx.pool, ctx.deadline, ctx.call = p, now+c.Timeout, &t.call
 	*c = broker.Call{}
 	return t
 }

@@ -1,0 +1,245 @@
+package calleekit_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/calleekit"
+)
+
+// A frail broker can be switched off: then its methods, also those that wait,
+// return an error.
+type frail struct {
+	broker.Callee
+
+	mu    sync.Mutex // guards the following
+	err   error      // while off
+	off   chan struct{}
+	tries int // of anything while off
+}
+
+func newFrail(b broker.Callee) *frail { return &frail{Callee: b, off: make(chan struct{})} }
+
+func (f *frail) switchOff(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+	close(f.off)
+}
+
+func (f *frail) switchOn() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err, f.off = nil, make(chan struct{})
+}
+
+// state returns the error to return now and a channel that is closed when the
+// broker is switched off.
+func (f *frail) state() (error, chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		f.tries++
+	}
+	return f.err, f.off
+}
+
+func (f *frail) failures() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.tries
+}
+
+func (f *frail) OpenCallee(ctx context.Context, uris []string, cancelled func([]broker.Address)) (broker.CalleeConn, error) {
+	if err, _ := f.state(); err != nil {
+		return nil, err
+	}
+	conn, err := f.Callee.OpenCallee(ctx, uris, cancelled)
+	return &frailConn{conn, f}, err
+}
+
+type frailConn struct {
+	broker.CalleeConn
+	f *frail
+}
+
+func (c *frailConn) Take(ctx context.Context, dst []broker.Call) (int, error) {
+	err, off := c.f.state()
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-off:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	n, err := c.CalleeConn.Take(ctx, dst)
+	if offErr, _ := c.f.state(); err != nil && offErr != nil {
+		return 0, offErr
+	}
+	return n, err
+}
+
+func (c *frailConn) Reply(ctx context.Context, results []broker.Result) error {
+	if err, _ := c.f.state(); err != nil {
+		return err
+	}
+	return c.CalleeConn.Reply(ctx, results)
+}
+
+var errDown = fmt.Errorf("redis: take: %w", broker.ErrUnavailable)
+
+func TestSurvivesOutage(t *testing.T) {
+	for _, err := range []error{errDown, errors.New("something unclassified")} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSystem(t)
+			b := newFrail(s.engine)
+			var log logBook
+			c := s.callee(b, calleekit.WithLogger(log.logger()))
+			c.Handle("f", func(context.Context, *calleekit.Call) (any, error) { return 1, nil })
+			s.start(c)
+			s.call("f", "").want("1")
+			synctest.Wait()
+			b.switchOff(err)
+			time.Sleep(time.Minute)
+			// 50 ms, doubled up to 5 s, each jittered down by half at most.
+			if n := b.failures(); n < 12+5 || n > 24+10 {
+				t.Errorf("%d tries in a minute", n)
+			}
+			b.switchOn()
+			r := s.call("f", "")
+			start := time.Now()
+			r.want("1")
+			if d := time.Since(start); d > 5*time.Second {
+				t.Errorf("took %v to come back", d)
+			}
+			for _, want := range []string{"trying again", "operation=take", "works again", err.Error()} {
+				if !strings.Contains(log.String(), want) {
+					t.Errorf("no %q in the log:\n%s", want, log.String())
+				}
+			}
+			if n := strings.Count(log.String(), "level=WARN"); n != 1 {
+				t.Errorf("%d warnings for one outage", n)
+			}
+		})
+	}
+}
+
+func TestOutageAtStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		b := newFrail(s.engine)
+		b.switchOff(errDown)
+		c := s.callee(b)
+		c.Handle("f", func(context.Context, *calleekit.Call) (any, error) { return 1, nil })
+
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		err := c.Start(ctx)
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, broker.ErrUnavailable) {
+			t.Errorf("Start during an outage: %v", err)
+		}
+		time.AfterFunc(time.Second, b.switchOn)
+		s.start(c)
+		s.call("f", "").want("1")
+	})
+}
+
+func TestHeedsRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		b := newFrail(s.engine)
+		b.switchOff(broker.WithRetryAfter(errDown, 3*time.Second))
+		c := s.callee(b)
+		c.Handle("f", func(context.Context, *calleekit.Call) (any, error) { return 1, nil })
+		start := time.Now()
+		time.AfterFunc(time.Second, b.switchOn)
+		s.start(c)
+		if d := time.Since(start); d != 3*time.Second {
+			t.Errorf("tried again after %v, want 3s", d)
+		}
+	})
+}
+
+// Results are kept during an outage, and stored after it.
+func TestResultsSurviveOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		b := newFrail(s.engine)
+		c := s.callee(b)
+		c.Handle("f", func(_ context.Context, c *calleekit.Call) (any, error) {
+			time.Sleep(time.Second)
+			return c.Args, nil
+		})
+		s.start(c)
+		calls := []*request{s.call("f", "1"), s.call("f", "2")}
+		synctest.Wait()
+		b.switchOff(errDown)
+		time.Sleep(30 * time.Second)
+		if st := c.Stats(); st.Calls != 2 || st.Unanswered != 2 {
+			t.Errorf("%+v, want 2 calls, unanswered", st)
+		}
+		b.switchOn()
+		calls[0].want("1")
+		calls[1].want("2")
+		synctest.Wait()
+		if st := c.Stats(); st.Lost != 0 || st.Unanswered != 0 {
+			t.Errorf("%+v, want none lost or unanswered", st)
+		}
+	})
+}
+
+// When the broker is closed for good the callee stops, and Run says why.
+func TestBrokerClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		var log logBook
+		c := s.callee(nil, calleekit.WithLogger(log.logger()))
+		var cause error
+		c.Handle("f", func(ctx context.Context, _ *calleekit.Call) (any, error) {
+			<-ctx.Done()
+			cause = context.Cause(ctx)
+			return nil, nil
+		})
+		ran := make(chan error, 1)
+		go func() { ran <- c.Run(context.Background()) }()
+		synctest.Wait()
+		s.call("f", "")
+		synctest.Wait()
+		s.engine.Close()
+		if err := <-ran; !errors.Is(err, broker.ErrClosed) {
+			t.Errorf("Run returned %v, want %v", err, broker.ErrClosed)
+		}
+		synctest.Wait()
+		if cause != calleekit.ErrStopped {
+			t.Errorf("the function's context ended with %v", cause)
+		}
+		if !strings.Contains(log.String(), "broker failed for good") {
+			t.Errorf("log: %s", log.String())
+		}
+		if err := c.Start(context.Background()); err != calleekit.ErrStopped {
+			t.Errorf("Start after that: %v", err)
+		}
+	})
+}
+
+func TestStartOnClosedBroker(t *testing.T) {
+	s := newSystem(t)
+	s.engine.Close()
+	c := s.callee(nil)
+	c.Handle("f", func(context.Context, *calleekit.Call) (any, error) { return 1, nil })
+	if err := c.Start(context.Background()); !errors.Is(err, broker.ErrClosed) {
+		t.Errorf("Start: %v, want %v", err, broker.ErrClosed)
+	}
+}
