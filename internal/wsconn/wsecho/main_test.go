@@ -1,0 +1,59 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestAnotherImplementationGetsItsMessagesBack(t *testing.T) {
+	for _, portable := range []bool{false, true} {
+		ctx, stop := context.WithCancel(t.Context())
+		r, w := io.Pipe()
+		ended := make(chan error, 1)
+		go func() { ended <- run(ctx, "127.0.0.1:0", portable, w) }()
+		url, err := bufio.NewReader(r).ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, resp, err := websocket.Dial(ctx, strings.TrimSpace(url), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.Body != nil {
+			resp.Body.Close()
+		}
+		c.SetReadLimit(1 << 20)
+		for _, kind := range []websocket.MessageType{websocket.MessageText, websocket.MessageBinary} {
+			for _, msg := range []string{"", "hello", strings.Repeat("0123456789", 10_000)} {
+				if err := c.Write(ctx, kind, []byte(msg)); err != nil {
+					t.Fatal(err)
+				}
+				gotKind, got, err := c.Read(ctx)
+				if err != nil || gotKind != kind || string(got) != msg {
+					t.Fatalf("got %v %.40q, %v; want %v %.40q", gotKind, got, err, kind, msg)
+				}
+			}
+		}
+		if err := c.Close(websocket.StatusNormalClosure, "done"); err != nil {
+			t.Errorf("close handshake: %v", err)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("run: %v", err)
+		}
+	}
+}
+
+func TestAnOccupiedAddressIsAnError(t *testing.T) {
+	if err := run(t.Context(), "256.0.0.1:0", false, io.Discard); err == nil {
+		t.Error("no error for an address that does not exist")
+	}
+}
