@@ -58,7 +58,7 @@ func defaultConfig() *config {
 		maxCalls:         128,
 		maxRequests:      64,
 		maxQueue:         1 << 20,
-		maxSessions:      1 << 16,
+		maxSessions:      defaultMaxSessions(),
 		signInTimeout:    10 * time.Second,
 		callTimeout:      time.Minute,
 		maxCallTimeout:   10 * time.Minute,
@@ -67,6 +67,15 @@ func defaultConfig() *config {
 		writeTimeout:     10 * time.Second,
 		brokerTimeout:    10 * time.Second,
 	}
+}
+
+// defaultMaxSessions leaves some descriptors to the rest of the process.
+func defaultMaxSessions() int {
+	const most = 1 << 16
+	if limit := descriptorLimit(); limit > 0 {
+		return max(1, min(most, limit/5*4))
+	}
+	return most
 }
 
 // refuse records what is wrong with an option.

@@ -96,7 +96,11 @@ func New(opts ...Option) (*Handler, error) {
 		h.owned, cfg.caller, cfg.pubsub = b, b, b
 	}
 	h.pool = wsconn.NewPool(h.poolConfig())
-	warnOfDescriptorLimit(h.log, cfg.maxSessions)
+	if limit := descriptorLimit(); limit > 0 && cfg.maxSessions > limit {
+		// Beyond it connections are refused, by the system or with 503.
+		h.log.Warn("juggler: WithMaxSessions allows more sessions than the process may open files: raise RLIMIT_NOFILE or lower the option",
+			"max_sessions", cfg.maxSessions, "rlimit_nofile", limit)
+	}
 	return h, nil
 }
 

@@ -2,18 +2,14 @@
 
 package juggler
 
-import (
-	"log/slog"
-	"syscall"
-)
+import "syscall"
 
-// warnOfDescriptorLimit says so if the process may not have as many open
-// files as sessions are allowed. Beyond it connections are refused, by the
-// system or with 503.
-func warnOfDescriptorLimit(log *slog.Logger, sessions int) {
+// descriptorLimit returns how many files the process may have open, 0 if
+// that is not known.
+func descriptorLimit() int {
 	var limit syscall.Rlimit
-	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) == nil && limit.Cur < uint64(sessions) {
-		log.Warn("juggler: WithMaxSessions allows more sessions than the process may open files: raise RLIMIT_NOFILE or lower the option",
-			"max_sessions", sessions, "rlimit_nofile", limit.Cur)
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
+		return 0
 	}
+	return int(min(uint64(limit.Cur), 1<<31-1))
 }

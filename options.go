@@ -223,8 +223,8 @@ func WithMaxQueueBytes(n int) Option {
 }
 
 // WithMaxSessions sets how many sessions the node has at most; more are
-// refused with 503. Default: 65,536; 1 to 16,777,216. New warns if the process
-// may not open that many descriptors.
+// refused with 503. Default: 65,536, or four fifths of RLIMIT_NOFILE where that
+// is less; 1 to 16,777,216. New warns of a number beyond RLIMIT_NOFILE.
 func WithMaxSessions(n int) Option {
 	return optionFunc(func(c *config) { c.maxSessions = n })
 }

@@ -3,6 +3,8 @@ package juggler_test
 import (
 	"context"
 	"encoding/json"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -161,4 +163,24 @@ func (c *testClient) expectClose(code int) {
 			return
 		}
 	}
+}
+
+// serveTCP serves h on a real socket until the test ends.
+func serveTCP(t testing.TB, h http.Handler) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{Handler: h}
+	served := make(chan struct{})
+	go func() { // ends with Close
+		srv.Serve(l)
+		close(served)
+	}()
+	t.Cleanup(func() {
+		srv.Close()
+		<-served
+	})
+	return l.Addr().String()
 }

@@ -23,7 +23,10 @@ import (
 // A broker passed to New is closed by its owner, afterwards. Calling Shutdown
 // again waits for the first call to be done.
 func (h *Handler) Shutdown(ctx context.Context) error {
-	if !h.closing.CompareAndSwap(false, true) {
+	h.startMu.Lock() // no start is under way, and none begins any more
+	again := h.closing.Swap(true)
+	h.startMu.Unlock()
+	if again {
 		select {
 		case <-h.done:
 			return nil
@@ -38,8 +41,6 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 
 // drain asks every session to go and waits until none is left.
 func (h *Handler) drain(ctx context.Context) error {
-	h.startMu.Lock() // no start is under way any more, none begins
-	h.startMu.Unlock()
 	spread, linger := h.pace(ctx)
 	turn := make(chan struct{}, maxShards)
 	n := int(h.numShards.Load())
