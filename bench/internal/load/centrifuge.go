@@ -1,0 +1,182 @@
+package load
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+)
+
+// centrifuge is Centrifugo's client protocol in JSON.
+type centrifuge struct {
+	payload   int
+	resultLen int
+}
+
+func newCentrifuge(s Spec) protocol {
+	return &centrifuge{
+		payload:   s.Payload,
+		resultLen: len(`{"id":`+sampleID+`,"rpc":{"data":""}}`) + s.Payload,
+	}
+}
+
+func (p *centrifuge) promises() promises { return promises{} }
+
+func (p *centrifuge) open(c *conn) error {
+	if err := upgrade(c, "/", ""); err != nil {
+		return err
+	}
+	c.out = appendFrame(c.out, opText, []byte(`{"id":1,"connect":{}}`))
+	return c.await(p)
+}
+
+func (p *centrifuge) subscribe(c *conn, channel string) error {
+	c.out = appendFrame(c.out, opText, []byte(`{"id":2,"subscribe":{"channel":"`+channel+`"}}`))
+	return c.await(p)
+}
+
+func (p *centrifuge) request(*conn) template {
+	return newTemplate(opText, `{"id":`+sampleID+`,"rpc":{"method":"echo","data":"`+filler(p.payload)+`"}}`)
+}
+
+func (p *centrifuge) publication(channel string) template {
+	return newTemplate(opText, `{"id":`+sampleID+`,"publish":{"channel":"`+channel+`","data":"`+publicationText(p.payload)+`"}}`)
+}
+
+func (p *centrifuge) parse(c *conn, b []byte, answers []answer) (int, []answer, error) {
+	taken := 0
+	for {
+		message, n, err := nextMessage(c, b[taken:])
+		if err != nil || n == 0 {
+			return taken, answers, err
+		}
+		taken += n
+		for len(message) > 0 { // several replies in one message, a line each
+			reply := message
+			if end := bytes.IndexByte(message, '\n'); end >= 0 {
+				reply, message = message[:end], message[end+1:]
+			} else {
+				message = nil
+			}
+			if string(reply) == "{}" { // ping
+				c.out = appendFrame(c.out, opText, []byte("{}"))
+				continue
+			}
+			a, ok := p.read(reply)
+			if !ok {
+				return taken, answers, fmt.Errorf("load: unexpected reply: %.200q", reply)
+			}
+			answers = append(answers, a)
+		}
+	}
+}
+
+func (p *centrifuge) read(reply []byte) (answer, bool) {
+	const idAt = len(`{"id":`)
+	if bytes.HasPrefix(reply, []byte(`{"push":`)) {
+		id, ok := idIn(reply, max(p.payload, idDigits), `"}}}`)
+		return answer{event, id}, ok
+	}
+	if !bytes.HasPrefix(reply, []byte(`{"id":`)) || bytes.HasPrefix(reply[idAt+1:], []byte(`,"error"`)) {
+		return answer{}, false
+	}
+	id, ok := parseID(reply[idAt:])
+	if !ok { // to connect or subscribe
+		return answer{kind: ready}, true
+	}
+	rest := reply[idAt+idDigits:]
+	return answer{done, id}, len(reply) == p.resultLen || bytes.HasPrefix(rest, []byte(`,"publish"`))
+}
+
+// centrifugeProtobuf is the same protocol in protobuf. Field numbers are
+// those of its client.proto.
+type centrifugeProtobuf struct {
+	payload int
+}
+
+func newCentrifugeProtobuf(s Spec) protocol { return &centrifugeProtobuf{s.Payload} }
+
+func (p *centrifugeProtobuf) promises() promises { return promises{} }
+
+// field appends a length-delimited field.
+func field(dst []byte, number int, value []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(number)<<3|2)
+	dst = binary.AppendUvarint(dst, uint64(len(value)))
+	return append(dst, value...)
+}
+
+// command makes a command, delimited by its length: id is a varint.
+func command(id string, number int, request []byte) string {
+	body := field(append([]byte{1 << 3}, id...), number, request)
+	return string(append(binary.AppendUvarint(nil, uint64(len(body))), body...))
+}
+
+func (p *centrifugeProtobuf) open(c *conn) error {
+	if err := upgrade(c, "/?cf_protocol=protobuf", "centrifuge-protobuf"); err != nil {
+		return err
+	}
+	c.out = appendFrame(c.out, opBinary, []byte(command("\x01", 4, nil)))
+	return c.await(p)
+}
+
+func (p *centrifugeProtobuf) subscribe(c *conn, channel string) error {
+	c.out = appendFrame(c.out, opBinary, []byte(command("\x02", 5, field(nil, 1, []byte(channel)))))
+	return c.await(p)
+}
+
+func (p *centrifugeProtobuf) request(*conn) template {
+	rpc := field(nil, 1, []byte(`"`+filler(p.payload)+`"`))
+	rpc = field(rpc, 2, []byte("echo"))
+	return newVarintTemplate(opBinary, command(sampleIDVarint, 13, rpc))
+}
+
+func (p *centrifugeProtobuf) publication(channel string) template {
+	publish := field(nil, 1, []byte(channel))
+	publish = field(publish, 2, []byte(`"`+publicationText(p.payload)+`"`))
+	return newTemplate(opBinary, command("\x03", 7, publish)) // only the id in the text counts
+}
+
+func (p *centrifugeProtobuf) parse(c *conn, b []byte, answers []answer) (int, []answer, error) {
+	taken := 0
+	for {
+		message, n, err := nextMessage(c, b[taken:])
+		if err != nil || n == 0 {
+			return taken, answers, err
+		}
+		taken += n
+		for len(message) > 0 {
+			length, n := binary.Uvarint(message)
+			if n <= 0 || length > uint64(len(message)-n) {
+				return taken, answers, fmt.Errorf("load: reply cut short: % x", message)
+			}
+			reply := message[n : n+int(length)]
+			message = message[n+int(length):]
+			if len(reply) == 0 { // ping
+				c.out = appendFrame(c.out, opBinary, []byte{0})
+				continue
+			}
+			a, ok := p.read(reply)
+			if !ok {
+				return taken, answers, fmt.Errorf("load: unexpected reply: %.200q", reply)
+			}
+			answers = append(answers, a)
+		}
+	}
+}
+
+func (p *centrifugeProtobuf) read(reply []byte) (answer, bool) {
+	if reply[0] == 4<<3|2 { // push
+		id, ok := idIn(reply, max(p.payload, idDigits), `"`)
+		return answer{event, id}, ok
+	}
+	if reply[0] != 1<<3 {
+		return answer{}, false
+	}
+	id, n := binary.Uvarint(reply[1:])
+	if n <= 0 || (len(reply) > 1+n && reply[1+n] == 2<<3|2) { // field 2: error
+		return answer{}, false
+	}
+	if id < idBase {
+		return answer{kind: ready}, true
+	}
+	return answer{done, uint32(id)}, len(reply) > 1+n && reply[1+n] == 13<<3|2
+}

@@ -1,0 +1,98 @@
+package load
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// juggler is the subprotocol juggler.1.
+type juggler struct {
+	payload   int
+	resultLen int // of a RES
+}
+
+func newJuggler(s Spec) protocol {
+	return &juggler{
+		payload:   s.Payload,
+		resultLen: len(`{"type":"RES","for":"`+sampleID+`","args":""}`) + s.Payload,
+	}
+}
+
+func (p *juggler) promises() promises { return promises{accepted: true} }
+
+func (p *juggler) open(c *conn) error {
+	if err := upgrade(c, "/", "juggler.1"); err != nil {
+		return err
+	}
+	return c.await(p) // HELLO
+}
+
+func (p *juggler) subscribe(c *conn, channel string) error {
+	c.out = appendFrame(c.out, opText, []byte(`{"type":"SUB","id":"sub","channel":"`+channel+`"}`))
+	return c.await(p)
+}
+
+func (p *juggler) request(*conn) template {
+	return newTemplate(opText, `{"type":"CALL","id":"`+sampleID+`","uri":"echo","args":"`+filler(p.payload)+`"}`)
+}
+
+func (p *juggler) publication(channel string) template {
+	return newTemplate(opText, `{"type":"PUB","id":"`+sampleID+`","channel":"`+channel+`","args":"`+publicationText(p.payload)+`"}`)
+}
+
+// The id in ACK and RES stands at a fixed place.
+const jugglerID = len(`{"type":"ACK","for":"`)
+
+func (p *juggler) parse(c *conn, b []byte, answers []answer) (int, []answer, error) {
+	taken := 0
+	for {
+		message, n, err := nextMessage(c, b[taken:])
+		if err != nil || n == 0 {
+			return taken, answers, err
+		}
+		taken += n
+		if message == nil {
+			continue
+		}
+		a, ok := p.read(c, message)
+		if !ok {
+			return taken, answers, fmt.Errorf("load: unexpected message of %d bytes: %.200q", len(message), message)
+		}
+		if a.id != 0 || a.kind == ready {
+			answers = append(answers, a)
+		}
+	}
+}
+
+// read returns what message means; nothing, with a zero id, for a PING.
+func (p *juggler) read(c *conn, message []byte) (answer, bool) {
+	if len(message) < len(`{"type":"PING"}`) {
+		return answer{}, false
+	}
+	switch string(message[9:12]) {
+	case "ACK":
+		if len(message) <= jugglerID {
+			return answer{}, false
+		}
+		id, ok := parseID(message[jugglerID:])
+		if !ok { // of a SUB
+			return answer{kind: ready}, true
+		}
+		return answer{accepted, id}, true
+	case "RES":
+		if len(message) != p.resultLen {
+			return answer{}, false
+		}
+		id, ok := parseID(message[jugglerID:])
+		return answer{done, id}, ok
+	case "EVN":
+		id, ok := idIn(message, max(p.payload, idDigits), `"}`)
+		return answer{event, id}, ok
+	case "HEL":
+		return answer{kind: ready}, true
+	case "PIN":
+		c.out = appendFrame(c.out, opText, []byte(`{"type":"PONG"}`))
+		return answer{}, bytes.Equal(message, []byte(`{"type":"PING"}`))
+	}
+	return answer{}, false
+}

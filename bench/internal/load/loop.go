@@ -1,0 +1,213 @@
+package load
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/juggler-go/juggler/bench/internal/control"
+)
+
+// A loop owns the connections of a run, and tells handle of each answer. It
+// runs on one thread.
+type loop struct {
+	epoll   int
+	p       protocol
+	conns   []*conn
+	handle  func(*conn, answer)
+	now     int64 // when this turn began, in nanoseconds
+	epoch   time.Time
+	buf     []byte
+	events  [256]unix.EpollEvent
+	answers []answer
+	dirty   []*conn // have something to be written
+}
+
+func newLoop(p protocol, conns []*conn) (*loop, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	l := &loop{epoll: epoll, p: p, conns: conns, epoch: time.Now(), buf: make([]byte, 1<<20)}
+	for i, c := range conns {
+		c.index = i
+		if err := unix.SetNonblock(c.fd, true); err != nil {
+			return nil, err
+		}
+		event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)}
+		if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, c.fd, &event); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+func (l *loop) close() {
+	_ = unix.Close(l.epoll)
+	closeAll(l.conns)
+}
+
+// runFor runs turns for a time, or until stop says so. stop may be nil.
+func (l *loop) runFor(d time.Duration, stop func() bool) error {
+	l.now = int64(time.Since(l.epoch))
+	end := l.now + int64(d)
+	for l.now < end && (stop == nil || !stop()) {
+		if err := l.turn(time.Duration(end - l.now)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *loop) turn(wait time.Duration) error {
+	if err := l.flush(); err != nil {
+		return err
+	}
+	n, err := unix.EpollWait(l.epoll, l.events[:], int(wait/time.Millisecond)+1)
+	if err != nil && err != unix.EINTR {
+		return fmt.Errorf("load: epoll: %w", err)
+	}
+	l.now = int64(time.Since(l.epoch))
+	for i := range max(n, 0) {
+		c := l.conns[l.events[i].Fd]
+		if l.events[i].Events&unix.EPOLLOUT != 0 {
+			l.dirty = append(l.dirty, c)
+		}
+		if l.events[i].Events&^unix.EPOLLOUT != 0 {
+			if err := l.read(c); err != nil {
+				return fmt.Errorf("connection %d: %w", c.index, err)
+			}
+		}
+		// Each connection's requests leave as soon as its answers were seen:
+		// a turn over many connections must not hold the first one back.
+		if err := l.flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// read reads what there is on c, once, and handles it.
+func (l *loop) read(c *conn) error {
+	kept := copy(l.buf, c.in)
+	n, errno := rawRead(c.fd, l.buf[kept:])
+	switch {
+	case errno == unix.EAGAIN || errno == unix.EINTR:
+		return nil
+	case errno != 0:
+		return fmt.Errorf("load: read: %w", errno)
+	case n == 0:
+		return fmt.Errorf("load: read: %w", io.ErrUnexpectedEOF)
+	}
+	return l.consume(c, l.buf[:kept+n])
+}
+
+// consume handles the whole messages in b and keeps the rest in c.in.
+func (l *loop) consume(c *conn, b []byte) error {
+	taken, answers, err := l.p.parse(c, b, l.answers[:0])
+	l.answers = answers
+	if err != nil {
+		return err
+	}
+	c.in = append(c.in[:0], b[taken:]...)
+	for _, a := range answers {
+		l.handle(c, a)
+	}
+	if len(c.out) > 0 {
+		l.dirty = append(l.dirty, c)
+	}
+	return nil
+}
+
+// send queues a message on c; it leaves at the end of the turn.
+func (l *loop) send(c *conn, t *template, id uint32) {
+	if len(c.out) == 0 {
+		l.dirty = append(l.dirty, c)
+	}
+	c.out = t.append(c.out, id)
+}
+
+func (l *loop) flush() error {
+	for _, c := range l.dirty {
+		if err := c.flush(); err != nil {
+			return err
+		}
+		if err := l.waitToWrite(c, len(c.out) > 0); err != nil {
+			return err
+		}
+	}
+	l.dirty = l.dirty[:0]
+	return nil
+}
+
+func (l *loop) waitToWrite(c *conn, wait bool) error {
+	if c.waiting == wait {
+		return nil
+	}
+	c.waiting = wait
+	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.index)}
+	if wait {
+		event.Events |= unix.EPOLLOUT
+	}
+	return unix.EpollCtl(l.epoll, unix.EPOLL_CTL_MOD, c.fd, &event)
+}
+
+// measure runs the loop for the warm-up and the window of s, and fills in
+// what both processes used within the window. reset is called when it begins.
+func (l *loop) measure(s Spec, r *Result, reset func()) error {
+	server, err := control.Dial(s.Control)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+
+	// Bytes that arrived together with the answer to the handshake.
+	for _, c := range l.conns {
+		if len(c.in) > 0 {
+			if err := l.consume(c, append([]byte(nil), c.in...)); err != nil {
+				return err
+			}
+		}
+	}
+	if err := l.runFor(s.Warmup, nil); err != nil {
+		return err
+	}
+	if s.Profile != "" {
+		if err := server.Profile(s.Profile); err != nil {
+			return err
+		}
+	}
+	before, err := server.Usage()
+	if err != nil {
+		return err
+	}
+	ownBefore, began := control.CPU(), time.Now()
+	reset()
+	if err := l.runFor(s.Window, nil); err != nil {
+		return err
+	}
+	r.Elapsed, r.LoadCPU = time.Since(began), control.CPU()-ownBefore
+	after, err := server.Usage()
+	if err != nil {
+		return err
+	}
+	if s.Profile != "" {
+		if err := server.StopProfile(); err != nil {
+			return err
+		}
+	}
+	r.ServerCPU = after.CPU - before.CPU
+	r.Mallocs = after.Mallocs - before.Mallocs
+	r.Switches = after.Switches - before.Switches
+	return nil
+}
+
+// onThread keeps the calling goroutine on one thread, with no other to
+// compete with. The returned function ends that.
+func onThread() func() {
+	runtime.LockOSThread()
+	return runtime.UnlockOSThread
+}

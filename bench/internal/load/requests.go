@@ -1,0 +1,100 @@
+package load
+
+import "time"
+
+// requests keeps s.InFlight requests in flight on each connection.
+type requests struct {
+	*loop
+	promised  promises
+	result    Result
+	latencies histogram
+	open      int
+	stopping  bool
+}
+
+func runRequests(s Spec, p protocol) (Result, error) {
+	defer onThread()()
+	conns, err := dialAll(s.Addr, s.Conns, p.open)
+	if err != nil {
+		return Result{}, err
+	}
+	l, err := newLoop(p, conns)
+	if err != nil {
+		return Result{}, err
+	}
+	defer l.close()
+
+	r := &requests{loop: l, promised: p.promises()}
+	l.handle = r.answered
+	for _, c := range conns {
+		c.request = p.request(c)
+		c.slots = make([]slot, s.InFlight)
+		for i := range c.slots {
+			r.ask(c, i)
+		}
+	}
+	err = l.measure(s, &r.result, func() {
+		r.result.Messages = 0
+		r.latencies = histogram{}
+	})
+	if err != nil {
+		return Result{}, err
+	}
+
+	// What is still in flight is answered, or lost.
+	counted := r.result
+	r.stopping = true
+	if err := l.runFor(drain, func() bool { return r.open == 0 }); err != nil {
+		return Result{}, err
+	}
+	if err := l.runFor(50*time.Millisecond, nil); err != nil { // for duplicates
+		return Result{}, err
+	}
+	counted.Lost = r.open
+	counted.Duplicated, counted.Disordered = r.result.Duplicated, r.result.Disordered
+	counted.P50, counted.P99 = r.latencies.quantile(0.50), r.latencies.quantile(0.99)
+	return counted, nil
+}
+
+// drain is how long a run waits at its end for what is in flight.
+const drain = 5 * time.Second
+
+func (r *requests) ask(c *conn, i int) {
+	s := &c.slots[i]
+	s.number = (s.number + 1) % idSlot
+	s.open, s.accepted, s.sent = true, false, r.now
+	r.open++
+	r.send(c, &c.request, makeID(i, s.number))
+}
+
+func (r *requests) answered(c *conn, a answer) {
+	i, number, ok := splitID(a.id)
+	if !ok || i >= len(c.slots) || !c.slots[i].open || c.slots[i].number != number {
+		r.result.Duplicated++
+		return
+	}
+	s := &c.slots[i]
+	if a.kind == accepted {
+		if s.accepted {
+			r.result.Duplicated++
+		}
+		s.accepted = true
+		return
+	}
+	if r.promised.accepted && !s.accepted {
+		r.result.Disordered++
+	}
+	if r.promised.order {
+		if i != c.next {
+			r.result.Disordered++
+		}
+		c.next = (i + 1) % len(c.slots)
+	}
+	s.open = false
+	r.open--
+	r.result.Messages++
+	if !r.stopping {
+		r.latencies.add(r.now - s.sent)
+		r.ask(c, i)
+	}
+}

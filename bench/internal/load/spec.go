@@ -1,0 +1,102 @@
+// Package load is the load generator: one thread, one epoll instance, sockets
+// without Go's poller, messages that were built before the run and are only
+// patched. It costs the same few microseconds a message whatever it loads, so
+// that what is measured is the process under test.
+//
+// Every kind of load runs in a closed loop: a connection has a fixed number
+// of requests in flight, and each answer makes the next request.
+package load
+
+import (
+	"fmt"
+	"time"
+)
+
+// A Spec says what one run does. It travels as JSON to the process that runs
+// it.
+type Spec struct {
+	Kind     string // one of the kinds of [Run]
+	Protocol string // one of the keys of protocols
+	Addr     string // host:port of the server under test
+	Control  string // of its control listener
+	Conns    int
+	InFlight int           // requests, or publications, outstanding (for each connection)
+	Payload  int           // bytes of the JSON string that is sent to and fro
+	Channels int           // of a fan-out: subscribers are spread over them (0: one)
+	Warmup   time.Duration // not counted
+	Window   time.Duration // counted
+	Profile  string        // file for the CPU profile of the server, or ""
+}
+
+// A Result is what one run measured.
+type Result struct {
+	Messages   int           // answers (or deliveries, or connections) within the window
+	Elapsed    time.Duration // length of the window
+	ServerCPU  time.Duration // of the process under test, within the window
+	LoadCPU    time.Duration // of this process
+	Mallocs    uint64        // in the process under test
+	Switches   int64         // context switches there
+	P50, P99   time.Duration // from the request to its answer
+	Lost       int           // without an answer when the run was over
+	Duplicated int           // answers that were not asked for, or came twice
+	Disordered int           // out of order where order is promised
+	BytesEach  float64       // heap and stacks for each idle connection
+	RSSEach    float64       // resident bytes for each idle connection
+	Goroutines float64       // for each idle connection
+}
+
+// Rate returns messages a second.
+func (r Result) Rate() float64 {
+	if r.Elapsed == 0 {
+		return 0
+	}
+	return float64(r.Messages) / r.Elapsed.Seconds()
+}
+
+// CPUEach returns the CPU time of the process under test for one message.
+func (r Result) CPUEach() time.Duration {
+	if r.Messages == 0 {
+		return 0
+	}
+	return r.ServerCPU / time.Duration(r.Messages)
+}
+
+// Faults returns how many messages went wrong.
+func (r Result) Faults() int { return r.Lost + r.Duplicated + r.Disordered }
+
+// Kinds of load.
+const (
+	Requests = "requests" // request and answer on each connection
+	FanOut   = "fan-out"  // one connection publishes, the others receive
+	Idle     = "idle"     // connections that do nothing
+	Connects = "connects" // handshakes one after the other
+)
+
+// Run does what s says.
+func Run(s Spec) (Result, error) {
+	p, ok := protocols[s.Protocol]
+	if !ok {
+		return Result{}, fmt.Errorf("load: unknown protocol %q", s.Protocol)
+	}
+	switch s.Kind {
+	case Requests:
+		return runRequests(s, p(s))
+	case FanOut:
+		return runFanOut(s, p(s))
+	case Idle:
+		return runIdle(s, p(s))
+	case Connects:
+		return runConnects(s, p(s))
+	}
+	return Result{}, fmt.Errorf("load: unknown kind of load %q", s.Kind)
+}
+
+// protocols makes the client's side of each protocol for a run.
+var protocols = map[string]func(Spec) protocol{
+	"echo":                newEcho,
+	"juggler":             newJuggler,
+	"centrifuge":          newCentrifuge,
+	"centrifuge-protobuf": newCentrifugeProtobuf,
+	"nats":                newNATS,
+	"nats-ws":             newNATSWebSocket,
+}

@@ -1,0 +1,39 @@
+package peer
+
+import (
+	"context"
+
+	"github.com/centrifugal/centrifuge"
+)
+
+// centrifugeServer answers RPC with its data, and lets everybody subscribe
+// and publish. Publications carry no information about their client: that
+// would be more bytes for each delivery than the others send.
+func centrifugeServer() (string, error) {
+	node, err := centrifuge.New(centrifuge.Config{LogLevel: centrifuge.LogLevelNone})
+	if err != nil {
+		return "", err
+	}
+	node.OnConnecting(func(context.Context, centrifuge.ConnectEvent) (centrifuge.ConnectReply, error) {
+		return centrifuge.ConnectReply{Credentials: &centrifuge.Credentials{UserID: "0123456789abcdef"}}, nil
+	})
+	node.OnConnect(func(client *centrifuge.Client) {
+		client.OnRPC(func(e centrifuge.RPCEvent, reply centrifuge.RPCCallback) {
+			reply(centrifuge.RPCReply{Data: e.Data}, nil)
+		})
+		client.OnSubscribe(func(_ centrifuge.SubscribeEvent, reply centrifuge.SubscribeCallback) {
+			reply(centrifuge.SubscribeReply{}, nil)
+		})
+		client.OnPublish(func(e centrifuge.PublishEvent, reply centrifuge.PublishCallback) {
+			result, err := node.Publish(e.Channel, e.Data)
+			reply(centrifuge.PublishReply{Result: &result}, err)
+		})
+	})
+	if err := node.Run(); err != nil {
+		return "", err
+	}
+	return serveHTTP(centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{
+		UseWriteBufferPool: true,
+		MessageSizeLimit:   1 << 20,
+	}))
+}

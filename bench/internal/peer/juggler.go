@@ -1,0 +1,137 @@
+package peer
+
+import (
+	"context"
+	"crypto/sha1"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/broker/memory"
+	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/internal/wsconn"
+)
+
+// jugglerServer is a node on the embedded broker with a callee of "echo" in
+// the same process. Clients are authenticated, as centrifuge's are: a session
+// has a user of 16 bytes. options are added to those.
+func jugglerServer(options ...juggler.Option) (string, error) {
+	// The load generator has up to 64,000 calls in flight to one URI.
+	b, err := memory.New(memory.WithQueueCapacity(1 << 17))
+	if err != nil {
+		return "", err
+	}
+	callee, err := calleekit.New(b)
+	if err != nil {
+		return "", err
+	}
+	callee.Handle("echo", func(_ context.Context, call *calleekit.Call) (any, error) {
+		return call.Args, nil
+	})
+	if err := callee.Start(context.Background()); err != nil {
+		return "", err
+	}
+	h, err := juggler.New(append([]juggler.Option{
+		juggler.WithBroker(b),
+		juggler.WithAuthenticator(func(*http.Request) (*juggler.Identity, error) {
+			return &juggler.Identity{User: "0123456789abcdef"}, nil
+		}),
+		juggler.WithMaxMessageBytes(1 << 20),
+		juggler.WithMaxQueueBytes(16 << 20),
+		juggler.WithMaxSessions(19_000), // within the usual limit of descriptors
+		juggler.WithLogger(slog.New(slog.DiscardHandler)),
+	}, options...)...)
+	if err != nil {
+		return "", err
+	}
+	return serveHTTP(h)
+}
+
+func jugglerPlain() (string, error) { return jugglerServer() }
+
+// The application that people really write: an authorizer that looks at each
+// request and a middleware that adds a header, which may block or declare
+// that they do not.
+func jugglerBlocking() (string, error) {
+	return jugglerServer(
+		juggler.WithAuthorizer(juggler.AuthorizerFunc(authorize)),
+		juggler.WithMiddleware(addUser),
+	)
+}
+
+func jugglerNonBlocking() (string, error) {
+	return jugglerServer(
+		juggler.WithAuthorizer(juggler.NonBlocking(authorize)),
+		juggler.WithNonBlockingMiddleware(addUser),
+	)
+}
+
+var errForbidden = errors.New("forbidden")
+
+func authorize(_ context.Context, r *juggler.Request) error {
+	if r.URI() != "echo" {
+		return errForbidden
+	}
+	return nil
+}
+
+func addUser(next juggler.RequestHandler) juggler.RequestHandler {
+	return func(ctx context.Context, r *juggler.Request) error {
+		if r.Session().User() == "" {
+			return errForbidden
+		}
+		return next(ctx, r)
+	}
+}
+
+// jugglerEcho is the WebSocket layer alone, without sessions and messages.
+func jugglerEcho() (string, error) {
+	pool := wsconn.NewPool(wsconn.Config{
+		MaxMessage:   1 << 20,
+		MaxQueue:     16 << 20,
+		ReadTimeout:  10 * time.Second,
+		WriteTimeout: 10 * time.Second,
+		CloseTimeout: 10 * time.Second,
+		Binary:       true,
+		NewHandler:   func(*wsconn.Group) wsconn.Handler { return echoHandler{} },
+	})
+	return serveHTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		accept := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+		response := fmt.Appendf(nil, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"+
+			"Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n", base64.StdEncoding.EncodeToString(accept[:]))
+		nc, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		buffered, _ := rw.Reader.Peek(rw.Reader.Buffered())
+		err = pool.Adopt(nc, append([]byte(nil), buffered...), func(g *wsconn.Group) {
+			g.Attach(&wsconn.Conn{}, response)
+		})
+		if err != nil {
+			_ = nc.Close()
+		}
+	}))
+}
+
+type echoHandler struct{}
+
+func (echoHandler) Message(c *wsconn.Conn, op ws.OpCode, payload []byte) {
+	if op == ws.OpText {
+		c.WriteText(payload)
+	} else {
+		c.WriteBinary(payload)
+	}
+}
+
+func (echoHandler) Pong(*wsconn.Conn)                        {}
+func (echoHandler) Quiet(*wsconn.Conn)                       {}
+func (echoHandler) Closing(*wsconn.Conn, *wsconn.CloseError) {}
+func (echoHandler) Closed(*wsconn.Conn, *wsconn.CloseError)  {}
+func (echoHandler) Turn(int64) int64                         { return 0 }
+func (echoHandler) Yield() bool                              { return false }

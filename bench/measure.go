@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/juggler-go/juggler/bench/internal/load"
+)
+
+// An outcome is what the rounds of a scenario measured: results[i][r] is what
+// contender i did in round r.
+type outcome struct{ results [][]load.Result }
+
+// run runs the rounds of s.
+func (s *scenario) run(set settings, interrupted <-chan os.Signal) (outcome, error) {
+	results := make([][]load.Result, len(s.contenders))
+	for round := range set.rounds {
+		for i, c := range s.contenders {
+			select {
+			case <-interrupted:
+				return outcome{}, errors.New("interrupted")
+			default:
+			}
+			spec := s.load
+			spec.Protocol, spec.Warmup, spec.Window = c.protocol, set.warmup, set.window
+			if set.profiles != "" && round == 0 {
+				var err error
+				if spec.Profile, err = profilePath(set.profiles, s.name, c.name); err != nil {
+					return outcome{}, err
+				}
+			}
+			r, err := measure(c.server, spec)
+			if err != nil {
+				return outcome{}, fmt.Errorf("%s: %w", c.name, err)
+			}
+			results[i] = append(results[i], r)
+			fmt.Fprintf(os.Stderr, "  round %d  %-22s %s\n", round+1, c.name, s.progress(r))
+		}
+	}
+	return outcome{results}, nil
+}
+
+func profilePath(dir, scenario, contender string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, scenario+"."+contender+".pprof"), nil
+}
+
+// measure starts a server and the load generator and returns its result.
+func measure(server string, spec load.Spec) (r load.Result, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return r, err
+	}
+	under, err := startServer(self, server)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, under.stop()) }()
+	spec.Addr, spec.Control = under.addr, under.control
+
+	input, err := json.Marshal(spec)
+	if err != nil {
+		return r, err
+	}
+	generator := exec.Command(self, "load")
+	generator.Stdin = bytes.NewReader(input)
+	generator.Stderr = os.Stderr
+	generator.Env = append(os.Environ(), "GOGC=off") // it hardly allocates
+	output, err := generator.Output()
+	if err != nil {
+		return r, fmt.Errorf("load generator: %w", err)
+	}
+	return r, json.Unmarshal(output, &r)
+}
+
+// A process is a server under test.
+type process struct {
+	cmd           *exec.Cmd
+	stdin         io.Closer
+	addr, control string
+}
+
+func startServer(self, name string) (*process, error) {
+	cmd := exec.Command(self, "serve", name)
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	p := &process{cmd: cmd, stdin: stdin}
+	if _, err := fmt.Fscanln(stdout, &p.addr, &p.control); err != nil {
+		return nil, errors.Join(fmt.Errorf("the server %s does not start: %w", name, err), p.stop())
+	}
+	return p, nil
+}
+
+// stop ends the server by ending its stdin, or kills it if that takes long.
+func (p *process) stop() error {
+	timer := time.AfterFunc(5*time.Second, func() { _ = p.cmd.Process.Kill() })
+	defer timer.Stop()
+	_ = p.stdin.Close()
+	return p.cmd.Wait()
+}

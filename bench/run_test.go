@@ -1,0 +1,66 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/juggler-go/juggler/bench/internal/control"
+	"github.com/juggler-go/juggler/bench/internal/load"
+	"github.com/juggler-go/juggler/bench/internal/peer"
+)
+
+// Every contender of every scenario does its work for a moment, on a few
+// connections and in this process, without a fault.
+func TestContenders(t *testing.T) {
+	controlAddr, err := control.Serve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	addrs := make(map[string]string)
+	ran := make(map[load.Spec]bool)
+	for _, s := range scenarios {
+		for _, c := range s.contenders {
+			if addrs[c.server] == "" {
+				if addrs[c.server], err = peer.Start(c.server); err != nil {
+					t.Fatal(err)
+				}
+			}
+			spec := load.Spec{
+				Kind: s.load.Kind, Protocol: c.protocol, Addr: addrs[c.server], Control: controlAddr,
+				Conns: min(s.load.Conns, 4), InFlight: min(s.load.InFlight, 4), Channels: min(s.load.Channels, 4),
+				Payload: s.load.Payload, Warmup: 5 * time.Millisecond, Window: 20 * time.Millisecond,
+			}
+			if ran[spec] {
+				continue
+			}
+			ran[spec] = true
+			r, err := load.Run(spec)
+			switch {
+			case err != nil:
+				t.Errorf("%s, %s: %v", s.name, c.name, err)
+			case r.Messages == 0 || r.Faults() > 0:
+				t.Errorf("%s, %s: %d messages, %d lost, %d twice, %d out of order",
+					s.name, c.name, r.Messages, r.Lost, r.Duplicated, r.Disordered)
+			}
+		}
+	}
+}
+
+func TestGoalsNameContenders(t *testing.T) {
+	names := make(map[string]bool)
+	for _, s := range scenarios {
+		if names[s.name] {
+			t.Errorf("two scenarios are called %s", s.name)
+		}
+		names[s.name] = true
+		contenders := map[string]bool{"": true}
+		for _, c := range s.contenders[1:] {
+			contenders[c.name] = true
+		}
+		for _, g := range s.goals {
+			if !contenders[g.peer] {
+				t.Errorf("%s: a goal against %q, which does not take part", s.name, g.peer)
+			}
+		}
+	}
+}
