@@ -1,0 +1,207 @@
+// Package brokertest is the conformance suite of the broker contract. A broker
+// proves itself with a test of a few lines:
+//
+//	func TestBroker(t *testing.T) {
+//		brokertest.Run(t, func(t *testing.T) brokertest.Engine {
+//			b := mybroker.New(t.TempDir())
+//			t.Cleanup(func() { b.Close() })
+//			return brokertest.Engine{Open: func() brokertest.Roles {
+//				return brokertest.Roles{Caller: b, Callee: b, PubSub: b}
+//			}}
+//		})
+//	}
+//
+// Each case checks one rule of package broker, and a failure prints it. Run
+// one alone with go test -run 'TestBroker/whole/cancel_queued'. A case that
+// hangs is ended with the stacks of all goroutines, and a case that leaves
+// goroutines behind fails. Cases do not run in parallel.
+//
+// The suite waits for what must happen, up to [Engine.Patience], and assumes
+// of nothing that it happens at once, so that engines behind a network pass.
+package brokertest
+
+import (
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+)
+
+// Roles are what one process has of an engine. A nil role is not tested, which
+// the output says. Calls need Caller and Callee both.
+type Roles struct {
+	Caller broker.Caller
+	Callee broker.Callee
+	PubSub broker.PubSub
+}
+
+// An Engine is what is tested: for each case a fresh and empty one.
+type Engine struct {
+	// Open returns the roles for one more process. Two nodes and a callee of
+	// a case come from three calls, and must meet. It may return the same
+	// roles each time if the engine is for a single process. The suite closes
+	// the connections that it opens; the function that made the Engine closes
+	// the engine itself, with t.Cleanup.
+	Open func() Roles
+
+	// Grace is for how long calls are queued after the last callee of a URI
+	// has closed. 0 means that they are refused at once, less than 0 that the
+	// engine has no callee discovery. The suite waits it out: make it short,
+	// half a second or so.
+	Grace time.Duration
+
+	// QueueCapacity is how many calls to one URI can wait. 0 means that the
+	// bound is not tested. The suite fills it: make it small, but not below 64.
+	QueueCapacity int
+
+	// Outage cuts the engine off from what is behind it, and the function
+	// that it returns ends that. nil: the engine has nothing that it can lose.
+	Outage func() (restore func())
+
+	// Patience is how long the suite waits for something that must happen; 0
+	// means 10 seconds. A case that takes six times as long is ended.
+	Patience time.Duration
+
+	// Except names cases that the engine is known to fail, each with the
+	// reason. They are not run, and the output lists them.
+	Except map[string]string
+}
+
+// Run tests the engines that open makes, one for each case. An engine with
+// optional interfaces (broker.Immediate and the like) is tested as it is, in
+// the cases whole/…, and once more with these hidden by [Plain], in plain/….
+func Run(t *testing.T, open func(t *testing.T) Engine) {
+	var has features
+	var except map[string]string
+	t.Run("probe", func(t *testing.T) {
+		e := open(t)
+		has, except = probe(t, e), e.Except
+	})
+	if t.Failed() {
+		return
+	}
+	listLacks(t, has, except)
+	runMode(t, "whole", open, has, except, false)
+	if has&optional != 0 {
+		runMode(t, "plain", open, has&^optional, except, true)
+	}
+}
+
+func runMode(t *testing.T, mode string, open func(t *testing.T) Engine, has features, except map[string]string, plain bool) {
+	t.Run(mode, func(t *testing.T) {
+		for _, c := range cases() {
+			if c.needs&^has != 0 || except[c.name] != "" {
+				continue
+			}
+			t.Run(c.name, func(t *testing.T) {
+				examine(t, c, open, plain, func(failure string) {
+					t.Helper()
+					t.Errorf("%s\n\tThe rule: %s", failure, c.rule)
+				})
+			})
+		}
+	})
+}
+
+// listLacks logs what is not tested, and refuses exceptions without a case.
+func listLacks(t *testing.T, has features, except map[string]string) {
+	byName := make(map[string]testCase)
+	for _, c := range cases() {
+		byName[c.name] = c
+		for f, why := range featureNames {
+			if c.needs&f&^has != 0 {
+				t.Logf("not tested: %s: the engine has no %s", c.name, why)
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(except)) {
+		if _, ok := byName[name]; !ok {
+			t.Errorf("Engine.Except names the case %q, which does not exist", name)
+		}
+		t.Logf("not tested: %s: %s", name, except[name])
+	}
+}
+
+// features are the parts of an engine that cases need.
+type features uint
+
+const (
+	rpc features = 1 << iota
+	pubSub
+	discovery
+	grace
+	capacity
+	outage
+	immediateCaller
+	immediatePubSub
+	batchCaller
+	batchPublisher
+	immediateSubscriber
+
+	optional = immediateCaller | immediatePubSub | immediateSubscriber | batchCaller | batchPublisher
+)
+
+var featureNames = map[features]string{
+	rpc:                 "Caller and Callee",
+	pubSub:              "PubSub",
+	discovery:           "callee discovery (Grace is less than 0)",
+	grace:               "grace (Grace is not more than 0)",
+	capacity:            "bound of queues to test (QueueCapacity is 0)",
+	outage:              "way to be cut off (Outage is nil)",
+	immediateCaller:     "Immediate CallerConn",
+	immediatePubSub:     "Immediate PubSub",
+	immediateSubscriber: "Immediate SubscriberConn",
+	batchCaller:         "BatchCaller",
+	batchPublisher:      "BatchPublisher",
+}
+
+// probe finds out what e has.
+func probe(t *testing.T, e Engine) features {
+	if e.Open == nil {
+		t.Fatal("Engine.Open is nil")
+	}
+	var has features
+	set := func(f features, ok bool) {
+		if ok {
+			has |= f
+		}
+	}
+	set(discovery, e.Grace >= 0)
+	set(grace, e.Grace > 0)
+	set(capacity, e.QueueCapacity > 0)
+	set(outage, e.Outage != nil)
+
+	r := e.Open()
+	if r.Caller != nil && r.Callee != nil {
+		conn, err := r.Caller.OpenCaller(t.Context(), newID(), func([]broker.Result) {})
+		if err != nil {
+			t.Fatalf("OpenCaller: %v", err)
+		}
+		defer conn.Close()
+		set(rpc, true)
+		set(immediateCaller, is[broker.Immediate](conn))
+		set(batchCaller, is[broker.BatchCaller](conn))
+	}
+	if r.PubSub != nil {
+		conn, err := r.PubSub.OpenSubscriber(t.Context(), func([]broker.Delivery) {})
+		if err != nil {
+			t.Fatalf("OpenSubscriber: %v", err)
+		}
+		defer conn.Close()
+		set(pubSub, true)
+		set(immediatePubSub, is[broker.Immediate](r.PubSub))
+		set(immediateSubscriber, is[broker.Immediate](conn))
+		set(batchPublisher, is[broker.BatchPublisher](r.PubSub))
+	}
+	if has&(rpc|pubSub) == 0 {
+		t.Fatal("Engine.Open returned no role to test")
+	}
+	return has
+}
+
+func is[T any](v any) bool {
+	_, ok := v.(T)
+	return ok
+}

@@ -1,0 +1,199 @@
+package brokertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+)
+
+// stressCases do many things at the same time.
+var stressCases = []testCase{
+	{"concurrent calls", "Rule 1: methods may be called concurrently. Each call not cancelled ends in a Result, its own.", rpc, func(x *trial) {
+		const nodes, goroutines, calls = 2, 3, 60
+		uris := []string{"a", "b", "c"}
+		for i := range 3 {
+			x.callee(x.process(), uris[i], uris[(i+1)%3]).serveWith(x, 3, 1+4*i)
+		}
+		var all []*node
+		for range nodes {
+			all = append(all, x.node(x.process()))
+		}
+		var mu sync.Mutex
+		made := make(map[broker.Address]string)
+		x.concurrently(nodes*goroutines, func(g int) {
+			n := all[g%nodes]
+			for i := range calls {
+				uri := uris[rand.IntN(len(uris))]
+				args := fmt.Sprint(g, i) + strings.Repeat(".", rand.IntN(300))
+				x.retryFull(func() error {
+					to, err := n.try(uri, args, longEnough)
+					if err == nil && i%5 == 0 {
+						err = n.conn.Cancel(context.Background(), uri, to)
+					} else if err == nil {
+						mu.Lock()
+						defer mu.Unlock()
+						made[to] = args
+					}
+					return err
+				})
+			}
+		})
+		for _, n := range all {
+			x.await("each call was answered", func() bool {
+				answers := n.answers()
+				for to, args := range made {
+					if got, ok := answers[to]; to.Node == n.id && (!ok || got != args) {
+						return false
+					}
+				}
+				return true
+			})
+		}
+	}},
+	{"callees come and go", "A call ends in a Result also while callees open and close: its own, or code 502.", rpc | grace, func(x *trial) {
+		n := x.node(x.process())
+		stop := make(chan struct{})
+		gone := make(chan struct{})
+		c := x.callee(x.process(), "u")
+		go func() {
+			defer close(gone)
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				ended := c.serve(2, echoed)
+				pass(time.Duration(i%4) * time.Millisecond)
+				c.close()
+				<-ended
+				c = x.callee(x.process(), "u")
+			}
+		}()
+		for i := range 150 {
+			switch r := n.result(n.call("u", fmt.Sprint(i))); {
+			case r.Err != nil && r.Err.Code != broker.CodeCalleeLost:
+				x.errorf("call %d ended in %+v", i, r.Err)
+			case r.Err == nil && string(r.Args) != fmt.Sprint(i):
+				x.errorf("call %d was answered with %q", i, r.Args)
+			}
+		}
+		close(stop)
+		<-gone
+	}},
+	{"concurrent events", "Rule 1: methods may be called concurrently. A subscription that stays gets each event once.", pubSub, func(x *trial) {
+		const publishers, events = 3, 200
+		stays := x.subscriber(x.process(), channel("c"), pattern("c*"))
+		churn := x.process()
+		stop := make(chan struct{})
+		var churning sync.WaitGroup
+		for i := range 2 {
+			churning.Go(func() {
+				for k := 0; ; k++ {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					s := x.subscriber(churn, channel("c"), pattern(fmt.Sprint("c*", strings.Repeat("*", k%3))))
+					s.unsubscribe(channel("c"))
+					if i == 0 {
+						s.subscribe(channel("c"))
+					}
+					s.close()
+				}
+			})
+		}
+		x.concurrently(publishers, func(g int) {
+			r := x.process()
+			for i := range events {
+				x.publish(r, "c", fmt.Sprint(g, " ", i))
+			}
+		})
+		close(stop)
+		churning.Wait()
+		got := make(map[string]int)
+		for _, d := range stays.exactly(2 * publishers * events) {
+			got[string(d.Event.Args)]++
+		}
+		for event, times := range got {
+			if times != 2 {
+				x.errorf("event %s arrived %d times for 2 topics", event, times)
+			}
+		}
+	}},
+	{"topics of one connection", "Rule 1: methods of a SubscriberConn may be called concurrently, for different topics.", pubSub, func(x *trial) {
+		r := x.process()
+		s := x.subscriber(x.process())
+		const goroutines, topics = 4, 30
+		x.concurrently(goroutines, func(g int) {
+			for i := range topics {
+				t := channel(fmt.Sprintf("c.%d.%d", g, i))
+				s.subscribe(t)
+				if i%3 == 0 {
+					s.unsubscribe(t)
+				}
+				s.subscribe(pattern(fmt.Sprintf("p.%d.%d.*", g, i)))
+			}
+		})
+		want := 0
+		for g := range goroutines {
+			for i := range topics {
+				x.publish(r, fmt.Sprintf("c.%d.%d", g, i), "")
+				x.publish(r, fmt.Sprintf("p.%d.%d.x", g, i), "")
+				if want += 2; i%3 == 0 {
+					want--
+				}
+			}
+		}
+		s.exactly(want)
+	}},
+}
+
+// serveWith takes calls on one goroutine and answers them on several.
+func (c *callee) serveWith(x *trial, workers, most int) {
+	work := make(chan broker.Call)
+	for range workers {
+		go func() {
+			for call := range work {
+				if err := c.conn.Reply(context.Background(), []broker.Result{echoed(call)}); err != nil && !errors.Is(err, broker.ErrClosed) {
+					x.errorf("Reply: %v", err)
+				}
+			}
+		}()
+	}
+	go func() {
+		defer close(work)
+		for {
+			calls, err := c.tryTake(context.Background(), most)
+			if err != nil {
+				if !errors.Is(err, broker.ErrClosed) {
+					x.errorf("Take: %v", err)
+				}
+				return
+			}
+			for _, call := range calls {
+				work <- call
+			}
+		}
+	}()
+}
+
+// answers returns the arguments of the first result of each call.
+func (n *node) answers() map[broker.Address]string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	first := make(map[broker.Address]string)
+	for _, r := range n.results {
+		if _, ok := first[r.To]; !ok {
+			first[r.To] = string(r.Args)
+		}
+	}
+	return first
+}

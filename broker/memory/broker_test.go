@@ -1,0 +1,27 @@
+package memory_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/juggler-go/juggler/broker/brokertest"
+	"github.com/juggler-go/juggler/broker/memory"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// The embedded broker keeps all rules of the contract.
+func TestBroker(t *testing.T) {
+	const grace, capacity = 200 * time.Millisecond, 64
+	brokertest.Run(t, func(t *testing.T) brokertest.Engine {
+		b := newBroker(t, memory.WithCalleeGrace(grace), memory.WithQueueCapacity(capacity))
+		return brokertest.Engine{
+			Open: func() brokertest.Roles {
+				return brokertest.Roles{Caller: b, Callee: b, PubSub: b}
+			},
+			Grace:         grace,
+			QueueCapacity: capacity,
+		}
+	})
+}
