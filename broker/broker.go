@@ -31,7 +31,9 @@
 //     before the method that they were passed to returns. A callback may
 //     block to slow the engine down (back-pressure), except on a connection
 //     that is [Immediate], where it may not wait for anything. It may call
-//     methods of the engine, but not Close of the connection it belongs to.
+//     methods of the engine, but not Close of the connection it belongs to,
+//     and not Subscribe or Unsubscribe of the SubscriberConn it belongs to
+//     unless that is Immediate: the confirmation could be behind the delivery.
 //  6. After Close of a connection its methods return [ErrClosed] and its
 //     callbacks come no more, not even one that was about to. Close may be
 //     called twice; it returns when nothing of the connection is left.
@@ -162,7 +164,8 @@ type CalleeConn interface {
 	// Take waits until at least one call is there, moves up to len(dst) of
 	// them into dst, and returns how many. It never takes a call whose time
 	// is over or that was cancelled. A call is taken by one callee only, and
-	// once: it runs at most once. When ctx ends, nothing has been taken.
+	// once: it runs at most once. Of several URIs with calls none is left out
+	// for ever. When ctx ends, nothing has been taken.
 	// One goroutine at a time may call Take. Each call taken is answered by
 	// one Result, also when it was cancelled meanwhile: that frees its slices.
 	//
@@ -207,8 +210,9 @@ type SubscriberConn interface {
 	// already is no error.
 	Subscribe(ctx context.Context, t Topic) error
 
-	// Unsubscribe removes t. Deliveries of t may arrive until it returns.
-	// Removing a topic that is not there is no error.
+	// Unsubscribe removes t: no event published after it has returned is
+	// delivered for t. One published before may still be on its way. Removing
+	// a topic that is not there is no error.
 	Unsubscribe(ctx context.Context, t Topic) error
 
 	// Close removes all topics and ends the deliveries.
