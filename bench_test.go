@@ -31,17 +31,23 @@ func dialRaw(b testing.TB, addr string) *rawClient {
 	b.Cleanup(func() { conn.Close() })
 	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: juggler.1\r\n\r\n", addr)
 	c := &rawClient{conn, bufio.NewReaderSize(conn, 1<<16)}
+	c.skipHandshake(b)
+	c.read(b, 1) // HELLO
+	return c
+}
+
+// skipHandshake takes the HTTP response.
+func (c *rawClient) skipHandshake(b testing.TB) {
+	b.Helper()
 	for {
 		line, err := c.br.ReadString('\n')
 		if err != nil {
 			b.Fatal(err)
 		}
 		if line == "\r\n" {
-			break
+			return
 		}
 	}
-	c.read(b, 1) // HELLO
-	return c
 }
 
 // read takes n messages.

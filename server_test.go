@@ -3,6 +3,7 @@ package juggler_test
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -51,6 +52,27 @@ func newServer(t *testing.T, opts ...juggler.Option) *testServer {
 		}
 	})
 	return s
+}
+
+// quiet is a logger for tests whose subject makes noise.
+var quiet = slog.New(slog.DiscardHandler)
+
+// waitSessions waits until the server has n sessions.
+func (s *testServer) waitSessions(n int) {
+	s.t.Helper()
+	waitFor(s.t, "the number of sessions", func() bool { return s.h.NumSessions() == n })
+}
+
+// waitFor waits until cond holds.
+func waitFor(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(20 * time.Second); !cond(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
 }
 
 // handle answers uri with f until the test ends.
