@@ -1,13 +1,6 @@
 package juggler_test
 
-import (
-	"context"
-	"testing"
-
-	"github.com/juggler-go/juggler/calleekit"
-)
-
-func echo(_ context.Context, c *calleekit.Call) (any, error) { return c.Args, nil }
+import "testing"
 
 func TestCallIsAcknowledgedThenAnswered(t *testing.T) {
 	s := newServer(t)

@@ -89,6 +89,21 @@ func (s *testServer) handle(uri string, f calleekit.HandlerFunc) {
 	s.t.Cleanup(func() { c.Close() })
 }
 
+type calleeCall = calleekit.Call
+
+// echo and wait are what callees of the tests do.
+func echo(_ context.Context, c *calleeCall) (any, error) { return c.Args, nil }
+
+func wait(ctx context.Context, _ *calleeCall) (any, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// asUser authenticates everybody as user.
+func asUser(user string) func(*http.Request) (*juggler.Identity, error) {
+	return func(*http.Request) (*juggler.Identity, error) { return &juggler.Identity{User: user}, nil }
+}
+
 // testClient speaks a protocol as text.
 type testClient struct {
 	t    *testing.T
@@ -98,10 +113,17 @@ type testClient struct {
 // dial connects and, on juggler.1, takes the HELLO.
 func (s *testServer) dial(protocol string) *testClient {
 	s.t.Helper()
+	return s.dialHeader(protocol, nil)
+}
+
+// dialHeader does so with HTTP headers.
+func (s *testServer) dialHeader(protocol string, header http.Header) *testClient {
+	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second)
 	defer cancel()
 	conn, _, err := websocket.Dial(ctx, strings.Replace(s.http.URL, "http", "ws", 1), &websocket.DialOptions{
 		Subprotocols: []string{protocol},
+		HTTPHeader:   header,
 	})
 	if err != nil {
 		s.t.Fatal(err)

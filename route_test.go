@@ -1,0 +1,239 @@
+package juggler_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+
+	"github.com/juggler-go/juggler"
+)
+
+// What is wrong with one message of juggler.1 is answered, or ends the
+// connection; what is right after an answered one still works.
+func TestBadMessages(t *testing.T) {
+	long := strings.Repeat("n", 1025)
+	tests := []struct {
+		name  string
+		send  string
+		nack  int // 0: the connection ends
+		close int
+	}{
+		{"empty", ``, 0, 1002},
+		{"white space", ` `, 0, 1002},
+		{"not JSON", `{`, 0, 1002},
+		{"array", `[]`, 0, 1002},
+		{"null", `null`, 0, 1002},
+		{"two objects", `{"type":"PONG"}{"type":"PONG"}`, 0, 1002},
+		{"byte order mark", "\ufeff" + `{"type":"PONG"}`, 0, 1002},
+		{"invalid UTF-8", "{\"type\":\"SUB\",\"id\":\"1\",\"channel\":\"\xff\"}", 0, 1007},
+		{"no type, no id", `{}`, 0, 1002},
+		{"no id", `{"type":"SUB","channel":"c"}`, 0, 1002},
+		{"empty id", `{"type":"SUB","id":"","channel":"c"}`, 0, 1002},
+		{"id of 65 bytes", `{"type":"SUB","id":"` + long[:65] + `","channel":"c"}`, 0, 1002},
+		{"id a number", `{"type":"SUB","id":1,"channel":"c"}`, 0, 1002},
+		{"unknown type", `{"type":"HELO","id":"1"}`, 400, 0},
+		{"type of the server", `{"type":"EVNT","id":"1","channel":"c"}`, 400, 0},
+		{"type of the server without id", `{"type":"ACK","for":"1"}`, 0, 1002},
+		{"type in lower case", `{"type":"sub","id":"1","channel":"c"}`, 400, 0},
+		{"CANCEL without for", `{"type":"CANCEL"}`, 0, 1002},
+		{"CALL without uri", `{"type":"CALL","id":"1"}`, 400, 0},
+		{"CALL with empty uri", `{"type":"CALL","id":"1","uri":""}`, 400, 0},
+		{"uri a number", `{"type":"CALL","id":"1","uri":1}`, 400, 0},
+		{"long uri", `{"type":"CALL","id":"1","uri":"` + long + `"}`, 400, 0},
+		{"negative timeout", `{"type":"CALL","id":"1","uri":"echo","timeout":-1}`, 400, 0},
+		{"huge timeout", `{"type":"CALL","id":"1","uri":"echo","timeout":600001}`, 400, 0},
+		{"timeout beyond int64", `{"type":"CALL","id":"1","uri":"echo","timeout":99999999999999999999}`, 400, 0},
+		{"timeout a string", `{"type":"CALL","id":"1","uri":"echo","timeout":"1s"}`, 400, 0},
+		{"SUB without channel", `{"type":"SUB","id":"1"}`, 400, 0},
+		{"SUB with empty channel", `{"type":"SUB","id":"1","channel":""}`, 400, 0},
+		{"long channel", `{"type":"SUB","id":"1","channel":"` + long + `"}`, 400, 0},
+		{"pattern a string", `{"type":"SUB","id":"1","channel":"c","pattern":"yes"}`, 400, 0},
+		{"PUB without channel", `{"type":"PUB","id":"1","args":1}`, 400, 0},
+		{"headers an array", `{"type":"PUB","id":"1","channel":"c","headers":[]}`, 400, 0},
+		{"headers not of strings", `{"type":"PUB","id":"1","channel":"c","headers":{"a":1}}`, 400, 0},
+		{"large headers", `{"type":"PUB","id":"1","channel":"c","headers":{"a":"` + strings.Repeat("h", 4096) + `"}}`, 413, 0},
+		{"large args", `{"type":"PUB","id":"1","channel":"c","args":"` + strings.Repeat("a", 8192) + `"}`, 413, 0},
+		{"AUTH where there is none", `{"type":"AUTH","id":"1","token":"t"}`, 400, 0},
+		{"oversized", `{"type":"PUB","id":"1","channel":"c","args":"` + strings.Repeat("a", 1<<16) + `"}`, 0, 1009},
+	}
+	s := newServer(t, juggler.WithMaxArgsBytes(8192), juggler.WithLogger(quiet))
+	s.handle("echo", echo)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := s.dial("juggler.1")
+			c.send(tt.send)
+			if tt.nack == 0 {
+				c.expectClose(tt.close)
+				return
+			}
+			c.expect(fmt.Sprintf(`{"type":"NACK","for":"1","error":{"code":%d}}`, tt.nack))
+			c.send(`{"type":"CALL","id":"1","uri":"echo","args":7}`)
+			c.expect(`{"type":"ACK","for":"1"}`)
+			c.expect(`{"type":"RES","for":"1","args":7}`)
+		})
+	}
+}
+
+func TestBinaryMessage(t *testing.T) {
+	c := newServer(t, juggler.WithLogger(quiet)).dial("juggler.1")
+	if err := c.conn.Write(t.Context(), websocket.MessageBinary, []byte(`{"type":"PONG"}`)); err != nil {
+		t.Fatal(err)
+	}
+	c.expectClose(1003)
+}
+
+func TestIDInUse(t *testing.T) {
+	for _, second := range []string{
+		`{"type":"CALL","id":"1","uri":"wait"}`,
+		`{"type":"SUB","id":"1","channel":"c"}`,
+		`{"type":"SUB","id":"1"}`, // would be NACK 400, which would be taken for the call's
+	} {
+		s := newServer(t, juggler.WithLogger(quiet))
+		s.handle("wait", wait)
+		c := s.dial("juggler.1")
+		c.send(`{"type":"CALL","id":"1","uri":"wait"}`)
+		c.expect(`{"type":"ACK","for":"1"}`)
+		c.send(second)
+		c.expectClose(1002)
+	}
+}
+
+func TestAllowedMessages(t *testing.T) {
+	s := newServer(t, juggler.WithLogger(quiet))
+	s.handle("echo", echo)
+	header := http.Header{"Juggler-Allowed-Messages": {"call, PUB"}}
+	c := s.dialHeader("juggler.1", header)
+	c.send(`{"type":"SUB","id":"1","channel":"c"}`)
+	c.expect(`{"type":"NACK","for":"1","error":{"code":403}}`)
+	c.send(`{"type":"UNSB","id":"2","channel":"c"}`)
+	c.expect(`{"type":"NACK","for":"2","error":{"code":403}}`)
+	c.send(`{"type":"PUB","id":"3","channel":"c"}`)
+	c.expect(`{"type":"ACK","for":"3"}`)
+	c.send(`{"type":"CALL","id":"4","uri":"echo"}`)
+	c.expect(`{"type":"ACK","for":"4"}`)
+	c.expect(`{"type":"RES","for":"4"}`)
+	c.send(`{"type":"PONG"}`)
+	c.send(`{"type":"CANCEL","for":"4"}`)
+	c.send(`{"type":"PUB","id":"5","channel":"c"}`)
+	c.expect(`{"type":"ACK","for":"5"}`)
+
+	old := s.dialHeader("juggler.0", header)
+	old.send(`{"meta":{"type":3,"uuid":"9c9cc467-28ff-4871-97ed-7b3b2c2d4460"},"payload":{"channel":"c"}}`)
+	old.expectClose(1008)
+}
+
+func TestLimitsOfASession(t *testing.T) {
+	s := newServer(t, juggler.WithMaxCalls(1), juggler.WithMaxSubscriptions(1), juggler.WithLogger(quiet))
+	s.handle("wait", wait)
+	c := s.dial("juggler.1")
+	c.send(`{"type":"CALL","id":"1","uri":"wait"}`)
+	c.expect(`{"type":"ACK","for":"1"}`)
+	c.send(`{"type":"CALL","id":"2","uri":"wait"}`)
+	nack := c.expect(`{"type":"NACK","for":"2","error":{"code":429}}`)
+	if after, _ := nack["error"].(map[string]any)["retry_after"].(float64); after <= 0 {
+		t.Errorf("429 without retry_after: %v", nack)
+	}
+	c.send(`{"type":"CANCEL","for":"1"}`)
+	c.expect(`{"type":"RES","for":"1","error":{"code":499}}`)
+	c.send(`{"type":"CALL","id":"2","uri":"wait"}`)
+	c.expect(`{"type":"ACK","for":"2"}`)
+
+	c.send(`{"type":"SUB","id":"3","channel":"a"}`)
+	c.expect(`{"type":"ACK","for":"3"}`)
+	c.send(`{"type":"SUB","id":"4","channel":"b"}`)
+	c.expect(`{"type":"NACK","for":"4","error":{"code":429}}`)
+	c.send(`{"type":"SUB","id":"5","channel":"a"}`) // it has this one
+	c.expect(`{"type":"ACK","for":"5"}`)
+	c.send(`{"type":"UNSB","id":"6","channel":"never subscribed"}`)
+	c.expect(`{"type":"ACK","for":"6"}`)
+	c.send(`{"type":"UNSB","id":"7","channel":"a"}`)
+	c.expect(`{"type":"ACK","for":"7"}`)
+	c.send(`{"type":"SUB","id":"8","channel":"b"}`)
+	c.expect(`{"type":"ACK","for":"8"}`)
+}
+
+// An authorizer of either kind, and middleware around it.
+func TestAuthorizerAndMiddleware(t *testing.T) {
+	rules := func(_ context.Context, r *juggler.Request) error {
+		switch {
+		case strings.HasPrefix(r.URI(), "admin."), r.Channel() == "secret":
+			return juggler.ErrForbidden
+		case r.URI() == "broken":
+			return fmt.Errorf("db: secret host unreachable")
+		case r.URI() == "panics":
+			panic("secret")
+		}
+		return nil
+	}
+	stamp := func(next juggler.RequestHandler) juggler.RequestHandler {
+		return func(ctx context.Context, r *juggler.Request) error {
+			r.SetHeader("user", "u:"+r.Session().User())
+			return next(ctx, r)
+		}
+	}
+	for name, opts := range map[string][]juggler.Option{
+		"blocking":     {juggler.WithAuthorizer(juggler.AuthorizerFunc(rules)), juggler.WithMiddleware(stamp)},
+		"non-blocking": {juggler.WithAuthorizer(juggler.NonBlocking(rules)), juggler.WithNonBlockingMiddleware(stamp)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t, append(opts, juggler.WithLogger(quiet), juggler.WithAuthenticator(asUser("ann")))...)
+			s.handle("whoami", func(_ context.Context, c *calleeCall) (any, error) { return c.Header("user"), nil })
+			s.handle("admin.reboot", echo)
+			s.handle("broken", echo)
+			s.handle("panics", echo)
+			c := s.dial("juggler.1")
+			c.send(`{"type":"CALL","id":"1","uri":"admin.reboot"}`)
+			c.expect(`{"type":"NACK","for":"1","error":{"code":403}}`)
+			c.send(`{"type":"SUB","id":"2","channel":"secret"}`)
+			c.expect(`{"type":"NACK","for":"2","error":{"code":403}}`)
+			for _, uri := range []string{"broken", "panics"} {
+				c.send(`{"type":"CALL","id":"3","uri":"` + uri + `"}`)
+				got := c.expect(`{"type":"NACK","for":"3","error":{"code":500}}`)
+				if strings.Contains(fmt.Sprint(got), "secret") {
+					t.Errorf("NACK leaks internals: %v", got)
+				}
+			}
+			c.send(`{"type":"CALL","id":"4","uri":"whoami","headers":{"user":"u:root","\u0075ser":"u:root"}}`)
+			c.expect(`{"type":"ACK","for":"4"}`)
+			c.expect(`{"type":"RES","for":"4","args":"u:ann"}`)
+		})
+	}
+}
+
+func TestMiddlewareThatForgetsNext(t *testing.T) {
+	s := newServer(t, juggler.WithLogger(quiet), juggler.WithMiddleware(func(juggler.RequestHandler) juggler.RequestHandler {
+		return func(context.Context, *juggler.Request) error { return nil }
+	}))
+	s.handle("echo", echo)
+	c := s.dial("juggler.1")
+	c.send(`{"type":"CALL","id":"1","uri":"echo"}`)
+	c.expect(`{"type":"NACK","for":"1","error":{"code":500}}`)
+}
+
+// Requests of one session are handled in order, whatever user code takes its
+// time, and another session is not held up.
+func TestBlockedUserCodeHoldsUpItsSessionOnly(t *testing.T) {
+	release := make(chan struct{})
+	s := newServer(t, juggler.WithMaxRequests(4), juggler.WithAuthorizer(juggler.AuthorizerFunc(func(_ context.Context, r *juggler.Request) error {
+		if r.Channel() == "slow" {
+			<-release
+		}
+		return nil
+	})))
+	a, b := s.dial("juggler.1"), s.dial("juggler.1")
+	a.send(`{"type":"PUB","id":"slow","channel":"slow"}`)
+	for i := range 50 { // far beyond WithMaxRequests: the server stops reading
+		a.send(fmt.Sprintf(`{"type":"PUB","id":"%d","channel":"c"}`, i))
+	}
+	b.send(`{"type":"PUB","id":"1","channel":"c"}`)
+	b.expect(`{"type":"ACK","for":"1"}`)
+	close(release)
+	a.expect(`{"type":"ACK","for":"slow"}`)
+	for i := range 50 {
+		a.expect(fmt.Sprintf(`{"type":"ACK","for":"%d"}`, i))
+	}
+}
