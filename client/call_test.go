@@ -226,6 +226,7 @@ func TestStart(t *testing.T) {
 		if err := d.Result(t.Context(), nil); !errors.Is(err, context.Canceled) {
 			t.Errorf("cancelled: %v", err)
 		}
+		synctest.Wait()
 	})
 }
 

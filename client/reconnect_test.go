@@ -37,6 +37,12 @@ func (s *states) names() []string {
 	return names
 }
 
+func (s *states) changes() []client.StateChange {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.all)
+}
+
 func (s *states) last() client.StateChange {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -195,7 +201,7 @@ func TestUnreachableServer(t *testing.T) {
 		// An hour of full jitter: delays grow to the maximum, and differ.
 		limit := time.Second
 		var distinct []time.Duration
-		for _, change := range seen.all {
+		for _, change := range seen.changes() {
 			if change.State != client.Waiting {
 				continue
 			}
@@ -277,7 +283,7 @@ func TestBackoffGrowsWhileConnectionsAreShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, func(_ int, p *peer) { p.close(1013, "overloaded") })
 		s.client().Connect(t.Context())
-		time.Sleep(10 * time.Minute) // of the bubble
+		advance(10 * time.Minute)
 		if n := s.connections(); n > 120 {
 			t.Errorf("%d connections in ten minutes", n)
 		}
@@ -299,13 +305,13 @@ func TestSilentServer(t *testing.T) {
 		if err := c.Connect(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(40 * time.Second)
+		advance(40 * time.Second)
 		if got := seen.last(); got.State != client.Open || len(seen.names()) != 2 {
 			t.Errorf("after twice the interval: %v", got)
 		}
-		time.Sleep(15 * time.Second)
+		advance(25 * time.Second)
 		if n := s.connections(); n != 2 {
-			t.Errorf("%d connections after nearly thrice the interval", n)
+			t.Errorf("%d connections after more than thrice the interval", n)
 		}
 	})
 }
@@ -315,7 +321,7 @@ func TestPingIsAnswered(t *testing.T) {
 		pongs := make(chan bool, 1)
 		s := newServer(t, func(_ int, p *peer) {
 			for range 10 { // keeps the client content
-				time.Sleep(20 * time.Second)
+				advance(20 * time.Second)
 				p.raw(`{"type":"PING"}`)
 				_, message, err := p.ws.Read(p.ctx)
 				if err != nil || string(message) != `{"type":"PONG"}` {
@@ -394,9 +400,8 @@ func TestShutdownWaitsForCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, func(_ int, p *peer) {
 			f := p.expect(frame.Call)
-			time.Sleep(time.Second)
+			advance(time.Second)
 			p.answer(f)
-			p.expect(frame.Call)
 			p.untilClosed()
 		})
 		c := s.client()

@@ -260,3 +260,6 @@ func (pipeAddr) String() string  { return "pipe" }
 
 // websocketCode returns the code of the close frame in err, or -1.
 func websocketCode(err error) int { return int(websocket.CloseStatus(err)) }
+
+// advance lets d pass on the clock of the synctest bubble.
+func advance(d time.Duration) { time.Sleep(d) }

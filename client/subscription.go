@@ -148,11 +148,11 @@ func (c *Client) subscribe(ctx context.Context, s *Subscription) error {
 	}
 }
 
-// SubscribeFunc is like [Client.Subscribe], but calls handler with each event,
-// one after the other, on a goroutine of its own that ends with the
-// subscription. While handler waits for a call of the same client, events are
+// SubscribeFunc is like [Client.Subscribe], but calls handler with the
+// subscription and each event, one after the other, on a goroutine of its own
+// that ends with the subscription. While handler waits for a call of the same client, events are
 // buffered; see [WithStallTimeout].
-func (c *Client) SubscribeFunc(ctx context.Context, channel string, handler func(Event), opts ...SubscribeOption) (*Subscription, error) {
+func (c *Client) SubscribeFunc(ctx context.Context, channel string, handler func(*Subscription, Event), opts ...SubscribeOption) (*Subscription, error) {
 	s, err := c.Subscribe(ctx, channel, opts...)
 	if err != nil {
 		return nil, err
@@ -160,7 +160,7 @@ func (c *Client) SubscribeFunc(ctx context.Context, channel string, handler func
 	go func() {
 		for e, err := range s.Events(context.Background()) {
 			if err == nil {
-				handler(e)
+				handler(s, e)
 			}
 		}
 	}()
