@@ -191,12 +191,12 @@ func (c *callee) tryTake(ctx context.Context, most int) ([]broker.Call, error) {
 	switch {
 	case n < 0 || n > most:
 		c.x.errorf("Take with room for %d calls returned %d", most, n)
-		return nil, fmt.Errorf("Take returned %d", n)
+		return nil, fmt.Errorf("took %d calls", n)
 	case n > 0 && err != nil:
 		c.x.errorf("Take returned %d calls and the error %v", n, err)
 	case n == 0 && err == nil:
 		c.x.errorf("Take returned neither a call nor an error")
-		return nil, errors.New("Take returned nothing")
+		return nil, errors.New("took nothing")
 	}
 	for _, call := range dst[:n] {
 		if call.Timeout <= 0 {

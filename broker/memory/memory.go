@@ -51,6 +51,8 @@ var (
 	_ broker.Callee    = (*Broker)(nil)
 	_ broker.PubSub    = (*Broker)(nil)
 	_ broker.Immediate = (*Broker)(nil)
+
+	_ broker.BatchPublisher = (*Broker)(nil)
 )
 
 // New returns an empty broker. The error tells of all options with a value

@@ -35,13 +35,15 @@ type pattern struct {
 	index       int // in topics.matching
 }
 
-// matches is the topics that a publication matched, and what is delivered.
+// matches is the subscriptions that one or more events matched, and what is
+// being delivered.
 type matches struct {
 	found []match
 	batch []broker.Delivery
 }
 
 type match struct {
+	event       *broker.Event
 	topic       broker.Topic
 	subscribers []*subscriberConn
 }
@@ -60,32 +62,44 @@ func (t *topics) init() {
 // Publish implements [broker.PubSub]. It delivers the event to all subscribers
 // before it returns.
 func (b *Broker) Publish(_ context.Context, e *broker.Event) error {
-	if e.Channel == "" {
-		return errEmptyName
-	}
 	t := &b.topics
 	m := t.scratch.Get().(*matches)
 	defer t.release(m)
-	if err := t.match(e.Channel, m); err != nil {
-		return err
-	}
-	m.deliver(e)
-	return nil
+	t.mu.RLock()
+	err := t.match(e, m)
+	t.mu.RUnlock()
+	m.deliver()
+	return err
 }
 
-// match finds the subscriptions to channel.
-func (t *topics) match(channel string, m *matches) error {
+// PublishBatch implements [broker.BatchPublisher]. Events in a row for one
+// subscriber are delivered in one batch.
+func (b *Broker) PublishBatch(_ context.Context, events []broker.Event, errs []error) {
+	t := &b.topics
+	m := t.scratch.Get().(*matches)
+	defer t.release(m)
 	t.mu.RLock()
-	defer t.mu.RUnlock()
+	for i := range events {
+		errs[i] = t.match(&events[i], m)
+	}
+	t.mu.RUnlock()
+	m.deliver()
+}
+
+// match adds the subscriptions to the channel of e to m. The caller holds mu.
+func (t *topics) match(e *broker.Event, m *matches) error {
+	if e.Channel == "" {
+		return errEmptyName
+	}
 	if t.closed {
 		return broker.ErrClosed
 	}
-	if subscribers := t.exact[channel]; subscribers != nil {
-		m.found = append(m.found, match{broker.Topic{Name: channel}, subscribers})
+	if subscribers := t.exact[e.Channel]; subscribers != nil {
+		m.found = append(m.found, match{e, broker.Topic{Name: e.Channel}, subscribers})
 	}
 	for _, p := range t.matching {
-		if matchGlob(p.glob, channel) {
-			m.found = append(m.found, match{broker.Topic{Name: p.glob, Pattern: true}, p.subscribers})
+		if matchGlob(p.glob, e.Channel) {
+			m.found = append(m.found, match{e, broker.Topic{Name: p.glob, Pattern: true}, p.subscribers})
 		}
 	}
 	return nil
@@ -102,9 +116,9 @@ func (t *topics) release(m *matches) {
 	t.scratch.Put(m)
 }
 
-// deliver hands e to all that match it. A subscriber that several topics in a
-// row belong to gets them in one batch.
-func (m *matches) deliver(e *broker.Event) {
+// deliver hands the events to all that match them. A subscriber that several
+// in a row are for gets them in one batch.
+func (m *matches) deliver() {
 	var to *subscriberConn
 	for _, found := range m.found {
 		for _, s := range found.subscribers {
@@ -112,7 +126,7 @@ func (m *matches) deliver(e *broker.Event) {
 				m.flush(to)
 				to = s
 			}
-			m.batch = append(m.batch, broker.Delivery{Topic: found.topic, Event: *e})
+			m.batch = append(m.batch, broker.Delivery{Topic: found.topic, Event: *found.event})
 		}
 	}
 	m.flush(to)

@@ -1,0 +1,179 @@
+package brokertest_test
+
+import (
+	"context"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/brokertest"
+)
+
+// hooks say how a broker is bent. Each replaces a method or callback and gets
+// what it replaces as next; what is nil stays straight.
+type hooks struct {
+	openCaller func(node broker.ID, deliver func([]broker.Result)) func([]broker.Result)
+	call       func(ctx context.Context, c *broker.Call, next func(context.Context, *broker.Call) error) error
+	cancel     func(uri string, to broker.Address, next func() error) error
+	results    func(results []broker.Result, next func([]broker.Result))
+	closeNode  func(next func() error) error
+
+	openCallee  func(uris []string)
+	take        func(c broker.CalleeConn, ctx context.Context, dst []broker.Call) (int, error)
+	reply       func(results []broker.Result, next func([]broker.Result) error) error
+	cancelled   func(to []broker.Address, next func([]broker.Address))
+	closeCallee func(next func() error) error
+
+	publish         func(e *broker.Event, next func(*broker.Event) error) error
+	deliver         func(batch []broker.Delivery, next func([]broker.Delivery))
+	subscribe       func(c broker.SubscriberConn, t broker.Topic) error
+	unsubscribe     func(c broker.SubscriberConn, t broker.Topic) error
+	closeSubscriber func(next func() error) error
+}
+
+// bend returns the roles of r with hooks in them.
+func bend(r brokertest.Roles, h *hooks) brokertest.Roles {
+	return brokertest.Roles{
+		Caller: bentCaller{r.Caller, h},
+		Callee: bentCallee{r.Callee, h},
+		PubSub: bentPubSub{r.PubSub, h},
+	}
+}
+
+type bentCaller struct {
+	next broker.Caller
+	h    *hooks
+}
+
+func (b bentCaller) OpenCaller(ctx context.Context, node broker.ID, deliver func([]broker.Result)) (broker.CallerConn, error) {
+	if b.h.openCaller != nil {
+		deliver = b.h.openCaller(node, deliver)
+	}
+	conn, err := b.next.OpenCaller(ctx, node, func(results []broker.Result) {
+		if b.h.results != nil {
+			b.h.results(results, deliver)
+		} else {
+			deliver(results)
+		}
+	})
+	return bentCallerConn{conn, b.h}, err
+}
+
+type bentCallerConn struct {
+	next broker.CallerConn
+	h    *hooks
+}
+
+func (b bentCallerConn) Call(ctx context.Context, c *broker.Call) error {
+	if b.h.call != nil {
+		return b.h.call(ctx, c, b.next.Call)
+	}
+	return b.next.Call(ctx, c)
+}
+
+func (b bentCallerConn) Cancel(ctx context.Context, uri string, to broker.Address) error {
+	next := func() error { return b.next.Cancel(ctx, uri, to) }
+	if b.h.cancel != nil {
+		return b.h.cancel(uri, to, next)
+	}
+	return next()
+}
+
+func (b bentCallerConn) Close() error {
+	if b.h.closeNode != nil {
+		return b.h.closeNode(b.next.Close)
+	}
+	return b.next.Close()
+}
+
+type bentCallee struct {
+	next broker.Callee
+	h    *hooks
+}
+
+func (b bentCallee) OpenCallee(ctx context.Context, uris []string, cancelled func([]broker.Address)) (broker.CalleeConn, error) {
+	if b.h.openCallee != nil {
+		b.h.openCallee(uris)
+	}
+	bent := cancelled
+	if b.h.cancelled != nil && cancelled != nil {
+		bent = func(to []broker.Address) { b.h.cancelled(to, cancelled) }
+	}
+	conn, err := b.next.OpenCallee(ctx, uris, bent)
+	return bentCalleeConn{conn, b.h}, err
+}
+
+type bentCalleeConn struct {
+	next broker.CalleeConn
+	h    *hooks
+}
+
+func (b bentCalleeConn) Take(ctx context.Context, dst []broker.Call) (int, error) {
+	if b.h.take != nil {
+		return b.h.take(b.next, ctx, dst)
+	}
+	return b.next.Take(ctx, dst)
+}
+
+func (b bentCalleeConn) Reply(ctx context.Context, results []broker.Result) error {
+	next := func(results []broker.Result) error { return b.next.Reply(ctx, results) }
+	if b.h.reply != nil {
+		return b.h.reply(results, next)
+	}
+	return next(results)
+}
+
+func (b bentCalleeConn) Close() error {
+	if b.h.closeCallee != nil {
+		return b.h.closeCallee(b.next.Close)
+	}
+	return b.next.Close()
+}
+
+type bentPubSub struct {
+	next broker.PubSub
+	h    *hooks
+}
+
+func (b bentPubSub) Publish(ctx context.Context, e *broker.Event) error {
+	next := func(e *broker.Event) error { return b.next.Publish(ctx, e) }
+	if b.h.publish != nil {
+		return b.h.publish(e, next)
+	}
+	return next(e)
+}
+
+func (b bentPubSub) OpenSubscriber(ctx context.Context, deliver func([]broker.Delivery)) (broker.SubscriberConn, error) {
+	conn, err := b.next.OpenSubscriber(ctx, func(batch []broker.Delivery) {
+		if b.h.deliver != nil {
+			b.h.deliver(batch, deliver)
+		} else {
+			deliver(batch)
+		}
+	})
+	return bentSubscriberConn{conn, b.h}, err
+}
+
+type bentSubscriberConn struct {
+	next broker.SubscriberConn
+	h    *hooks
+}
+
+func (b bentSubscriberConn) Subscribe(ctx context.Context, t broker.Topic) error {
+	if b.h.subscribe != nil {
+		return b.h.subscribe(b.next, t)
+	}
+	return b.next.Subscribe(ctx, t)
+}
+
+func (b bentSubscriberConn) Unsubscribe(ctx context.Context, t broker.Topic) error {
+	if b.h.unsubscribe != nil {
+		return b.h.unsubscribe(b.next, t)
+	}
+	return b.next.Unsubscribe(ctx, t)
+}
+
+func (b bentSubscriberConn) Close() error {
+	if b.h.closeSubscriber != nil {
+		return b.h.closeSubscriber(b.next.Close)
+	}
+	return b.next.Close()
+}
