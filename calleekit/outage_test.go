@@ -40,15 +40,15 @@ func (f *frail) switchOn() {
 	f.err, f.off = nil, make(chan struct{})
 }
 
-// state returns the error to return now and a channel that is closed when the
-// broker is switched off.
-func (f *frail) state() (error, chan struct{}) {
+// state returns a channel that is closed when the broker is switched off, and
+// the error to return if it is.
+func (f *frail) state() (chan struct{}, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err != nil {
 		f.tries++
 	}
-	return f.err, f.off
+	return f.off, f.err
 }
 
 func (f *frail) failures() int {
@@ -58,7 +58,7 @@ func (f *frail) failures() int {
 }
 
 func (f *frail) OpenCallee(ctx context.Context, uris []string, cancelled func([]broker.Address)) (broker.CalleeConn, error) {
-	if err, _ := f.state(); err != nil {
+	if _, err := f.state(); err != nil {
 		return nil, err
 	}
 	conn, err := f.Callee.OpenCallee(ctx, uris, cancelled)
@@ -71,7 +71,7 @@ type frailConn struct {
 }
 
 func (c *frailConn) Take(ctx context.Context, dst []broker.Call) (int, error) {
-	err, off := c.f.state()
+	off, err := c.f.state()
 	if err != nil {
 		return 0, err
 	}
@@ -85,14 +85,14 @@ func (c *frailConn) Take(ctx context.Context, dst []broker.Call) (int, error) {
 		}
 	}()
 	n, err := c.CalleeConn.Take(ctx, dst)
-	if offErr, _ := c.f.state(); err != nil && offErr != nil {
+	if _, offErr := c.f.state(); err != nil && offErr != nil {
 		return 0, offErr
 	}
 	return n, err
 }
 
 func (c *frailConn) Reply(ctx context.Context, results []broker.Result) error {
-	if err, _ := c.f.state(); err != nil {
+	if _, err := c.f.state(); err != nil {
 		return err
 	}
 	return c.CalleeConn.Reply(ctx, results)

@@ -1,0 +1,76 @@
+package calleekit_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/calleekit"
+)
+
+// A call costs no allocation of its own: contexts are allocated 64 at a time,
+// everything else is used again. Only a result that is a slice costs one, as
+// it becomes an interface value.
+func TestAllocations(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		f    calleekit.HandlerFunc
+		want float64
+	}{
+		{"pointer to the arguments", func(_ context.Context, c *calleekit.Call) (any, error) { return &c.Args, nil }, 0},
+		{"the arguments", func(_ context.Context, c *calleekit.Call) (any, error) { return c.Args, nil }, 1},
+		{"asking Err and Deadline", func(ctx context.Context, c *calleekit.Call) (any, error) {
+			ctx.Deadline()
+			return &c.Args, ctx.Err()
+		}, 0},
+	} {
+		b := &loop{answered: make(chan struct{}), next: make(chan struct{})}
+		c, err := calleekit.New(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Handle("f", tt.f)
+		if err := c.Start(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		got := testing.AllocsPerRun(1000, func() {
+			b.next <- struct{}{}
+			<-b.answered
+		})
+		if got != tt.want && !raceEnabled {
+			t.Errorf("%s: %v allocations a call, want %v", tt.name, got, tt.want)
+		}
+		if err := c.Shutdown(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A loop is a broker with one call, made again and again. It allocates nothing,
+// so that what is measured is the kit's.
+type loop struct{ next, answered chan struct{} }
+
+func (l *loop) OpenCallee(context.Context, []string, func([]broker.Address)) (broker.CalleeConn, error) {
+	return l, nil
+}
+
+var loopArgs = []byte(`"hello"`)
+
+func (l *loop) Take(ctx context.Context, dst []broker.Call) (int, error) {
+	select {
+	case <-l.next:
+		dst[0] = broker.Call{URI: "f", Args: loopArgs, Timeout: 1 << 40}
+		return 1, nil
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+func (l *loop) Reply(_ context.Context, results []broker.Result) error {
+	for range results {
+		l.answered <- struct{}{}
+	}
+	return nil
+}
+
+func (l *loop) Close() error { return nil }

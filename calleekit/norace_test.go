@@ -1,0 +1,5 @@
+//go:build !race
+
+package calleekit_test
+
+const raceEnabled = false
