@@ -63,21 +63,22 @@ func closing1002(reason string) *DecodeError {
 	return &DecodeError{Code: closeFormat, Reason: reason}
 }
 
-// walkMessage begins the walk over the members of the object that b is.
-func walkMessage(b []byte) (members, *DecodeError) {
+// begin begins the walk over the members of the object that the message b is.
+func (m *members) begin(b []byte) *DecodeError {
 	if !utf8.Valid(b) {
-		return members{}, &DecodeError{Code: closeUTF8, Reason: "not valid UTF-8"}
+		return &DecodeError{Code: closeUTF8, Reason: "not valid UTF-8"}
 	}
 	i := skipSpace(b, 0)
 	if i == len(b) || b[i] != '{' {
-		return members{}, closing1002("not a JSON object")
+		return closing1002("not a JSON object")
 	}
-	return members{b: b, i: i + 1, depth: 1}, nil
+	m.b, m.i, m.depth = b, i+1, 1
+	return nil
 }
 
-// endMessage returns what ended the walk before the end of the message, or
-// nil if there was nothing but the object.
-func (m *members) endMessage() *DecodeError {
+// end returns what ended the walk before the end of the message, or nil if
+// there was nothing but the object.
+func (m *members) end() *DecodeError {
 	switch {
 	case m.i == tooDeep:
 		return closing1002(fmt.Sprintf("JSON nested deeper than %d", MaxDepth))

@@ -73,8 +73,8 @@ func (r *members0) payloadSlot(name []byte) *[]byte {
 // read fills in r from the message b. The members of objects that occur twice
 // are merged, as the first implementation did.
 func (r *members0) read(b []byte) *DecodeError {
-	m, err := walkMessage(b)
-	if err != nil {
+	var m members
+	if err := m.begin(b); err != nil {
 		return err
 	}
 	for m.next() {
@@ -87,7 +87,7 @@ func (r *members0) read(b []byte) *DecodeError {
 			m.value()
 		}
 	}
-	if err := m.endMessage(); err != nil {
+	if err := m.end(); err != nil {
 		return err
 	}
 	if r.wrong != "" {
@@ -279,10 +279,8 @@ func uuidText(raw []byte) (id []byte, ok bool) {
 	if _, ok := ParseUUID(s); !ok {
 		return nil, false
 	}
-	for i, c := range s {
-		if c >= 'A' && c <= 'F' {
-			s[i] = c + 'a' - 'A'
-		}
+	for i := range s {
+		s[i] |= 0x20 // set in digits, lower-case letters and the dash anyway
 	}
 	return s, true
 }

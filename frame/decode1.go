@@ -58,15 +58,15 @@ func (r *members1) slot(name []byte) *[]byte {
 
 // read fills in r from the message b. No escape of a value is replaced yet.
 func (r *members1) read(b []byte) *DecodeError {
-	m, err := walkMessage(b)
-	if err != nil {
+	var m members
+	if err := m.begin(b); err != nil {
 		return err
 	}
 	for m.next() {
 		slot := r.slot(m.name())
 		*slot = m.value()
 	}
-	return m.endMessage()
+	return m.end()
 }
 
 // decodeRequest1 decodes a message of a client in juggler.1.

@@ -34,8 +34,6 @@ func AppendString(dst []byte, s string) []byte {
 	return appendText(dst, []byte(s), false) // the conversion does not allocate
 }
 
-const hexDigits = "0123456789abcdef"
-
 // appendText appends s as a JSON string, as encoding/json does, with or
 // without escapes for what is special in HTML.
 func appendText(dst, s []byte, html bool) []byte {

@@ -1,30 +1,12 @@
 package frame
 
-import (
-	"encoding/binary"
-	"encoding/hex"
-)
+import "encoding/binary"
 
 // The text forms of 16-byte ids. None of these functions allocates, other
 // than to grow dst.
 
 // crockford is the alphabet of ULIDs (github.com/ulid/spec).
 const crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-
-// crockfordValue is the value of each byte as a digit, 0xff if it is none.
-var crockfordValue = func() (values [256]byte) {
-	for i := range values {
-		values[i] = 0xff
-	}
-	for i := range len(crockford) {
-		c := crockford[i]
-		values[c] = byte(i)
-		if c > '9' {
-			values[c+'a'-'A'] = byte(i)
-		}
-	}
-	return values
-}()
 
 // ULIDLen is the length of a ULID as text.
 const ULIDLen = 26
@@ -51,7 +33,7 @@ func ParseULID(text []byte) (id [16]byte, ok bool) {
 	var high, low uint64
 	for _, c := range text {
 		v := crockfordValue[c]
-		if v == 0xff {
+		if v == noDigit {
 			return id, false
 		}
 		high = high<<5 | low>>59
@@ -65,19 +47,17 @@ func ParseULID(text []byte) (id [16]byte, ok bool) {
 // UUIDLen is the length of a UUID as text.
 const UUIDLen = 36
 
+// uuidPairs are the places of the 16 pairs of digits in a UUID's text.
+var uuidPairs = [16]uint8{0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34}
+
 // AppendUUID appends id as a UUID: 32 lower-case hexadecimal digits in five
 // groups (RFC 9562, section 4).
 func AppendUUID(dst []byte, id [16]byte) []byte {
-	var text [UUIDLen]byte
-	hex.Encode(text[0:8], id[0:4])
-	text[8] = '-'
-	hex.Encode(text[9:13], id[4:6])
-	text[13] = '-'
-	hex.Encode(text[14:18], id[6:8])
-	text[18] = '-'
-	hex.Encode(text[19:23], id[8:10])
-	text[23] = '-'
-	hex.Encode(text[24:36], id[10:16])
+	text := [UUIDLen]byte{8: '-', 13: '-', 18: '-', 23: '-'}
+	for i, at := range uuidPairs {
+		text[at] = hexDigits[id[i]>>4]
+		text[at+1] = hexDigits[id[i]&15]
+	}
 	return append(dst, text[:]...)
 }
 
@@ -87,12 +67,40 @@ func ParseUUID(text []byte) (id [16]byte, ok bool) {
 	if len(text) != UUIDLen || text[8] != '-' || text[13] != '-' || text[18] != '-' || text[23] != '-' {
 		return id, false
 	}
-	for _, group := range [...]struct{ id, text, digits int }{
-		{0, 0, 8}, {4, 9, 4}, {6, 14, 4}, {8, 19, 4}, {10, 24, 12},
-	} {
-		if _, err := hex.Decode(id[group.id:], text[group.text:group.text+group.digits]); err != nil {
-			return [16]byte{}, false
-		}
+	var all byte
+	for i, at := range uuidPairs {
+		high, low := hexValue[text[at]], hexValue[text[at+1]]
+		all |= high | low
+		id[i] = high<<4 | low
+	}
+	if all == noDigit {
+		return [16]byte{}, false
 	}
 	return id, true
+}
+
+const (
+	hexDigits = "0123456789abcdef"
+	noDigit   = 0xff
+)
+
+var (
+	crockfordValue = digitValues(crockford)
+	hexValue       = digitValues(hexDigits)
+)
+
+// digitValues returns the value of each byte as one of digits, in upper or
+// lower case, and noDigit if it is none.
+func digitValues(digits string) (values [256]byte) {
+	for c := range values {
+		values[c] = noDigit
+	}
+	for i := range len(digits) {
+		c := digits[i]
+		values[c] = byte(i)
+		if c > '9' {
+			values[c^0x20] = byte(i) // the other case
+		}
+	}
+	return values
 }

@@ -148,7 +148,17 @@ func skipColon(b []byte, i int) int {
 // whether there are escapes in it.
 func skipString(b []byte, i int) (end int, escaped bool) {
 	for i++; ; {
-		i = plainText(b, i)
+		for i+8 <= len(b) {
+			w := binary.LittleEndian.Uint64(b[i:])
+			if m := bytesBelow(w, ' ') | bytesEqual(w, '"') | bytesEqual(w, '\\'); m != 0 {
+				i += bits.TrailingZeros64(m) / 8
+				break
+			}
+			i += 8
+		}
+		for i < len(b) && b[i] >= ' ' && b[i] != '"' && b[i] != '\\' {
+			i++
+		}
 		if i == len(b) {
 			return ^i, false
 		}
@@ -164,22 +174,6 @@ func skipString(b []byte, i int) (end int, escaped bool) {
 			return ^i, false
 		}
 	}
-}
-
-// plainText returns the index of the first quote, backslash or control
-// character at or after i, or len(b).
-func plainText(b []byte, i int) int {
-	for i+8 <= len(b) {
-		w := binary.LittleEndian.Uint64(b[i:])
-		if m := bytesBelow(w, ' ') | bytesEqual(w, '"') | bytesEqual(w, '\\'); m != 0 {
-			return i + bits.TrailingZeros64(m)/8
-		}
-		i += 8
-	}
-	for i < len(b) && b[i] >= ' ' && b[i] != '"' && b[i] != '\\' {
-		i++
-	}
-	return i
 }
 
 // Each byte of a word is compared at once: the lowest bit that is set in the
