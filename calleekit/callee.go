@@ -142,7 +142,7 @@ func (g *Group) Handle(uri string, f HandlerFunc, opts ...HandleOption) {
 // started again. Functions' contexts have the values of ctx, not its end.
 //
 // A callee that was started must be stopped, by [Callee.Shutdown] or
-// [Callee.Close].
+// [Callee.Close]. If the broker is closed, the callee logs that and stops.
 func (c *Callee) Start(ctx context.Context) error {
 	opening, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -274,8 +274,9 @@ func (c *Callee) Run(ctx context.Context) error {
 //
 // If ctx ends first it does what [Callee.Close] does and returns an error that
 // wraps the cause and says how many calls were abandoned. When it returns nil,
-// no goroutine of the callee is left. Shutdown of a callee that was not
-// started prevents its start.
+// no goroutine of the callee is left. It must not be called by a function, for
+// which it would wait. Shutdown of a callee that was not started prevents its
+// start.
 func (c *Callee) Shutdown(ctx context.Context) error {
 	pools := c.beginStop()
 	for _, p := range pools {

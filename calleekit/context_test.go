@@ -320,3 +320,19 @@ func (c *heldConn) Take(ctx context.Context, dst []broker.Call) (int, error) {
 	}
 	return n, err
 }
+
+func TestTimeoutWithoutBounds(t *testing.T) {
+	s := newSystem(t)
+	c := s.callee(nil)
+	c.Handle("f", func(ctx context.Context, _ *calleekit.Call) (any, error) {
+		select {
+		case <-ctx.Done():
+		default:
+		}
+		return nil, ctx.Err()
+	})
+	s.start(c)
+	for range 2 {
+		s.make(broker.Call{URI: "f", Timeout: 1<<63 - 1}).want("null")
+	}
+}

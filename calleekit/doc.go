@@ -67,6 +67,6 @@
 // finish, stores their results, and withdraws. [Callee.Close] stops: it
 // cancels the contexts of the calls that run and withdraws at once; the broker
 // answers 502 for what is left. Shutdown turns into Close when its context
-// ends. Neither calls nor results that the broker has stored are lost by
-// either. [Callee.Run] drains, for a bounded time, when its context ends.
+// ends. Neither touches the calls that were not taken: they wait in the broker.
+// [Callee.Run] drains, for a bounded time, when its context ends.
 package calleekit

@@ -11,10 +11,8 @@ import (
 )
 
 const (
-	maxBatch          = 256 // calls in one Take, so that a high limit costs no memory in advance
-	taskChunk         = 32  // tasks allocated at once
-	maxParked         = 1   // goroutines kept for the next work instead of ending
-	unansweredPerSlot = 2
+	maxBatch  = 256 // calls in one Take, so that a high limit costs no memory in advance
+	maxParked = 1   // goroutines kept for the next work instead of ending
 )
 
 // A pool answers the calls of the URIs that share one limit, and one hold on
@@ -174,13 +172,15 @@ func (p *pool) canRun() bool   { return p.queue.len > 0 && p.state != poolStoppe
 func (p *pool) canStore() bool { return len(p.ready) > 0 && p.storing == 0 }
 func (p *pool) canTake() bool  { return p.state == poolOpen && !p.inTake && p.room() > 0 }
 
-// room returns how many calls could start now. Results that the broker has not
-// stored count once they are as many as the limit: they must not pile up.
+// room returns how many calls could start now. As many results as the limit
+// may wait to be stored at no cost, so that a slow Reply does not leave slots
+// empty; each one more takes a slot, so that they do not pile up.
 func (p *pool) room() int {
-	busy := p.running + p.queue.len
-	return min(p.limit-busy, unansweredPerSlot*p.limit-busy-p.unanswered())
+	excess := max(0, p.unanswered()-p.limit)
+	return p.limit - len(p.active) - excess
 }
 
+// unanswered returns how many results the broker has not stored yet.
 func (p *pool) unanswered() int { return len(p.ready) + p.storing }
 
 // wakeForRest sees to it that a goroutine comes for what is left to do.

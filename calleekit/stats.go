@@ -55,7 +55,7 @@ type Stats struct {
 
 	Calls     uint64 // functions called
 	Failed    uint64 // of those, how many ended in an error
-	Panics    uint64 // of those, how many panicked or ended their goroutine
+	Panics    uint64 // of those, how many panicked or called runtime.Goexit
 	Unstarted uint64 // calls that expired or were cancelled before their function was called
 	Lost      uint64 // results given up: the callee stopped before the broker had stored them
 }

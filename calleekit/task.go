@@ -1,6 +1,7 @@
 package calleekit
 
 import (
+	"math"
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
@@ -40,7 +41,8 @@ func (s *taskStore) get(p *pool, c *broker.Call, now time.Duration) *task {
 	t.ctx = ctx
 	t.route = p.routes[c.URI]
 	t.result.To = c.ReplyTo
-	ctx.pool, ctx.deadline, ctx.call = p, now+c.Timeout, &t.call
+	ctx.pool, ctx.call = p, &t.call
+	ctx.deadline = now + min(c.Timeout, math.MaxInt64-now)
 	*c = broker.Call{}
 	return t
 }
