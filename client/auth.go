@@ -39,7 +39,7 @@ func (cn *conn) keepSignedIn(expires time.Duration) {
 			return
 		case <-timer.C:
 		}
-		next, err := cn.renew(end)
+		next, err := cn.renew()
 		switch {
 		case cn.ctx.Err() != nil:
 			return
@@ -57,9 +57,10 @@ func (cn *conn) keepSignedIn(expires time.Duration) {
 	}
 }
 
-// renew gets a token and signs in with it before the end of the credentials.
-func (cn *conn) renew(end time.Time) (time.Duration, error) {
-	ctx, cancel := context.WithDeadline(cn.ctx, end)
+// renew gets a token and signs in with it, in the time of a handshake, so that
+// there is time for another attempt before the credentials expire.
+func (cn *conn) renew() (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(cn.ctx, cn.c.cfg.handshakeTimeout)
 	defer cancel()
 	token, err := cn.c.cfg.token(ctx)
 	if err != nil {

@@ -23,7 +23,11 @@ func (cn *conn) read() {
 			buf, err = appendAll(buf[:0], r)
 		}
 		if err != nil {
-			cn.fail(readError(err), 0, "")
+			code := 0
+			if errors.Is(err, websocket.ErrMessageTooBig) {
+				code = int(websocket.StatusMessageTooBig) // sent already; this waits for the answer
+			}
+			cn.fail(readError(err), code, "")
 			return
 		}
 		if err := cn.handle(typ, buf, &f); err != nil {
@@ -61,7 +65,7 @@ func readError(err error) error {
 	case errors.As(err, &closed):
 		return &CloseError{Code: int(closed.Code), Reason: closed.Reason}
 	case errors.Is(err, websocket.ErrMessageTooBig):
-		return fmt.Errorf("connection closed: %w", websocket.ErrMessageTooBig)
+		return &protocolError{int(websocket.StatusMessageTooBig), "message beyond WithMaxMessageBytes"}
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 		return errors.New("connection lost: closed without a close frame")
 	}

@@ -35,9 +35,11 @@ type server struct {
 	// script serves the nth connection (from 1), whose HELLO has been sent.
 	script func(n int, p *peer)
 
-	mu     sync.Mutex
-	tokens int
-	count  int
+	// noHello may serve a connection from before its HELLO.
+	noHello func(n int, p *peer) bool
+
+	mu    sync.Mutex
+	count int
 }
 
 func newServer(t *testing.T, script func(n int, p *peer)) *server {
@@ -91,6 +93,9 @@ func (s *server) serve(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	defer ws.CloseNow()
 	ws.SetReadLimit(-1)
 	p := &peer{t: s.t, ws: ws, ctx: ctx, proto: s.proto}
+	if s.noHello != nil && s.noHello(n, p) {
+		return
+	}
 	if s.proto == frame.Juggler1 {
 		p.send(&frame.Frame{Type: frame.Hello, Hello: s.hello})
 	}
