@@ -215,6 +215,10 @@ var acceptedAnswers1 = []golden{
 		`{"type":"HELLO","session":"` + aULID + `","node":"` + aULID + `","more":1,"limits":{"more":"x"}}`,
 		frame.Frame{Type: frame.Hello, Hello: frame.HelloBody{Session: ulid(aULID), Node: ulid(aULID)}},
 	},
+	{
+		`{"type":"HELLO","session":"` + aULID + `","node":"` + aULID + `","limits":null}`,
+		frame.Frame{Type: frame.Hello, Hello: frame.HelloBody{Session: ulid(aULID), Node: ulid(aULID)}},
+	},
 	{`{"type":"GOAWAY"}`, frame.Frame{Type: frame.GoAway}},
 }
 

@@ -1,6 +1,8 @@
 package frame_test
 
 import (
+	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/juggler-go/juggler/frame"
@@ -28,6 +30,42 @@ func BenchmarkDecodeCall(b *testing.B) {
 			}
 		})
 	}
+}
+
+// A publication with args of 16 KB, beside what encoding/json takes to check
+// the same text.
+func BenchmarkDecodeLargePub(b *testing.B) {
+	item := `{"id":12345,"title":"an event with a title of some length","tags":["a","b"],"price":12.5,"text":"日本語"},`
+	text := []byte(`{"type":"PUB","id":"17","channel":"news.go","args":[` + strings.Repeat(item, 150) + `null]}`)
+	b.Run("juggler.1", func(b *testing.B) {
+		var f frame.Frame
+		b.SetBytes(int64(len(text)))
+		for b.Loop() {
+			if err := frame.Juggler1.DecodeRequest(text, &f); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("encoding-json-valid", func(b *testing.B) {
+		b.SetBytes(int64(len(text)))
+		for b.Loop() {
+			if !json.Valid(text) {
+				b.Fatal("not valid")
+			}
+		}
+	})
+	b.Run("append-juggler.0", func(b *testing.B) {
+		var f frame.Frame
+		if err := frame.Juggler1.DecodeRequest(text, &f); err != nil {
+			b.Fatal(err)
+		}
+		event := frame.Frame{Type: frame.Evnt, Channel: f.Channel, Args: f.Args}
+		var buf []byte
+		b.SetBytes(int64(len(text)))
+		for b.Loop() {
+			buf = frame.Juggler0.Append(buf[:0], &event)
+		}
+	})
 }
 
 func BenchmarkAppendAckAndRes(b *testing.B) {

@@ -16,10 +16,10 @@ const (
 // first. Its slices then are parts of b, in which escapes may have been
 // replaced; Args and Headers are untouched. It does not allocate.
 //
-// Every error is a *[DecodeError]; b may have been changed by then. Unknown
-// members are ignored, of those that occur twice the last counts, and null is
-// the same as absent, except for args. Limits of size are the caller's
-// business; nesting is limited by [MaxDepth].
+// Every error is a *[DecodeError]; b may have been changed by then. Members
+// that are unknown, or that the type does not have, are ignored; of those that
+// occur twice the last counts; null is the same as absent, except for args.
+// Nesting is limited by [MaxDepth]; limits of size are the caller's business.
 func (p Protocol) DecodeRequest(b []byte, f *Frame) error {
 	f.Reset()
 	var err *DecodeError
@@ -96,12 +96,10 @@ func unknownType(raw []byte) string {
 	return fmt.Sprintf("unknown type %+.10q", raw)
 }
 
-// validID reports whether id may be the id of a request in juggler.1.
-func validID(id []byte) bool { return len(id) >= 1 && len(id) <= MaxID }
-
-// Reasons that occur more than once.
+// What is wanted, in reasons that begin with the name of the member.
 const (
-	wantURI     = "uri: want a string that is not empty"
-	wantChannel = "channel: want a string that is not empty"
-	wantPattern = "pattern: want true or false"
+	wantID           = "want a string of 1 to 64 bytes" // MaxID
+	wantText         = "want a string that is not empty"
+	wantBoolean      = "want true or false"
+	wantMilliseconds = "want an integer number of milliseconds, 0 or more"
 )

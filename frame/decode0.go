@@ -156,8 +156,8 @@ func decodeRequest0(b []byte, f *Frame) *DecodeError {
 func (r *members0) request(f *Frame) (reason string) {
 	var ok bool
 	if f.Type == Call {
-		if f.URI, ok = text(r.uri); !ok || len(f.URI) == 0 {
-			return wantURI
+		if f.URI, ok = nonEmpty(r.uri); !ok {
+			return "uri: " + wantText
 		}
 		timeout, ok := integer(r.timeout)
 		f.Timeout = time.Duration(timeout).Truncate(time.Millisecond)
@@ -167,15 +167,15 @@ func (r *members0) request(f *Frame) (reason string) {
 		f.Args = r.args
 		return ""
 	}
-	if f.Channel, ok = text(r.channel); !ok || len(f.Channel) == 0 {
-		return wantChannel
+	if f.Channel, ok = nonEmpty(r.channel); !ok {
+		return "channel: " + wantText
 	}
 	if f.Type == Pub {
 		f.Args = r.args
 		return ""
 	}
 	if f.Pattern, ok = boolean(r.pattern); !ok {
-		return wantPattern
+		return "pattern: " + wantBoolean
 	}
 	return ""
 }

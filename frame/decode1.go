@@ -83,16 +83,14 @@ func decodeRequest1(b []byte, f *Frame) *DecodeError {
 	case Pong:
 		return nil
 	case Cancel:
-		if f.For, ok = text(r.forID); !ok || !validID(f.For) {
-			return closing1002("for: want a string of 1 to 64 bytes")
+		if f.For, ok = readID(r.forID); !ok {
+			return closing1002("for: " + wantID)
 		}
 		return nil
 	}
-	id, ok := text(r.id)
-	if !ok || !validID(id) {
-		return closing1002("id: want a string of 1 to 64 bytes")
+	if f.ID, ok = readID(r.id); !ok {
+		return closing1002("id: " + wantID)
 	}
-	f.ID = id
 	if reason := r.request(f, name); reason != "" {
 		return nack(reason)
 	}
@@ -134,8 +132,8 @@ func (r *members1) request(f *Frame, typeName []byte) (reason string) {
 		return r.payload(f)
 	case Auth:
 		var ok bool
-		if f.Token, ok = text(r.token); !ok || len(f.Token) == 0 {
-			return "token: want a string that is not empty"
+		if f.Token, ok = nonEmpty(r.token); !ok {
+			return "token: " + wantText
 		}
 		return ""
 	}
@@ -147,11 +145,11 @@ func (r *members1) request(f *Frame, typeName []byte) (reason string) {
 
 func (r *members1) call(f *Frame) (reason string) {
 	var ok bool
-	if f.URI, ok = text(r.uri); !ok || len(f.URI) == 0 {
-		return wantURI
+	if f.URI, ok = nonEmpty(r.uri); !ok {
+		return "uri: " + wantText
 	}
 	if f.Timeout, ok = milliseconds(r.timeout); !ok {
-		return "timeout: want an integer number of milliseconds, 0 or more"
+		return "timeout: " + wantMilliseconds
 	}
 	return r.payload(f)
 }
@@ -159,15 +157,15 @@ func (r *members1) call(f *Frame) (reason string) {
 func (r *members1) topic(f *Frame) (reason string) {
 	var ok bool
 	if f.Pattern, ok = boolean(r.pattern); !ok {
-		return wantPattern
+		return "pattern: " + wantBoolean
 	}
 	return r.channelName(f)
 }
 
 func (r *members1) channelName(f *Frame) (reason string) {
 	var ok bool
-	if f.Channel, ok = text(r.channel); !ok || len(f.Channel) == 0 {
-		return wantChannel
+	if f.Channel, ok = nonEmpty(r.channel); !ok {
+		return "channel: " + wantText
 	}
 	return ""
 }
@@ -233,8 +231,8 @@ func (r *members1) answer(f *Frame) (reason string) {
 	var ok bool
 	switch f.Type {
 	case Ack, Nack, Res:
-		if f.For, ok = text(r.forID); !ok || !validID(f.For) {
-			return "for: want a string of 1 to 64 bytes"
+		if f.For, ok = readID(r.forID); !ok {
+			return "for: " + wantID
 		}
 		return r.outcome(f)
 	case Evnt:
@@ -245,7 +243,7 @@ func (r *members1) answer(f *Frame) (reason string) {
 		return r.hello(&f.Hello)
 	case GoAway:
 		if f.After, ok = milliseconds(r.after); !ok {
-			return "after: want an integer number of milliseconds, 0 or more"
+			return "after: " + wantMilliseconds
 		}
 		if f.Message, ok = text(r.message); !ok {
 			return "message: want a string"
@@ -260,7 +258,7 @@ func (r *members1) outcome(f *Frame) (reason string) {
 	case f.Type == Ack:
 		var ok bool
 		if f.Expires, ok = milliseconds(r.expires); !ok {
-			return "expires: want an integer number of milliseconds, 0 or more"
+			return "expires: " + wantMilliseconds
 		}
 		return ""
 	case f.Type == Res && absent(r.err):
@@ -271,11 +269,8 @@ func (r *members1) outcome(f *Frame) (reason string) {
 }
 
 func (r *members1) event(f *Frame) (reason string) {
-	id, ok := text(r.id)
-	if ok {
-		f.Publication, ok = ParseULID(id)
-	}
-	if !ok {
+	var ok bool
+	if f.Publication, ok = readULID(r.id); !ok {
 		return "id: want a ULID"
 	}
 	if f.Matched, ok = text(r.pattern); !ok {
@@ -287,7 +282,7 @@ func (r *members1) event(f *Frame) (reason string) {
 	return r.payload(f)
 }
 
-// members of the error of a NACK or RES.
+// errorMembers are the members of the error of a NACK or RES.
 type errorMembers struct{ code, message, data, retryAfter, unknown []byte }
 
 func (r *errorMembers) slot(name []byte) *[]byte {
@@ -324,32 +319,25 @@ func readError(raw []byte, e *Error) (reason string) {
 		return "error.message: want a string"
 	}
 	if e.RetryAfter, ok = milliseconds(r.retryAfter); !ok {
-		return "error.retry_after: want an integer number of milliseconds, 0 or more"
+		return "error.retry_after: " + wantMilliseconds
 	}
 	e.Data = r.data
 	return ""
 }
 
 func (r *members1) hello(h *HelloBody) (reason string) {
-	session, ok := text(r.session)
-	if ok {
-		h.Session, ok = ParseULID(session)
-	}
-	if !ok {
+	var ok bool
+	if h.Session, ok = readULID(r.session); !ok {
 		return "session: want a ULID"
 	}
-	node, ok := text(r.node)
-	if ok {
-		h.Node, ok = ParseULID(node)
-	}
-	if !ok {
+	if h.Node, ok = readULID(r.node); !ok {
 		return "node: want a ULID"
 	}
 	if h.Ping, ok = milliseconds(r.ping); !ok {
-		return "ping: want an integer number of milliseconds, 0 or more"
+		return "ping: " + wantMilliseconds
 	}
 	if h.Expires, ok = milliseconds(r.expires); !ok {
-		return "expires: want an integer number of milliseconds, 0 or more"
+		return "expires: " + wantMilliseconds
 	}
 	if absent(r.limits) {
 		return ""
@@ -382,4 +370,18 @@ func readLimits(raw []byte, h *HelloBody) (reason string) {
 		}
 	}
 	return ""
+}
+
+// readID reads the id of a request.
+func readID(raw []byte) (id []byte, ok bool) {
+	id, ok = text(raw)
+	return id, ok && len(id) >= 1 && len(id) <= MaxID
+}
+
+func readULID(raw []byte) (id [16]byte, ok bool) {
+	s, ok := text(raw)
+	if !ok {
+		return id, false
+	}
+	return ParseULID(s)
 }

@@ -53,8 +53,6 @@ func skipValue(b []byte, i, depth int) int {
 			return ^i
 		}
 		switch c := b[i]; c {
-		case '"':
-			i, _ = skipString(b, i)
 		case '{', '[':
 			if open == 64 {
 				i = skipValue(b, i, depth)
@@ -78,14 +76,8 @@ func skipValue(b []byte, i, depth int) int {
 				}
 			}
 			continue
-		case 't':
-			i = skipLiteral(b, i, "true")
-		case 'f':
-			i = skipLiteral(b, i, "false")
-		case 'n':
-			i = skipLiteral(b, i, "null")
 		default:
-			i = skipNumber(b, i)
+			i = skipScalar(b, i)
 		}
 
 		// A value has ended before i: close what ends with it.
@@ -142,6 +134,22 @@ func skipColon(b []byte, i int) int {
 		return ^i
 	}
 	return skipSpace(b, i+1)
+}
+
+// skipScalar skips a value that is neither an object nor an array.
+func skipScalar(b []byte, i int) int {
+	switch b[i] {
+	case '"':
+		i, _ = skipString(b, i)
+		return i
+	case 't':
+		return skipLiteral(b, i, "true")
+	case 'f':
+		return skipLiteral(b, i, "false")
+	case 'n':
+		return skipLiteral(b, i, "null")
+	}
+	return skipNumber(b, i)
 }
 
 // skipString skips the string whose opening quote is at i, and reports
@@ -251,17 +259,16 @@ func skipDigits(b []byte, i int) int {
 
 // members walks over the members of an object:
 //
-//	m := members{b: b, i: i, depth: depth}
 //	for m.next() {
 //		name, value := m.name(), m.value()
 //	}
 //
-// where the object's opening brace is before i, and depth counts it. After
-// the loop, m.i is the index after its closing brace, or negative.
+// In the place of value, the members of the value may be walked over; see
+// object. After the loop, i is the index after the closing brace, or negative.
 type members struct {
 	b       []byte
-	i       int
-	depth   int
+	i       int    // what is to be read next, at first what follows the opening brace
+	depth   int    // of the members: the number of objects and arrays around them
 	key     []byte // as it stands in the text, without the quotes
 	escaped bool   // there are escapes in key
 	begun   bool   // next was called before
@@ -310,12 +317,17 @@ func (m *members) name() []byte {
 // value skips the member's value and returns it as it stands in the text,
 // nil if it is not JSON.
 func (m *members) value() []byte {
-	from := m.i
-	m.i = skipValue(m.b, from, m.depth)
-	if m.i < 0 {
+	b, from := m.b, m.i
+	var end int
+	if from < len(b) && b[from] == '"' { // most of the values that are read
+		end, _ = skipString(b, from)
+	} else {
+		end = skipValue(b, from, m.depth)
+	}
+	if m.i = end; end < 0 {
 		return nil
 	}
-	return m.b[from:m.i:m.i]
+	return b[from:end:end]
 }
 
 // object begins the walk over the member's value if it is an object. After

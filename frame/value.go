@@ -31,6 +31,12 @@ func text(raw []byte) (s []byte, ok bool) {
 	return s, true
 }
 
+// nonEmpty reads a string that must be there and not be empty.
+func nonEmpty(raw []byte) (s []byte, ok bool) {
+	s, ok = text(raw)
+	return s, ok && len(s) > 0
+}
+
 // boolean reads true or false; an absent value is false.
 func boolean(raw []byte) (v, ok bool) {
 	if absent(raw) {
