@@ -1,0 +1,237 @@
+package redis
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+)
+
+// maxBatchBytes is how much one script gets at most, besides a single value
+// that is larger.
+const maxBatchBytes = 1 << 20
+
+// A batcher makes commands of ops: the calls together, the results together,
+// the others one by one. It belongs to the goroutine of a lane's writer.
+type batcher struct {
+	lane   *lane
+	groups []group
+	index  map[string]int // URI or node -> its place in the group being filled
+}
+
+// A group is a command with the ops that it is for. Of calls and results there
+// are several sets, one for each URI or node.
+type group struct {
+	kind    opKind
+	command *command
+	sets    [][]*op
+}
+
+// group returns the groups of ops, valid until it is called again. Calls come
+// first, so that a cancellation never overtakes its call.
+func (l *lane) group(ops []*op) []group {
+	b := &l.batch
+	b.groups = b.groups[:0]
+	b.gather(ops, opCall, (*op).callKey, b.push)
+	b.gather(ops, opResult, (*op).resultKey, b.store)
+	for _, o := range ops {
+		if o.kind == opCommand {
+			b.groups = append(b.groups, group{command: o.command, sets: [][]*op{{o}}})
+		}
+	}
+	return b.groups
+}
+
+func (o *op) callKey() string   { return o.uri }
+func (o *op) resultKey() string { return string(o.node[:]) }
+
+// gather fills groups of one kind, each within the limits of a batch.
+func (b *batcher) gather(ops []*op, kind opKind, key func(*op) string, command func([][]*op) *command) {
+	if b.index == nil {
+		b.index = map[string]int{}
+	}
+	var sets [][]*op
+	count, size := 0, 0
+	flush := func() {
+		if count > 0 {
+			b.groups = append(b.groups, group{kind: kind, command: command(sets), sets: sets})
+		}
+		sets, count, size = nil, 0, 0
+		clear(b.index)
+	}
+	for _, o := range ops {
+		if o.kind != kind {
+			continue
+		}
+		if count == b.lane.broker.config.maxBatch || count > 0 && size+len(o.value) > maxBatchBytes {
+			flush()
+		}
+		i, known := b.index[key(o)]
+		if !known {
+			i = len(sets)
+			b.index[key(o)] = i
+			sets = append(sets, nil)
+		}
+		sets[i] = append(sets[i], o)
+		count++
+		size += len(o.value)
+	}
+	flush()
+}
+
+// push returns the command that queues sets of calls.
+func (b *batcher) push(sets [][]*op) *command {
+	keys, index := b.lane.broker.keys, b.lane.index
+	names := make([]string, 0, 3*len(sets))
+	discovery := 0
+	if b.lane.broker.config.discovery {
+		discovery = 1
+	}
+	args := []any{b.lane.broker.config.queueCapacity, discovery}
+	for _, calls := range sets {
+		uri := calls[0].uri
+		names = append(names, keys.calls(index, uri), keys.wake(index, uri), keys.served(index, uri))
+		args = append(args, len(calls))
+		for _, o := range calls {
+			args = append(args, o.timeout, o.value)
+		}
+	}
+	return pushScript.run(names, args...)
+}
+
+// store returns the command that stores sets of results.
+func (b *batcher) store(sets [][]*op) *command {
+	keys, index := b.lane.broker.keys, b.lane.index
+	names := make([]string, 0, 2*len(sets))
+	args := []any{resultCapacity}
+	for _, results := range sets {
+		node := results[0].node
+		names = append(names, keys.node(index, node), keys.results(index, node))
+		args = append(args, len(results))
+		for _, o := range results {
+			args = append(args, o.value)
+		}
+	}
+	return resultScript.run(names, args...)
+}
+
+// finish finishes the ops of a group by the reply that its command got. It
+// returns those that were certainly not done and may be sent again, with the
+// reason.
+func (g *group) finish(w *writer) (again []*op, reason error) {
+	err := g.command.cmd.Err()
+	switch {
+	case isElsewhere(err):
+		for _, set := range g.sets {
+			again = append(again, set...)
+		}
+		return again, err
+	case !hasReply(err):
+		g.finishAll(fmt.Errorf("%w: %w", broker.ErrUnknownOutcome, err))
+	case isServerError(err):
+		g.finishAll(fmt.Errorf("%w: %w", broker.ErrUnavailable, err))
+	case g.kind == opCall:
+		return g.finishCalls(w)
+	case g.kind == opResult:
+		g.finishResults(w)
+	default:
+		g.finishAll(nil)
+	}
+	return nil, nil
+}
+
+func (g *group) finishAll(err error) {
+	for _, set := range g.sets {
+		for _, o := range set {
+			o.finish(err)
+		}
+	}
+}
+
+// finishCalls reads the reply of push.lua.
+func (g *group) finishCalls(w *writer) (again []*op, reason error) {
+	reply, _ := g.command.cmd.Val().([]any)
+	if len(reply) != 2*len(g.sets) {
+		g.finishAll(fmt.Errorf("%w: unexpected reply of push.lua", broker.ErrUnknownOutcome))
+		return nil, nil
+	}
+	for i, set := range g.sets {
+		accepted, _ := reply[2*i].(int64)
+		switch {
+		case accepted == -1 && w.forgetful():
+			finishSet(set, fmt.Errorf("%w: callees have not announced themselves yet", broker.ErrUnavailable), w.lane.broker.config.lease/4)
+		case accepted == -1:
+			finishSet(set, broker.ErrNoCallee, 0)
+		case accepted < 0:
+			text, _ := reply[2*i+1].(string)
+			if err := replyError(text); isElsewhere(err) {
+				again, reason = append(again, set...), err
+			} else {
+				finishSet(set, fmt.Errorf("%w: %w", broker.ErrUnavailable, err), time.Second)
+			}
+		default:
+			retry, _ := reply[2*i+1].(int64)
+			accepted = min(accepted, int64(len(set)))
+			finishSet(set[:accepted], nil, 0)
+			finishSet(set[accepted:], broker.ErrQueueFull, time.Duration(retry)*time.Millisecond)
+			w.lane.broker.stats.calls.Add(accepted)
+		}
+	}
+	w.lane.broker.stats.pushes.Add(1)
+	return again, reason
+}
+
+// finishSet finishes ops with err and, unless it is 0, a jittered time after
+// which a retry is worth it.
+func finishSet(ops []*op, err error, retry time.Duration) {
+	for _, o := range ops {
+		if retry > 0 {
+			o.finish(broker.WithRetryAfter(err, retry+jitter(retry/2)))
+		} else {
+			o.finish(err)
+		}
+	}
+}
+
+// finishResults reads the reply of result.lua. What a node does not want is
+// dropped: nobody else could use it.
+func (g *group) finishResults(w *writer) {
+	stored := integers(g.command.cmd.Val())
+	for i, set := range g.sets {
+		count := 0
+		if i < len(stored) {
+			count = int(max(stored[i], 0))
+		}
+		w.lane.broker.stats.results.Add(int64(count))
+		w.lane.broker.stats.resultsDropped.Add(int64(len(set) - count))
+	}
+	g.finishAll(nil)
+}
+
+// A replyError is an error of the server that a script returned as text.
+type replyError string
+
+func (e replyError) Error() string { return string(trimDash(string(e))) }
+
+// RedisError makes it an error reply for go-redis, too.
+func (e replyError) RedisError() {}
+
+func trimDash(s string) string {
+	if len(s) > 0 && s[0] == '-' {
+		return s[1:]
+	}
+	return s
+}
+
+// jitter returns a random part of d.
+func jitter(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
+	return rand.N(d)
+}
+
+// errNoReply is for replies that a script of ours does not give.
+var errNoReply = errors.New("unexpected reply of a script")

@@ -1,0 +1,122 @@
+package redis
+
+import (
+	"sync"
+	"time"
+)
+
+// blockFor is how long a blocking pop waits on the server. A wake token that
+// got lost (with a callee that died just then) delays a call at most so long.
+const blockFor = 2 * time.Second
+
+// A blocker keeps the connection of one goroutine that waits on the server
+// for most of its time. It is replaced when it fails.
+type blocker struct {
+	lane *lane
+	role string
+
+	mu     sync.Mutex // guards the following
+	link   *link
+	closed bool
+
+	quit chan struct{} // closed by cut
+
+	failures int // in a row; owned by the goroutine
+}
+
+func newBlocker(l *lane, role string) *blocker {
+	return &blocker{lane: l, role: role, quit: make(chan struct{})}
+}
+
+// connected returns the connection, made anew as often as it takes, or nil
+// once cut was called.
+func (b *blocker) connected() *link {
+	for {
+		if b.failures > 1 {
+			b.pause(b.lane.broker.backoff(b.failures - 2))
+		}
+		b.mu.Lock()
+		l, closed := b.link, b.closed
+		b.mu.Unlock()
+		if closed {
+			return nil
+		}
+		if l != nil {
+			return l
+		}
+		l, err := b.lane.dial(blockFor + b.lane.broker.config.replyTimeout)
+		if err == nil {
+			b.mu.Lock()
+			if !b.closed {
+				b.link = l
+			}
+			closed = b.closed
+			b.mu.Unlock()
+			if closed {
+				l.close()
+				return nil
+			}
+			b.lane.broker.linkUp(b.role, b.lane.index)
+			return l
+		}
+		if b.failures == 0 {
+			b.lane.broker.linkDown(b.role, b.lane.index, err)
+		}
+		b.failures++
+		b.lane.broker.topology.stale()
+	}
+}
+
+// pause waits, unless cut is called.
+func (b *blocker) pause(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-b.quit:
+	}
+}
+
+// worked says that the connection did what it should.
+func (b *blocker) worked() { b.failures = 0 }
+
+// failed gives the connection up.
+func (b *blocker) failed(err error) {
+	b.failures++
+	b.mu.Lock()
+	l, closed := b.link, b.closed
+	b.link = nil
+	b.mu.Unlock()
+	if l != nil {
+		l.close()
+	}
+	if !closed {
+		b.lane.broker.topology.stale()
+		b.lane.broker.linkDown(b.role, b.lane.index, err)
+	}
+}
+
+// cut ends the connection, also while the goroutine waits on it; connected
+// returns nil from then on.
+func (b *blocker) cut() {
+	b.mu.Lock()
+	l, closed := b.link, b.closed
+	b.closed = true
+	b.mu.Unlock()
+	if !closed {
+		close(b.quit)
+	}
+	if l != nil {
+		l.cut()
+	}
+}
+
+// close frees what is left once the goroutine has ended.
+func (b *blocker) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.link != nil {
+		b.link.close()
+		b.link = nil
+	}
+}

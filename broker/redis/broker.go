@@ -1,0 +1,201 @@
+package redis
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+)
+
+// Broker is the engine on Redis. It fills all three roles, and takes many
+// requests at once (it is a [broker.BatchPublisher], its caller connections
+// are [broker.BatchCaller]). Its methods may be called concurrently.
+type Broker struct {
+	config   config
+	topology topology
+	keys     *keyspace
+	hub      *hub
+	stats    counters
+
+	mu     sync.Mutex // guards the following
+	lanes  []*lane    // by index; nil: not used yet
+	open   map[closer]struct{}
+	closed bool
+}
+
+// closer is what Close of the broker closes first: an open connection.
+type closer interface{ Close() error }
+
+var (
+	_ broker.Caller         = (*Broker)(nil)
+	_ broker.Callee         = (*Broker)(nil)
+	_ broker.PubSub         = (*Broker)(nil)
+	_ broker.BatchPublisher = (*Broker)(nil)
+)
+
+// New returns a broker with these options. It connects when it is used; that
+// a server cannot be reached is the error of those who use it, not of New.
+func New(opts ...Option) (*Broker, error) {
+	c := defaultConfig()
+	for _, o := range opts {
+		o.apply(&c)
+	}
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	b := &Broker{
+		config:   c,
+		topology: c.topology,
+		keys:     newKeyspace(c.prefix, c.lanes, c.sharded),
+		lanes:    make([]*lane, c.lanes),
+		open:     map[closer]struct{}{},
+	}
+	b.hub = newHub(b)
+	return b, nil
+}
+
+// Close closes the connections that are still open, those of the network too,
+// and returns when nothing of the broker is left. It may be called twice, but
+// not from a callback.
+func (b *Broker) Close() error {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return nil
+	}
+	b.closed = true
+	open := make([]closer, 0, len(b.open))
+	for c := range b.open {
+		open = append(open, c)
+	}
+	b.mu.Unlock()
+
+	var first error
+	for _, c := range open {
+		if err := c.Close(); err != nil && first == nil {
+			first = err
+		}
+	}
+	b.hub.stop()
+	var all sync.WaitGroup
+	for _, l := range b.lanes { // none is added any more
+		if l != nil {
+			all.Go(l.stop)
+		}
+	}
+	all.Wait()
+	return first
+}
+
+// register notes an open connection, unless the broker is closed.
+func (b *Broker) register(c closer) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return broker.ErrClosed
+	}
+	b.open[c] = struct{}{}
+	return nil
+}
+
+func (b *Broker) unregister(c closer) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.open, c)
+}
+
+// lane returns a lane, started when it is first used. Once the broker is
+// closed only lanes that are there are returned, else nil.
+func (b *Broker) lane(index int) *lane {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.lanes[index] == nil && !b.closed {
+		b.lanes[index] = newLane(b, index)
+		b.lanes[index].start()
+	}
+	return b.lanes[index]
+}
+
+// backoff returns the pause after the attempt-th failure, from 0.
+func (b *Broker) backoff(attempt int) time.Duration {
+	d := b.config.backoffMax
+	if attempt < 16 {
+		d = min(d, b.config.backoffMin<<attempt)
+	}
+	return d/2 + jitter(d/2)
+}
+
+// wrap adds the operation and its object to err, unless it is nil.
+func wrap(operation, object string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("redis: %s %s: %w", operation, object, err)
+}
+
+// A LinkChange says that a connection to a server was made or lost.
+type LinkChange struct {
+	Role string // "writer", "results", "take" or "pubsub"
+	Lane int    // that the connection serves; -1: none in particular
+	Up   bool
+	Err  error // why it was lost
+}
+
+// Stats are counts since New.
+type Stats struct {
+	Calls          int64 // queued here
+	Pushes         int64 // scripts that queued them
+	Taken          int64 // calls taken here
+	Results        int64 // stored here
+	ResultsDropped int64 // not stored: the node is gone, or its list is full
+	Received       int64 // results received here
+	Lost           int64 // calls reported with 502 here
+	Published      int64 // events published here
+	Events         int64 // messages received from subscriptions here
+	Gaps           int64 // subscriptions that may have missed something
+	Corrupt        int64 // values that are not juggler's, dropped
+	LinksLost      int64 // connections that failed
+}
+
+type counters struct {
+	calls, pushes, taken, results, resultsDropped, received, lost atomic.Int64
+	published, events, gaps, corrupt, linksLost                   atomic.Int64
+}
+
+// Stats returns the counts.
+func (b *Broker) Stats() Stats {
+	c := &b.stats
+	return Stats{
+		Calls:          c.calls.Load(),
+		Pushes:         c.pushes.Load(),
+		Taken:          c.taken.Load(),
+		Results:        c.results.Load(),
+		ResultsDropped: c.resultsDropped.Load(),
+		Received:       c.received.Load(),
+		Lost:           c.lost.Load(),
+		Published:      c.published.Load(),
+		Events:         c.events.Load(),
+		Gaps:           c.gaps.Load(),
+		Corrupt:        c.corrupt.Load(),
+		LinksLost:      c.linksLost.Load(),
+	}
+}
+
+func (b *Broker) linkUp(role string, lane int) {
+	b.config.logger.Debug("redis: connected", "role", role, "lane", lane)
+	b.config.onLink(LinkChange{Role: role, Lane: lane, Up: true})
+}
+
+func (b *Broker) linkDown(role string, lane int, err error) {
+	b.stats.linksLost.Add(1)
+	b.config.logger.Warn("redis: connection lost", "role", role, "lane", lane, "err", err)
+	b.config.onLink(LinkChange{Role: role, Lane: lane, Err: err})
+}
+
+// corrupt reports a value that is not ours and is dropped.
+func (b *Broker) corrupt(key string, err error) {
+	b.stats.corrupt.Add(1)
+	b.config.logger.Error("redis: dropped a value", "key", key, "err", err)
+}

@@ -1,0 +1,436 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/oklog/ulid/v2"
+)
+
+// calleeConn is a callee's hold on the broker.
+type calleeConn struct {
+	broker  *Broker
+	id      string    // a ULID, made at the opening
+	pullers []*puller // one for each lane that has URIs of this callee
+	beats   []*beat   // of the pullers
+
+	cancels  *mailbox[broker.Address] // nil: the callee does not want to know
+	channels []subject                // where cancellations are heard of
+
+	// turn is held by the puller that takes for the Take in progress.
+	turn sync.Mutex
+
+	mu      sync.Mutex // guards the following
+	changed sync.Cond  // demand or closed did
+	demand  *demand    // of the Take in progress
+	held    map[broker.Address]*heldCall
+	closed  bool
+
+	closeOnce sync.Once
+}
+
+// A demand is a Take that waits.
+type demand struct {
+	room  int
+	calls []broker.Call
+	done  chan struct{} // closed when calls is filled in
+}
+
+// A heldCall is a call that was taken here and is not answered.
+type heldCall struct {
+	puller    *puller
+	deadline  time.Time
+	answering bool // its result is on the way
+	cancelled bool // the callee was told
+}
+
+// cancelBytes bounds the cancellations that wait for a callback.
+const cancelBytes = 1 << 20
+
+// OpenCallee implements [broker.Callee].
+func (b *Broker) OpenCallee(ctx context.Context, uris []string, cancelled func([]broker.Address)) (broker.CalleeConn, error) {
+	c, err := b.openCallee(ctx, uris, cancelled)
+	if err != nil {
+		return nil, wrap("open callee of", strings.Join(uris, ", "), err)
+	}
+	return c, nil
+}
+
+func (b *Broker) openCallee(ctx context.Context, uris []string, cancelled func([]broker.Address)) (*calleeConn, error) {
+	byLane := map[int][]string{}
+	seen := map[string]bool{}
+	for _, uri := range uris {
+		if uri == "" || seen[uri] {
+			return nil, fmt.Errorf("URI %q is empty or there twice", uri)
+		}
+		seen[uri] = true
+		i := b.keys.laneOf(uri)
+		byLane[i] = append(byLane[i], uri)
+	}
+	if len(byLane) == 0 {
+		return nil, fmt.Errorf("no URI")
+	}
+	c := &calleeConn{broker: b, id: ulid.Make().String(), held: map[broker.Address]*heldCall{}}
+	c.changed.L = &c.mu
+	for i, uris := range byLane {
+		l := b.lane(i)
+		if l == nil {
+			return nil, broker.ErrClosed
+		}
+		c.pullers = append(c.pullers, newPuller(c, l, uris))
+	}
+	if cancelled != nil {
+		c.cancels = newMailbox(cancelBytes, func(batch []broker.Address) { c.tell(batch, cancelled) })
+		c.cancels.start()
+	}
+	for _, p := range c.pullers {
+		p.start()
+	}
+	err := c.announce(ctx)
+	if err == nil {
+		err = b.register(c)
+	}
+	if err != nil {
+		c.Close() //nolint:errcheck // the opening has failed for a better reason
+		return nil, err
+	}
+	return c, nil
+}
+
+// announce returns nil when cancellations are heard of and calls to the URIs
+// are accepted.
+func (c *calleeConn) announce(ctx context.Context) error {
+	if c.cancels != nil {
+		for _, p := range c.pullers {
+			s := subject{name: c.broker.keys.cancelChannel(p.lane.index), kind: c.broker.keys.kind()}
+			c.channels = append(c.channels, s)
+			if err := c.broker.hub.subscribe(ctx, s, c); err != nil {
+				return err
+			}
+		}
+	}
+	for _, p := range c.pullers {
+		commands, _ := p.announce()
+		if _, err := p.lane.writer.do(ctx, commands[0]); err != nil {
+			return err
+		}
+		b := &beat{make: p.announce}
+		c.beats = append(c.beats, b)
+		p.lane.addBeat(b)
+	}
+	return nil
+}
+
+// message implements [listener]: a call is not wanted any more.
+func (c *calleeConn) message(_ subject, _, payload string) {
+	if to, ok := parseAddress(payload); ok {
+		c.cancels.put(to, addressLength)
+	}
+}
+
+// gap implements [listener]. Cancellations are a best effort.
+func (c *calleeConn) gap(subject) {}
+
+// tell passes on the cancellations of calls that are running here.
+func (c *calleeConn) tell(batch []broker.Address, cancelled func([]broker.Address)) {
+	c.mu.Lock()
+	ours := batch[:0]
+	for _, to := range batch {
+		if h := c.held[to]; h != nil && !h.answering && !h.cancelled {
+			h.cancelled = true
+			ours = append(ours, to)
+		}
+	}
+	c.mu.Unlock()
+	if len(ours) > 0 {
+		cancelled(ours)
+	}
+}
+
+// Take implements [broker.CalleeConn]. Outages do not end it: it waits until
+// the server is in reach again.
+func (c *calleeConn) Take(ctx context.Context, dst []broker.Call) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, wrap("take for", c.id, err)
+	}
+	if len(dst) == 0 {
+		return 0, nil
+	}
+	d := &demand{room: len(dst), done: make(chan struct{})}
+	c.mu.Lock()
+	if !c.closed {
+		c.demand = d
+		c.changed.Broadcast()
+	}
+	closed := c.closed
+	c.mu.Unlock()
+	if closed {
+		return 0, wrap("take for", c.id, broker.ErrClosed)
+	}
+	select {
+	case <-d.done:
+	case <-ctx.Done():
+		if c.withdraw(d) {
+			return 0, wrap("take for", c.id, ctx.Err())
+		}
+		<-d.done
+	}
+	if len(d.calls) == 0 {
+		return 0, wrap("take for", c.id, broker.ErrClosed)
+	}
+	return copy(dst, d.calls), nil
+}
+
+// withdraw ends a demand, unless it was met already. A puller that takes for
+// it just now gives back what it gets.
+func (c *calleeConn) withdraw(d *demand) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.demand != d {
+		return false
+	}
+	c.demand = nil
+	if len(c.pullers) == 1 {
+		c.pullers[0].interrupt()
+	}
+	return true
+}
+
+// awaitTake waits until a Take waits. It returns false once the callee closes.
+func (c *calleeConn) awaitTake() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.demand == nil && !c.closed {
+		c.changed.Wait()
+	}
+	return !c.closed
+}
+
+// room is how many calls the Take that waits has room for; 0: none waits.
+func (c *calleeConn) room() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.demand == nil {
+		return 0
+	}
+	return c.demand.room
+}
+
+// handOver gives calls to the Take that waits, and returns those for which
+// there is none any more.
+func (c *calleeConn) handOver(calls []takenCall) (unwanted []takenCall) {
+	if len(calls) == 0 {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := c.demand
+	if d == nil {
+		return calls
+	}
+	n := min(d.room, len(calls))
+	d.calls = make([]broker.Call, n)
+	for i, t := range calls[:n] {
+		d.calls[i] = t.call
+		c.held[t.call.ReplyTo] = &heldCall{puller: t.puller, deadline: time.Now().Add(t.call.Timeout)}
+	}
+	c.demand = nil
+	close(d.done)
+	return calls[n:]
+}
+
+// heldIn counts the calls held of one puller. mu is held.
+func (c *calleeConn) heldIn(p *puller) int {
+	if len(c.pullers) == 1 {
+		return len(c.held)
+	}
+	n := 0
+	for _, h := range c.held {
+		if h.puller == p {
+			n++
+		}
+	}
+	return n
+}
+
+// Reply implements [broker.CalleeConn]. While the server is out of reach it
+// tries again, until ctx ends or the calls' time is over.
+func (c *calleeConn) Reply(ctx context.Context, results []broker.Result) error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return wrap("reply for", c.id, broker.ErrClosed)
+	}
+	known := make([]*broker.Result, 0, len(results))
+	var deadline time.Time
+	for i := range results {
+		if h := c.held[results[i].To]; h != nil && !h.answering {
+			h.answering = true
+			known = append(known, &results[i])
+			if h.deadline.After(deadline) {
+				deadline = h.deadline
+			}
+		}
+	}
+	c.mu.Unlock()
+	left, err := c.broker.storeUntil(ctx, known, deadline)
+	c.answered(known, left)
+	return wrap("reply for", c.id, err)
+}
+
+// answered notes which results were stored: all but those left, which may be
+// tried again.
+func (c *calleeConn) answered(results, left []*broker.Result) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range left {
+		if h := c.held[r.To]; h != nil {
+			h.answering = false
+		}
+	}
+	for _, r := range results {
+		if h := c.held[r.To]; h != nil && h.answering {
+			h.puller.done[address(r.To)] = struct{}{}
+			delete(c.held, r.To)
+		}
+	}
+}
+
+// Close implements [broker.CalleeConn].
+func (c *calleeConn) Close() error {
+	c.closeOnce.Do(c.close)
+	return nil
+}
+
+func (c *calleeConn) close() {
+	c.mu.Lock()
+	c.closed = true
+	if c.demand != nil {
+		close(c.demand.done)
+		c.demand = nil
+	}
+	c.changed.Broadcast()
+	c.mu.Unlock()
+
+	var all sync.WaitGroup
+	for _, p := range c.pullers {
+		all.Go(p.stop)
+	}
+	all.Wait()
+	for i, b := range c.beats {
+		c.pullers[i].lane.removeBeat(b)
+	}
+	for _, s := range c.channels {
+		c.broker.hub.unsubscribe(s, c)
+	}
+	if c.cancels != nil {
+		c.cancels.stop()
+	}
+	c.leave()
+	c.broker.unregister(c)
+}
+
+// leave ends the announcement and answers what was taken and not answered. If
+// the server is out of reach, the reapers do that when the lease is over.
+func (c *calleeConn) leave() {
+	ctx, cancel := context.WithTimeout(background, farewell)
+	defer cancel()
+	var lost []*broker.Result
+	for _, p := range c.pullers {
+		lost = append(lost, c.leaveLane(ctx, p)...)
+	}
+	c.broker.stats.lost.Add(int64(len(lost)))
+	c.broker.storeUntil(ctx, lost, time.Now().Add(farewell)) //nolint:errcheck // see above
+}
+
+func (c *calleeConn) leaveLane(ctx context.Context, p *puller) (lost []*broker.Result) {
+	keys := c.broker.keys
+	names := []string{keys.callees(p.lane.index), keys.taken(p.lane.index, c.id), keys.stop(p.lane.index, c.id)}
+	for _, uri := range p.uris {
+		names = append(names, keys.served(p.lane.index, uri), keys.calleesOf(p.lane.index, uri))
+	}
+	reply, err := p.lane.writer.do(ctx, withdrawScript.run(names, c.id, c.broker.config.grace.Milliseconds()))
+	if err != nil {
+		return nil
+	}
+	left, _ := reply.([]any)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, v := range left {
+		// Also those that were taken by a script whose reply got lost.
+		s, _ := v.(string)
+		to, ok := parseAddress(s)
+		if _, done := p.done[s]; ok && !done && c.held[to] == nil {
+			c.held[to] = &heldCall{puller: p}
+		}
+	}
+	for to, h := range c.held {
+		if h.puller == p && !h.answering {
+			h.answering = true
+			lost = append(lost, &broker.Result{To: to, Err: broker.ErrCalleeLost})
+		}
+	}
+	return lost
+}
+
+// storeUntil stores results for their nodes. It tries again until ctx ends or
+// deadline is over, and returns those that are not stored, with the reason.
+// What may have been stored is stored again: nodes expect that.
+func (b *Broker) storeUntil(ctx context.Context, results []*broker.Result, deadline time.Time) ([]*broker.Result, error) {
+	for attempt := 0; len(results) > 0; attempt++ {
+		ops, waiter := b.submitResults(results)
+		if err := waiter.wait(ctx); err != nil {
+			return results, err
+		}
+		var left []*broker.Result
+		var err error
+		for i, o := range ops {
+			if o.err != nil {
+				left, err = append(left, results[i]), o.err
+			}
+		}
+		if results = left; len(results) == 0 {
+			break
+		}
+		pause := b.backoff(attempt)
+		if time.Now().Add(pause).After(deadline) {
+			return results, err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return results, err
+		}
+	}
+	return nil, nil
+}
+
+// store stores results once, and does not wait for it.
+func (b *Broker) store(results []broker.Result) {
+	pointers := make([]*broker.Result, len(results))
+	for i := range results {
+		pointers[i] = &results[i]
+	}
+	b.submitResults(pointers)
+}
+
+func (b *Broker) submitResults(results []*broker.Result) ([]*op, *waiter) {
+	w := newWaiter(len(results))
+	ops := make([]*op, len(results))
+	for i, r := range results {
+		o := &op{kind: opResult, node: r.To.Node, value: encodeResult(r), waiter: w}
+		ops[i] = o
+		if l := b.lane(b.keys.laneOfNode(r.To.Node)); l != nil {
+			l.writer.submit(o)
+		} else {
+			o.finish(broker.ErrClosed)
+		}
+	}
+	return ops, w
+}

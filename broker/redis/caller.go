@@ -1,0 +1,195 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/oklog/ulid/v2"
+)
+
+const (
+	// resultCapacity is how many results a node's list holds at most. A node
+	// takes them at once; one that hangs must not fill the server.
+	resultCapacity = 65536
+
+	// resultsFor is how long, in ms, an untouched list of results lives.
+	resultsFor = 60_000
+
+	// farewell bounds what Close of a connection still tells the server. What
+	// it cannot tell expires.
+	farewell = time.Second
+)
+
+// callerConn is a node's hold on the broker.
+type callerConn struct {
+	broker  *Broker
+	node    broker.ID
+	deliver func([]broker.Result)
+
+	home    *lane // of the node's keys
+	beat    *beat
+	results *results
+	reaper  *reaper
+	used    []atomic.Bool // by lane: calls were queued there
+
+	closed    atomic.Bool
+	closeOnce sync.Once
+}
+
+var _ broker.BatchCaller = (*callerConn)(nil)
+
+// OpenCaller implements [broker.Caller].
+func (b *Broker) OpenCaller(ctx context.Context, node broker.ID, deliver func([]broker.Result)) (broker.CallerConn, error) {
+	c, err := b.openCaller(ctx, node, deliver)
+	if err != nil {
+		return nil, wrap("open caller", ulid.ULID(node).String(), err)
+	}
+	return c, nil
+}
+
+func (b *Broker) openCaller(ctx context.Context, node broker.ID, deliver func([]broker.Result)) (*callerConn, error) {
+	home := b.lane(b.keys.laneOfNode(node))
+	if home == nil {
+		return nil, broker.ErrClosed
+	}
+	c := &callerConn{
+		broker:  b,
+		node:    node,
+		deliver: deliver,
+		home:    home,
+		used:    make([]atomic.Bool, len(b.keys.tags)),
+	}
+	c.beat = &beat{make: func() ([]*command, func()) { return c.announce(), func() {} }}
+	c.results = newResults(c)
+	c.reaper = newReaper(c)
+	for _, command := range c.announce() {
+		if _, err := home.writer.do(ctx, command); err != nil {
+			return nil, err
+		}
+	}
+	home.addBeat(c.beat)
+	c.results.start()
+	c.reaper.start()
+	if err := b.register(c); err != nil {
+		c.Close() //nolint:errcheck // never fails
+		return nil, err
+	}
+	return c, nil
+}
+
+// announce says that the node lives: results are stored for it.
+func (c *callerConn) announce() []*command {
+	keys := c.broker.keys
+	alive := 3 * c.broker.config.lease.Milliseconds()
+	return []*command{
+		plain("SET", keys.node(c.home.index, c.node), "1", "PX", alive),
+		plain("PEXPIRE", keys.results(c.home.index, c.node), resultsFor),
+	}
+}
+
+// Call implements [broker.CallerConn].
+func (c *callerConn) Call(ctx context.Context, call *broker.Call) error {
+	w := newWaiter(1)
+	o := &op{waiter: w}
+	if err := c.prepare(o, call); err != nil {
+		return wrap("call", call.URI, err)
+	}
+	c.lane(call.URI).writer.submit(o)
+	if err := w.wait(ctx); err != nil {
+		return wrap("call", call.URI, err)
+	}
+	return wrap("call", call.URI, o.err)
+}
+
+// CallBatch implements [broker.BatchCaller].
+func (c *callerConn) CallBatch(ctx context.Context, calls []broker.Call, errs []error) {
+	w := newWaiter(len(calls))
+	ops := make([]op, len(calls))
+	byLane := make(map[*lane][]*op, 1)
+	for i := range calls {
+		o := &ops[i]
+		o.waiter = w
+		if err := c.prepare(o, &calls[i]); err != nil {
+			o.finish(err)
+			continue
+		}
+		l := c.lane(o.uri)
+		byLane[l] = append(byLane[l], o)
+	}
+	for l, ops := range byLane {
+		l.writer.submit(ops...)
+	}
+	if len(calls) == 0 {
+		return
+	}
+	err := w.wait(ctx)
+	for i := range calls {
+		if err == nil {
+			errs[i] = wrap("call", calls[i].URI, ops[i].err)
+		} else {
+			errs[i] = wrap("call", calls[i].URI, err)
+		}
+	}
+}
+
+// prepare makes o queue call.
+func (c *callerConn) prepare(o *op, call *broker.Call) error {
+	if c.closed.Load() {
+		return broker.ErrClosed
+	}
+	if call.ReplyTo.Node != c.node {
+		return fmt.Errorf("reply address of node %s, want %s", ulid.ULID(call.ReplyTo.Node), ulid.ULID(c.node))
+	}
+	if c.lane(call.URI) == nil {
+		return broker.ErrClosed
+	}
+	o.kind, o.uri = opCall, call.URI
+	o.value, o.timeout = encodeCall(call), milliseconds(call.Timeout)
+	return nil
+}
+
+// lane returns the lane of a URI, whose callees the reaper watches from now on.
+func (c *callerConn) lane(uri string) *lane {
+	i := c.broker.keys.laneOf(uri)
+	if !c.used[i].Load() {
+		c.used[i].Store(true)
+	}
+	return c.broker.lane(i)
+}
+
+// Cancel implements [broker.CallerConn].
+func (c *callerConn) Cancel(ctx context.Context, uri string, to broker.Address) error {
+	if c.closed.Load() {
+		return wrap("cancel a call to", uri, broker.ErrClosed)
+	}
+	l := c.lane(uri)
+	if l == nil {
+		return wrap("cancel a call to", uri, broker.ErrClosed)
+	}
+	keys := c.broker.keys
+	_, err := l.writer.do(ctx, cancelScript.run(
+		[]string{keys.calls(l.index, uri), keys.cancelled(l.index, uri)},
+		address(to), c.broker.config.queueCapacity, keys.cancelChannel(l.index), keys.publish()))
+	return wrap("cancel a call to", uri, err)
+}
+
+// Close implements [broker.CallerConn].
+func (c *callerConn) Close() error {
+	c.closeOnce.Do(func() {
+		c.closed.Store(true)
+		c.home.removeBeat(c.beat)
+		c.reaper.stop()
+		c.results.stop()
+		ctx, cancel := context.WithTimeout(background, farewell)
+		defer cancel()
+		keys := c.broker.keys
+		// If the server cannot be reached the keys expire by themselves.
+		c.home.writer.do(ctx, plain("DEL", keys.node(c.home.index, c.node), keys.results(c.home.index, c.node))) //nolint:errcheck
+		c.broker.unregister(c)
+	})
+	return nil
+}

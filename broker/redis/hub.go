@@ -1,0 +1,248 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/juggler-go/juggler/broker"
+)
+
+// A subject is what a connection subscribes to on the server.
+type subject struct {
+	kind subjectKind
+	name string // with our prefix
+}
+
+type subjectKind uint8
+
+const (
+	channel subjectKind = iota
+	pattern
+	shardedChannel
+)
+
+// A listener gets what its subjects bring, from the goroutine of a feed.
+type listener interface {
+	message(s subject, channel, payload string)
+	gap(s subject) // something may have been missed before this point
+}
+
+// A hub shares subscriptions among the connections of a broker: however many
+// listen to a subject, the server is asked once. Classic subjects share one
+// feed; sharded ones have a feed for each lane.
+type hub struct {
+	broker *Broker
+
+	mu     sync.Mutex // guards the following, and the state of feeds and topics
+	feeds  map[int]*feed
+	topics map[subject]*topic
+	closed bool
+}
+
+// classicFeed is the key of the feed for classic subjects among the lanes.
+const classicFeed = -1
+
+// A topic is a subject that somebody listens to, or did until just now.
+type topic struct {
+	subject   subject
+	feed      *feed
+	listeners []listener // replaced, never changed
+	state     topicState
+	missed    bool // it was subscribed on a connection that was lost
+	alone     bool // to be asked for in a command of its own
+	waiters   []chan error
+}
+
+// A topicState is what the server knows, as far as we know.
+type topicState uint8
+
+const (
+	unsubscribed topicState = iota
+	subscribing
+	subscribed
+	unsubscribing
+)
+
+func newHub(b *Broker) *hub {
+	return &hub{broker: b, feeds: map[int]*feed{}, topics: map[subject]*topic{}}
+}
+
+// subscribe adds l to the listeners of s and returns nil once the server has
+// confirmed the subscription.
+func (h *hub) subscribe(ctx context.Context, s subject, l listener) error {
+	wait, f, err := h.add(s, l)
+	if err != nil {
+		return err
+	}
+	if wait == nil {
+		return nil
+	}
+	f.flush()
+	select {
+	case err = <-wait:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		h.unsubscribe(s, l)
+	}
+	return err
+}
+
+// add adds a listener. It returns nil if the subject is subscribed, else a
+// channel that will tell, and the feed to flush.
+func (h *hub) add(s subject, l listener) (<-chan error, *feed, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, nil, broker.ErrClosed
+	}
+	t := h.topics[s]
+	if t == nil {
+		t = &topic{subject: s, feed: h.feed(s)}
+		h.topics[s] = t
+	}
+	if t.feed.refusing != nil {
+		h.forget(t)
+		return nil, nil, t.feed.refusal()
+	}
+	if !slices.Contains(t.listeners, l) {
+		t.listeners = append(slices.Clip(t.listeners), l)
+	}
+	if t.state == subscribed {
+		return nil, nil, nil
+	}
+	wait := make(chan error, 1)
+	t.waiters = append(t.waiters, wait)
+	t.feed.mark(t)
+	return wait, t.feed, nil
+}
+
+// unsubscribe removes l from the listeners of s. The server is told, but not
+// waited for: what it still sends for s finds nobody.
+func (h *hub) unsubscribe(s subject, l listener) {
+	h.mu.Lock()
+	t := h.topics[s]
+	if t == nil {
+		h.mu.Unlock()
+		return
+	}
+	if i := slices.Index(t.listeners, l); i >= 0 {
+		t.listeners = slices.Concat(t.listeners[:i], t.listeners[i+1:])
+	}
+	if len(t.listeners) == 0 && t.state == subscribed {
+		t.feed.mark(t)
+	}
+	h.forget(t)
+	h.mu.Unlock()
+	t.feed.flush()
+}
+
+// feed returns the feed of a subject, started when it is first needed. mu is
+// held.
+func (h *hub) feed(s subject) *feed {
+	key := classicFeed
+	if s.kind == shardedChannel {
+		key = h.broker.keys.laneOfKey(s.name)
+	}
+	f := h.feeds[key]
+	if f == nil {
+		f = newFeed(h, key)
+		h.feeds[key] = f
+		f.start()
+	}
+	return f
+}
+
+// forget removes a topic that nobody and nothing needs. mu is held.
+func (h *hub) forget(t *topic) {
+	if len(t.listeners) == 0 && t.state == unsubscribed {
+		delete(h.topics, t.subject)
+	}
+}
+
+// confirmed takes note of the server's confirmation for a subject. It returns
+// those to whom a gap must be told, and whether the server did this unasked.
+func (h *hub) confirmed(f *feed, s subject, on bool) (gap []listener, unasked bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.topics[s]
+	if t == nil || t.feed != f {
+		return nil, false
+	}
+	switch {
+	case on && t.state == subscribing:
+		t.state, t.alone = subscribed, false
+		t.tell(nil)
+		if t.missed {
+			gap = t.listeners
+		}
+		t.missed = false
+	case !on && t.state == unsubscribing:
+		t.state = unsubscribed
+	case !on:
+		return nil, true
+	}
+	if (len(t.listeners) > 0) != on {
+		f.mark(t)
+	}
+	h.forget(t)
+	return gap, false
+}
+
+// refused takes note that the server refused to subscribe to subjects. When
+// there are several, each is tried alone: one refused spoils a command.
+func (h *hub) refused(f *feed, subjects []subject, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range subjects {
+		t := h.topics[s]
+		if t == nil || t.state != subscribing {
+			continue
+		}
+		t.state = unsubscribed
+		if len(subjects) > 1 {
+			t.alone = true
+			f.mark(t)
+			continue
+		}
+		t.listeners = nil
+		t.tell(fmt.Errorf("%w: %w", broker.ErrUnavailable, err))
+		h.forget(t)
+	}
+}
+
+// tell tells those who wait how it went. hub.mu is held.
+func (t *topic) tell(err error) {
+	for _, w := range t.waiters {
+		w <- err
+	}
+	t.waiters = nil
+}
+
+// listenersOf returns who listens to s, and counts the message.
+func (h *hub) listenersOf(s subject) []listener {
+	h.broker.stats.events.Add(1)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if t := h.topics[s]; t != nil {
+		return t.listeners
+	}
+	return nil
+}
+
+// stop ends all feeds. Nobody may listen any more.
+func (h *hub) stop() {
+	h.mu.Lock()
+	h.closed = true
+	feeds := make([]*feed, 0, len(h.feeds))
+	for _, f := range h.feeds {
+		feeds = append(feeds, f)
+	}
+	h.mu.Unlock()
+	for _, f := range feeds {
+		f.stop()
+	}
+}

@@ -1,0 +1,151 @@
+package redis
+
+import (
+	"hash/fnv"
+	"strconv"
+	"strings"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/oklog/ulid/v2"
+)
+
+// slots is the number of hash slots of a Redis Cluster.
+const slots = 16384
+
+// keyspace names the keys and channels of a broker. All processes of a system
+// need the same prefix and the same number of lanes.
+//
+// URIs and nodes are hashed onto lanes. A lane is a hash tag: its keys live in
+// one slot, so that one script may use them together, and the lanes' slots lie
+// evenly over the cluster.
+type keyspace struct {
+	prefix  string
+	tags    []string // by lane, with the braces
+	sharded bool     // channels are sharded ones
+}
+
+func newKeyspace(prefix string, lanes int, sharded bool) *keyspace {
+	ks := &keyspace{prefix: prefix, tags: make([]string, lanes), sharded: sharded}
+	for i := range ks.tags {
+		ks.tags[i] = laneTag(i, lanes)
+	}
+	return ks
+}
+
+// laneTag returns "{i.k}" with the smallest k that puts the tag into the
+// middle half of the i-th of n equal ranges of slots. Masters own ranges: a
+// tag in the middle stays with its range however the cluster rounds them.
+func laneTag(i, n int) string {
+	low, width := i*slots/n, slots/n
+	for k := 0; ; k++ {
+		tag := strconv.Itoa(i) + "." + strconv.Itoa(k)
+		if s := slot(tag); s >= low+width/4 && s <= low+width*3/4 {
+			return "{" + tag + "}"
+		}
+	}
+}
+
+// slot is the hash slot of a hash tag: its CRC-16 (XMODEM) modulo 16384, as
+// the Redis Cluster specification has it.
+func slot(tag string) int {
+	var crc uint16
+	for i := range len(tag) {
+		crc ^= uint16(tag[i]) << 8
+		for range 8 {
+			if crc&0x8000 != 0 {
+				crc = crc<<1 ^ 0x1021
+			} else {
+				crc <<= 1
+			}
+		}
+	}
+	return int(crc) % slots
+}
+
+// laneOf returns the lane of a URI, a channel or the bytes of a node's id: its
+// FNV-1a hash of 32 bits modulo the number of lanes.
+func (ks *keyspace) laneOf(name string) int {
+	if len(ks.tags) == 1 {
+		return 0
+	}
+	h := fnv.New32a()
+	h.Write([]byte(name)) //nolint:errcheck // never fails
+	return int(h.Sum32() % uint32(len(ks.tags)))
+}
+
+func (ks *keyspace) laneOfNode(node broker.ID) int { return ks.laneOf(string(node[:])) }
+
+// key returns prefix:{lane}:kind:name, or prefix:{lane}:kind without a name.
+func (ks *keyspace) key(lane int, kind, name string) string {
+	if name == "" {
+		return ks.prefix + ":" + ks.tags[lane] + ":" + kind
+	}
+	return ks.prefix + ":" + ks.tags[lane] + ":" + kind + ":" + name
+}
+
+// Keys of a URI, in its lane.
+func (ks *keyspace) calls(lane int, uri string) string     { return ks.key(lane, "calls", uri) }
+func (ks *keyspace) wake(lane int, uri string) string      { return ks.key(lane, "wake", uri) }
+func (ks *keyspace) cancelled(lane int, uri string) string { return ks.key(lane, "cancelled", uri) }
+func (ks *keyspace) served(lane int, uri string) string    { return ks.key(lane, "served", uri) }
+func (ks *keyspace) calleesOf(lane int, uri string) string { return ks.key(lane, "callees", uri) }
+
+// Keys of a lane and of one of its callees.
+func (ks *keyspace) callees(lane int) string              { return ks.key(lane, "callees", "") }
+func (ks *keyspace) taken(lane int, callee string) string { return ks.key(lane, "taken", callee) }
+func (ks *keyspace) stop(lane int, callee string) string  { return ks.key(lane, "stop", callee) }
+
+// Keys of a node, in its lane.
+func (ks *keyspace) node(lane int, node broker.ID) string {
+	return ks.key(lane, "node", ulid.ULID(node).String())
+}
+
+func (ks *keyspace) results(lane int, node broker.ID) string {
+	return ks.key(lane, "results", ulid.ULID(node).String())
+}
+
+// cancelChannel is where a lane's callees hear of cancellations.
+func (ks *keyspace) cancelChannel(lane int) string { return ks.key(lane, "cancel", "") }
+
+// eventChannel returns the Redis channel of a topic. A sharded channel lies in
+// the slot of its lane; a classic one needs no slot, and all have one prefix
+// so that patterns reach them.
+func (ks *keyspace) eventChannel(topic string) string {
+	if ks.sharded {
+		lane := ks.laneOf(topic)
+		return ks.prefix + ":" + ks.tags[lane] + ":event:" + topic
+	}
+	return ks.prefix + ":event:" + topic
+}
+
+// laneOfKey returns the lane whose tag a key or sharded channel has.
+func (ks *keyspace) laneOfKey(key string) int {
+	for i, tag := range ks.tags {
+		if strings.HasPrefix(key[len(ks.prefix)+1:], tag) {
+			return i
+		}
+	}
+	return 0
+}
+
+// slotOf returns the hash slot of a lane.
+func (ks *keyspace) slotOf(lane int) int {
+	tag := ks.tags[lane]
+	return slot(tag[1 : len(tag)-1])
+}
+
+// publish is the command for the kind of channels in use.
+func (ks *keyspace) publish() string {
+	if ks.sharded {
+		return "SPUBLISH"
+	}
+	return "PUBLISH"
+}
+
+// kind is the kind of channels in use.
+func (ks *keyspace) kind() subjectKind {
+	if ks.sharded {
+		return shardedChannel
+	}
+	return channel
+}

@@ -1,0 +1,110 @@
+package redis
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// A lane is what this process does with one of the keyspace's lanes: one
+// writer and one pulse for all connections of the broker.
+type lane struct {
+	broker *Broker
+	index  int
+	slot   int // of the hash tag
+	writer *writer
+	pulse  *pulse
+
+	mu    sync.Mutex // guards the following
+	beats map[*beat]struct{}
+
+	batch batcher // of the writer's goroutine
+}
+
+// A beat announces, again and again, that a node or callee of this lane lives.
+type beat struct {
+	// make returns commands, and what to do once all are done; that must not
+	// wait, and is not called for the announcement that goes first on a new
+	// connection.
+	make func() (commands []*command, replied func())
+}
+
+func newLane(b *Broker, index int) *lane {
+	l := &lane{
+		broker: b,
+		index:  index,
+		slot:   b.keys.slotOf(index),
+		beats:  map[*beat]struct{}{},
+	}
+	l.batch.lane = l
+	l.writer = newWriter(l)
+	l.pulse = newPulse(l)
+	return l
+}
+
+func (l *lane) start() {
+	l.writer.start()
+	l.pulse.start()
+}
+
+// stop ends the pulse before the writer that it uses.
+func (l *lane) stop() {
+	l.pulse.stop()
+	l.writer.stop()
+}
+
+// dial connects to the lane's master.
+func (l *lane) dial(timeout time.Duration) (*link, error) {
+	ctx, cancel := context.WithTimeout(background, timeout)
+	defer cancel()
+	options, err := l.broker.topology.master(ctx, l.slot)
+	if err != nil {
+		return nil, err
+	}
+	link := newLink(options, timeout)
+	if err := link.connect(); err != nil {
+		link.close()
+		return nil, err
+	}
+	return link, nil
+}
+
+func (l *lane) addBeat(b *beat) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.beats[b] = struct{}{}
+}
+
+func (l *lane) removeBeat(b *beat) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.beats, b)
+}
+
+func (l *lane) currentBeats() []*beat {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	beats := make([]*beat, 0, len(l.beats))
+	for b := range l.beats {
+		beats = append(beats, b)
+	}
+	return beats
+}
+
+// announcements are the commands of all beats.
+func (l *lane) announcements() []*command {
+	var commands []*command
+	for _, b := range l.currentBeats() {
+		more, _ := b.make()
+		commands = append(commands, more...)
+	}
+	return commands
+}
+
+// kick makes the pulse beat at once.
+func (l *lane) kick() {
+	select {
+	case l.pulse.now <- struct{}{}:
+	default:
+	}
+}

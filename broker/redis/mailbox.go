@@ -1,0 +1,104 @@
+package redis
+
+import (
+	"sync"
+	"time"
+)
+
+// A mailbox hands what arrives for one connection to its callback, in batches
+// and in order. Its goroutine runs from start to stop: callbacks may wait, and
+// must not keep others waiting. Who puts something into a full mailbox waits:
+// so a slow callback slows the engine down at last.
+type mailbox[T any] struct {
+	handle func([]T)
+	limit  int // of size
+
+	mu       sync.Mutex // guards the following
+	changed  sync.Cond
+	items    []T
+	size     int // in bytes, of items
+	handling int // counts up when a batch is handed over, and when it is done
+	closed   bool
+
+	stopped chan struct{}
+}
+
+func newMailbox[T any](limit int, handle func([]T)) *mailbox[T] {
+	m := &mailbox[T]{handle: handle, limit: limit, stopped: make(chan struct{})}
+	m.changed.L = &m.mu
+	return m
+}
+
+func (m *mailbox[T]) start() { go m.run() }
+
+// stop drops what is there and returns when the callback has returned.
+func (m *mailbox[T]) stop() {
+	m.mu.Lock()
+	m.closed = true
+	m.items = nil
+	m.changed.Broadcast()
+	m.mu.Unlock()
+	<-m.stopped
+}
+
+func (m *mailbox[T]) put(item T, size int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for m.size > 0 && m.size+size > m.limit && !m.closed {
+		m.changed.Wait()
+	}
+	if m.closed {
+		return
+	}
+	m.items = append(m.items, item)
+	m.size += size
+	if len(m.items) == 1 {
+		m.changed.Broadcast()
+	}
+}
+
+func (m *mailbox[T]) run() {
+	defer close(m.stopped)
+	var batch []T
+	for {
+		m.mu.Lock()
+		for len(m.items) == 0 && !m.closed {
+			m.changed.Wait()
+		}
+		if m.closed {
+			m.mu.Unlock()
+			return
+		}
+		batch, m.items = m.items, batch[:0]
+		m.size = 0
+		m.handling++
+		m.changed.Broadcast()
+		m.mu.Unlock()
+
+		m.handle(batch)
+		clear(batch)
+
+		m.mu.Lock()
+		m.handling++
+		m.changed.Broadcast()
+		m.mu.Unlock()
+	}
+}
+
+// settle waits until the batch that is being handled is done, but not longer
+// than d: it may be the callback that calls.
+func (m *mailbox[T]) settle(d time.Duration) {
+	expired := false
+	timer := time.AfterFunc(d, func() {
+		m.mu.Lock()
+		expired = true
+		m.changed.Broadcast()
+		m.mu.Unlock()
+	})
+	defer timer.Stop()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for current := m.handling; current%2 == 1 && m.handling == current && !expired && !m.closed; {
+		m.changed.Wait()
+	}
+}

@@ -1,0 +1,229 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+)
+
+// deliveryBytes bounds what waits for a subscriber's callback. When it is
+// full, the feed waits, then the server, which drops the connection at its
+// own bound (client-output-buffer-limit pubsub): the subscribers get a Gap.
+const deliveryBytes = 16 << 20
+
+// Publish implements [broker.PubSub].
+func (b *Broker) Publish(ctx context.Context, e *broker.Event) error {
+	w := newWaiter(1)
+	o := &op{waiter: w}
+	b.submitEvent(o, e)
+	err := w.wait(ctx)
+	if err == nil {
+		err = o.err
+	}
+	return wrap("publish on", e.Channel, err)
+}
+
+// PublishBatch implements [broker.BatchPublisher].
+func (b *Broker) PublishBatch(ctx context.Context, events []broker.Event, errs []error) {
+	if len(events) == 0 {
+		return
+	}
+	w := newWaiter(len(events))
+	ops := make([]op, len(events))
+	for i := range events {
+		ops[i].waiter = w
+		b.submitEvent(&ops[i], &events[i])
+	}
+	err := w.wait(ctx)
+	for i := range events {
+		if err == nil {
+			errs[i] = wrap("publish on", events[i].Channel, ops[i].err)
+		} else {
+			errs[i] = wrap("publish on", events[i].Channel, err)
+		}
+	}
+}
+
+// submitEvent publishes through the lane of the channel: always the same
+// connection, which keeps the order.
+func (b *Broker) submitEvent(o *op, e *broker.Event) {
+	l := b.lane(b.keys.laneOf(e.Channel))
+	switch {
+	case e.Channel == "":
+		o.finish(errors.New("the channel is empty"))
+	case l == nil:
+		o.finish(broker.ErrClosed)
+	default:
+		b.stats.published.Add(1)
+		o.command = plain(b.keys.publish(), b.keys.eventChannel(e.Channel), encodeEvent(e))
+		l.writer.submit(o)
+	}
+}
+
+// subscriberConn is a subscriber's hold on the broker.
+type subscriberConn struct {
+	broker *Broker
+	box    *mailbox[broker.Delivery]
+
+	mu     sync.Mutex // guards the following
+	topics map[subject]broker.Topic
+	closed bool
+
+	closeOnce sync.Once
+}
+
+// OpenSubscriber implements [broker.PubSub].
+func (b *Broker) OpenSubscriber(_ context.Context, deliver func([]broker.Delivery)) (broker.SubscriberConn, error) {
+	s := &subscriberConn{broker: b, topics: map[subject]broker.Topic{}}
+	s.box = newMailbox(deliveryBytes, func(batch []broker.Delivery) { s.deliver(batch, deliver) })
+	if err := b.register(s); err != nil {
+		return nil, wrap("open", "subscriber", err)
+	}
+	s.box.start()
+	return s, nil
+}
+
+// subject returns what t is for the server.
+func (b *Broker) subject(t broker.Topic) (subject, error) {
+	switch {
+	case t.Name == "":
+		return subject{}, errors.New("the name is empty")
+	case !t.Pattern:
+		return subject{b.keys.kind(), b.keys.eventChannel(t.Name)}, nil
+	case b.keys.sharded:
+		return subject{}, fmt.Errorf("a pattern, and the broker uses sharded channels: %w", errors.ErrUnsupported)
+	}
+	return subject{pattern, b.keys.eventChannel(t.Name)}, nil
+}
+
+// Subscribe implements [broker.SubscriberConn].
+func (s *subscriberConn) Subscribe(ctx context.Context, t broker.Topic) error {
+	sub, err := s.broker.subject(t)
+	if err != nil {
+		return wrap("subscribe", t.Name, err)
+	}
+	s.mu.Lock()
+	closed := s.closed
+	_, known := s.topics[sub]
+	if !closed {
+		s.topics[sub] = t
+	}
+	s.mu.Unlock()
+	if closed {
+		return wrap("subscribe", t.Name, broker.ErrClosed)
+	}
+	if known {
+		return nil
+	}
+	if err := s.broker.hub.subscribe(ctx, sub, s); err != nil {
+		s.remove(sub)
+		return wrap("subscribe", t.Name, err)
+	}
+	s.mu.Lock()
+	closed = s.closed
+	s.mu.Unlock()
+	if closed { // meanwhile, and Close did not know of it
+		s.broker.hub.unsubscribe(sub, s)
+		return wrap("subscribe", t.Name, broker.ErrClosed)
+	}
+	return nil
+}
+
+// Unsubscribe implements [broker.SubscriberConn]. Called in the callback of
+// its connection it takes a moment longer: a batch that is being delivered is
+// waited for, but not for long.
+func (s *subscriberConn) Unsubscribe(_ context.Context, t broker.Topic) error {
+	sub, err := s.broker.subject(t)
+	if err != nil {
+		return wrap("unsubscribe", t.Name, err)
+	}
+	known, closed := s.remove(sub)
+	if closed {
+		return wrap("unsubscribe", t.Name, broker.ErrClosed)
+	}
+	if known {
+		s.broker.hub.unsubscribe(sub, s)
+		s.box.settle(50 * time.Millisecond)
+	}
+	return nil
+}
+
+func (s *subscriberConn) remove(sub subject) (known, closed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, known = s.topics[sub]
+	delete(s.topics, sub)
+	return known, s.closed
+}
+
+// message implements [listener].
+func (s *subscriberConn) message(sub subject, name, payload string) {
+	t, ok := s.topic(sub)
+	if !ok {
+		return
+	}
+	e, err := decodeEvent(payload)
+	if err != nil {
+		s.broker.corrupt(name, err)
+		return
+	}
+	e.Channel = strings.TrimPrefix(name, s.broker.keys.eventChannel(""))
+	if !t.Pattern {
+		e.Channel = t.Name
+	}
+	s.box.put(broker.Delivery{Topic: t, Event: e}, len(payload)+len(name))
+}
+
+// gap implements [listener].
+func (s *subscriberConn) gap(sub subject) {
+	if t, ok := s.topic(sub); ok {
+		s.broker.config.logger.Warn("redis: events may have been missed", "topic", t.Name, "pattern", t.Pattern)
+		s.box.put(broker.Delivery{Topic: t, Gap: true}, len(t.Name))
+	}
+}
+
+func (s *subscriberConn) topic(sub subject) (broker.Topic, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, ok := s.topics[sub]
+	return t, ok
+}
+
+// deliver hands over those deliveries whose topics are still subscribed.
+func (s *subscriberConn) deliver(batch []broker.Delivery, deliver func([]broker.Delivery)) {
+	s.mu.Lock()
+	wanted := batch[:0]
+	for _, d := range batch {
+		sub, _ := s.broker.subject(d.Topic)
+		if _, ok := s.topics[sub]; ok {
+			wanted = append(wanted, d)
+		}
+	}
+	closed := s.closed
+	s.mu.Unlock()
+	if len(wanted) > 0 && !closed {
+		deliver(wanted)
+	}
+}
+
+// Close implements [broker.SubscriberConn].
+func (s *subscriberConn) Close() error {
+	s.closeOnce.Do(func() {
+		s.mu.Lock()
+		s.closed = true
+		topics := s.topics
+		s.topics = map[subject]broker.Topic{}
+		s.mu.Unlock()
+		for sub := range topics {
+			s.broker.hub.unsubscribe(sub, s)
+		}
+		s.box.stop()
+		s.broker.unregister(s)
+	})
+	return nil
+}

@@ -1,0 +1,327 @@
+package redis
+
+import (
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+)
+
+// A puller takes calls from one lane for one callee: a goroutine, from start
+// to stop, and a connection that waits on the server. It waits there only
+// while a Take waits here, so that what it is woken for finds somebody.
+type puller struct {
+	conn    *calleeConn
+	lane    *lane
+	blocker *blocker
+	stopped chan struct{}
+
+	uris []string
+	keys []string // of take.lua
+	wait []any    // of BRPOP, with the timeout
+
+	// Owned by the goroutine.
+	first int  // the URI that is asked first
+	more  bool // calls are waiting: there is no need to wait for a token
+
+	// Guarded by conn.mu.
+	done     map[string]struct{} // addresses answered, but still in the set of taken ones
+	suspects map[string]struct{} // addresses in that set which nobody here knows
+	suspect  bool                // the set is larger than it should be
+}
+
+func newPuller(c *calleeConn, l *lane, uris []string) *puller {
+	p := &puller{
+		conn:    c,
+		lane:    l,
+		blocker: newBlocker(l, "take"),
+		stopped: make(chan struct{}),
+		uris:    uris,
+		done:    map[string]struct{}{},
+	}
+	keys := c.broker.keys
+	p.keys = []string{keys.callees(l.index), keys.taken(l.index, c.id)}
+	p.wait = []any{"BRPOP", keys.stop(l.index, c.id)}
+	for _, uri := range uris {
+		wake := keys.wake(l.index, uri)
+		p.keys = append(p.keys, keys.calls(l.index, uri), wake, keys.cancelled(l.index, uri))
+		p.wait = append(p.wait, wake)
+	}
+	p.wait = append(p.wait, blockFor.Seconds())
+	return p
+}
+
+func (p *puller) start() { go p.run() }
+
+// stop ends the goroutine: gently, by a wake-up through the server, for a
+// connection that is cut loses what is on its way; else by cutting it.
+func (p *puller) stop() {
+	t := time.NewTimer(farewell)
+	defer t.Stop()
+	ops, told := p.interrupt()
+	select {
+	case <-p.stopped:
+	case <-t.C:
+	case <-told.done:
+		if ops[0].err == nil {
+			select {
+			case <-p.stopped:
+			case <-t.C:
+			}
+		}
+	}
+	p.blocker.cut()
+	<-p.stopped
+	p.blocker.close()
+}
+
+// interrupt ends the blocking pop. It does not wait.
+func (p *puller) interrupt() ([2]*op, *waiter) {
+	key := p.conn.broker.keys.stop(p.lane.index, p.conn.id)
+	w := newWaiter(2)
+	ops := [2]*op{
+		{command: plain("LPUSH", key, "1"), waiter: w},
+		{command: plain("PEXPIRE", key, 10_000), waiter: w},
+	}
+	p.lane.writer.submit(ops[:]...)
+	return ops, w
+}
+
+func (p *puller) run() {
+	defer close(p.stopped)
+	for p.conn.awaitTake() {
+		link := p.blocker.connected()
+		if link == nil {
+			return
+		}
+		if err := p.pull(link); err != nil {
+			p.blocker.failed(err)
+		} else {
+			p.blocker.worked()
+		}
+	}
+}
+
+// pull waits for calls, unless it knows of some, and takes what Take has room
+// for. A callee of one lane does both in one round trip. One of several lanes
+// does not know yet which lane will fill the room: it waits first.
+func (p *puller) pull(l *link) error {
+	alone := len(p.conn.pullers) == 1
+	wait := &command{args: p.wait}
+	if p.more {
+		wait = nil
+	}
+	if alone || wait == nil {
+		room := p.conn.room()
+		if room == 0 {
+			return nil
+		}
+		if alone {
+			return p.take(l, wait, room)
+		}
+	}
+	if wait != nil {
+		if err := l.run(wait); err != nil {
+			return err
+		}
+		if err := realError(wait); err != nil {
+			return err
+		}
+	}
+	// Without room, the token that was just taken is put back.
+	p.conn.turn.Lock()
+	defer p.conn.turn.Unlock()
+	return p.take(l, nil, p.conn.room())
+}
+
+// take runs take.lua for up to room calls, after wait if that is not nil, and
+// hands over what it got.
+func (p *puller) take(l *link, wait *command, room int) error {
+	done := p.answered()
+	args := make([]any, 0, 3+len(done))
+	args = append(args, p.conn.id, room, p.first)
+	for _, a := range done {
+		args = append(args, a)
+	}
+	take := takeScript.run(p.keys, args...)
+	commands := []*command{take}
+	if wait != nil {
+		commands = []*command{wait, take}
+	}
+	err := l.run(commands...)
+	if err == nil && isNoScript(take.cmd.Err()) {
+		err = l.run(take)
+	}
+	if err == nil {
+		err = realError(take)
+	}
+	if err == nil && wait != nil {
+		err = realError(wait)
+	}
+	if take.cmd.Err() == nil {
+		p.forget(done)
+		p.receive(take.cmd.Val(), room)
+	}
+	return err
+}
+
+// receive hands over what take.lua returned.
+func (p *puller) receive(reply any, room int) {
+	values, _ := reply.([]any)
+	if len(values) == 0 {
+		return
+	}
+	now, _ := values[0].(int64)
+	if now < 0 || len(values) < 2 {
+		// The lease is over: this process stood still, or the server forgot.
+		p.lane.kick()
+		p.blocker.pause(p.conn.broker.config.backoffMin)
+		return
+	}
+	waiting, _ := values[1].(int64)
+	p.more = waiting == 1
+	var calls []takenCall
+	for rest := values[2:]; len(rest) >= 2; {
+		uri, _ := rest[0].(int64)
+		count, _ := rest[1].(int64)
+		if int(uri) >= len(p.uris) || int(count) > len(rest)-2 {
+			break
+		}
+		for _, v := range rest[2 : 2+count] {
+			value, _ := v.(string)
+			call, err := decodeCall(value, now)
+			if err != nil {
+				p.lane.broker.corrupt(p.keys[3*uri+2], err)
+				continue
+			}
+			call.URI = p.uris[uri]
+			calls = append(calls, takenCall{call, value, p})
+		}
+		rest = rest[2+count:]
+		p.first = (int(uri) + 1) % len(p.uris)
+	}
+	p.lane.broker.stats.taken.Add(int64(len(calls)))
+	if unwanted := p.conn.handOver(calls); len(unwanted) > 0 {
+		p.giveBack(unwanted)
+		p.more = true
+	}
+}
+
+// A takenCall is a call with what is needed to give it back.
+type takenCall struct {
+	call   broker.Call
+	value  string
+	puller *puller
+}
+
+// giveBack puts calls back at the heads of their queues: the Take that they
+// were taken for has ended. If that fails, they are found later as calls that
+// are taken and that nobody knows.
+func (p *puller) giveBack(calls []takenCall) {
+	keys := p.conn.broker.keys
+	for len(calls) > 0 {
+		uri := calls[0].call.URI
+		n := 1
+		for n < len(calls) && calls[n].call.URI == uri {
+			n++
+		}
+		args := make([]any, 0, 2*n)
+		for i := n - 1; i >= 0; i-- {
+			args = append(args, address(calls[i].call.ReplyTo), calls[i].value)
+		}
+		p.lane.writer.do(background, givebackScript.run( //nolint:errcheck // see above
+			[]string{keys.calls(p.lane.index, uri), keys.wake(p.lane.index, uri), keys.taken(p.lane.index, p.conn.id)}, args...))
+		p.lane.broker.stats.taken.Add(-int64(n))
+		calls = calls[n:]
+	}
+}
+
+// answered returns addresses that the server may forget, at most as many as a
+// script may get.
+func (p *puller) answered() []string {
+	p.conn.mu.Lock()
+	defer p.conn.mu.Unlock()
+	addresses := make([]string, 0, min(len(p.done), scriptValues-1000))
+	for a := range p.done {
+		if len(addresses) == cap(addresses) {
+			break
+		}
+		addresses = append(addresses, a)
+	}
+	return addresses
+}
+
+func (p *puller) forget(addresses []string) {
+	p.conn.mu.Lock()
+	defer p.conn.mu.Unlock()
+	for _, a := range addresses {
+		delete(p.done, a)
+	}
+}
+
+// announce returns the command that renews the lease, and what to do once it
+// is done. It also looks for calls that the server gave to this callee in a
+// reply that got lost.
+func (p *puller) announce() (commands []*command, replied func()) {
+	c := p.conn
+	keys := c.broker.keys
+	names := []string{keys.callees(p.lane.index), keys.taken(p.lane.index, c.id)}
+	for _, uri := range p.uris {
+		names = append(names, keys.served(p.lane.index, uri), keys.calleesOf(p.lane.index, uri))
+	}
+	done := p.answered()
+	args := []any{c.id, c.broker.config.lease.Milliseconds(), c.broker.config.grace.Milliseconds()}
+	for _, a := range done {
+		args = append(args, a)
+	}
+	lease := announceScript.run(names, args...)
+	c.mu.Lock()
+	suspect := p.suspect
+	c.mu.Unlock()
+	if !suspect {
+		return []*command{lease}, func() { p.announced(lease, done) }
+	}
+	members := plain("SMEMBERS", keys.taken(p.lane.index, c.id))
+	return []*command{lease, members}, func() {
+		p.announced(lease, done)
+		values, _ := members.cmd.Val().([]any)
+		p.reportUnknown(values)
+	}
+}
+
+func (p *puller) announced(lease *command, done []string) {
+	p.forget(done)
+	count, _ := lease.cmd.Val().(int64)
+	p.conn.mu.Lock()
+	defer p.conn.mu.Unlock()
+	p.suspect = int(count) > p.conn.heldIn(p)+len(p.done)
+}
+
+// reportUnknown answers calls of the set that this callee does not know with
+// 502: it will never run them. A call is given up only when it was unknown in
+// two beats, lest one be meant whose reply is just being read.
+func (p *puller) reportUnknown(members []any) {
+	unknown := map[string]struct{}{}
+	var lost []broker.Result
+	p.conn.mu.Lock()
+	for _, m := range members {
+		s, _ := m.(string)
+		a, ok := parseAddress(s)
+		_, done := p.done[s]
+		if _, held := p.conn.held[a]; !ok || done || held {
+			continue
+		}
+		if _, before := p.suspects[s]; before {
+			lost = append(lost, broker.Result{To: a, Err: broker.ErrCalleeLost})
+			p.done[s] = struct{}{}
+		} else {
+			unknown[s] = struct{}{}
+		}
+	}
+	p.suspects = unknown
+	p.conn.mu.Unlock()
+	if len(lost) > 0 {
+		p.lane.broker.config.logger.Warn("redis: calls were lost with a connection", "calls", len(lost))
+		p.lane.broker.stats.lost.Add(int64(len(lost)))
+		p.lane.broker.store(lost)
+	}
+}

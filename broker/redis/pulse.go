@@ -1,0 +1,62 @@
+package redis
+
+import "time"
+
+// A pulse runs the beats of one lane, four times in a lease. Its goroutine
+// runs from start to stop.
+type pulse struct {
+	lane    *lane
+	now     chan struct{} // has an element to beat at once
+	quit    chan struct{}
+	stopped chan struct{}
+}
+
+func newPulse(l *lane) *pulse {
+	return &pulse{
+		lane:    l,
+		now:     make(chan struct{}, 1),
+		quit:    make(chan struct{}),
+		stopped: make(chan struct{}),
+	}
+}
+
+func (p *pulse) start() { go p.run() }
+
+func (p *pulse) stop() {
+	close(p.quit)
+	<-p.stopped
+}
+
+func (p *pulse) run() {
+	defer close(p.stopped)
+	ticker := time.NewTicker(p.lane.broker.config.lease / 4)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-p.now:
+		case <-p.quit:
+			return
+		}
+		for _, b := range p.lane.currentBeats() {
+			p.beat(b)
+		}
+	}
+}
+
+func (p *pulse) beat(b *beat) {
+	commands, replied := b.make()
+	waiter := newWaiter(len(commands))
+	ops := make([]*op, len(commands))
+	for i, c := range commands {
+		ops[i] = &op{command: c, waiter: waiter}
+	}
+	p.lane.writer.submit(ops...)
+	<-waiter.done // the writer finishes each op within its timeouts
+	for _, o := range ops {
+		if o.err != nil {
+			return // an outage is reported by the writer
+		}
+	}
+	replied()
+}

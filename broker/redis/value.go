@@ -1,0 +1,180 @@
+package redis
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+)
+
+// The values as they lie in Redis; docs/redis.md has them as tables. Integers
+// are big-endian. The first byte is the format; another layout gets another.
+const (
+	formatCall   = 'C'
+	formatResult = 'R'
+	formatEvent  = 'E'
+
+	// headLength is what push.lua puts before a call's value: the format and
+	// the deadline in ms of the server's Unix time, as 13 decimal digits.
+	headLength = 1 + 13
+
+	addressLength = 32
+)
+
+// errCorrupt: what was read has none of our formats. It is counted, logged and
+// dropped: nothing in it says whom to tell.
+var errCorrupt = errors.New("corrupt value")
+
+func appendAddress(b []byte, a broker.Address) []byte {
+	b = append(b, a.Node[:]...)
+	return append(b, a.Ref[:]...)
+}
+
+// address returns the 32 bytes that name a call.
+func address(a broker.Address) string {
+	var b [addressLength]byte
+	return string(appendAddress(b[:0], a))
+}
+
+func parseAddress(s string) (a broker.Address, ok bool) {
+	if len(s) != addressLength {
+		return a, false
+	}
+	copy(a.Node[:], s)
+	copy(a.Ref[:], s[len(a.Node):])
+	return a, true
+}
+
+// milliseconds rounds up: a call with any time left keeps some.
+func milliseconds(d time.Duration) uint32 {
+	ms := (d + time.Millisecond - 1) / time.Millisecond
+	return uint32(min(max(ms, 1), math.MaxUint32))
+}
+
+// encodeCall returns c's value without the head that push.lua adds.
+func encodeCall(c *broker.Call) []byte {
+	b := make([]byte, 0, addressLength+8+len(c.Headers)+len(c.Args))
+	b = appendAddress(b, c.ReplyTo)
+	b = binary.BigEndian.AppendUint32(b, milliseconds(c.Timeout))
+	b = appendCounted(b, c.Headers)
+	return append(b, c.Args...)
+}
+
+// decodeCall decodes a value that was taken when the server's clock showed now
+// (ms). The slices of the call are parts of a copy. The URI is not in the
+// value, but in the key that it came from.
+func decodeCall(value string, now int64) (broker.Call, error) {
+	var c broker.Call
+	if len(value) < headLength+addressLength+8 || value[0] != formatCall {
+		return c, errCorrupt
+	}
+	deadline, err := strconv.ParseInt(value[1:headLength], 10, 64)
+	if err != nil {
+		return c, errCorrupt
+	}
+	c.ReplyTo, _ = parseAddress(value[headLength : headLength+addressLength])
+	c.Timeout = max(time.Duration(deadline-now)*time.Millisecond, time.Millisecond)
+	rest := []byte(value[headLength+addressLength+4:])
+	var ok bool
+	if c.Headers, c.Args, ok = cutCounted(rest); !ok {
+		return c, errCorrupt
+	}
+	return c, nil
+}
+
+// encodeResult returns r's value. The node is not in it, but in the key.
+func encodeResult(r *broker.Result) []byte {
+	if r.Err == nil {
+		b := make([]byte, 0, 21+len(r.Args))
+		b = append(append(b, formatResult), r.To.Ref[:]...)
+		b = binary.BigEndian.AppendUint32(b, 0)
+		return append(b, r.Args...)
+	}
+	b := make([]byte, 0, 25+len(r.Err.Message)+len(r.Err.Data))
+	b = append(append(b, formatResult), r.To.Ref[:]...)
+	b = binary.BigEndian.AppendUint32(b, errorCode(r.Err))
+	b = binary.BigEndian.AppendUint32(b, uint32(len(r.Err.Message)))
+	b = append(b, r.Err.Message...)
+	return append(b, r.Err.Data...)
+}
+
+// errorCode is the code of an error on its way. 0 would say that the call
+// succeeded, so a callee that set none (or nonsense) failed with 500.
+func errorCode(e *broker.Error) uint32 {
+	if e.Code <= 0 || e.Code > math.MaxInt32 {
+		return 500
+	}
+	return uint32(e.Code)
+}
+
+func decodeResult(node broker.ID, value string) (broker.Result, error) {
+	r := broker.Result{To: broker.Address{Node: node}}
+	if len(value) < 21 || value[0] != formatResult {
+		return r, errCorrupt
+	}
+	b := []byte(value[1:])
+	copy(r.To.Ref[:], b)
+	code := binary.BigEndian.Uint32(b[16:])
+	if code == 0 {
+		r.Args = nonEmpty(b[20:])
+		return r, nil
+	}
+	message, data, ok := cutCounted(b[20:])
+	if !ok || code > math.MaxInt32 {
+		return r, errCorrupt
+	}
+	r.Err = &broker.Error{Code: int(code), Message: string(message), Data: data}
+	return r, nil
+}
+
+func encodeEvent(e *broker.Event) []byte {
+	b := make([]byte, 0, 21+len(e.Headers)+len(e.Args))
+	b = append(append(b, formatEvent), e.ID[:]...)
+	b = appendCounted(b, e.Headers)
+	return append(b, e.Args...)
+}
+
+// decodeEvent leaves the channel to the caller: it is not in the value.
+func decodeEvent(value string) (broker.Event, error) {
+	var e broker.Event
+	if len(value) < 21 || value[0] != formatEvent {
+		return e, errCorrupt
+	}
+	b := []byte(value[1:])
+	copy(e.ID[:], b)
+	var ok bool
+	if e.Headers, e.Args, ok = cutCounted(b[16:]); !ok {
+		return e, errCorrupt
+	}
+	return e, nil
+}
+
+// appendCounted appends the length of p as four bytes, then p.
+func appendCounted(b, p []byte) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(p)))
+	return append(b, p...)
+}
+
+// cutCounted is the inverse of appendCounted: it returns p and what follows,
+// nil where they are empty.
+func cutCounted(b []byte) (p, rest []byte, ok bool) {
+	if len(b) < 4 {
+		return nil, nil, false
+	}
+	n := binary.BigEndian.Uint32(b)
+	if uint64(n) > uint64(len(b)-4) {
+		return nil, nil, false
+	}
+	p, rest = b[4:4+n:4+n], b[4+n:]
+	return nonEmpty(p), nonEmpty(rest), true
+}
+
+func nonEmpty(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
+	}
+	return b
+}

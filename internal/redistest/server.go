@@ -1,0 +1,202 @@
+// Package redistest starts real Redis servers on loopback for tests:
+// standalone, a cluster, or a set watched by Sentinel. They live in temporary
+// directories and end with the test.
+//
+// The program redis-server is looked for in the variable JUGGLER_TEST_REDIS (a
+// path), then on PATH. Without it tests fail: a test that is skipped in
+// silence proves nothing.
+package redistest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// TB is what the package needs of testing.TB. TestMain, which has none, can
+// give an implementation of its own.
+type TB interface {
+	Helper()
+	Logf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	TempDir() string
+	Cleanup(func())
+}
+
+// patience bounds what servers may take to start, to elect, to stop.
+const patience = 30 * time.Second
+
+// A Server is one redis-server process, or none while it is stopped.
+type Server struct {
+	Addr string // host:port, the same after a restart
+
+	tb      TB
+	program string
+	dir     string
+	args    []string
+	process *exec.Cmd
+	exited  chan struct{}
+}
+
+// Start starts a server with more arguments, as on the command line: "--maxmemory",
+// "10mb". It keeps nothing on disk.
+func Start(tb TB, args ...string) *Server {
+	tb.Helper()
+	return start(tb, "redis-server", args...)
+}
+
+func start(tb TB, program string, args ...string) *Server {
+	tb.Helper()
+	port := freePort(tb)
+	s := &Server{
+		Addr:    net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
+		tb:      tb,
+		program: find(tb, program),
+		dir:     tb.TempDir(),
+	}
+	s.args = append([]string{"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", s.dir}, args...)
+	s.Restart()
+	tb.Cleanup(s.Kill)
+	return s
+}
+
+// find returns the path of a program of the Redis distribution.
+func find(tb TB, program string) string {
+	tb.Helper()
+	if path := os.Getenv("JUGGLER_TEST_REDIS"); path != "" {
+		path = filepath.Join(filepath.Dir(path), program)
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	path, err := exec.LookPath(program)
+	if err != nil {
+		tb.Fatalf("%s is needed and was not found. Install it (apt-get update && apt-get install -y redis-server redis-sentinel redis-tools), or set JUGGLER_TEST_REDIS to the path of redis-server.", program)
+	}
+	return path
+}
+
+// freePort returns a port that is free, as is the cluster bus port above it.
+func freePort(tb TB) int {
+	tb.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			tb.Fatalf("listen: %v", err)
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		l.Close()
+		if port > 55000 {
+			continue
+		}
+		if bus, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port+10000)); err == nil {
+			bus.Close()
+			return port
+		}
+	}
+	tb.Fatalf("found no pair of free ports")
+	return 0
+}
+
+// Restart starts the process, which must not run, and waits until it answers.
+func (s *Server) Restart() {
+	s.tb.Helper()
+	args := s.args
+	if strings.HasSuffix(s.program, "redis-server") {
+		args = append(args, "--save", "", "--appendonly", "no")
+	}
+	s.process = exec.Command(s.program, args...)
+	var output bytes.Buffer
+	s.process.Stdout, s.process.Stderr = &output, &output
+	if err := s.process.Start(); err != nil {
+		s.tb.Fatalf("start %s: %v", s.program, err)
+	}
+	exited, process := make(chan struct{}), s.process
+	s.exited = exited
+	go func() { // ends with the process
+		process.Wait() //nolint:errcheck // killed
+		close(exited)
+	}()
+	deadline := time.Now().Add(patience)
+	for !s.answers() {
+		select {
+		case <-exited:
+			s.tb.Fatalf("%s ended: %s", s.program, output.String())
+		case <-time.After(5 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			s.tb.Fatalf("%s on %s does not answer", s.program, s.Addr)
+		}
+	}
+}
+
+// answers reports whether the server takes commands: also with an error, such
+// as that a password is needed.
+func (s *Server) answers() bool {
+	conn, err := net.DialTimeout("tcp", s.Addr, time.Second)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Second)) //nolint:errcheck // the read tells
+	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
+		return false
+	}
+	buf := make([]byte, 64)
+	n, err := conn.Read(buf)
+	return err == nil && n > 0 && !bytes.HasPrefix(buf[:n], []byte("-LOADING"))
+}
+
+// Kill ends the process as a crash does. It may be called when there is none.
+func (s *Server) Kill() {
+	s.process.Process.Kill() //nolint:errcheck // may have ended
+	<-s.exited
+}
+
+// Pause stops the process in its tracks; connections stay open.
+func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+
+// Resume ends Pause.
+func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(sig syscall.Signal) {
+	s.tb.Helper()
+	if err := s.process.Process.Signal(sig); err != nil {
+		s.tb.Fatalf("signal %v: %v", sig, err)
+	}
+}
+
+// Client returns a client for what a test does behind a broker's back.
+func (s *Server) Client() *goredis.Client {
+	c := goredis.NewClient(&goredis.Options{Addr: s.Addr, Protocol: 2, DisableIdentity: true})
+	s.tb.Cleanup(func() { c.Close() })
+	return c
+}
+
+// do runs a command on a connection of its own.
+func (s *Server) do(args ...any) (any, error) {
+	c := goredis.NewClient(&goredis.Options{Addr: s.Addr, Protocol: 2, DisableIdentity: true})
+	defer c.Close()
+	return c.Do(context.Background(), args...).Result()
+}
+
+// await waits until ok returns true.
+func await(tb TB, what string, ok func() bool) {
+	tb.Helper()
+	for deadline := time.Now().Add(patience); !ok(); {
+		if time.Now().After(deadline) {
+			tb.Fatalf("waited %v in vain until %s", patience, what)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
