@@ -1,0 +1,195 @@
+package jugglertest
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/juggler-go/juggler/broker"
+)
+
+// Broker is a broker that can be switched to be unreachable. It plays the
+// roles of the one it stands before, without that one's optional interfaces
+// for batches.
+type Broker struct {
+	roles Roles
+	down  atomic.Bool
+
+	mu          sync.Mutex // guards subscribers
+	subscribers map[*subscriberConn]struct{}
+}
+
+// Down makes the broker unreachable: calls, publications, subscriptions and
+// what opens a connection fail with broker.ErrUnavailable. Calls that were
+// queued before are still answered.
+func (b *Broker) Down() { b.down.Store(true) }
+
+// Up ends Down. As after a real outage, all subscriptions learn that they may
+// have missed events.
+func (b *Broker) Up() {
+	if !b.down.Swap(false) {
+		return
+	}
+	b.mu.Lock()
+	conns := make([]*subscriberConn, 0, len(b.subscribers))
+	for c := range b.subscribers {
+		conns = append(conns, c)
+	}
+	b.mu.Unlock()
+	for _, c := range conns {
+		c.gap()
+	}
+}
+
+// err is what op fails with while the broker is down.
+func (b *Broker) err(op string) error {
+	if b.down.Load() {
+		return fmt.Errorf("jugglertest: %s: %w", op, broker.ErrUnavailable)
+	}
+	return nil
+}
+
+// front returns b with the statement that its methods never wait, if that is
+// true of what it stands before.
+func (b *Broker) front() Roles {
+	if _, ok := b.roles.(broker.Immediate); ok {
+		return immediateBroker{b}
+	}
+	return b
+}
+
+// immediateBroker and the like are their embedded ones and never wait.
+type immediateBroker struct{ *Broker }
+
+func (immediateBroker) Immediate() {}
+
+type immediateCaller struct{ *callerConn }
+
+func (immediateCaller) Immediate() {}
+
+type immediateSubscriber struct{ *subscriberConn }
+
+func (immediateSubscriber) Immediate() {}
+
+// OpenCaller implements broker.Caller.
+func (b *Broker) OpenCaller(ctx context.Context, node broker.ID, deliver func([]broker.Result)) (broker.CallerConn, error) {
+	if err := b.err("open caller"); err != nil {
+		return nil, err
+	}
+	conn, err := b.roles.OpenCaller(ctx, node, deliver)
+	if err != nil {
+		return nil, err
+	}
+	c := &callerConn{conn, b}
+	if _, ok := conn.(broker.Immediate); ok {
+		return immediateCaller{c}, nil
+	}
+	return c, nil
+}
+
+type callerConn struct {
+	broker.CallerConn
+	b *Broker
+}
+
+func (c *callerConn) Call(ctx context.Context, call *broker.Call) error {
+	if err := c.b.err("call " + call.URI); err != nil {
+		return err
+	}
+	return c.CallerConn.Call(ctx, call)
+}
+
+func (c *callerConn) Cancel(ctx context.Context, uri string, to broker.Address) error {
+	if err := c.b.err("cancel"); err != nil {
+		return err
+	}
+	return c.CallerConn.Cancel(ctx, uri, to)
+}
+
+// OpenCallee implements broker.Callee.
+func (b *Broker) OpenCallee(ctx context.Context, uris []string, cancelled func([]broker.Address)) (broker.CalleeConn, error) {
+	if err := b.err("open callee"); err != nil {
+		return nil, err
+	}
+	return b.roles.OpenCallee(ctx, uris, cancelled)
+}
+
+// Publish implements broker.PubSub.
+func (b *Broker) Publish(ctx context.Context, e *broker.Event) error {
+	if err := b.err("publish"); err != nil {
+		return err
+	}
+	return b.roles.Publish(ctx, e)
+}
+
+// OpenSubscriber implements broker.PubSub.
+func (b *Broker) OpenSubscriber(ctx context.Context, deliver func([]broker.Delivery)) (broker.SubscriberConn, error) {
+	if err := b.err("open subscriber"); err != nil {
+		return nil, err
+	}
+	conn, err := b.roles.OpenSubscriber(ctx, deliver)
+	if err != nil {
+		return nil, err
+	}
+	s := &subscriberConn{SubscriberConn: conn, b: b, deliver: deliver, topics: make(map[broker.Topic]struct{})}
+	b.mu.Lock()
+	if b.subscribers == nil {
+		b.subscribers = make(map[*subscriberConn]struct{})
+	}
+	b.subscribers[s] = struct{}{}
+	b.mu.Unlock()
+	if _, ok := conn.(broker.Immediate); ok {
+		return immediateSubscriber{s}, nil
+	}
+	return s, nil
+}
+
+type subscriberConn struct {
+	broker.SubscriberConn
+	b       *Broker
+	deliver func([]broker.Delivery)
+
+	mu     sync.Mutex // guards topics
+	topics map[broker.Topic]struct{}
+}
+
+func (s *subscriberConn) Subscribe(ctx context.Context, t broker.Topic) error {
+	if err := s.b.err("subscribe " + t.Name); err != nil {
+		return err
+	}
+	if err := s.SubscriberConn.Subscribe(ctx, t); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.topics[t] = struct{}{}
+	return nil
+}
+
+func (s *subscriberConn) Unsubscribe(ctx context.Context, t broker.Topic) error {
+	s.mu.Lock()
+	delete(s.topics, t)
+	s.mu.Unlock()
+	return s.SubscriberConn.Unsubscribe(ctx, t)
+}
+
+func (s *subscriberConn) Close() error {
+	s.b.mu.Lock()
+	delete(s.b.subscribers, s)
+	s.b.mu.Unlock()
+	return s.SubscriberConn.Close()
+}
+
+// gap tells the subscriber of each topic that it may have missed events.
+func (s *subscriberConn) gap() {
+	s.mu.Lock()
+	gaps := make([]broker.Delivery, 0, len(s.topics))
+	for t := range s.topics {
+		gaps = append(gaps, broker.Delivery{Topic: t, Gap: true})
+	}
+	s.mu.Unlock()
+	if len(gaps) > 0 {
+		s.deliver(gaps)
+	}
+}

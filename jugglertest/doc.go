@@ -1,0 +1,32 @@
+// Package jugglertest runs a whole juggler system in one test: handler,
+// embedded broker, clients and callees in one process, over a network in
+// memory, with nothing to install.
+//
+//	func TestAdd(t *testing.T) {
+//		srv := jugglertest.New(t)
+//		srv.Handle("math.add", calleekit.Typed(add))
+//		c := srv.Client()
+//		var sum int
+//		if err := c.Call(t.Context(), "math.add", []int{1, 2}, &sum); err != nil || sum != 3 {
+//			t.Errorf("got %d, %v", sum, err)
+//		}
+//	}
+//
+// # Time
+//
+// In a bubble of testing/synctest a Server works as well, made and used inside
+// of it: timeouts, pings and expiry then take no real time and happen in the
+// same order each time.
+//
+// # Faults
+//
+// [Broker.Down] makes the broker unreachable, [Server.Drop] breaks the
+// connection of a client, [Server.Stall] makes a client stop reading.
+//
+// # Leaks
+//
+// When the test ends everything is closed, and the test fails if a session or
+// a goroutine of the system is left. Goroutines are told apart by a profiler
+// label (runtime/pprof), so tests may run in parallel; those that the test
+// itself starts after New count as well.
+package jugglertest
