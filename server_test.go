@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/calleekit"
 )
@@ -228,3 +229,11 @@ func serveTCP(t testing.TB, h http.Handler) (addr string) {
 	})
 	return l.Addr().String()
 }
+
+// The roles of a broker, under names of their own so that one struct can
+// embed them all.
+type (
+	brokerCaller interface{ broker.Caller }
+	brokerCallee interface{ broker.Callee }
+	brokerPubSub interface{ broker.PubSub }
+)
