@@ -2,10 +2,26 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.{ts,tsx}'],
-    // The machines that run this have few cores, and the integration tests measure order, not time.
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['test/unit/**/*.test.{ts,tsx}'],
+        },
+      },
+      {
+        test: {
+          name: 'integration',
+          include: ['test/{integration,package}/**/*.test.ts'],
+          globalSetup: ['test/support/setup.ts'],
+          // For the test of memory.
+          execArgv: ['--expose-gc'],
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+        },
+      },
+    ],
+    // The machines that run this have few cores.
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 300_000,
   },
 });

@@ -75,6 +75,9 @@ export class Client<C extends Contract = AnyContract> {
       get link() {
         return client.#link;
       },
+      get stopped() {
+        return client.#stopped;
+      },
       timeout: delay(options.timeout ?? 30_000),
       log,
       report,
@@ -323,7 +326,7 @@ export class Client<C extends Contract = AnyContract> {
     const links = [this.#link, this.#opening, ...this.#leaving];
     const closed = links.map((link) => new Promise<void>((resolve) => (link ? link.end(reason, true, resolve) : resolve())));
     for (const request of this.#queue) this.#dispatch(request);
-    for (const topic of this.#topics.values()) topic.stopped(reason);
+    for (const topic of this.#topics.values()) topic.rest(reason);
     this.#setState({ status: 'closed', ...state });
     return closed;
   }

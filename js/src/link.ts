@@ -128,6 +128,8 @@ export class Link {
 
   #attach(socket: WebSocketLike): void {
     this.#socket = socket;
+    // What went wrong is said by onclose, but the `ws` package throws an error that no handler takes.
+    socket.onerror = () => {};
     socket.onmessage = ({ data }) => {
       this.#heard = true;
       let message: ServerMessage | undefined;
@@ -193,8 +195,6 @@ export class Link {
     clearTimeout(this.#renewal);
     const socket = this.#socket;
     if (socket) {
-      // The `ws` package throws what no handler takes, so one stays.
-      socket.onerror = () => {};
       socket.onmessage = null;
       socket.onclose = whenClosed;
       try {

@@ -139,9 +139,17 @@ export function useSubscription(
       } satisfies SubscribeOptions,
       (event: unknown) => latest.current.handler(event),
     );
-    subscription.ready.then(() => mounted && setState({ ready: true }), failed);
+    const watch = (): void => {
+      subscription.ready.then(() => mounted && setState({ ready: true }), failed);
+    };
+    watch();
+    // After a refusal the application may sign in and connect again.
+    const off = client.on('state', ({ status }) => {
+      if (status === 'open') watch();
+    });
     return () => {
       mounted = false;
+      off();
       subscription.unsubscribe();
       setState({ ready: false });
     };

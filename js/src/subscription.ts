@@ -42,8 +42,9 @@ export class Subscription<E = JugglerEvent> implements AsyncIterableIterator<E> 
     this.#buffering = !handler;
     if (options.signal?.aborted) this.#ended = true;
     else {
-      topic.add(this);
       options.signal?.addEventListener('abort', this.unsubscribe);
+      topic.add(this);
+      if (topic.stopped) this.rest(topic.stopped);
     }
   }
 
@@ -56,8 +57,9 @@ export class Subscription<E = JugglerEvent> implements AsyncIterableIterator<E> 
   get ready(): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#ended) return reject(this.#error ?? this.#gone());
-      if (this.#topic.confirmed) return resolve();
-      const { timeout } = this.#topic;
+      const { confirmed, stopped, timeout } = this.#topic;
+      if (confirmed) return resolve();
+      if (stopped) return reject(stopped);
       const settle = (error?: JugglerError): void => {
         clearTimeout(timer);
         if (error) reject(error);
@@ -115,10 +117,10 @@ export class Subscription<E = JugglerEvent> implements AsyncIterableIterator<E> 
   }
 
   /** @internal The client has stopped: nothing comes until `connect()`. */
-  stopped(error: JugglerError): void {
+  rest(reason: JugglerError): void {
     // A handler can wait for the client to be connected again, a loop would hang.
-    if (!this.#handler) return this.#end(error.code === 1000 ? undefined : error);
-    for (const settle of this.#whenReady.splice(0)) settle(error);
+    if (!this.#handler) return this.#end(reason.code === 1000 ? undefined : reason);
+    for (const settle of this.#whenReady.splice(0)) settle(reason);
   }
 
   /** @internal Refused, or overflown. */

@@ -9,6 +9,8 @@ export interface Subscriber {
   readonly link: Link | undefined;
   /** How long `ready` waits, in milliseconds. */
   readonly timeout: number;
+  /** Why the client does not connect, if so. */
+  readonly stopped: JugglerError | undefined;
   report(error: JugglerError): void;
   gap(gap: Gap): void;
   /** The topic has no subscription any more. */
@@ -54,6 +56,12 @@ export class Topic {
     return this.on !== undefined;
   }
 
+  /** Why it cannot be confirmed before `connect()`, if so. */
+  get stopped(): JugglerError | undefined {
+    return this.#owner.stopped;
+  }
+
+  /** How long `ready` waits, in milliseconds. */
   get timeout(): number {
     return this.#owner.timeout;
   }
@@ -140,9 +148,9 @@ export class Topic {
     for (const subscription of [...this.#subscriptions]) this.#guard(() => subscription.end(error));
   }
 
-  /** Tells all its subscriptions that the client has stopped for now. */
-  stopped(error: JugglerError): void {
-    for (const subscription of [...this.#subscriptions]) subscription.stopped(error);
+  /** The client has stopped for now. */
+  rest(reason: JugglerError): void {
+    for (const subscription of [...this.#subscriptions]) subscription.rest(reason);
   }
 
   /** Runs code of the application; what it throws is reported. */

@@ -244,6 +244,22 @@ describe('ready', () => {
   });
 });
 
+describe('a client that has stopped', () => {
+  it('rejects ready, ends loops, and lets handlers wait for connect()', async () => {
+    const client = open();
+    script.socket.drop(4400, 'who?');
+    const handler = vi.fn();
+    const handled = client.subscribe('a', handler);
+    await expect(handled.ready).rejects.toMatchObject({ code: 4400 });
+    await expect(client.subscribe('a').next()).rejects.toMatchObject({ code: 4400 });
+    expect(script.sockets).toHaveLength(1);
+    client.connect();
+    script.socket.hello().ack('SUB').say(event('a', 1));
+    await handled.ready;
+    expect(handler).toHaveBeenCalledTimes(1);
+  });
+});
+
 describe('a lost connection', () => {
   it('restores subscriptions, and tells of the gap once they are', async () => {
     const client = open();

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/juggler-go/juggler/calleekit"
+)
+
+// counters count what the tests ask about.
+type counters struct {
+	cancelled atomic.Int64 // calls of test.wait that were cancelled
+	called    atomic.Int64 // calls of test.count
+}
+
+// register registers the callees:
+//
+//	test.echo     returns its args, byte for byte
+//	test.add      adds two numbers
+//	test.delay    returns after so many milliseconds
+//	test.wait     waits until it is cancelled
+//	test.count    returns how often it was called
+//	test.fail     fails with code 422 and data
+//	test.broken   fails without a code
+//	test.header   returns one of the call's headers
+func register(c *calleekit.Callee) *counters {
+	n := new(counters)
+	c.Handle("test.echo", func(_ context.Context, call *calleekit.Call) (any, error) { return call.Args, nil })
+	c.Handle("test.add", calleekit.Typed(func(_ context.Context, in [2]float64) (float64, error) { return in[0] + in[1], nil }))
+	c.Handle("test.delay", calleekit.Typed(func(ctx context.Context, ms int) (int, error) {
+		select {
+		case <-time.After(time.Duration(ms) * time.Millisecond):
+			return ms, nil
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}), calleekit.WithConcurrency(32))
+	c.Handle("test.wait", func(ctx context.Context, _ *calleekit.Call) (any, error) {
+		<-ctx.Done()
+		if errors.Is(context.Cause(ctx), calleekit.ErrCancelled) {
+			n.cancelled.Add(1)
+		}
+		return nil, ctx.Err()
+	})
+	c.Handle("test.count", func(context.Context, *calleekit.Call) (any, error) { return n.called.Add(1), nil })
+	c.Handle("test.fail", func(context.Context, *calleekit.Call) (any, error) {
+		return nil, &calleekit.Error{Code: 422, Message: "not a number", Data: json.RawMessage(`{"field":"a"}`)}
+	})
+	c.Handle("test.broken", func(context.Context, *calleekit.Call) (any, error) { return nil, errors.New("broken") })
+	c.Handle("test.header", calleekit.Typed(func(ctx context.Context, name string) (string, error) {
+		return calleekit.CallFrom(ctx).Header(name), nil
+	}))
+	return n
+}

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// control mounts the paths with which a test makes things happen:
+//
+//	POST /control/drain                   drains the node behind /ws; answers when that is done
+//	POST /control/publish?channel=&n=     publishes the numbers below n from this process
+//	GET  /control/counters                what the callees have counted, as JSON
+//	GET  /control/sessions                how many sessions /ws has
+func control(mux *http.ServeMux, n *nodes, c *counters) {
+	mux.HandleFunc("POST /control/drain", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), 20*time.Second)
+		defer cancel()
+		fail(w, n.drain(ctx))
+	})
+	mux.HandleFunc("POST /control/publish", func(w http.ResponseWriter, r *http.Request) {
+		count, err := strconv.Atoi(r.FormValue("n"))
+		for i := 0; i < count && err == nil; i++ {
+			err = n.newest().Publish(r.Context(), r.FormValue("channel"), i, nil)
+		}
+		fail(w, err)
+	})
+	mux.HandleFunc("GET /control/counters", func(w http.ResponseWriter, _ *http.Request) {
+		json.NewEncoder(w).Encode(map[string]int64{"cancelled": c.cancelled.Load(), "called": c.called.Load()})
+	})
+	mux.HandleFunc("GET /control/sessions", func(w http.ResponseWriter, _ *http.Request) {
+		json.NewEncoder(w).Encode(n.newest().NumSessions())
+	})
+}
+
+// fail answers 500 if err is not nil.
+func fail(w http.ResponseWriter, err error) {
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
+}

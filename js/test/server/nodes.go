@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/broker/memory"
+)
+
+// nodes are the nodes behind /ws, as behind a load balancer: new connections
+// go to the newest.
+type nodes struct {
+	broker *memory.Broker
+
+	mu      sync.Mutex
+	current *juggler.Handler // guarded by mu
+	all     []*juggler.Handler
+}
+
+// mount makes the nodes and their paths:
+//
+//	/ws             the balanced nodes
+//	/auth           sign-in by AUTH; see signIn
+//	/refuse/{code}  an authenticator that always refuses
+//	/small          small limits
+//	/strict         the default check of Origin
+func mount(mux *http.ServeMux, b *memory.Broker) (*nodes, error) {
+	n := &nodes{broker: b}
+	if err := n.replace(); err != nil {
+		return nil, err
+	}
+	mux.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) { n.newest().ServeHTTP(w, r) })
+
+	refuse := func(code int) juggler.Option {
+		return juggler.WithAuthenticator(func(*http.Request) (*juggler.Identity, error) {
+			return nil, &juggler.Error{Code: code, Message: fmt.Sprintf("refused with %d", code)}
+		})
+	}
+	for path, opts := range map[string][]juggler.Option{
+		"/auth":       {juggler.WithDeferredAuth(signIn, 500*time.Millisecond), juggler.WithPing(time.Second)},
+		"/refuse/401": {refuse(juggler.CodeUnauthenticated)},
+		"/refuse/403": {refuse(juggler.CodeForbidden)},
+		"/refuse/503": {refuse(juggler.CodeUnavailable)},
+		"/small":      {juggler.WithMaxCalls(2), juggler.WithMaxMessageBytes(2048), juggler.WithMaxSubscriptions(2), juggler.WithPing(200 * time.Millisecond)},
+		"/strict":     {juggler.WithOrigins()},
+	} {
+		h, err := newNode(b, opts...)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		n.all = append(n.all, h)
+		mux.Handle(path, h)
+	}
+	return n, nil
+}
+
+// signIn takes the tokens "forever", and "for N" for N milliseconds. It hands
+// the session the user "u".
+func signIn(_ context.Context, _ juggler.Session, token string) (*juggler.Identity, error) {
+	id := &juggler.Identity{User: "u"}
+	if token == "forever" {
+		return id, nil
+	}
+	text, ok := strings.CutPrefix(token, "for ")
+	ms, err := strconv.Atoi(text)
+	if !ok || err != nil {
+		return nil, juggler.ErrUnauthenticated
+	}
+	id.Expires = time.Now().Add(time.Duration(ms) * time.Millisecond)
+	return id, nil
+}
+
+func (n *nodes) newest() *juggler.Handler {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.current
+}
+
+// replace puts a new node before the others.
+func (n *nodes) replace() error {
+	h, err := newNode(n.broker)
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.current = h
+	n.all = append(n.all, h)
+	return nil
+}
+
+// drain replaces the newest node, and shuts it down as a deploy would.
+func (n *nodes) drain(ctx context.Context) error {
+	old := n.newest()
+	return errors.Join(n.replace(), old.Shutdown(ctx))
+}
+
+func (n *nodes) shutdown(ctx context.Context) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var errs []error
+	for _, h := range n.all {
+		errs = append(errs, h.Shutdown(ctx))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,188 @@
+// @vitest-environment happy-dom
+import { StrictMode, act, createElement, type ReactElement } from 'react';
+import { createRoot, type Root } from 'react-dom/client';
+import { renderToString } from 'react-dom/server';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Client } from '../../src/index.js';
+import { useCall, useConnection, useSubscription, type CallState, type SubscriptionState } from '../../src/react.js';
+import { MockServer } from '../../src/testing.js';
+
+interface App {
+  calls: { double: (n: number) => number; slow: () => void };
+  channels: { news: string; other: string };
+}
+
+let server: MockServer<App>;
+let client: Client<App>;
+let root: Root;
+let container: HTMLElement;
+
+beforeEach(() => {
+  (globalThis as any).IS_REACT_ACT_ENVIRONMENT = true;
+  server = new MockServer<App>().handle('double', (n) => n * 2);
+  client = new Client<App>('ws://mock', { WebSocket: server.WebSocket, logger: () => {}, backoff: { max: 1 } });
+  container = document.createElement('div');
+  root = createRoot(container);
+});
+
+afterEach(async () => {
+  await act(async () => root.unmount());
+  await client.close();
+});
+
+const settle = (): Promise<void> => act(() => new Promise<void>((resolve) => setTimeout(resolve, 10)));
+const render = async (element: ReactElement): Promise<void> => {
+  await act(async () => root.render(element));
+  await settle();
+};
+
+describe('useConnection', () => {
+  function Status() {
+    return <>{useConnection(client).status}</>;
+  }
+
+  it('follows the state, and connects nothing by itself', async () => {
+    await render(<Status />);
+    expect(container.textContent).toBe('closed');
+    await act(async () => client.connect());
+    await settle();
+    expect(container.textContent).toBe('open');
+    await act(async () => server.disconnect(4403));
+    await settle();
+    expect(container.textContent).toBe('closed');
+  });
+
+  it('renders on a server', () => {
+    expect(renderToString(<Status />)).toBe('closed');
+  });
+});
+
+describe('useCall', () => {
+  let seen: CallState<number>[];
+  function Double({ n, enabled = true }: { n: number; enabled?: boolean }) {
+    const state = useCall(client, 'double', n, { enabled });
+    seen.push(state);
+    return <>{state.pending ? `pending ${state.data}` : (state.error?.message ?? `${state.data}`)}</>;
+  }
+  beforeEach(() => {
+    seen = [];
+  });
+
+  it('calls, and calls again when the args change', async () => {
+    await render(<Double n={2} />);
+    expect(seen[0]).toMatchObject({ pending: true, data: undefined, error: undefined });
+    expect(container.textContent).toBe('4');
+    const renders = seen.length;
+    await render(<Double n={2} />);
+    expect(seen.length).toBe(renders + 1);
+    await act(async () => root.render(<Double n={5} />));
+    expect(container.textContent === 'pending 4' || container.textContent === '10').toBe(true);
+    await settle();
+    expect(container.textContent).toBe('10');
+  });
+
+  it('tells the error, and calls again at refresh', async () => {
+    let broken = true;
+    server.handle('double', (n) => {
+      if (broken) throw new Error('broken');
+      return n;
+    });
+    await render(<Double n={3} />);
+    expect(container.textContent).toBe('broken');
+    broken = false;
+    await act(async () => seen.at(-1)!.refresh());
+    await settle();
+    expect(container.textContent).toBe('3');
+    expect(seen.at(-1)!.error).toBeUndefined();
+  });
+
+  it('waits until it is enabled', async () => {
+    await render(<Double n={2} enabled={false} />);
+    expect(container.textContent).toBe('undefined');
+    expect(server.connections).toBe(0);
+    await render(<Double n={2} />);
+    expect(container.textContent).toBe('4');
+  });
+
+  it('cancels what is no longer wanted', async () => {
+    const aborted = vi.fn();
+    server.handle('slow', (_, { signal }) => new Promise(() => signal.addEventListener('abort', aborted)));
+    function Slow() {
+      return <>{String(useCall(client, 'slow').pending)}</>;
+    }
+    await render(<Slow />);
+    expect(container.textContent).toBe('true');
+    await render(<></>);
+    expect(aborted).toHaveBeenCalledTimes(1);
+  });
+});
+
+describe('useSubscription', () => {
+  let got: string[];
+  let state: SubscriptionState;
+  function News({ channel, prefix = '' }: { channel: 'news' | 'other' | null; prefix?: string }) {
+    state = useSubscription(client, channel, ({ args }) => got.push(prefix + args));
+    return null;
+  }
+  beforeEach(() => {
+    got = [];
+  });
+
+  it('subscribes while mounted, and uses the newest handler', async () => {
+    await render(<News channel="news" />);
+    expect(state).toEqual({ ready: true, error: undefined });
+    server.publish('news', 'a');
+    await render(<News channel="news" prefix="new " />);
+    server.publish('news', 'b');
+    await settle();
+    expect(got).toEqual(['a', 'new b']);
+    await render(<></>);
+    expect(server.subscriptions).toEqual([]);
+  });
+
+  it('follows the channel', async () => {
+    await render(<News channel={null} />);
+    expect(state.ready).toBe(false);
+    expect(server.connections).toBe(0);
+    await render(<News channel="news" />);
+    await render(<News channel="other" />);
+    expect(server.subscriptions).toEqual(['other']);
+    expect(state.ready).toBe(true);
+  });
+
+  it('is one subscription in strict mode', async () => {
+    await render(createElement(StrictMode, null, <News channel="news" />));
+    expect(server.subscriptions).toEqual(['news']);
+    server.publish('news', 'a');
+    await settle();
+    expect(got).toEqual(['a']);
+  });
+
+  it('passes gaps to the newest onGap', async () => {
+    const onGap = vi.fn();
+    function Gaps() {
+      useSubscription(client, 'n*', () => {}, { pattern: true, onGap });
+      return null;
+    }
+    await render(<Gaps />);
+    server.disconnect();
+    await settle();
+    await settle();
+    expect(onGap).toHaveBeenCalledExactlyOnceWith({ channel: 'n*', pattern: true, reason: 'reconnect' });
+  });
+
+  it('tells why it cannot be, and recovers', async () => {
+    client.connect();
+    await settle();
+    server.disconnect(4400, 'sign in first');
+    await settle();
+    await render(<News channel="news" />);
+    expect(state).toMatchObject({ ready: false, error: { code: 4400, message: 'sign in first' } });
+    await act(async () => client.connect());
+    await settle();
+    expect(state).toEqual({ ready: true, error: undefined });
+    server.publish('news', 'a');
+    await settle();
+    expect(got).toEqual(['a']);
+  });
+});
