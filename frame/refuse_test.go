@@ -126,6 +126,8 @@ var refusedRequests0 = []refusal{
 	{text: `{"meta":{"type":1,"uuid":"` + id0 + `"},"payload":"a"}`, reason: noPayload},
 	{text: `{"meta":{"type":1,"uuid":"` + id0 + `"},"payload":{"uri":"a"},"payload":0}`, reason: noPayload},
 
+	{text: pub0 + `{"channel":"a","args":` + strings.Repeat("[", 9_999) + strings.Repeat("]", 9_999) + `}}`, reason: "JSON nested deeper than 10000"},
+
 	{text: call0 + `null}`, reason: noURI, typ: frame.Call, id: id0},
 	{text: call0 + `{}}`, reason: noURI, typ: frame.Call, id: id0},
 	{text: call0 + `{"uri":null}}`, reason: noURI, typ: frame.Call, id: id0},
