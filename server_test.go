@@ -18,6 +18,7 @@ import (
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/jugglertest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -198,7 +199,7 @@ func contains(got, want any) bool {
 // expectClose waits for the server to close with code.
 func (c *testClient) expectClose(code int) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
 	defer cancel()
 	for {
 		if _, _, err := c.conn.Read(ctx); err != nil {
@@ -237,3 +238,23 @@ type (
 	brokerCallee interface{ broker.Callee }
 	brokerPubSub interface{ broker.PubSub }
 )
+
+// dialIn connects to a server in memory, as dial does to one on a socket.
+func dialIn(t *testing.T, srv *jugglertest.Server, protocol string, header http.Header) *testClient {
+	t.Helper()
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return srv.Dial(ctx) }}
+	conn, _, err := websocket.Dial(t.Context(), jugglertest.URL, &websocket.DialOptions{
+		Subprotocols: []string{protocol},
+		HTTPHeader:   header,
+		HTTPClient:   &http.Client{Transport: transport},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.CloseNow() })
+	c := &testClient{t, conn}
+	if protocol == "juggler.1" {
+		c.expect(`{"type":"HELLO"}`)
+	}
+	return c
+}

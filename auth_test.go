@@ -1,0 +1,179 @@
+package juggler_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/jugglertest"
+)
+
+// tokens signs in "user" or "user until=10s".
+func tokens(_ context.Context, _ juggler.Session, token string) (*juggler.Identity, error) {
+	user, until, _ := strings.Cut(token, " until=")
+	switch user {
+	case "nobody":
+		return nil, nil
+	case "expired":
+		return nil, &juggler.Error{Code: 401, Message: "expired"}
+	case "broken":
+		return nil, errors.New("db: secret host unreachable")
+	case "panics":
+		panic("secret")
+	}
+	id := &juggler.Identity{User: user, Attributes: []juggler.Attribute{{Name: "role", Value: "admin"}, {Name: "area", Value: "51"}}}
+	if d, err := time.ParseDuration(until); err == nil {
+		id.Expires = time.Now().Add(d)
+	}
+	return id, nil
+}
+
+func TestDeferredAuth(t *testing.T) {
+	s := newServer(t, juggler.WithDeferredAuth(tokens, time.Minute), juggler.WithLogger(quiet))
+	c := s.dial("juggler.1")
+	c.send(`{"type":"PUB","id":"1","channel":"c"}`)
+	c.expect(`{"type":"NACK","for":"1","error":{"code":401}}`)
+	for token, code := range map[string]string{"nobody": "401", "expired": "401", "broken": "500", "panics": "500"} {
+		c.send(`{"type":"AUTH","id":"2","token":"` + token + `"}`)
+		c.expect(`{"type":"NACK","for":"2","error":{"code":` + code + `}}`)
+	}
+	// What follows AUTH without waiting for its ACK is handled after it.
+	c.send(`{"type":"AUTH","id":"3","token":"ann"}`)
+	c.send(`{"type":"PUB","id":"4","channel":"c"}`)
+	c.expect(`{"type":"ACK","for":"3"}`)
+	c.expect(`{"type":"ACK","for":"4"}`)
+
+	if r := upgrade(s.http.URL); true {
+		r.Header.Set("Sec-WebSocket-Protocol", "juggler.0") // which has no AUTH
+		if resp, _ := try(t, r); resp.StatusCode != 401 {
+			t.Errorf("juggler.0: got %d", resp.StatusCode)
+		}
+	}
+}
+
+func TestDeferredAuthInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := jugglertest.New(t, juggler.WithDeferredAuth(tokens, 5*time.Second))
+		late := dialIn(t, srv, "juggler.1", nil)
+		signedIn := dialIn(t, srv, "juggler.1", nil)
+		signedIn.send(`{"type":"AUTH","id":"1","token":"ann"}`)
+		signedIn.expect(`{"type":"ACK","for":"1"}`)
+		start := time.Now()
+		late.expectClose(juggler.CloseUnauthenticated)
+		if d := time.Since(start); d < 4*time.Second || d > 6*time.Second {
+			t.Errorf("closed after %v", d)
+		}
+		signedIn.send(`{"type":"PUB","id":"2","channel":"c"}`)
+		signedIn.expect(`{"type":"ACK","for":"2"}`)
+	})
+}
+
+func TestCredentialsThatExpire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := jugglertest.New(t, juggler.WithPing(time.Hour), juggler.WithDeferredAuth(tokens, time.Minute),
+			juggler.WithAuthenticator(func(r *http.Request) (*juggler.Identity, error) {
+				return &juggler.Identity{User: "ann", Expires: time.Now().Add(10 * time.Second)}, nil
+			}))
+		c := dialIn(t, srv, "juggler.1", nil)
+		time.Sleep(8 * time.Second)
+		c.send(`{"type":"AUTH","id":"1","token":"ann until=20s"}`)
+		if ack := c.expect(`{"type":"ACK","for":"1"}`); ack["expires"] != 20000.0 {
+			t.Errorf("ACK of AUTH: %v", ack)
+		}
+		start := time.Now()
+		c.expectClose(juggler.CloseExpired)
+		if d := time.Since(start); d < 19*time.Second || d > 21*time.Second {
+			t.Errorf("closed after %v", d)
+		}
+
+		old := dialIn(t, srv, "juggler.0", nil)
+		old.expectClose(juggler.ClosePolicy)
+	})
+}
+
+func TestHello(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := jugglertest.New(t, juggler.WithMaxCalls(7), juggler.WithMaxSubscriptions(8), juggler.WithMaxMessageBytes(9000), juggler.WithPing(3*time.Second),
+			juggler.WithAuthenticator(func(*http.Request) (*juggler.Identity, error) {
+				return &juggler.Identity{Expires: time.Now().Add(90 * time.Second)}, nil
+			}))
+		conn, err := srv.Dial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		upgrade(jugglertest.URL).Write(conn)
+		br := bufio.NewReader(conn)
+		(&rawClient{conn, br}).skipHandshake(t)
+		f, err := ws.ReadFrame(br)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var hello frame.Frame
+		if err := frame.Juggler1.DecodeAnswer(f.Payload, &hello); err != nil {
+			t.Fatal(err)
+		}
+		want := frame.HelloBody{Session: hello.Hello.Session, Node: hello.Hello.Node, Ping: 3 * time.Second, Expires: 90 * time.Second,
+			MaxMessage: 9000, MaxSubscriptions: 8, MaxCalls: 7}
+		if hello.Hello != want {
+			t.Errorf("got %+v, want %+v", hello.Hello, want)
+		}
+		if node := string(frame.AppendULID(nil, hello.Hello.Node)); node != srv.Handler.Node() {
+			t.Errorf("node %s, want %s", node, srv.Handler.Node())
+		}
+		if _, ok := srv.Handler.Session(string(frame.AppendULID(nil, hello.Hello.Session))); !ok {
+			t.Error("the session is not found by the id of HELLO")
+		}
+	})
+}
+
+func TestSessionsByUserAndID(t *testing.T) {
+	s := newServer(t, juggler.WithAuthenticator(func(r *http.Request) (*juggler.Identity, error) {
+		return &juggler.Identity{User: r.Header.Get("User"), Attributes: []juggler.Attribute{{Name: "b", Value: "2"}, {Name: "a", Value: "1"}}}, nil
+	}))
+	as := func(user string) *testClient { return s.dialHeader("juggler.1", http.Header{"User": {user}}) }
+	a1, a2, _, b := as("ann"), as("ann"), as(""), as("bob")
+
+	anns := slices.Collect(s.h.SessionsOf("ann"))
+	if len(anns) != 2 || len(slices.Collect(s.h.SessionsOf(""))) != 0 || s.h.NumSessions() != 4 {
+		t.Fatalf("%d sessions of ann, %d in all", len(anns), s.h.NumSessions())
+	}
+	found, ok := s.h.Session(anns[0].ID())
+	if !ok || found != anns[0] || found.User() != "ann" || !found.Authenticated() {
+		t.Errorf("looked up %v, %v", found, ok)
+	}
+	if v, ok := found.Attribute("a"); !ok || v != "1" {
+		t.Errorf("attribute a: %q, %v", v, ok)
+	}
+	if v, ok := found.Attribute("c"); ok {
+		t.Errorf("attribute c: %q", v)
+	}
+	for _, id := range []string{"", "nonsense", "01M862XYPP000000001J2HE6E0", "7ZZZZZZZZZZZZZZZZZZZZZZZZZ"} {
+		if _, ok := s.h.Session(id); ok {
+			t.Errorf("found a session %q", id)
+		}
+	}
+	if !s.h.Disconnect(slices.Collect(s.h.SessionsOf("bob"))[0].ID(), 4100, "bye") {
+		t.Error("bob is not there")
+	}
+	b.expectClose(4100)
+	if n := s.h.DisconnectUser("ann", 4600, "come back"); n != 2 {
+		t.Errorf("disconnected %d sessions", n)
+	}
+	a1.expectClose(4600)
+	a2.expectClose(4600)
+	s.waitSessions(1)
+	if _, ok := s.h.Session(anns[0].ID()); ok || len(slices.Collect(s.h.SessionsOf("ann"))) != 0 {
+		t.Error("a session that ended is still found")
+	}
+}

@@ -1,0 +1,107 @@
+package juggler_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/jugglertest"
+)
+
+// diary is what hooks were told.
+type diary struct {
+	mu      sync.Mutex
+	entries []string
+}
+
+func (d *diary) add(format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.entries = append(d.entries, fmt.Sprintf(format, args...))
+}
+
+func (d *diary) read() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.entries)
+}
+
+func (d *diary) hooks() juggler.Hooks {
+	return juggler.Hooks{
+		OnConnect:     func(_ context.Context, s juggler.Session) { d.add("connect %s", s.User()) },
+		OnSignIn:      func(_ context.Context, s juggler.Session) { d.add("sign in %s", s.User()) },
+		OnSubscribe:   func(_ context.Context, _ juggler.Session, t broker.Topic) { d.add("subscribe %v", t) },
+		OnUnsubscribe: func(_ context.Context, _ juggler.Session, t broker.Topic) { d.add("unsubscribe %v", t) },
+		OnDisconnect: func(_ context.Context, _ juggler.Session, e juggler.Disconnect) {
+			d.add("disconnect %d %s %v", e.Code, e.Reason, e.ByClient)
+		},
+		OnGap: func(_ context.Context, t broker.Topic) { d.add("gap %v", t) },
+	}
+}
+
+func TestHooks(t *testing.T) {
+	var d diary
+	s := newServer(t, juggler.WithHooks(d.hooks()), juggler.WithDeferredAuth(tokens, time.Minute))
+	c := s.dial("juggler.1")
+	c.send(`{"type":"AUTH","id":"1","token":"ann"}`)
+	c.send(`{"type":"SUB","id":"2","channel":"c"}`)
+	c.send(`{"type":"SUB","id":"3","channel":"c*","pattern":true}`)
+	c.send(`{"type":"UNSB","id":"4","channel":"c"}`)
+	for i := range 4 {
+		c.expect(fmt.Sprintf(`{"type":"ACK","for":"%d"}`, i+1))
+	}
+	c.conn.Close(4777, "my own")
+	want := []string{"connect ", "sign in ann", "subscribe {c false}", "subscribe {c* true}", "unsubscribe {c false}", "disconnect 4777 my own true"}
+	waitFor(t, "the hooks", func() bool { return len(d.read()) >= len(want) })
+	if got := d.read(); !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+func TestHookOfAGap(t *testing.T) {
+	var d diary
+	srv := jugglertest.New(t, juggler.WithHooks(juggler.Hooks{OnGap: d.hooks().OnGap}))
+	c := dialIn(t, srv, "juggler.1", nil)
+	c.send(`{"type":"SUB","id":"1","channel":"c*","pattern":true}`)
+	c.expect(`{"type":"ACK","for":"1"}`)
+	old := dialIn(t, srv, "juggler.0", nil)
+	old.send(`{"meta":{"type":3,"uuid":""},"payload":{"channel":"c*","pattern":true}}`)
+	old.expect(`{"meta":{"type":8}}`)
+	srv.Broker.Down()
+	srv.Broker.Up()
+	c.expect(`{"type":"GAP","channel":"c*","pattern":true}`)
+	old.expectClose(juggler.CloseOverloaded)
+	srv.Wait("the hook", func() bool { return slices.Equal(d.read(), []string{"gap {c* true}"}) })
+	if n := srv.Handler.Stats().Gaps; n != 1 {
+		t.Errorf("%d gaps counted", n)
+	}
+}
+
+// A hook that panics hurts nobody; one that blocks holds up its session.
+func TestHooksThatMisbehave(t *testing.T) {
+	release := make(chan struct{})
+	s := newServer(t, juggler.WithLogger(quiet), juggler.WithHooks(juggler.Hooks{
+		OnConnect:   func(context.Context, juggler.Session) { panic("at connect") },
+		OnSubscribe: func(context.Context, juggler.Session, broker.Topic) { <-release },
+	}))
+	a, b := s.dial("juggler.1"), s.dial("juggler.1")
+	a.send(`{"type":"SUB","id":"1","channel":"c"}`)
+	a.expect(`{"type":"ACK","for":"1"}`)
+	a.send(`{"type":"PUB","id":"2","channel":"c"}`)
+	b.send(`{"type":"PUB","id":"1","channel":"other"}`)
+	b.expect(`{"type":"ACK","for":"1"}`)
+	close(release)
+	a.expect(`{"type":"ACK","for":"2"}`)
+	a.expect(`{"type":"EVNT","channel":"c"}`)
+	if n := s.h.Stats().Panics; n != 2 {
+		t.Errorf("%d panics counted", n)
+	}
+	a.conn.Close(websocket.StatusNormalClosure, "")
+}
