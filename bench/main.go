@@ -87,8 +87,8 @@ func drive() error {
 	write := flag.String("write", "", "put the tables between the markers of this Markdown file")
 	var set settings
 	flag.IntVar(&set.rounds, "rounds", 0, "rounds of each scenario (default 7, quick 3)")
-	flag.DurationVar(&set.warmup, "warmup", 0, "time before each measurement (default 1s, quick 300ms)")
-	flag.DurationVar(&set.window, "window", 0, "time of each measurement (default 3s, quick 700ms)")
+	flag.DurationVar(&set.warmup, "warmup", 0, "time before each measurement (default 1s, quick 200ms)")
+	flag.DurationVar(&set.window, "window", 0, "time of each measurement (default 3s, quick 600ms)")
 	flag.StringVar(&set.profiles, "profiles", "", "write CPU profiles of the servers into this directory")
 	flag.Parse()
 	set.fill(*quick)
@@ -129,7 +129,7 @@ func drive() error {
 func (s *settings) fill(quick bool) {
 	defaults := settings{rounds: 7, warmup: time.Second, window: 3 * time.Second}
 	if quick {
-		defaults = settings{rounds: 3, warmup: 300 * time.Millisecond, window: 700 * time.Millisecond}
+		defaults = settings{rounds: 3, warmup: 200 * time.Millisecond, window: 600 * time.Millisecond}
 	}
 	if s.rounds == 0 {
 		s.rounds = defaults.rounds
@@ -149,9 +149,13 @@ func choose(quick bool, only string) ([]scenario, error) {
 	}
 	var chosen []scenario
 	for _, s := range scenarios {
-		if pattern.MatchString(s.name) && (s.quick || !quick || only != "") {
-			chosen = append(chosen, s)
+		if !pattern.MatchString(s.name) || (quick && s.quick == 0) {
+			continue
 		}
+		if quick {
+			s = s.shortened()
+		}
+		chosen = append(chosen, s)
 	}
 	if len(chosen) == 0 {
 		return nil, fmt.Errorf("no scenario matches %q", only)

@@ -21,7 +21,7 @@ type outcome struct{ results [][]load.Result }
 // run runs the rounds of s.
 func (s *scenario) run(set settings, interrupted <-chan os.Signal) (outcome, error) {
 	results := make([][]load.Result, len(s.contenders))
-	for round := range set.rounds {
+	for round := range s.rounds(set) {
 		for i, c := range s.contenders {
 			select {
 			case <-interrupted:

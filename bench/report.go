@@ -40,23 +40,24 @@ func (rep *report) add(s scenario, o outcome) string {
 }
 
 func (rep *report) loadTable(b *strings.Builder, s scenario, o outcome) {
-	fmt.Fprintf(b, "| | %s | ± | CPU each | allocations each | p50 | p99 | juggler is × (95 %%) | faults |\n", s.unit())
-	b.WriteString("| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
+	fmt.Fprintf(b, "| | %s | ± | CPU each | allocations each | p50 | p99 | the first is × (95 %%) | CPU × | faults |\n", s.unit())
+	b.WriteString("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
+	cpu := func(r load.Result) float64 { return float64(r.CPUEach()) }
 	for i, c := range s.contenders {
 		results := o.results[i]
 		rates := o.column(i, s.figure)
-		fmt.Fprintf(b, "| %s | %s | %.0f %% | %s | %s | %s | %s | %s | %d |\n", c.name,
+		fmt.Fprintf(b, "| %s | %s | %.0f %% | %s | %s | %s | %s | %s | %s | %d |\n", c.name,
 			count(median(rates)), 100*spread(rates),
-			micros(time.Duration(median(o.column(i, func(r load.Result) float64 { return float64(r.CPUEach()) })))),
+			micros(time.Duration(median(o.column(i, cpu)))),
 			allocations(median(o.column(i, func(r load.Result) float64 { return float64(r.Mallocs) / max(1, float64(r.Messages)) }))),
 			latency(median(o.column(i, func(r load.Result) float64 { return float64(r.P50) }))),
 			latency(median(o.column(i, func(r load.Result) float64 { return float64(r.P99) }))),
-			o.ratio(s, i), faults(results))
+			o.ratio(i, s.figure), o.ratio(i, cpu), faults(results))
 	}
 }
 
 func (rep *report) idleTable(b *strings.Builder, s scenario, o outcome) {
-	b.WriteString("| | bytes of heap and stacks | resident bytes | goroutines | it takes × juggler's |\n")
+	b.WriteString("| | bytes of heap and stacks | resident bytes | goroutines | × the first |\n")
 	b.WriteString("| --- | --- | --- | --- | --- |\n")
 	for i, c := range s.contenders {
 		ratio := "–"
@@ -79,11 +80,12 @@ func (o outcome) column(i int, figure func(load.Result) float64) []float64 {
 	return column
 }
 
-func (o outcome) ratio(s scenario, i int) string {
+// ratio writes what the first contender's figure is times that of contender i.
+func (o outcome) ratio(i int, figure func(load.Result) float64) string {
 	if i == 0 {
 		return "–"
 	}
-	return compare(o.column(0, s.figure), o.column(i, s.figure)).String()
+	return compare(o.column(0, figure), o.column(i, figure)).String()
 }
 
 func faults(results []load.Result) (n int) {
@@ -93,19 +95,20 @@ func faults(results []load.Result) (n int) {
 	return n
 }
 
-// verdict says whether juggler reached g.
+// verdict says whether g was reached.
 func (s *scenario) verdict(g goal, o outcome) string {
+	who := max(0, s.contender(g.who))
+	figures := o.column(who, s.figure)
 	if g.peer == "" {
-		bytes := median(o.column(0, s.figure))
+		bytes := median(figures)
 		return fmt.Sprintf("| %s | ≤ %s bytes | %s | %s |", s.title, count(g.atMost), count(bytes), reached(bytes <= g.atMost))
 	}
-	for i, c := range s.contenders {
-		if c.name == g.peer {
-			r := compare(o.column(0, s.figure), o.column(i, s.figure))
-			return fmt.Sprintf("| %s | ≥ %g × %s | %s | %s |", s.title, g.atLeast, g.peer, r, reached(r.ratio >= g.atLeast))
-		}
+	r := compare(figures, o.column(s.contender(g.peer), s.figure))
+	target := fmt.Sprintf("≥ %g × %s", g.atLeast, g.peer)
+	if g.who != "" {
+		target = g.who + " " + target
 	}
-	panic("goal against an unknown contender: " + g.peer)
+	return fmt.Sprintf("| %s | %s | %s | %s |", s.title, target, r, reached(r.ratio >= g.atLeast))
 }
 
 func reached(yes bool) string {

@@ -26,7 +26,7 @@ func TestContenders(t *testing.T) {
 				}
 			}
 			spec := load.Spec{
-				Kind: s.load.Kind, Protocol: c.protocol, Addr: addrs[c.server], Control: controlAddr,
+				Kind: s.load.Kind, TLS: s.load.TLS, Protocol: c.protocol, Addr: addrs[c.server], Control: controlAddr,
 				Conns: min(s.load.Conns, 4), InFlight: min(s.load.InFlight, 4), Channels: min(s.load.Channels, 4),
 				Payload: s.load.Payload, Warmup: 5 * time.Millisecond, Window: 20 * time.Millisecond,
 			}
@@ -53,13 +53,15 @@ func TestGoalsNameContenders(t *testing.T) {
 			t.Errorf("two scenarios are called %s", s.name)
 		}
 		names[s.name] = true
-		contenders := map[string]bool{"": true}
-		for _, c := range s.contenders[1:] {
-			contenders[c.name] = true
-		}
-		for _, g := range s.goals {
-			if !contenders[g.peer] {
-				t.Errorf("%s: a goal against %q, which does not take part", s.name, g.peer)
+		for _, short := range []bool{false, true} {
+			if short {
+				s = s.shortened()
+			}
+			for _, g := range s.goals {
+				named := (g.who == "" || s.contender(g.who) >= 0) && (g.peer == "" || s.contender(g.peer) >= 0)
+				if !named && len(s.contenders) > 0 {
+					t.Errorf("%s: a goal of %q against %q, not both of whom take part (quick: %v)", s.name, g.who, g.peer, short)
+				}
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/juggler-go/juggler/bench/internal/load"
@@ -12,7 +13,7 @@ import (
 type scenario struct {
 	name       string
 	title      string
-	quick      bool // it is one of -quick
+	quick      int // how many contenders take part with -quick; 0: none, the scenario is left out
 	load       load.Spec
 	contenders []contender
 	goals      []goal
@@ -21,12 +22,12 @@ type scenario struct {
 // A contender is a server of package peer and the protocol it is spoken to.
 type contender struct{ name, server, protocol string }
 
-// A goal is a target of the project: at least this ratio to a peer, or at
-// most so many bytes for each connection.
+// A goal is a target of the project.
 type goal struct {
-	peer    string // name of a contender
-	atLeast float64
-	atMost  float64 // bytes; peer is empty
+	who     string  // contender that has to reach it; empty: the first
+	atLeast float64 // times what peer does
+	peer    string  // another contender
+	atMost  float64 // bytes for each connection, where there is no peer
 }
 
 var (
@@ -40,6 +41,14 @@ var (
 	centrifugeProtobuf = contender{"centrifuge, protobuf", "centrifuge", "centrifuge-protobuf"}
 	natsTCP            = contender{"NATS, TCP", "nats", "nats"}
 	natsWebSocket      = contender{"NATS, WebSocket", "nats-ws", "nats-ws"}
+
+	jugglerNonBlocking = contender{"juggler, authorizer and middleware that do not block", "juggler-nonblocking", "juggler"}
+	jugglerBlocking    = contender{"juggler, authorizer and middleware that may block", "juggler-blocking", "juggler"}
+
+	ourEchoTLS    = contender{"juggler wsconn, TLS", "juggler-echo-tls", "echo"}
+	gwsTLS        = contender{"gws, TLS", "gws-tls", "echo"}
+	jugglerTLS    = contender{"juggler, TLS", "juggler-tls", "juggler"}
+	centrifugeTLS = contender{"centrifuge, TLS", "centrifuge-tls", "centrifuge"}
 
 	rawLoop       = contender{"raw write loop", "raw-loop", "echo"}
 	gwsFanOut     = contender{"gws", "gws-broadcast", "echo"}
@@ -56,51 +65,77 @@ func build() []scenario {
 		add(scenario{
 			name:       fmt.Sprintf("echo-100x%d", inFlight),
 			title:      fmt.Sprintf("Echo of the bare WebSocket layer: 100 connections, %d in flight, 16 bytes", inFlight),
-			quick:      true,
+			quick:      2,
 			load:       load.Spec{Kind: load.Requests, Conns: 100, InFlight: inFlight, Payload: 16},
 			contenders: []contender{ourEcho, gws, gorilla, coder},
-			goals:      []goal{{peer: "gws", atLeast: map[int]float64{1: 1.2, 64: 5}[inFlight]}},
+			goals:      []goal{{atLeast: map[int]float64{1: 1.2, 64: 5}[inFlight], peer: gws.name}},
 		})
 	}
-	calls := func(conns, inFlight, payload int, quick bool, goals ...goal) {
-		s := scenario{
-			name:       fmt.Sprintf("calls-%dx%d", conns, inFlight),
-			title:      fmt.Sprintf("Calls through the embedded broker: %d connections, %d in flight, %s", conns, inFlight, size(payload)),
+	add(scenario{
+		name:       "echo-tls",
+		title:      "Echo over TLS: 100 connections, 1 in flight, 16 bytes",
+		load:       load.Spec{Kind: load.Requests, TLS: true, Conns: 100, InFlight: 1, Payload: 16},
+		contenders: []contender{ourEchoTLS, gwsTLS},
+		goals:      []goal{{atLeast: 0.9, peer: gwsTLS.name}},
+	})
+
+	calls := func(conns, inFlight, payload, quick int, goals ...goal) {
+		name := fmt.Sprintf("calls-%dx%d", conns, inFlight)
+		if payload != smallPayload {
+			name += fmt.Sprintf("-%dB", payload)
+		}
+		add(scenario{
+			name:       name,
+			title:      fmt.Sprintf("Calls through the embedded broker: %s, %d in flight, %s", connections(conns), inFlight, size(payload)),
 			quick:      quick,
 			load:       load.Spec{Kind: load.Requests, Conns: conns, InFlight: inFlight, Payload: payload},
-			contenders: []contender{juggler, centrifuge, centrifugeProtobuf, natsTCP, natsWebSocket},
+			contenders: []contender{juggler, centrifuge, natsTCP, natsWebSocket, centrifugeProtobuf},
 			goals:      goals,
-		}
-		if payload != smallPayload {
-			s.name += fmt.Sprintf("-%dB", payload)
-		}
-		add(s)
+		})
 	}
-	calls(100, 1, smallPayload, true,
-		goal{peer: "centrifuge", atLeast: 1.5}, goal{peer: "NATS, WebSocket", atLeast: 2})
-	calls(100, 64, smallPayload, true,
-		goal{peer: "centrifuge", atLeast: 2}, goal{peer: "NATS, TCP", atLeast: 1}, goal{peer: "NATS, WebSocket", atLeast: 1})
+	calls(100, 1, smallPayload, 4,
+		goal{atLeast: 1.5, peer: centrifuge.name}, goal{atLeast: 2, peer: natsWebSocket.name})
+	calls(100, 64, smallPayload, 4,
+		goal{atLeast: 2, peer: centrifuge.name}, goal{atLeast: 1, peer: natsTCP.name}, goal{atLeast: 1, peer: natsWebSocket.name})
 	for _, conns := range []int{1, 100, 1000} {
 		for _, inFlight := range []int{1, 16, 64} {
 			if conns != 100 || inFlight == 16 {
-				calls(conns, inFlight, smallPayload, false)
+				calls(conns, inFlight, smallPayload, 0)
 			}
 		}
 	}
-	for _, payload := range []int{128, 4 << 10, 60_000} {
-		calls(100, 1, payload, false)
+	for _, payload := range []int{128, 4 << 10, 64 << 10} {
+		calls(100, 1, payload, 0)
 	}
+	for _, inFlight := range []int{1, 64} {
+		add(scenario{
+			name:       fmt.Sprintf("hooks-100x%d", inFlight),
+			title:      fmt.Sprintf("Calls with authentication, an authorizer and a middleware: 100 connections, %d in flight, 16 bytes", inFlight),
+			load:       load.Spec{Kind: load.Requests, Conns: 100, InFlight: inFlight, Payload: smallPayload},
+			contenders: []contender{juggler, jugglerNonBlocking, jugglerBlocking},
+			goals: []goal{
+				{who: jugglerNonBlocking.name, atLeast: 0.9, peer: juggler.name},
+				{who: jugglerBlocking.name, atLeast: 0.6, peer: juggler.name},
+			},
+		})
+	}
+	add(scenario{
+		name:       "calls-tls",
+		title:      "Calls over TLS: 100 connections, 1 in flight, 16 bytes",
+		load:       load.Spec{Kind: load.Requests, TLS: true, Conns: 100, InFlight: 1, Payload: smallPayload},
+		contenders: []contender{jugglerTLS, centrifugeTLS},
+	})
 
 	for _, outstanding := range []int{1, 16} {
 		add(scenario{
 			name:       fmt.Sprintf("fanout-1000x%d", outstanding),
-			title:      fmt.Sprintf("Fan-out to 1,000 subscribers: %d publications outstanding, 128 bytes", outstanding),
-			quick:      true,
+			title:      fmt.Sprintf("Fan-out to 1,000 subscribers: %d outstanding, 128 bytes", outstanding),
+			quick:      3,
 			load:       load.Spec{Kind: load.FanOut, Conns: 1000, InFlight: outstanding, Payload: 128},
 			contenders: []contender{juggler, rawLoop, centrifuge, gwsFanOut, gorillaFanOut, natsTCP},
 			goals: map[int][]goal{
-				1:  {{peer: "raw write loop", atLeast: 0.95}},
-				16: {{peer: "centrifuge", atLeast: 1.5}},
+				1:  {{atLeast: 0.95, peer: rawLoop.name}},
+				16: {{atLeast: 1.5, peer: centrifuge.name}},
 			}[outstanding],
 		})
 	}
@@ -114,6 +149,7 @@ func build() []scenario {
 	add(scenario{
 		name:       "idle-15000",
 		title:      "15,000 idle connections: a user of 16 bytes, one subscription to a channel shared by all",
+		quick:      1,
 		load:       load.Spec{Kind: load.Idle, Conns: 15_000},
 		contenders: []contender{juggler, centrifuge},
 		goals:      []goal{{atMost: 600}},
@@ -123,6 +159,12 @@ func build() []scenario {
 		title:      "15,000 idle connections: a user of 16 bytes, each subscribed to a channel of its own",
 		load:       load.Spec{Kind: load.Idle, Conns: 15_000, Channels: 15_000},
 		contenders: []contender{juggler, centrifuge},
+	})
+	add(scenario{
+		name:       "idle-tls",
+		title:      "1,000 idle connections over TLS, one subscription to a channel shared by all",
+		load:       load.Spec{Kind: load.Idle, TLS: true, Conns: 1000},
+		contenders: []contender{jugglerTLS, centrifugeTLS},
 	})
 	add(scenario{
 		name:       "connects",
@@ -136,11 +178,37 @@ func build() []scenario {
 // smallPayload is that of most scenarios: what a call costs by itself.
 const smallPayload = 16
 
+func connections(n int) string {
+	if n == 1 {
+		return "1 connection"
+	}
+	return count(float64(n)) + " connections"
+}
+
 func size(payload int) string {
 	if payload >= 1<<10 && payload%(1<<10) == 0 {
 		return fmt.Sprintf("%d KiB", payload>>10)
 	}
 	return fmt.Sprintf("%d bytes", payload)
+}
+
+// shortened returns s as -quick runs it.
+func (s scenario) shortened() scenario {
+	s.contenders = s.contenders[:s.quick]
+	return s
+}
+
+// rounds returns how often s is run. What connections hold does not vary.
+func (s *scenario) rounds(set settings) int {
+	if s.load.Kind == load.Idle {
+		return 1
+	}
+	return set.rounds
+}
+
+// contender returns the number of the contender with this name.
+func (s *scenario) contender(name string) int {
+	return slices.IndexFunc(s.contenders, func(c contender) bool { return c.name == name })
 }
 
 // figure is what the contenders of the scenario are compared by.

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -14,9 +15,10 @@ import (
 )
 
 // A conn is one client connection: a bare socket, blocking until the run
-// begins.
+// begins, or TLS over one.
 type conn struct {
 	fd        int
+	tls       *tls.Conn // nil: without
 	host      string
 	index     int
 	in        []byte // what was read and is not a whole message yet
@@ -103,14 +105,22 @@ func (c *conn) reset() {
 
 func closeAll(conns []*conn) {
 	for _, c := range conns {
-		if c != nil {
+		switch {
+		case c == nil:
+		case c.tls != nil:
+			_ = c.tls.Close()
+		default:
 			_ = unix.Close(c.fd)
 		}
 	}
 }
 
-// writeAll writes b on the blocking socket.
+// writeAll writes b on the blocking connection.
 func (c *conn) writeAll(b []byte) error {
+	if c.tls != nil {
+		_, err := c.tls.Write(b)
+		return err
+	}
 	for len(b) > 0 {
 		n, err := unix.Write(c.fd, b)
 		if err == unix.EINTR {
@@ -124,9 +134,14 @@ func (c *conn) writeAll(b []byte) error {
 	return nil
 }
 
-// fill reads once from the blocking socket into c.in.
+// fill reads once from the blocking connection into c.in.
 func (c *conn) fill() error {
 	var buf [4096]byte
+	if c.tls != nil {
+		n, err := c.tls.Read(buf[:])
+		c.in = append(c.in, buf[:n]...)
+		return err
+	}
 	for {
 		n, err := unix.Read(c.fd, buf[:])
 		switch {

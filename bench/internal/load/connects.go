@@ -7,23 +7,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/juggler-go/juggler/bench/internal/control"
 )
 
 // runConnects opens a connection, until it is ready for requests, and drops
 // it, again and again, s.Conns of them at a time.
-func runConnects(s Spec, p protocol) (Result, error) {
+func runConnects(s Spec, p protocol) (r Result, err error) {
 	to, err := netip.ParseAddrPort(s.Addr)
 	if err != nil {
-		return Result{}, err
+		return r, err
 	}
-	server, err := control.Dial(s.Control)
-	if err != nil {
-		return Result{}, err
-	}
-	defer server.Close()
-
 	var count atomic.Int64
 	var stop atomic.Bool
 	errs := make([]error, s.Conns)
@@ -44,27 +36,13 @@ func runConnects(s Spec, p protocol) (Result, error) {
 		})
 	}
 	time.Sleep(s.Warmup)
-	var failed error
-	if s.Profile != "" {
-		failed = server.Profile(s.Profile)
-	}
-	before, err := server.Usage()
-	failed = errors.Join(failed, err)
-	ownBefore, began, first := control.CPU(), time.Now(), count.Load()
-	time.Sleep(s.Window)
-	r := Result{
-		Messages: int(count.Load() - first),
-		Elapsed:  time.Since(began),
-		LoadCPU:  control.CPU() - ownBefore,
-	}
-	after, err := server.Usage()
-	failed = errors.Join(failed, err)
-	if s.Profile != "" {
-		failed = errors.Join(failed, server.StopProfile())
-	}
+	err = measure(s, &r, func() error {
+		first := count.Load()
+		time.Sleep(s.Window)
+		r.Messages = int(count.Load() - first)
+		return nil
+	})
 	stop.Store(true)
 	wait.Wait()
-	r.ServerCPU = after.CPU - before.CPU
-	r.Mallocs = after.Mallocs - before.Mallocs
-	return r, errors.Join(append(errs, failed)...)
+	return r, errors.Join(append(errs, err)...)
 }

@@ -23,7 +23,11 @@ func runIdle(s Spec, p protocol) (Result, error) {
 		}
 		return p.subscribe(c, channelName(c.index%max(1, s.Channels)))
 	}
-	first, err := dialAll(s.Addr, 16, open)
+	dial := dialAll
+	if s.TLS {
+		dial = dialTLS
+	}
+	first, err := dial(s.Addr, 16, open)
 	if err != nil {
 		return Result{}, err
 	}
@@ -33,7 +37,7 @@ func runIdle(s Spec, p protocol) (Result, error) {
 		return Result{}, err
 	}
 	began := time.Now()
-	conns, err := dialAll(s.Addr, s.Conns, open)
+	conns, err := dial(s.Addr, s.Conns, open)
 	if err != nil {
 		return Result{}, err
 	}

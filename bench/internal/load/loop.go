@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/juggler-go/juggler/bench/internal/control"
 )
 
 // A loop owns the connections of a run, and tells handle of each answer. It
@@ -158,12 +156,6 @@ func (l *loop) waitToWrite(c *conn, wait bool) error {
 // measure runs the loop for the warm-up and the window of s, and fills in
 // what both processes used within the window. reset is called when it begins.
 func (l *loop) measure(s Spec, r *Result, reset func()) error {
-	server, err := control.Dial(s.Control)
-	if err != nil {
-		return err
-	}
-	defer server.Close()
-
 	// Bytes that arrived together with the answer to the handshake.
 	for _, c := range l.conns {
 		if len(c.in) > 0 {
@@ -175,34 +167,10 @@ func (l *loop) measure(s Spec, r *Result, reset func()) error {
 	if err := l.runFor(s.Warmup, nil); err != nil {
 		return err
 	}
-	if s.Profile != "" {
-		if err := server.Profile(s.Profile); err != nil {
-			return err
-		}
-	}
-	before, err := server.Usage()
-	if err != nil {
-		return err
-	}
-	ownBefore, began := control.CPU(), time.Now()
-	reset()
-	if err := l.runFor(s.Window, nil); err != nil {
-		return err
-	}
-	r.Elapsed, r.LoadCPU = time.Since(began), control.CPU()-ownBefore
-	after, err := server.Usage()
-	if err != nil {
-		return err
-	}
-	if s.Profile != "" {
-		if err := server.StopProfile(); err != nil {
-			return err
-		}
-	}
-	r.ServerCPU = after.CPU - before.CPU
-	r.Mallocs = after.Mallocs - before.Mallocs
-	r.Switches = after.Switches - before.Switches
-	return nil
+	return measure(s, r, func() error {
+		reset()
+		return l.runFor(s.Window, nil)
+	})
 }
 
 // onThread keeps the calling goroutine on one thread, with no other to

@@ -19,6 +19,7 @@ type Spec struct {
 	Protocol string // one of the keys of protocols
 	Addr     string // host:port of the server under test
 	Control  string // of its control listener
+	TLS      bool   // of [Requests] and [Idle] only
 	Conns    int
 	InFlight int           // requests, or publications, outstanding (for each connection)
 	Payload  int           // bytes of the JSON string that is sent to and fro
@@ -80,6 +81,9 @@ func Run(s Spec) (Result, error) {
 	}
 	switch s.Kind {
 	case Requests:
+		if s.TLS {
+			return runRequestsTLS(s, p(s))
+		}
 		return runRequests(s, p(s))
 	case FanOut:
 		return runFanOut(s, p(s))

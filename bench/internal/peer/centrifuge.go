@@ -9,7 +9,7 @@ import (
 // centrifugeServer answers RPC with its data, and lets everybody subscribe
 // and publish. Publications carry no information about their client: that
 // would be more bytes for each delivery than the others send.
-func centrifugeServer() (string, error) {
+func centrifugeServer(serve serveFunc) (string, error) {
 	node, err := centrifuge.New(centrifuge.Config{LogLevel: centrifuge.LogLevelNone})
 	if err != nil {
 		return "", err
@@ -32,7 +32,7 @@ func centrifugeServer() (string, error) {
 	if err := node.Run(); err != nil {
 		return "", err
 	}
-	return serveHTTP(centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{
+	return serve(centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{
 		UseWriteBufferPool: true,
 		MessageSizeLimit:   1 << 20,
 	}))

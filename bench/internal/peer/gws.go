@@ -9,9 +9,9 @@ import (
 
 // gwsServe upgrades as the README of gws does, with ReadLoop on a goroutine
 // of its own so that what net/http holds is freed.
-func gwsServe(events gws.Event) (string, error) {
+func gwsServe(serve serveFunc, events gws.Event) (string, error) {
 	upgrader := gws.NewUpgrader(events, &gws.ServerOption{})
-	return serveHTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		socket, err := upgrader.Upgrade(w, r)
 		if err != nil {
 			return
@@ -27,7 +27,7 @@ func (*gwsEchoEvents) OnMessage(socket *gws.Conn, message *gws.Message) {
 	_ = socket.WriteMessage(message.Opcode, message.Bytes())
 }
 
-func gwsEcho() (string, error) { return gwsServe(&gwsEchoEvents{}) }
+func gwsEcho(serve serveFunc) (string, error) { return gwsServe(serve, &gwsEchoEvents{}) }
 
 // gwsRoom sends each message to all connections but the one it came from,
 // with the Broadcaster that gws has for that.
@@ -63,5 +63,5 @@ func (g *gwsRoom) OnMessage(socket *gws.Conn, message *gws.Message) {
 }
 
 func gwsBroadcast() (string, error) {
-	return gwsServe(&gwsRoom{conns: make(map[*gws.Conn]bool)})
+	return gwsServe(serveHTTP, &gwsRoom{conns: make(map[*gws.Conn]bool)})
 }

@@ -21,7 +21,7 @@ import (
 // jugglerServer is a node on the embedded broker with a callee of "echo" in
 // the same process. Clients are authenticated, as centrifuge's are: a session
 // has a user of 16 bytes. options are added to those.
-func jugglerServer(options ...juggler.Option) (string, error) {
+func jugglerServer(serve serveFunc, options ...juggler.Option) (string, error) {
 	// The load generator has up to 64,000 calls in flight to one URI.
 	b, err := memory.New(memory.WithQueueCapacity(1 << 17))
 	if err != nil {
@@ -50,23 +50,21 @@ func jugglerServer(options ...juggler.Option) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return serveHTTP(h)
+	return serve(h)
 }
-
-func jugglerPlain() (string, error) { return jugglerServer() }
 
 // The application that people really write: an authorizer that looks at each
 // request and a middleware that adds a header, which may block or declare
 // that they do not.
 func jugglerBlocking() (string, error) {
-	return jugglerServer(
+	return jugglerServer(serveHTTP,
 		juggler.WithAuthorizer(juggler.AuthorizerFunc(authorize)),
 		juggler.WithMiddleware(addUser),
 	)
 }
 
 func jugglerNonBlocking() (string, error) {
-	return jugglerServer(
+	return jugglerServer(serveHTTP,
 		juggler.WithAuthorizer(juggler.NonBlocking(authorize)),
 		juggler.WithNonBlockingMiddleware(addUser),
 	)
@@ -91,7 +89,7 @@ func addUser(next juggler.RequestHandler) juggler.RequestHandler {
 }
 
 // jugglerEcho is the WebSocket layer alone, without sessions and messages.
-func jugglerEcho() (string, error) {
+func jugglerEcho(serve serveFunc) (string, error) {
 	pool := wsconn.NewPool(wsconn.Config{
 		MaxMessage:   1 << 20,
 		MaxQueue:     16 << 20,
@@ -101,7 +99,7 @@ func jugglerEcho() (string, error) {
 		Binary:       true,
 		NewHandler:   func(*wsconn.Group) wsconn.Handler { return echoHandler{} },
 	})
-	return serveHTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		accept := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 		response := fmt.Appendf(nil, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"+
 			"Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n", base64.StdEncoding.EncodeToString(accept[:]))

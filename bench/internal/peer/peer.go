@@ -10,20 +10,26 @@ import (
 	"sort"
 )
 
-// servers start listening on a free port of the loopback interface and return
-// the address.
+// A serveFunc serves a handler on a free port of the loopback interface,
+// until the process ends, and returns the address.
+type serveFunc func(http.Handler) (addr string, err error)
+
 var servers = map[string]func() (addr string, err error){
-	"juggler":             jugglerPlain,
+	"juggler":             func() (string, error) { return jugglerServer(serveHTTP) },
 	"juggler-blocking":    jugglerBlocking,
 	"juggler-nonblocking": jugglerNonBlocking,
-	"juggler-echo":        jugglerEcho,
-	"gws":                 gwsEcho,
+	"juggler-echo":        func() (string, error) { return jugglerEcho(serveHTTP) },
+	"gws":                 func() (string, error) { return gwsEcho(serveHTTP) },
 	"gws-broadcast":       gwsBroadcast,
 	"gorilla":             gorillaEcho,
 	"gorilla-prepared":    gorillaBroadcast,
 	"coder":               coderEcho,
+	"juggler-tls":         func() (string, error) { return jugglerServer(serveTLS) },
+	"juggler-echo-tls":    func() (string, error) { return jugglerEcho(serveTLS) },
+	"gws-tls":             func() (string, error) { return gwsEcho(serveTLS) },
+	"centrifuge-tls":      func() (string, error) { return centrifugeServer(serveTLS) },
 	"raw-loop":            rawBroadcast,
-	"centrifuge":          centrifugeServer,
+	"centrifuge":          func() (string, error) { return centrifugeServer(serveHTTP) },
 	"nats":                natsServer,
 	"nats-ws":             natsWebSocketServer,
 }
@@ -50,7 +56,7 @@ func Names() []string {
 // listen returns a listener on a free port of the loopback interface.
 func listen() (net.Listener, error) { return net.Listen("tcp4", "127.0.0.1:0") }
 
-// serveHTTP serves h on a free port until the process ends.
+// serveHTTP is a serveFunc.
 func serveHTTP(h http.Handler) (addr string, err error) {
 	l, err := listen()
 	if err != nil {
