@@ -258,26 +258,27 @@ func poolGoroutines() int {
 // While the broker does not store results, they are at most as many as the
 // limit, and no more calls are taken.
 func TestResultsDoNotPileUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const limit = 4
-		s := newSystem(t)
-		b := &stuckReply{Callee: s.engine, release: make(chan struct{})}
-		c := s.callee(b, calleekit.WithConcurrency(limit))
-		c.Handle("f", func(context.Context, *calleekit.Call) (any, error) { return nil, nil })
-		s.start(c)
-		var calls []*request
-		for range 20 {
-			calls = append(calls, s.call("f", ""))
-		}
-		synctest.Wait()
-		if st := c.Stats(); st.Calls != 2*limit || st.Unanswered != 2*limit {
-			t.Errorf("%+v, want %d calls, all unanswered", st, 2*limit)
-		}
-		close(b.release)
-		for _, r := range calls {
-			r.want("null")
-		}
-	})
+	for _, limit := range []int{1, 4} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSystem(t)
+			b := &stuckReply{Callee: s.engine, release: make(chan struct{})}
+			c := s.callee(b, calleekit.WithConcurrency(limit))
+			c.Handle("f", func(context.Context, *calleekit.Call) (any, error) { return nil, nil })
+			s.start(c)
+			var calls []*request
+			for range 20 {
+				calls = append(calls, s.call("f", ""))
+				synctest.Wait()
+			}
+			if st := c.Stats(); st.Calls != uint64(2*limit) || st.Unanswered != 2*limit {
+				t.Errorf("%+v, want %d calls, all unanswered", st, 2*limit)
+			}
+			close(b.release)
+			for _, r := range calls {
+				r.want("null")
+			}
+		})
+	}
 }
 
 type stuckReply struct {

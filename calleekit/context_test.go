@@ -250,7 +250,7 @@ func TestDerivedContextsEndWithTheFunction(t *testing.T) {
 func TestCancelBeforeStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSystem(t)
-		b := &heldTake{Callee: s.engine, taken: make(chan struct{}), release: make(chan struct{})}
+		b := newHeldTake(s.engine)
 		c := s.callee(b)
 		c.Handle("f", func(context.Context, *calleekit.Call) (any, error) {
 			t.Error("a call was started that had been cancelled")
@@ -262,7 +262,9 @@ func TestCancelBeforeStart(t *testing.T) {
 		r.cancel()
 		synctest.Wait()
 		close(b.release)
-		synctest.Wait()
+		if code := <-b.codes; code != 499 {
+			t.Errorf("answered with code %d, want 499", code)
+		}
 		if got := c.Stats().Unstarted; got != 1 {
 			t.Errorf("Stats().Unstarted = %d, want 1", got)
 		}
@@ -272,7 +274,8 @@ func TestCancelBeforeStart(t *testing.T) {
 func TestExpiryBeforeStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSystem(t)
-		b := &heldTake{Callee: s.engine, taken: make(chan struct{}), release: make(chan struct{}), shorten: true}
+		b := newHeldTake(s.engine)
+		b.shorten = true
 		c := s.callee(b)
 		c.Handle("f", func(context.Context, *calleekit.Call) (any, error) {
 			t.Error("a call was started whose time was over")
@@ -282,19 +285,26 @@ func TestExpiryBeforeStart(t *testing.T) {
 		s.call("f", "")
 		<-b.taken
 		close(b.release)
-		synctest.Wait()
+		if code := <-b.codes; code != 408 {
+			t.Errorf("answered with code %d, want 408", code)
+		}
 		if got := c.Stats().Unstarted; got != 1 {
 			t.Errorf("Stats().Unstarted = %d, want 1", got)
 		}
 	})
 }
 
-// heldTake is a broker whose first Take that got something tells of it and
+// A heldTake is a broker whose Take, when it got something, tells of that and
 // returns only when released.
 type heldTake struct {
 	broker.Callee
 	taken, release chan struct{}
-	shorten        bool // leave the calls no time
+	shorten        bool     // leave the calls no time
+	codes          chan int // of the results
+}
+
+func newHeldTake(b broker.Callee) *heldTake {
+	return &heldTake{Callee: b, taken: make(chan struct{}), release: make(chan struct{}), codes: make(chan int, 1)}
 }
 
 func (b *heldTake) OpenCallee(ctx context.Context, uris []string, cancelled func([]broker.Address)) (broker.CalleeConn, error) {
@@ -319,6 +329,17 @@ func (c *heldConn) Take(ctx context.Context, dst []broker.Call) (int, error) {
 		}
 	}
 	return n, err
+}
+
+func (c *heldConn) Reply(ctx context.Context, results []broker.Result) error {
+	for _, r := range results {
+		if r.Err != nil {
+			c.b.codes <- r.Err.Code
+		} else {
+			c.b.codes <- 0
+		}
+	}
+	return c.CalleeConn.Reply(ctx, results)
 }
 
 func TestTimeoutWithoutBounds(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,7 +23,7 @@ type frail struct {
 	mu    sync.Mutex // guards the following
 	err   error      // while off
 	off   chan struct{}
-	tries int // of anything while off
+	tries []time.Time // of anything while off
 }
 
 func newFrail(b broker.Callee) *frail { return &frail{Callee: b, off: make(chan struct{})} }
@@ -46,15 +47,15 @@ func (f *frail) state() (chan struct{}, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err != nil {
-		f.tries++
+		f.tries = append(f.tries, time.Now())
 	}
 	return f.off, f.err
 }
 
-func (f *frail) failures() int {
+func (f *frail) failures() []time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.tries
+	return slices.Clone(f.tries)
 }
 
 func (f *frail) OpenCallee(ctx context.Context, uris []string, cancelled func([]broker.Address)) (broker.CalleeConn, error) {
@@ -113,9 +114,16 @@ func TestSurvivesOutage(t *testing.T) {
 			synctest.Wait()
 			b.switchOff(err)
 			time.Sleep(time.Minute)
-			// 50 ms, doubled up to 5 s, each jittered down by half at most.
-			if n := b.failures(); n < 12+5 || n > 24+10 {
-				t.Errorf("%d tries in a minute", n)
+			tries := b.failures()
+			pause := 50 * time.Millisecond
+			for i, at := range tries[1:] {
+				if d := at.Sub(tries[i]); d < pause/2 || d > pause {
+					t.Errorf("pause %d is %v, want %v to %v", i, d, pause/2, pause)
+				}
+				pause = min(2*pause, 5*time.Second)
+			}
+			if len(tries) < 17 {
+				t.Errorf("%d tries in a minute", len(tries))
 			}
 			b.switchOn()
 			r := s.call("f", "")

@@ -297,8 +297,7 @@ func (p *pool) reply(results []broker.Result) error {
 func (p *pool) take() {
 	p.inTake = true
 	dst := p.batch[:min(p.room(), len(p.batch))]
-	p.wakeForRest()
-	p.mu.Unlock()
+	p.mu.Unlock() // nothing else is left to do that somebody must be woken for
 
 	n, err := p.takeUp(dst)
 	now := p.now()
@@ -389,9 +388,7 @@ func (p *pool) drain() {
 		return
 	}
 	p.state = poolDraining
-	p.stopTake(ErrStopped)
-	p.wake.Broadcast()
-	p.checkDrained()
+	p.stopTake(ErrStopped) // who is in Take, or about to be, goes on to checkDrained
 }
 
 // checkDrained settles the pool once it drains and nothing is left to do.

@@ -136,31 +136,34 @@ func TestFunctionsThatDoNotReturn(t *testing.T) {
 		{"panic in an error's text", func(context.Context, *calleekit.Call) (any, error) { return nil, (*badError)(nil) },
 			[]string{"panicked"}},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			s := newSystem(t)
-			var log logBook
-			c := s.callee(nil, calleekit.WithConcurrency(2), calleekit.WithLogger(log.logger()))
-			c.Handle("bad", tt.f)
-			c.Handle("good", func(_ context.Context, c *calleekit.Call) (any, error) { return c.Args, nil })
-			s.start(c)
-			var bad, good []*request
-			for range 20 {
-				bad = append(bad, s.call("bad", "1"))
-				good = append(good, s.call("good", "2"))
-			}
-			for i := range bad {
-				bad[i].wantError(500, "the function failed")
-				good[i].want("2")
-			}
-			if n := c.Stats().Panics; n != 20 {
-				t.Errorf("Stats().Panics = %d, want 20", n)
-			}
-			for _, want := range tt.logged {
-				if !strings.Contains(log.String(), want) {
-					t.Errorf("no %q in the log", want)
+		for _, limit := range []int{1, 2} {
+			t.Run(fmt.Sprint(tt.name, ", limit ", limit), func(t *testing.T) {
+				s := newSystem(t)
+				var log logBook
+				c := s.callee(nil, calleekit.WithConcurrency(limit), calleekit.WithLogger(log.logger()))
+				c.Handle("bad", tt.f)
+				c.Handle("good", func(_ context.Context, c *calleekit.Call) (any, error) { return c.Args, nil })
+				s.start(c)
+				s.call("bad", "1").wantError(500, "the function failed")
+				var bad, good []*request
+				for range 20 {
+					bad = append(bad, s.call("bad", "1"))
+					good = append(good, s.call("good", "2"))
 				}
-			}
-		})
+				for i := range bad {
+					bad[i].wantError(500, "the function failed")
+					good[i].want("2")
+				}
+				if n := c.Stats().Panics; n != 21 {
+					t.Errorf("Stats().Panics = %d, want 21", n)
+				}
+				for _, want := range tt.logged {
+					if !strings.Contains(log.String(), want) {
+						t.Errorf("no %q in the log", want)
+					}
+				}
+			})
+		}
 	}
 }
 

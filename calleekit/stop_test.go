@@ -77,6 +77,26 @@ func TestShutdownDrains(t *testing.T) {
 	})
 }
 
+// A call that is being taken while the shutdown begins is answered.
+func TestShutdownDuringTake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		b := newHeldTake(s.engine)
+		c := s.callee(b)
+		c.Handle("f", newSleeper().ServeCall)
+		if err := c.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r := s.call("f", "1")
+		<-b.taken
+		time.AfterFunc(time.Second, func() { close(b.release) })
+		if err := c.Shutdown(within(t, time.Minute)); err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+		r.want("1")
+	})
+}
+
 func TestShutdownWithdraws(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSystem(t)
