@@ -150,7 +150,7 @@ func (c *testClient) send(message string) {
 // receive returns the next message.
 func (c *testClient) receive() []byte {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
 	defer cancel()
 	_, b, err := c.conn.Read(ctx)
 	if err != nil {
@@ -162,7 +162,12 @@ func (c *testClient) receive() []byte {
 // expect takes the next message, which must have at least the fields of want.
 func (c *testClient) expect(want string) map[string]any {
 	c.t.Helper()
-	b := c.receive()
+	return c.compare(c.receive(), want)
+}
+
+// compare checks that the message b has at least the fields of want.
+func (c *testClient) compare(b []byte, want string) map[string]any {
+	c.t.Helper()
 	var got, wanted map[string]any
 	if err := json.Unmarshal(b, &got); err != nil {
 		c.t.Fatalf("%s: %v", b, err)

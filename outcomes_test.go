@@ -1,0 +1,185 @@
+package juggler_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/jugglertest"
+)
+
+// What a callee does wrong, and what the caller sees of it.
+func TestOutcomesOfCallees(t *testing.T) {
+	s := newServer(t, juggler.WithLogger(quiet))
+	functions := map[string]calleekit.HandlerFunc{
+		"typed":       calleekit.Typed(func(_ context.Context, in struct{ N int }) (int, error) { return in.N, nil }),
+		"panics":      func(context.Context, *calleeCall) (any, error) { panic("secret") },
+		"unmarshal":   func(context.Context, *calleeCall) (any, error) { return func() {}, nil },
+		"plain error": func(context.Context, *calleeCall) (any, error) { return nil, errors.New("it broke") },
+		"coded error": func(context.Context, *calleeCall) (any, error) {
+			return nil, &calleekit.Error{Code: 422, Message: "not a number", Data: json.RawMessage(`{"at":3}`)}
+		},
+		"nil":          func(context.Context, *calleeCall) (any, error) { return nil, nil },
+		"large result": func(context.Context, *calleeCall) (any, error) { return strings.Repeat("x", 1<<19), nil },
+	}
+	quietly := calleekit.WithLogger(quiet)
+	c, err := calleekit.New(s.broker, quietly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for uri, f := range functions {
+		c.Handle(uri, f)
+	}
+	if err := c.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	tests := []struct{ uri, args, res string }{
+		{"typed", `{"N":7}`, `{"args":7}`},
+		{"typed", `{"N":"seven"}`, `{"error":{"code":400}}`},
+		{"typed", `[]`, `{"error":{"code":400}}`},
+		{"panics", `1`, `{"error":{"code":500}}`},
+		{"unmarshal", `1`, `{"error":{"code":500}}`},
+		{"plain error", `1`, `{"error":{"code":500,"message":"it broke"}}`},
+		{"coded error", `1`, `{"error":{"code":422,"message":"not a number","data":{"at":3}}}`},
+		{"nil", `1`, `{"args":null}`},
+	}
+	client := s.dial("juggler.1")
+	for _, tt := range tests {
+		t.Run(tt.uri, func(t *testing.T) {
+			client.send(`{"type":"CALL","id":"1","uri":"` + tt.uri + `","args":` + tt.args + `}`)
+			client.expect(`{"type":"ACK","for":"1"}`)
+			if b := string(client.receive()); strings.Contains(b, "secret") {
+				t.Errorf("RES leaks internals: %s", b)
+			} else {
+				client.compare([]byte(b), tt.res)
+			}
+		})
+	}
+	client.conn.SetReadLimit(1 << 20)
+	client.send(`{"type":"CALL","id":"1","uri":"large result"}`)
+	client.expect(`{"type":"ACK","for":"1"}`)
+	if b := client.receive(); len(b) < 1<<19 {
+		t.Errorf("got %d bytes", len(b))
+	}
+}
+
+func TestExpiryAndCancel(t *testing.T) {
+	for _, path := range paths {
+		t.Run(path.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := jugglertest.New(t, append(path.opts, juggler.WithCallTimeout(3*time.Second))...)
+				cancelled := make(chan error, 1)
+				srv.Handle("wait", func(ctx context.Context, _ *calleeCall) (any, error) {
+					<-ctx.Done()
+					cancelled <- context.Cause(ctx)
+					return nil, ctx.Err()
+				})
+				c := dialIn(t, srv, "juggler.1", nil)
+
+				start := time.Now()
+				c.send(`{"type":"CALL","id":"1","uri":"wait"}`)
+				c.expect(`{"type":"ACK","for":"1"}`)
+				c.expect(`{"type":"RES","for":"1","error":{"code":408}}`)
+				if d := time.Since(start); d < 3*time.Second || d > 3100*time.Millisecond {
+					t.Errorf("expired after %v", d)
+				}
+				if err := <-cancelled; !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("the callee's context ended with %v", err)
+				}
+
+				c.send(`{"type":"CALL","id":"1","uri":"wait","timeout":60000}`)
+				c.expect(`{"type":"ACK","for":"1"}`)
+				c.send(`{"type":"CANCEL","for":"1"}`)
+				c.send(`{"type":"CANCEL","for":"1"}`) // over: ignored
+				c.send(`{"type":"CANCEL","for":"unknown"}`)
+				c.expect(`{"type":"RES","for":"1","error":{"code":499}}`)
+				if err := <-cancelled; !errors.Is(err, calleekit.ErrCancelled) {
+					t.Errorf("the callee's context ended with %v", err)
+				}
+
+				// A session that goes cancels its calls.
+				c.send(`{"type":"CALL","id":"1","uri":"wait","timeout":60000}`)
+				c.expect(`{"type":"ACK","for":"1"}`)
+				time.Sleep(time.Second)
+				c.conn.CloseNow()
+				if err := <-cancelled; !errors.Is(err, calleekit.ErrCancelled) {
+					t.Errorf("the callee's context ended with %v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestKeepCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := jugglertest.New(t, juggler.WithKeepCalls())
+		done := make(chan error, 2)
+		srv.Handle("work", func(ctx context.Context, _ *calleeCall) (any, error) {
+			time.Sleep(5 * time.Second)
+			done <- ctx.Err()
+			return nil, nil
+		})
+		c := dialIn(t, srv, "juggler.1", nil)
+		c.send(`{"type":"CALL","id":"1","uri":"work"}`)
+		c.expect(`{"type":"ACK","for":"1"}`)
+		c.send(`{"type":"CANCEL","for":"1"}`)
+		c.expect(`{"type":"RES","for":"1","error":{"code":499}}`)
+		c.send(`{"type":"CALL","id":"1","uri":"work"}`)
+		c.expect(`{"type":"ACK","for":"1"}`)
+		time.Sleep(time.Second)
+		c.conn.CloseNow()
+		for range 2 {
+			if err := <-done; err != nil {
+				t.Errorf("the callee's context ended: %v", err)
+			}
+		}
+	})
+}
+
+func TestCalleeThatDies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := jugglertest.New(t)
+		callee := srv.NewCallee()
+		callee.Handle("wait", wait)
+		srv.Start(callee)
+		c := dialIn(t, srv, "juggler.1", nil)
+		c.send(`{"type":"CALL","id":"1","uri":"wait"}`)
+		c.expect(`{"type":"ACK","for":"1"}`)
+		time.Sleep(time.Second)
+		callee.Close()
+		c.expect(`{"type":"RES","for":"1","error":{"code":502}}`)
+	})
+}
+
+func TestFullQueue(t *testing.T) {
+	srv := newServer(t, juggler.WithMaxCalls(10000))
+	srv.handle("wait", wait) // takes 64 calls, and the queue some more
+	c := srv.dial("juggler.1")
+	for {
+		c.send(`{"type":"CALL","id":"` + time.Now().Format("05.000000000") + `","uri":"wait"}`)
+		if b := string(c.receive()); strings.Contains(b, `"NACK"`) {
+			c.compare([]byte(b), `{"type":"NACK","error":{"code":503}}`)
+			if !strings.Contains(b, `"retry_after":`) {
+				t.Errorf("503 without retry_after: %s", b)
+			}
+			return
+		}
+	}
+}
+
+// paths are the two ways through the server: on the loop, and through a
+// session's queue.
+var paths = []struct {
+	name string
+	opts []juggler.Option
+}{
+	{"inline", nil},
+	{"queued", []juggler.Option{juggler.WithAuthorizer(juggler.AuthorizerFunc(func(context.Context, *juggler.Request) error { return nil }))}},
+}
