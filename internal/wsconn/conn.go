@@ -39,7 +39,7 @@ type state uint8
 const (
 	stateOpen     state = iota
 	stateClosing        // we sent a close frame, or will: the peer's is awaited
-	stateFailing        // the same, and then no more frames: the peer is to hang up
+	stateFailing        // the same, or that it hangs up: it did something wrong
 	stateReplying       // the peer sent a close frame, ours is the last to write
 	stateDead           // over; torn down at the end of the turn
 )
@@ -47,15 +47,16 @@ const (
 type flags uint16
 
 const (
-	flagPaused   flags = 1 << iota
-	flagDirty          // in the group's list of connections to settle
-	flagResumed        // in the group's list of connections to feed
-	flagFull           // the socket is full, or a portable writer is writing
-	flagSent           // the close frame is written
-	flagSlow           // closing as a slow consumer: no further progress counts
-	flagReset          // to be closed with a reset
-	flagWaitsIn        // a loop waits for the socket to be readable
-	flagWaitsOut       // and for it to have room
+	flagPaused      flags = 1 << iota
+	flagDirty             // in the group's list of connections to settle
+	flagResumed           // in the group's list of connections to feed
+	flagFull              // the socket is full, or a portable writer is writing
+	flagSent              // the close frame is written
+	flagSlow              // closing as a slow consumer: no further progress counts
+	flagReset             // to be closed with a reset
+	flagLostFraming       // what the peer sends cannot be parsed any more
+	flagWaitsIn           // a loop waits for the socket to be readable
+	flagWaitsOut          // and for it to have room
 )
 
 // never is a deadline that does not come.
@@ -192,18 +193,24 @@ func (c *Conn) abort(err error) {
 	c.lost(err)
 }
 
-// fail closes c because of what the peer did. Nothing more of it is parsed.
+// fail closes c because of what the peer did. What it sends after our close
+// frame is passed over until it answers with its own, hangs up, or
+// CloseTimeout has passed: closing the socket at once might reset it before
+// the peer has read why.
 func (c *Conn) fail(code uint16, reason string, err error) {
 	if c.state == stateClosing {
 		c.lost(err) // our close frame is on its way: there is nothing to add
 	}
+	c.failTo(stateFailing, &CloseError{Code: code, Reason: reason, Err: err})
+}
+
+func (c *Conn) failTo(s state, e *CloseError) {
 	if c.state != stateOpen {
 		return
 	}
-	c.state = stateFailing
-	e := &CloseError{Code: code, Reason: reason, Err: err}
+	c.state = s
 	c.g.handler.Closing(c, e)
-	if c.state == stateFailing {
+	if c.state == s {
 		c.sendClose(e, e.Code)
 	}
 }
@@ -218,11 +225,20 @@ func (c *Conn) slowConsumer() {
 // closedByPeer acts on a close frame, which is valid.
 func (c *Conn) closedByPeer(code uint16, reason string) {
 	switch c.state {
-	case stateClosing:
+	case stateClosing, stateFailing:
 		c.die() // both have sent one
 	case stateOpen:
 		c.state = stateReplying
 		c.sendClose(&CloseError{Code: code, Reason: reason, Remote: true}, code)
+	}
+}
+
+// closedBadly acts on a close frame that breaks the rules: ours is the last.
+func (c *Conn) closedBadly(err error) {
+	if c.state == stateOpen {
+		c.failTo(stateReplying, &CloseError{Code: violationCode(err), Reason: err.Error(), Err: ErrProtocol})
+	} else {
+		c.lost(ErrProtocol)
 	}
 }
 

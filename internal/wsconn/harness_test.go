@@ -297,3 +297,11 @@ func (p *peer) expectEnd() {
 		p.t.Fatalf("got byte %#x, %v, want the end", b, err)
 	}
 }
+
+// hangUp shuts the writing side, so that the server sees the end.
+func (p *peer) hangUp() {
+	p.t.Helper()
+	if err := p.Conn.(*net.TCPConn).CloseWrite(); err != nil {
+		p.t.Fatal(err)
+	}
+}

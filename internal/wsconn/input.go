@@ -71,8 +71,11 @@ func (c *Conn) feed() {
 	}
 }
 
-// parsing reports whether frames of the peer still mean anything.
-func (c *Conn) parsing() bool { return c.state == stateOpen || c.state == stateClosing }
+// parsing reports whether frames of the peer still mean anything: once this
+// side wants to close, at least the peer's close frame does.
+func (c *Conn) parsing() bool {
+	return c.state < stateReplying && c.flags&flagLostFraming == 0
+}
 
 // parseAll parses b until the connection is paused or ends.
 func (c *Conn) parseAll(b []byte) {
@@ -110,9 +113,10 @@ func (c *Conn) parseWhole(b []byte) int {
 		c.violation(err)
 		return 0
 	}
-	if n == 0 || !h.Fin || int64(len(b)-n) < h.Length || !c.checkData(h, 0) {
+	if n == 0 || !h.Fin || int64(len(b)-n) < h.Length {
 		return 0
 	}
+	c.checkData(h, 0)
 	payload := b[n : n+int(h.Length)]
 	ws.Cipher(payload, h.Mask, 0)
 	switch {
@@ -142,9 +146,7 @@ func (c *Conn) parsePart(b []byte) int {
 		if length == 0 {
 			return n
 		}
-		if !c.checkData(h, len(in.msg)) {
-			return len(b)
-		}
+		c.checkData(h, len(in.msg))
 		in.nhead, in.inFrame, in.frame, in.got = 0, true, h, 0
 		if h.OpCode == ws.OpText || h.OpCode == ws.OpBinary {
 			in.op = h.OpCode
@@ -162,9 +164,7 @@ func (c *Conn) parsePart(b []byte) int {
 		copy(in.control[in.got:], b[:n])
 	case c.state == stateOpen:
 		in.msg = append(in.msg, b[:n]...)
-		if !c.checkText(in) {
-			return len(b)
-		}
+		c.checkText(in)
 	}
 	in.got += int64(n)
 	if in.got == in.frame.Length {
@@ -175,33 +175,28 @@ func (c *Conn) parsePart(b []byte) int {
 
 // checkText looks at the bytes of a text message that have arrived since the
 // last time, and fails the connection if they cannot be UTF-8.
-func (c *Conn) checkText(in *input) bool {
+func (c *Conn) checkText(in *input) {
 	if !c.g.cfg.CheckUTF8 || in.op != ws.OpText {
-		return true
+		return
 	}
 	n, ok := validPrefix(in.msg[in.checked:])
 	in.checked += n
 	if !ok {
 		c.violation(errInvalidUTF8)
 	}
-	return ok
 }
 
 // checkData fails the connection if h announces a data frame that it does not
 // take; before is how many bytes of its message have arrived. While closing,
 // data is passed over unread: there is nothing to refuse.
-func (c *Conn) checkData(h ws.Header, before int) bool {
+func (c *Conn) checkData(h ws.Header, before int) {
 	switch {
 	case h.OpCode.IsControl() || c.state != stateOpen:
-		return true
 	case h.OpCode == ws.OpBinary && !c.g.cfg.Binary:
 		c.fail(uint16(ws.StatusUnsupportedData), "binary messages are not accepted", ErrProtocol)
-		return false
 	case h.Length > int64(c.g.cfg.MaxMessage-before):
 		c.fail(uint16(ws.StatusMessageTooBig), c.g.cfg.tooBig, ErrProtocol)
-		return false
 	}
-	return true
 }
 
 // frameComplete acts on the frame whose last byte has arrived.
@@ -245,18 +240,25 @@ func (c *Conn) controlFrame(op ws.OpCode, payload []byte) {
 	case ws.OpClose:
 		code, reason, err := parseClose(payload)
 		if err != nil {
-			c.violation(err)
+			c.closedBadly(err)
 			return
 		}
 		c.closedByPeer(code, reason)
 	}
 }
 
-// violation fails the connection for a breach of RFC 6455.
+// violation fails the connection for a breach of RFC 6455. After one in a
+// frame header it is not known where the next frame begins.
 func (c *Conn) violation(err error) {
-	code := ws.StatusProtocolError
-	if errors.Is(err, errInvalidUTF8) {
-		code = ws.StatusInvalidFramePayloadData
+	if !errors.Is(err, errInvalidUTF8) {
+		c.flags |= flagLostFraming
 	}
-	c.fail(uint16(code), err.Error(), ErrProtocol)
+	c.fail(violationCode(err), err.Error(), ErrProtocol)
+}
+
+func violationCode(err error) uint16 {
+	if errors.Is(err, errInvalidUTF8) {
+		return uint16(ws.StatusInvalidFramePayloadData)
+	}
+	return uint16(ws.StatusProtocolError)
 }

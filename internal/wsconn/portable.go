@@ -166,7 +166,16 @@ func (p *portable) settle(c *Conn) {
 	go pc.startWrite()
 }
 
-func (p *portable) shutdownWrite(c *Conn) { c.port.shut = true }
+func (p *portable) shutdownWrite(c *Conn) {
+	if _, ok := c.port.nc.(closeWriter); ok {
+		c.port.shut = true // by the writer: TLS sends an alert for it and may block
+	} else if c.flags&flagLostFraming != 0 {
+		c.die() // nothing that the peer can still say would be understood
+	}
+}
+
+// closeWriter is what connections are that can be shut on one side.
+type closeWriter interface{ CloseWrite() error }
 
 func (p *portable) bury(c *Conn) {
 	pc := c.port
@@ -284,12 +293,11 @@ func (pc *portConn) write() {
 	if c.out != nil {
 		c.out.busy = false
 	}
-	shut := pc.shut
-	p.mu.Unlock()
-	if shut {
-		pc.shutdownWrite()
+	if pc.shut {
+		p.mu.Unlock()
+		_ = pc.nc.(closeWriter).CloseWrite()
+		p.mu.Lock()
 	}
-	p.mu.Lock()
 	pc.leave()
 	p.mu.Unlock()
 }
@@ -325,14 +333,6 @@ func (pc *portConn) flushed() {
 	c.flushed()
 	if pc.ended {
 		c.lost(io.EOF)
-	}
-}
-
-// shutdownWrite tells the peer that nothing follows, if nc can. TLS sends an
-// alert for it and may block, hence not on a turn.
-func (pc *portConn) shutdownWrite() {
-	if half, ok := pc.nc.(interface{ CloseWrite() error }); ok {
-		_ = half.CloseWrite()
 	}
 }
 
