@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +22,13 @@ import (
 	"github.com/juggler-go/juggler/jugglertest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if addr := os.Getenv(idleClientsEnv); addr != "" {
+		idleClients(addr) // this process is the other side of TestIdleSessions
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // testServer is a handler on a real socket, with its broker.
 type testServer struct {

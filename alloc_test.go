@@ -1,0 +1,109 @@
+//go:build !race
+
+package juggler_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"testing"
+
+	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/broker"
+)
+
+// answerRaw answers calls to uri with their args, without allocating.
+func (s *testServer) answerRaw(uri string) {
+	conn, err := s.broker.OpenCallee(s.t.Context(), []string{uri}, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { // ends with cancel
+		defer close(done)
+		calls, results := make([]broker.Call, 64), make([]broker.Result, 64)
+		for {
+			n, err := conn.Take(ctx, calls)
+			if err != nil {
+				return
+			}
+			for i := range n {
+				results[i] = broker.Result{To: calls[i].ReplyTo, Args: calls[i].Args}
+			}
+			if err := conn.Reply(ctx, results[:n]); err != nil {
+				return
+			}
+		}
+	}()
+	s.t.Cleanup(func() {
+		cancel()
+		<-done
+		conn.Close()
+	})
+}
+
+// roundTrips returns a function that writes request and reads answer bytes.
+func roundTrips(t *testing.T, conn net.Conn, request []byte, answer int) func() {
+	buf := make([]byte, answer)
+	return func() {
+		if _, err := conn.Write(request); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(conn, buf); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestCallsDoNotAllocate(t *testing.T) {
+	static := juggler.WithAuthorizer(juggler.NonBlocking(func(context.Context, *juggler.Request) error { return nil }))
+	for name, opts := range map[string][]juggler.Option{"bare": nil, "non-blocking authorizer": {static}} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t, opts...)
+			s.answerRaw("echo")
+			c := dialRaw(t, s.http.Listener.Addr().String())
+			const ack, res = `{"type":"ACK","for":"1"}`, `{"type":"RES","for":"1","args":{"text":"0123456789"}}`
+			call := maskedText(`{"type":"CALL","id":"1","uri":"echo","args":{"text":"0123456789"},"timeout":5000}`)
+			trip := roundTrips(t, c.conn, call, len(ack)+len(res)+4)
+			for range 1000 {
+				trip() // what is kept for reuse is made
+			}
+			if n := testing.AllocsPerRun(1000, trip); n != 0 {
+				t.Errorf("a call allocates %v times in the server", n)
+			}
+		})
+	}
+}
+
+func TestEventsDoNotAllocate(t *testing.T) {
+	const subscribers = 1000
+	s := newServer(t, juggler.WithMaxSessions(subscribers+1))
+	conns := make([]net.Conn, subscribers)
+	for i := range conns {
+		c := dialRaw(t, s.http.Listener.Addr().String())
+		c.conn.Write(maskedText(`{"type":"SUB","id":"1","channel":"c"}`))
+		c.read(t, 1)
+		conns[i] = c.conn
+	}
+	publisher := dialRaw(t, s.http.Listener.Addr().String())
+	pub := maskedText(`{"type":"PUB","id":"1","channel":"c","args":{"text":"0123456789"}}`)
+	event := fmt.Sprintf(`{"type":"EVNT","id":"%026d","channel":"c","args":{"text":"0123456789"}}`, 0)
+	publish := roundTrips(t, publisher.conn, pub, len(`{"type":"ACK","for":"1"}`)+2)
+	buf := make([]byte, len(event)+2)
+	round := func() {
+		publish()
+		for _, c := range conns {
+			if _, err := io.ReadFull(c, buf); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for range 20 {
+		round()
+	}
+	if n := testing.AllocsPerRun(50, round) / subscribers; n > 0.01 {
+		t.Errorf("a delivery allocates %v times", n)
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package juggler_test
+
+const raceEnabled = false
