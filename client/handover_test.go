@@ -83,6 +83,70 @@ func TestGoAway(t *testing.T) {
 	})
 }
 
+// The new connection may be behind the old one.
+func TestGoAwayWithStragglers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		left := make(chan bool)
+		s := newServer(t, func(n int, p *peer) {
+			p.ack(p.expect(frame.Sub))
+			if n == 2 {
+				<-left
+				p.event(2, "ch", `2`)
+				p.event(3, "ch", `3`)
+				p.event(0, "ch", `"without id"`) // of a juggler.0 publisher
+				p.event(0, "ch", `"without id"`)
+				p.untilClosed()
+				return
+			}
+			p.event(0, "ch", `"without id"`)
+			p.goAway(0)
+			unsb := p.expect(frame.Unsb)
+			p.event(1, "ch", `1`)
+			p.event(2, "ch", `2`)
+			p.ack(unsb)
+			p.serve()
+			close(left)
+		})
+		sub := subscribe(t, s.client(), "ch")
+		wantEvents(t, sub, `"without id"`, `1`, `2`, `3`, `"without id"`, `"without id"`)
+	})
+}
+
+// An event that is being published while the client subscribes on the new
+// connection may come over both, over the old one before the SUB is sent.
+func TestGoAwayWithAnEventJustBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		subscribed := make(chan bool)
+		s := newServer(t, func(n int, p *peer) {
+			sub := p.expect(frame.Sub)
+			p.ack(sub)
+			if n == 2 {
+				p.event(1, "ch", `1`)
+				p.event(2, "ch", `2`)
+				close(subscribed)
+				p.untilClosed()
+				return
+			}
+			p.goAway(0)
+			<-subscribed
+			p.serve()
+		})
+		// On the old connection, while the new one is being opened.
+		s.noHello = func(n int, p *peer) bool {
+			if n == 2 {
+				s.first.event(1, "ch", `1`)
+				advance(time.Second)
+			} else {
+				s.first = p
+			}
+			return false
+		}
+		sub := subscribe(t, s.client(), "ch")
+		wantEvents(t, sub, `1`, `2`)
+		wantNothing(t, sub)
+	})
+}
+
 // The old connection breaks before it has confirmed that it delivers no more:
 // something may be missing.
 func TestGoAwayThenLost(t *testing.T) {

@@ -135,6 +135,7 @@ func (c *Client) succeed(cn *conn, after time.Duration, b *backoff) *conn {
 		if !sleep(cn.ctx, after) {
 			return nil
 		}
+		c.topics.prepare()
 		next, err := c.open(c.ctx)
 		if err == nil {
 			if c.adopt(next) {

@@ -38,6 +38,8 @@ type server struct {
 	// noHello may serve a connection from before its HELLO.
 	noHello func(n int, p *peer) bool
 
+	first *peer // for scripts to use
+
 	mu    sync.Mutex
 	count int
 }

@@ -36,7 +36,10 @@ type topic struct {
 	wire   wireState
 	missed bool // events may have been missed: the next confirmation is a gap
 
-	handover *handover // while it moves from one live connection to another
+	// A handover in three steps, each with what may come twice meanwhile.
+	recent   *idSet    // while it is prepared: what on delivered
+	handover *handover // while the topic moves from one live connection to another
+	moved    *idSet    // shortly afterwards: what the other connection delivered
 }
 
 type wireState uint8
@@ -50,12 +53,34 @@ const (
 
 // handover is how a topic moves without loss: the new connection subscribes,
 // and what it brings is held back; the old one goes on delivering until its
-// UNSB is acknowledged. Then what was held back follows, without what the old
-// one had brought too.
+// UNSB is acknowledged. Then what was held back follows, and whatever the new
+// one brings, without what the old one had brought too.
 type handover struct {
 	from *conn
-	seen map[ID]struct{} // publications that from delivered meanwhile
+	seen *idSet // publications that from delivered since shortly before
 	held []Event
+}
+
+// idSet holds the ids that were added last, maxHeldEvents of them at least and
+// twice as many at most.
+type idSet struct{ young, old map[ID]struct{} }
+
+func newIDSet() *idSet { return &idSet{young: make(map[ID]struct{})} }
+
+func (s *idSet) add(id ID) {
+	if id == (ID{}) { // of a juggler.0 publisher that gives none
+		return
+	}
+	if len(s.young) == maxHeldEvents {
+		s.young, s.old = make(map[ID]struct{}), s.young
+	}
+	s.young[id] = struct{}{}
+}
+
+func (s *idSet) has(id ID) bool {
+	_, young := s.young[id]
+	_, old := s.old[id]
+	return young || old
 }
 
 const (
@@ -63,7 +88,11 @@ const (
 	// that reached the new server is sure to have reached the old one too.
 	overlap = 200 * time.Millisecond
 
-	// maxHeld bounds handover.held; beyond, the handover ends with a gap.
+	// straggle is how long after a handover an event may still arrive that the
+	// old connection had brought already.
+	straggle = 5 * time.Second
+
+	// maxHeldEvents bounds handover.held; beyond, the handover ends with a gap.
 	maxHeldEvents = 4096
 )
 
@@ -221,7 +250,14 @@ func (ts *topics) leave(t *topic, h *handover) {
 // arrive ends the handover of t, after which its new connection delivers.
 func (ts *topics) arrive(t *topic, gap bool) {
 	h := t.handover
-	t.handover = nil
+	t.handover, t.moved = nil, h.seen
+	time.AfterFunc(straggle, func() {
+		ts.mu.Lock()
+		defer ts.mu.Unlock()
+		if t.moved == h.seen {
+			t.moved = nil
+		}
+	})
 	switch {
 	case gap && t.wire == subscribed:
 		t.push(t.newGap(), nil)
@@ -229,12 +265,23 @@ func (ts *topics) arrive(t *topic, gap bool) {
 		t.missed = true
 	}
 	for _, e := range h.held {
-		if _, twice := h.seen[e.ID]; !twice || e.Gap {
+		if e.Gap || !h.seen.has(e.ID) {
 			t.push(e, nil)
 		}
 	}
 	h.from.moved()
 	ts.settle(t)
+}
+
+// prepare is called before the successor of the current connection is opened:
+// an event may reach the client just before its SUB there and, as the broker
+// may be about to deliver it still, once more just after.
+func (ts *topics) prepare() {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	for _, t := range ts.all() {
+		t.recent = newIDSet()
+	}
 }
 
 // adopt makes cn the connection of all topics and returns how many of them
@@ -248,10 +295,13 @@ func (ts *topics) adopt(cn *conn) (moving int) {
 			ts.arrive(t, true) // the next move came before the end of the last
 		}
 		if t.on != nil && t.wire == subscribed && len(t.subs) > 0 {
-			t.handover = &handover{from: t.on, seen: make(map[ID]struct{})}
+			t.handover = &handover{from: t.on, seen: t.recent}
+			if t.recent == nil { // subscribed after prepare
+				t.handover.seen = newIDSet()
+			}
 			moving++
 		}
-		t.on, t.wire = cn, absent
+		t.on, t.wire, t.recent = cn, absent, nil
 		ts.settle(t)
 	}
 	return moving
@@ -269,7 +319,7 @@ func (ts *topics) lost(cn *conn) {
 			ts.arrive(t, true)
 		}
 		if t.on == cn {
-			t.on, t.wire = nil, absent
+			t.on, t.wire, t.recent = nil, absent, nil
 			t.missed = t.missed || slices.ContainsFunc(t.subs, func(s *Subscription) bool { return s.confirmed })
 			ts.settle(t)
 		}
@@ -314,9 +364,15 @@ func (ts *topics) deliver(cn *conn, name []byte, pattern bool, f *frame.Frame) {
 	h := t.handover
 	switch {
 	case h == nil && cn == t.on:
+		if t.recent != nil {
+			t.recent.add(f.Publication)
+		}
+		if t.moved != nil && t.moved.has(f.Publication) {
+			break
+		}
 		cn.full = t.push(t.newEvent(f), cn.full)
 	case h != nil && cn == h.from:
-		h.seen[f.Publication] = struct{}{}
+		h.seen.add(f.Publication)
 		cn.full = t.push(t.newEvent(f), cn.full)
 	case h != nil && cn == t.on:
 		h.held = append(h.held, t.newEvent(f))
