@@ -255,6 +255,7 @@ var refusedAnswers0 = []refusal{
 	{text: `{"meta":{"type":8},"payload":{` + answerID + `,"for_type":9}}`, reason: "for_type: want 1, 2, 3 or 4"},
 	{text: `{"meta":{"type":8},"payload":{` + answerID + `,"for_type":"1"}}`, reason: "for_type: want 1, 2, 3 or 4"},
 	{text: `{"meta":{"type":7},"payload":{` + answerID + `,"code":"500"}}`, reason: "code: want an integer"},
+	{text: `{"meta":{"type":7},"payload":{` + answerID + `,"code":9223372036854775808}}`, reason: "code: want an integer"},
 	{text: `{"meta":{"type":7},"payload":{` + answerID + `,"message":5}}`, reason: "message: want a string"},
 	{text: `{"meta":{"type":10},"payload":{` + answerID + `,"channel":[]}}`, reason: "channel: want a string"},
 	{text: `{"meta":{"type":10},"payload":{` + answerID + `,"pattern":true}}`, reason: "pattern: want a string"},

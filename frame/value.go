@@ -24,7 +24,7 @@ func text(raw []byte) (s []byte, ok bool) {
 	if raw[0] != '"' {
 		return nil, false
 	}
-	s = raw[1 : len(raw)-1 : len(raw)-1]
+	s = raw[1 : len(raw)-1]
 	if bytes.IndexByte(s, '\\') >= 0 {
 		s = unescape(s[:0], s)
 	}
