@@ -239,6 +239,10 @@ func (p *pendingCall) acknowledged() {
 // finish ends p with what its callee returned.
 func (p *pendingCall) finish(args []byte, failure *broker.Error) {
 	s := p.s
+	if failure != nil && (failure.Code == CodeExpired || failure.Code == CodeCancelled) && s.protocol == frame.Juggler0 {
+		p.fail(failure.Code) // the callee noticed first
+		return
+	}
 	f := frame.Frame{Type: frame.Res, For: p.id(), URI: bytesOf(p.uri), Args: args}
 	switch {
 	case failure != nil:

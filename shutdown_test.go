@@ -1,0 +1,101 @@
+package juggler_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/jugglertest"
+)
+
+func TestShutdownPacesAndWaitsForCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := jugglertest.New(t, juggler.WithDrainRate(1), juggler.WithPing(time.Hour))
+		srv.Handle("slow", func(context.Context, *calleeCall) (any, error) {
+			time.Sleep(30 * time.Second)
+			return "done", nil
+		})
+		clients := make([]*testClient, 4)
+		for i := range clients {
+			clients[i] = dialIn(t, srv, "juggler.1", nil)
+		}
+		busy := clients[0]
+		busy.send(`{"type":"CALL","id":"1","uri":"slow"}`)
+		busy.expect(`{"type":"ACK","for":"1"}`)
+		old := dialIn(t, srv, "juggler.0", nil)
+		go old.expectClose(juggler.CloseGoingAway)
+
+		start := time.Now()
+		down := make(chan error, 1)
+		go func() { down <- srv.Handler.Shutdown(context.Background()) }()
+		after := make(map[float64]bool)
+		for i, c := range clients {
+			after[c.expect(`{"type":"GOAWAY"}`)["after"].(float64)] = true
+			if i > 0 {
+				c.expectClose(juggler.CloseGoingAway)
+			}
+		}
+		if len(after) != 4 || !after[0] {
+			t.Errorf("GOAWAY after %v, want four times, one of them now", after)
+		}
+		busy.expect(`{"type":"RES","for":"1","args":"done"}`)
+		busy.expectClose(juggler.CloseGoingAway)
+		if err := <-down; err != nil {
+			t.Error(err)
+		}
+		if d := time.Since(start); d < 29*time.Second || d > 31*time.Second {
+			t.Errorf("took %v", d)
+		}
+	})
+}
+
+func TestShutdownOutOfTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := jugglertest.New(t)
+		srv.Handle("wait", wait)
+		c := dialIn(t, srv, "juggler.1", nil)
+		c.send(`{"type":"CALL","id":"1","uri":"wait"}`)
+		c.expect(`{"type":"ACK","for":"1"}`)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if err := srv.Handler.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		if n := srv.Handler.NumSessions(); n != 0 {
+			t.Errorf("%d sessions are left", n)
+		}
+		if err := srv.Handler.Publish(t.Context(), "c", 1, nil); !errors.Is(err, juggler.ErrShutdown) {
+			t.Errorf("Publish: %v", err)
+		}
+		if _, ok := srv.Handler.Session(fmt.Sprintf("%026d", 0)); ok {
+			t.Error("found a session")
+		}
+		if err := srv.Handler.Shutdown(t.Context()); err != nil {
+			t.Errorf("again: %v", err)
+		}
+	})
+}
+
+// User code that does not heed its context is left behind, and said so.
+func TestShutdownLeavesStuckUserCode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		srv := jugglertest.New(t, juggler.WithAuthorizer(juggler.AuthorizerFunc(func(context.Context, *juggler.Request) error {
+			<-release
+			return nil
+		})))
+		c := dialIn(t, srv, "juggler.1", nil)
+		c.send(`{"type":"PUB","id":"1","channel":"c"}`)
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := srv.Handler.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		close(release)
+	})
+}
