@@ -23,6 +23,7 @@ package brokertest
 import (
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,10 +83,10 @@ func Run(t *testing.T, open func(t *testing.T) Engine) {
 	if t.Failed() {
 		return
 	}
-	listLacks(t, has, except)
+	listLacks(t, has|blocking, except)
 	runMode(t, "whole", open, has, except, false)
 	if has&optional != 0 {
-		runMode(t, "plain", open, has&^optional, except, true)
+		runMode(t, "plain", open, has&^optional|blocking, except, true)
 	}
 }
 
@@ -107,20 +108,23 @@ func runMode(t *testing.T, mode string, open func(t *testing.T) Engine, has feat
 
 // listLacks logs what is not tested, and refuses exceptions without a case.
 func listLacks(t *testing.T, has features, except map[string]string) {
-	byName := make(map[string]testCase)
+	exists := make(map[string]bool)
+	untested := make(map[features][]string)
 	for _, c := range cases() {
-		byName[c.name] = c
-		for f, why := range featureNames {
-			if c.needs&f&^has != 0 {
-				t.Logf("not tested: %s: the engine has no %s", c.name, why)
-			}
+		exists[c.name] = true
+		if lacks := c.needs &^ has; lacks != 0 {
+			first := lacks & -lacks
+			untested[first] = append(untested[first], c.name)
 		}
 	}
+	for _, f := range slices.Sorted(maps.Keys(untested)) {
+		t.Logf("the engine has no %s, so these are not tested: %s", featureNames[f], strings.Join(untested[f], "; "))
+	}
 	for _, name := range slices.Sorted(maps.Keys(except)) {
-		if _, ok := byName[name]; !ok {
+		if !exists[name] {
 			t.Errorf("Engine.Except names the case %q, which does not exist", name)
 		}
-		t.Logf("not tested: %s: %s", name, except[name])
+		t.Logf("%s is not tested: %s", name, except[name])
 	}
 }
 
@@ -139,6 +143,7 @@ const (
 	batchCaller
 	batchPublisher
 	immediateSubscriber
+	blocking
 
 	optional = immediateCaller | immediatePubSub | immediateSubscriber | batchCaller | batchPublisher
 )
@@ -155,6 +160,7 @@ var featureNames = map[features]string{
 	immediateSubscriber: "Immediate SubscriberConn",
 	batchCaller:         "BatchCaller",
 	batchPublisher:      "BatchPublisher",
+	blocking:            "SubscriberConn whose deliver may block (it is Immediate)",
 }
 
 // probe finds out what e has.
@@ -193,6 +199,7 @@ func probe(t *testing.T, e Engine) features {
 		set(pubSub, true)
 		set(immediatePubSub, is[broker.Immediate](r.PubSub))
 		set(immediateSubscriber, is[broker.Immediate](conn))
+		set(blocking, has&immediateSubscriber == 0)
 		set(batchPublisher, is[broker.BatchPublisher](r.PubSub))
 	}
 	if has&(rpc|pubSub) == 0 {

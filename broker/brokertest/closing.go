@@ -58,19 +58,7 @@ var closeCases = []testCase{
 	{"close subscriber", "Rule 6: after Close of a SubscriberConn its methods return ErrClosed, its callback runs no more, and Close may be called twice.", pubSub, func(x *trial) {
 		publisher := x.process()
 		other := x.subscriber(x.process(), channel("c"))
-		stop := make(chan struct{})
-		published := make(chan int)
-		go func() {
-			for i := 0; ; i++ {
-				select {
-				case <-stop:
-					published <- i
-					return
-				default:
-					x.check("Publish", x.tryPublish(publisher, "c", "x"))
-				}
-			}
-		}()
+		stop := x.repeat(func(int) { x.check("Publish", x.tryPublish(publisher, "c", "x")) })
 		for range 30 {
 			s := x.subscriber(x.process(), channel("c"), pattern("*"))
 			s.await(1)
@@ -83,8 +71,7 @@ var closeCases = []testCase{
 				x.errorf("Unsubscribe returned %v", err)
 			}
 		}
-		close(stop)
-		other.exactly(receive(x, "the publisher stopped", published))
+		other.exactly(stop())
 	}},
 	{"close wakes take", "Rule 6: Close of a CalleeConn ends a Take that waits, with ErrClosed.", rpc, func(x *trial) {
 		for i := range 20 {

@@ -181,11 +181,16 @@ var contextCases = []testCase{
 		release := make(chan struct{})
 		defer close(release)
 		c.setHook(func(broker.Address) { <-release })
-		for range 10 {
-			to := n.call("u", "")
-			c.take()
-			n.cancel("u", to)
-		}
+		returned := make(chan struct{})
+		go func() {
+			defer close(returned)
+			for range 10 {
+				to := n.call("u", "")
+				c.take()
+				n.cancel("u", to)
+			}
+		}()
+		receive(x, "Cancel returned", returned)
 		to := n.call("u", "x")
 		c.echo(c.take())
 		n.result(to)

@@ -58,24 +58,14 @@ var stressCases = []testCase{
 	}},
 	{"callees come and go", "A call ends in a Result also while callees open and close: its own, or code 502.", rpc | grace, func(x *trial) {
 		n := x.node(x.process())
-		stop := make(chan struct{})
-		gone := make(chan struct{})
 		c := x.callee(x.process(), "u")
-		go func() {
-			defer close(gone)
-			for i := 0; ; i++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				ended := c.serve(2, echoed)
-				pass(time.Duration(i%4) * time.Millisecond)
-				c.close()
-				<-ended
-				c = x.callee(x.process(), "u")
-			}
-		}()
+		stop := x.repeat(func(i int) {
+			ended := c.serve(2, echoed)
+			pass(time.Duration(i%4) * time.Millisecond)
+			c.close()
+			<-ended
+			c = x.callee(x.process(), "u")
+		})
 		for i := range 150 {
 			switch r := n.result(n.call("u", fmt.Sprint(i))); {
 			case r.Err != nil && r.Err.Code != broker.CodeCalleeLost:
@@ -84,40 +74,30 @@ var stressCases = []testCase{
 				x.errorf("call %d was answered with %q", i, r.Args)
 			}
 		}
-		close(stop)
-		<-gone
+		stop()
 	}},
 	{"concurrent events", "Rule 1: methods may be called concurrently. A subscription that stays gets each event once.", pubSub, func(x *trial) {
 		const publishers, events = 3, 200
 		stays := x.subscriber(x.process(), channel("c"), pattern("c*"))
 		churn := x.process()
-		stop := make(chan struct{})
-		var churning sync.WaitGroup
-		for i := range 2 {
-			churning.Go(func() {
-				for k := 0; ; k++ {
-					select {
-					case <-stop:
-						return
-					default:
-					}
-					s := x.subscriber(churn, channel("c"), pattern(fmt.Sprint("c*", strings.Repeat("*", k%3))))
-					s.unsubscribe(channel("c"))
-					if i == 0 {
-						s.subscribe(channel("c"))
-					}
-					s.close()
-				}
-			})
+		churning := func(k int) {
+			s := x.subscriber(churn, channel("c"), pattern("c*"+strings.Repeat("*", k%3)))
+			s.unsubscribe(channel("c"))
+			if k%2 == 0 {
+				s.subscribe(channel("c"))
+			}
+			s.close()
 		}
+		stops := []func() int{x.repeat(churning), x.repeat(churning)}
 		x.concurrently(publishers, func(g int) {
 			r := x.process()
 			for i := range events {
 				x.publish(r, "c", fmt.Sprint(g, " ", i))
 			}
 		})
-		close(stop)
-		churning.Wait()
+		for _, stop := range stops {
+			stop()
+		}
 		got := make(map[string]int)
 		for _, d := range stays.exactly(2 * publishers * events) {
 			got[string(d.Event.Args)]++

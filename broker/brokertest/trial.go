@@ -32,6 +32,7 @@ const (
 	defaultPatience = 10 * time.Second
 	watchdogFactor  = 6 // times the patience is what one case may take
 	pollInterval    = time.Millisecond
+	maxFailures     = 20 // further ones of a case are not reported
 )
 
 // A trial is one case on one engine. Its methods may be called from all
@@ -97,7 +98,7 @@ func (x *trial) end() []string {
 func (x *trial) errorf(format string, args ...any) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if !x.over {
+	if !x.over && len(x.failures) < maxFailures {
 		x.failures = append(x.failures, fmt.Sprintf(format, args...))
 	}
 }
@@ -182,6 +183,32 @@ func receive[T any](x *trial, what string, c <-chan T) T {
 		x.fatalf("waited %v in vain until %s", x.patience, what)
 		panic("unreachable")
 	}
+}
+
+// repeat calls f over and over on a goroutine of its own, until stop is called
+// or the case ends. stop waits for that and returns how often f was called.
+func (x *trial) repeat(f func(i int)) (stop func() (times int)) {
+	stopped, done := make(chan struct{}), make(chan struct{})
+	times := 0
+	go func() {
+		defer close(done)
+		for ; ; times++ {
+			select {
+			case <-stopped:
+				return
+			default:
+				f(times)
+			}
+		}
+	}()
+	once := sync.OnceFunc(func() { close(stopped) })
+	stop = func() int {
+		once()
+		<-done
+		return times
+	}
+	x.cleanup(func() { stop() })
+	return stop
 }
 
 // pass lets d go by.

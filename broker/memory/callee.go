@@ -194,7 +194,7 @@ func (c *calleeConn) stopWaiting() bool {
 func (c *calleeConn) Reply(_ context.Context, results []broker.Result) error {
 	var answered *call
 	var err error
-	for len(results) > 0 && err == nil {
+	for more := true; more; more = err == nil && len(results) > 0 {
 		var skip, n int
 		if skip, n, err = c.settle(results, &answered); n > 0 {
 			answered.caller.answer(results[skip : skip+n])

@@ -1,0 +1,136 @@
+package brokertest_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/brokertest"
+	"github.com/juggler-go/juggler/broker/memory"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	grace    = 100 * time.Millisecond
+	capacity = 64
+)
+
+// A test of a broker in a few lines: make one, say how to get its roles.
+func ExampleRun() {
+	_ = func(t *testing.T) { // func TestBroker(t *testing.T)
+		brokertest.Run(t, func(t *testing.T) brokertest.Engine {
+			b, err := memory.New(memory.WithQueueCapacity(64), memory.WithCalleeGrace(time.Second))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { b.Close() })
+			return brokertest.Engine{
+				Open:          func() brokertest.Roles { return brokertest.Roles{Caller: b, Callee: b, PubSub: b} },
+				Grace:         time.Second,
+				QueueCapacity: 64,
+			}
+		})
+	}
+}
+
+// engine returns an engine on the embedded broker, bent by hooks. Wrong
+// brokers need little patience to be found.
+func engine(t *testing.T, h *hooks, opts ...memory.Option) brokertest.Engine {
+	opts = append([]memory.Option{memory.WithCalleeGrace(grace), memory.WithQueueCapacity(capacity)}, opts...)
+	b, err := memory.New(opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	return brokertest.Engine{
+		Open: func() brokertest.Roles {
+			return bend(brokertest.Roles{Caller: b, Callee: b, PubSub: b}, h)
+		},
+		Grace:         grace,
+		QueueCapacity: capacity,
+		Patience:      200 * time.Millisecond,
+	}
+}
+
+func straight(*testing.T) *hooks { return new(hooks) }
+
+// Each wrong broker is caught by the cases that should. That a right one passes
+// them is shown by the test of broker/memory.
+func TestWrongBrokers(t *testing.T) {
+	for _, w := range wrong {
+		t.Run(w.name, func(t *testing.T) {
+			for _, name := range w.caught {
+				failures := brokertest.Examine(t, name, func(t *testing.T) brokertest.Engine {
+					return engine(t, w.bend(t), w.opts...)
+				})
+				if len(failures) == 0 {
+					t.Errorf("the case %q passed", name)
+				}
+			}
+		})
+	}
+}
+
+// An engine of one role is tested in that role, cases excepted are not run, and
+// an engine without optional interfaces is tested once.
+func TestRunOneRole(t *testing.T) {
+	var opened int
+	brokertest.Run(t, func(t *testing.T) brokertest.Engine {
+		opened++
+		if t.Name() == "TestRunOneRole/whole/many_topics" {
+			t.Error("an excepted case is run")
+		}
+		e := engine(t, new(hooks))
+		return brokertest.Engine{
+			Open: func() brokertest.Roles {
+				return brokertest.Plain(brokertest.Roles{PubSub: e.Open().PubSub})
+			},
+			Grace:  -1,
+			Except: map[string]string{"many topics": "to see that it is not run"},
+		}
+	})
+	if all := len(brokertest.CaseNames()); opened < 10 || opened > all/2 {
+		t.Errorf("%d engines were opened for the cases of one role; there are %d cases", opened, all)
+	}
+}
+
+// Plain hides what is optional, of the roles and of their connections.
+func TestPlain(t *testing.T) {
+	b, err := memory.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if r := brokertest.Plain(brokertest.Roles{}); r != (brokertest.Roles{}) {
+		t.Errorf("Plain made roles of none: %+v", r)
+	}
+	r := brokertest.Plain(brokertest.Roles{Caller: b, Callee: b, PubSub: b})
+	caller, err := r.Caller.OpenCaller(t.Context(), broker.ID{1}, func([]broker.Result) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	subscriber, err := r.PubSub.OpenSubscriber(t.Context(), func([]broker.Delivery) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []any{r.Caller, r.Callee, r.PubSub, caller, subscriber} {
+		if _, ok := v.(broker.Immediate); ok {
+			t.Errorf("%T is Immediate", v)
+		}
+		if _, ok := v.(broker.BatchCaller); ok {
+			t.Errorf("%T is a BatchCaller", v)
+		}
+		if _, ok := v.(broker.BatchPublisher); ok {
+			t.Errorf("%T is a BatchPublisher", v)
+		}
+	}
+	b.Close()
+	if _, err := r.Caller.OpenCaller(t.Context(), broker.ID{2}, func([]broker.Result) {}); err == nil {
+		t.Error("the error of OpenCaller is lost")
+	}
+	if _, err := r.PubSub.OpenSubscriber(t.Context(), func([]broker.Delivery) {}); err == nil {
+		t.Error("the error of OpenSubscriber is lost")
+	}
+}

@@ -1,0 +1,163 @@
+package brokertest_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/brokertest"
+)
+
+// A cable is what a broker can lose: while it is cut, everything that goes
+// through it fails.
+type cable struct {
+	brokertest.Roles
+	failure error // of methods while it is cut
+	gap     func(broker.Topic) broker.Delivery
+
+	mu          sync.Mutex // guards the following
+	cut         bool
+	subscribers []*cableSubscriber
+}
+
+// outage cuts the cable; restoring it delivers the gaps.
+func (c *cable) outage() (restore func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cut = true
+	return func() {
+		c.mu.Lock()
+		c.cut = false
+		subscribers := slices.Clone(c.subscribers)
+		c.mu.Unlock()
+		for _, s := range subscribers {
+			s.tellGaps()
+		}
+	}
+}
+
+func (c *cable) err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cut {
+		return c.failure
+	}
+	return nil
+}
+
+func (c *cable) Publish(ctx context.Context, e *broker.Event) error {
+	if err := c.err(); err != nil {
+		return err
+	}
+	return c.PubSub.Publish(ctx, e)
+}
+
+func (c *cable) OpenSubscriber(ctx context.Context, deliver func([]broker.Delivery)) (broker.SubscriberConn, error) {
+	conn, err := c.PubSub.OpenSubscriber(ctx, deliver)
+	s := &cableSubscriber{SubscriberConn: conn, cable: c, deliver: deliver}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.subscribers = append(c.subscribers, s)
+	return s, err
+}
+
+type cableSubscriber struct {
+	broker.SubscriberConn
+	cable   *cable
+	deliver func([]broker.Delivery)
+
+	mu     sync.Mutex // guards the following
+	topics []broker.Topic
+}
+
+func (s *cableSubscriber) Subscribe(ctx context.Context, t broker.Topic) error {
+	if err := s.cable.err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.topics = append(s.topics, t)
+	return s.SubscriberConn.Subscribe(ctx, t)
+}
+
+func (s *cableSubscriber) Unsubscribe(ctx context.Context, t broker.Topic) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.topics = slices.DeleteFunc(s.topics, func(other broker.Topic) bool { return other == t })
+	return s.SubscriberConn.Unsubscribe(ctx, t)
+}
+
+func (s *cableSubscriber) tellGaps() {
+	if s.cable.gap == nil {
+		return
+	}
+	s.mu.Lock()
+	topics := slices.Clone(s.topics)
+	s.mu.Unlock()
+	for _, t := range topics {
+		s.deliver([]broker.Delivery{s.cable.gap(t)})
+	}
+}
+
+func (c *cable) OpenCaller(ctx context.Context, node broker.ID, deliver func([]broker.Result)) (broker.CallerConn, error) {
+	conn, err := c.Caller.OpenCaller(ctx, node, deliver)
+	return cableCaller{conn, c}, err
+}
+
+type cableCaller struct {
+	broker.CallerConn
+	cable *cable
+}
+
+func (s cableCaller) Call(ctx context.Context, c *broker.Call) error {
+	if err := s.cable.err(); err != nil {
+		return err
+	}
+	return s.CallerConn.Call(ctx, c)
+}
+
+func rightGap(t broker.Topic) broker.Delivery { return broker.Delivery{Topic: t, Gap: true} }
+
+// An engine that can be cut off passes if it tells of that as it should, and
+// only then.
+func TestOutage(t *testing.T) {
+	eventInGap := func(t broker.Topic) broker.Delivery {
+		return broker.Delivery{Topic: t, Gap: true, Event: broker.Event{Channel: "c"}}
+	}
+	for _, e := range []struct {
+		name    string
+		failure error
+		gap     func(broker.Topic) broker.Delivery
+		caught  []string
+	}{
+		{"right", broker.ErrUnavailable, rightGap, nil},
+		{"wrong error", errors.New("broken pipe"), rightGap, []string{"outage of calls", "outage of events"}},
+		{"hides the outage", nil, rightGap, []string{"outage of calls", "outage of events"}},
+		{"no gap", broker.ErrUnavailable, nil, []string{"gap"}},
+		{"event in gap", broker.ErrUnavailable, eventInGap, []string{"gap"}},
+	} {
+		t.Run(e.name, func(t *testing.T) {
+			for _, name := range brokertest.OutageCases() {
+				failures := brokertest.Examine(t, name, func(t *testing.T) brokertest.Engine {
+					straight := engine(t, new(hooks))
+					c := &cable{Roles: straight.Open(), failure: e.failure, gap: e.gap}
+					straight.Open = func() brokertest.Roles {
+						return brokertest.Roles{Caller: c, Callee: c.Callee, PubSub: c}
+					}
+					straight.Outage = c.outage
+					if e.caught == nil {
+						straight.Patience = 10 * time.Second
+					}
+					return straight
+				})
+				if want := slices.Contains(e.caught, name); want != (len(failures) > 0) {
+					t.Errorf("the case %q: caught: %v, want %v: %q", name, !want, want, failures)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,513 @@
+package brokertest_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/memory"
+)
+
+// Brokers that are wrong on purpose, each in one thing, and the cases that
+// find that out.
+var wrong = []struct {
+	name   string
+	caught []string
+	bend   func(t *testing.T) *hooks
+	opts   []memory.Option
+}{
+	{"drops every tenth event", []string{"order of events", "owner of an event", "many topics"}, func(*testing.T) *hooks {
+		var n atomic.Int64
+		return &hooks{deliver: func(batch []broker.Delivery, next func([]broker.Delivery)) {
+			if n.Add(1)%10 != 0 {
+				next(batch)
+			}
+		}}
+	}, nil},
+	{"delivers events twice", []string{"event", "one delivery a topic", "subscribed twice", "concurrent events"}, func(*testing.T) *hooks {
+		return &hooks{deliver: func(batch []broker.Delivery, next func([]broker.Delivery)) {
+			next(batch)
+			next(batch)
+		}}
+	}, nil},
+	{"swaps events", []string{"order of events", "order of publishers"}, func(*testing.T) *hooks {
+		var mu sync.Mutex
+		var held *broker.Event
+		return &hooks{publish: func(e *broker.Event, next func(*broker.Event) error) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if held == nil && string(e.Args) != "" {
+				held = cloneEvent(e)
+				return nil
+			}
+			err := next(e)
+			if held != nil {
+				next(held)
+				held = nil
+			}
+			return err
+		}}
+	}, nil},
+	{"delivers on many goroutines", []string{"order of events"}, func(t *testing.T) *hooks {
+		var running sync.WaitGroup
+		return &hooks{
+			deliver: func(batch []broker.Delivery, next func([]broker.Delivery)) {
+				batch = cloneBatch(batch)
+				running.Go(func() {
+					time.Sleep(time.Duration(len(batch[0].Event.Args)%2) * 100 * time.Microsecond)
+					next(batch)
+				})
+			},
+			closeSubscriber: func(next func() error) error {
+				running.Wait()
+				return next()
+			},
+		}
+	}, nil},
+	{"keeps the slices of events", []string{"owner of an event"}, func(*testing.T) *hooks {
+		var mu sync.Mutex
+		var held *broker.Event
+		return &hooks{publish: func(e *broker.Event, next func(*broker.Event) error) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if held != nil {
+				next(held)
+			}
+			kept := *e // with its slices
+			if held = &kept; e.Channel == "brokertest.fence" {
+				return next(e)
+			}
+			return nil
+		}}
+	}, nil},
+	{"keeps the slices of calls", []string{"owner of a call"}, func(*testing.T) *hooks {
+		var mu sync.Mutex
+		var held []func()
+		return &hooks{
+			call: func(ctx context.Context, c *broker.Call, next func(context.Context, *broker.Call) error) error {
+				mu.Lock()
+				defer mu.Unlock()
+				kept := *c // with its slices
+				held = append(held, func() { next(context.Background(), &kept) })
+				return nil
+			},
+			take: func(c broker.CalleeConn, ctx context.Context, dst []broker.Call) (int, error) {
+				mu.Lock()
+				for _, f := range held {
+					f()
+				}
+				held = nil
+				mu.Unlock()
+				return c.Take(ctx, dst)
+			},
+		}
+	}, nil},
+	{"keeps the slices of results", []string{"owner of a result"}, func(*testing.T) *hooks {
+		var mu sync.Mutex
+		var held [][]broker.Result
+		return &hooks{reply: func(results []broker.Result, next func([]broker.Result) error) error {
+			mu.Lock()
+			defer mu.Unlock()
+			held = append(held, slices.Clone(results)) // but not what they refer to
+			if len(held) == 50 {
+				for _, results := range held {
+					next(results)
+				}
+			}
+			return nil
+		}}
+	}, nil},
+	{"reuses the slices of taken calls", []string{"owner of a taken call"}, func(*testing.T) *hooks {
+		var buf [64]byte
+		return &hooks{take: func(c broker.CalleeConn, ctx context.Context, dst []broker.Call) (int, error) {
+			n, err := c.Take(ctx, dst)
+			for i := range n {
+				dst[i].Args = buf[:copy(buf[:], dst[i].Args)]
+			}
+			return n, err
+		}}
+	}, nil},
+	{"leaves a goroutine", []string{"call", "announcement"}, func(t *testing.T) *hooks {
+		return &hooks{openCallee: func([]string) {
+			go time.Sleep(time.Second)
+		}}
+	}, nil},
+	{"runs calls twice", []string{"one callee each", "take fills", "order of calls"}, func(*testing.T) *hooks {
+		var mu sync.Mutex
+		var last broker.Call
+		n := 0
+		return &hooks{take: func(c broker.CalleeConn, ctx context.Context, dst []broker.Call) (int, error) {
+			mu.Lock()
+			again := n == 1
+			n++
+			call := last
+			mu.Unlock()
+			if again {
+				dst[0] = call
+				return 1, nil
+			}
+			took, err := c.Take(ctx, dst)
+			mu.Lock()
+			defer mu.Unlock()
+			if took > 0 {
+				last = dst[0]
+				last.Args = bytes.Clone(last.Args)
+			}
+			return took, err
+		}}
+	}, nil},
+	{"takes more than there is room for", []string{"take fills"}, func(*testing.T) *hooks {
+		return &hooks{take: func(c broker.CalleeConn, ctx context.Context, dst []broker.Call) (int, error) {
+			n, err := c.Take(ctx, dst)
+			return n + len(dst), err
+		}}
+	}, nil},
+	{"ignores cancellations", []string{"cancel queued", "cancel taken"}, func(*testing.T) *hooks {
+		return &hooks{cancel: func(string, broker.Address, func() error) error { return nil }}
+	}, nil},
+	{"refuses to cancel what it does not know", []string{"cancel nothing"}, func(*testing.T) *hooks {
+		return &hooks{cancel: func(string, broker.Address, func() error) error { return broker.ErrNoCallee }}
+	}, nil},
+	{"tells of the wrong cancellation", []string{"cancel taken"}, func(*testing.T) *hooks {
+		return &hooks{cancelled: func(to []broker.Address, next func([]broker.Address)) {
+			next([]broker.Address{{Node: to[0].Node}})
+		}}
+	}, nil},
+	{"waits in Cancel for the callback", []string{"immediate"}, func(*testing.T) *hooks {
+		told := make(chan struct{})
+		return &hooks{
+			cancelled: func(to []broker.Address, next func([]broker.Address)) {
+				next(to)
+				close(told)
+			},
+			cancel: func(_ string, _ broker.Address, next func() error) error {
+				defer func() { <-told }()
+				return next()
+			},
+		}
+	}, nil},
+	{"has no callee discovery", []string{"no callee", "grace"}, straight, []memory.Option{memory.WithoutCalleeDiscovery()}},
+	{"has no grace", []string{"grace"}, straight, []memory.Option{memory.WithCalleeGrace(0)}},
+	{"never ends the grace", []string{"grace"}, straight, []memory.Option{memory.WithCalleeGrace(time.Hour)}},
+	{"has a smaller queue than it says", []string{"queue full"}, straight, []memory.Option{memory.WithQueueCapacity(capacity - 1)}},
+	{"has a larger queue than it says", []string{"queue full"}, straight, []memory.Option{memory.WithQueueCapacity(capacity + 1)}},
+	{"does not say when to retry", []string{"queue full"}, func(*testing.T) *hooks {
+		return &hooks{call: func(ctx context.Context, c *broker.Call, next func(context.Context, *broker.Call) error) error {
+			err := next(ctx, c)
+			if errors.Is(err, broker.ErrQueueFull) {
+				return broker.ErrQueueFull
+			}
+			return err
+		}}
+	}, nil},
+	{"queues what it refuses", []string{"queue full"}, func(*testing.T) *hooks {
+		n := 0
+		return &hooks{call: func(ctx context.Context, c *broker.Call, next func(context.Context, *broker.Call) error) error {
+			if n++; n == capacity+1 {
+				next(ctx, c)
+				return broker.WithRetryAfter(broker.ErrQueueFull, time.Second)
+			}
+			return next(ctx, c)
+		}}
+	}, []memory.Option{memory.WithQueueCapacity(2 * capacity)}},
+	{"forgets lost calls", []string{"callee lost"}, func(*testing.T) *hooks {
+		return &hooks{results: func(results []broker.Result, next func([]broker.Result)) {
+			if results[0].Err != broker.ErrCalleeLost {
+				next(results)
+			}
+		}}
+	}, nil},
+	{"reports calls lost that were answered", []string{"callee lost", "call"}, func(*testing.T) *hooks {
+		return &hooks{reply: func(results []broker.Result, next func([]broker.Result) error) error {
+			lost := slices.Clone(results)
+			for i := range lost {
+				lost[i].Err = broker.ErrCalleeLost
+			}
+			return next(lost)
+		}}
+	}, nil},
+	{"tells all nodes of all results", []string{"two nodes"}, func(*testing.T) *hooks {
+		var mu sync.Mutex
+		var all []func([]broker.Result)
+		return &hooks{openCaller: func(_ broker.ID, deliver func([]broker.Result)) func([]broker.Result) {
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, deliver)
+			return func(results []broker.Result) {
+				for _, deliver := range all {
+					deliver(results)
+				}
+			}
+		}}
+	}, nil},
+	{"refuses late results", []string{"late replies"}, func(*testing.T) *hooks {
+		var mu sync.Mutex
+		answered := make(map[broker.Address]bool)
+		return &hooks{reply: func(results []broker.Result, next func([]broker.Result) error) error {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, r := range results {
+				if answered[r.To] {
+					return errors.New("answered before")
+				}
+				answered[r.To] = true
+			}
+			return next(results)
+		}}
+	}, nil},
+	{"is deaf after a second result", []string{"batch of results"}, func(*testing.T) *hooks {
+		return &hooks{reply: func(results []broker.Result, next func([]broker.Result) error) error {
+			return next(results[:min(2, len(results))])
+		}}
+	}, nil},
+	{"calls back after Close", []string{"close caller"}, func(*testing.T) *hooks {
+		closings := 0
+		var deliver func([]broker.Result)
+		return &hooks{
+			openCaller: func(_ broker.ID, next func([]broker.Result)) func([]broker.Result) {
+				deliver = next
+				return next
+			},
+			closeNode: func(next func() error) error {
+				if closings++; closings > 1 {
+					deliver(nil)
+				}
+				return next()
+			},
+		}
+	}, nil},
+	{"delivers after Close", []string{"close subscriber"}, func(t *testing.T) *hooks {
+		var running sync.WaitGroup
+		t.Cleanup(running.Wait)
+		return &hooks{deliver: func(batch []broker.Delivery, next func([]broker.Delivery)) {
+			batch = cloneBatch(batch)
+			running.Go(func() {
+				time.Sleep(time.Millisecond)
+				next(batch)
+			})
+		}}
+	}, nil},
+	{"closes only once", []string{"close caller", "call"}, func(*testing.T) *hooks {
+		closed := false
+		return &hooks{closeNode: func(next func() error) error {
+			if closed {
+				return broker.ErrClosed
+			}
+			closed = true
+			next()
+			return errors.New("not quite closed")
+		}}
+	}, nil},
+	{"never closes callees", []string{"close callee", "close wakes take", "callee lost"}, func(*testing.T) *hooks {
+		return &hooks{closeCallee: func(func() error) error { return nil }}
+	}, nil},
+	{"hangs in Close", []string{"close callee", "grace"}, func(t *testing.T) *hooks {
+		released := make(chan struct{})
+		t.Cleanup(func() { close(released) })
+		return &hooks{closeCallee: func(next func() error) error {
+			<-released
+			return next()
+		}}
+	}, nil},
+	{"has no subscription when Subscribe returns", []string{"confirmed"}, func(t *testing.T) *hooks {
+		var running sync.WaitGroup
+		t.Cleanup(running.Wait)
+		return &hooks{subscribe: func(c broker.SubscriberConn, topic broker.Topic) error {
+			running.Go(func() {
+				time.Sleep(time.Millisecond)
+				c.Subscribe(context.Background(), topic)
+			})
+			return nil
+		}}
+	}, nil},
+	{"does not unsubscribe", []string{"unsubscribed", "subscribed twice", "exact and pattern"}, func(*testing.T) *hooks {
+		return &hooks{unsubscribe: func(broker.SubscriberConn, broker.Topic) error { return nil }}
+	}, nil},
+	{"mixes exact and pattern", []string{"exact and pattern", "not subscribed"}, func(*testing.T) *hooks {
+		return &hooks{unsubscribe: func(c broker.SubscriberConn, topic broker.Topic) error {
+			c.Unsubscribe(context.Background(), topic)
+			topic.Pattern = !topic.Pattern
+			return c.Unsubscribe(context.Background(), topic)
+		}}
+	}, nil},
+	{"counts subscriptions", []string{"subscribed twice"}, func(*testing.T) *hooks {
+		count := make(map[broker.Topic]int)
+		return &hooks{
+			subscribe: func(c broker.SubscriberConn, topic broker.Topic) error {
+				count[topic]++
+				return c.Subscribe(context.Background(), topic)
+			},
+			unsubscribe: func(c broker.SubscriberConn, topic broker.Topic) error {
+				if count[topic]--; count[topic] > 0 {
+					return nil
+				}
+				return c.Unsubscribe(context.Background(), topic)
+			},
+		}
+	}, nil},
+	{"shares topics between subscribers", []string{"topics of others"}, func(*testing.T) *hooks {
+		var all []broker.SubscriberConn
+		return &hooks{
+			subscribe: func(c broker.SubscriberConn, topic broker.Topic) error {
+				all = append(all, c)
+				return c.Subscribe(context.Background(), topic)
+			},
+			unsubscribe: func(_ broker.SubscriberConn, topic broker.Topic) error {
+				for _, c := range all {
+					c.Unsubscribe(context.Background(), topic)
+				}
+				return nil
+			},
+		}
+	}, nil},
+	{"negates with an exclamation mark", []string{"patterns", "odd patterns"}, func(*testing.T) *hooks {
+		return &hooks{deliver: func(batch []broker.Delivery, next func([]broker.Delivery)) {
+			next(slices.DeleteFunc(cloneBatch(batch), func(d broker.Delivery) bool {
+				return strings.ContainsAny(d.Topic.Name, "^!")
+			}))
+		}}
+	}, nil},
+	{"matches characters instead of bytes", []string{"patterns"}, func(*testing.T) *hooks {
+		return &hooks{publish: func(e *broker.Event, next func(*broker.Event) error) error {
+			latin := *e
+			latin.Channel = strings.ReplaceAll(e.Channel, "ä", "a")
+			return next(&latin)
+		}}
+	}, nil},
+	{"mends invalid text", []string{"payloads"}, func(*testing.T) *hooks {
+		return &hooks{take: func(c broker.CalleeConn, ctx context.Context, dst []broker.Call) (int, error) {
+			n, err := c.Take(ctx, dst)
+			for i := range n {
+				dst[i].Args = bytes.ToValidUTF8(dst[i].Args, []byte("?"))
+			}
+			return n, err
+		}}
+	}, nil},
+	{"cuts events at 64 KiB", []string{"event payloads"}, func(*testing.T) *hooks {
+		return &hooks{publish: func(e *broker.Event, next func(*broker.Event) error) error {
+			short := *e
+			short.Args = e.Args[:min(len(e.Args), 64<<10)]
+			return next(&short)
+		}}
+	}, nil},
+	{"trims channel names", []string{"channel names"}, func(*testing.T) *hooks {
+		return &hooks{publish: func(e *broker.Event, next func(*broker.Event) error) error {
+			trimmed := *e
+			trimmed.Channel = strings.TrimRight(e.Channel, "\x00")
+			return next(&trimmed)
+		}}
+	}, nil},
+	{"gives errors another text", []string{"error"}, func(*testing.T) *hooks {
+		return &hooks{results: func(results []broker.Result, next func([]broker.Result)) {
+			results = slices.Clone(results)
+			for i := range results {
+				if e := results[i].Err; e != nil {
+					results[i].Err = &broker.Error{Code: e.Code, Message: "error: " + e.Message, Data: e.Data}
+				}
+			}
+			next(results)
+		}}
+	}, nil},
+	{"takes in spite of its context", []string{"take ends with its context"}, func(*testing.T) *hooks {
+		return &hooks{take: func(c broker.CalleeConn, _ context.Context, dst []broker.Call) (int, error) {
+			return c.Take(context.Background(), dst)
+		}}
+	}, nil},
+	{"loses what a Take had when its context ends", []string{"take loses nothing"}, func(*testing.T) *hooks {
+		return &hooks{take: func(c broker.CalleeConn, ctx context.Context, dst []broker.Call) (int, error) {
+			n, err := c.Take(ctx, dst)
+			if n > 0 && ctx.Err() == nil {
+				if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < time.Millisecond {
+					<-ctx.Done()
+					return 0, ctx.Err()
+				}
+			}
+			return n, err
+		}}
+	}, nil},
+	{"takes the latest first", []string{"order of calls", "take fills"}, func(*testing.T) *hooks {
+		return &hooks{take: func(c broker.CalleeConn, ctx context.Context, dst []broker.Call) (int, error) {
+			n, err := c.Take(ctx, dst)
+			slices.Reverse(dst[:n])
+			return n, err
+		}}
+	}, nil},
+	{"has a favourite callee", []string{"fair to callees"}, func(*testing.T) *hooks {
+		var favourite atomic.Value
+		return &hooks{take: func(c broker.CalleeConn, ctx context.Context, dst []broker.Call) (int, error) {
+			if favourite.CompareAndSwap(nil, c); favourite.Load() == c {
+				return c.Take(ctx, dst)
+			}
+			for {
+				if err := ctx.Err(); err != nil {
+					return 0, err
+				}
+				if err := c.Reply(ctx, nil); err != nil {
+					return 0, err
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}}
+	}, nil},
+	{"has a favourite URI", []string{"fair to URIs"}, func(*testing.T) *hooks {
+		return &hooks{call: func(ctx context.Context, c *broker.Call, next func(context.Context, *broker.Call) error) error {
+			if c.URI == "quiet" {
+				return nil
+			}
+			return next(ctx, c)
+		}}
+	}, nil},
+	{"knows no time", []string{"expired", "time left", "queue full of expired calls"}, func(*testing.T) *hooks {
+		return &hooks{
+			call: func(ctx context.Context, c *broker.Call, next func(context.Context, *broker.Call) error) error {
+				endless := *c
+				endless.Timeout = 1000 * time.Hour
+				return next(ctx, &endless)
+			},
+			take: func(c broker.CalleeConn, ctx context.Context, dst []broker.Call) (int, error) {
+				n, err := c.Take(ctx, dst)
+				for i := range n {
+					dst[i].Timeout = time.Hour
+				}
+				return n, err
+			},
+		}
+	}, nil},
+	{"takes only while a Take waits", []string{"announcement", "take fills"}, func(*testing.T) *hooks {
+		var waiting atomic.Int64
+		return &hooks{
+			take: func(c broker.CalleeConn, ctx context.Context, dst []broker.Call) (int, error) {
+				waiting.Add(1)
+				defer waiting.Add(-1)
+				return c.Take(ctx, dst)
+			},
+			call: func(ctx context.Context, c *broker.Call, next func(context.Context, *broker.Call) error) error {
+				if waiting.Load() == 0 {
+					return broker.ErrNoCallee
+				}
+				return next(ctx, c)
+			},
+		}
+	}, nil},
+}
+
+func cloneEvent(e *broker.Event) *broker.Event {
+	c := *e
+	c.Headers, c.Args = bytes.Clone(e.Headers), bytes.Clone(e.Args)
+	return &c
+}
+
+func cloneBatch(batch []broker.Delivery) []broker.Delivery {
+	batch = slices.Clone(batch)
+	for i := range batch {
+		batch[i].Event = *cloneEvent(&batch[i].Event)
+	}
+	return batch
+}
