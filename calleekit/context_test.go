@@ -261,7 +261,7 @@ func TestCancelBeforeStart(t *testing.T) {
 		<-b.taken
 		r.cancel()
 		synctest.Wait()
-		close(b.release)
+		b.release <- struct{}{}
 		if code := <-b.codes; code != 499 {
 			t.Errorf("answered with code %d, want 499", code)
 		}
@@ -275,7 +275,7 @@ func TestExpiryBeforeStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSystem(t)
 		b := newHeldTake(s.engine)
-		b.shorten = true
+		b.timeout = 0
 		c := s.callee(b)
 		c.Handle("f", func(context.Context, *calleekit.Call) (any, error) {
 			t.Error("a call was started whose time was over")
@@ -284,7 +284,7 @@ func TestExpiryBeforeStart(t *testing.T) {
 		s.start(c)
 		s.call("f", "")
 		<-b.taken
-		close(b.release)
+		b.release <- struct{}{}
 		if code := <-b.codes; code != 408 {
 			t.Errorf("answered with code %d, want 408", code)
 		}
@@ -299,12 +299,12 @@ func TestExpiryBeforeStart(t *testing.T) {
 type heldTake struct {
 	broker.Callee
 	taken, release chan struct{}
-	shorten        bool     // leave the calls no time
-	codes          chan int // of the results
+	timeout        time.Duration // that the calls have then, unless it is negative
+	codes          chan int      // of the results
 }
 
 func newHeldTake(b broker.Callee) *heldTake {
-	return &heldTake{Callee: b, taken: make(chan struct{}), release: make(chan struct{}), codes: make(chan int, 1)}
+	return &heldTake{Callee: b, taken: make(chan struct{}), release: make(chan struct{}), timeout: -1, codes: make(chan int, 9)}
 }
 
 func (b *heldTake) OpenCallee(ctx context.Context, uris []string, cancelled func([]broker.Address)) (broker.CalleeConn, error) {
@@ -323,8 +323,8 @@ func (c *heldConn) Take(ctx context.Context, dst []broker.Call) (int, error) {
 		c.b.taken <- struct{}{}
 		<-c.b.release
 		for i := range dst[:n] {
-			if c.b.shorten {
-				dst[i].Timeout = 0
+			if c.b.timeout >= 0 {
+				dst[i].Timeout = c.b.timeout
 			}
 		}
 	}
@@ -343,17 +343,23 @@ func (c *heldConn) Reply(ctx context.Context, results []broker.Result) error {
 }
 
 func TestTimeoutWithoutBounds(t *testing.T) {
-	s := newSystem(t)
-	c := s.callee(nil)
-	c.Handle("f", func(ctx context.Context, _ *calleekit.Call) (any, error) {
-		select {
-		case <-ctx.Done():
-		default:
-		}
-		return nil, ctx.Err()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		b := newHeldTake(s.engine)
+		b.timeout = 1<<63 - 1
+		c := s.callee(b)
+		c.Handle("f", func(ctx context.Context, _ *calleekit.Call) (any, error) {
+			select {
+			case <-ctx.Done():
+			default:
+			}
+			return nil, ctx.Err()
+		})
+		s.start(c)
+		r := s.call("f", "")
+		<-b.taken
+		time.Sleep(time.Second)
+		b.release <- struct{}{}
+		r.want("null")
 	})
-	s.start(c)
-	for range 2 {
-		s.make(broker.Call{URI: "f", Timeout: 1<<63 - 1}).want("null")
-	}
 }

@@ -141,7 +141,6 @@ func (p *pool) work() {
 	defer func() {
 		if ended { // by runtime.Goexit in a function; runNext has locked mu again
 			p.wakeForRest()
-			p.checkDrained()
 		}
 		p.mu.Unlock()
 	}()
@@ -417,8 +416,6 @@ func (p *pool) stop() (abandoned int) {
 		}
 		p.state = poolStopped
 		p.abandoned = p.left()
-		p.counts.unstarted += uint64(p.queue.len)
-		p.queue = taskList{}
 		p.wake.Broadcast()
 	}
 	abandoned = p.abandoned

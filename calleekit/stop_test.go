@@ -87,13 +87,18 @@ func TestShutdownDuringTake(t *testing.T) {
 		if err := c.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		r := s.call("f", "1")
+		running := s.call("f", "1")
 		<-b.taken
-		time.AfterFunc(time.Second, func() { close(b.release) })
+		b.release <- struct{}{}
+		synctest.Wait()
+		taken := s.call("f", "2")
+		<-b.taken
+		time.AfterFunc(2*time.Second, func() { b.release <- struct{}{} })
 		if err := c.Shutdown(within(t, time.Minute)); err != nil {
 			t.Errorf("Shutdown: %v", err)
 		}
-		r.want("1")
+		running.want("1")
+		taken.want("2")
 	})
 }
 

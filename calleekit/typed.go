@@ -52,6 +52,8 @@ func (c *Call) Decode(v any) error {
 	return &Error{Code: codeMalformed, Message: describeMismatch(err), cause: err}
 }
 
+const maxNumber = 32 // bytes of a number in a message
+
 // describeMismatch says what is wrong with arguments for which encoding/json
 // returned err. The text of err itself has Go types and names in it.
 func describeMismatch(err error) string {
@@ -71,6 +73,9 @@ func describeMismatch(err error) string {
 	}
 	want := jsonName(mismatch.Type)
 	if number, ok := strings.CutPrefix(mismatch.Value, "number "); ok {
+		if len(number) > maxNumber {
+			number = number[:maxNumber] + "…"
+		}
 		return fmt.Sprintf("%s: %s is not %s in range", where, number, want)
 	}
 	return fmt.Sprintf("%s: want %s, got %s", where, want, withArticle(mismatch.Value))

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/juggler-go/juggler/calleekit"
 )
@@ -59,6 +60,7 @@ func TestDecodeErrors(t *testing.T) {
 		{`{"number":-1}`, 400, `args, "number" at byte 12: -1 is not an integer of 0 or more in range`},
 		{`{"age":300}`, 400, `args, "age" at byte 10: 300 is not an integer in range`},
 		{`{"age":1.5}`, 400, `args, "age" at byte 10: 1.5 is not an integer in range`},
+		{`{"age":` + strings.Repeat("1", 1000) + `}`, 400, `args, "age" at byte 1007: ` + strings.Repeat("1", 32) + `… is not an integer in range`},
 		{`{"weight":"1"}`, 400, `args, "weight" at byte 13: want a number, got a string`},
 		{`{"tags":"x"}`, 400, `args, "tags" at byte 11: want an array, got a string`},
 		{`{"pair":1}`, 400, `args, "pair" at byte 9: want an array, got a number`},
@@ -83,6 +85,26 @@ func TestDecodeErrors(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Whatever the arguments are, an error is one for the caller to read.
+func FuzzDecode(f *testing.F) {
+	for _, seed := range []string{`null`, `{"age":300}`, `{"home":{"number":-1}}`, `{"any":{"a":{"any":{"b":1}}}}`, `{"photo":"!"}`, `{"born":"x"}`, `[`, ``} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, args string) {
+		err := (&calleekit.Call{Args: json.RawMessage(args)}).Decode(new(person))
+		if err == nil {
+			return
+		}
+		var own *calleekit.Error
+		if !errors.As(err, &own) || own.Code != 400 && own.Code != 422 {
+			t.Fatalf("error is %#v", err)
+		}
+		if m := own.Message; len(m) > 120 || !utf8.ValidString(m) || strings.Contains(m, "Go ") || strings.Contains(m, "calleekit") {
+			t.Errorf("message %q", m)
+		}
+	})
 }
 
 func TestDecode(t *testing.T) {

@@ -91,7 +91,7 @@ func milliseconds(args json.RawMessage) (float64, error) {
 	default:
 		return 0, calleekit.Errorf(400, "args: want milliseconds as a number or a string of digits")
 	}
-	if ms < 0 || ms >= maxDelay {
+	if ms < 0 || ms > maxDelay {
 		return 0, calleekit.Errorf(400, "args: want 0 to %.0f milliseconds", maxDelay)
 	}
 	return ms, nil
