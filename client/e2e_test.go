@@ -25,14 +25,14 @@ import (
 // cluster is the real thing: nodes on real sockets that share a broker, callees
 // behind them, and one address for clients, which leads to the front node.
 type cluster struct {
-	t      *testing.T
+	t      testing.TB
 	broker *memory.Broker
 
 	mu    sync.Mutex
 	front string // host:port of the node that new connections reach
 }
 
-func newCluster(t *testing.T) *cluster {
+func newCluster(t testing.TB) *cluster {
 	t.Helper()
 	b, err := memory.New()
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -295,6 +296,12 @@ func (cn *conn) write() {
 		cn.mu.Lock()
 		for len(q.ends) == 0 && !cn.closing {
 			q.work.Wait()
+			if !cn.closing {
+				// Those who are about to call join this batch.
+				cn.mu.Unlock()
+				runtime.Gosched()
+				cn.mu.Lock()
+			}
 		}
 		if cn.closing {
 			code, reason := cn.code, cn.reason
