@@ -1,0 +1,188 @@
+package juggler_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/broker/memory"
+	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/client"
+	"github.com/juggler-go/juggler/jugglertest"
+)
+
+// A handler on a mux, for users whom the application knows by a cookie, who
+// may only publish on channels of their own.
+func Example_authentication() {
+	handler, err := juggler.New(
+		juggler.WithAuthenticator(func(r *http.Request) (*juggler.Identity, error) {
+			cookie, err := r.Cookie("user")
+			if err != nil {
+				return nil, juggler.ErrUnauthenticated
+			}
+			return &juggler.Identity{User: cookie.Value}, nil
+		}),
+		juggler.WithAuthorizer(juggler.NonBlocking(func(_ context.Context, r *juggler.Request) error {
+			if strings.HasPrefix(r.Channel(), "user."+r.Session().User()+".") {
+				return nil
+			}
+			return juggler.ErrForbidden
+		})),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/ws", handler)
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	defer handler.Shutdown(context.Background())
+
+	ctx := context.Background()
+	_, err = client.Dial(ctx, server.URL+"/ws")
+	fmt.Println("without a cookie:", err != nil)
+
+	header := http.Header{"Cookie": {"user=ann"}}
+	c, err := client.Dial(ctx, server.URL+"/ws", client.WithHTTPHeader(header))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Println("her own channel:", c.Publish(ctx, "user.ann.mood", "fine"))
+	err = c.Publish(ctx, "user.bob.mood", "fine")
+	fmt.Println("his channel:", errors.Is(err, client.CodeForbidden))
+	// Output:
+	// without a cookie: true
+	// her own channel: <nil>
+	// his channel: true
+}
+
+// A server with a callee in the same process, and a client that calls it.
+func Example() {
+	b, err := memory.New()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer b.Close()
+	handler, err := juggler.New(juggler.WithBroker(b))
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := httptest.NewServer(handler)
+	defer server.Close()
+	defer handler.Shutdown(context.Background())
+
+	callee, err := calleekit.New(b)
+	if err != nil {
+		log.Fatal(err)
+	}
+	callee.Handle("math.add", calleekit.Typed(func(_ context.Context, in [2]int) (int, error) {
+		return in[0] + in[1], nil
+	}))
+	ctx := context.Background()
+	if err := callee.Start(ctx); err != nil {
+		log.Fatal(err)
+	}
+	defer callee.Shutdown(ctx)
+
+	c, err := client.Dial(ctx, server.URL)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	var sum int
+	if err := c.Call(ctx, "math.add", []int{1, 2}, &sum); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(sum)
+	// Output: 3
+}
+
+// Server code publishes to whoever is subscribed.
+func ExampleHandler_Publish() {
+	handler, err := juggler.New()
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := httptest.NewServer(handler)
+	defer server.Close()
+	ctx := context.Background()
+	defer handler.Shutdown(ctx)
+
+	c, err := client.Dial(ctx, server.URL)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	news, err := c.Subscribe(ctx, "news.*", client.Pattern())
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := handler.Publish(ctx, "news.go", map[string]string{"title": "Go 1.26"}, nil); err != nil {
+		log.Fatal(err)
+	}
+	event, err := news.Next(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s: %s\n", event.Channel, event.Args)
+	// Output: news.go: {"title":"Go 1.26"}
+}
+
+// Middleware sets a header that callees can trust, whatever the client sent.
+func ExampleWithMiddleware() {
+	audit := func(next juggler.RequestHandler) juggler.RequestHandler {
+		return func(ctx context.Context, r *juggler.Request) error {
+			r.SetHeader("user", r.Session().User())
+			start := time.Now()
+			err := next(ctx, r)
+			log.Printf("%v %s%s by %s: %v in %v", r.Type(), r.URI(), r.Channel(), r.Session().User(), err, time.Since(start))
+			return err
+		}
+	}
+	handler, err := juggler.New(juggler.WithMiddleware(audit))
+	if err != nil {
+		log.Fatal(err)
+	}
+	http.Handle("/ws", handler)
+}
+
+// The server and the http.Server are shut down together.
+func ExampleHandler_Shutdown() {
+	handler, err := juggler.New()
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := &http.Server{Handler: handler, Addr: "127.0.0.1:0", ReadHeaderTimeout: 5 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- server.ListenAndServe() }()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := errors.Join(server.Shutdown(ctx), handler.Shutdown(ctx)); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(<-served)
+	// Output: http: Server closed
+}
+
+// A test of an application: the whole system in one process.
+func Example_unitTest() {
+	_ = func(t *testing.T) { // func TestGreeting(t *testing.T)
+		srv := jugglertest.New(t)
+		srv.Handle("greet", calleekit.Typed(func(_ context.Context, name string) (string, error) {
+			return "Hello, " + name, nil
+		}))
+		var greeting string
+		if err := srv.Client().Call(t.Context(), "greet", "Ann", &greeting); err != nil || greeting != "Hello, Ann" {
+			t.Errorf("got %q, %v", greeting, err)
+		}
+	}
+}
