@@ -226,7 +226,11 @@ func (c *Conn) slowConsumer() {
 func (c *Conn) closedByPeer(code uint16, reason string) {
 	switch c.state {
 	case stateClosing, stateFailing:
-		c.die() // both have sent one
+		if c.flags&flagSent != 0 {
+			c.die() // both have sent one
+			return
+		}
+		c.state = stateReplying // ours is still to be written
 	case stateOpen:
 		c.state = stateReplying
 		c.sendClose(&CloseError{Code: code, Reason: reason, Remote: true}, code)

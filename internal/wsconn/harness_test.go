@@ -212,7 +212,23 @@ func sockets(t testing.TB) (server, client net.Conn) {
 // connect makes a connection whose handshake is done.
 func (srv *server) connect() (*session, *peer) {
 	srv.t.Helper()
+	return srv.adopt(sockets(srv.t))
+}
+
+// connectNarrow makes one that is stuck when its peer has not read a few
+// hundred kilobytes.
+func (srv *server) connectNarrow() (*session, *peer) {
+	srv.t.Helper()
 	nc, client := sockets(srv.t)
+	err := errors.Join(nc.(*net.TCPConn).SetWriteBuffer(16<<10), client.(*net.TCPConn).SetReadBuffer(16<<10))
+	if err != nil {
+		srv.t.Fatal(err)
+	}
+	return srv.adopt(nc, client)
+}
+
+func (srv *server) adopt(nc, client net.Conn) (*session, *peer) {
+	srv.t.Helper()
 	s, open := srv.open("")
 	opened := make(chan struct{})
 	if err := srv.pool.Adopt(srv.wrap(nc), nil, func(g *wsconn.Group) { open(g); close(opened) }); err != nil {

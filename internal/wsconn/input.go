@@ -252,6 +252,9 @@ func (c *Conn) controlFrame(op ws.OpCode, payload []byte) {
 func (c *Conn) violation(err error) {
 	if !errors.Is(err, errInvalidUTF8) {
 		c.flags |= flagLostFraming
+		if c.state == stateFailing && c.flags&flagSent != 0 {
+			c.die()
+		}
 	}
 	c.fail(violationCode(err), err.Error(), ErrProtocol)
 }

@@ -1,0 +1,188 @@
+package wsconn_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/gobwas/ws"
+
+	"github.com/juggler-go/juggler/internal/wsconn"
+)
+
+// fill writes messages of n bytes in turns of their own until f says stop.
+func fill(s *session, n int, f func() bool) {
+	msg := bytes.Repeat([]byte("m"), n)
+	for more := true; more; {
+		s.on(func() {
+			if more = !f(); more {
+				s.WriteText(msg)
+			}
+		})
+	}
+}
+
+// stuff queues more than narrow sockets take.
+func stuff(s *session) {
+	s.on(func() {
+		for range 16 {
+			s.WriteText(make([]byte, 64<<10))
+		}
+	})
+}
+
+func TestASlowPeerGetsEverythingInOrder(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
+		srv := newServer(t, wrap, config())
+		s, p := srv.connect()
+		n := 0
+		pad := strings.Repeat("x", 5000)
+		for stop := false; !stop; n++ {
+			s.on(func() {
+				s.WriteText(append(binary.AppendUvarint(nil, uint64(n)), pad...))
+				stop = s.Queued() > 1<<20
+			})
+		}
+		for i := range n {
+			p.expect(ws.OpText, string(binary.AppendUvarint(nil, uint64(i)))+pad)
+		}
+		p.send(text("still alive"))
+		p.expect(ws.OpText, "still alive")
+		s.on(func() {
+			if s.Queued() != 0 {
+				t.Errorf("still queued: %d bytes", s.Queued())
+			}
+		})
+	})
+}
+
+// expectSlowConsumerClose reads whole messages and then the close frame.
+func expectSlowConsumerClose(t *testing.T, p *peer, n int) {
+	t.Helper()
+	for {
+		f, err := ws.ReadFrame(p.r)
+		if err != nil {
+			t.Fatalf("before the close frame: %v", err)
+		}
+		if f.Header.OpCode == ws.OpClose {
+			if code := binary.BigEndian.Uint16(f.Payload); code != wsconn.CodeSlowConsumer || string(f.Payload[2:]) != "slow consumer" {
+				t.Errorf("close frame %d %q", code, f.Payload[2:])
+			}
+			return
+		}
+		if f.Header.OpCode != ws.OpText || len(f.Payload) != n {
+			t.Fatalf("got frame %+v", f.Header)
+		}
+	}
+}
+
+func TestAFullQueueClosesASlowConsumer(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
+		cfg := config()
+		cfg.MaxQueue = 1 << 20
+		srv := newServer(t, wrap, cfg)
+		failed := false
+		srv.closing = func(*session, *wsconn.CloseError) { failed = true }
+		s, p := srv.connectNarrow()
+		const n = 50_000
+		fill(s, n, func() bool {
+			if s.Queued() > cfg.MaxQueue {
+				t.Errorf("%d bytes are queued", s.Queued())
+			}
+			return failed
+		})
+		s.on(func() {
+			if s.Queued() > 2*n {
+				t.Errorf("%d bytes are still queued", s.Queued())
+			}
+		})
+		// The frame half written is finished, the rest dropped.
+		expectSlowConsumerClose(t, p, n)
+		p.send(closeFrame(1000, ""))
+		p.expectEnd()
+		s.end(wsconn.CodeSlowConsumer, false, wsconn.ErrSlowConsumer)
+	})
+}
+
+func TestAQueueThatStandsStillClosesASlowConsumer(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
+		cfg := config()
+		cfg.WriteTimeout, cfg.CloseTimeout = soon, soon
+		srv := newServer(t, wrap, cfg)
+		s, _ := srv.connectNarrow()
+		stuff(s)
+		// If not even the close frame can be written it ends with a reset.
+		s.end(wsconn.CodeSlowConsumer, false, wsconn.ErrSlowConsumer)
+	})
+}
+
+func TestACloseFrameThatCannotBeWrittenIsGivenUp(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
+		cfg := config()
+		srv := newServer(t, wrap, cfg)
+		s, p := srv.connectNarrow()
+		stuff(s)
+		s.on(func() { s.Close(1001, "going away") })
+		p.send(frame(true, ws.OpPing, nil)) // is not answered, and no progress
+		s.on(s.Abort)
+		s.end(1001, false, wsconn.ErrAborted)
+	})
+}
+
+func TestAPeerThatResetsWhileWritesWait(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
+		srv := newServer(t, wrap, config())
+		s, p := srv.connectNarrow()
+		stuff(s)
+		resetNow(t, p.Conn)
+		if e := await(t, s.closed, "Closed"); e.Code != 1006 || e.Err == nil || errors.Is(e.Err, io.EOF) {
+			t.Errorf("closed with %+v", e)
+		}
+	})
+}
+
+func TestTheSameFramesGoToManyConnections(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
+		cfg := config()
+		cfg.Loops = 1
+		srv := newServer(t, wrap, cfg)
+		var sessions []*session
+		var peers []*peer
+		for range 20 {
+			s, p := srv.connect()
+			sessions, peers = append(sessions, s), append(peers, p)
+		}
+		event := wsconn.AppendText(nil, []byte("event"))
+		sessions[0].on(func() {
+			for _, s := range sessions {
+				s.WriteRaw(event)
+				s.WriteRaw(wsconn.AppendText(wsconn.AppendText(nil, []byte("two")), []byte("three")))
+				s.WriteRaw(nil)
+			}
+		})
+		for _, p := range peers {
+			p.expect(ws.OpText, "event")
+			p.expect(ws.OpText, "two")
+			p.expect(ws.OpText, "three")
+		}
+	})
+}
+
+func TestFramesAreWrittenWithTheShortestHeader(t *testing.T) {
+	for _, n := range []int{0, 1, 125, 126, 65535, 65536, 70_000} {
+		payload := bytes.Repeat([]byte("x"), n)
+		for op, got := range map[ws.OpCode][]byte{
+			ws.OpText:   wsconn.AppendText([]byte("before"), payload),
+			ws.OpBinary: wsconn.AppendFrame([]byte("before"), ws.OpBinary, payload),
+		} {
+			want := append([]byte("before"), ws.MustCompileFrame(ws.NewFrame(op, true, payload))...)
+			if !bytes.Equal(got, want) {
+				t.Errorf("%d bytes, op code %v: header %x", n, op, got[6:16])
+			}
+		}
+	}
+}
