@@ -48,7 +48,10 @@ func TestAllocations(t *testing.T) {
 
 // A loop is a broker with one call, made again and again. It allocates nothing,
 // so that what is measured is the kit's.
-type loop struct{ next, answered chan struct{} }
+type loop struct {
+	next, answered chan struct{}
+	last           broker.Result // to be read after answered
+}
 
 func (l *loop) OpenCallee(context.Context, []string, func([]broker.Address)) (broker.CalleeConn, error) {
 	return l, nil
@@ -67,10 +70,32 @@ func (l *loop) Take(ctx context.Context, dst []broker.Call) (int, error) {
 }
 
 func (l *loop) Reply(_ context.Context, results []broker.Result) error {
-	for range results {
+	for _, r := range results {
+		l.last = r
 		l.answered <- struct{}{}
 	}
 	return nil
 }
 
 func (l *loop) Close() error { return nil }
+
+// A call to a URI that was not announced, a fault of the broker, is answered.
+func TestUnknownURI(t *testing.T) {
+	b := &loop{answered: make(chan struct{}), next: make(chan struct{})}
+	c, err := calleekit.New(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Handle("other", echo)
+	if err := c.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	b.next <- struct{}{}
+	<-b.answered
+	if b.last.Err == nil || b.last.Err.Code != 404 {
+		t.Errorf("answered with %v, want code 404", b.last.Err)
+	}
+	if err := c.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -8,8 +8,9 @@ import (
 )
 
 // A Call is one request to a function. It is valid until the function
-// returns; until then its methods may be called by one goroutine at a time. A
-// test of a function may make one of its own.
+// returns, and then used for another call. Until then its methods may be
+// called by one goroutine at a time. A test of a function may make one of its
+// own.
 type Call struct {
 	URI string
 

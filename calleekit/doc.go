@@ -17,13 +17,14 @@
 // JSON, or an error. [Typed] wraps one that has Go types for both. What a
 // function may count on:
 //
-//   - It runs on a goroutine of its own: it may block without holding up other
-//     calls, up to the limit of calls that run at a time ([WithConcurrency]).
+//   - It may block without holding up other calls, up to the limit of calls
+//     that run at a time ([WithConcurrency]).
 //   - Its context ends at the call's deadline ([context.DeadlineExceeded]),
 //     when the caller cancels or goes away ([context.Canceled], with the cause
 //     [ErrCancelled]), when the callee stops (cause [ErrStopped]), and when
 //     the function returns. [context.Cause] tells them apart.
-//   - The Call and what its slices point to are valid until it returns.
+//   - The Call and what its slices point to are valid until it returns: then
+//     they are used for other calls. Its context may be kept.
 //   - A panic ends its call with code 500 and a message that says nothing of
 //     the inside; the log has the value and the stack. So does runtime.Goexit.
 //
