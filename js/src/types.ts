@@ -73,10 +73,10 @@ export interface JugglerEvent<T = unknown, Name extends string = string> {
 }
 
 /** The strings that a pattern may match, as far as TypeScript can tell. */
-type Glob<P extends string> = P extends `${infer A}*${infer B}`
-  ? `${A}${string}${Glob<B>}`
-  : P extends `${string}${'?' | '[' | '\\'}${string}`
-    ? string
+type Glob<P extends string> = P extends `${string}${'?' | '[' | '\\'}${string}`
+  ? string
+  : P extends `${infer A}*${infer B}`
+    ? `${A}${string}${Glob<B>}`
     : P;
 
 type Matching<C extends Contract, P extends string> = {

@@ -1,0 +1,136 @@
+// What the compiler has to know, and to refuse. Never run: `npm run check` compiles it.
+import { expectTypeOf } from 'vitest';
+import { Client, type Gap, type JugglerError, type JugglerEvent, type State, type Subscription } from '../src/index.js';
+import { useCall, useConnection, useSubscription, type CallState } from '../src/react.js';
+import { MockServer } from '../src/testing.js';
+
+interface Article {
+  title: string;
+}
+
+interface App {
+  calls: {
+    'math.add': (args: [number, number]) => number;
+    'time.now': () => string;
+    'users.find': (args?: { limit: number }) => Promise<string[]>;
+    [uri: `plugin.${string}`]: (args: { x: number }) => boolean;
+  };
+  channels: {
+    'news.go': Article;
+    'news.rust': { crate: string };
+    alerts: string;
+    [channel: `user.${string}`]: { online: boolean };
+  };
+}
+
+export async function calls(client: Client<App>): Promise<void> {
+  expectTypeOf(await client.call('math.add', [1, 2])).toEqualTypeOf<number>();
+  expectTypeOf(await client.call('math.add', [1, 2], { timeout: 5 })).toEqualTypeOf<number>();
+  expectTypeOf(await client.call('time.now')).toEqualTypeOf<string>();
+  expectTypeOf(await client.call('time.now', undefined, { idempotent: true })).toEqualTypeOf<string>();
+  expectTypeOf(await client.call('users.find')).toEqualTypeOf<string[]>();
+  expectTypeOf(await client.call('users.find', { limit: 1 })).toEqualTypeOf<string[]>();
+  expectTypeOf(await client.call('plugin.any', { x: 1 })).toEqualTypeOf<boolean>();
+
+  // @ts-expect-error no such URI
+  await client.call('math.sub', [1, 2]);
+  // @ts-expect-error args are required
+  await client.call('math.add');
+  // @ts-expect-error wrong args
+  await client.call('math.add', [1, '2']);
+  // @ts-expect-error this URI takes none
+  await client.call('time.now', 1);
+  // @ts-expect-error options are not args
+  await client.call('time.now', { timeout: 5 });
+  // @ts-expect-error no such option
+  await client.call('math.add', [1, 2], { timeOut: 5 });
+}
+
+export async function channels(client: Client<App>): Promise<void> {
+  await client.publish('news.go', { title: 'x' });
+  await client.publish('user.7', { online: true });
+  // @ts-expect-error wrong args
+  await client.publish('news.go', { titel: 'x' });
+  // @ts-expect-error no such channel
+  await client.publish('weather', 1);
+
+  client.subscribe('news.go', (event) => {
+    expectTypeOf(event).toEqualTypeOf<JugglerEvent<Article, 'news.go'>>();
+    // @ts-expect-error events are shared by all handlers
+    event.args = { title: 'y' };
+  });
+  client.subscribe('user.7', { onGap: (gap) => expectTypeOf(gap).toEqualTypeOf<Gap>() }, ({ args, channel }) => {
+    expectTypeOf(args).toEqualTypeOf<{ online: boolean }>();
+    expectTypeOf(channel).toEqualTypeOf<'user.7'>();
+  });
+  // @ts-expect-error no such channel
+  client.subscribe('weather', () => {});
+
+  for await (const event of client.subscribe('alerts')) expectTypeOf(event.args).toEqualTypeOf<string>();
+
+  // A pattern gives the events of all the channels it may match, told apart by their channel.
+  client.subscribe('news.*', { pattern: true }, (event) => {
+    expectTypeOf(event.channel).toEqualTypeOf<'news.go' | 'news.rust'>();
+    if (event.channel === 'news.go') expectTypeOf(event.args).toEqualTypeOf<Article>();
+    else expectTypeOf(event.args).toEqualTypeOf<{ crate: string }>();
+  });
+  client.subscribe('user.*', { pattern: true }, ({ args }) => expectTypeOf(args).toEqualTypeOf<{ online: boolean }>());
+  client.subscribe('user.7.*', { pattern: true }, ({ args }) => expectTypeOf(args).toEqualTypeOf<{ online: boolean }>());
+  client.subscribe('weather.*', { pattern: true }, ({ args }) => expectTypeOf(args).toEqualTypeOf<unknown>());
+  client.subscribe('news.[gr]*', { pattern: true }, ({ channel }) => {
+    expectTypeOf(channel).toEqualTypeOf<'news.go' | 'news.rust' | 'alerts' | `user.${string}`>();
+  });
+}
+
+export async function untyped(): Promise<void> {
+  const client = new Client('ws://x');
+  expectTypeOf(await client.call('anything', { at: 'all' })).toEqualTypeOf<unknown>();
+  expectTypeOf(client.subscribe('anything')).toEqualTypeOf<Subscription<JugglerEvent<unknown, 'anything'>>>();
+  await client.publish('anything', 1);
+  expectTypeOf(client.connect).toEqualTypeOf<() => void>();
+}
+
+export function states(client: Client, state: State): void {
+  switch (state.status) {
+    case 'open':
+      expectTypeOf(state.session).toEqualTypeOf<string>();
+      break;
+    case 'waiting':
+      expectTypeOf(state.retryAt).toEqualTypeOf<number>();
+      break;
+    case 'closed':
+      expectTypeOf(state.error).toEqualTypeOf<JugglerError | undefined>();
+      break;
+    default:
+      expectTypeOf(state).toEqualTypeOf<{ readonly status: 'connecting' }>();
+  }
+  client.on('state', (now) => expectTypeOf(now).toEqualTypeOf<State>());
+  client.on('refused', (error) => expectTypeOf(error).toEqualTypeOf<JugglerError>());
+  // @ts-expect-error no such event
+  client.on('open', () => {});
+  // @ts-expect-error the state changes by itself only
+  client.state = state;
+}
+
+export function hooks(client: Client<App>): void {
+  expectTypeOf(useConnection(client)).toEqualTypeOf<State>();
+  expectTypeOf(useCall(client, 'math.add', [1, 2])).toEqualTypeOf<CallState<number>>();
+  expectTypeOf(useCall(client, 'time.now').data).toEqualTypeOf<string | undefined>();
+  // @ts-expect-error wrong args
+  useCall(client, 'math.add', ['1', 2]);
+  useSubscription(client, 'news.go', ({ args }) => expectTypeOf(args).toEqualTypeOf<Article>());
+  useSubscription(client, null, () => {});
+  useSubscription(client, 'user.*', ({ args }) => expectTypeOf(args).toEqualTypeOf<{ online: boolean }>(), { pattern: true });
+  // @ts-expect-error no such channel
+  useSubscription(client, 'weather', () => {});
+}
+
+export function mock(): void {
+  const server = new MockServer<App>();
+  server.handle('math.add', ([a, b]) => a + b).handle('users.find', async () => ['x']);
+  // @ts-expect-error wrong result
+  server.handle('math.add', () => 'x');
+  server.publish('alerts', 'fire');
+  // @ts-expect-error wrong args
+  server.publish('alerts', 1);
+}
