@@ -9,9 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/juggler-go/juggler/bench/internal/load"
+	"github.com/juggler-go/juggler/bench/internal/peer"
 )
 
 // An outcome is what the rounds of a scenario measured: results[i][r] is what
@@ -36,7 +38,7 @@ func (s *scenario) run(set settings, interrupted <-chan os.Signal) (outcome, err
 					return outcome{}, err
 				}
 			}
-			r, err := measure(c.server, spec)
+			r, err := measure(c, spec)
 			if err != nil {
 				return outcome{}, fmt.Errorf("%s: %w", c.name, err)
 			}
@@ -58,19 +60,45 @@ func profilePath(dir, scenario, contender string) (string, error) {
 	return filepath.Join(dir, scenario+"."+contender+".pprof"), nil
 }
 
-// measure starts a server and the load generator and returns its result.
-func measure(server string, spec load.Spec) (r load.Result, err error) {
+// measure starts what c consists of and the load generator, and returns the
+// generator's result.
+func measure(c contender, spec load.Spec) (r load.Result, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return r, err
 	}
-	under, err := startServer(self, server)
-	if err != nil {
-		return r, err
+	var started []interface{ stop() error }
+	defer func() {
+		for _, p := range slices.Backward(started) {
+			err = errors.Join(err, p.stop())
+		}
+	}()
+	env := os.Environ()
+	if c.redis {
+		p, err := startRedis()
+		if err != nil {
+			return r, err
+		}
+		started = append(started, p)
+		spec.Redis = p.addr
+		env = append(env, peer.RedisVariable+"="+p.addr)
 	}
-	defer func() { err = errors.Join(err, under.stop()) }()
-	spec.Addr, spec.Control = under.addr, under.control
+	for _, name := range []string{c.callee, c.server} {
+		if name == "" {
+			continue
+		}
+		p, err := startServer(self, name, env)
+		if err != nil {
+			return r, err
+		}
+		started = append(started, p)
+		spec.Addr = p.addr
+		spec.Controls = append([]string{p.control}, spec.Controls...)
+	}
+	return generateLoad(self, spec)
+}
 
+func generateLoad(self string, spec load.Spec) (r load.Result, err error) {
 	input, err := json.Marshal(spec)
 	if err != nil {
 		return r, err
@@ -93,8 +121,9 @@ type process struct {
 	addr, control string
 }
 
-func startServer(self, name string) (*process, error) {
+func startServer(self, name string, env []string) (*process, error) {
 	cmd := exec.Command(self, "serve", name)
+	cmd.Env = env
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

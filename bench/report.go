@@ -32,6 +32,9 @@ func (rep *report) add(s scenario, o outcome) string {
 	} else {
 		rep.loadTable(&b, s, o)
 	}
+	if s.contenders[0].redis {
+		rep.redisTable(&b, s, o)
+	}
 	rep.tables = append(rep.tables, b.String())
 	for _, g := range s.goals {
 		rep.goals = append(rep.goals, s.verdict(g, o))
@@ -53,6 +56,19 @@ func (rep *report) loadTable(b *strings.Builder, s scenario, o outcome) {
 			latency(median(o.column(i, func(r load.Result) float64 { return float64(r.P50) }))),
 			latency(median(o.column(i, func(r load.Result) float64 { return float64(r.P99) }))),
 			o.ratio(i, s.figure), o.ratio(i, cpu), faults(results))
+	}
+}
+
+func (rep *report) redisTable(b *strings.Builder, s scenario, o outcome) {
+	b.WriteString("\n| | CPU of Redis each | commands sent each, at most | commands that Redis counted each |\n| --- | --- | --- | --- |\n")
+	for i, c := range s.contenders {
+		each := func(figure func(load.Result) float64) float64 {
+			return median(o.column(i, func(r load.Result) float64 { return figure(r) / max(1, float64(r.Messages)) }))
+		}
+		fmt.Fprintf(b, "| %s | %s | %.2f | %.2f |\n", c.name,
+			micros(time.Duration(each(func(r load.Result) float64 { return float64(r.RedisCPU) }))),
+			each(func(r load.Result) float64 { return float64(r.RedisSent) }),
+			each(func(r load.Result) float64 { return float64(r.RedisCommands) }))
 	}
 }
 
@@ -103,12 +119,25 @@ func (s *scenario) verdict(g goal, o outcome) string {
 		bytes := median(figures)
 		return fmt.Sprintf("| %s | ≤ %s bytes | %s | %s |", s.title, count(g.atMost), count(bytes), reached(bytes <= g.atMost))
 	}
+	if g.p50 > 0 {
+		return s.latencyVerdict(g, o)
+	}
 	r := compare(figures, o.column(s.contender(g.peer), s.figure))
 	target := fmt.Sprintf("≥ %g × %s", g.atLeast, g.peer)
 	if g.who != "" {
 		target = g.who + " " + target
 	}
 	return fmt.Sprintf("| %s | %s | %s | %s |", s.title, target, r, reached(r.ratio >= g.atLeast))
+}
+
+// latencyVerdict says whether the first contender's median latency is at most
+// g.p50 times its peer's, or 0.4 ms if that is more.
+func (s *scenario) latencyVerdict(g goal, o outcome) string {
+	p50 := func(r load.Result) float64 { return float64(r.P50) }
+	got, bare := median(o.column(0, p50)), median(o.column(s.contender(g.peer), p50))
+	limit := max(400e3, g.p50*bare)
+	return fmt.Sprintf("| %s | p50 ≤ 0.4 ms or %g × %s: %s | %s | %s |",
+		s.title, g.p50, g.peer, latency(limit), latency(got), reached(got <= limit))
 }
 
 func reached(yes bool) string {
@@ -201,6 +230,9 @@ func revision() string {
 
 // String returns e.g. "1.52 (1.48–1.57)".
 func (i interval) String() string {
+	if math.IsNaN(i.ratio) {
+		return "–"
+	}
 	if math.IsInf(i.high, 1) {
 		return fmt.Sprintf("%.2f", i.ratio)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -16,24 +17,37 @@ func TestContenders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	under, err := startRedis()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer under.stop()
+	t.Setenv(peer.RedisVariable, under.addr)
+
 	addrs := make(map[string]string)
-	ran := make(map[load.Spec]bool)
+	start := func(name string) string {
+		if name != "" && addrs[name] == "" {
+			if addrs[name], err = peer.Start(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return addrs[name]
+	}
+	ran := make(map[string]bool)
 	for _, s := range scenarios {
 		for _, c := range s.contenders {
-			if addrs[c.server] == "" {
-				if addrs[c.server], err = peer.Start(c.server); err != nil {
-					t.Fatal(err)
-				}
-			}
+			start(c.callee)
 			spec := load.Spec{
-				Kind: s.load.Kind, TLS: s.load.TLS, Protocol: c.protocol, Addr: addrs[c.server], Control: controlAddr,
+				Kind: s.load.Kind, TLS: s.load.TLS, Protocol: c.protocol,
+				Addr: start(c.server), Controls: []string{controlAddr}, Redis: under.addr,
 				Conns: min(s.load.Conns, 4), InFlight: min(s.load.InFlight, 4), Channels: min(s.load.Channels, 4),
 				Payload: s.load.Payload, Warmup: 5 * time.Millisecond, Window: 20 * time.Millisecond,
 			}
-			if ran[spec] {
+			if key := fmt.Sprint(spec); ran[key] {
 				continue
+			} else {
+				ran[key] = true
 			}
-			ran[spec] = true
 			r, err := load.Run(spec)
 			switch {
 			case err != nil:

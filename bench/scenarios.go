@@ -20,7 +20,11 @@ type scenario struct {
 }
 
 // A contender is a server of package peer and the protocol it is spoken to.
-type contender struct{ name, server, protocol string }
+type contender struct {
+	name, server, protocol string
+	callee                 string // another server of package peer, without clients
+	redis                  bool   // they share a Redis
+}
 
 // A goal is a target of the project.
 type goal struct {
@@ -28,31 +32,37 @@ type goal struct {
 	atLeast float64 // times what peer does
 	peer    string  // another contender
 	atMost  float64 // bytes for each connection, where there is no peer
+	p50     float64 // at most so many times peer's median latency, or 0.4 ms
 }
 
 var (
-	ourEcho = contender{"juggler wsconn", "juggler-echo", "echo"}
-	gws     = contender{"gws", "gws", "echo"}
-	gorilla = contender{"gorilla/websocket", "gorilla", "echo"}
-	coder   = contender{"coder/websocket", "coder", "echo"}
+	ourEcho = contender{name: "juggler wsconn", server: "juggler-echo", protocol: "echo"}
+	gws     = contender{name: "gws", server: "gws", protocol: "echo"}
+	gorilla = contender{name: "gorilla/websocket", server: "gorilla", protocol: "echo"}
+	coder   = contender{name: "coder/websocket", server: "coder", protocol: "echo"}
 
-	juggler            = contender{"juggler", "juggler", "juggler"}
-	centrifuge         = contender{"centrifuge", "centrifuge", "centrifuge"}
-	centrifugeProtobuf = contender{"centrifuge, protobuf", "centrifuge", "centrifuge-protobuf"}
-	natsTCP            = contender{"NATS, TCP", "nats", "nats"}
-	natsWebSocket      = contender{"NATS, WebSocket", "nats-ws", "nats-ws"}
+	juggler            = contender{name: "juggler", server: "juggler", protocol: "juggler"}
+	centrifuge         = contender{name: "centrifuge", server: "centrifuge", protocol: "centrifuge"}
+	centrifugeProtobuf = contender{name: "centrifuge, protobuf", server: "centrifuge", protocol: "centrifuge-protobuf"}
+	natsTCP            = contender{name: "NATS, TCP", server: "nats", protocol: "nats"}
+	natsWebSocket      = contender{name: "NATS, WebSocket", server: "nats-ws", protocol: "nats-ws"}
 
-	jugglerNonBlocking = contender{"juggler, authorizer and middleware that do not block", "juggler-nonblocking", "juggler"}
-	jugglerBlocking    = contender{"juggler, authorizer and middleware that may block", "juggler-blocking", "juggler"}
+	jugglerNonBlocking = contender{name: "juggler, authorizer and middleware that do not block", server: "juggler-nonblocking", protocol: "juggler"}
+	jugglerBlocking    = contender{name: "juggler, authorizer and middleware that may block", server: "juggler-blocking", protocol: "juggler"}
 
-	ourEchoTLS    = contender{"juggler wsconn, TLS", "juggler-echo-tls", "echo"}
-	gwsTLS        = contender{"gws, TLS", "gws-tls", "echo"}
-	jugglerTLS    = contender{"juggler, TLS", "juggler-tls", "juggler"}
-	centrifugeTLS = contender{"centrifuge, TLS", "centrifuge-tls", "centrifuge"}
+	jugglerRedis8  = contender{name: "juggler, 8 at a time", server: "juggler-redis", protocol: "juggler", callee: "redis-callee-8", redis: true}
+	jugglerRedis64 = contender{name: "juggler, 64 at a time", server: "juggler-redis", protocol: "juggler", callee: "redis-callee-64", redis: true}
+	redisPair      = contender{name: "LPUSH and BRPOP", protocol: "redis-pair", redis: true}
+	redisPing      = contender{name: "PING", protocol: "redis-ping", redis: true}
 
-	rawLoop       = contender{"raw write loop", "raw-loop", "echo"}
-	gwsFanOut     = contender{"gws", "gws-broadcast", "echo"}
-	gorillaFanOut = contender{"gorilla prepared", "gorilla-prepared", "echo"}
+	ourEchoTLS    = contender{name: "juggler wsconn, TLS", server: "juggler-echo-tls", protocol: "echo"}
+	gwsTLS        = contender{name: "gws, TLS", server: "gws-tls", protocol: "echo"}
+	jugglerTLS    = contender{name: "juggler, TLS", server: "juggler-tls", protocol: "juggler"}
+	centrifugeTLS = contender{name: "centrifuge, TLS", server: "centrifuge-tls", protocol: "centrifuge"}
+
+	rawLoop       = contender{name: "raw write loop", server: "raw-loop", protocol: "echo"}
+	gwsFanOut     = contender{name: "gws", server: "gws-broadcast", protocol: "echo"}
+	gorillaFanOut = contender{name: "gorilla prepared", server: "gorilla-prepared", protocol: "echo"}
 )
 
 var scenarios = build()
@@ -124,6 +134,24 @@ func build() []scenario {
 		title:      "Calls over TLS: 100 connections, 1 in flight, 16 bytes",
 		load:       load.Spec{Kind: load.Requests, TLS: true, Conns: 100, InFlight: 1, Payload: smallPayload},
 		contenders: []contender{jugglerTLS, centrifugeTLS},
+	})
+
+	add(scenario{
+		name:       "redis-100x1",
+		title:      "Calls through Redis: 100 connections, 1 in flight, 16 bytes",
+		load:       load.Spec{Kind: load.Requests, Conns: 100, InFlight: 1, Payload: smallPayload},
+		contenders: []contender{jugglerRedis64, jugglerRedis8, redisPair},
+		goals: []goal{
+			{who: jugglerRedis64.name, atLeast: 3, peer: redisPair.name},
+			{who: jugglerRedis8.name, atLeast: 2.1, peer: redisPair.name}, // ten times the first implementation's 0.21
+		},
+	})
+	add(scenario{
+		name:       "redis-1x1",
+		title:      "Calls through Redis: 1 connection, 1 in flight, 16 bytes",
+		load:       load.Spec{Kind: load.Requests, Conns: 1, InFlight: 1, Payload: smallPayload},
+		contenders: []contender{jugglerRedis64, redisPing},
+		goals:      []goal{{p50: 3, peer: redisPing.name}},
 	})
 
 	for _, outstanding := range []int{1, 16} {
@@ -228,6 +256,9 @@ func (s *scenario) unit() string {
 		return "deliveries/s"
 	case load.Connects:
 		return "handshakes/s"
+	}
+	if s.contenders[0].redis {
+		return "calls (commands)/s"
 	}
 	if s.contenders[0].protocol == "echo" {
 		return "messages/s"

@@ -9,7 +9,7 @@ import (
 // runIdle opens s.Conns connections, subscribes each (to one channel, or to
 // s.Channels), and asks what the server holds for them.
 func runIdle(s Spec, p protocol) (Result, error) {
-	server, err := control.Dial(s.Control)
+	server, err := control.Dial(s.Controls[0])
 	if err != nil {
 		return Result{}, err
 	}

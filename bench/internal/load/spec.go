@@ -15,11 +15,12 @@ import (
 // A Spec says what one run does. It travels as JSON to the process that runs
 // it.
 type Spec struct {
-	Kind     string // one of the kinds of [Run]
-	Protocol string // one of the keys of protocols
-	Addr     string // host:port of the server under test
-	Control  string // of its control listener
-	TLS      bool   // of [Requests] and [Idle] only
+	Kind     string   // one of the kinds of [Run]
+	Protocol string   // one of the keys of protocols, or redis-pair, redis-ping
+	Addr     string   // host:port of the server under test
+	Controls []string // of its control listener, and of other processes whose cost counts
+	Redis    string   // host:port of the Redis that they use, or ""
+	TLS      bool     // of [Requests] and [Idle] only
 	Conns    int
 	InFlight int           // requests, or publications, outstanding (for each connection)
 	Payload  int           // bytes of the JSON string that is sent to and fro
@@ -33,7 +34,7 @@ type Spec struct {
 type Result struct {
 	Messages   int           // answers (or deliveries, or connections) within the window
 	Elapsed    time.Duration // length of the window
-	ServerCPU  time.Duration // of the process under test, within the window
+	ServerCPU  time.Duration // of the processes under test, without Redis, within the window
 	LoadCPU    time.Duration // of this process
 	Mallocs    uint64        // in the process under test
 	Switches   int64         // context switches there
@@ -44,6 +45,10 @@ type Result struct {
 	BytesEach  float64       // heap and stacks for each idle connection
 	RSSEach    float64       // resident bytes for each idle connection
 	Goroutines float64       // for each idle connection
+
+	RedisCPU      time.Duration // within the window
+	RedisSent     int           // commands sent to Redis within the window, at most
+	RedisCommands int           // commands that Redis counted, those inside scripts too
 }
 
 // Rate returns messages a second.
@@ -75,6 +80,12 @@ const (
 
 // Run does what s says.
 func Run(s Spec) (Result, error) {
+	switch s.Protocol {
+	case "redis-pair":
+		return runRedisPair(s)
+	case "redis-ping":
+		return runRedisPing(s)
+	}
 	p, ok := protocols[s.Protocol]
 	if !ok {
 		return Result{}, fmt.Errorf("load: unknown protocol %q", s.Protocol)

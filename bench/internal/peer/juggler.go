@@ -13,30 +13,44 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/calleekit"
 	"github.com/juggler-go/juggler/internal/wsconn"
 )
 
 // jugglerServer is a node on the embedded broker with a callee of "echo" in
-// the same process. Clients are authenticated, as centrifuge's are: a session
-// has a user of 16 bytes. options are added to those.
+// the same process. options are added to those of every node.
 func jugglerServer(serve serveFunc, options ...juggler.Option) (string, error) {
 	// The load generator has up to 64,000 calls in flight to one URI.
 	b, err := memory.New(memory.WithQueueCapacity(1 << 17))
 	if err != nil {
 		return "", err
 	}
-	callee, err := calleekit.New(b)
-	if err != nil {
+	if err := startCallee(b); err != nil {
 		return "", err
+	}
+	return startNode(serve, b, options...)
+}
+
+// startCallee answers "echo" with its arguments.
+func startCallee(b broker.Callee, options ...calleekit.Option) error {
+	callee, err := calleekit.New(b, options...)
+	if err != nil {
+		return err
 	}
 	callee.Handle("echo", func(_ context.Context, call *calleekit.Call) (any, error) {
 		return call.Args, nil
 	})
-	if err := callee.Start(context.Background()); err != nil {
-		return "", err
-	}
+	return callee.Start(context.Background())
+}
+
+// startNode serves a node. Clients are authenticated, as centrifuge's are: a
+// session has a user of 16 bytes.
+func startNode(serve serveFunc, b interface {
+	broker.Caller
+	broker.PubSub
+}, options ...juggler.Option) (string, error) {
 	h, err := juggler.New(append([]juggler.Option{
 		juggler.WithBroker(b),
 		juggler.WithAuthenticator(func(*http.Request) (*juggler.Identity, error) {

@@ -1,0 +1,42 @@
+package peer
+
+import (
+	"errors"
+	"os"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/juggler-go/juggler/broker/redis"
+	"github.com/juggler-go/juggler/calleekit"
+)
+
+// RedisVariable is the environment variable that says where Redis is, for the
+// servers that need one.
+const RedisVariable = "JUGGLER_BENCH_REDIS"
+
+func redisBroker() (*redis.Broker, error) {
+	addr := os.Getenv(RedisVariable)
+	if addr == "" {
+		return nil, errors.New("peer: " + RedisVariable + " is not set")
+	}
+	return redis.New(redis.WithServer(&goredis.Options{Addr: addr}), redis.WithQueueCapacity(1<<16))
+}
+
+// jugglerRedis is a node whose calls go through Redis.
+func jugglerRedis() (string, error) {
+	b, err := redisBroker()
+	if err != nil {
+		return "", err
+	}
+	return startNode(serveHTTP, b)
+}
+
+// redisCallee answers those calls in a process of its own, which nobody
+// connects to.
+func redisCallee(concurrency int) (string, error) {
+	b, err := redisBroker()
+	if err != nil {
+		return "", err
+	}
+	return "none", startCallee(b, calleekit.WithConcurrency(concurrency))
+}
