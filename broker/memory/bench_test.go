@@ -53,13 +53,15 @@ func newBroker(t testing.TB, opts ...memory.Option) *memory.Broker {
 	return b
 }
 
+var args = []byte("[1,2]")
+
 // turn makes one batch of calls, takes and answers them.
 func (r *rig) turn() {
 	ctx := context.Background()
 	for i := range r.calls {
 		r.serial++
 		c := &r.calls[i]
-		*c = broker.Call{URI: "math.add", Timeout: time.Minute, Args: []byte("[1,2]")}
+		*c = broker.Call{URI: "math.add", Timeout: time.Minute, Args: args}
 		c.ReplyTo.Node = broker.ID{1}
 		binary.LittleEndian.PutUint64(c.ReplyTo.Ref[:], r.serial)
 	}
@@ -131,7 +133,7 @@ func BenchmarkCallWaitingCallee(b *testing.B) {
 			callee.Reply(ctx, results[:n])
 		}
 	}()
-	c := broker.Call{URI: "math.add", Timeout: time.Minute, Args: []byte("[1,2]")}
+	c := broker.Call{URI: "math.add", Timeout: time.Minute, Args: args}
 	c.ReplyTo.Node = broker.ID{1}
 	b.ReportAllocs()
 	for b.Loop() {
