@@ -11,8 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/gobwas/ws"
-
 	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/jugglertest"
@@ -113,14 +111,14 @@ func TestHello(t *testing.T) {
 		}
 		defer conn.Close()
 		upgrade(jugglertest.URL).Write(conn)
-		br := bufio.NewReader(conn)
-		(&rawClient{conn, br}).skipHandshake(t)
-		f, err := ws.ReadFrame(br)
+		c := &rawClient{conn, bufio.NewReader(conn)}
+		c.skipHandshake(t)
+		_, payload, err := c.frame()
 		if err != nil {
 			t.Fatal(err)
 		}
 		var hello frame.Frame
-		if err := frame.Juggler1.DecodeAnswer(f.Payload, &hello); err != nil {
+		if err := frame.Juggler1.DecodeAnswer(payload, &hello); err != nil {
 			t.Fatal(err)
 		}
 		want := frame.HelloBody{Session: hello.Hello.Session, Node: hello.Hello.Node, Ping: 3 * time.Second, Expires: 90 * time.Second,

@@ -174,10 +174,9 @@ func (w *world) connect(index int) *peer {
 	p := &peer{w: w, index: index, conn: conn, rng: rand.New(rand.NewPCG(w.rng.Uint64(), 3)),
 		requests: make(map[string]*request), topics: make(map[string]*topicState)}
 	upgrade("http://jugglertest/").Write(conn)
-	br := bufio.NewReader(conn)
-	c := &rawClient{conn, br}
+	c := &rawClient{conn, bufio.NewReader(conn)}
 	c.skipHandshake(w.t)
-	go p.receive(br) // ends with the connection
+	go p.receive(c) // ends with the connection
 	return p
 }
 
@@ -241,23 +240,23 @@ func (p *peer) send(r *request) {
 
 func (p *peer) write(f *frame.Frame) {
 	text := frame.Juggler1.Append(nil, f)
-	p.conn.Write(ws.MustCompileFrame(ws.MaskFrame(ws.NewTextFrame(text)))) // a lost connection shows below
+	p.conn.Write(maskedText(string(text))) // a lost connection shows below
 }
 
 // receive checks what comes.
-func (p *peer) receive(br *bufio.Reader) {
+func (p *peer) receive(c *rawClient) {
 	var f frame.Frame
 	for {
-		wf, err := ws.ReadFrame(br)
+		op, payload, err := c.frame()
 		if err != nil {
 			return
 		}
-		if wf.Header.OpCode == ws.OpClose {
-			code, reason := ws.ParseCloseFrameData(wf.Payload)
+		if op == ws.OpClose {
+			code, reason := ws.ParseCloseFrameData(payload)
 			p.fail("closed by the server: %d %s", code, reason)
 			return
 		}
-		if err := frame.Juggler1.DecodeAnswer(wf.Payload, &f); err != nil {
+		if err := frame.Juggler1.DecodeAnswer(payload, &f); err != nil {
 			p.fail("cannot decode: %v", err)
 			return
 		}

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/jugglertest"
 )
@@ -27,7 +29,11 @@ func TestShutdownPacesAndWaitsForCalls(t *testing.T) {
 		busy.send(`{"type":"CALL","id":"1","uri":"slow"}`)
 		busy.expect(`{"type":"ACK","for":"1"}`)
 		old := dialIn(t, srv, "juggler.0", nil)
-		go old.expectClose(juggler.CloseGoingAway)
+		closed := make(chan error, 1)
+		go func() {
+			_, _, err := old.conn.Read(t.Context())
+			closed <- err
+		}()
 
 		start := time.Now()
 		down := make(chan error, 1)
@@ -44,6 +50,9 @@ func TestShutdownPacesAndWaitsForCalls(t *testing.T) {
 		}
 		busy.expect(`{"type":"RES","for":"1","args":"done"}`)
 		busy.expectClose(juggler.CloseGoingAway)
+		if err := <-closed; websocket.CloseStatus(err) != juggler.CloseGoingAway {
+			t.Errorf("juggler.0 was closed with %v", err)
+		}
 		if err := <-down; err != nil {
 			t.Error(err)
 		}
