@@ -93,8 +93,7 @@ func (s Session) Disconnect(code uint16, reason string) {
 func (h *Handler) openSession(g *wsconn.Group, hs *handshake, upgrade []byte) {
 	sh := h.shardFor(g)
 	s := &session{shard: sh, protocol: hs.protocol, allowed: hs.allowed, state: live}
-	s.Tag = sh.place(s)
-	s.id = newSessionID(sh.number, s.Tag)
+	sh.place(s)
 	g.Attach(&s.Conn, upgrade)
 	s.begin(hs.identity)
 }

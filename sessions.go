@@ -4,8 +4,6 @@ import (
 	"iter"
 	"slices"
 	"sync"
-
-	"github.com/juggler-go/juggler/broker"
 )
 
 // NumSessions returns how many sessions the node has, those included whose
@@ -18,12 +16,7 @@ func (h *Handler) Session(id string) (Session, bool) {
 	if !ok {
 		return Session{}, false
 	}
-	return h.findSession(parsed)
-}
-
-// findSession asks the shard that the id names.
-func (h *Handler) findSession(id broker.ID) (found Session, ok bool) {
-	number, slot := sessionPlace(id)
+	number, slot := sessionPlace(parsed)
 	if int(number) >= maxShards {
 		return Session{}, false
 	}
@@ -31,18 +24,8 @@ func (h *Handler) findSession(id broker.ID) (found Session, ok bool) {
 	if sh == nil {
 		return Session{}, false
 	}
-	answer := make(chan Session, 1)
-	sh.command(func() {
-		if int(slot) < len(sh.slots) && sh.slots[slot] != nil && sh.slots[slot].id == id {
-			answer <- Session{sh.slots[slot]}
-		}
-		close(answer)
-	})
-	select {
-	case found, ok = <-answer:
-	case <-h.done: // no turns any more
-	}
-	return found, ok
+	s := sh.lookUp(slot, parsed)
+	return Session{s}, s != nil
 }
 
 // SessionsOf returns the sessions of a user on this node, as they are now.

@@ -22,8 +22,11 @@ type shard struct {
 	group  *wsconn.Group
 	number uint8
 
-	slots []*session // by Conn.Tag
-	free  []uint32   // slots that are nil
+	// Sessions are found by Conn.Tag on the turn, which alone changes slots
+	// and so reads them without slotsMu; others look them up under it.
+	slotsMu sync.RWMutex
+	slots   []*session
+	free    []uint32 // slots that are nil
 
 	calls  callTable
 	topics map[broker.Topic]*localTopic
@@ -62,22 +65,38 @@ func (h *Handler) shardFor(g *wsconn.Group) *shard {
 	panic("juggler: a group of connections without a shard") // newShard made one
 }
 
-// place finds a slot for s.
-func (sh *shard) place(s *session) uint32 {
+// place finds a slot for s, and so its id.
+func (sh *shard) place(s *session) {
+	sh.slotsMu.Lock()
+	defer sh.slotsMu.Unlock()
 	if n := len(sh.free); n > 0 {
-		slot := sh.free[n-1]
+		s.Tag = sh.free[n-1]
 		sh.free = sh.free[:n-1]
-		sh.slots[slot] = s
-		return slot
+	} else {
+		s.Tag = uint32(len(sh.slots))
+		sh.slots = append(sh.slots, nil)
 	}
-	sh.slots = append(sh.slots, s)
-	return uint32(len(sh.slots) - 1)
+	s.id = newSessionID(sh.number, s.Tag)
+	sh.slots[s.Tag] = s
 }
 
 // vacate frees the slot of s.
 func (sh *shard) vacate(s *session) {
+	sh.slotsMu.Lock()
+	defer sh.slotsMu.Unlock()
 	sh.slots[s.Tag] = nil
 	sh.free = append(sh.free, s.Tag)
+}
+
+// lookUp returns the session in a slot if it has this id, or nil. Any
+// goroutine may call it.
+func (sh *shard) lookUp(slot uint32, id broker.ID) *session {
+	sh.slotsMu.RLock()
+	defer sh.slotsMu.RUnlock()
+	if int64(slot) >= int64(len(sh.slots)) || sh.slots[slot] == nil || sh.slots[slot].id != id {
+		return nil
+	}
+	return sh.slots[slot]
 }
 
 // session returns the session of c.
