@@ -26,10 +26,12 @@ const watchdog = 20 * time.Second
 // wrapped is a connection whose concrete type is not a plain socket's.
 type wrapped struct{ net.Conn }
 
+func plain(nc net.Conn) net.Conn { return nc }
+
 // onBothPaths runs a test on an event loop and on the portable path.
 func onBothPaths(t *testing.T, f func(t *testing.T, wrap func(net.Conn) net.Conn)) {
 	if netpoll.Supported {
-		t.Run("loop", func(t *testing.T) { f(t, func(nc net.Conn) net.Conn { return nc }) })
+		t.Run("loop", func(t *testing.T) { f(t, plain) })
 	}
 	t.Run("portable", func(t *testing.T) { f(t, func(nc net.Conn) net.Conn { return wrapped{nc} }) })
 }

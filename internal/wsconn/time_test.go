@@ -1,0 +1,257 @@
+package wsconn_test
+
+import (
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/juggler-go/juggler/internal/wsconn"
+)
+
+// inBubble runs f with a server on fake time. Its connections are in memory
+// and so portable: a loop waits in the kernel, for which time does not jump.
+func inBubble(t *testing.T, cfg wsconn.Config, f func(t *testing.T, srv *server, connect func() (*session, *peer))) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := newServer(t, plain, cfg)
+		f(t, srv, func() (*session, *peer) {
+			a, b := net.Pipe()
+			s, p := srv.adopt(a, b)
+			if err := b.SetDeadline(time.Time{}); err != nil { // the fake clock would reach it
+				t.Fatal(err)
+			}
+			return s, p
+		})
+	})
+}
+
+// endsAfter waits for s to be closed after exactly d.
+func endsAfter(t *testing.T, s *session, d time.Duration, code uint16, cause error) {
+	t.Helper()
+	start := time.Now()
+	e := <-s.closed
+	if e.Code != code || e.Err != cause {
+		t.Errorf("closed with %+v, want %d, %v", e, code, cause)
+	}
+	if got := time.Since(start); got != d {
+		t.Errorf("closed after %v, want %v", got, d)
+	}
+}
+
+func TestAMessageHasToBeCompletedInTime(t *testing.T) {
+	for name, begin := range map[string][]byte{
+		"a byte":           text("abc")[:1],
+		"half a header":    text("abc")[:3],
+		"half a payload":   text("abc")[:7],
+		"a fragment":       frame(false, ws.OpText, []byte("abc")),
+		"half a ping":      frame(true, ws.OpPing, []byte("abc"))[:7],
+		"after a complete": append(text("x"), text("abc")[:1]...),
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := config()
+			cfg.ReadTimeout = 10 * time.Second
+			cfg.CloseTimeout = 2 * time.Second
+			inBubble(t, cfg, func(t *testing.T, srv *server, connect func() (*session, *peer)) {
+				srv.message = func(*session, ws.OpCode, []byte) {}
+				s, p := connect()
+				time.Sleep(time.Hour) // idle is not incomplete
+				p.send(begin)
+				start := time.Now()
+				p.expectClose(wsconn.CodeIdle)
+				if d := time.Since(start); d != cfg.ReadTimeout {
+					t.Errorf("closed after %v, want %v", d, cfg.ReadTimeout)
+				}
+				endsAfter(t, s, cfg.CloseTimeout, wsconn.CodeIdle, wsconn.ErrReadTimeout)
+			})
+		})
+	}
+}
+
+func TestControlFramesDoNotProlongAMessage(t *testing.T) {
+	cfg := config()
+	cfg.ReadTimeout = 10 * time.Second
+	inBubble(t, cfg, func(t *testing.T, srv *server, connect func() (*session, *peer)) {
+		_, p := connect()
+		p.send(frame(false, ws.OpText, []byte("a")))
+		for range 9 {
+			time.Sleep(time.Second)
+			p.send(frame(true, ws.OpPing, nil))
+			p.expect(ws.OpPong, "")
+		}
+		p.expectClose(wsconn.CodeIdle)
+	})
+}
+
+func TestEachMessageHasItsOwnTime(t *testing.T) {
+	cfg := config()
+	cfg.ReadTimeout = 10 * time.Second
+	inBubble(t, cfg, func(t *testing.T, srv *server, connect func() (*session, *peer)) {
+		_, p := connect()
+		half := len(text("abc")) / 2
+		p.send(text("abc")[:half])
+		for range 5 {
+			time.Sleep(9 * time.Second)
+			p.send(text("abc")[half:], text("abc")[:half])
+			p.expect(ws.OpText, "abc")
+		}
+	})
+}
+
+func TestPausingStopsTheClocksForWhatThePeerSends(t *testing.T) {
+	cfg := config()
+	cfg.ReadTimeout = 10 * time.Second
+	cfg.Idle = 20 * time.Second
+	inBubble(t, cfg, func(t *testing.T, srv *server, connect func() (*session, *peer)) {
+		s, p := connect()
+		p.send(text("abc")[:7])
+		s.on(s.Pause)
+		time.Sleep(time.Hour)
+		s.on(s.Resume)
+		time.Sleep(9 * time.Second)
+		p.send(text("abc")[7:])
+		p.expect(ws.OpText, "abc")
+		time.Sleep(19 * time.Second)
+		s.on(s.Pause)
+		time.Sleep(time.Hour)
+		s.on(s.Resume)
+		start := time.Now()
+		p.expectClose(wsconn.CodeIdle)
+		if d := time.Since(start); d != cfg.Idle {
+			t.Errorf("idle after %v, want %v", d, cfg.Idle)
+		}
+	})
+}
+
+func TestWhoSendsNothingIsIdle(t *testing.T) {
+	cfg := config()
+	cfg.Idle = time.Minute
+	cfg.CloseTimeout = time.Second
+	inBubble(t, cfg, func(t *testing.T, srv *server, connect func() (*session, *peer)) {
+		s, p := connect()
+		for range 3 {
+			time.Sleep(59 * time.Second)
+			p.send(frame(true, ws.OpPong, nil)) // anything counts
+		}
+		s.on(func() { s.WriteText([]byte("what is written does not")) })
+		p.expect(ws.OpText, "what is written does not")
+		start := time.Now()
+		if reason := p.expectClose(wsconn.CodeIdle); reason != "idle" {
+			t.Errorf("reason is %q", reason)
+		}
+		if d := time.Since(start); d != time.Minute {
+			t.Errorf("after %v", d)
+		}
+		p.send(closeFrame(1000, ""))
+		endsAfter(t, s, 0, wsconn.CodeIdle, wsconn.ErrIdle)
+	})
+}
+
+func TestQuietComesAfterSilence(t *testing.T) {
+	cfg := config()
+	cfg.Ping = 25 * time.Second
+	inBubble(t, cfg, func(t *testing.T, srv *server, connect func() (*session, *peer)) {
+		quiet := 0
+		srv.quiet = func(s *session) {
+			if quiet++; quiet != 2 {
+				s.Ping()
+			}
+		}
+		s, p := connect()
+		start := time.Now()
+		time.Sleep(20 * time.Second)
+		s.on(func() { s.WriteText([]byte("x")) })
+		p.expect(ws.OpText, "x")
+		// Silence begins after what was written; the second Quiet writes
+		// nothing, the third does again.
+		for _, at := range []time.Duration{45, 95} {
+			p.expect(ws.OpPing, "")
+			if d := time.Since(start); d != at*time.Second {
+				t.Errorf("ping after %v, want %ds", d, at)
+			}
+		}
+	})
+}
+
+func TestTheWriteTimeoutIsForStandingStill(t *testing.T) {
+	cfg := config()
+	cfg.WriteTimeout = 10 * time.Second
+	inBubble(t, cfg, func(t *testing.T, srv *server, connect func() (*session, *peer)) {
+		s, p := connect()
+		const n, chunk = 100_000, 16 << 10
+		s.on(func() { s.WriteText(make([]byte, n)) })
+		buf := make([]byte, chunk)
+		for range 4 { // a chunk just in time, each time
+			time.Sleep(9 * time.Second)
+			if _, err := p.r.Read(buf[:1]); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := p.r.Discard(chunk - 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// Then none: the close frame is tried for as long again.
+		endsAfter(t, s, 20*time.Second, wsconn.CodeSlowConsumer, wsconn.ErrSlowConsumer)
+	})
+}
+
+func TestTheSlowConsumersCloseFrameIsTriedForTheWriteTimeout(t *testing.T) {
+	cfg := config()
+	cfg.WriteTimeout = 10 * time.Second
+	cfg.CloseTimeout = 3 * time.Second
+	inBubble(t, cfg, func(t *testing.T, srv *server, connect func() (*session, *peer)) {
+		s, p := connect()
+		s.on(func() {
+			for range 10 {
+				s.WriteText(make([]byte, 20_000))
+			}
+		})
+		time.Sleep(19 * time.Second) // slow after 10, given up after 20
+		expectSlowConsumerClose(t, p, 20_000)
+		endsAfter(t, s, 3*time.Second, wsconn.CodeSlowConsumer, wsconn.ErrSlowConsumer)
+	})
+}
+
+func TestACloseThatNobodyTakesIsReset(t *testing.T) {
+	cfg := config()
+	cfg.WriteTimeout = 10 * time.Second
+	inBubble(t, cfg, func(t *testing.T, srv *server, connect func() (*session, *peer)) {
+		s, _ := connect()
+		s.on(func() { s.Close(1001, "") })
+		endsAfter(t, s, 10*time.Second, 1001, wsconn.ErrCloseTimeout)
+	})
+}
+
+// TestDeadlinesHoldOnBothPaths repeats in real time what the tests above
+// prove exactly, as loops have only that.
+func TestDeadlinesHoldOnBothPaths(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
+		cfg := config()
+		cfg.ReadTimeout, cfg.CloseTimeout = soon, soon
+		srv := newServer(t, wrap, cfg)
+		s, p := srv.connect()
+		p.send(text("abc")[:3])
+		p.expectClose(wsconn.CodeIdle)
+		s.end(wsconn.CodeIdle, false, wsconn.ErrReadTimeout)
+
+		cfg = config()
+		cfg.Idle, cfg.Ping = 5*soon, soon
+		srv = newServer(t, wrap, cfg)
+		srv.quiet = func(s *session) { s.Ping() }
+		s, p = srv.connect()
+		p.expect(ws.OpPing, "")
+		p.expect(ws.OpPing, "")
+		for {
+			f, err := ws.ReadFrame(p.r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f.Header.OpCode == ws.OpClose {
+				break
+			}
+		}
+		p.send(closeFrame(1000, ""))
+		s.end(wsconn.CodeIdle, false, wsconn.ErrIdle)
+	})
+}
