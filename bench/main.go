@@ -86,9 +86,9 @@ func drive() error {
 	list := flag.Bool("list", false, "list the scenarios and end")
 	write := flag.String("write", "", "put the tables between the markers of this Markdown file")
 	var set settings
-	flag.IntVar(&set.rounds, "rounds", 0, "rounds of each scenario (default 7, quick 3)")
-	flag.DurationVar(&set.warmup, "warmup", 0, "time before each measurement (default 1s, quick 200ms)")
-	flag.DurationVar(&set.window, "window", 0, "time of each measurement (default 3s, quick 600ms)")
+	flag.IntVar(&set.rounds, "rounds", 0, "rounds of each scenario (default 5, quick 3)")
+	flag.DurationVar(&set.warmup, "warmup", 0, "time before each measurement (default 500ms, quick 200ms)")
+	flag.DurationVar(&set.window, "window", 0, "time of each measurement (default 2s, quick 600ms)")
 	flag.StringVar(&set.profiles, "profiles", "", "write CPU profiles of the servers into this directory")
 	flag.Parse()
 	set.fill(*quick)
@@ -127,7 +127,7 @@ func drive() error {
 }
 
 func (s *settings) fill(quick bool) {
-	defaults := settings{rounds: 7, warmup: time.Second, window: 3 * time.Second}
+	defaults := settings{rounds: 5, warmup: 500 * time.Millisecond, window: 2 * time.Second}
 	if quick {
 		defaults = settings{rounds: 3, warmup: 200 * time.Millisecond, window: 600 * time.Millisecond}
 	}

@@ -34,7 +34,7 @@ func (s *scenario) run(set settings, interrupted <-chan os.Signal) (outcome, err
 			spec.Protocol, spec.Warmup, spec.Window = c.protocol, set.warmup, set.window
 			if set.profiles != "" && round == 0 {
 				var err error
-				if spec.Profile, err = profilePath(set.profiles, s.name, c.name); err != nil {
+				if spec.Profile, err = profilePath(set.profiles, s.name, c.server); err != nil {
 					return outcome{}, err
 				}
 			}
@@ -49,7 +49,7 @@ func (s *scenario) run(set settings, interrupted <-chan os.Signal) (outcome, err
 	return outcome{results}, nil
 }
 
-func profilePath(dir, scenario, contender string) (string, error) {
+func profilePath(dir, scenario, server string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return "", err
@@ -57,7 +57,7 @@ func profilePath(dir, scenario, contender string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
-	return filepath.Join(dir, scenario+"."+contender+".pprof"), nil
+	return filepath.Join(dir, scenario+"."+server+".pprof"), nil
 }
 
 // measure starts what c consists of and the load generator, and returns the
