@@ -57,8 +57,9 @@ type Engine struct {
 	// bound is not tested. The suite fills it: make it small, but not below 64.
 	QueueCapacity int
 
-	// Outage cuts the engine off from what is behind it, and the function
-	// that it returns ends that. nil: the engine has nothing that it can lose.
+	// Outage cuts the engine off from what is behind it: connections that
+	// exist break and new ones fail, until the function that it returns ends
+	// that. nil: the engine has nothing that it can lose.
 	Outage func() (restore func())
 
 	// Patience is how long the suite waits for something that must happen; 0

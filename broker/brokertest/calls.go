@@ -156,7 +156,7 @@ var callCases = []testCase{
 	}},
 	{"late replies", "Reply ignores results of calls that it does not know, and of those answered, cancelled or past their time, without error.", rpc, func(x *trial) {
 		n, c := x.node(x.process()), x.callee(x.process(), "u")
-		const short = 500 * time.Millisecond
+		const short = time.Second
 		_, err := n.try("u", "late", short)
 		x.must("Call", err)
 		late := c.take()

@@ -243,29 +243,39 @@ func (c *callee) echo(call broker.Call) {
 }
 
 // serve takes calls, up to most at a time, and answers them with what answer
-// makes of them, until the callee closes.
+// makes of them, until the callee closes. It bears outages.
 func (c *callee) serve(most int, answer func(broker.Call) broker.Result) (ended <-chan struct{}) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for {
 			calls, err := c.tryTake(context.Background(), most)
-			if err != nil {
-				if !errors.Is(err, broker.ErrClosed) {
-					c.x.errorf("Take: %v", err)
-				}
+			switch {
+			case c.x.engine.Outage != nil && errors.Is(err, broker.ErrUnavailable):
+				pass(pollInterval)
+				continue
+			case errors.Is(err, broker.ErrClosed):
+				return
+			case err != nil:
+				c.x.errorf("Take: %v", err)
 				return
 			}
 			results := make([]broker.Result, len(calls))
 			for i, call := range calls {
 				results[i] = answer(call)
 			}
-			if err := c.conn.Reply(context.Background(), results); err != nil && !errors.Is(err, broker.ErrClosed) {
-				c.x.errorf("Reply: %v", err)
-			}
+			c.checkReply(c.conn.Reply(context.Background(), results))
 		}
 	}()
 	return done
+}
+
+// checkReply records an error of a Reply that nothing explains.
+func (c *callee) checkReply(err error) {
+	lost := errors.Is(err, broker.ErrUnavailable) || errors.Is(err, broker.ErrUnknownOutcome)
+	if err != nil && !errors.Is(err, broker.ErrClosed) && !(lost && c.x.engine.Outage != nil) {
+		c.x.errorf("Reply: %v", err)
+	}
 }
 
 // echoed makes the result of a call that is answered with its arguments.

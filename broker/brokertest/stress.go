@@ -142,9 +142,7 @@ func (c *callee) serveWith(x *trial, workers, most int) {
 	for range workers {
 		go func() {
 			for call := range work {
-				if err := c.conn.Reply(context.Background(), []broker.Result{echoed(call)}); err != nil && !errors.Is(err, broker.ErrClosed) {
-					x.errorf("Reply: %v", err)
-				}
+				c.checkReply(c.conn.Reply(context.Background(), []broker.Result{echoed(call)}))
 			}
 		}()
 	}

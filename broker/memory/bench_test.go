@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -177,4 +178,83 @@ func BenchmarkPublish(b *testing.B) {
 			})
 		}
 	}
+}
+
+// Nodes that call, a callee that takes and workers that answer, all at once,
+// as under calleekit.
+func BenchmarkConcurrentCalls(b *testing.B) {
+	br := newBroker(b)
+	ctx := context.Background()
+	callee, err := br.OpenCallee(ctx, []string{"math.add"}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		var calls [64]broker.Call
+		results := make([]broker.Result, 1)
+		for {
+			n, err := callee.Take(ctx, calls[:])
+			if err != nil {
+				return
+			}
+			for _, call := range calls[:n] {
+				results[0] = broker.Result{To: call.ReplyTo, Args: call.Args}
+				callee.Reply(ctx, results)
+			}
+		}
+	}()
+	var nodes atomic.Uint32
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		node := broker.ID{byte(nodes.Add(1))}
+		const inFlight = 16
+		slots := make(chan struct{}, inFlight)
+		caller, err := br.OpenCaller(ctx, node, func(results []broker.Result) {
+			for range results {
+				<-slots
+			}
+		})
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		c := broker.Call{URI: "math.add", Timeout: time.Minute, Args: args}
+		c.ReplyTo.Node = node
+		for i := uint64(0); pb.Next(); i++ {
+			slots <- struct{}{}
+			binary.LittleEndian.PutUint64(c.ReplyTo.Ref[:], i)
+			if err := caller.Call(ctx, &c); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+		for range inFlight {
+			slots <- struct{}{}
+		}
+		caller.Close()
+	})
+	callee.Close()
+	<-ended
+}
+
+func BenchmarkConcurrentPublish(b *testing.B) {
+	br := newBroker(b)
+	ctx := context.Background()
+	s, err := br.OpenSubscriber(ctx, func([]broker.Delivery) {})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.Subscribe(ctx, broker.Topic{Name: "news.go"})
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		e := &broker.Event{Channel: "news.go", Args: args}
+		for pb.Next() {
+			if err := br.Publish(ctx, e); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
 }

@@ -140,7 +140,7 @@ func TestGrace(t *testing.T) {
 		b.Close()
 		time.Sleep(5*time.Second - 1)
 		to := s.mustCall("u", time.Minute)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		if _, err := s.call("u", time.Minute); !errors.Is(err, broker.ErrNoCallee) {
 			t.Fatalf("Call returned %v", err)
 		}

@@ -1,0 +1,107 @@
+package memory_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/memory"
+)
+
+// A node calls, a callee answers. Usually juggler.Handler and calleekit do this.
+func Example_call() {
+	b, err := memory.New()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer b.Close()
+	ctx := context.Background()
+
+	node := broker.ID{1}
+	caller, err := b.OpenCaller(ctx, node, func(results []broker.Result) {
+		for _, r := range results {
+			fmt.Printf("call %d: %s\n", r.To.Ref[0], r.Args)
+		}
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	callee, err := b.OpenCallee(ctx, []string{"text.greet"}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	err = caller.Call(ctx, &broker.Call{
+		URI:     "text.greet",
+		ReplyTo: broker.Address{Node: node, Ref: [16]byte{7}},
+		Timeout: time.Second,
+		Args:    []byte(`"World"`),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	calls := make([]broker.Call, 8)
+	n, err := callee.Take(ctx, calls)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, c := range calls[:n] {
+		answer := fmt.Appendf(nil, "[%q,%s]", "Hello", c.Args)
+		if err := callee.Reply(ctx, []broker.Result{{To: c.ReplyTo, Args: answer}}); err != nil {
+			log.Fatal(err)
+		}
+	}
+	// Output: call 7: ["Hello","World"]
+}
+
+// An event arrives once for each topic that it matches.
+func Example_publish() {
+	b, err := memory.New()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer b.Close()
+	ctx := context.Background()
+
+	subscriber, err := b.OpenSubscriber(ctx, func(batch []broker.Delivery) {
+		for _, d := range batch {
+			fmt.Printf("for %s: %s %s\n", d.Topic.Name, d.Event.Channel, d.Event.Args)
+		}
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, t := range []broker.Topic{{Name: "news.go"}, {Name: "news.*", Pattern: true}} {
+		if err := subscriber.Subscribe(ctx, t); err != nil {
+			log.Fatal(err)
+		}
+	}
+
+	for _, channel := range []string{"news.go", "news.js", "weather"} {
+		if err := b.Publish(ctx, &broker.Event{Channel: channel, Args: []byte(`"!"`)}); err != nil {
+			log.Fatal(err)
+		}
+	}
+	// Output:
+	// for news.go: news.go "!"
+	// for news.*: news.go "!"
+	// for news.*: news.js "!"
+}
+
+func ExampleNew() {
+	b, err := memory.New(
+		memory.WithQueueCapacity(4096),
+		memory.WithCalleeGrace(10*time.Second),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer b.Close()
+
+	_, err = memory.New(memory.WithQueueCapacity(0))
+	fmt.Println(err)
+	// Output: memory: invalid option: WithQueueCapacity(0): want 1 to 16777216 calls
+}
