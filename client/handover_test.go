@@ -83,6 +83,29 @@ func TestGoAway(t *testing.T) {
 	})
 }
 
+// What is in flight on the old connection when that breaks goes over the new.
+func TestGoAwayThenLostWithIdempotentCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, func(n int, p *peer) {
+			if n == 2 {
+				p.serve()
+				return
+			}
+			p.expect(frame.Call)
+			p.goAway(0)
+			advance(10 * time.Second)
+			p.drop()
+		})
+		begin := time.Now()
+		if err := s.client().Call(t.Context(), "u", nil, nil, client.Idempotent()); err != nil {
+			t.Error(err)
+		}
+		if d := time.Since(begin); d != 10*time.Second {
+			t.Errorf("after %v", d)
+		}
+	})
+}
+
 // The new connection may be behind the old one.
 func TestGoAwayWithStragglers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -282,7 +282,10 @@ func TestWithoutReconnect(t *testing.T) {
 func TestBackoffGrowsWhileConnectionsAreShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, func(_ int, p *peer) { p.close(1013, "overloaded") })
-		s.client().Connect(t.Context())
+		c := s.client()
+		if err := c.Call(t.Context(), "u", nil, nil, client.FailFast()); err == nil {
+			t.Error("a call without a server: no error")
+		}
 		advance(10 * time.Minute)
 		if n := s.connections(); n > 120 {
 			t.Errorf("%d connections in ten minutes", n)

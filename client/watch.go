@@ -27,27 +27,26 @@ var (
 // not come. It ends when cn has failed.
 func (cn *conn) watch() {
 	ready, lost := cn.ready, quietLost1
-	var interval time.Duration
+	interval := cn.c.cfg.pingInterval
 	if cn.proto == frame.Juggler0 {
-		ready, lost, interval = nil, quietLost0, cn.c.cfg.pingInterval
+		ready, lost = nil, quietLost0
 	}
-	ticker := time.NewTicker(max(interval/2, time.Hour))
-	defer ticker.Stop()
-	if interval > 0 {
-		ticker.Reset(max(interval/2, time.Millisecond))
-	}
-	quiet := 0
+	tick := time.NewTicker(halfOf(interval))
+	defer tick.Stop()
+	quiet := 0 // ticks without anything heard
 	for {
 		select {
 		case <-cn.ctx.Done():
 			return
 		case <-ready:
-			ready = nil
-			if interval = cn.greeting().Ping; interval > 0 {
-				ticker.Reset(max(interval/2, time.Millisecond))
+			ready, quiet = nil, 0
+			if interval = cn.greeting().Ping; interval == 0 {
+				tick.Stop() // the server promises nothing
+				continue
 			}
-		case <-ticker.C:
-			if interval == 0 || cn.sock.heard.Swap(false) || cn.stalled.Load() {
+			tick.Reset(halfOf(interval))
+		case <-tick.C:
+			if cn.sock.heard.Swap(false) || cn.stalled.Load() {
 				quiet = 0
 				continue
 			}
@@ -67,6 +66,8 @@ func (cn *conn) watch() {
 		}
 	}
 }
+
+func halfOf(interval time.Duration) time.Duration { return max(interval/2, time.Millisecond) }
 
 // ping sends a WebSocket ping; that its pong is heard is all that counts.
 func (cn *conn) ping(patience time.Duration) {
