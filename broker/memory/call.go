@@ -1,7 +1,6 @@
 package memory
 
 import (
-	"math"
 	"sync"
 	"time"
 
@@ -65,8 +64,8 @@ func (p *callPool) get(caller *callerConn, req *broker.Call, now time.Duration) 
 	k.payload = append(append(k.payload[:0], req.Headers...), req.Args...)
 	k.headers = len(req.Headers)
 	k.deadline = now + req.Timeout
-	if k.deadline < now {
-		k.deadline = math.MaxInt64
+	if k.deadline < now { // beyond what a Duration holds
+		k.deadline = never
 	}
 	return k
 }

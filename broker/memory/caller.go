@@ -46,6 +46,17 @@ var (
 // Immediate implements [broker.Immediate].
 func (c *callerConn) Immediate() {}
 
+// check returns the error for a request that no state of the broker allows.
+func (c *callerConn) check(req *broker.Call) error {
+	if req.ReplyTo.Node != c.node {
+		return fmt.Errorf("memory: call %s: the address is of another node", req.URI)
+	}
+	if req.Timeout <= 0 {
+		return fmt.Errorf("memory: call %s: timeout %v is not more than 0", req.URI, req.Timeout)
+	}
+	return nil
+}
+
 // Call implements [broker.CallerConn].
 func (c *callerConn) Call(_ context.Context, req *broker.Call) error {
 	if err := c.check(req); err != nil {

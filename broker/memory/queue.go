@@ -22,7 +22,10 @@ type queue struct {
 	taken   meter
 }
 
-func newQueue(uri string) *queue { return &queue{uri: uri, soonest: math.MaxInt64} }
+// never is a time on the broker's clock that does not come.
+const never time.Duration = math.MaxInt64
+
+func newQueue(uri string) *queue { return &queue{uri: uri, soonest: never} }
 
 // waiting returns a callee that waits for a call, each in its turn, or nil.
 func (q *queue) waiting() *calleeConn {

@@ -2,7 +2,6 @@ package memory
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -11,9 +10,8 @@ import (
 
 var errAddressInUse = errors.New("memory: call: the address of an unanswered call is used again")
 
-// rpc is the calling side of a Broker. One lock guards it all: it is held for
-// some ten nanoseconds a call, never while payloads are copied or callbacks
-// run, and nothing is waited for under it.
+// rpc is the calling side of a Broker. One lock guards it all. Payloads are
+// copied and callbacks run without it, and nothing is waited for under it.
 type rpc struct {
 	config
 	start time.Time
@@ -49,17 +47,6 @@ func (r *rpc) init(cfg config) {
 
 // now returns the time on the broker's clock, which is monotonic.
 func (r *rpc) now() time.Duration { return time.Since(r.start) }
-
-// check returns the error for a request that no state of the broker allows.
-func (c *callerConn) check(req *broker.Call) error {
-	if req.ReplyTo.Node != c.node {
-		return fmt.Errorf("memory: call %s: the address is of another node", req.URI)
-	}
-	if req.Timeout <= 0 {
-		return fmt.Errorf("memory: call %s: timeout %v is not more than 0", req.URI, req.Timeout)
-	}
-	return nil
-}
 
 // submit queues k, or hands it to a callee that waits. The caller holds mu.
 // After an error k is the caller's again.
@@ -130,7 +117,7 @@ func (r *rpc) dropExpired(q *queue, now time.Duration) {
 	if now < q.soonest {
 		return
 	}
-	q.soonest = newQueue("").soonest
+	q.soonest = never
 	for k := q.calls.head; k != nil; {
 		next := k.next
 		if k.deadline <= now {
