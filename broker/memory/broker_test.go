@@ -25,3 +25,16 @@ func TestBroker(t *testing.T) {
 		}
 	})
 }
+
+// So it does without callee discovery.
+func TestBrokerWithoutDiscovery(t *testing.T) {
+	brokertest.Run(t, func(t *testing.T) brokertest.Engine {
+		b := newBroker(t, memory.WithoutCalleeDiscovery())
+		return brokertest.Engine{
+			Open: func() brokertest.Roles {
+				return brokertest.Plain(brokertest.Roles{Caller: b, Callee: b})
+			},
+			Grace: -1,
+		}
+	})
+}

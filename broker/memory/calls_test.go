@@ -529,3 +529,25 @@ func TestPanicInCallback(t *testing.T) {
 		t.Errorf("after a panic: %v, %d deliveries", err, delivered)
 	}
 }
+
+// Making room once removed the queue that the room was for: the call that it
+// then got was never taken.
+func TestRoomForNewQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t, memory.WithoutCalleeDiscovery(), memory.WithQueueBytes(64<<10))
+		large := func(uri string, ref byte) broker.Address {
+			to := broker.Address{Node: broker.ID{1}, Ref: [16]byte{ref}}
+			err := s.caller.Call(t.Context(), &broker.Call{URI: uri, ReplyTo: to, Timeout: time.Second, Args: make([]byte, 60<<10)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return to
+		}
+		large("a", 1)
+		time.Sleep(time.Second)
+		to := large("b", 2)
+		if calls := s.take(s.callee(nil, "b"), 1); calls[0].ReplyTo != to {
+			t.Errorf("took %+v", calls)
+		}
+	})
+}

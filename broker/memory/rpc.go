@@ -2,6 +2,7 @@ package memory
 
 import (
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -25,11 +26,11 @@ type rpc struct {
 	calls   map[broker.Address]*call // all that are queued, handed or taken
 
 	queued    int64         // bytes of the calls in all queues
-	nextSweep time.Duration // for want of room, not before this
-	sweepAt   int           // sweep before there are more queues than this
+	nextSweep time.Duration // look for expired calls in all queues, but not before this
+	sweepAt   int           // look for queues that nobody needs before there are more than this
 }
 
-// Sweeping looks at all queued calls, hence not at each call that is refused.
+// A sweep looks at all queues, hence not for each call that is refused.
 const (
 	minSweepInterval = 100 * time.Millisecond
 	minSweepQueues   = 1024
@@ -76,10 +77,12 @@ func (r *rpc) submit(k *call, uri string, now time.Duration) error {
 	return nil
 }
 
-// addQueue makes the queue of uri. The caller holds mu.
+// addQueue makes the queue of uri. Now and then it first removes those that
+// nobody needs. The caller holds mu.
 func (r *rpc) addQueue(uri string, now time.Duration) *queue {
 	if len(r.queues) >= r.sweepAt {
-		r.sweep(now)
+		r.dropAllExpired(now)
+		maps.DeleteFunc(r.queues, func(_ string, q *queue) bool { return q.calls.len == 0 && q.abandoned(now) })
 		r.sweepAt = max(minSweepQueues, 2*len(r.queues))
 	}
 	q := newQueue(uri)
@@ -95,20 +98,17 @@ func (r *rpc) hasRoom(q *queue, size int64, now time.Duration) bool {
 		r.dropExpired(q, now)
 	}
 	if r.queued+size > r.queueBytes && now >= r.nextSweep {
-		r.sweep(now)
+		r.dropAllExpired(now)
 		r.nextSweep = now + minSweepInterval
 	}
 	return q.calls.len < r.queueCapacity && (r.queued+size <= r.queueBytes || r.queued == 0)
 }
 
-// sweep drops the queued calls whose time is over and the queues that nobody
-// needs. The caller holds mu.
-func (r *rpc) sweep(now time.Duration) {
-	for uri, q := range r.queues {
+// dropAllExpired drops all queued calls whose time is over, but no queue: one
+// may be about to get a call. The caller holds mu.
+func (r *rpc) dropAllExpired(now time.Duration) {
+	for _, q := range r.queues {
 		r.dropExpired(q, now)
-		if q.calls.len == 0 && q.abandoned(now) {
-			delete(r.queues, uri)
-		}
 	}
 }
 
