@@ -1,0 +1,135 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/juggler-go/juggler/client"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/shell"
+	"github.com/juggler-go/juggler/frame"
+)
+
+// clientFlags are the flags of the client.
+type clientFlags struct {
+	protocol    string
+	timeout     time.Duration
+	callTimeout time.Duration
+	headers     []string // of requests, NAME=VALUE
+	count       int
+}
+
+func newClient() *cobra.Command {
+	var f clientFlags
+	cmd := &cobra.Command{
+		Use:   "client URL [VERB ARGUMENTS…]",
+		Short: "Call, subscribe and publish, interactively or from scripts",
+		Long: `client connects to a server and does what is typed: call, cancel, sub, psub,
+unsb, pub, connect, disconnect, use, status, wait; help lists the verbs. It
+takes commands from a pipe as well.
+
+With a verb (call, pub, sub, psub) it does that one thing. call writes the
+result as JSON, or {"error":{…}}; sub and psub write each event as a line of
+JSON. JSON of - is read from the standard input. Exit codes: 0 done, 2 wrong
+usage, 3 unreachable, 4 refused, 5 the call failed, 6 its time was over.`,
+		Example: `  juggler client ws://127.0.0.1:8080/
+  juggler client ws://127.0.0.1:8080/ call test.reverse '"abc"'
+  juggler client ws://127.0.0.1:8080/ psub 'news.*' | jq .args
+  echo 'call test.echo [1,2]' | juggler client ws://127.0.0.1:8080/`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usageError(cmd, errors.New("the URL of a server is missing"))
+			}
+			return nil
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.protocol, "protocol", "any", "subprotocol to speak: any, juggler.1 or juggler.0")
+	flags.DurationVar(&f.timeout, "timeout", shell.DefaultTimeout, "`time` to connect, subscribe and publish")
+	flags.DurationVar(&f.callTimeout, "call-timeout", 30*time.Second, "`time` of calls")
+	flags.StringArrayVar(&f.headers, "header", nil, "header of the call or publication, `NAME=VALUE`; may be repeated")
+	flags.IntVar(&f.count, "count", 0, "sub, psub: end after so many events")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			return f.once(cmd, args[0], args[1:])
+		}
+		return f.interactive(cmd, args[0])
+	}
+	return cmd
+}
+
+// config returns what the flags say about connections.
+func (f *clientFlags) config(cmd *cobra.Command, url string) (shell.Config, error) {
+	config := shell.Config{URL: url, Timeout: f.timeout, Out: cmd.OutOrStdout()}
+	protocols := map[string][]frame.Protocol{
+		"any":       {frame.Juggler1, frame.Juggler0},
+		"juggler.1": {frame.Juggler1},
+		"juggler.0": {frame.Juggler0},
+	}[f.protocol]
+	if protocols == nil {
+		return config, usageError(cmd, fmt.Errorf("--protocol %q: want any, juggler.1 or juggler.0", f.protocol))
+	}
+	config.Options = []client.Option{
+		client.WithProtocols(protocols...),
+		client.WithCallTimeout(f.callTimeout),
+		client.WithHTTPHeader(http.Header{"User-Agent": {"juggler-client"}}),
+	}
+	return config, nil
+}
+
+// once does one command, given as arguments.
+func (f *clientFlags) once(cmd *cobra.Command, url string, args []string) error {
+	config, err := f.config(cmd, url)
+	if err != nil {
+		return err
+	}
+	if args[len(args)-1] == "-" {
+		input, err := io.ReadAll(cmd.InOrStdin())
+		if err != nil {
+			return err
+		}
+		args = append(args[:len(args)-1:len(args)-1], string(input))
+	}
+	c, err := shell.FromArgs(args)
+	if err != nil {
+		return usageError(cmd, err)
+	}
+	for _, h := range f.headers {
+		if err := c.SetHeader(h); err != nil {
+			return usageError(cmd, err)
+		}
+	}
+	return shell.Do(cmd.Context(), shell.Request{Config: config, Command: c, Count: f.count, Notes: cmd.ErrOrStderr()})
+}
+
+// interactive does what is typed, or piped.
+func (f *clientFlags) interactive(cmd *cobra.Command, url string) error {
+	config, err := f.config(cmd, url)
+	if err != nil {
+		return err
+	}
+	lines := shell.Pipe(cmd.InOrStdin())
+	in, inIsFile := cmd.InOrStdin().(*os.File)
+	out, outIsFile := cmd.OutOrStdout().(*os.File)
+	if inIsFile && outIsFile && term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(out.Fd())) {
+		terminal, err := shell.NewTerminal(in, out)
+		if err != nil {
+			return err
+		}
+		defer terminal.Close()
+		lines, config.Out = terminal, terminal
+		config.Interactive = true
+		config.Colour = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	}
+	s, err := shell.New(cmd.Context(), config)
+	if err != nil {
+		return err
+	}
+	return s.Run(cmd.Context(), lines)
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/broker/memory"
+	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/internal/testcallees"
+)
+
+// stopTime is how long the demo takes at most to stop cleanly.
+const stopTime = 10 * time.Second
+
+func newDemo() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Run a server with three callees, to play with",
+		Long: `demo runs a server on an embedded broker, with the callees
+
+  test.echo     returns its arguments, any JSON
+  test.reverse  returns a string, reversed by characters
+  test.delay    waits for a number of milliseconds and returns it
+
+It prints the URL of its WebSocket on the first line. It lets in everybody, from
+any web page: it is not for production.`,
+		Example: `  juggler demo
+  juggler demo --listen 127.0.0.1:0    # on a free port`,
+		Args: exactArgs(0, ""),
+	}
+	listen := cmd.Flags().String("listen", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
+		return demo(cmd.Context(), *listen, log, cmd.OutOrStdout())
+	}
+	return cmd
+}
+
+// demo serves everything in one process until ctx ends.
+func demo(ctx context.Context, listen string, log *slog.Logger, out io.Writer) error {
+	b, err := memory.New()
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	callee, err := calleekit.New(b, calleekit.WithLogger(log))
+	if err != nil {
+		return err
+	}
+	testcallees.Register(callee)
+	h, err := juggler.New(
+		juggler.WithBroker(b),
+		juggler.WithLogger(log),
+		juggler.WithOriginCheck(func(*http.Request) bool { return true }), // a demo: any page may try it
+	)
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		return fmt.Errorf("%w; choose another address with --listen", err)
+	}
+	if err := callee.Start(ctx); err != nil {
+		return errors.Join(err, l.Close())
+	}
+
+	fmt.Fprintf(out, "ws://%s/\n", l.Addr())
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }() // ends with Shutdown, below
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.Background(), stopTime)
+	defer cancel()
+	// The callee comes last: the sessions wait for their calls.
+	return errors.Join(err, server.Shutdown(stop), h.Shutdown(stop), callee.Shutdown(stop))
+}

@@ -1,0 +1,294 @@
+package shell
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/juggler-go/juggler/client"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/exit"
+)
+
+// A conn is one connection of a shell.
+type conn struct {
+	shell  *Shell
+	name   string
+	url    string
+	client *client.Client
+	subs   []*subscription // of the shell's goroutine
+
+	mu    sync.Mutex
+	calls map[int]*call // without an outcome, by number
+	state client.State
+	quiet bool // the shell is closing it
+}
+
+type call struct {
+	uri    string
+	cancel context.CancelFunc
+}
+
+type subscription struct {
+	*client.Subscription
+	pattern bool
+}
+
+func dial(ctx context.Context, s *Shell, name, url string) (*conn, error) {
+	c := &conn{shell: s, name: name, url: url, calls: make(map[int]*call)}
+	options := append(slices.Clone(s.config.Options), client.WithStateHook(c.stateChanged))
+	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
+	defer cancel()
+	k, err := client.Dial(ctx, url, options...)
+	if err != nil {
+		return nil, dialError(url, err)
+	}
+	c.client = k
+	return c, nil
+}
+
+// stateChanged tells of connections that were lost and found again.
+func (c *conn) stateChanged(change client.StateChange) {
+	c.mu.Lock()
+	before := c.state
+	c.state = change.State
+	quiet := c.quiet
+	c.mu.Unlock()
+	switch {
+	case quiet || before == client.Idle || before == client.Connecting && change.Attempt == 0 && change.State != client.Open:
+	case change.State == client.Waiting:
+		c.say(span{yellow, fmt.Sprintf("connection lost: %s; next attempt in %v", Describe(change.Err), change.Delay.Round(time.Millisecond))})
+	case change.State == client.Closed:
+		c.say(span{red, "connection closed: " + Describe(change.Err)})
+	}
+}
+
+func (c *conn) close() {
+	c.mu.Lock()
+	c.quiet = true
+	c.mu.Unlock()
+	c.client.Close()
+}
+
+// say writes a line, with the name of the connection if there are several.
+func (c *conn) say(spans ...span) {
+	if c.shell.out.namesLines() {
+		spans = append([]span{{dim, "[" + c.name + "] "}}, spans...)
+	}
+	c.shell.out.line(spans...)
+}
+
+func (c *conn) describe() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s %s%s", c.name, c.client.State(), c.url, sessionText(c.client.Session()))
+	for _, s := range c.subs {
+		kind := "sub"
+		if s.pattern {
+			kind = "psub"
+		}
+		fmt.Fprintf(&b, "\n      %s %s", kind, s.Channel())
+	}
+	numbers := make([]int, 0, len(c.calls))
+	for n := range c.calls {
+		numbers = append(numbers, n)
+	}
+	slices.Sort(numbers)
+	for _, n := range numbers {
+		fmt.Fprintf(&b, "\n      #%d call %s", n, c.calls[n].uri)
+	}
+	return b.String()
+}
+
+// call starts a call; its outcome is written when it comes.
+func (s *Shell) call(ctx context.Context, c Command) error {
+	k, err := s.named(nil)
+	if err != nil {
+		return err
+	}
+	s.calls++
+	number, start := s.calls, time.Now()
+	ctx, cancel := context.WithCancel(ctx)
+	k.mu.Lock()
+	k.calls[number] = &call{uri: c.Names[0], cancel: cancel}
+	k.mu.Unlock()
+	pending, err := k.client.Start(ctx, c.Names[0], argsOf(c), callOptions(c)...)
+	if err != nil {
+		k.ended(number)
+		return err
+	}
+	k.say(span{dim, fmt.Sprintf("#%d CALL %s", number, c.Names[0])})
+	s.running.Go(func() { // ends with the call, which is timed
+		defer k.ended(number)
+		var result json.RawMessage
+		err := pending.Result(context.WithoutCancel(ctx), &result)
+		outcome := []span{{green, fmt.Sprintf("#%d RES", number)}, {plain, " " + string(result)}}
+		if err != nil {
+			s.fail(err)
+			outcome = []span{{red, fmt.Sprintf("#%d %s", number, Describe(err))}}
+		}
+		if s.config.Interactive {
+			outcome = append(outcome, span{dim, "  " + time.Since(start).Round(10*time.Microsecond).String()})
+		}
+		k.say(outcome...)
+	})
+	return nil
+}
+
+// ended forgets a call.
+func (c *conn) ended(number int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if call := c.calls[number]; call != nil {
+		call.cancel()
+		delete(c.calls, number)
+	}
+}
+
+func (s *Shell) cancel(_ context.Context, c Command) error {
+	number, err := strconv.Atoi(strings.TrimPrefix(c.Names[0], "#"))
+	if err != nil {
+		return exit.With(exit.Usage, fmt.Errorf("cancel %q: want the number of a call", c.Names[0]))
+	}
+	for _, k := range s.conns {
+		k.mu.Lock()
+		call := k.calls[number]
+		k.mu.Unlock()
+		if call != nil {
+			call.cancel()
+			return nil
+		}
+	}
+	return exit.With(exit.Usage, fmt.Errorf("there is no call #%d without outcome", number))
+}
+
+// sub subscribes to a channel, or for the verb psub to a pattern.
+func (s *Shell) sub(ctx context.Context, c Command) error {
+	k, err := s.named(nil)
+	if err != nil {
+		return err
+	}
+	pattern := c.Verb == "psub"
+	for _, sub := range k.subs {
+		if sub.Channel() == c.Names[0] && sub.pattern == pattern {
+			return exit.With(exit.Usage, fmt.Errorf("subscribed to %s already", c.Names[0]))
+		}
+	}
+	var options []client.SubscribeOption
+	if pattern {
+		options = append(options, client.Pattern())
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
+	defer cancel()
+	sub, err := k.client.SubscribeFunc(ctx, c.Names[0], k.event, options...)
+	if err != nil {
+		return err
+	}
+	k.subs = append(k.subs, &subscription{sub, pattern})
+	k.say(span{dim, "subscribed to " + c.Names[0]})
+	return nil
+}
+
+// event writes one event.
+func (c *conn) event(_ *client.Subscription, e client.Event) {
+	name := e.Channel
+	if e.Pattern != "" && !e.Gap {
+		name += " (" + e.Pattern + ")"
+	}
+	if e.Gap {
+		c.say(span{yellow, "GAP " + name}, span{plain, " events may have been missed"})
+		return
+	}
+	line := []span{{cyan, "EVNT " + name}, {plain, " " + string(orNull(e.Args))}}
+	if len(e.Headers) > 0 {
+		headers, _ := json.Marshal(e.Headers)
+		line = append(line, span{dim, " " + string(headers)})
+	}
+	c.say(line...)
+}
+
+// unsb ends what is subscribed under a name, channel and pattern.
+func (s *Shell) unsb(_ context.Context, c Command) error {
+	k, err := s.named(nil)
+	if err != nil {
+		return err
+	}
+	before := len(k.subs)
+	k.subs = slices.DeleteFunc(k.subs, func(sub *subscription) bool {
+		if sub.Channel() != c.Names[0] {
+			return false
+		}
+		sub.Unsubscribe()
+		return true
+	})
+	if len(k.subs) == before {
+		return exit.With(exit.Usage, fmt.Errorf("not subscribed to %s", c.Names[0]))
+	}
+	k.say(span{dim, "unsubscribed from " + c.Names[0]})
+	return nil
+}
+
+func (s *Shell) pub(ctx context.Context, c Command) error {
+	k, err := s.named(nil)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
+	defer cancel()
+	if err := k.client.Publish(ctx, c.Names[0], argsOf(c), publishOptions(c)...); err != nil {
+		return err
+	}
+	k.say(span{dim, "published on " + c.Names[0]})
+	return nil
+}
+
+// argsOf returns the args as the client takes them: nil sends none.
+func argsOf(c Command) any {
+	if c.JSON == nil {
+		return nil
+	}
+	return c.JSON
+}
+
+func callOptions(c Command) []client.CallOption {
+	var options []client.CallOption
+	if c.Timeout > 0 {
+		options = append(options, client.WithTimeout(c.Timeout))
+	}
+	if c.Headers != nil {
+		options = append(options, client.WithHeaders(c.Headers))
+	}
+	return options
+}
+
+func publishOptions(c Command) []client.PublishOption {
+	if c.Headers == nil {
+		return nil
+	}
+	return []client.PublishOption{client.WithHeaders(c.Headers)}
+}
+
+func orNull(args json.RawMessage) json.RawMessage {
+	if len(args) == 0 {
+		return json.RawMessage("null")
+	}
+	return args
+}
+
+// dialError says in one line why there is no connection.
+func dialError(url string, err error) error {
+	if errors.Is(err, client.ErrInvalidOption) {
+		return exit.With(exit.Usage, err)
+	}
+	code := CodeOf(err)
+	if code == exit.Failure || code == exit.Expired {
+		code = exit.Unreachable
+	}
+	return exit.With(code, fmt.Errorf("cannot connect to %s: %s", url, dialHint(err)))
+}

@@ -1,0 +1,156 @@
+package shell
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/juggler-go/juggler/client"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/exit"
+)
+
+// A Request is one command for a process to do: JSON goes to Out, and the
+// exit code is that of the error.
+type Request struct {
+	Config  Config
+	Command Command
+	Count   int       // events after which sub and psub end; 0: none
+	Notes   io.Writer // for people; where sub says that it is subscribed
+}
+
+// Do does one command.
+func Do(ctx context.Context, r Request) error {
+	v, err := verbNamed(r.Command.Verb)
+	if err != nil {
+		return exit.With(exit.Usage, err)
+	}
+	return v.oneShot(ctx, r)
+}
+
+// dial opens the connection of a process.
+func (r *Request) dial(ctx context.Context, options ...client.Option) (*client.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.Config.Timeout)
+	defer cancel()
+	c, err := client.Dial(ctx, r.Config.URL, append(slices.Clone(r.Config.Options), options...)...)
+	if err != nil {
+		return nil, dialError(r.Config.URL, err)
+	}
+	return c, nil
+}
+
+// callOnce writes the result, or what failed as {"error":{…}}.
+func callOnce(ctx context.Context, r Request) error {
+	c, err := r.dial(ctx, client.WithoutReconnect())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	var result json.RawMessage
+	err = c.Call(ctx, r.Command.Names[0], argsOf(r.Command), &result, callOptions(r.Command)...)
+	if err == nil {
+		fmt.Fprintf(r.Config.Out, "%s\n", orNull(result))
+		return nil
+	}
+	return r.failed(ctx, err)
+}
+
+// pubOnce writes nothing.
+func pubOnce(ctx context.Context, r Request) error {
+	c, err := r.dial(ctx, client.WithoutReconnect())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(ctx, r.Config.Timeout)
+	defer cancel()
+	if err := c.Publish(ctx, r.Command.Names[0], argsOf(r.Command), publishOptions(r.Command)...); err != nil {
+		return r.failed(ctx, err)
+	}
+	return nil
+}
+
+// failed writes the error of a request as JSON and returns it as the process's.
+func (r *Request) failed(ctx context.Context, err error) error {
+	var e *client.Error
+	if errors.As(err, &e) {
+		type body struct {
+			Code       int             `json:"code"`
+			Message    string          `json:"message"`
+			Data       json.RawMessage `json:"data,omitempty"`
+			RetryAfter int64           `json:"retry_after,omitempty"` // ms, as in the protocol
+		}
+		line, _ := json.Marshal(map[string]body{"error": {int(e.Code), e.Message, e.Data, e.RetryAfter.Milliseconds()}})
+		fmt.Fprintf(r.Config.Out, "%s\n", line)
+	}
+	if errors.Is(context.Cause(ctx), context.Canceled) {
+		return exit.With(exit.Interrupted, errors.New("interrupted"))
+	}
+	return exit.With(CodeOf(err), fmt.Errorf("%s %s: %s", r.Command.Verb, r.Command.Names[0], Describe(err)))
+}
+
+// A line of sub and psub.
+type eventLine struct {
+	ID      string            `json:"id,omitempty"`
+	Channel string            `json:"channel"`
+	Pattern string            `json:"pattern,omitempty"`
+	Args    json.RawMessage   `json:"args,omitempty"`
+	Headers map[string]string `json:"headers,omitempty"`
+	Gap     bool              `json:"gap,omitempty"`
+}
+
+// subOnce writes each event as a line of JSON, until ctx ends, Count events
+// came, or nobody reads them any more.
+func subOnce(ctx context.Context, r Request) error {
+	c, err := r.dial(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	var options []client.SubscribeOption
+	if r.Command.Verb == "psub" {
+		options = append(options, client.Pattern())
+	}
+	subscribe, cancel := context.WithTimeout(ctx, r.Config.Timeout)
+	defer cancel()
+	sub, err := c.Subscribe(subscribe, r.Command.Names[0], options...)
+	if err != nil {
+		return r.failed(ctx, err)
+	}
+	fmt.Fprintf(r.Notes, "subscribed to %s\n", r.Command.Names[0])
+	for n := 0; r.Count == 0 || n < r.Count; {
+		e, err := sub.Next(ctx)
+		if ctx.Err() != nil {
+			return nil // a stream is ended by a signal, as it should be
+		}
+		if err != nil {
+			return exit.With(CodeOf(err), fmt.Errorf("%s %s: %s", r.Command.Verb, r.Command.Names[0], Describe(err)))
+		}
+		if !e.Gap {
+			n++
+		}
+		if err := writeEvent(r.Config.Out, e); err != nil {
+			return exit.With(exit.Failure, err)
+		}
+	}
+	return nil
+}
+
+func writeEvent(w io.Writer, e client.Event) error {
+	line := eventLine{Channel: e.Channel, Pattern: e.Pattern, Args: e.Args, Headers: e.Headers, Gap: e.Gap}
+	if !e.Gap {
+		line.ID = e.ID.String()
+	}
+	encoded, err := json.Marshal(line)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(encoded, '\n'))
+	return err
+}
+
+// DefaultTimeout is that of connecting, subscribing and publishing.
+const DefaultTimeout = 10 * time.Second
