@@ -37,6 +37,8 @@ type shard struct {
 	inboxBytes atomic.Int64 // in the inbox's arena, about
 	names      interner
 
+	gathered gatherer
+
 	// Scratch of the turn, kept between uses.
 	request Request
 	frame   frame.Frame
@@ -115,12 +117,7 @@ func (sh *shard) Message(c *wsconn.Conn, _ ws.OpCode, payload []byte) {
 		return
 	}
 	if sh.h.inline && !s.queue.busy() {
-		r := &sh.request
-		r.reset(s)
-		if s.read(r, &sh.frame, payload) {
-			sh.h.serve(sh.h.ctx, r)
-			s.settle(r)
-		}
+		sh.inline(s, payload)
 		return
 	}
 	j := newJob(s, payload)
@@ -129,6 +126,25 @@ func (sh *shard) Message(c *wsconn.Conn, _ ws.OpCode, payload []byte) {
 	} else {
 		j.recycle()
 	}
+}
+
+// inline handles a message on the spot. Calls may be gathered; everything
+// else flushes them first, to keep the order.
+func (sh *shard) inline(s *session, payload []byte) {
+	r := sh.gathered.next(s)
+	if !s.read(r, &sh.frame, payload) {
+		return
+	}
+	if sh.h.gathers() && sh.gather(r) {
+		return
+	}
+	if sh.gathered.n > 0 {
+		sh.request = *r
+		r = &sh.request
+		sh.flush()
+	}
+	sh.h.serve(sh.h.ctx, r)
+	s.settle(r)
 }
 
 // Pong notes that the client lives.
@@ -167,6 +183,7 @@ func (sh *shard) Closed(c *wsconn.Conn, e *wsconn.CloseError) { sh.session(c).cl
 // Yield reports whether calls were handed to callees in this turn, whose
 // results may be there soon.
 func (sh *shard) Yield() bool {
+	sh.flush()
 	yes := sh.handedOver
 	sh.handedOver = false
 	return yes
@@ -174,6 +191,7 @@ func (sh *shard) Yield() bool {
 
 // Turn handles what others left in the inbox and what is due.
 func (sh *shard) Turn(now int64) (next int64) {
+	sh.flush()
 	mail := sh.inbox.take()
 	sh.inboxBytes.Store(0)
 	for _, j := range mail.settled {
