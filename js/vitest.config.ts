@@ -16,7 +16,7 @@ export default defineConfig({
           globalSetup: ['test/support/setup.ts'],
           // For the test of memory.
           execArgv: ['--expose-gc'],
-          testTimeout: 60_000,
+          testTimeout: 120_000,
           hookTimeout: 120_000,
         },
       },

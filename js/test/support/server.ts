@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { inject } from 'vitest';
 import { WebSocket } from 'ws';
-import { Client, type ClientOptions, type Contract, type State, type WebSocketConstructor } from '../../src/index.js';
+import { Client, type ClientOptions, type Contract, type State } from '../../src/index.js';
 
 /** What the callees of test/server offer. */
 export interface TestContract extends Contract {
@@ -65,7 +65,7 @@ export class TestServer {
 /** A client in Node, which before version 22 has no WebSocket of its own. */
 export function nodeClient(url: string, options: ClientOptions = {}): Client<TestContract> {
   return new Client<TestContract>(url, {
-    WebSocket: WebSocket as unknown as WebSocketConstructor,
+    WebSocket,
     backoff: { min: 50, max: 200 },
     ...options,
   });

@@ -1,0 +1,142 @@
+// The package as it is published: its size, its entries, its types, its reference.
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { build } from 'esbuild';
+import { publint } from 'publint';
+import { formatMessage } from 'publint/utils';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const root = join(import.meta.dirname, '../..');
+const bin = (name: string): string => join(root, 'node_modules/.bin', name);
+const run = (command: string, args: string[], cwd = root): string => execFileSync(command, args, { cwd, encoding: 'utf8' });
+
+/** What a bundler makes of an application that imports this, minified and gzipped. */
+async function size(code: string): Promise<number> {
+  const result = await build({
+    stdin: { contents: code, resolveDir: join(root, 'dist') },
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    target: 'es2022',
+    external: ['react'],
+    write: false,
+  });
+  return gzipSync(result.outputFiles[0]!.contents, { level: 9 }).length;
+}
+
+describe('size, minified and gzipped', () => {
+  it('the whole client is less than 6 kB', async () => {
+    expect(await size(`export * from './index.js'`)).toBeLessThan(6_000);
+  });
+
+  it('the file for a plain <script> is less than 6 kB', () => {
+    const file = readFileSync(join(root, 'dist/juggler.min.js'));
+    expect(gzipSync(file, { level: 9 }).length).toBeLessThan(6_000);
+  });
+
+  it.each(['useCall', 'useSubscription', 'useConnection'])('the hook %s is less than 1 kB', async (hook) => {
+    expect(await size(`export { ${hook} } from './react.js'`)).toBeLessThan(1_000);
+  });
+
+  it('is nothing when nothing is used', async () => {
+    expect(await size(`import './index.js'; import './react.js'; import './testing.js'`)).toBeLessThan(30);
+  });
+
+  it('has no dependencies', () => {
+    const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Record<string, unknown>;
+    expect(manifest['dependencies']).toBeUndefined();
+    expect(manifest['sideEffects']).toBe(false);
+  });
+});
+
+describe('the packed package', () => {
+  let folder: string;
+  let tarball: string;
+
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'juggler-js-pack-'));
+    // dist/ was built for these tests: no scripts.
+    const packed = run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder]);
+    const [{ filename }] = JSON.parse(packed) as [{ filename: string }];
+    tarball = join(folder, filename);
+    run('tar', ['-xzf', tarball], folder);
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('holds what it should, and nothing else', () => {
+    const files = run('tar', ['-tzf', tarball]).trim().split('\n');
+    const odd = files.filter((file) => !/^package\/(dist\/[\w.]+\.(js|js\.map|d\.ts)|package\.json|README\.md|LICENSE)$/.test(file));
+    expect(odd).toEqual([]);
+    for (const file of ['README.md', 'LICENSE', 'dist/index.js', 'dist/react.d.ts', 'dist/testing.js', 'dist/juggler.min.js.map']) {
+      expect(files).toContain(`package/${file}`);
+    }
+  });
+
+  it('publint finds nothing', async () => {
+    const { messages, pkg } = await publint({ pkgDir: root, pack: false, strict: true });
+    expect(messages.map((message) => formatMessage(message, pkg!))).toEqual([]);
+  });
+
+  it('are the types wrong? They are not', () => {
+    // A problem makes its exit code 1, and this throw.
+    expect(run(bin('attw'), [tarball, '--profile', 'esm-only', '--no-emoji', '--format', 'ascii'])).toContain('node16 (from ESM): OK');
+  });
+
+  it('imports on a server, where nothing happens', () => {
+    const code = `
+      for (const key of ['WebSocket', 'document', 'window', 'addEventListener', 'navigator']) {
+        Object.defineProperty(globalThis, key, { get() { throw new Error('touched ' + key) }, configurable: true });
+      }
+      const { Client } = await import('${join(folder, 'package/dist/index.js')}');
+      await import('${join(folder, 'package/dist/testing.js')}');
+      const client = new Client('ws://x/', { auth() { throw new Error('asked') } });
+      console.log(client.state.status);`;
+    expect(run(process.execPath, ['--input-type=module', '-e', code]).trim()).toBe('closed');
+  });
+
+  // Applications check the types of their dependencies with their own settings.
+  it.each([
+    ['a browser application', { lib: ['ES2022', 'DOM', 'DOM.Iterable'], module: 'ESNext', moduleResolution: 'Bundler', types: [] }],
+    ['a Node application without DOM', { lib: ['ES2022'], module: 'NodeNext', moduleResolution: 'NodeNext', types: ['node'] }],
+  ])('compiles in %s, strictly', (_, settings) => {
+    const app = mkdtempSync(join(folder, 'app-'));
+    symlinkSync(join(root, 'node_modules'), join(app, 'node_modules'));
+    writeFileSync(join(app, 'package.json'), '{"type":"module"}');
+    writeFileSync(
+      join(app, 'app.ts'),
+      `import { Client } from '../package/dist/index.js';
+       import { MockServer } from '../package/dist/testing.js';
+       await using client = new Client('ws://x', { WebSocket: new MockServer().WebSocket });
+       using sub = client.subscribe('a');
+       for await (const event of sub) console.log(event.args, await client.call('b'));`,
+    );
+    const compilerOptions = { target: 'ES2022', strict: true, skipLibCheck: false, noEmit: true, ...settings };
+    writeFileSync(join(app, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['app.ts'] }));
+    expect(run(bin('tsc'), ['-p', '.'], app)).toBe('');
+  });
+});
+
+describe('the documentation', () => {
+  it('the reference is the one that the types give', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'juggler-js-api-'));
+    run(bin('typedoc'), ['--out', folder, '--logLevel', 'Warn']);
+    const files = run('find', ['.', '-type', 'f'], folder).trim().split('\n').sort();
+    expect(run('find', ['.', '-type', 'f'], join(root, 'docs/api')).trim().split('\n').sort(), 'run `npm run docs`').toEqual(files);
+    for (const file of files) {
+      expect(readFileSync(join(root, 'docs/api', file), 'utf8'), `${file}: run \`npm run docs\``).toBe(readFileSync(join(folder, file), 'utf8'));
+    }
+    rmSync(folder, { recursive: true });
+  });
+
+  it('links to what there is', () => {
+    for (const page of ['README.md', 'docs/migrating.md']) {
+      const text = readFileSync(join(root, page), 'utf8');
+      for (const [, target] of text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
+        expect(existsSync(join(root, page, '..', target!)), `${page}: ${target}`).toBe(true);
+      }
+    }
+  });
+});
