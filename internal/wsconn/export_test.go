@@ -1,0 +1,59 @@
+package wsconn
+
+// Recorder is one connection without a socket: tests feed it what a peer
+// sends, in pieces of their choosing, and read what it answers.
+type Recorder struct {
+	Out  []byte // everything written
+	Dead bool   // Closed was called
+
+	g    *Group
+	conn Conn
+}
+
+// NewRecorder returns an open connection with the Handler that cfg makes.
+func NewRecorder(cfg Config) *Recorder {
+	r := new(Recorder)
+	r.g = newGroup(&NewPool(cfg).cfg, r)
+	r.turn(func() { r.g.adopt(nil, func(g *Group) { g.Attach(&r.conn, nil) }) })
+	return r
+}
+
+// Feed is a turn in which b was read. b may be modified.
+func (r *Recorder) Feed(b []byte) {
+	if r.Dead {
+		return
+	}
+	r.g.beginTurn()
+	r.conn.receive(b)
+	r.g.finishTurn()
+	r.g.endTurn()
+}
+
+func (r *Recorder) turn(f func()) {
+	r.g.beginTurn()
+	f()
+	r.g.finishTurn()
+	r.g.endTurn()
+}
+
+// Idle reports whether the connection owns no buffer.
+func (r *Recorder) Idle() bool { return r.conn.in == nil && r.conn.out == nil }
+
+func (r *Recorder) settle(c *Conn) {
+	if c.out != nil {
+		r.Out = append(r.Out, c.out.buf[c.out.off:]...)
+		c.out.off = len(c.out.buf)
+		c.flushed()
+	}
+}
+
+func (r *Recorder) bury(c *Conn) {
+	r.g.release(c)
+	r.Dead = true
+}
+
+func (r *Recorder) adopt(adoption) error { return nil }
+func (r *Recorder) close()               {}
+func (r *Recorder) wake()                {}
+func (r *Recorder) attach(*Conn)         {}
+func (r *Recorder) shutdownWrite(*Conn)  {}
