@@ -354,8 +354,8 @@ func (f *feed) commands() []sent {
 		switch {
 		case on && t.state == unsubscribed:
 			t.state = subscribing
-		case !on && t.state == subscribed:
-			t.state = unsubscribing
+		case t.state == leaving:
+			t.state, on = unsubscribing, false
 		default:
 			continue // as wanted, or on its way: looked at again then
 		}

@@ -62,7 +62,8 @@ const (
 	unsubscribed topicState = iota
 	subscribing
 	subscribed
-	unsubscribing
+	leaving       // nobody listens any more; the command is not sent yet
+	unsubscribing // it is
 )
 
 func newHub(b *Broker) *hub {
@@ -133,6 +134,9 @@ func (h *hub) unsubscribe(s subject, l listener) {
 		t.listeners = slices.Concat(t.listeners[:i], t.listeners[i+1:])
 	}
 	if len(t.listeners) == 0 && t.state == subscribed {
+		// Whoever comes next waits for a new subscription: nothing must reach
+		// it that was published when nobody listened.
+		t.state = leaving
 		t.feed.mark(t)
 	}
 	h.forget(t)
@@ -185,7 +189,11 @@ func (h *hub) confirmed(f *feed, s subject, on bool) (gap []listener, unasked bo
 	case !on:
 		return nil, true
 	}
-	if (len(t.listeners) > 0) != on {
+	switch {
+	case t.state == subscribed && len(t.listeners) == 0:
+		t.state = leaving
+		f.mark(t)
+	case t.state == unsubscribed && len(t.listeners) > 0:
 		f.mark(t)
 	}
 	h.forget(t)
@@ -227,7 +235,7 @@ func (h *hub) listenersOf(s subject) []listener {
 	h.broker.stats.events.Add(1)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if t := h.topics[s]; t != nil {
+	if t := h.topics[s]; t != nil && t.state == subscribed {
 		return t.listeners
 	}
 	return nil

@@ -1,9 +1,6 @@
 package redis
 
-import (
-	"sync"
-	"time"
-)
+import "sync"
 
 // A mailbox hands what arrives for one connection to its callback, in batches
 // and in order. Its goroutine runs from start to stop: callbacks may wait, and
@@ -17,7 +14,6 @@ type mailbox[T any] struct {
 	changed  sync.Cond
 	items    []T
 	size     int // in bytes, of items
-	handling int // counts up when a batch is handed over, and when it is done
 	closed   bool
 
 	stopped chan struct{}
@@ -71,34 +67,10 @@ func (m *mailbox[T]) run() {
 		}
 		batch, m.items = m.items, batch[:0]
 		m.size = 0
-		m.handling++
 		m.changed.Broadcast()
 		m.mu.Unlock()
 
 		m.handle(batch)
 		clear(batch)
-
-		m.mu.Lock()
-		m.handling++
-		m.changed.Broadcast()
-		m.mu.Unlock()
-	}
-}
-
-// settle waits until the batch that is being handled is done, but not longer
-// than d: it may be the callback that calls.
-func (m *mailbox[T]) settle(d time.Duration) {
-	expired := false
-	timer := time.AfterFunc(d, func() {
-		m.mu.Lock()
-		expired = true
-		m.changed.Broadcast()
-		m.mu.Unlock()
-	})
-	defer timer.Stop()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for current := m.handling; current%2 == 1 && m.handling == current && !expired && !m.closed; {
-		m.changed.Wait()
 	}
 }

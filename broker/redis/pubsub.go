@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/juggler-go/juggler/broker"
 )
@@ -134,9 +133,7 @@ func (s *subscriberConn) Subscribe(ctx context.Context, t broker.Topic) error {
 	return nil
 }
 
-// Unsubscribe implements [broker.SubscriberConn]. Called in the callback of
-// its connection it takes a moment longer: a batch that is being delivered is
-// waited for, but not for long.
+// Unsubscribe implements [broker.SubscriberConn].
 func (s *subscriberConn) Unsubscribe(_ context.Context, t broker.Topic) error {
 	sub, err := s.broker.subject(t)
 	if err != nil {
@@ -148,7 +145,6 @@ func (s *subscriberConn) Unsubscribe(_ context.Context, t broker.Topic) error {
 	}
 	if known {
 		s.broker.hub.unsubscribe(sub, s)
-		s.box.settle(50 * time.Millisecond)
 	}
 	return nil
 }

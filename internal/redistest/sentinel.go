@@ -55,11 +55,7 @@ func (s *SentinelSet) sentinel(host, port string) *Server {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		s.tb.Fatalf("sentinel: %v", err)
 	}
-	server := start(s.tb, "redis-sentinel")
-	server.Kill()
-	server.args = append([]string{file}, server.args...)
-	server.Restart()
-	return server
+	return start(s.tb, "redis-sentinel", []string{file}, nil)
 }
 
 // Options returns options for clients of the set.

@@ -15,8 +15,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -52,10 +52,12 @@ type Server struct {
 // "10mb". It keeps nothing on disk.
 func Start(tb TB, args ...string) *Server {
 	tb.Helper()
-	return start(tb, "redis-server", args...)
+	args = append([]string{"--save", "", "--appendonly", "no"}, args...)
+	return start(tb, "redis-server", nil, args)
 }
 
-func start(tb TB, program string, args ...string) *Server {
+// start starts a program with a free port between the two lists of arguments.
+func start(tb TB, program string, first, last []string) *Server {
 	tb.Helper()
 	port := freePort(tb)
 	s := &Server{
@@ -64,7 +66,7 @@ func start(tb TB, program string, args ...string) *Server {
 		program: find(tb, program),
 		dir:     tb.TempDir(),
 	}
-	s.args = append([]string{"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", s.dir}, args...)
+	s.args = slices.Concat(first, []string{"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", s.dir}, last)
 	s.Restart()
 	tb.Cleanup(s.Kill)
 	return s
@@ -111,11 +113,7 @@ func freePort(tb TB) int {
 // Restart starts the process, which must not run, and waits until it answers.
 func (s *Server) Restart() {
 	s.tb.Helper()
-	args := s.args
-	if strings.HasSuffix(s.program, "redis-server") {
-		args = append(args, "--save", "", "--appendonly", "no")
-	}
-	s.process = exec.Command(s.program, args...)
+	s.process = exec.Command(s.program, s.args...)
 	var output bytes.Buffer
 	s.process.Stdout, s.process.Stderr = &output, &output
 	if err := s.process.Start(); err != nil {
