@@ -57,6 +57,9 @@ type Engine struct {
 	// bound is not tested. The suite fills it: make it small, but not below 64.
 	QueueCapacity int
 
+	// NoPatterns says that the engine has exact topics only.
+	NoPatterns bool
+
 	// Outage cuts the engine off from what is behind it: connections that
 	// exist break and new ones fail, until the function that it returns ends
 	// that. nil: the engine has nothing that it can lose.
@@ -138,6 +141,7 @@ const (
 	discovery
 	grace
 	capacity
+	patterns
 	outage
 	immediateCaller
 	immediatePubSub
@@ -155,6 +159,7 @@ var featureNames = map[features]string{
 	discovery:           "callee discovery (Grace is less than 0)",
 	grace:               "grace (Grace is not more than 0)",
 	capacity:            "bound of queues to test (QueueCapacity is 0)",
+	patterns:            "patterns (NoPatterns is set)",
 	outage:              "way to be cut off (Outage is nil)",
 	immediateCaller:     "Immediate CallerConn",
 	immediatePubSub:     "Immediate PubSub",
@@ -178,6 +183,7 @@ func probe(t *testing.T, e Engine) features {
 	set(discovery, e.Grace >= 0)
 	set(grace, e.Grace > 0)
 	set(capacity, e.QueueCapacity > 0)
+	set(patterns, !e.NoPatterns)
 	set(outage, e.Outage != nil)
 
 	r := e.Open()

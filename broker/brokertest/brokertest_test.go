@@ -1,6 +1,8 @@
 package brokertest_test
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -73,8 +75,9 @@ func TestWrongBrokers(t *testing.T) {
 	}
 }
 
-// An engine of one role is tested in that role, cases excepted are not run, and
-// an engine without optional interfaces is tested once.
+// An engine of one role is tested in that role, cases excepted are not run, an
+// engine without patterns is not asked for any, and one without optional
+// interfaces is tested once.
 func TestRunOneRole(t *testing.T) {
 	var opened int
 	brokertest.Run(t, func(t *testing.T) brokertest.Engine {
@@ -82,13 +85,19 @@ func TestRunOneRole(t *testing.T) {
 		if t.Name() == "TestRunOneRole/whole/many_topics" {
 			t.Error("an excepted case is run")
 		}
-		e := engine(t, new(hooks))
+		e := engine(t, &hooks{subscribe: func(c broker.SubscriberConn, topic broker.Topic) error {
+			if topic.Pattern {
+				return errors.New("no patterns")
+			}
+			return c.Subscribe(context.Background(), topic)
+		}})
 		return brokertest.Engine{
 			Open: func() brokertest.Roles {
 				return brokertest.Plain(brokertest.Roles{PubSub: e.Open().PubSub})
 			},
-			Grace:  -1,
-			Except: map[string]string{"many topics": "to see that it is not run"},
+			Grace:      -1,
+			NoPatterns: true,
+			Except:     map[string]string{"many topics": "to see that it is not run"},
 		}
 	})
 	if all := len(brokertest.CaseNames()); opened < 10 || opened > all/2 {

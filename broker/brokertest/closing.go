@@ -60,7 +60,7 @@ var closeCases = []testCase{
 		other := x.subscriber(x.process(), channel("c"))
 		stop := x.repeat(func(int) { x.check("Publish", x.tryPublish(publisher, "c", "x")) })
 		for range 30 {
-			s := x.subscriber(x.process(), channel("c"), pattern("*"))
+			s := x.subscriber(x.process(), x.known(channel("c"), pattern("*"))...)
 			s.await(1)
 			s.close()
 			s.close()

@@ -37,10 +37,10 @@ var outageCases = []testCase{
 	}},
 	{"gap", "Subscriptions survive an outage and learn of it: each topic gets a Delivery with Gap set and no Event before the events that follow.", pubSub | outage, func(x *trial) {
 		r := x.process()
-		topics := []broker.Topic{channel("c"), channel("d"), pattern("c*")}
+		topics := x.known(channel("c"), channel("d"), pattern("c*"))
 		s := x.subscriber(x.process(), topics...)
 		x.publish(r, "c", "before")
-		s.await(2)
+		s.await(len(topics) - 1)
 		x.engine.Outage()()
 		x.await("each topic had a gap and events after it", func() bool {
 			x.wantOutage("Publish", x.tryPublish(r, "c", "after"))

@@ -423,6 +423,11 @@ func cloneDelivery(d broker.Delivery) broker.Delivery {
 	return d
 }
 
+// known returns those of topics that the engine has: all, or the exact ones.
+func (x *trial) known(topics ...broker.Topic) []broker.Topic {
+	return slices.DeleteFunc(topics, func(t broker.Topic) bool { return t.Pattern && x.engine.NoPatterns })
+}
+
 func channel(name string) broker.Topic { return broker.Topic{Name: name} }
 
 func pattern(glob string) broker.Topic { return broker.Topic{Name: glob, Pattern: true} }
