@@ -110,7 +110,11 @@ func (c *chaos) answer(p *peer, f *frame.Frame) {
 // outcome, its own; events come in order, once, and none is missing without a
 // gap.
 func TestChaos(t *testing.T) {
-	for seed := range uint64(20) {
+	seeds := uint64(20)
+	if raceEnabled {
+		seeds = 5 // they take much longer
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { runChaos(t, seed) })
 		})

@@ -157,6 +157,13 @@ func (cn *conn) greeting() frame.HelloBody {
 // gone reports whether cn takes no more requests.
 func (cn *conn) gone() bool { return cn.ctx.Err() != nil }
 
+// ending reports whether fail was called, though it may not be done.
+func (cn *conn) ending() bool {
+	cn.mu.Lock()
+	defer cn.mu.Unlock()
+	return cn.closing
+}
+
 // why returns what ended cn.
 func (cn *conn) why() error {
 	cn.mu.Lock()

@@ -241,8 +241,8 @@ func TestRealEventsInOrder(t *testing.T) {
 			exact := subscribe(t, subscriber, "news.go")
 			pattern := subscribe(t, subscriber, "news.*", client.Pattern())
 			events := 10_000
-			if testing.Short() {
-				events = 500
+			if raceEnabled {
+				events = 1000 // they take much longer
 			}
 			var wg sync.WaitGroup
 			for _, sub := range []*client.Subscription{exact, pattern} {

@@ -95,6 +95,9 @@ func (c *Client) adopt(cn *conn) bool {
 	}
 	c.conns[cn] = struct{}{}
 	c.mu.Unlock()
+	if cn.ending() {
+		c.forget(cn) // it may have failed too early to be known
+	}
 
 	moving := c.topics.adopt(cn)
 

@@ -264,12 +264,16 @@ func (c *Client) lost(cn *conn, orphans []orphan, why error) {
 			r.fail(fmt.Errorf("%w: %w", ErrUnknownOutcome, why))
 		}
 	}
-	c.mu.Lock()
-	delete(c.conns, cn)
-	c.mu.Unlock()
+	c.forget(cn)
 	if next := c.current.Load(); next != nil && next != cn {
 		c.resend(next)
 	}
+}
+
+func (c *Client) forget(cn *conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.conns, cn)
 }
 
 // orphan is a request whose connection is gone.
