@@ -75,7 +75,7 @@ func TestAfterAFailureThePeersCloseFrameEndsTheWait(t *testing.T) {
 			s, p := srv.connect()
 			p.send(text("ok"), wrong, text("ignored"), frame(true, ws.OpPing, nil), closeFrame(1000, ""))
 			p.expect(ws.OpText, "ok")
-			f, err := ws.ReadFrame(p.r)
+			f, err := p.read()
 			if err != nil || f.Header.OpCode != ws.OpClose {
 				t.Fatalf("got %+v, %v; want a close frame", f, err)
 			}
@@ -86,7 +86,7 @@ func TestAfterAFailureThePeersCloseFrameEndsTheWait(t *testing.T) {
 
 			s, p = srv.connect() // and what is no frame ends it, too
 			p.send(wrong, header(0x83, 0x80))
-			f, err = ws.ReadFrame(p.r)
+			f, err = p.read()
 			if err != nil || f.Header.OpCode != ws.OpClose {
 				t.Fatalf("got %+v, %v; want a close frame", f, err)
 			}

@@ -282,10 +282,20 @@ func (p *peer) send(b ...[]byte) {
 	}
 }
 
+// read reads one frame, as it is.
+func (p *peer) read() (f ws.Frame, err error) {
+	if f.Header, err = ws.ReadHeader(p.r); err != nil {
+		return f, err
+	}
+	f.Payload = make([]byte, f.Header.Length)
+	_, err = io.ReadFull(p.r, f.Payload)
+	return f, err
+}
+
 // expect reads one frame.
 func (p *peer) expect(op ws.OpCode, payload string) {
 	p.t.Helper()
-	f, err := ws.ReadFrame(p.r)
+	f, err := p.read()
 	if err != nil {
 		p.t.Fatalf("expected frame %v %.40q: %v", op, payload, err)
 	}
@@ -297,7 +307,7 @@ func (p *peer) expect(op ws.OpCode, payload string) {
 // expectClose reads a close frame and returns its reason.
 func (p *peer) expectClose(code uint16) string {
 	p.t.Helper()
-	f, err := ws.ReadFrame(p.r)
+	f, err := p.read()
 	if err != nil {
 		p.t.Fatalf("expected a close frame: %v", err)
 	}

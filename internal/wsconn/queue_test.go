@@ -64,7 +64,7 @@ func TestASlowPeerGetsEverythingInOrder(t *testing.T) {
 func expectSlowConsumerClose(t *testing.T, p *peer, n int) {
 	t.Helper()
 	for {
-		f, err := ws.ReadFrame(p.r)
+		f, err := p.read()
 		if err != nil {
 			t.Fatalf("before the close frame: %v", err)
 		}

@@ -243,7 +243,7 @@ func TestDeadlinesHoldOnBothPaths(t *testing.T) {
 		p.expect(ws.OpPing, "")
 		p.expect(ws.OpPing, "")
 		for {
-			f, err := ws.ReadFrame(p.r)
+			f, err := p.read()
 			if err != nil {
 				t.Fatal(err)
 			}
