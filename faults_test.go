@@ -320,44 +320,51 @@ func TestClientCloses(t *testing.T) {
 	})
 }
 
-// The server closes with the application's code, which the client answers or
-// not. juggler.0 knows no 44xx and 45xx.
+// The server closes with the application's code, which the client answers, or
+// not: then it is gone after the write timeout. juggler.0 knows no 44xx and 45xx.
 func TestServerCloses(t *testing.T) {
-	s := newFaultServer(t, juggler.WithWriteTimeout(100*time.Millisecond), juggler.WithAuthenticator(func(r *http.Request) (*juggler.Identity, error) {
-		return &juggler.Identity{User: r.Host}, nil // the bystander's is an address
-	}))
-	s.onAllWays(t, func(t *testing.T, w way, protocol string) {
-		for _, code := range []int{1001, 4100, 4403, 4500, 4600} {
-			for _, answer := range []bool{true, false} {
-				t.Run(fmt.Sprint(code, " answered: ", answer), func(t *testing.T) {
-					want := code
-					if protocol == "juggler.0" && code >= 4400 && code < 4600 {
-						want = juggler.ClosePolicy
-					}
-					c := s.victim(t, w, protocol)
-					if n := s.h.DisconnectUser("server", uint16(code), "go away"); n != 1 {
-						t.Fatalf("%d sessions of the victim", n)
-					}
-					if got, reason := c.untilClose(t); got != want || reason != "go away" {
-						t.Errorf("closed with %d %q, want %d", got, reason, want)
-					}
-					if answer {
-						if _, err := c.conn.Write(maskedClose(want, "")); err != nil {
-							t.Fatal(err)
-						}
-					}
-					if b, err := c.br.ReadByte(); err == nil {
-						t.Errorf("byte %#x after the close frame", b)
-					}
-					level := slog.LevelInfo
-					if code == juggler.CloseGoingAway {
-						level = slog.LevelDebug
-					}
-					s.aftermath(t, level, want)
-				})
+	for name, answers := range map[string]bool{"answered": true, "not answered": false} {
+		t.Run(name, func(t *testing.T) {
+			opts := []juggler.Option{juggler.WithAuthenticator(func(r *http.Request) (*juggler.Identity, error) {
+				return &juggler.Identity{User: r.Host}, nil // the bystander's is an address
+			})}
+			if !answers {
+				opts = append(opts, juggler.WithWriteTimeout(100*time.Millisecond))
 			}
+			s := newFaultServer(t, opts...)
+			s.onAllWays(t, func(t *testing.T, w way, protocol string) {
+				for _, code := range []int{1001, 4100, 4403, 4500, 4600} {
+					t.Run(fmt.Sprint(code), func(t *testing.T) { s.testServerClose(t, w, protocol, code, answers) })
+				}
+			})
+		})
+	}
+}
+
+func (s *faultServer) testServerClose(t *testing.T, w way, protocol string, code int, answers bool) {
+	want, level := code, slog.LevelInfo
+	if code >= 4400 && code < 4600 {
+		want = closeSeen(protocol, code)
+	}
+	if code == juggler.CloseGoingAway {
+		level = slog.LevelDebug
+	}
+	c := s.victim(t, w, protocol)
+	if n := s.h.DisconnectUser("server", uint16(code), "go away"); n != 1 {
+		t.Fatalf("%d sessions of the victim", n)
+	}
+	if got, reason := c.untilClose(t); got != want || reason != "go away" {
+		t.Errorf("closed with %d %q, want %d", got, reason, want)
+	}
+	if answers {
+		if _, err := c.conn.Write(maskedClose(want, "")); err != nil {
+			t.Fatal(err)
 		}
-	})
+	}
+	if b, err := c.br.ReadByte(); err == nil {
+		t.Errorf("byte %#x after the close frame", b)
+	}
+	s.aftermath(t, level, want)
 }
 
 // resetConn breaks the connection under conn.
