@@ -85,14 +85,16 @@ func TestADeliveryToManyAllocatesNothing(t *testing.T) {
 		sessions := make([]*session, n)
 		peers := make([]*peer, n)
 		event := wsconn.AppendText(nil, bytes.Repeat([]byte("e"), 128))
+		var subscribers []*session // the turn's
 		srv.message = func(*session, ws.OpCode, []byte) {
-			for _, s := range sessions {
+			for _, s := range subscribers {
 				s.WriteRaw(event)
 			}
 		}
 		for i := range sessions {
 			sessions[i], peers[i] = srv.connect()
 		}
+		sessions[0].on(func() { subscribers = sessions })
 		in, out := text("publish"), make([]byte, len(event))
 		publish := func() {
 			if _, err := peers[0].Write(in); err != nil {
