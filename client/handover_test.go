@@ -83,6 +83,32 @@ func TestGoAway(t *testing.T) {
 	})
 }
 
+// The new server does not take the subscription: as long as it may yet, the
+// old one delivers; and when nobody wants it any more, the old one is left.
+func TestGoAwayToAServerThatRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		left := make(chan bool)
+		s := newServer(t, func(n int, p *peer) {
+			if n == 2 {
+				for f := p.next(); f != nil; f = p.next() {
+					p.nack(f, 503, 0)
+				}
+				return
+			}
+			p.ack(p.expect(frame.Sub))
+			p.goAway(0)
+			advance(5 * time.Second)
+			p.event(1, "ch", `1`)
+			p.untilClosed()
+			close(left)
+		})
+		sub := subscribe(t, s.client(), "ch")
+		wantEvents(t, sub, `1`)
+		sub.Unsubscribe()
+		<-left
+	})
+}
+
 // What is in flight on the old connection when that breaks goes over the new.
 func TestGoAwayThenLostWithIdempotentCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -76,8 +76,8 @@ func (c *Client) newRequest(typ frame.Type, name string) *request {
 	return r
 }
 
-// recycle gives back a request that nothing refers to any more: one that was
-// never sent, or was claimed by the reader.
+// recycle gives back a request that nothing refers to any more: one that the
+// reader claimed and that was never put off.
 func (c *Client) recycle(r *request) {
 	const keep = 64 << 10
 	if r.async != nil || r.putOff != nil || cap(r.body) > keep {

@@ -160,7 +160,9 @@ func (ts *topics) settle(t *topic) {
 		if t.on.request(frame.Unsb, t) {
 			t.wire = unsubscribing
 		}
-	case !wanted && t.wire == absent && t.handover == nil:
+	case !wanted && t.wire == absent && t.handover != nil:
+		ts.arrive(t, false) // nobody is left to move for
+	case !wanted && t.wire == absent:
 		delete(ts.kind(t.pattern), t.name)
 	}
 	// Where request failed, the loss of the connection settles t.
@@ -229,10 +231,6 @@ func (ts *topics) refused(t *topic, err *Error) {
 				ts.settle(t)
 			}
 		})
-		return
-	}
-	if t.handover != nil {
-		ts.arrive(t, false)
 		return
 	}
 	ts.settle(t)
