@@ -1,7 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { JugglerError, isFinal } from './error.js';
 import { Link, delay, type LinkHost, type ServerMessage } from './link.js';
-import { Request, type Dispatcher } from './request.js';
+import { Request, abortReason, type Dispatcher } from './request.js';
 import { Subscription } from './subscription.js';
 import { Topic, topicKey, type Subscriber } from './topic.js';
 import type {
@@ -199,7 +199,7 @@ export class Client<C extends Contract = AnyContract> {
   #request(type: 'CALL' | 'PUB', fields: string, args: unknown, options: CallOptions = {}): Promise<unknown> {
     return new Promise((resolve, reject) => {
       // What this throws (an args that JSON cannot say, a bad timeout) rejects the promise.
-      options.signal?.throwIfAborted();
+      if (options.signal?.aborted) throw abortReason(options.signal);
       const json = JSON.stringify(args);
       if (json !== undefined) fields += `,"args":${json}`;
       if (options.headers) fields += `,"headers":${JSON.stringify(options.headers)}`;

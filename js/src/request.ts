@@ -10,6 +10,10 @@ export interface Dispatcher {
   release(request: Request): void;
 }
 
+/** Why a signal was aborted. React Native's signals do not say. */
+export const abortReason = (signal: AbortSignal): unknown =>
+  signal.reason ?? new JugglerError(499, 'aborted', 'unknown');
+
 /**
  * One call or publication of the application, from its start to the settling
  * of its promise, over as many links as it takes.
@@ -100,7 +104,7 @@ export class Request implements Exchange {
   #abort = (): void => {
     if (this.type === 'CALL') this.link?.cancel(this);
     this.#end();
-    this.#reject(this.#signal!.reason);
+    this.#reject(abortReason(this.#signal!));
   };
 
   #end(): void {

@@ -543,6 +543,26 @@ describe('close', () => {
     expect(closed).toHaveBeenCalled();
   });
 
+  it('while waiting for the next try is the end of trying', async () => {
+    const client = make();
+    client.connect();
+    script.socket.drop();
+    await client.close();
+    await pass(60_000);
+    expect(states).toEqual(['connecting', 'waiting', 'closed']);
+    expect(script.sockets).toHaveLength(1);
+  });
+
+  it('while connecting abandons the connection', async () => {
+    const client = make({ auth: () => 'token' });
+    client.connect();
+    script.socket.hello();
+    await client.close(); // The token comes after that.
+    await pass(60_000);
+    expect(states).toEqual(['connecting', 'closed']);
+    expect(script.socket.received).toEqual([]);
+  });
+
   it('of an unused client is done at once', async () => {
     await make().close();
     expect(script.sockets).toHaveLength(0);

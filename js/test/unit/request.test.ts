@@ -198,6 +198,17 @@ describe('a signal', () => {
     expect(script.logged).toEqual([]);
   });
 
+  it('that has no reason, as in React Native, rejects with 499', async () => {
+    const client = open();
+    const signal = Object.assign(new EventTarget(), { aborted: false });
+    const error = reason(client.call('x', null, { signal: signal as AbortSignal }));
+    signal.aborted = true;
+    signal.dispatchEvent(new Event('abort'));
+    expect(await error).toMatchObject({ name: 'JugglerError', code: 499 });
+    expect(await reason(client.call('x', null, { signal: signal as AbortSignal }))).toMatchObject({ code: 499 });
+    expect(script.socket.all('CALL')).toHaveLength(1);
+  });
+
   it('aborted before: nothing is sent', async () => {
     const client = open();
     expect(await reason(client.call('x', null, { signal: AbortSignal.abort('no') }))).toBe('no');
