@@ -34,7 +34,12 @@ var closeCases = []testCase{
 			}
 		}
 		n := x.node(x.process())
-		if to := n.call("u", "x"); string(n.result(to).Args) != "x" {
+		var to broker.Address
+		x.retryFull(func() (err error) {
+			to, err = n.try("u", "x", longEnough)
+			return err
+		})
+		if string(n.result(to).Args) != "x" {
 			x.errorf("another node's call was answered wrongly")
 		}
 	}},

@@ -87,8 +87,18 @@ type calleeConn struct {
 func (c *calleeConn) hand(k *call) {
 	k.callee = c
 	c.handed = k
+	c.endWaiting()
+}
+
+// endWaiting wakes the Take that waits. The caller holds rpc.mu, so this must
+// not block, even if two goroutines call Take at once in spite of the rule and
+// the token of the first is still there.
+func (c *calleeConn) endWaiting() {
 	c.waiting = false
-	c.wake <- struct{}{}
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
 }
 
 // Take implements [broker.CalleeConn].
@@ -300,8 +310,7 @@ func (c *calleeConn) leave() *call {
 		q.leave(c, now, r.grace)
 	}
 	if c.waiting {
-		c.waiting = false
-		c.wake <- struct{}{}
+		c.endWaiting()
 	}
 	if k := c.handed; k != nil {
 		c.handed = nil
