@@ -141,6 +141,7 @@ func TestLostConnection(t *testing.T) {
 		if err := again.Result(t.Context(), &n); err != nil || n != 2 {
 			t.Errorf("idempotent call: got %d, %v", n, err)
 		}
+		synctest.Wait() // the hook may run a little later than what it is about
 		want := []string{"connecting", "open", "waiting", "connecting", "open"}
 		if got := seen.names(); !slices.Equal(got, want) {
 			t.Errorf("states %v, want %v", got, want)
