@@ -56,6 +56,8 @@ type Handler struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup // goroutines that run user code or wait on the broker
 	stats  counters
+
+	failures failureLog
 }
 
 // maxShards bounds the shards, since a topic keeps their set in a word.
@@ -127,22 +129,22 @@ func (h *Handler) Node() string { return idText(h.node) }
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	hs, bad := h.readHandshake(r, w.Header())
 	if bad != nil {
-		h.refuse(w, nil, bad)
+		h.refuse(w, r, nil, bad)
 		return
 	}
 	if bad = h.authenticate(r, hs); bad != nil {
-		h.refuse(w, hs, bad)
+		h.refuse(w, r, hs, bad)
 		return
 	}
 	if bad = h.admit(r.Context()); bad != nil {
-		h.refuse(w, hs, bad)
+		h.refuse(w, r, hs, bad)
 		return
 	}
 	nc, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		h.release()
 		h.log.ErrorContext(r.Context(), "juggler: cannot take over the connection: is middleware that wraps the ResponseWriter missing Unwrap?", "error", err)
-		h.refuse(w, nil, errInternal)
+		h.refuse(w, r, nil, errInternal)
 		return
 	}
 	_ = nc.SetDeadline(time.Time{}) // those of the http.Server; a broken connection shows on its first use

@@ -140,8 +140,9 @@ func (hs *handshake) response(header http.Header) []byte {
 }
 
 // refuse answers a handshake with e. hs is nil when it was not in order.
-func (h *Handler) refuse(w http.ResponseWriter, hs *handshake, e *Error) {
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, hs *handshake, e *Error) {
 	h.stats.refused.Add(1)
+	h.logRefusal(r, e)
 	if hs != nil && hs.browser && hs.protocol == frame.Juggler1 && !h.cfg.hiddenRefusals {
 		if nc, _, err := http.NewResponseController(w).Hijack(); err == nil {
 			h.refuseVisibly(nc, hs.response(w.Header()), e)

@@ -286,9 +286,7 @@ func (s *session) nack(r *Request) {
 	h := s.shard.h
 	h.stats.nacks.Add(1)
 	e, known := publicError(r.err)
-	if !known {
-		h.log.Error("juggler: request failed", "type", r.typ, "uri", r.uri, "channel", r.channel, "session", idText(s.id), "error", r.err)
-	}
+	h.logNack(s, r, known)
 	if r.call != nil {
 		s.shard.calls.remove(r.call)
 	}

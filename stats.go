@@ -1,11 +1,6 @@
 package juggler
 
-import (
-	"log/slog"
-	"sync/atomic"
-
-	"github.com/juggler-go/juggler/internal/wsconn"
-)
+import "sync/atomic"
 
 // Stats is a snapshot of what a handler counts, for the metrics system of
 // your choice. Totals count from New on.
@@ -56,24 +51,4 @@ func (h *Handler) Stats() Stats {
 		LateResults:         c.lateResults.Load(),
 		Panics:              c.panics.Load(),
 	}
-}
-
-// logClose says how a session ended: a normal end at the debug level, one
-// that an operator or a client's author should look at above it.
-func (h *Handler) logClose(s *session, e *wsconn.CloseError) {
-	level := slog.LevelDebug
-	if !e.Remote && e.Code != CloseGoingAway && e.Code != 1000 && e.Code != 1006 {
-		level = slog.LevelInfo
-	}
-	if !h.log.Enabled(h.ctx, level) {
-		return
-	}
-	attrs := []any{"session", idText(s.id), "code", e.Code, "reason", e.Reason, "by_client", e.Remote}
-	if user := (Session{s}).User(); user != "" {
-		attrs = append(attrs, "user", user)
-	}
-	if e.Err != nil {
-		attrs = append(attrs, "error", e.Err)
-	}
-	h.log.Log(h.ctx, level, "juggler: session ended", attrs...)
 }
