@@ -5,10 +5,11 @@ import { rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
-process.chdir(fileURLToPath(new URL('..', import.meta.url)));
+const root = fileURLToPath(new URL('..', import.meta.url));
+process.chdir(root);
 rmSync('dist', { recursive: true, force: true });
 
-const common = { bundle: true, target: 'es2022', sourcemap: true, outdir: 'dist', logLevel: 'warning' };
+const common = { absWorkingDir: root, bundle: true, target: 'es2022', sourcemap: true, outdir: 'dist', logLevel: 'warning' };
 await Promise.all([
   build({
     ...common,
