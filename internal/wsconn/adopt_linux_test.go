@@ -10,6 +10,8 @@ import (
 
 	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
+
+	"github.com/juggler-go/juggler/internal/wsconn"
 )
 
 // openDescriptors counts those of this process.
@@ -62,6 +64,25 @@ func TestNoDescriptorLeftForAConnectionIsAnErrorAndNoMore(t *testing.T) {
 	client.Close()
 	other.send(text("alive"))
 	other.expect(ws.OpText, "alive")
+}
+
+func TestAnEventOfTheSlotsFormerOwnerIsIgnored(t *testing.T) {
+	cfg := config()
+	cfg.Loops = 1
+	srv := newServer(t, plain, cfg)
+	s, p := srv.connect()
+	p.Close()
+	s.end(1006, false, io.EOF)
+	s, _ = srv.connect() // in the same slot
+	s.on(s.Pause)        // so that a hang-up is believed without reading
+	s.on(func() { wsconn.HandleHangUp(&s.Conn, true) })
+	s.on(func() {
+		if len(s.closed) != 0 {
+			t.Error("an event of another connection closed this one")
+		}
+		wsconn.HandleHangUp(&s.Conn, false)
+	})
+	s.end(1006, false, wsconn.ErrHangUp)
 }
 
 func TestNoDescriptorIsLeft(t *testing.T) {

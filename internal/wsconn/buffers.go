@@ -4,9 +4,9 @@ package wsconn
 // or something is queued, so that neither an idle connection nor a message
 // costs memory of its own. What is kept is bounded; the rest is garbage.
 const (
-	keepEach = 64 << 10 // a buffer that grew beyond is not kept
-	keepAll  = 2 << 20  // bytes kept by one group
-	smallest = 256      // first size of an output's buffer
+	keepEach = 256 << 10 // a buffer that grew beyond is not kept
+	keepAll  = 2 << 20   // bytes kept by one group
+	smallest = 256       // first size of an output's buffer
 )
 
 // freelists are the inputs and outputs that a group keeps for reuse.

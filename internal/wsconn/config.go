@@ -116,7 +116,8 @@ type Config struct {
 	// connections; 0: one per two of GOMAXPROCS, at least one, at most 16.
 	Loops int
 	// NewHandler makes the Handler of one group, before the group's first
-	// connection is opened (required). It may keep g to call Wake.
+	// connection is opened (required). It may keep g to call Wake, and must
+	// not use the pool.
 	NewHandler func(g *Group) Handler
 }
 

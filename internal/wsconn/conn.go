@@ -112,7 +112,7 @@ func (c *Conn) reserve(n int) bool {
 			return false
 		}
 	}
-	c.out.compact(n)
+	c.out.room(n)
 	c.lastWrite = uint32(c.g.now)
 	c.markDirty()
 	return true

@@ -1,5 +1,18 @@
 package wsconn
 
+import "github.com/juggler-go/juggler/internal/netpoll"
+
+// HandleHangUp has the loop of c handle an event that says that the peer hung
+// up: one of c, or a stale one of the connection that had c's slot before. It
+// must be called on a turn.
+func HandleHangUp(c *Conn, stale bool) {
+	e := netpoll.Event{Token: token(c), Readable: true, HangUp: true}
+	if stale {
+		e.Token -= 1 << 32
+	}
+	c.g.transport.(*loop).handle(&e)
+}
+
 // Recorder is one connection without a socket: tests feed it what a peer
 // sends, in pieces of their choosing, and read what it answers.
 type Recorder struct {

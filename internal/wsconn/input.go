@@ -60,7 +60,7 @@ func (c *Conn) hold(b []byte) {
 
 // feed parses what was held while the connection was paused.
 func (c *Conn) feed() {
-	if c.in == nil || len(c.in.held) == 0 {
+	if c.flags&flagPaused != 0 || c.in == nil || len(c.in.held) == 0 {
 		return
 	}
 	held := c.in.held
@@ -106,7 +106,7 @@ func (c *Conn) parseAll(b []byte) {
 
 // parseWhole takes the one frame that b starts with, outside of any message,
 // without copying it. It returns 0 if the frame is not complete, is the
-// beginning of a fragmented message, or failed the connection.
+// beginning of a fragmented message, or has a header that is none.
 func (c *Conn) parseWhole(b []byte) int {
 	h, n, err := parseHeader(b, false)
 	if err != nil {
@@ -174,7 +174,7 @@ func (c *Conn) parsePart(b []byte) int {
 }
 
 // checkText looks at the bytes of a text message that have arrived since the
-// last time, and fails the connection if they cannot be UTF-8.
+// last time, and fails the connection as soon as they cannot be UTF-8.
 func (c *Conn) checkText(in *input) {
 	if !c.g.cfg.CheckUTF8 || in.op != ws.OpText {
 		return

@@ -1,6 +1,9 @@
 package wsconn
 
-import "unsafe"
+import (
+	"slices"
+	"unsafe"
+)
 
 // output is what a connection owns while something is queued for it, or while
 // it is closing.
@@ -33,10 +36,14 @@ func (out *output) boundary() int {
 // dropRest drops the frames of which nothing was written.
 func (out *output) dropRest() { out.buf = out.buf[:out.boundary()] }
 
-// compact makes room for n bytes by moving what is pending to the start, if
-// that is cheaper than growing.
-func (out *output) compact(n int) {
-	if out.busy || out.off == 0 || cap(out.buf)-len(out.buf) >= n || out.off < len(out.buf)/2 {
+// room makes room for n bytes: by moving what is pending to the start, or,
+// if that is more than was written, by growing.
+func (out *output) room(n int) {
+	if cap(out.buf)-len(out.buf) >= n {
+		return
+	}
+	if out.busy || out.off == 0 || out.off < len(out.buf)/2 {
+		out.buf = slices.Grow(out.buf, n)
 		return
 	}
 	boundary := out.boundary()
