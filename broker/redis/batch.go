@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -232,6 +231,3 @@ func jitter(d time.Duration) time.Duration {
 	}
 	return rand.N(d)
 }
-
-// errNoReply is for replies that a script of ours does not give.
-var errNoReply = errors.New("unexpected reply of a script")

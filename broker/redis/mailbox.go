@@ -10,11 +10,11 @@ type mailbox[T any] struct {
 	handle func([]T)
 	limit  int // of size
 
-	mu       sync.Mutex // guards the following
-	changed  sync.Cond
-	items    []T
-	size     int // in bytes, of items
-	closed   bool
+	mu      sync.Mutex // guards the following
+	changed sync.Cond
+	items   []T
+	size    int // in bytes, of items
+	closed  bool
 
 	stopped chan struct{}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -16,6 +17,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if role := os.Getenv(childVariable); role != "" {
+		childMain(role)
+	}
 	goredis.SetLogger(silence{}) // it reports each connection that a test breaks
 	goleak.VerifyTestMain(m)
 }

@@ -1,0 +1,209 @@
+package redis_test
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis"
+	"github.com/juggler-go/juggler/internal/redistest"
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// BenchmarkRPC compares calls through the broker with the pure LPUSH and
+// BRPOP pair, one goroutine each, on the same server in the same run. It
+// prints, for each call, the commands that were sent (a script is one) and
+// those that the server counts, the inner ones of scripts included.
+//
+//	go test -run '^$' -bench RPC -benchtime 20000x ./broker/redis
+func BenchmarkRPC(b *testing.B) {
+	server := redistest.Start(b)
+	b.Run("ping", func(b *testing.B) { benchPing(b, server) })
+	b.Run("pair", func(b *testing.B) { benchPair(b, server) })
+	for _, load := range []struct{ callers, concurrency int }{{1, 8}, {100, 8}, {100, 64}} {
+		b.Run(fmt.Sprintf("callers=%d/concurrency=%d", load.callers, load.concurrency), func(b *testing.B) {
+			benchCalls(b, server, load.callers, load.concurrency)
+		})
+	}
+}
+
+// benchPing measures a bare round trip.
+func benchPing(b *testing.B, server *redistest.Server) {
+	c := server.Client()
+	for b.Loop() {
+		if err := c.Ping(context.Background()).Err(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// benchPair measures what a queue without any guarantee does.
+func benchPair(b *testing.B, server *redistest.Server) {
+	ctx := context.Background()
+	pusher, popper := server.Client(), server.Client()
+	b.ResetTimer()
+	done := make(chan error, 1)
+	go func() {
+		for range b.N {
+			if err := popper.BRPop(ctx, 5*time.Second, "pair").Err(); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	for range b.N {
+		if err := pusher.LPush(ctx, "pair", "0123456789abcdef0123456789abcdef").Err(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := <-done; err != nil {
+		b.Fatal(err)
+	}
+}
+
+func benchCalls(b *testing.B, server *redistest.Server, callers, concurrency int) {
+	counts := goredis.NewClient(&goredis.Options{Addr: server.Addr})
+	defer counts.Close()
+	node := newBroker(b, withAddr(server.Addr), redis.WithQueueCapacity(100_000))
+	worker := newBroker(b, withAddr(server.Addr))
+	echo(b, worker, concurrency)
+	caller := newBenchCaller(b, node, callers)
+	caller.call(0) // the scripts are loaded
+
+	stats := commandStats(b, counts)
+	b.ResetTimer()
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for i := range callers {
+		all.Go(func() {
+			for next.Add(1) <= int64(b.N) {
+				if err := caller.call(i); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	b.StopTimer()
+	after := commandStats(b, counts)
+	sent, inner := 0, 0
+	for name, n := range after {
+		n -= stats[name]
+		inner += n
+		if name == "evalsha" || name == "eval" || name == "brpop" {
+			sent += n
+		}
+	}
+	// RPOP with a count is sent by nodes and called by scripts: one goes with
+	// each BRPOP of a node, which is as often as results are received.
+	b.ReportMetric(float64(sent)/float64(b.N), "sent/op")
+	b.ReportMetric(float64(inner)/float64(b.N), "counted/op")
+	b.ReportMetric(0, "allocs/op")
+}
+
+// echo answers calls to "echo", up to concurrency at a time, as calleekit
+// does: a Take for as many as have room.
+func echo(b *testing.B, worker *redis.Broker, concurrency int) {
+	conn, err := worker.OpenCallee(context.Background(), []string{"echo"}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	room := make(chan struct{}, concurrency)
+	for range concurrency {
+		room <- struct{}{}
+	}
+	b.Cleanup(func() { conn.Close() })
+	go func() { // ends with Close
+		dst := make([]broker.Call, concurrency)
+		for {
+			<-room
+			free := 1
+			for len(room) > 0 {
+				<-room
+				free++
+			}
+			n, err := conn.Take(context.Background(), dst[:free])
+			if err != nil {
+				return
+			}
+			for range free - n {
+				room <- struct{}{}
+			}
+			for _, c := range dst[:n] {
+				go func() { // ends with its reply
+					room <- struct{}{}
+					conn.Reply(context.Background(), []broker.Result{{To: c.ReplyTo, Args: c.Args}})
+				}()
+			}
+		}
+	}()
+}
+
+// A benchCaller makes calls, one at a time for each of its callers.
+type benchCaller struct {
+	conn    broker.CallerConn
+	node    broker.ID
+	results []chan struct{}
+	serial  atomic.Uint64
+}
+
+func newBenchCaller(b *testing.B, node *redis.Broker, callers int) *benchCaller {
+	c := &benchCaller{node: broker.ID{1, byte(callers)}, results: make([]chan struct{}, callers)}
+	for i := range c.results {
+		c.results[i] = make(chan struct{}, 1)
+	}
+	var err error
+	c.conn, err = node.OpenCaller(context.Background(), c.node, func(results []broker.Result) {
+		for _, r := range results {
+			c.results[binary.BigEndian.Uint32(r.To.Ref[:])] <- struct{}{}
+		}
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return c
+}
+
+func (c *benchCaller) call(i int) error {
+	call := broker.Call{
+		URI:     "echo",
+		ReplyTo: broker.Address{Node: c.node},
+		Timeout: time.Minute,
+		Args:    []byte(`{"message":"hello, world"}`),
+	}
+	binary.BigEndian.PutUint32(call.ReplyTo.Ref[:], uint32(i))
+	binary.BigEndian.PutUint64(call.ReplyTo.Ref[8:], c.serial.Add(1))
+	if err := c.conn.Call(context.Background(), &call); err != nil {
+		return err
+	}
+	<-c.results[i]
+	return nil
+}
+
+// commandStats returns how often each command was called.
+func commandStats(tb testing.TB, c *goredis.Client) map[string]int {
+	tb.Helper()
+	text, err := c.Info(context.Background(), "commandstats").Result()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	stats := map[string]int{}
+	for _, line := range strings.Split(text, "\r\n") {
+		name, rest, ok := strings.Cut(strings.TrimPrefix(line, "cmdstat_"), ":calls=")
+		if !ok {
+			continue
+		}
+		count, _, _ := strings.Cut(rest, ",")
+		stats[name], _ = strconv.Atoi(count)
+	}
+	return stats
+}

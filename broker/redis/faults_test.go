@@ -1,0 +1,286 @@
+package redis_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis"
+	"github.com/juggler-go/juggler/internal/redistest"
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// quick are options with which faults are noticed soon.
+func quick(more ...redis.Option) []redis.Option {
+	return append([]redis.Option{
+		redis.WithCalleeLease(time.Second),
+		redis.WithCalleeGrace(testGrace),
+		redis.WithReplyTimeout(time.Second),
+		redis.WithBackoff(10*time.Millisecond, 100*time.Millisecond),
+	}, more...)
+}
+
+func TestServerRestarts(t *testing.T) {
+	server := redistest.Start(t)
+	a, b := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr))...)
+	heard := listen(t, a, broker.Topic{Name: "news"})
+	l := startLoad(t, a, b, 8)
+	for range 3 {
+		l.flows()
+		server.Kill()
+		await(t, "calls are refused", func() bool { return l.failed(broker.ErrUnavailable) > 0 })
+		server.Restart()
+	}
+	l.flows()
+	heard.hearsAgain(t, b, "news")
+	l.finish(true)
+	wantExpiry(t, server.Client(), "juggler")
+	if s := a.Stats(); s.LinksLost == 0 || s.Gaps == 0 {
+		t.Errorf("the counts know of no fault: %+v", s)
+	}
+}
+
+func TestServerPaused(t *testing.T) {
+	server := redistest.Start(t)
+	a, b := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr))...)
+	l := startLoad(t, a, b, 8)
+	l.flows()
+	server.Pause()
+	await(t, "calls are refused", func() bool { return l.failed(broker.ErrUnavailable) > 100 })
+	// Nobody hangs longer than it takes to give the connection up.
+	start := time.Now()
+	if err := l.one(); !errors.Is(err, broker.ErrUnavailable) || time.Since(start) > time.Second {
+		t.Errorf("during the pause Call returned %v after %v", err, time.Since(start))
+	}
+	server.Resume()
+	l.flows()
+	l.finish(true)
+}
+
+func TestConnectionsCut(t *testing.T) {
+	server := redistest.Start(t)
+	proxy := redistest.StartProxy(t, server.Addr)
+	a, b := newBroker(t, quick(withAddr(proxy.Addr))...), newBroker(t, quick(withAddr(proxy.Addr))...)
+	heard := listen(t, a, broker.Topic{Name: "news"})
+	l := startLoad(t, a, b, 8)
+	for range 20 {
+		l.flows()
+		proxy.CutOnce()
+	}
+	l.flows()
+	heard.hearsAgain(t, b, "news")
+	l.finish(true)
+}
+
+// go-redis would repeat the command whose reply is lost, and run calls twice.
+func TestRepliesLost(t *testing.T) {
+	server := redistest.Start(t)
+	proxy := redistest.StartProxy(t, server.Addr)
+	a, b := newBroker(t, quick(withAddr(proxy.Addr))...), newBroker(t, quick(withAddr(proxy.Addr))...)
+	l := startLoad(t, a, b, 8)
+	l.flows()
+	var lost atomic.Int64
+	proxy.Swallow(func([]byte) bool {
+		if rand.IntN(100) == 0 && lost.Load() < 60 {
+			lost.Add(1)
+			return true
+		}
+		return false
+	})
+	await(t, "60 replies were lost", func() bool { return lost.Load() == 60 })
+	l.flows()
+	l.finish(true)
+	if l.failed(broker.ErrUnknownOutcome) == 0 {
+		t.Error("no call had an unknown outcome")
+	}
+}
+
+// The reply of a take that is lost leaves calls that are taken and that nobody
+// runs: they end in 502, long before their time is over.
+func TestTakeLost(t *testing.T) {
+	server := redistest.Start(t)
+	proxy := redistest.StartProxy(t, server.Addr)
+	a, b := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(proxy.Addr))...)
+	l := startLoad(t, a, b, 0)
+	const marker = "\x00\x00\x00\x00\x00\x00\x00\x00" // of the address, in the reply of a take
+	var lost atomic.Bool
+	proxy.Swallow(func(reply []byte) bool {
+		return strings.Contains(string(reply), marker) && lost.CompareAndSwap(false, true)
+	})
+	if err := l.one(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the lost call was reported", func() bool { return l.answered() == 1 })
+	proxy.Restore()
+	l.finish(false)
+	if r := l.calls[1].results[0]; r.Err == nil || r.Err.Code != broker.CodeCalleeLost {
+		t.Errorf("the call ended in %+v", r)
+	}
+}
+
+func TestOutOfMemory(t *testing.T) {
+	server := redistest.Start(t)
+	admin := server.Client()
+	a, b := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr))...)
+	l := startLoad(t, a, b, 8)
+	l.flows()
+	for range 3 {
+		config(t, admin, "maxmemory", "1")
+		refused := l.failed(broker.ErrUnavailable)
+		await(t, "calls are refused", func() bool { return l.failed(broker.ErrUnavailable) > refused })
+		config(t, admin, "maxmemory", "0")
+		l.flows()
+	}
+	l.finish(false)
+	wantExpiry(t, admin, "juggler")
+}
+
+func config(t *testing.T, c *goredis.Client, name, value string) {
+	t.Helper()
+	if err := c.ConfigSet(context.Background(), name, value).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestReadOnlyReplica(t *testing.T) {
+	server := redistest.Start(t)
+	admin := server.Client()
+	a, b := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr))...)
+	l := startLoad(t, a, b, 4)
+	l.flows()
+	if err := admin.SlaveOf(context.Background(), "127.0.0.1", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "calls are refused", func() bool { return l.failed(broker.ErrUnavailable) > 0 })
+	if err := admin.SlaveOf(context.Background(), "no", "one").Err(); err != nil {
+		t.Fatal(err)
+	}
+	l.flows()
+	l.finish(false)
+}
+
+func TestWrongPassword(t *testing.T) {
+	server := redistest.Start(t, "--requirepass", "right")
+	b := newBroker(t, quick(redis.WithServer(&goredis.Options{Addr: server.Addr, Password: "wrong"}))...)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	_, err := b.OpenCaller(ctx, broker.ID{1}, func([]broker.Result) {})
+	if !errors.Is(err, broker.ErrUnavailable) || !strings.Contains(err.Error(), "WRONGPASS") {
+		t.Errorf("OpenCaller: %v", err)
+	}
+	if _, err = b.OpenCallee(ctx, []string{"u"}, nil); !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("OpenCallee: %v", err)
+	}
+	if err = b.Publish(ctx, &broker.Event{Channel: "c"}); !errors.Is(err, broker.ErrUnavailable) || broker.RetryAfter(err) <= 0 {
+		t.Errorf("Publish: %v", err)
+	}
+	s, err := b.OpenSubscriber(ctx, func([]broker.Delivery) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = s.Subscribe(ctx, broker.Topic{Name: "c"}); !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("Subscribe: %v", err)
+	}
+}
+
+func TestScriptsFlushed(t *testing.T) {
+	server := redistest.Start(t)
+	admin := server.Client()
+	a, b := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr))...)
+	l := startLoad(t, a, b, 8)
+	for range 20 {
+		l.flows()
+		if err := admin.ScriptFlush(context.Background()).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.flows()
+	l.finish(false)
+	if n := l.failed(broker.ErrUnavailable) + l.failed(broker.ErrUnknownOutcome); n != 0 {
+		t.Errorf("%d calls failed", n)
+	}
+}
+
+func TestCorruptValues(t *testing.T) {
+	server := redistest.Start(t)
+	admin := server.Client()
+	a, b := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr))...)
+	heard := listen(t, a, broker.Topic{Name: "news"})
+	l := startLoad(t, a, b, 2)
+	l.flows()
+	for _, garbage := range []string{"", "x", "C", "C1234567890123", strings.Repeat("C9", 40), strings.Repeat("R", 30), strings.Repeat("E", 30)} {
+		for _, key := range keysOf(t, admin, "juggler") {
+			if strings.Contains(key, ":node:") {
+				results := strings.Replace(key, ":node:", ":results:", 1)
+				admin.RPush(context.Background(), results, garbage)
+				admin.RPush(context.Background(), strings.Split(key, ":node:")[0]+":calls:"+loadURI, garbage)
+			}
+		}
+		admin.Publish(context.Background(), "juggler:event:news", garbage)
+	}
+	l.flows()
+	if err := b.Publish(t.Context(), &broker.Event{Channel: "news", Args: []byte("fine")}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "a sound event arrived", func() bool { return heard.got() == "fine" })
+	l.finish(false)
+	if na, nb := a.Stats().Corrupt, b.Stats().Corrupt; na < 10 || nb < 4 {
+		t.Errorf("%d corrupt values were counted by the node, %d by the callee", na, nb)
+	}
+}
+
+// A foreign value under one of our keys spoils the calls of its URI only.
+func TestForeignKey(t *testing.T) {
+	server := redistest.Start(t)
+	a, b := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr), redis.WithCalleeDiscovery(false))...)
+	l := startLoad(t, a, b, 2)
+	l.flows()
+	var tag string
+	for _, key := range keysOf(t, server.Client(), "juggler") {
+		if prefix, _, ok := strings.Cut(key, ":node:"); ok {
+			tag = prefix
+		}
+	}
+	if err := server.Client().Set(context.Background(), tag+":calls:foreign", "1", time.Minute).Err(); err != nil {
+		t.Fatal(err)
+	}
+	node := broker.ID{2}
+	conn, err := b.OpenCaller(t.Context(), node, func([]broker.Result) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	err = conn.Call(t.Context(), &broker.Call{URI: "foreign", ReplyTo: broker.Address{Node: node}, Timeout: time.Second})
+	if !errors.Is(err, broker.ErrUnavailable) || !strings.Contains(err.Error(), "WRONGTYPE") {
+		t.Errorf("Call: %v", err)
+	}
+	l.flows()
+	l.finish(false)
+}
+
+// After everything was closed, nothing is left but the grace.
+func TestNothingLeft(t *testing.T) {
+	server := redistest.Start(t)
+	admin := server.Client()
+	a, b := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr))...)
+	heard := listen(t, a, broker.Topic{Name: "news"}, broker.Topic{Name: "n*", Pattern: true})
+	l := startLoad(t, a, b, 8)
+	l.flows()
+	wantExpiry(t, admin, "juggler")
+	l.finish(false)
+	heard.conn.Close()
+	l.caller.Close()
+	l.callee.Close()
+	a.Close()
+	b.Close()
+	await(t, "no key is left", func() bool { return len(keysOf(t, admin, "juggler")) == 0 })
+	await(t, "no connection is left", func() bool {
+		clients, err := admin.ClientList(context.Background()).Result()
+		return err == nil && strings.Count(clients, "\n") == 1
+	})
+}

@@ -1,0 +1,285 @@
+package redis_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis"
+	"github.com/juggler-go/juggler/internal/redistest"
+)
+
+// childVariable makes the test binary a process of its own: "callee ADDR" or
+// "node ADDR". Crashes cannot be tested in the process that watches them.
+const childVariable = "JUGGLER_REDIS_TEST_CHILD"
+
+// childMain runs the child that the variable asks for and does not return.
+func childMain(role string) {
+	kind, addr, _ := strings.Cut(role, " ")
+	b, err := redis.New(quick(withAddr(addr))...)
+	if err != nil {
+		panic(err)
+	}
+	switch kind {
+	case "callee":
+		childCallee(b)
+	case "node":
+		childNode(b)
+	}
+	os.Exit(0)
+}
+
+// childCallee takes calls, says so, and answers those that say "answer".
+func childCallee(b *redis.Broker) {
+	conn, err := b.OpenCallee(context.Background(), []string{"child"}, nil)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("ready")
+	dst := make([]broker.Call, 8)
+	for {
+		n, err := conn.Take(context.Background(), dst)
+		if err != nil {
+			panic(err)
+		}
+		for _, c := range dst[:n] {
+			fmt.Printf("took %s\n", c.Args)
+			if string(c.Args) == "answer" {
+				conn.Reply(context.Background(), []broker.Result{{To: c.ReplyTo, Args: []byte("answered")}}) //nolint:errcheck // seen by the test
+			}
+		}
+	}
+}
+
+// childNode makes calls and waits for its end.
+func childNode(b *redis.Broker) {
+	node := broker.ID{'c', 'h', 'i', 'l', 'd'}
+	conn, err := b.OpenCaller(context.Background(), node, func([]broker.Result) {})
+	if err != nil {
+		panic(err)
+	}
+	for i := range 20 {
+		c := broker.Call{URI: "parent", ReplyTo: broker.Address{Node: node, Ref: [16]byte{byte(i)}}, Timeout: time.Minute}
+		if err := conn.Call(context.Background(), &c); err != nil {
+			panic(err)
+		}
+	}
+	fmt.Println("ready")
+	select {}
+}
+
+// A child is a process that runs childMain.
+type child struct {
+	t       *testing.T
+	process *exec.Cmd
+	lines   chan string
+}
+
+func startChild(t *testing.T, role string) *child {
+	t.Helper()
+	c := &child{t: t, process: exec.Command(os.Args[0]), lines: make(chan string, 100)}
+	c.process.Env = append(os.Environ(), childVariable+"="+role)
+	c.process.Stderr = os.Stderr
+	out, err := c.process.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { // ends with the process
+		defer close(done)
+		for s := bufio.NewScanner(out); s.Scan(); {
+			c.lines <- s.Text()
+		}
+	}()
+	t.Cleanup(func() {
+		c.kill()
+		<-done
+		c.process.Wait() //nolint:errcheck // killed
+	})
+	c.says("ready")
+	return c
+}
+
+// says waits until the child has printed a line.
+func (c *child) says(want string) {
+	c.t.Helper()
+	select {
+	case got := <-c.lines:
+		if got != want {
+			c.t.Fatalf("the child says %q, not %q", got, want)
+		}
+	case <-time.After(patience):
+		c.t.Fatalf("the child did not say %q", want)
+	}
+}
+
+func (c *child) kill() { c.process.Process.Kill() } //nolint:errcheck // may have ended
+
+func (c *child) signal(s syscall.Signal) {
+	c.t.Helper()
+	if err := c.process.Process.Signal(s); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// A parent makes calls to the child.
+type parent struct {
+	t       *testing.T
+	conn    broker.CallerConn
+	node    broker.ID
+	results chan broker.Result
+	early   map[broker.Address]broker.Result // came while another was waited for
+	calls   byte
+}
+
+func newParent(t *testing.T, b *redis.Broker) *parent {
+	t.Helper()
+	p := &parent{t: t, node: broker.ID{'p'}, results: make(chan broker.Result, 100), early: map[broker.Address]broker.Result{}}
+	var err error
+	p.conn, err = b.OpenCaller(t.Context(), p.node, func(results []broker.Result) {
+		for _, r := range results {
+			r.Args = []byte(string(r.Args))
+			p.results <- r
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.conn.Close() })
+	return p
+}
+
+func (p *parent) call(args string) broker.Address {
+	p.t.Helper()
+	p.calls++
+	to := broker.Address{Node: p.node, Ref: [16]byte{p.calls}}
+	err := p.conn.Call(p.t.Context(), &broker.Call{URI: "child", ReplyTo: to, Timeout: time.Minute, Args: []byte(args)})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return to
+}
+
+// result waits for the first result of a call.
+func (p *parent) result(to broker.Address) broker.Result {
+	p.t.Helper()
+	timeout := time.After(patience)
+	for {
+		if r, ok := p.early[to]; ok {
+			delete(p.early, to)
+			return r
+		}
+		select {
+		case r := <-p.results:
+			p.early[r.To] = r
+		case <-timeout:
+			p.t.Fatal("a call was not answered")
+		}
+	}
+}
+
+func TestCalleeKilled(t *testing.T) {
+	server := redistest.Start(t)
+	p := newParent(t, newBroker(t, quick(withAddr(server.Addr))...))
+	c := startChild(t, "callee "+server.Addr)
+	held := []broker.Address{p.call("hold 1"), p.call("hold 2")}
+	c.says("took hold 1")
+	c.says("took hold 2")
+	answered := p.call("answer")
+	c.says("took answer")
+	if r := p.result(answered); string(r.Args) != "answered" {
+		t.Fatalf("the call ended in %+v", r)
+	}
+	c.kill()
+	for _, to := range held {
+		if r := p.result(to); r.Err == nil || r.Err.Code != broker.CodeCalleeLost {
+			t.Errorf("a call of a callee that was killed ended in %+v", r)
+		}
+	}
+	await(t, "the dead callee is forgotten", func() bool {
+		for _, key := range keysOf(t, server.Client(), "juggler") {
+			if strings.Contains(key, ":callees") || strings.Contains(key, ":taken:") {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// A callee that stands still longer than its lease is taken for dead; its late
+// answers hurt nobody, and it goes on when it wakes up.
+func TestCalleeSlow(t *testing.T) {
+	server := redistest.Start(t)
+	p := newParent(t, newBroker(t, quick(withAddr(server.Addr))...))
+	c := startChild(t, "callee "+server.Addr)
+	for range 2 {
+		held := p.call("hold")
+		c.says("took hold")
+		c.signal(syscall.SIGSTOP)
+		if r := p.result(held); r.Err == nil || r.Err.Code != broker.CodeCalleeLost {
+			t.Errorf("a call of a callee that stands still ended in %+v", r)
+		}
+		c.signal(syscall.SIGCONT)
+		await(t, "the callee answers again", func() bool {
+			err := p.conn.Call(t.Context(), &broker.Call{URI: "child", ReplyTo: broker.Address{Node: p.node, Ref: [16]byte{100}}, Timeout: time.Minute, Args: []byte("answer")})
+			return err == nil
+		})
+		if r := p.result(broker.Address{Node: p.node, Ref: [16]byte{100}}); string(r.Args) != "answered" {
+			t.Errorf("after the pause a call ended in %+v", r)
+		}
+		c.says("took answer")
+	}
+}
+
+// The results of a node that died are dropped: its list does not grow while
+// callees go on answering.
+func TestNodeKilled(t *testing.T) {
+	server := redistest.Start(t)
+	b := newBroker(t, quick(withAddr(server.Addr))...)
+	conn, err := b.OpenCallee(t.Context(), []string{"parent"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	c := startChild(t, "node "+server.Addr)
+	var dst [20]broker.Call
+	for n := 0; n < len(dst); {
+		more, err := conn.Take(t.Context(), dst[n:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += more
+	}
+	c.kill()
+	await(t, "the node is forgotten", func() bool {
+		for _, key := range keysOf(t, server.Client(), "juggler") {
+			if strings.Contains(key, ":node:") {
+				return false
+			}
+		}
+		return true
+	})
+	for _, call := range dst {
+		if err := conn.Reply(t.Context(), []broker.Result{{To: call.ReplyTo, Args: []byte("late")}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := b.Stats(); s.ResultsDropped != 20 {
+		t.Errorf("the counts are %+v, want 20 results dropped", s)
+	}
+	for _, key := range keysOf(t, server.Client(), "juggler") {
+		if strings.Contains(key, ":results:") {
+			t.Errorf("the key %s was left", key)
+		}
+	}
+}
