@@ -16,12 +16,16 @@ type hooks struct {
 	results    func(results []broker.Result, next func([]broker.Result))
 	closeNode  func(next func() error) error
 
-	openCallee  func(uris []string)
+	callBatch func(calls []broker.Call, errs []error, next func())
+
+	openCallee  func(ctx context.Context, hasCallback bool, next func() (broker.CalleeConn, error)) (broker.CalleeConn, error)
 	take        func(c broker.CalleeConn, ctx context.Context, dst []broker.Call) (int, error)
 	reply       func(results []broker.Result, next func([]broker.Result) error) error
 	cancelled   func(to []broker.Address, next func([]broker.Address))
 	closeCallee func(next func() error) error
 
+	beforePublish   func(ctx context.Context) error
+	publishBatch    func(events []broker.Event, next func([]broker.Event))
 	publish         func(e *broker.Event, next func(*broker.Event) error) error
 	deliver         func(batch []broker.Delivery, next func([]broker.Delivery))
 	subscribe       func(c broker.SubscriberConn, t broker.Topic) error
@@ -84,20 +88,31 @@ func (b bentCallerConn) Close() error {
 	return b.next.Close()
 }
 
+func (b bentCallerConn) CallBatch(ctx context.Context, calls []broker.Call, errs []error) {
+	next := func() { b.next.(broker.BatchCaller).CallBatch(ctx, calls, errs) }
+	if b.h.callBatch != nil {
+		b.h.callBatch(calls, errs, next)
+	} else {
+		next()
+	}
+}
+
 type bentCallee struct {
 	next broker.Callee
 	h    *hooks
 }
 
 func (b bentCallee) OpenCallee(ctx context.Context, uris []string, cancelled func([]broker.Address)) (broker.CalleeConn, error) {
-	if b.h.openCallee != nil {
-		b.h.openCallee(uris)
-	}
 	bent := cancelled
 	if b.h.cancelled != nil && cancelled != nil {
 		bent = func(to []broker.Address) { b.h.cancelled(to, cancelled) }
 	}
-	conn, err := b.next.OpenCallee(ctx, uris, bent)
+	next := func() (broker.CalleeConn, error) { return b.next.OpenCallee(ctx, uris, bent) }
+	if b.h.openCallee == nil {
+		conn, err := next()
+		return bentCalleeConn{conn, b.h}, err
+	}
+	conn, err := b.h.openCallee(ctx, cancelled != nil, next)
 	return bentCalleeConn{conn, b.h}, err
 }
 
@@ -134,6 +149,11 @@ type bentPubSub struct {
 }
 
 func (b bentPubSub) Publish(ctx context.Context, e *broker.Event) error {
+	if b.h.beforePublish != nil {
+		if err := b.h.beforePublish(ctx); err != nil {
+			return err
+		}
+	}
 	next := func(e *broker.Event) error { return b.next.Publish(ctx, e) }
 	if b.h.publish != nil {
 		return b.h.publish(e, next)
@@ -150,6 +170,17 @@ func (b bentPubSub) OpenSubscriber(ctx context.Context, deliver func([]broker.De
 		}
 	})
 	return bentSubscriberConn{conn, b.h}, err
+}
+
+func (b bentPubSub) PublishBatch(ctx context.Context, events []broker.Event, errs []error) {
+	next := func(events []broker.Event) {
+		b.next.(broker.BatchPublisher).PublishBatch(ctx, events, errs[:len(events)])
+	}
+	if b.h.publishBatch != nil {
+		b.h.publishBatch(events, next)
+	} else {
+		next(events)
+	}
 }
 
 type bentSubscriberConn struct {

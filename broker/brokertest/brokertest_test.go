@@ -3,6 +3,7 @@ package brokertest_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -72,6 +73,19 @@ func TestWrongBrokers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// There is a wrong broker for each case, so none passes whatever happens.
+func TestEachCaseCatchesSomething(t *testing.T) {
+	caught := brokertest.OutageCases() // by TestOutage
+	for _, w := range wrong {
+		caught = append(caught, w.caught...)
+	}
+	for _, name := range brokertest.CaseNames() {
+		if !slices.Contains(caught, name) {
+			t.Errorf("no wrong broker is caught by the case %q", name)
+		}
 	}
 }
 

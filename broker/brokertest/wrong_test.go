@@ -135,11 +135,12 @@ var wrong = []struct {
 		}}
 	}, nil},
 	{"leaves a goroutine", []string{"call", "announcement"}, func(t *testing.T) *hooks {
-		return &hooks{openCallee: func([]string) {
+		return &hooks{openCallee: func(_ context.Context, _ bool, next func() (broker.CalleeConn, error)) (broker.CalleeConn, error) {
 			go time.Sleep(time.Second)
+			return next()
 		}}
 	}, nil},
-	{"runs calls twice", []string{"one callee each", "take fills", "order of calls"}, func(*testing.T) *hooks {
+	{"runs calls twice", []string{"one callee each", "take fills", "order of calls", "concurrent batches"}, func(*testing.T) *hooks {
 		var mu sync.Mutex
 		var last broker.Call
 		n := 0
@@ -495,6 +496,204 @@ var wrong = []struct {
 				return next(ctx, c)
 			},
 		}
+	}, nil},
+	{"refuses odd names", []string{"names"}, func(*testing.T) *hooks {
+		return &hooks{call: func(ctx context.Context, c *broker.Call, next func(context.Context, *broker.Call) error) error {
+			if strings.ContainsAny(c.URI, " \x00") {
+				return broker.ErrNoCallee
+			}
+			return next(ctx, c)
+		}}
+	}, nil},
+	{"does not wait in Take", []string{"take waits"}, func(*testing.T) *hooks {
+		return &hooks{take: func(c broker.CalleeConn, ctx context.Context, dst []broker.Call) (int, error) {
+			ctx, cancel := context.WithTimeout(ctx, time.Microsecond)
+			defer cancel()
+			n, _ := c.Take(ctx, dst)
+			return n, nil
+		}}
+	}, nil},
+	{"needs a callback for cancellations", []string{"cancel without callback"}, func(*testing.T) *hooks {
+		return &hooks{openCallee: func(_ context.Context, hasCallback bool, next func() (broker.CalleeConn, error)) (broker.CalleeConn, error) {
+			if !hasCallback {
+				return nil, errors.New("no callback")
+			}
+			return next()
+		}}
+	}, nil},
+	{"takes only while the context of the opening lasts", []string{"openings outlive their context"}, func(*testing.T) *hooks {
+		var opening context.Context
+		return &hooks{
+			openCallee: func(ctx context.Context, _ bool, next func() (broker.CalleeConn, error)) (broker.CalleeConn, error) {
+				opening = ctx
+				return next()
+			},
+			take: func(c broker.CalleeConn, ctx context.Context, dst []broker.Call) (int, error) {
+				if err := opening.Err(); err != nil {
+					return 0, err
+				}
+				return c.Take(ctx, dst)
+			},
+		}
+	}, nil},
+	{"has no callee once one has closed", []string{"no grace needed"}, func(*testing.T) *hooks {
+		var closed atomic.Bool
+		return &hooks{
+			closeCallee: func(next func() error) error {
+				closed.Store(true)
+				return next()
+			},
+			call: func(ctx context.Context, c *broker.Call, next func(context.Context, *broker.Call) error) error {
+				if closed.Load() {
+					return broker.ErrNoCallee
+				}
+				return next(ctx, c)
+			},
+		}
+	}, nil},
+	{"cannot be called from callbacks", []string{"call in deliver", "reply in cancelled", "publish in deliver", "subscribe in deliver", "close in a callback"}, func(*testing.T) *hooks {
+		var inside atomic.Int64
+		enter := func() (leave func()) {
+			inside.Add(1)
+			return func() { inside.Add(-1) }
+		}
+		outside := func(next func() error) error {
+			if inside.Load() > 0 {
+				return errors.New("called from a callback")
+			}
+			return next()
+		}
+		return &hooks{
+			results: func(results []broker.Result, next func([]broker.Result)) {
+				defer enter()()
+				next(results)
+			},
+			cancelled: func(to []broker.Address, next func([]broker.Address)) {
+				defer enter()()
+				next(to)
+			},
+			deliver: func(batch []broker.Delivery, next func([]broker.Delivery)) {
+				defer enter()()
+				next(batch)
+			},
+			call: func(ctx context.Context, c *broker.Call, next func(context.Context, *broker.Call) error) error {
+				return outside(func() error { return next(ctx, c) })
+			},
+			reply: func(results []broker.Result, next func([]broker.Result) error) error {
+				return outside(func() error { return next(results) })
+			},
+			publish: func(e *broker.Event, next func(*broker.Event) error) error {
+				return outside(func() error { return next(e) })
+			},
+			subscribe: func(c broker.SubscriberConn, topic broker.Topic) error {
+				return outside(func() error { return c.Subscribe(context.Background(), topic) })
+			},
+			closeNode: outside,
+		}
+	}, nil},
+	{"has errors of its own for contexts", []string{"calls with an ended context", "events with an ended context"}, func(*testing.T) *hooks {
+		own := func(ctx context.Context) error {
+			if ctx.Err() != nil {
+				return errors.New("interrupted")
+			}
+			return nil
+		}
+		return &hooks{
+			call: func(ctx context.Context, c *broker.Call, next func(context.Context, *broker.Call) error) error {
+				if err := own(ctx); err != nil {
+					return err
+				}
+				return next(ctx, c)
+			},
+			beforePublish: own,
+		}
+	}, nil},
+	{"reverses batches", []string{"batch of calls"}, func(*testing.T) *hooks {
+		return &hooks{callBatch: func(calls []broker.Call, _ []error, next func()) {
+			slices.Reverse(calls)
+			next()
+			slices.Reverse(calls)
+		}}
+	}, nil},
+	{"hides errors of batches", []string{"batch of calls, some refused", "batch of calls, too many"}, func(*testing.T) *hooks {
+		return &hooks{callBatch: func(_ []broker.Call, errs []error, next func()) {
+			next()
+			clear(errs)
+		}}
+	}, nil},
+	{"drops the end of a batch", []string{"batch of events"}, func(*testing.T) *hooks {
+		return &hooks{publishBatch: func(events []broker.Event, next func([]broker.Event)) {
+			next(events[:len(events)-1])
+		}}
+	}, nil},
+	{"gives up on long patterns", []string{"patterns that go back"}, func(*testing.T) *hooks {
+		return &hooks{deliver: func(batch []broker.Delivery, next func([]broker.Delivery)) {
+			next(slices.DeleteFunc(cloneBatch(batch), func(d broker.Delivery) bool {
+				return d.Topic.Pattern && len(d.Topic.Name) > 50
+			}))
+		}}
+	}, nil},
+	{"refuses events without subscription", []string{"nobody subscribed"}, func(*testing.T) *hooks {
+		var delivered atomic.Int64
+		return &hooks{
+			deliver: func(batch []broker.Delivery, next func([]broker.Delivery)) {
+				delivered.Add(1)
+				next(batch)
+			},
+			publish: func(e *broker.Event, next func(*broker.Event) error) error {
+				before := delivered.Load()
+				err := next(e)
+				if delivered.Load() == before {
+					return broker.ErrNoCallee
+				}
+				return err
+			},
+		}
+	}, nil},
+	{"delivers nothing", []string{"own events", "event payloads"}, func(*testing.T) *hooks {
+		return &hooks{deliver: func([]broker.Delivery, func([]broker.Delivery)) {}}
+	}, nil},
+	{"drops events for slow subscribers", []string{"slow deliver"}, func(*testing.T) *hooks {
+		queue := make(chan func(), 10)
+		stop := sync.OnceFunc(func() { close(queue) })
+		var running sync.WaitGroup
+		running.Go(func() {
+			for deliver := range queue {
+				deliver()
+			}
+		})
+		return &hooks{
+			deliver: func(batch []broker.Delivery, next func([]broker.Delivery)) {
+				batch = cloneBatch(batch)
+				select {
+				case queue <- func() { next(batch) }:
+				default:
+				}
+			},
+			closeSubscriber: func(next func() error) error {
+				err := next()
+				stop()
+				running.Wait()
+				return err
+			},
+		}
+	}, nil},
+	{"loses every fiftieth result", []string{"concurrent calls", "callees come and go", "close one of two callees"}, func(*testing.T) *hooks {
+		var n atomic.Int64
+		return &hooks{results: func(results []broker.Result, next func([]broker.Result)) {
+			if n.Add(1)%50 != 0 {
+				next(results)
+			}
+		}}
+	}, nil},
+	{"forgets every twentieth topic", []string{"topics of one connection", "many topics"}, func(*testing.T) *hooks {
+		var n atomic.Int64
+		return &hooks{subscribe: func(c broker.SubscriberConn, topic broker.Topic) error {
+			if n.Add(1)%20 == 0 {
+				return nil
+			}
+			return c.Subscribe(context.Background(), topic)
+		}}
 	}, nil},
 }
 
