@@ -28,7 +28,7 @@ over one WebSocket.`,
 		Args: unknownVerb,
 	}
 	root.SetFlagErrorFunc(usageError)
-	root.AddCommand(newDemo(), newClient())
+	root.AddCommand(newDemo(), newServe(), newCallee(), newClient())
 	return root
 }
 

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/juggler-go/juggler/cmd/juggler/internal/exit"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
+)
+
+// precedence is the part of the help of commands that take settings from
+// elsewhere too.
+const precedence = `
+
+Every flag can also be set by a variable (--max-calls by JUGGLER_MAX_CALLS) and
+in a YAML file (--config) under its own name. The command line wins over the
+variable, the variable over the file. Lists have commas, in YAML they are lists.`
+
+// configurable makes a command take its flags from variables and a file too.
+func configurable(cmd *cobra.Command) {
+	cmd.Long += precedence
+	cmd.Flags().String(settings.FileFlag, "", "YAML `file` with settings")
+}
+
+// configure fills the flags that the command line has not set.
+func configure(cmd *cobra.Command) error {
+	return exit.With(exit.Usage, schema(cmd.Root()).Apply(cmd.Name(), os.Environ()))
+}
+
+// schema returns the flags of all commands that take settings from a file.
+func schema(root *cobra.Command) settings.Schema {
+	s := make(settings.Schema)
+	for _, cmd := range root.Commands() {
+		if cmd.Flags().Lookup(settings.FileFlag) != nil {
+			s[cmd.Name()] = cmd.Flags()
+		}
+	}
+	return s
+}
+
+// warnMisspelt logs variables that look like settings and are none.
+func warnMisspelt(cmd *cobra.Command, log *slog.Logger) {
+	for _, warning := range schema(cmd.Root()).Misspelt(os.Environ()) {
+		log.Warn(warning)
+	}
+}

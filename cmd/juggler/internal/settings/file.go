@@ -1,0 +1,169 @@
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/juggler-go/juggler/cmd/juggler/internal/nearest"
+)
+
+// file is a parsed file: settings for every command that has them, and
+// sections for single commands.
+type file struct {
+	path    string
+	entries []entry
+}
+
+type entry struct {
+	key     string
+	keyNode *yaml.Node
+	value   *yaml.Node
+}
+
+// parseFile checks the form of a file: YAML, one mapping, no key twice.
+func parseFile(path string, text []byte) (*file, error) {
+	var document yaml.Node
+	if err := yaml.Unmarshal(text, &document); err != nil {
+		return nil, fmt.Errorf("%s:%s", path, yamlProblem(err))
+	}
+	f := &file{path: path}
+	if len(document.Content) == 0 {
+		return f, nil // empty, or comments only
+	}
+	var err error
+	f.entries, err = f.mapping(document.Content[0])
+	return f, err
+}
+
+// yamlProblem rewrites "yaml: line 3: did not find …" as "3: did not find …".
+func yamlProblem(err error) string {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	if rest, ok := strings.CutPrefix(text, "line "); ok {
+		return rest
+	}
+	return " " + text
+}
+
+// mapping returns the entries of a mapping.
+func (f *file) mapping(n *yaml.Node) ([]entry, error) {
+	if n.Kind != yaml.MappingNode {
+		return nil, f.at(n, "", errors.New("want settings, each as NAME: VALUE"))
+	}
+	var entries []entry
+	var errs []error
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := n.Content[i]
+		if slices.ContainsFunc(entries, func(e entry) bool { return e.key == key.Value }) {
+			errs = append(errs, f.at(key, key.Value, errors.New("is there twice")))
+			continue
+		}
+		entries = append(entries, entry{key.Value, key, resolve(n.Content[i+1])})
+	}
+	return entries, errors.Join(errs...)
+}
+
+// resolve follows an alias.
+func resolve(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
+}
+
+// at adds the place to an error.
+func (f *file) at(n *yaml.Node, key string, err error) error {
+	if key == "" {
+		return fmt.Errorf("%s:%d: %w", f.path, n.Line, err)
+	}
+	return fmt.Errorf("%s:%d: %s: %w", f.path, n.Line, key, err)
+}
+
+// apply sets what the file says for a command: first its section, then what
+// stands outside of sections.
+func (f *file) apply(s Schema, command string, set *setter) []error {
+	var errs []error
+	for _, e := range f.entries {
+		if _, isSection := s[e.key]; !isSection {
+			continue
+		}
+		if e.value.Kind == yaml.ScalarNode && e.value.Tag == "!!null" {
+			continue // an empty section
+		}
+		entries, err := f.mapping(e.value)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		for _, inner := range entries {
+			key := e.key + "." + inner.key
+			if err := f.known(s, e.key, inner); err != nil {
+				errs = append(errs, f.at(inner.keyNode, key, err))
+			} else if e.key == command {
+				errs = append(errs, f.set(set, key, inner)...)
+			}
+		}
+	}
+	for _, e := range f.entries {
+		if _, isSection := s[e.key]; isSection {
+			continue
+		}
+		if err := f.known(s, "", e); err != nil {
+			errs = append(errs, f.at(e.keyNode, e.key, err))
+		} else {
+			errs = append(errs, f.set(set, e.key, e)...)
+		}
+	}
+	return errs
+}
+
+// known reports whether a command, or any for "", has the setting.
+func (f *file) known(s Schema, command string, e entry) error {
+	names := s.names(command)
+	if slices.Contains(names, e.key) {
+		return nil
+	}
+	if command == "" {
+		names = append(names, s.commands()...)
+	} else if slices.Contains(s.names(""), e.key) {
+		return fmt.Errorf("is not a setting of %s", command)
+	}
+	if near := nearest.To(e.key, names); near != "" {
+		return fmt.Errorf("unknown setting; did you mean %q?", near)
+	}
+	return errors.New("unknown setting")
+}
+
+// set sets one flag, unless it has been set or the command does not have it.
+func (f *file) set(set *setter, key string, e entry) []error {
+	flag := set.flags.Lookup(e.key)
+	if flag == nil || set.taken[e.key] {
+		return nil
+	}
+	set.taken[e.key] = true
+	var values []string
+	value := e.value.Value
+	switch e.value.Kind {
+	case yaml.ScalarNode:
+		if e.value.Tag == "!!null" {
+			return []error{f.at(e.keyNode, key, errors.New("has no value"))}
+		}
+		values = []string{value}
+	case yaml.SequenceNode:
+		for _, n := range e.value.Content {
+			if n = resolve(n); n.Kind != yaml.ScalarNode {
+				return []error{f.at(n, key, errors.New("want a list of plain values"))}
+			}
+			values = append(values, n.Value)
+		}
+		value = strings.Join(values, ",")
+	default:
+		return []error{f.at(e.keyNode, key, errors.New("want a value or a list, not settings inside"))}
+	}
+	if err := setValue(set.flags, flag, values, value); err != nil {
+		return []error{f.at(e.value, key, err)}
+	}
+	return nil
+}

@@ -1,0 +1,148 @@
+package main_test
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/juggler-go/juggler/internal/redistest"
+)
+
+// startServe starts a server on a free port and returns its URL.
+func startServe(t testing.TB, args ...string) (*process, string) {
+	t.Helper()
+	p := start(t, append([]string{"serve", "--listen", "127.0.0.1:0", "--log-format", "json"}, args...)...)
+	return p, p.stdout.await(t, "")
+}
+
+// startCallee starts a callee and waits until it answers calls.
+func startCallee(t testing.TB, args ...string) *process {
+	t.Helper()
+	p := start(t, append([]string{"callee", "--log-format", "json"}, args...)...)
+	p.stderr.await(t, "answering calls")
+	return p
+}
+
+func TestServersAndCalleesOnOneRedis(t *testing.T) {
+	redis := redistest.Start(t)
+	address := "redis://" + redis.Addr
+	callees := []*process{startCallee(t, "--redis", address, "--concurrency", "4"), startCallee(t, "--redis", address)}
+	one, url1 := startServe(t, "--redis", address)
+	two, url2 := startServe(t, "--redis", address)
+
+	for _, url := range []string{url1, url2} {
+		for _, protocol := range protocols {
+			if got := run(t, "", "client", "--protocol", protocol, url, "call", "test.reverse", `"abc"`); got.stdout != "\"cba\"\n" {
+				t.Errorf("%s: %+v", protocol, got)
+			}
+		}
+	}
+	sub := start(t, "client", url2, "--count", "1", "sub", "news")
+	sub.stderr.await(t, "subscribed")
+	if got := run(t, "", "client", url1, "pub", "news", "1"); got.code != 0 {
+		t.Errorf("pub: %+v", got)
+	}
+	sub.stdout.await(t, `"args":1`)
+	if code := sub.wait(); code != 0 {
+		t.Errorf("sub: code %d", code)
+	}
+	for _, p := range append(callees, one, two) {
+		p.stop()
+	}
+}
+
+func TestServerDrains(t *testing.T) {
+	redis := redistest.Start(t)
+	c := startCallee(t, "--redis", "redis://"+redis.Addr)
+	s, url := startServe(t, "--redis", "redis://"+redis.Addr)
+	call := start(t, "client", url)
+	call.stdin.Write([]byte("call test.delay 300\n")) //nolint:errcheck // the outcome tells
+	call.stdout.await(t, "#1 CALL")
+	s.signal(syscall.SIGTERM)
+	call.stdout.await(t, "#1 RES 300")
+	call.stdin.Close()
+	if code := s.wait(); code != 0 {
+		t.Errorf("serve: code %d", code)
+	}
+	c.stop()
+}
+
+func TestCalleeDrains(t *testing.T) {
+	redis := redistest.Start(t)
+	c := startCallee(t, "--redis", "redis://"+redis.Addr)
+	_, url := startServe(t, "--redis", "redis://"+redis.Addr)
+	call := start(t, "client", url)
+	call.stdin.Write([]byte("call test.delay 2000\nwait\ncall test.echo 1\n")) //nolint:errcheck // the outcome tells
+	call.stdout.await(t, "#1 CALL")
+	for taken := false; !taken; { // the callee, not only the queue, has it
+		taken = strings.Contains(run(t, "", "client", url, "call", "test.echo", "1").stdout, "1")
+	}
+	c.stop()
+	call.stdout.await(t, "#1 RES 2000")
+}
+
+func TestCluster(t *testing.T) {
+	cluster := redistest.StartCluster(t)
+	address := "redis://" + strings.Join(cluster.Addrs(), ",")
+	startCallee(t, "--redis", address)
+	_, url := startServe(t, "--redis", cluster.Addrs()[0], "--redis", cluster.Addrs()[1])
+	if got := run(t, "", "client", url, "call", "test.echo", "1"); got.stdout != "1\n" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestSentinel(t *testing.T) {
+	set := redistest.StartSentinel(t)
+	address := "redis-sentinel://" + strings.Join(set.Options().SentinelAddrs, ",") + "/" + set.MasterName
+	startCallee(t, "--redis", address)
+	_, url := startServe(t, "--redis", address)
+	if got := run(t, "", "client", url, "call", "test.echo", "1"); got.stdout != "1\n" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestEventsOnAnotherRedis(t *testing.T) {
+	calls, events := redistest.Start(t), redistest.Start(t, "--requirepass", "secret")
+	startCallee(t, "--redis", "redis://"+calls.Addr)
+	_, url := startServe(t, "--redis", "redis://"+calls.Addr, "--redis-pubsub", "redis://:secret@"+events.Addr)
+	sub := start(t, "client", url, "--count", "1", "sub", "news")
+	sub.stderr.await(t, "subscribed")
+	if got := run(t, "", "client", url, "pub", "news", "1"); got.code != 0 {
+		t.Errorf("pub: %+v", got)
+	}
+	if code := sub.wait(); code != 0 {
+		t.Errorf("sub: code %d", code)
+	}
+	if got := run(t, "", "client", url, "call", "test.echo", "1"); got.stdout != "1\n" {
+		t.Errorf("call: %+v", got)
+	}
+}
+
+func TestRedisErrors(t *testing.T) {
+	redis := redistest.Start(t, "--requirepass", "secret")
+	for _, tt := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"serve --redis redis://" + closedAddress(t), 3, "connection refused; does it run there"},
+		{"callee --redis redis://" + closedAddress(t), 3, "connection refused; does it run there"},
+		{"serve --redis redis://:wrong@" + redis.Addr, 3, "WRONGPASS"},
+		{"serve --redis redis://" + redis.Addr, 3, "NOAUTH"},
+		{"callee", 2, "--redis is missing"},
+		{"callee --concurrency 0 --redis " + redis.Addr, 2, "WithConcurrency"},
+		{"serve --redis http://127.0.0.1", 2, `--redis: "http://": want redis://`},
+		{"serve --redis redis://a:x", 2, `--redis: "a:x": want HOST:PORT`},
+		{"serve --redis-pubsub redis://a", 2, "--redis-pubsub goes with --redis"},
+		{"serve --redis-lanes 300 --redis " + redis.Addr, 2, "WithLanes(300)"},
+		{"serve --ping 1ns", 2, "WithPing(1ns): want 10ms to 1h0m0s"},
+	} {
+		got := run(t, "", strings.Fields(tt.args+" --start-timeout 300ms --listen 127.0.0.1:0")...)
+		if strings.HasPrefix(tt.args, "callee") {
+			got = run(t, "", strings.Fields(tt.args+" --start-timeout 300ms")...)
+		}
+		if got.code != tt.code || !strings.Contains(got.stderr, tt.want) || got.stdout != "" {
+			t.Errorf("juggler %s: code %d, stderr:\n%s\nwant %d and %q", tt.args, got.code, got.stderr, tt.code, tt.want)
+		}
+	}
+}
