@@ -214,7 +214,7 @@ export class Client<C extends Contract = AnyContract> {
       return request.refuse(code, `not connected: ${message}`, { cause: this.#stopped });
     }
     if (this.#trySend(request)) return;
-    if (!request.wait && !this.#link) {
+    if (!request.wait && !this.#link?.usable) {
       request.refuse(503, 'not connected', { retryable: true });
     } else if (this.#queue.size >= (this.#options.queueLimit ?? 10_000)) {
       request.refuse(429, 'too many requests wait for the connection', { retryable: true });
@@ -261,9 +261,9 @@ export class Client<C extends Contract = AnyContract> {
   #open(): void {
     clearTimeout(this.#timer);
     this.#watchEnvironment(true);
-    this.#opening = new Link(this.#host);
+    const link = (this.#opening = new Link(this.#host));
     if (!this.#link) this.#setState({ status: 'connecting' });
-    void this.#opening.open();
+    void link.open();
   }
 
   #openIn(ms: number): void {
@@ -279,11 +279,9 @@ export class Client<C extends Contract = AnyContract> {
     this.#openedAt = Date.now();
     for (const topic of this.#topics.values()) topic.ask();
     for (const request of this.#queue) if (this.#trySend(request)) this.#queue.delete(request);
+    if (old) this.#leaving.add(old);
     this.#setState({ status: 'open', session: link.session, node: link.node });
-    if (old) {
-      this.#leaving.add(old);
-      this.#leaveIfIdle(old);
-    }
+    if (old) this.#leaveIfIdle(old);
   }
 
   #leaveIfIdle(link: Link): void {

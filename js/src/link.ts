@@ -106,6 +106,7 @@ export class Link {
 
   /** Opens the connection. Its end, whatever the reason, is told to the host. */
   async open(): Promise<void> {
+    if (this.#ended) return;
     const { options, url } = this.#host;
     this.#liveness = setTimeout(() => {
       this.#fail('the server did not complete the connection in time');

@@ -6,7 +6,7 @@ import type { CallOptions } from './types.js';
 export interface Dispatcher {
   /** Sends the request, or keeps it until a link can take it. */
   dispatch(request: Request): void;
-  /** The request is over: it is kept no longer, and its place is free. */
+  /** The request is over, or pauses: it is kept no longer, and its place is free. */
   release(request: Request): void;
 }
 
@@ -79,6 +79,7 @@ export class Request implements Exchange {
     const after = error?.outcome === 'refused' ? error.retryAfter : undefined;
     if (this.wait && after !== undefined && Date.now() + after < this.#deadline) {
       this.#occupy(undefined);
+      this.#dispatcher.release(this);
       this.#pause = setTimeout(() => this.#dispatcher.dispatch(this), after);
       return;
     }

@@ -591,6 +591,34 @@ describe('close', () => {
 });
 
 describe('listeners', () => {
+  it.each(['connecting', 'open', 'waiting'])('may close the client when it is %s', async (status) => {
+    const client = make();
+    client.on('state', (state) => {
+      if (state.status === status) void client.close();
+    });
+    const call = client.call('x').catch((error: unknown) => error);
+    if (status !== 'connecting') script.socket.hello();
+    if (status === 'waiting') script.socket.drop();
+    expect(client.state).toEqual({ status: 'closed' });
+    expect(await call).toBeInstanceOf(JugglerError);
+    await pass(60_000);
+    expect(script.sockets.length).toBe(status === 'connecting' ? 0 : 1);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('may close the client when it has moved', async () => {
+    const client = make();
+    client.connect();
+    const old = script.socket.hello({ node: 'n1' }).say({ type: 'GOAWAY' });
+    client.on('state', (state) => {
+      if (state.status === 'open' && state.node === 'n2') void client.close();
+    });
+    await pass();
+    const next = script.socket.hello({ node: 'n2' });
+    expect(client.state).toEqual({ status: 'closed' });
+    expect([old.closedWith?.code, next.closedWith?.code]).toEqual([1000, 1000]);
+  });
+
   it('one that throws is logged and harms no other', () => {
     const client = make();
     client.on('state', () => {

@@ -255,6 +255,12 @@ describe('without a connection', () => {
     expect(client.state.status).toBe('connecting');
   });
 
+  it('a closing one is none', async () => {
+    const client = open();
+    script.socket.readyState = 2;
+    expect(await reason(client.call('x', null, { wait: false }))).toMatchObject({ code: 503, outcome: 'refused' });
+  });
+
   it('no more wait than allowed', async () => {
     const client = make({ queueLimit: 2 });
     void reason(client.call('a'));
@@ -336,6 +342,17 @@ describe('retry_after', () => {
     expect(script.socket.last('CALL')).toMatchObject({ id: '2', args: 1, timeout: 750 });
     script.socket.ack('CALL').say({ type: 'RES', for: '2', args: 'ok' });
     expect(await result).toBe('ok');
+  });
+
+  it('makes room for another call meanwhile', async () => {
+    const client = open({ limits: { calls: 1 } });
+    const first = client.call('a');
+    const second = client.call('b');
+    script.socket.say({ type: 'NACK', for: '1', error: { code: 503, message: 'full', retry_after: 250 } });
+    expect(script.socket.last('CALL')['uri']).toBe('b');
+    await pass(250); // The first waits for the second now.
+    script.socket.say({ type: 'RES', for: '2', args: 'b' }).say({ type: 'RES', for: '3', args: 'a' });
+    expect(await Promise.all([first, second])).toEqual(['a', 'b']);
   });
 
   it('beyond the timeout is the end', async () => {
