@@ -24,13 +24,9 @@ func openDescriptors(t *testing.T) int {
 	return len(entries)
 }
 
-func TestNoDescriptorLeftForAConnectionIsAnErrorAndNoMore(t *testing.T) {
-	srv := newServer(t, nil, config())
-	srv.wrap = plain
-	_, other := srv.connect()
-	nc, client := sockets(t)
-
-	// The limit is the next number to be given out, so nothing fits.
+// withDescriptors runs f with only so many descriptors left.
+func withDescriptors(t *testing.T, left int, f func()) {
+	t.Helper()
 	var old unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
 		t.Fatal(err)
@@ -40,30 +36,60 @@ func TestNoDescriptorLeftForAConnectionIsAnErrorAndNoMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	unix.Close(next)
-	low := unix.Rlimit{Cur: uint64(next), Max: old.Max}
+	// The limit is on numbers, and the lowest free one is given out.
+	low := unix.Rlimit{Cur: uint64(next + left), Max: old.Max}
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
 		t.Fatal(err)
 	}
-	err = srv.pool.Adopt(nc, nil, nil)
-	if e := unix.Setrlimit(unix.RLIMIT_NOFILE, &old); e != nil {
-		t.Fatal(e)
+	f()
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
 	}
-	if !errors.Is(err, syscall.EMFILE) {
-		t.Fatalf("Adopt: %v, want EMFILE", err)
+}
+
+func TestNoDescriptorLeftForAConnectionIsAnErrorAndNoMore(t *testing.T) {
+	for _, tt := range []struct {
+		what    string
+		left    int
+		started bool // the loop exists already
+	}{
+		{"the connection's own", 0, true},
+		{"the poller", 1, false},
+		{"the poller's wake-up", 2, false},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			srv := newServer(t, plain, config())
+			loops := 0
+			if tt.started {
+				srv.connect()
+				loops = 1
+			}
+			nc, client := sockets(t)
+			defer client.Close()
+			before := openDescriptors(t)
+			var err error
+			withDescriptors(t, tt.left, func() { err = srv.pool.Adopt(nc, nil, nil) })
+			if !errors.Is(err, syscall.EMFILE) {
+				t.Fatalf("Adopt: %v, want EMFILE", err)
+			}
+			if after := openDescriptors(t); after != before {
+				t.Errorf("%d descriptors before, %d after", before, after)
+			}
+			if s := srv.pool.Stats(); s.Loop != loops {
+				t.Errorf("Stats: %+v", s)
+			}
+			if _, err := io.WriteString(nc, "HTTP/1.1 503 Service Unavailable\r\n\r\n"); err != nil {
+				t.Errorf("the connection cannot be answered: %v", err)
+			}
+			nc.Close()
+			if b, _ := io.ReadAll(client); len(b) == 0 {
+				t.Error("no answer arrived")
+			}
+			_, p := srv.connect() // with descriptors, all is well again
+			p.send(text("alive"))
+			p.expect(ws.OpText, "alive")
+		})
 	}
-	if s := srv.pool.Stats(); s.Loop != 1 {
-		t.Errorf("Stats: %+v", s)
-	}
-	if _, err := io.WriteString(nc, "HTTP/1.1 503 Service Unavailable\r\n\r\n"); err != nil {
-		t.Errorf("the connection cannot be answered: %v", err)
-	}
-	nc.Close()
-	if b, _ := io.ReadAll(client); len(b) == 0 {
-		t.Error("no answer arrived")
-	}
-	client.Close()
-	other.send(text("alive"))
-	other.expect(ws.OpText, "alive")
 }
 
 func TestAnEventOfTheSlotsFormerOwnerIsIgnored(t *testing.T) {

@@ -39,6 +39,20 @@ func TestTheOwnerClosesAfterWhatIsQueued(t *testing.T) {
 	})
 }
 
+func TestAViolationWhileClosingEndsTheWait(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
+		srv := newServer(t, wrap, config())
+		for _, wrong := range [][]byte{header(0x83, 0x80), frame(true, ws.OpClose, []byte{3})} {
+			s, p := srv.connect()
+			s.on(func() { s.Close(1001, "") })
+			p.expectClose(1001)
+			p.send(wrong)
+			p.expectEnd()
+			s.end(1001, false, wsconn.ErrProtocol)
+		}
+	})
+}
+
 func TestBothSidesCloseAtOnce(t *testing.T) {
 	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
 		srv := newServer(t, wrap, config())
@@ -285,6 +299,9 @@ func TestErrorsSayWhatHappened(t *testing.T) {
 	} {
 		if e.Error() != want {
 			t.Errorf("got %q, want %q", e, want)
+		}
+		if e.Err != nil && !errors.Is(e, e.Err) {
+			t.Errorf("%q does not wrap its cause", e)
 		}
 	}
 }

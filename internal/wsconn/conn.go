@@ -175,8 +175,8 @@ func (c *Conn) Resume() {
 }
 
 // Close starts the close handshake: what is queued is written, then a close
-// frame with code and reason (cut to 123 bytes), and the peer's close frame
-// is awaited. Messages that arrive until then are dropped.
+// frame with code and reason (cut to 123 bytes; 1005: with neither), and the
+// peer's close frame is awaited. Messages that arrive until then are dropped.
 func (c *Conn) Close(code uint16, reason string) {
 	if c.state == stateOpen {
 		c.state = stateClosing

@@ -74,6 +74,7 @@ func (l *loop) timeout(next int64) int {
 	if next == 0 {
 		return -1
 	}
+	l.g.tick() // the turn may have taken a while
 	return int(min(max(next-l.g.now, 0), math.MaxInt32))
 }
 

@@ -88,7 +88,7 @@ func TestAFullQueueClosesASlowConsumer(t *testing.T) {
 		failed := false
 		srv.closing = func(*session, *wsconn.CloseError) { failed = true }
 		s, p := srv.connectNarrow()
-		const n = 50_000
+		const n = 70_000
 		fill(s, n, func() bool {
 			if s.Queued() > cfg.MaxQueue {
 				t.Errorf("%d bytes are queued", s.Queued())

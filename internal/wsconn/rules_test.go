@@ -134,6 +134,17 @@ func TestRulesOfRFC6455(t *testing.T) {
 	})
 }
 
+func TestTheServerMayCloseWithoutACode(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
+		s, p := newServer(t, wrap, config()).connect()
+		s.on(func() { s.Close(1005, "not written") })
+		p.expect(ws.OpClose, "")
+		p.send(frame(true, ws.OpClose, nil))
+		p.expectEnd()
+		s.end(1005, false, nil)
+	})
+}
+
 func TestCloseCodes(t *testing.T) {
 	valid := []uint16{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999}
 	invalid := []uint16{0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535}
