@@ -117,8 +117,11 @@ func drive() error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
-		fmt.Println(report.add(s, outcome))
+		if table := report.add(s, outcome); table != "" {
+			fmt.Println(table)
+		}
 	}
+	fmt.Println(report.growth())
 	fmt.Println(report.verdicts())
 	if *write != "" {
 		return report.write(*write)

@@ -106,7 +106,7 @@ func generateLoad(self string, spec load.Spec) (r load.Result, err error) {
 	generator := exec.Command(self, "load")
 	generator.Stdin = bytes.NewReader(input)
 	generator.Stderr = os.Stderr
-	generator.Env = append(os.Environ(), "GOGC=off") // it hardly allocates
+	generator.Env = append(os.Environ(), "GOGC=off", "GOMEMLIMIT=1GiB") // it hardly allocates
 	output, err := generator.Output()
 	if err != nil {
 		return r, fmt.Errorf("load generator: %w", err)

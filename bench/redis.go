@@ -1,15 +1,12 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"time"
-
-	goredis "github.com/redis/go-redis/v9"
 )
 
 // A redisServer is a Redis of its own for one measurement, which keeps
@@ -47,14 +44,13 @@ func startRedis() (*redisServer, error) {
 	return s, nil
 }
 
-// await waits until the server answers.
+// await waits until the server listens.
 func (s *redisServer) await() error {
-	client := goredis.NewClient(&goredis.Options{Addr: s.addr, MaxRetries: -1})
-	defer client.Close()
 	var err error
 	for range 100 {
-		if err = client.Ping(context.Background()).Err(); err == nil {
-			return nil
+		var c net.Conn
+		if c, err = net.Dial("tcp", s.addr); err == nil {
+			return c.Close()
 		}
 		time.Sleep(50 * time.Millisecond)
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -19,12 +20,23 @@ type report struct {
 	set    settings
 	tables []string
 	goals  []string
+	grown  []grown
+}
+
+// grown is a point of a series that was measured.
+type grown struct {
+	s scenario
+	o outcome
 }
 
 func newReport(set settings) *report { return &report{set: set} }
 
-// add returns the table of one scenario.
+// add returns the table of one scenario; nothing for a point of a series.
 func (rep *report) add(s scenario, o outcome) string {
+	if s.series != nil {
+		rep.grown = append(rep.grown, grown{s, o})
+		return ""
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "### %s\n\n", s.title)
 	if s.load.Kind == load.Idle {
@@ -172,7 +184,11 @@ func (rep *report) write(file string) error {
 	if !found || !closed {
 		return fmt.Errorf("%s has no lines %q and %q to put the tables between", file, beginMarker, endMarker)
 	}
-	body := strings.Join([]string{beginMarker, rep.preamble(), rep.verdicts(), strings.Join(rep.tables, "\n"), endMarker}, "\n")
+	growth, err := rep.writeCharts(filepath.Dir(file))
+	if err != nil {
+		return err
+	}
+	body := strings.Join([]string{beginMarker, rep.preamble(), rep.verdicts(), strings.Join(rep.tables, "\n"), growth, endMarker}, "\n")
 	return os.WriteFile(file, []byte(before+body+after), 0o644)
 }
 

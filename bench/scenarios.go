@@ -17,7 +17,13 @@ type scenario struct {
 	load       load.Spec
 	contenders []contender
 	goals      []goal
+
+	series *series // of which it is one point, instead of a table of its own
+	x      int     // where on the series' axis
 }
+
+// A series is how the cost of a message grows with one quantity.
+type series struct{ name, title, axis string }
 
 // A contender is a server of package peer and the protocol it is spoken to.
 type contender struct {
@@ -47,6 +53,7 @@ var (
 	natsTCP            = contender{name: "NATS, TCP", server: "nats", protocol: "nats"}
 	natsWebSocket      = contender{name: "NATS, WebSocket", server: "nats-ws", protocol: "nats-ws"}
 
+	jugglerURIs        = contender{name: "juggler", server: "juggler-uris", protocol: "juggler"}
 	jugglerNonBlocking = contender{name: "juggler, authorizer and middleware that do not block", server: "juggler-nonblocking", protocol: "juggler"}
 	jugglerBlocking    = contender{name: "juggler, authorizer and middleware that may block", server: "juggler-blocking", protocol: "juggler"}
 
@@ -89,33 +96,26 @@ func build() []scenario {
 		goals:      []goal{{atLeast: 0.9, peer: gwsTLS.name}},
 	})
 
-	calls := func(conns, inFlight, payload, quick int, goals ...goal) {
-		name := fmt.Sprintf("calls-%dx%d", conns, inFlight)
-		if payload != smallPayload {
-			name += fmt.Sprintf("-%dB", payload)
-		}
+	calls := func(conns, inFlight, quick int, goals ...goal) {
 		add(scenario{
-			name:       name,
-			title:      fmt.Sprintf("Calls through the embedded broker: %s, %d in flight, %s", connections(conns), inFlight, size(payload)),
+			name:       fmt.Sprintf("calls-%dx%d", conns, inFlight),
+			title:      fmt.Sprintf("Calls through the embedded broker: %s, %d in flight, 16 bytes", connections(conns), inFlight),
 			quick:      quick,
-			load:       load.Spec{Kind: load.Requests, Conns: conns, InFlight: inFlight, Payload: payload},
+			load:       load.Spec{Kind: load.Requests, Conns: conns, InFlight: inFlight, Payload: smallPayload},
 			contenders: []contender{juggler, centrifuge, natsTCP, natsWebSocket, centrifugeProtobuf},
 			goals:      goals,
 		})
 	}
-	calls(100, 1, smallPayload, 4,
+	calls(100, 1, 4,
 		goal{atLeast: 1.5, peer: centrifuge.name}, goal{atLeast: 2, peer: natsWebSocket.name})
-	calls(100, 64, smallPayload, 4,
+	calls(100, 64, 4,
 		goal{atLeast: 2, peer: centrifuge.name}, goal{atLeast: 1, peer: natsTCP.name}, goal{atLeast: 1, peer: natsWebSocket.name})
 	for _, conns := range []int{1, 100, 1000} {
 		for _, inFlight := range []int{1, 16, 64} {
 			if conns != 100 || inFlight == 16 {
-				calls(conns, inFlight, smallPayload, 0)
+				calls(conns, inFlight, 0)
 			}
 		}
-	}
-	for _, payload := range []int{128, 4 << 10, 64 << 10} {
-		calls(100, 1, payload, 0)
 	}
 	for _, inFlight := range []int{1, 64} {
 		add(scenario{
@@ -168,13 +168,6 @@ func build() []scenario {
 		})
 	}
 	add(scenario{
-		name:       "fanout-channels",
-		title:      "10,000 subscribers on as many channels: 16 publications outstanding, 128 bytes",
-		load:       load.Spec{Kind: load.FanOut, Conns: 10_000, Channels: 10_000, InFlight: 16, Payload: 128},
-		contenders: []contender{juggler, centrifuge, natsTCP},
-	})
-
-	add(scenario{
 		name:       "idle-15000",
 		title:      "15,000 idle connections: a user of 16 bytes, one subscription to a channel shared by all",
 		quick:      1,
@@ -200,7 +193,38 @@ func build() []scenario {
 		load:       load.Spec{Kind: load.Connects, Conns: 32},
 		contenders: []contender{juggler, ourEcho, gws, centrifuge},
 	})
-	return all
+	return append(all, growth()...)
+}
+
+// growth returns the points of all series.
+func growth() (points []scenario) {
+	add := func(of *series, x int, spec load.Spec, contenders ...contender) {
+		points = append(points, scenario{
+			name:       fmt.Sprintf("grow-%s-%d", of.name, x),
+			title:      fmt.Sprintf("%s: %s %s", of.title, count(float64(x)), of.axis),
+			load:       spec,
+			contenders: contenders,
+			series:     of,
+			x:          x,
+		})
+	}
+	conns := &series{"connections", "Calls, one in flight on each connection", "connections"}
+	for _, n := range []int{1, 10, 100, 1000, 10_000} {
+		add(conns, n, load.Spec{Kind: load.Requests, Conns: n, InFlight: 1, Payload: smallPayload}, juggler, centrifuge)
+	}
+	payload := &series{"payload", "Calls of 100 connections, one in flight on each", "bytes of payload"}
+	for _, n := range []int{16, 128, 1 << 10, 4 << 10, 16 << 10, 64 << 10} {
+		add(payload, n, load.Spec{Kind: load.Requests, Conns: 100, InFlight: 1, Payload: n}, juggler, centrifuge, natsWebSocket)
+	}
+	uris := &series{"uris", "Calls of 1,000 connections, one in flight on each, to different URIs", "URIs"}
+	for _, n := range []int{1, 10, 100, 1000} {
+		add(uris, n, load.Spec{Kind: load.Requests, Conns: 1000, InFlight: 1, Payload: smallPayload, URIs: n}, jugglerURIs)
+	}
+	channels := &series{"channels", "Deliveries to 10,000 subscribers, 16 publications outstanding", "channels"}
+	for _, n := range []int{1, 10, 100, 1000, 10_000} {
+		add(channels, n, load.Spec{Kind: load.FanOut, Conns: 10_000, Channels: n, InFlight: 16, Payload: 128}, juggler, centrifuge)
+	}
+	return points
 }
 
 // smallPayload is that of most scenarios: what a call costs by itself.
@@ -213,23 +237,20 @@ func connections(n int) string {
 	return count(float64(n)) + " connections"
 }
 
-func size(payload int) string {
-	if payload >= 1<<10 && payload%(1<<10) == 0 {
-		return fmt.Sprintf("%d KiB", payload>>10)
-	}
-	return fmt.Sprintf("%d bytes", payload)
-}
-
 // shortened returns s as -quick runs it.
 func (s scenario) shortened() scenario {
 	s.contenders = s.contenders[:s.quick]
 	return s
 }
 
-// rounds returns how often s is run. What connections hold does not vary.
+// rounds returns how often s is run. What connections hold does not vary, and
+// the points of a series support each other.
 func (s *scenario) rounds(set settings) int {
-	if s.load.Kind == load.Idle {
+	switch {
+	case s.load.Kind == load.Idle:
 		return 1
+	case s.series != nil:
+		return min(set.rounds, 3)
 	}
 	return set.rounds
 }

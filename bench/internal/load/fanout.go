@@ -15,7 +15,7 @@ type fanOut struct {
 	remaining    []int      // deliveries, of the publications outstanding, by number
 	sent         []int64
 	published    uint32
-	finished     int
+	outstanding  int // deliveries
 	result       Result
 	latencies    histogram
 	stopping     bool
@@ -71,12 +71,10 @@ func runFanOut(s Spec, p protocol) (Result, error) {
 
 	counted := f.result
 	f.stopping = true
-	if err := l.runFor(drain, func() bool { return f.finished == int(f.published) }); err != nil {
+	if err := l.drain(func() int { return f.outstanding }); err != nil {
 		return Result{}, err
 	}
-	for _, n := range f.remaining {
-		counted.Lost += n
-	}
+	counted.Lost = f.outstanding
 	counted.Duplicated, counted.Disordered = f.result.Duplicated, f.result.Disordered
 	counted.P50, counted.P99 = f.latencies.quantile(0.50), f.latencies.quantile(0.99)
 	return counted, nil
@@ -87,6 +85,7 @@ func (f *fanOut) publish() {
 	channel := int(f.published) % len(f.publications)
 	f.remaining[number] = f.subscribers[channel]
 	f.sent[number] = f.now
+	f.outstanding += f.subscribers[channel]
 	f.published++
 	f.send(f.publisher, &f.publications[channel], makeID(0, number))
 }
@@ -106,10 +105,10 @@ func (f *fanOut) answered(c *conn, a answer) {
 	c.expects = (number + uint32(len(f.publications))) % idSlot
 	f.result.Messages++
 	f.remaining[number]--
+	f.outstanding--
 	if f.remaining[number] > 0 {
 		return
 	}
-	f.finished++
 	f.latencies.add(f.now - f.sent[number])
 	if !f.stopping {
 		f.publish()

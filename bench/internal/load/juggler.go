@@ -8,12 +8,14 @@ import (
 // juggler is the subprotocol juggler.1.
 type juggler struct {
 	payload   int
+	uris      int
 	resultLen int // of a RES
 }
 
 func newJuggler(s Spec) protocol {
 	return &juggler{
 		payload:   s.Payload,
+		uris:      s.URIs,
 		resultLen: len(`{"type":"RES","for":"`+sampleID+`","args":""}`) + s.Payload,
 	}
 }
@@ -32,8 +34,12 @@ func (p *juggler) subscribe(c *conn, channel string) error {
 	return c.await(p)
 }
 
-func (p *juggler) request(*conn) template {
-	return newTemplate(opText, `{"type":"CALL","id":"`+sampleID+`","uri":"echo","args":"`+filler(p.payload)+`"}`)
+func (p *juggler) request(c *conn) template {
+	uri := "echo"
+	if p.uris > 0 {
+		uri = fmt.Sprintf("echo%03d", c.index%p.uris)
+	}
+	return newTemplate(opText, `{"type":"CALL","id":"`+sampleID+`","uri":"`+uri+`","args":"`+filler(p.payload)+`"}`)
 }
 
 func (p *juggler) publication(channel string) template {

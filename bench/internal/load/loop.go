@@ -60,6 +60,20 @@ func (l *loop) runFor(d time.Duration, stop func() bool) error {
 	return nil
 }
 
+// drain runs turns until nothing is open, or nothing has become less for five
+// seconds, and then for a moment more, in which duplicates would arrive.
+func (l *loop) drain(open func() int) error {
+	for left := open(); left > 0; left = open() {
+		if err := l.runFor(5*time.Second, func() bool { return open() < left }); err != nil {
+			return err
+		}
+		if open() == left {
+			break
+		}
+	}
+	return l.runFor(50*time.Millisecond, nil)
+}
+
 func (l *loop) turn(wait time.Duration) error {
 	if err := l.flush(); err != nil {
 		return err

@@ -1,7 +1,5 @@
 package load
 
-import "time"
-
 // requests keeps s.InFlight requests in flight on each connection.
 type requests struct {
 	*loop
@@ -44,10 +42,7 @@ func runRequests(s Spec, p protocol) (Result, error) {
 	// What is still in flight is answered, or lost.
 	counted := r.result
 	r.stopping = true
-	if err := l.runFor(drain, func() bool { return r.open == 0 }); err != nil {
-		return Result{}, err
-	}
-	if err := l.runFor(50*time.Millisecond, nil); err != nil { // for duplicates
+	if err := l.drain(func() int { return r.open }); err != nil {
 		return Result{}, err
 	}
 	counted.Lost = r.open
@@ -55,9 +50,6 @@ func runRequests(s Spec, p protocol) (Result, error) {
 	counted.P50, counted.P99 = r.latencies.quantile(0.50), r.latencies.quantile(0.99)
 	return counted, nil
 }
-
-// drain is how long a run waits at its end for what is in flight.
-const drain = 5 * time.Second
 
 func (r *requests) ask(c *conn, i int) {
 	s := &c.slots[i]

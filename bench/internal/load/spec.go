@@ -25,6 +25,7 @@ type Spec struct {
 	InFlight int           // requests, or publications, outstanding (for each connection)
 	Payload  int           // bytes of the JSON string that is sent to and fro
 	Channels int           // of a fan-out: subscribers are spread over them (0: one)
+	URIs     int           // of juggler: the connections call so many different ones (0: one)
 	Warmup   time.Duration // not counted
 	Window   time.Duration // counted
 	Profile  string        // file for the CPU profile of the server, or ""

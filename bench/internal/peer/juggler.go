@@ -22,26 +22,49 @@ import (
 // jugglerServer is a node on the embedded broker with a callee of "echo" in
 // the same process. options are added to those of every node.
 func jugglerServer(serve serveFunc, options ...juggler.Option) (string, error) {
-	// The load generator has up to 64,000 calls in flight to one URI.
-	b, err := memory.New(memory.WithQueueCapacity(1 << 17))
+	b, err := memoryBroker()
 	if err != nil {
 		return "", err
 	}
-	if err := startCallee(b); err != nil {
+	if err := startCallee(b, []string{"echo"}); err != nil {
 		return "", err
 	}
 	return startNode(serve, b, options...)
 }
 
-// startCallee answers "echo" with its arguments.
-func startCallee(b broker.Callee, options ...calleekit.Option) error {
+// jugglerURIs is such a node whose callee answers echo000 to echo999.
+func jugglerURIs() (string, error) {
+	b, err := memoryBroker()
+	if err != nil {
+		return "", err
+	}
+	uris := make([]string, 1000)
+	for i := range uris {
+		uris[i] = fmt.Sprintf("echo%03d", i)
+	}
+	if err := startCallee(b, uris); err != nil {
+		return "", err
+	}
+	return startNode(serveHTTP, b)
+}
+
+// memoryBroker has room for the 64,000 calls that the load generator has in
+// flight at most.
+func memoryBroker() (*memory.Broker, error) {
+	return memory.New(memory.WithQueueCapacity(1 << 17))
+}
+
+// startCallee answers calls to uris with their arguments.
+func startCallee(b broker.Callee, uris []string, options ...calleekit.Option) error {
 	callee, err := calleekit.New(b, options...)
 	if err != nil {
 		return err
 	}
-	callee.Handle("echo", func(_ context.Context, call *calleekit.Call) (any, error) {
-		return call.Args, nil
-	})
+	for _, uri := range uris {
+		callee.Handle(uri, func(_ context.Context, call *calleekit.Call) (any, error) {
+			return call.Args, nil
+		})
+	}
 	return callee.Start(context.Background())
 }
 

@@ -28,6 +28,7 @@ var servers = map[string]func() (addr string, err error){
 	"juggler-echo-tls":    func() (string, error) { return jugglerEcho(serveTLS) },
 	"gws-tls":             func() (string, error) { return gwsEcho(serveTLS) },
 	"centrifuge-tls":      func() (string, error) { return centrifugeServer(serveTLS) },
+	"juggler-uris":        jugglerURIs,
 	"juggler-redis":       jugglerRedis,
 	"redis-callee-8":      func() (string, error) { return redisCallee(8) },
 	"redis-callee-64":     func() (string, error) { return redisCallee(64) },

@@ -38,5 +38,5 @@ func redisCallee(concurrency int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return "none", startCallee(b, calleekit.WithConcurrency(concurrency))
+	return "none", startCallee(b, []string{"echo"}, calleekit.WithConcurrency(concurrency))
 }
