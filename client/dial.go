@@ -2,9 +2,11 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,6 +54,10 @@ func (c *Client) dial(ctx context.Context) (*websocket.Conn, *socket, frame.Prot
 	if err != nil {
 		if resp != nil && resp.StatusCode != http.StatusSwitchingProtocols {
 			return nil, nil, 0, handshakeError(resp)
+		}
+		var request *url.Error
+		if errors.As(err, &request) {
+			err = request.Err // without the layers around it
 		}
 		return nil, nil, 0, err
 	}
