@@ -145,15 +145,16 @@ func (s *session) work(q *workQueue) {
 		if len(batch) == 0 {
 			return
 		}
-		h.workOff(q.ctx, batch, ended)
-		s.shard.settled(batch)
+		s.workOff(q.ctx, batch, ended)
 		clear(batch)
 	}
 }
 
 // workOff handles jobs in order. Runs of calls, or of publications, go as one
-// to a broker that takes batches.
-func (h *Handler) workOff(ctx context.Context, batch []*job, ended bool) {
+// to a broker that takes batches. Each is settled as soon as it is handled, as
+// the next may take its time; the shard has many a wake-up anyway.
+func (s *session) workOff(ctx context.Context, batch []*job, ended bool) {
+	h := s.shard.h
 	for i := 0; i < len(batch); {
 		j := batch[i]
 		n := 1
@@ -171,6 +172,7 @@ func (h *Handler) workOff(ctx context.Context, batch []*job, ended bool) {
 				h.serve(ctx, &j.Request)
 			}
 		}
+		s.shard.settled(batch[i : i+n])
 		i += n
 	}
 }
@@ -280,6 +282,7 @@ func (q *workQueue) answered(s *session, pubSeq uint32) {
 		q.mu.Unlock()
 		if room {
 			q.full = false
+			s.pinged = false // its answer could not be read
 			s.Resume()
 		}
 	}

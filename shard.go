@@ -150,18 +150,22 @@ func (sh *shard) inline(s *session, payload []byte) {
 // Pong notes that the client lives.
 func (sh *shard) Pong(c *wsconn.Conn) { sh.session(c).pinged = false }
 
-// Quiet is called when nothing was sent for the ping interval.
+// Quiet is called when nothing was sent for the ping interval. A client that
+// is not being read from is pinged as well, as it would take the server as
+// gone; its answer is not waited for.
 func (sh *shard) Quiet(c *wsconn.Conn) {
 	s := sh.session(c)
 	switch {
-	case s.state >= closing || s.queue.paused():
-	case s.pinged:
+	case s.state >= closing:
+		return
+	case s.pinged && !s.queue.paused():
 		s.end(CloseIdle, "no answer to ping")
-	case s.protocol == frame.Juggler0:
-		s.pinged = true
+		return
+	}
+	s.pinged = true
+	if s.protocol == frame.Juggler0 {
 		s.Ping()
-	default:
-		s.pinged = true
+	} else {
 		s.send(&frame.Frame{Type: frame.Ping})
 	}
 }

@@ -1,0 +1,390 @@
+package juggler_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/brokertest"
+	"github.com/juggler-go/juggler/broker/memory"
+	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/jugglertest"
+)
+
+// quietly keeps pings out of tests that let time pass.
+var quietly = juggler.WithPing(time.Hour)
+
+// gate is an authorizer that holds requests on the channel "hold" up, each
+// until a value can be received.
+type gate chan struct{}
+
+func (g gate) Authorize(ctx context.Context, r *juggler.Request) error {
+	if r.Channel() != "hold" {
+		return nil
+	}
+	select {
+	case <-g:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func pub(id, channel string) string {
+	return fmt.Sprintf(`{"type":"PUB","id":%q,"channel":%q,"args":%q}`, id, channel, id)
+}
+
+// pubs are n publications on the channel "c" with the ids p0, p1, ….
+func pubs(n int) []string {
+	messages := make([]string, n)
+	for i := range messages {
+		messages[i] = pub(fmt.Sprint("p", i), "c")
+	}
+	return messages
+}
+
+func acks(ids ...string) []string {
+	messages := make([]string, len(ids))
+	for i, id := range ids {
+		messages[i] = fmt.Sprintf(`{"type":"ACK","for":%q}`, id)
+	}
+	return messages
+}
+
+// write sends frames.
+func (c *rawClient) write(t *testing.T, frames ...[]byte) {
+	t.Helper()
+	if _, err := c.conn.Write(slices.Concat(frames...)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wants takes messages, which must be these.
+func (c *rawClient) wants(t *testing.T, messages ...string) {
+	t.Helper()
+	for _, want := range messages {
+		if op, payload, err := c.frame(); err != nil || op != ws.OpText || string(payload) != want {
+			t.Fatalf("got %v %s, %v; want %s", op, payload, err, want)
+		}
+	}
+}
+
+// wantsNothing checks that nothing comes for a minute, in a bubble.
+func (c *rawClient) wantsNothing(t *testing.T) {
+	t.Helper()
+	if err := c.conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if op, payload, err := c.frame(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("got %v %s, %v; want nothing", op, payload, err)
+	}
+	if err := c.conn.SetDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// openIn makes a session in memory, in a bubble.
+func openIn(t *testing.T, srv *jugglertest.Server, protocol string) *rawClient {
+	t.Helper()
+	conn, err := srv.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := openRaw(t, conn, protocol)
+	if err := conn.SetDeadline(time.Time{}); err != nil { // time passes quickly there
+		t.Fatal(err)
+	}
+	return c
+}
+
+// While a session's queue is full nothing of it is read: CANCEL and the close
+// frame wait behind it.
+func TestFullQueuePausesReading(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := make(gate)
+		srv := jugglertest.New(t, juggler.WithMaxRequests(4), juggler.WithAuthorizer(g), quietly, juggler.WithMaxCallTimeout(time.Hour))
+		srv.Handle("wait", wait)
+		c := openIn(t, srv, "juggler.1")
+		c.write(t, maskedText(`{"type":"CALL","id":"call","uri":"wait","timeout":3600000}`))
+		c.wants(t, acks("call")...)
+		c.write(t, maskedText(pub("1", "hold")))
+		synctest.Wait()
+		c.write(t, maskedText(pubs(4)...), maskedText(`{"type":"CANCEL","for":"call"}`, pub("2", "hold")))
+		c.wantsNothing(t)
+		if n := srv.Handler.Stats().Messages; n != 1+1+4 {
+			t.Errorf("%d messages were read, want the call, the one held up, and 4 that wait", n)
+		}
+		g <- struct{}{}
+		c.wants(t, acks("1", "p0", "p1", "p2", "p3")...)
+		c.wants(t, `{"type":"RES","for":"call","error":{"code":499,"message":"cancelled"}}`)
+
+		c.write(t, maskedText(pubs(4)...), maskedClose(3000, "done"))
+		c.wantsNothing(t)
+		srv.WaitSessions(1)
+		g <- struct{}{}
+		if code, _ := c.untilClose(t); code != 3000 {
+			t.Errorf("closed with %d", code)
+		}
+		srv.WaitSessions(0)
+	})
+}
+
+// A client whose PONG waits behind its requests is not idle; and it hears
+// PINGs, or it would take the server as gone.
+func TestPingsWhileReadingIsPaused(t *testing.T) {
+	for protocol, want := range map[string]ws.OpCode{"juggler.1": ws.OpText, "juggler.0": ws.OpPing} {
+		t.Run(protocol, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := make(gate)
+				srv := jugglertest.New(t, juggler.WithMaxRequests(1), juggler.WithAuthorizer(g), juggler.WithPing(10*time.Second))
+				c := openIn(t, srv, protocol)
+				if err := c.conn.SetDeadline(time.Now().Add(time.Hour)); err != nil {
+					t.Fatal(err)
+				}
+				held, pong := pub("1", "hold"), maskedText(`{"type":"PONG"}`)
+				if protocol == "juggler.0" {
+					held, pong = `{"meta":{"type":2,"uuid":""},"payload":{"channel":"hold"}}`, maskedFrame(true, ws.OpPong, "")
+				}
+				expectPings := func(n int) {
+					for range n {
+						if op, payload, err := c.frame(); err != nil || op != want {
+							t.Fatalf("got %v %s, %v; want a ping", op, payload, err)
+						}
+						c.write(t, pong)
+					}
+				}
+				c.write(t, maskedText(held))
+				synctest.Wait()
+				c.write(t, maskedText(held)) // this one fills the queue
+				expectPings(6)
+				close(g)
+				c.read(t, 2) // ACKs
+				expectPings(3)
+			})
+		})
+	}
+}
+
+// On every way a session whose queue is full is not read from, which others,
+// of the same event loop too, do not notice. When it ends its queue is dropped.
+func TestEndWithAFullQueue(t *testing.T) {
+	s := newFaultServer(t, juggler.WithMaxRequests(8), juggler.WithAuthorizer(make(gate)), juggler.WithEventLoops(1), juggler.WithAuthenticator(userOfHost))
+	ends := map[string]struct {
+		end  func(*rawClient)
+		code int
+	}{
+		"reset": {func(c *rawClient) { resetConn(c.conn) }, 1006},
+		"end":   {func(c *rawClient) { c.conn.Close() }, 1006},
+		"closed by the server": {func(c *rawClient) {
+			s.h.DisconnectUser("server", 1001, "")
+			c.untilClose(t)
+			c.conn.Close()
+		}, 1001},
+	}
+	for _, w := range s.ways {
+		for name, e := range ends {
+			t.Run(w.name+", "+name, func(t *testing.T) {
+				before := s.h.Stats()
+				c := s.victim(t, w, "juggler.1")
+				c.write(t, maskedText(pub("held up", "hold")))
+				waitFor(t, "the request to be read", func() bool { return s.h.Stats().Messages == before.Messages+3 })
+				c.write(t, maskedText(pubs(100)...))
+				waitFor(t, "the queue to be full", func() bool { return s.h.Stats().Messages >= before.Messages+3+8 })
+				e.end(c)
+				s.aftermath(t, slog.LevelDebug, e.code)
+				after := s.h.Stats()
+				if n := after.Messages - before.Messages; n > 3+8+8+2 { // the worker may have taken 8 more; the bystander sent 2
+					t.Errorf("%d messages were read", n)
+				}
+				if n := after.Publications - before.Publications; n != 1 {
+					t.Errorf("%d publications, want the bystander's", n)
+				}
+			})
+		}
+	}
+}
+
+// A request is answered when it is done, however long the next one takes.
+func TestAnswersDoNotWaitForLaterRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := make(gate)
+		srv := jugglertest.New(t, juggler.WithAuthorizer(g), quietly)
+		c := openIn(t, srv, "juggler.1")
+		c.write(t, maskedText(pub("1", "hold")))
+		synctest.Wait()
+		c.write(t, maskedText(pub("2", "c"), pub("3", "hold"), pub("4", "c")))
+		synctest.Wait()
+		g <- struct{}{}
+		c.wants(t, acks("1", "2")...)
+		c.wantsNothing(t)
+		g <- struct{}{}
+		c.wants(t, acks("3", "4")...)
+	})
+}
+
+// slowPubSub confirms publications on the channel "own" only when it is told
+// to, and with what; they are delivered at once.
+type slowPubSub struct {
+	brokerCaller
+	brokerCallee
+	brokerPubSub
+	confirm chan error
+}
+
+func newSlowPubSub(t *testing.T) *slowPubSub {
+	t.Helper()
+	b, err := memory.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	plain := brokertest.Plain(brokertest.Roles{Caller: b, Callee: b, PubSub: b})
+	return &slowPubSub{plain.Caller, plain.Callee, plain.PubSub, make(chan error)}
+}
+
+func (p *slowPubSub) Publish(ctx context.Context, e *broker.Event) error {
+	if err := p.brokerPubSub.Publish(ctx, e); err != nil || e.Channel != "own" {
+		return err
+	}
+	select {
+	case err := <-p.confirm:
+		return err
+	case <-ctx.Done():
+		return broker.ErrUnknownOutcome
+	}
+}
+
+// wantsEvents takes EVNTs, each known by its args, which are a string.
+func (c *rawClient) wantsEvents(t *testing.T, args ...string) {
+	t.Helper()
+	for _, want := range args {
+		_, payload, err := c.frame()
+		var f frame.Frame
+		if err == nil {
+			err = frame.Juggler1.DecodeAnswer(payload, &f)
+		}
+		if err != nil || f.Type != frame.Evnt || string(f.Args) != fmt.Sprintf("%q", want) {
+			t.Fatalf("got %s, %v; want the event %q", payload, err, want)
+		}
+	}
+}
+
+// publish publishes from server code.
+func publish(t *testing.T, srv *jugglertest.Server, args ...string) {
+	t.Helper()
+	for _, a := range args {
+		if err := srv.Handler.Publish(t.Context(), "c", a, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	synctest.Wait()
+}
+
+// While a broker that waits confirms a PUB, events for its session are held
+// back: its own must follow the ACK, and none may overtake another. Those that
+// came during a later PUB wait for that one.
+func TestEventsAreHeldBackBehindAPUB(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newSlowPubSub(t)
+		srv := jugglertest.NewOn(t, p, juggler.WithBrokerTimeout(time.Hour), quietly)
+		c, other := openIn(t, srv, "juggler.1"), openIn(t, srv, "juggler.1")
+		c.write(t, maskedText(`{"type":"SUB","id":"a","channel":"own"}`, `{"type":"SUB","id":"b","channel":"c"}`))
+		c.wants(t, acks("a", "b")...)
+		other.write(t, maskedText(`{"type":"SUB","id":"a","channel":"c"}`))
+		other.wants(t, acks("a")...)
+
+		c.write(t, maskedText(pub("1", "own")))
+		synctest.Wait()
+		publish(t, srv, "x", "y")
+		c.write(t, maskedText(pub("2", "own")))
+		synctest.Wait()
+		publish(t, srv, "z")
+		other.wantsEvents(t, "x", "y", "z")
+		c.wantsNothing(t)
+
+		p.confirm <- nil
+		c.wants(t, acks("1")...)
+		c.wantsEvents(t, "1", "x", "y")
+		c.wantsNothing(t)
+
+		p.confirm <- fmt.Errorf("lost: %w", broker.ErrUnknownOutcome)
+		if _, payload, err := c.frame(); err != nil || !strings.Contains(string(payload), `"NACK","for":"2"`) {
+			t.Fatalf("got %s, %v; want a NACK", payload, err)
+		}
+		c.wantsEvents(t, "z", "2")
+		publish(t, srv, "at once")
+		c.wantsEvents(t, "at once")
+	})
+}
+
+// What is held back is bounded, as is what waits for a slow client.
+func TestTooManyEventsHeldBack(t *testing.T) {
+	for _, protocol := range []string{"juggler.1", "juggler.0"} {
+		t.Run(protocol, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newSlowPubSub(t)
+				srv := jugglertest.NewOn(t, p, juggler.WithBrokerTimeout(time.Hour), quietly,
+					juggler.WithMaxMessageBytes(4<<10), juggler.WithMaxQueueBytes(8<<10))
+				c, other := openIn(t, srv, protocol), openIn(t, srv, "juggler.1")
+				sub, own := `{"type":"SUB","id":"a","channel":"c"}`, pub("1", "own")
+				if protocol == "juggler.0" {
+					sub, own = `{"meta":{"type":3,"uuid":""},"payload":{"channel":"c"}}`, `{"meta":{"type":2,"uuid":""},"payload":{"channel":"own"}}`
+				}
+				c.write(t, maskedText(sub))
+				c.read(t, 1)
+				other.write(t, maskedText(`{"type":"SUB","id":"a","channel":"c"}`))
+				other.wants(t, acks("a")...)
+				c.write(t, maskedText(own))
+				synctest.Wait()
+				for i := range 20 {
+					text := fmt.Sprint(i, strings.Repeat("x", 1000))
+					publish(t, srv, text)
+					other.wantsEvents(t, text)
+				}
+				want := closeSeen(protocol, juggler.CloseSlowConsumer)
+				if code, reason := c.untilClose(t); code != want || !strings.Contains(reason, "PUB") {
+					t.Errorf("closed with %d %q, want %d", code, reason, want)
+				}
+				c.conn.Close()
+				srv.WaitSessions(1)
+				p.confirm <- nil // comes too late, and hurts nobody
+				publish(t, srv, "still there")
+				other.wantsEvents(t, "still there")
+			})
+		})
+	}
+}
+
+// A GAP keeps its place among events that are held back.
+func TestGapIsHeldBackBehindAPUB(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newSlowPubSub(t)
+		srv := jugglertest.NewOn(t, p, juggler.WithBrokerTimeout(time.Hour), quietly)
+		c := openIn(t, srv, "juggler.1")
+		c.write(t, maskedText(`{"type":"SUB","id":"a","channel":"c"}`))
+		c.wants(t, acks("a")...)
+		c.write(t, maskedText(pub("1", "own")))
+		synctest.Wait()
+		publish(t, srv, "before")
+		srv.Broker.Down()
+		srv.Broker.Up()
+		publish(t, srv, "after")
+		c.wantsNothing(t)
+		p.confirm <- nil
+		c.wants(t, acks("1")...)
+		c.wantsEvents(t, "before")
+		c.wants(t, `{"type":"GAP","channel":"c"}`)
+		c.wantsEvents(t, "after")
+	})
+}
