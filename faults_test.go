@@ -325,9 +325,7 @@ func TestClientCloses(t *testing.T) {
 func TestServerCloses(t *testing.T) {
 	for name, answers := range map[string]bool{"answered": true, "not answered": false} {
 		t.Run(name, func(t *testing.T) {
-			opts := []juggler.Option{juggler.WithAuthenticator(func(r *http.Request) (*juggler.Identity, error) {
-				return &juggler.Identity{User: r.Host}, nil // the bystander's is an address
-			})}
+			opts := []juggler.Option{juggler.WithAuthenticator(userOfHost)}
 			if !answers {
 				opts = append(opts, juggler.WithWriteTimeout(100*time.Millisecond))
 			}
@@ -339,6 +337,11 @@ func TestServerCloses(t *testing.T) {
 			})
 		})
 	}
+}
+
+// userOfHost tells the victim, "server", from the bystander.
+func userOfHost(r *http.Request) (*juggler.Identity, error) {
+	return &juggler.Identity{User: r.Host}, nil
 }
 
 func (s *faultServer) testServerClose(t *testing.T, w way, protocol string, code int, answers bool) {
