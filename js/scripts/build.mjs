@@ -19,9 +19,8 @@ await Promise.all([
   }),
   build({
     ...common,
-    entryPoints: { 'juggler.min': 'src/index.ts' },
+    entryPoints: { 'juggler.min': 'src/script.ts' },
     format: 'iife',
-    globalName: 'juggler',
     minify: true,
   }),
 ]);

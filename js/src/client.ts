@@ -44,6 +44,8 @@ export class Client<C extends Contract = AnyContract> {
 
   /** Why the client does not connect by itself: it was closed or refused. */
   #stopped: JugglerError | undefined;
+  /** Why there is no connection, if one was tried. */
+  #trouble: JugglerError | undefined;
   #attempt = 0;
   #openedAt = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -77,6 +79,9 @@ export class Client<C extends Contract = AnyContract> {
       },
       get stopped() {
         return client.#stopped;
+      },
+      get trouble() {
+        return client.#trouble;
       },
       timeout: delay(options.timeout ?? 30_000),
       log,
@@ -215,7 +220,7 @@ export class Client<C extends Contract = AnyContract> {
     }
     if (this.#trySend(request)) return;
     if (!request.wait && !this.#link?.usable) {
-      request.refuse(503, 'not connected', { retryable: true });
+      request.refuse(503, 'not connected', { retryable: true, cause: this.#trouble });
     } else if (this.#queue.size >= (this.#options.queueLimit ?? 10_000)) {
       request.refuse(429, 'too many requests wait for the connection', { retryable: true });
     } else this.#queue.add(request);
@@ -276,6 +281,7 @@ export class Client<C extends Contract = AnyContract> {
     const old = this.#link;
     this.#opening = undefined;
     this.#link = link;
+    this.#trouble = undefined;
     this.#openedAt = Date.now();
     for (const topic of this.#topics.values()) topic.ask();
     for (const request of this.#queue) if (this.#trySend(request)) this.#queue.delete(request);
@@ -305,6 +311,7 @@ export class Client<C extends Contract = AnyContract> {
       this.#host.log('error', `the server refuses this client: ${error.message}`);
       return this.#emit('refused', error);
     }
+    this.#trouble = error;
     if (this.#opening) return this.#setState({ status: 'connecting' });
     const { min = 500, max = 30_000 } = this.#options.backoff ?? {};
     const pause = Math.random() * Math.min(max, min * 2 ** this.#attempt++);

@@ -4,6 +4,8 @@ import type { CallOptions } from './types.js';
 
 /** Where requests wait for a link, and are sent. */
 export interface Dispatcher {
+  /** Why there is no link, if one was tried. */
+  readonly trouble: JugglerError | undefined;
   /** Sends the request, or keeps it until a link can take it. */
   dispatch(request: Request): void;
   /** The request is over, or pauses: it is kept no longer, and its place is free. */
@@ -57,8 +59,10 @@ export class Request implements Exchange {
       const { link } = this;
       if (this.type === 'CALL') link?.cancel(this);
       if (link) this.#doubt = true;
-      const retryable = !this.#doubt || this.idempotent;
-      this.refuse(408, `no ${link ? 'answer' : 'connection'} within ${timeout} ms`, { retryable });
+      this.refuse(408, `no ${link ? 'answer' : 'connection'} within ${timeout} ms`, {
+        retryable: !this.#doubt || this.idempotent,
+        cause: dispatcher.trouble,
+      });
     }, delay(timeout));
     this.#signal = options.signal;
     this.#signal?.addEventListener('abort', this.#abort);

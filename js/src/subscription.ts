@@ -44,7 +44,7 @@ export class Subscription<E = JugglerEvent> implements AsyncIterableIterator<E> 
     else {
       options.signal?.addEventListener('abort', this.unsubscribe);
       topic.add(this);
-      if (topic.stopped) this.rest(topic.stopped);
+      if (topic.owner.stopped) this.rest(topic.owner.stopped);
     }
   }
 
@@ -57,9 +57,9 @@ export class Subscription<E = JugglerEvent> implements AsyncIterableIterator<E> 
   get ready(): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#ended) return reject(this.#error ?? this.#gone());
-      const { confirmed, stopped, timeout } = this.#topic;
-      if (confirmed) return resolve();
-      if (stopped) return reject(stopped);
+      const { owner } = this.#topic;
+      if (this.#topic.confirmed) return resolve();
+      if (owner.stopped) return reject(owner.stopped);
       const settle = (error?: JugglerError): void => {
         clearTimeout(timer);
         if (error) reject(error);
@@ -67,8 +67,9 @@ export class Subscription<E = JugglerEvent> implements AsyncIterableIterator<E> 
       };
       const timer = setTimeout(() => {
         this.#whenReady.splice(this.#whenReady.indexOf(settle), 1);
-        reject(new JugglerError(408, `${this.channel}: not confirmed within ${timeout} ms`, 'unknown'));
-      }, timeout);
+        const message = `${this.channel}: not confirmed within ${owner.timeout} ms`;
+        reject(new JugglerError(408, message, 'unknown', { cause: owner.trouble }));
+      }, owner.timeout);
       this.#whenReady.push(settle);
     });
   }

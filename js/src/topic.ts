@@ -11,6 +11,8 @@ export interface Subscriber {
   readonly timeout: number;
   /** Why the client does not connect, if so. */
   readonly stopped: JugglerError | undefined;
+  /** Why there is no link, if one was tried. */
+  readonly trouble: JugglerError | undefined;
   report(error: JugglerError): void;
   gap(gap: Gap): void;
   /** The topic has no subscription any more. */
@@ -29,7 +31,6 @@ export class Topic {
   /** The link that its events come from, once confirmed. */
   on: Link | undefined;
 
-  #owner: Subscriber;
   #subscriptions = new Set<Subscription<any>>();
   #fields: string;
   /** The link that the subscription was last asked for on. */
@@ -44,10 +45,9 @@ export class Topic {
   constructor(
     readonly channel: string,
     readonly pattern: boolean,
-    owner: Subscriber,
+    readonly owner: Subscriber,
   ) {
     this.key = topicKey(channel, pattern);
-    this.#owner = owner;
     this.#fields = `,"channel":${JSON.stringify(channel)}${pattern ? ',"pattern":true' : ''}`;
   }
 
@@ -56,15 +56,6 @@ export class Topic {
     return this.on !== undefined;
   }
 
-  /** Why it cannot be confirmed before `connect()`, if so. */
-  get stopped(): JugglerError | undefined {
-    return this.#owner.stopped;
-  }
-
-  /** How long `ready` waits, in milliseconds. */
-  get timeout(): number {
-    return this.#owner.timeout;
-  }
 
   add(subscription: Subscription<any>): void {
     this.#subscriptions.add(subscription);
@@ -81,7 +72,7 @@ export class Topic {
     queueMicrotask(() => {
       if (this.#subscriptions.size) return;
       clearTimeout(this.#retry);
-      this.#owner.forget(this);
+      this.owner.forget(this);
       for (const link of new Set([this.on, this.#asked])) if (link) this.#unsubscribe(link);
       this.on = this.#asked = undefined;
     });
@@ -89,7 +80,7 @@ export class Topic {
 
   /** Asks for the subscription on the client's present link, unless that was done. */
   ask(): void {
-    const link = this.#owner.link;
+    const link = this.owner.link;
     if (!link || this.#asked === link) return;
     clearTimeout(this.#retry);
     this.#asked = link;
@@ -97,9 +88,9 @@ export class Topic {
     // A server that does not answer is given up, lest the application waits for events in vain.
     this.#retry = setTimeout(() => {
       const error = new JugglerError(1002, `${this.channel}: SUB was not answered`, 'unknown');
-      this.#owner.report(error);
+      this.owner.report(error);
       link.end(error, false);
-    }, this.timeout);
+    }, this.owner.timeout);
     const sent = link.request({
       type: 'SUB',
       fields: this.#fields,
@@ -126,7 +117,7 @@ export class Topic {
   /** The server says that events may have been missed. */
   missed(reason: Gap['reason']): void {
     const gap: Gap = { channel: this.channel, pattern: this.pattern, reason };
-    this.#owner.gap(gap);
+    this.owner.gap(gap);
     for (const subscription of [...this.#subscriptions]) {
       this.#guard(() => subscription.options.onGap?.(gap));
     }
@@ -159,7 +150,7 @@ export class Topic {
       run();
     } catch (cause) {
       const message = `a handler of ${this.channel} threw: ${String(cause)}`;
-      this.#owner.report(new JugglerError(500, message, 'failed', { cause }));
+      this.owner.report(new JugglerError(500, message, 'failed', { cause }));
     }
   }
 

@@ -1,5 +1,8 @@
 // The client in Node against a real server.
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Client, ClientOptions, JugglerError, JugglerEvent } from '../../src/index.js';
 import { TestServer, nodeClient, reached, type TestContract } from '../support/server.js';
@@ -337,6 +340,15 @@ describe('a node that is drained', () => {
     expect(gaps).not.toHaveBeenCalled();
     const after = await reached(client, 'open');
     expect(after.node).not.toBe(before.node);
+  });
+});
+
+describe('the check of a runtime', () => {
+  it('passes in this one, which ends by itself', async () => {
+    const { stdout } = await promisify(execFile)(process.execPath, ['scripts/smoke.mjs', server.url()], {
+      cwd: join(import.meta.dirname, '../..'),
+    });
+    expect(stdout.trim()).toBe('ok');
   });
 });
 

@@ -157,6 +157,19 @@ describe('time', () => {
     expect(script.socket.received).toEqual([]);
   });
 
+  it('the error tells why there is no connection', async () => {
+    const client = make({ backoff: { min: 10_000 }, timeout: 1_000 });
+    const errors = [
+      reason(client.call('x')),
+      reason(client.subscribe('a', () => {}).ready),
+    ];
+    script.socket.drop(1013, 'overloaded');
+    errors.push(reason(client.call('x', null, { wait: false })));
+    await pass(1_000);
+    for (const error of errors) expect(await error).toMatchObject({ cause: { code: 1013, message: 'overloaded' } });
+    await client.close();
+  });
+
   it('spent waiting for a connection is taken off', async () => {
     const client = make();
     void reason(client.call('x', null, { timeout: 5_000 }));
