@@ -1,6 +1,7 @@
 package wsconn_test
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -36,6 +37,26 @@ func TestTheOwnerClosesAfterWhatIsQueued(t *testing.T) {
 		p.send(text("a"), frame(true, ws.OpPing, nil), frame(false, ws.OpText, []byte("b")), closeFrame(4001, ""))
 		p.expectEnd()
 		s.end(4001, false, nil)
+	})
+}
+
+// A violation right behind the message that made this side close used to take
+// the close frame, and answers queued before it, with it.
+func TestAViolationDoesNotOvertakeTheCloseFrame(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
+		srv := newServer(t, wrap, config())
+		srv.message = func(s *session, _ ws.OpCode, b []byte) {
+			s.WriteText(b)
+			s.Close(4000, "enough")
+		}
+		for _, wrong := range [][]byte{header(0x83, 0x80), frame(true, ws.OpClose, []byte{3})} {
+			s, p := srv.connect()
+			p.send(bytes.Join([][]byte{text("last"), wrong}, nil))
+			p.expect(ws.OpText, "last")
+			p.expectClose(4000)
+			p.Close()
+			s.end(4000, false, wsconn.ErrProtocol)
+		}
 	})
 }
 

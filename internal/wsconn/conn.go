@@ -199,9 +199,24 @@ func (c *Conn) abort(err error) {
 // the peer has read why.
 func (c *Conn) fail(code uint16, reason string, err error) {
 	if c.state == stateClosing {
-		c.lost(err) // our close frame is on its way: there is nothing to add
+		c.failClosing(stateFailing, err)
+		return
 	}
 	c.failTo(stateFailing, &CloseError{Code: code, Reason: reason, Err: err})
+}
+
+// failClosing acts on a violation while our close frame is on its way: there
+// is nothing to add to it. If it still has to be written, c goes to state s for
+// that; else nothing of the peer is awaited any more.
+func (c *Conn) failClosing(s state, err error) {
+	if c.flags&flagSent != 0 {
+		c.lost(err)
+		return
+	}
+	c.state = s
+	if c.out.end.Err == nil {
+		c.out.end.Err = err
+	}
 }
 
 func (c *Conn) failTo(s state, e *CloseError) {
@@ -242,7 +257,7 @@ func (c *Conn) closedBadly(err error) {
 	if c.state == stateOpen {
 		c.failTo(stateReplying, &CloseError{Code: violationCode(err), Reason: err.Error(), Err: ErrProtocol})
 	} else {
-		c.lost(ErrProtocol)
+		c.failClosing(stateReplying, ErrProtocol)
 	}
 }
 
