@@ -127,6 +127,10 @@ func (b *Broker) backoff(attempt int) time.Duration {
 	return d/2 + jitter(d/2)
 }
 
+// farewell bounds what Close of a connection still tells the server. What it
+// cannot tell expires.
+func (b *Broker) farewell() time.Duration { return b.config.replyTimeout }
+
 // wrap adds the operation and its object to err, unless it is nil.
 func wrap(operation, object string, err error) error {
 	if err == nil {

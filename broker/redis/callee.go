@@ -25,10 +25,12 @@ type calleeConn struct {
 	turn sync.Mutex
 
 	mu      sync.Mutex // guards the following
-	changed sync.Cond  // demand or closed did
+	changed sync.Cond  // demand, replying or closed did
 	demand  *demand    // of the Take in progress
 	held    map[broker.Address]*heldCall
-	closed  bool
+	// replying counts the calls of Reply under way.
+	replying int
+	closed   bool
 
 	closeOnce sync.Once
 }
@@ -265,6 +267,7 @@ func (c *calleeConn) Reply(ctx context.Context, results []broker.Result) error {
 		c.mu.Unlock()
 		return wrap("reply for", c.id, broker.ErrClosed)
 	}
+	c.replying++
 	known := make([]*broker.Result, 0, len(results))
 	var deadline time.Time
 	for i := range results {
@@ -298,6 +301,26 @@ func (c *calleeConn) answered(results, left []*broker.Result) {
 			delete(c.held, r.To)
 		}
 	}
+	c.replying--
+	c.changed.Broadcast()
+}
+
+// awaitReplies waits for the calls of Reply under way, but not longer than d:
+// they may be waiting for the server to come back.
+func (c *calleeConn) awaitReplies(d time.Duration) {
+	expired := false
+	timer := time.AfterFunc(d, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		expired = true
+		c.changed.Broadcast()
+	})
+	defer timer.Stop()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.replying > 0 && !expired {
+		c.changed.Wait()
+	}
 }
 
 // Close implements [broker.CalleeConn].
@@ -330,32 +353,51 @@ func (c *calleeConn) close() {
 	if c.cancels != nil {
 		c.cancels.stop()
 	}
+	c.awaitReplies(c.broker.farewell())
 	c.leave()
 	c.broker.unregister(c)
 }
 
 // leave ends the announcement and answers what was taken and not answered. If
-// the server is out of reach, the reapers do that when the lease is over.
+// the server cannot be told, the reapers do that when the lease is over.
 func (c *calleeConn) leave() {
-	ctx, cancel := context.WithTimeout(background, farewell)
+	ctx, cancel := context.WithTimeout(background, c.broker.farewell())
 	defer cancel()
-	var lost []*broker.Result
 	for _, p := range c.pullers {
-		lost = append(lost, c.leaveLane(ctx, p)...)
+		lost, ok := c.leaveLane(ctx, p)
+		if !ok || len(lost) == 0 {
+			continue
+		}
+		c.broker.stats.lost.Add(int64(len(lost)))
+		if _, err := c.broker.storeUntil(ctx, lost, time.Now().Add(c.broker.farewell())); err != nil {
+			continue
+		}
+		// The reapers need not look after them.
+		keys := c.broker.keys
+		for _, command := range []*command{
+			plain("DEL", keys.taken(p.lane.index, c.id)),
+			plain("ZREM", keys.callees(p.lane.index), c.id),
+		} {
+			p.lane.writer.do(ctx, command) //nolint:errcheck // what is left expires
+		}
 	}
-	c.broker.stats.lost.Add(int64(len(lost)))
-	c.broker.storeUntil(ctx, lost, time.Now().Add(farewell)) //nolint:errcheck // see above
 }
 
-func (c *calleeConn) leaveLane(ctx context.Context, p *puller) (lost []*broker.Result) {
+// leaveLane ends the announcement in one lane and returns the calls that are
+// not answered.
+func (c *calleeConn) leaveLane(ctx context.Context, p *puller) (lost []*broker.Result, ok bool) {
 	keys := c.broker.keys
 	names := []string{keys.callees(p.lane.index), keys.taken(p.lane.index, c.id), keys.stop(p.lane.index, c.id)}
 	for _, uri := range p.uris {
 		names = append(names, keys.served(p.lane.index, uri), keys.calleesOf(p.lane.index, uri))
 	}
-	reply, err := p.lane.writer.do(ctx, withdrawScript.run(names, c.id, c.broker.config.grace.Milliseconds()))
+	args := []any{c.id, c.broker.config.grace.Milliseconds()}
+	for _, a := range p.answered() {
+		args = append(args, a)
+	}
+	reply, err := p.lane.writer.do(ctx, withdrawScript.run(names, args...))
 	if err != nil {
-		return nil
+		return nil, false
 	}
 	left, _ := reply.([]any)
 	c.mu.Lock()
@@ -374,7 +416,7 @@ func (c *calleeConn) leaveLane(ctx context.Context, p *puller) (lost []*broker.R
 			lost = append(lost, &broker.Result{To: to, Err: broker.ErrCalleeLost})
 		}
 	}
-	return lost
+	return lost, true
 }
 
 // storeUntil stores results for their nodes. It tries again until ctx ends or

@@ -16,12 +16,12 @@ const (
 	// takes them at once; one that hangs must not fill the server.
 	resultCapacity = 65536
 
+	// nodeFor is how long a node that is silent is still taken for alive, at
+	// least. What is stored for it meanwhile costs memory, no more.
+	nodeFor = 10 * time.Second
+
 	// resultsFor is how long, in ms, an untouched list of results lives.
 	resultsFor = 60_000
-
-	// farewell bounds what Close of a connection still tells the server. What
-	// it cannot tell expires.
-	farewell = time.Second
 )
 
 // callerConn is a node's hold on the broker.
@@ -84,7 +84,7 @@ func (b *Broker) openCaller(ctx context.Context, node broker.ID, deliver func([]
 // announce says that the node lives: results are stored for it.
 func (c *callerConn) announce() []*command {
 	keys := c.broker.keys
-	alive := 3 * c.broker.config.lease.Milliseconds()
+	alive := max(3*c.broker.config.lease, nodeFor).Milliseconds()
 	return []*command{
 		plain("SET", keys.node(c.home.index, c.node), "1", "PX", alive),
 		plain("PEXPIRE", keys.results(c.home.index, c.node), resultsFor),
@@ -184,7 +184,7 @@ func (c *callerConn) Close() error {
 		c.home.removeBeat(c.beat)
 		c.reaper.stop()
 		c.results.stop()
-		ctx, cancel := context.WithTimeout(background, farewell)
+		ctx, cancel := context.WithTimeout(background, c.broker.farewell())
 		defer cancel()
 		keys := c.broker.keys
 		// If the server cannot be reached the keys expire by themselves.

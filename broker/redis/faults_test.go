@@ -153,11 +153,11 @@ func TestReadOnlyReplica(t *testing.T) {
 	a, b := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr))...)
 	l := startLoad(t, a, b, 4)
 	l.flows()
-	if err := admin.SlaveOf(context.Background(), "127.0.0.1", "1").Err(); err != nil {
+	if err := admin.ReplicaOf(context.Background(), "127.0.0.1", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "calls are refused", func() bool { return l.failed(broker.ErrUnavailable) > 0 })
-	if err := admin.SlaveOf(context.Background(), "no", "one").Err(); err != nil {
+	if err := admin.ReplicaOf(context.Background(), "no", "one").Err(); err != nil {
 		t.Fatal(err)
 	}
 	l.flows()

@@ -55,7 +55,7 @@ func (p *puller) start() { go p.run() }
 // stop ends the goroutine: gently, by a wake-up through the server, for a
 // connection that is cut loses what is on its way; else by cutting it.
 func (p *puller) stop() {
-	t := time.NewTimer(farewell)
+	t := time.NewTimer(p.conn.broker.farewell())
 	defer t.Stop()
 	ops, told := p.interrupt()
 	select {
@@ -88,6 +88,7 @@ func (p *puller) interrupt() ([2]*op, *waiter) {
 
 func (p *puller) run() {
 	defer close(p.stopped)
+	p.blocker.connected() // before the first Take needs it
 	for p.conn.awaitTake() {
 		link := p.blocker.connected()
 		if link == nil {

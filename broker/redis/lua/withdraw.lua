@@ -6,13 +6,21 @@
 -- then     for each URI: served (string), callees of the URI (sorted set)
 -- ARGV[1]  the callee
 -- ARGV[2]  grace in ms: how long a URI stays served when its callees are gone
+-- then     addresses of calls taken before that are answered now (at most
+--          3,000)
 --
--- returns  the addresses of the calls that it has taken and not answered
+-- returns  the addresses of the calls that it has taken and not answered. Its
+--          lease is over now: when whoever reads this reply cannot report
+--          them, the reapers do. Once they are reported, the set may be
+--          deleted and the callee removed from KEYS[1].
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local grace = tonumber(ARGV[2])
 
-redis.call('ZREM', KEYS[1], ARGV[1])
+if #ARGV > 2 then
+  redis.call('SREM', KEYS[2], unpack(ARGV, 3))
+end
+redis.call('DEL', KEYS[3])
 for k = 4, #KEYS, 2 do
   redis.call('ZREM', KEYS[k + 1], ARGV[1])
   redis.call('ZREMRANGEBYSCORE', KEYS[k + 1], '-inf', now)
@@ -25,5 +33,10 @@ for k = 4, #KEYS, 2 do
   end
 end
 local left = redis.call('SMEMBERS', KEYS[2])
-redis.call('DEL', KEYS[2], KEYS[3])
+if #left > 0 then
+  redis.call('ZADD', KEYS[1], now - 1, ARGV[1])
+  redis.call('PEXPIRE', KEYS[1], 60000)
+else
+  redis.call('ZREM', KEYS[1], ARGV[1])
+end
 return left
