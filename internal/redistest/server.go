@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package redistest starts real Redis servers on loopback for tests:
 // standalone, a cluster, or a set watched by Sentinel. They live in temporary
 // directories and end with the test.
