@@ -60,9 +60,9 @@ func (c *Conn) Reset() {
 	c.in.fail(syscall.ECONNRESET, syscall.ECONNRESET)
 }
 
-// Stall stops what is written here from reaching the other side, or lets it
-// through again: to the writer the other side is a peer that does not read.
-func (c *Conn) Stall(stalled bool) { c.out.stall(stalled) }
+// Stall stops this side from reading, or lets it read again: what the other
+// side writes fills its buffer, as with a peer that is slow.
+func (c *Conn) Stall(stalled bool) { c.in.stall(stalled) }
 
 // LocalAddr implements net.Conn.
 func (c *Conn) LocalAddr() net.Addr { return c.local }

@@ -72,7 +72,7 @@ func TestStallFillsTheWritersBuffer(t *testing.T) {
 		a, b := memnet.Pipe()
 		defer a.Close()
 		defer b.Close()
-		a.Stall(true)
+		b.Stall(true)
 		a.SetWriteDeadline(time.Now().Add(time.Minute))
 		n, err := a.Write(make([]byte, 1<<20))
 		if !errors.Is(err, os.ErrDeadlineExceeded) || n >= 1<<20 {
@@ -83,7 +83,7 @@ func TestStallFillsTheWritersBuffer(t *testing.T) {
 			t.Fatalf("read through a stalled connection: %v", err)
 		}
 		b.SetReadDeadline(time.Time{})
-		a.Stall(false)
+		b.Stall(false)
 		if _, err := io.ReadFull(b, make([]byte, n)); err != nil {
 			t.Fatal(err)
 		}
