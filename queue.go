@@ -304,16 +304,14 @@ func (q *workQueue) hold(s *session, framed []byte) bool {
 
 // release sends the events whose PUBs are answered.
 func (q *workQueue) release(s *session) {
-	n := 0
-	for n < len(q.held) && int32(q.donePub-q.held[n].after) >= 0 {
-		if s.state < closing {
-			s.WriteRaw(q.held[n].framed)
-		}
-		q.heldSize -= len(q.held[n].framed)
-		q.held[n] = heldEvent{}
-		n++
+	for len(q.held) > 0 && int32(q.donePub-q.held[0].after) >= 0 {
+		framed := q.held[0].framed
+		q.held[0] = heldEvent{}
+		q.held = q.held[1:]
+		q.heldSize -= len(framed)
+		s.WriteRaw(framed) // may end the session, which empties q.held
 	}
-	if q.held = q.held[n:]; len(q.held) == 0 {
+	if len(q.held) == 0 {
 		q.held = nil
 	}
 }

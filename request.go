@@ -31,12 +31,16 @@ type Request struct {
 	accepted bool  // the broker took it
 	err      error // why it did not, or was not asked
 
-	received time.Time // set if it had to wait in the session's queue
+	received time.Time // set if it is handled by the session's worker
 
 	// What is handed to the broker, here so that it need not be allocated.
 	brokerCall  broker.Call
 	brokerEvent broker.Event
 }
+
+// onTurn reports whether r is handled on the shard's turn, rather than by its
+// session's worker.
+func (r *Request) onTurn() bool { return r.received.IsZero() }
 
 // reset makes r an empty request of s.
 func (r *Request) reset(s *session) { *r = Request{s: s} }
@@ -67,14 +71,15 @@ func (r *Request) Args() []byte { return r.args }
 // value. The slice must stay as it is until the request is handled.
 func (r *Request) SetArgs(args []byte) { r.args = args }
 
-// Header returns a header of a CALL or PUB, or "".
-func (r *Request) Header(name string) string {
+// Header returns a header of a CALL or PUB, or "". Of one that the client sent
+// twice the last counts, here as for callees and subscribers.
+func (r *Request) Header(name string) (value string) {
 	for k, v := range frame.HeaderSeq(r.headers) {
 		if k == name {
-			return v
+			value = v
 		}
 	}
-	return ""
+	return value
 }
 
 // SetHeader sets a header of a CALL or PUB, in place of one that the client

@@ -35,7 +35,7 @@ type nodeTopic struct {
 func (t *topicTable) acquire(ctx context.Context, r *Request) error {
 	name := r.topic()
 	h := r.s.shard.h
-	if h.inline && r.s.shard.topics[name] != nil {
+	if r.onTurn() && r.s.shard.topics[name] != nil {
 		return nil
 	}
 	nt := t.enter(name)
