@@ -5,15 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/admin"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/engine"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/exit"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/logs"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/outside"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
 	"github.com/juggler-go/juggler/internal/testcallees"
 )
 
@@ -22,18 +26,27 @@ type calleeFlags struct {
 	logs   logs.Flags
 	engine engine.Flags
 
+	admin admin.Flags
+
 	concurrency  int
+	exec, http   []string // URI=COMMAND, URI=URL
+	limits       outside.Limits
 	test         bool
 	startTimeout time.Duration
 	drainTimeout time.Duration
 }
 
 func (f *calleeFlags) bind(flags *pflag.FlagSet) {
-	flags.IntVar(&f.concurrency, "concurrency", 64, "calls that run at a time, 1 to 65536")
+	settings.IntVar(flags, &f.concurrency, "concurrency", 64, 1, 65536, "calls that run at a time")
 	flags.BoolVar(&f.test, "test", true, "answer test.echo, test.reverse and test.delay")
-	flags.DurationVar(&f.startTimeout, "start-timeout", 10*time.Second, "`time` to wait for Redis at the start")
-	flags.DurationVar(&f.drainTimeout, "drain-timeout", 25*time.Second, "`time` that calls have to finish after SIGTERM")
+	flags.StringArrayVar(&f.exec, "exec", nil, "`URI=COMMAND` that answers calls to a URI: args on its standard input, the answer on its output; may be repeated")
+	flags.StringArrayVar(&f.http, "http", nil, "`URI=URL` that answers calls to a URI by POST; may be repeated")
+	settings.DurationVar(flags, &f.limits.Timeout, "outside-timeout", time.Minute, time.Millisecond, 24*time.Hour, "what a program or webhook has for a call")
+	settings.BytesVar(flags, &f.limits.MaxOutput, "outside-max-output", 1<<20, 1, 1<<30, "size of the answer of a program or webhook")
+	settings.DurationVar(flags, &f.startTimeout, "start-timeout", 10*time.Second, 0, time.Hour, "how long to wait for Redis at the start")
+	settings.DurationVar(flags, &f.drainTimeout, "drain-timeout", 25*time.Second, 0, time.Hour, "what calls have to finish after SIGTERM")
 	f.engine.Bind(flags)
+	f.admin.Bind(flags)
 	f.logs.Bind(flags)
 }
 
@@ -48,9 +61,19 @@ func newCallee() *cobra.Command {
   test.reverse  returns a string, reversed by characters
   test.delay    waits for a number of milliseconds and returns it
 
+--exec has a program answer, once for each call, without a shell: it gets the
+args on its standard input and writes the answer, as JSON, to its standard
+output. Exit code 0 means done, 64 or 65 that the args are wrong (code 400, with
+what it wrote to its standard error), any other that it failed (code 500). Its
+variables JUGGLER_URI and JUGGLER_HEADERS say more. --http has a web server
+answer: the args are POSTed as JSON, 2xx comes with the answer, 4xx with
+{"message":…,"data":…}.
+
 ` + engine.AddressHelp,
 		Example: `  juggler callee --redis redis://127.0.0.1:6379
-  juggler callee --redis redis://127.0.0.1:6379 --concurrency 8`,
+  juggler callee --redis redis://127.0.0.1:6379 --concurrency 8
+  juggler callee --redis redis://127.0.0.1:6379 --test=false \
+    --exec 'text.sort=/usr/bin/jq -c sort' --http math.add=http://127.0.0.1:3000/add`,
 		Args: exactArgs(0, ""),
 	}
 	f.bind(cmd.Flags())
@@ -59,15 +82,15 @@ func newCallee() *cobra.Command {
 		if err := configure(cmd); err != nil {
 			return err
 		}
-		log := f.logs.New(cmd.ErrOrStderr(), f.logs.Level())
-		warnMisspelt(cmd, log)
-		return callee(cmd.Context(), &f, log)
+		p := newProcess(cmd, &f.logs)
+		return callee(cmd.Context(), &f, p)
 	}
 	return cmd
 }
 
 // callee answers calls until ctx ends, then lets those that run finish.
-func callee(ctx context.Context, f *calleeFlags, log *slog.Logger) error {
+func callee(ctx context.Context, f *calleeFlags, p *process) error {
+	log := p.log
 	if len(f.engine.RPC) == 0 {
 		return exit.With(exit.Usage, errors.New("callee: --redis is missing; the embedded broker is inside of a server"))
 	}
@@ -80,8 +103,11 @@ func callee(ctx context.Context, f *calleeFlags, log *slog.Logger) error {
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
-	if f.test {
-		testcallees.Register(c)
+	if err := f.register(c, log); err != nil {
+		return exit.With(exit.Usage, err)
+	}
+	if onlyCheck(p.cmd) {
+		return nil
 	}
 	if err := e.Await(ctx, f.startTimeout); err != nil {
 		return err
@@ -89,8 +115,15 @@ func callee(ctx context.Context, f *calleeFlags, log *slog.Logger) error {
 	if err := c.Start(ctx); err != nil {
 		return exit.With(exit.Unreachable, err)
 	}
+	side := admin.New(calleeMetrics(c, e), func() any { return calleeVars(c, e) }, e.Ping)
+	defer side.Close()
+	if err := f.admin.Start(side, log); err != nil {
+		return errors.Join(err, c.Close())
+	}
+	p.watch(ctx)
 	log.Info("answering calls")
 	<-ctx.Done()
+	side.Drain()
 	log.Info("draining", "running", c.Stats().Running)
 	stop, cancel := context.WithTimeout(context.Background(), f.drainTimeout)
 	defer cancel()
@@ -99,4 +132,60 @@ func callee(ctx context.Context, f *calleeFlags, log *slog.Logger) error {
 	}
 	log.Info("stopped")
 	return nil
+}
+
+// register registers what the flags say.
+func (f *calleeFlags) register(c *calleekit.Callee, log *slog.Logger) error {
+	taken := make(map[string]bool)
+	add := func(uri string, answer calleekit.HandlerFunc) error {
+		if taken[uri] {
+			return fmt.Errorf("%s is to be answered twice", uri)
+		}
+		taken[uri] = true
+		c.Handle(uri, answer)
+		return nil
+	}
+	if f.test {
+		taken[testcallees.EchoURI], taken[testcallees.ReverseURI], taken[testcallees.DelayURI] = true, true, true
+		testcallees.Register(c)
+	}
+	for _, text := range f.exec {
+		uri, command, err := cutURI(text, "COMMAND")
+		if err != nil {
+			return fmt.Errorf("--exec %q: %w", text, err)
+		}
+		program, err := outside.NewProgram(command, f.limits, log)
+		if err == nil {
+			err = add(uri, program.Answer)
+		}
+		if err != nil {
+			return fmt.Errorf("--exec %q: %w", text, err)
+		}
+	}
+	for _, text := range f.http {
+		uri, url, err := cutURI(text, "URL")
+		if err != nil {
+			return fmt.Errorf("--http %q: %w", text, err)
+		}
+		hook, err := outside.NewWebhook(url, f.limits, log)
+		if err == nil {
+			err = add(uri, hook.Answer)
+		}
+		if err != nil {
+			return fmt.Errorf("--http %q: %w", text, err)
+		}
+	}
+	if len(taken) == 0 {
+		return errors.New("there is nothing to answer: want --exec, --http or --test")
+	}
+	return nil
+}
+
+// cutURI splits URI=WHAT.
+func cutURI(text, what string) (uri, rest string, err error) {
+	uri, rest, ok := strings.Cut(text, "=")
+	if !ok || uri == "" || rest == "" {
+		return "", "", fmt.Errorf("want URI=%s", what)
+	}
+	return uri, rest, nil
 }

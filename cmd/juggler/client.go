@@ -2,27 +2,22 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/juggler-go/juggler/client"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/shell"
-	"github.com/juggler-go/juggler/frame"
 )
 
 // clientFlags are the flags of the client.
 type clientFlags struct {
-	protocol    string
-	timeout     time.Duration
-	callTimeout time.Duration
-	headers     []string // of requests, NAME=VALUE
-	count       int
+	connection connectionFlags
+	timeout    time.Duration
+	headers    []string // of requests, NAME=VALUE
+	count      int
 }
 
 func newClient() *cobra.Command {
@@ -50,9 +45,8 @@ usage, 3 unreachable, 4 refused, 5 the call failed, 6 its time was over.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.protocol, "protocol", "any", "subprotocol to speak: any, juggler.1 or juggler.0")
+	f.connection.bind(flags)
 	flags.DurationVar(&f.timeout, "timeout", shell.DefaultTimeout, "`time` to connect, subscribe and publish")
-	flags.DurationVar(&f.callTimeout, "call-timeout", 30*time.Second, "`time` of calls")
 	flags.StringArrayVar(&f.headers, "header", nil, "header of the call or publication, `NAME=VALUE`; may be repeated")
 	flags.IntVar(&f.count, "count", 0, "sub, psub: end after so many events")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -66,21 +60,11 @@ usage, 3 unreachable, 4 refused, 5 the call failed, 6 its time was over.`,
 
 // config returns what the flags say about connections.
 func (f *clientFlags) config(cmd *cobra.Command, url string) (shell.Config, error) {
-	config := shell.Config{URL: url, Timeout: f.timeout, Out: cmd.OutOrStdout()}
-	protocols := map[string][]frame.Protocol{
-		"any":       {frame.Juggler1, frame.Juggler0},
-		"juggler.1": {frame.Juggler1},
-		"juggler.0": {frame.Juggler0},
-	}[f.protocol]
-	if protocols == nil {
-		return config, usageError(cmd, fmt.Errorf("--protocol %q: want any, juggler.1 or juggler.0", f.protocol))
+	options, err := f.connection.options()
+	if err != nil {
+		return shell.Config{}, usageError(cmd, err)
 	}
-	config.Options = []client.Option{
-		client.WithProtocols(protocols...),
-		client.WithCallTimeout(f.callTimeout),
-		client.WithHTTPHeader(http.Header{"User-Agent": {"juggler-client"}}),
-	}
-	return config, nil
+	return shell.Config{URL: url, Options: options, Timeout: f.timeout, Out: cmd.OutOrStdout()}, nil
 }
 
 // once does one command, given as arguments.

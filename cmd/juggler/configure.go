@@ -1,7 +1,6 @@
 package main
 
 import (
-	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -9,6 +8,15 @@ import (
 	"github.com/juggler-go/juggler/cmd/juggler/internal/exit"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
 )
+
+// checkFlag makes a command check its settings and end.
+const checkFlag = "check"
+
+// onlyCheck reports whether the command shall only check its settings.
+func onlyCheck(cmd *cobra.Command) bool {
+	check, _ := cmd.Flags().GetBool(checkFlag)
+	return check
+}
 
 // precedence is the part of the help of commands that take settings from
 // elsewhere too.
@@ -22,6 +30,7 @@ variable, the variable over the file. Lists have commas, in YAML they are lists.
 func configurable(cmd *cobra.Command) {
 	cmd.Long += precedence
 	cmd.Flags().String(settings.FileFlag, "", "YAML `file` with settings")
+	cmd.Flags().Bool(checkFlag, false, "say what is wrong with the settings, and end")
 }
 
 // configure fills the flags that the command line has not set.
@@ -38,11 +47,4 @@ func schema(root *cobra.Command) settings.Schema {
 		}
 	}
 	return s
-}
-
-// warnMisspelt logs variables that look like settings and are none.
-func warnMisspelt(cmd *cobra.Command, log *slog.Logger) {
-	for _, warning := range schema(cmd.Root()).Misspelt(os.Environ()) {
-		log.Warn(warning)
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/juggler-go/juggler/cmd/juggler/internal/exit"
@@ -31,7 +32,9 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	root.SetErr(errOut)
 	err := root.ExecuteContext(ctx)
 	if err != nil && err.Error() != "" {
-		fmt.Fprintln(errOut, "juggler:", err)
+		for line := range strings.Lines(err.Error()) {
+			fmt.Fprintln(errOut, "juggler:", strings.TrimPrefix(strings.TrimSuffix(line, "\n"), "juggler: "))
+		}
 	}
 	return exit.Code(err)
 }

@@ -130,12 +130,12 @@ func TestRedisErrors(t *testing.T) {
 		{"serve --redis redis://:wrong@" + redis.Addr, 3, "WRONGPASS"},
 		{"serve --redis redis://" + redis.Addr, 3, "NOAUTH"},
 		{"callee", 2, "--redis is missing"},
-		{"callee --concurrency 0 --redis " + redis.Addr, 2, "WithConcurrency"},
+		{"callee --concurrency 0 --redis " + redis.Addr, 2, "invalid argument \"0\" for \"--concurrency\" flag: want a number, 1 to 65536"},
 		{"serve --redis http://127.0.0.1", 2, `--redis: "http://": want redis://`},
 		{"serve --redis redis://a:x", 2, `--redis: "a:x": want HOST:PORT`},
 		{"serve --redis-pubsub redis://a", 2, "--redis-pubsub goes with --redis"},
-		{"serve --redis-lanes 300 --redis " + redis.Addr, 2, "WithLanes(300)"},
-		{"serve --ping 1ns", 2, "WithPing(1ns): want 10ms to 1h0m0s"},
+		{"serve --redis-lanes 300 --redis " + redis.Addr, 2, "want a number, 0 to 256"},
+		{"serve --ping 1ns", 2, "want a time such as 500ms, 10s or 5m; 10ms to 1h"},
 	} {
 		got := run(t, "", strings.Fields(tt.args+" --start-timeout 300ms --listen 127.0.0.1:0")...)
 		if strings.HasPrefix(tt.args, "callee") {

@@ -2,18 +2,21 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/admin"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/engine"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/exit"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/listen"
@@ -29,9 +32,13 @@ and events to the broker. Any number of nodes and callees work together on one
 Redis. Without --redis the broker is embedded: events then reach the clients of
 this node, and calls find no callee.
 
+SIGTERM drains: clients are asked to go elsewhere and calls come to their end.
+SIGHUP reads certificates, rules, keys and the log level again.
+
 ` + engine.AddressHelp,
 		Example: `  juggler serve --redis redis://127.0.0.1:6379
-  juggler serve --listen :8443 --redis redis://10.0.0.1:6379,10.0.0.2:6379
+  juggler serve --listen :8443 --tls-cert chain.pem --tls-key key.pem \
+    --redis redis://10.0.0.1:6379,10.0.0.2:6379 --admin-listen 127.0.0.1:9090
   JUGGLER_REDIS=redis://cache/2 juggler serve --config juggler.yaml`,
 		Args: exactArgs(0, ""),
 	}
@@ -41,41 +48,111 @@ this node, and calls find no callee.
 		if err := configure(cmd); err != nil {
 			return err
 		}
-		level := new(slog.LevelVar)
-		level.Set(f.logs.Level())
-		log := f.logs.New(cmd.ErrOrStderr(), level)
-		warnMisspelt(cmd, log)
-		return serve(cmd.Context(), &f, log, cmd.OutOrStdout())
+		s := &server{process: newProcess(cmd, &f.logs), flags: &f}
+		return s.run(cmd.Context())
 	}
 	return cmd
 }
 
-// serve runs a node until ctx ends, then drains it.
-func serve(ctx context.Context, f *serveFlags, log *slog.Logger, out io.Writer) error {
-	e, err := f.engine.Open(log)
-	if err != nil {
+// A server is a running node.
+type server struct {
+	*process
+	flags   *serveFlags
+	engine  *engine.Engine
+	handler *juggler.Handler
+	admin   *admin.Server
+
+	encryption *tls.Config // nil: none
+	http       http.Handler
+}
+
+// run runs a node until ctx ends, then drains it.
+func (s *server) run(ctx context.Context) error {
+	var err error
+	if s.engine, err = s.flags.engine.Open(s.log); err != nil {
 		return err
 	}
-	defer e.Close()
-	options := append(f.limits.options(),
-		juggler.WithCaller(e.Caller), juggler.WithPubSub(e.PubSub),
-		juggler.WithLogger(log), originOption(f.origins))
-	h, err := juggler.New(options...)
-	if err != nil {
+	defer s.engine.Close()
+	// What fetches keys ends with the node.
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	if err := s.prepare(ctx); err != nil {
 		return exit.With(exit.Usage, err)
 	}
-	if err := e.Await(ctx, f.startTimeout); err != nil {
+	if onlyCheck(s.cmd) {
+		return nil
+	}
+	if err := s.engine.Await(ctx, s.flags.startTimeout); err != nil {
 		return err
 	}
-	listeners, err := f.open()
+	listeners, err := s.open()
 	if err != nil {
 		return err
 	}
-	for _, l := range listeners {
-		fmt.Fprintln(out, listen.URL(l, f.path, false))
+	s.admin = admin.New(metrics(s.handler, s.engine), func() any { return vars(s.handler, s.engine) }, s.engine.Ping)
+	defer s.admin.Close()
+	if err := s.flags.admin.Start(s.admin, s.log); err != nil {
+		return errors.Join(err, closeAll(listeners))
 	}
-	log.Info("serving", "node", h.Node())
-	return f.run(ctx, h, listeners, log)
+	s.watch(ctx)
+	for _, l := range listeners {
+		fmt.Fprintln(s.cmd.OutOrStdout(), listen.URL(l, s.flags.path, s.encryption != nil))
+	}
+	s.log.Info("serving", "node", s.handler.Node())
+	return s.serve(ctx, listeners)
+}
+
+// prepare makes everything that flags and files can get wrong.
+func (s *server) prepare(ctx context.Context) error {
+	f := s.flags
+	control, err := f.access.Open(ctx)
+	if err != nil {
+		return err
+	}
+	s.onReload("rules and keys of tokens", func() error { return control.Reload(ctx) })
+	options := append(f.limits.options(),
+		juggler.WithCaller(s.engine.Caller), juggler.WithPubSub(s.engine.PubSub),
+		juggler.WithLogger(s.log), originOption(f.origins))
+	if s.handler, err = juggler.New(append(options, control.Options()...)...); err != nil {
+		return err
+	}
+	if err := s.prepareTLS(); err != nil {
+		return err
+	}
+	proxies, err := listen.ParseProxies(f.proxies)
+	if err != nil {
+		return fmt.Errorf("--trusted-proxies: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle(f.path, s.handler)
+	s.http = proxies.Handler(s.logged(mux))
+	return nil
+}
+
+func (s *server) prepareTLS() error {
+	f := s.flags
+	switch {
+	case f.cert == "" && f.key == "" && f.clientCA == "":
+		return nil
+	case f.cert == "" || f.key == "":
+		return errors.New("TLS needs both --tls-cert and --tls-key")
+	}
+	certificate, err := listen.ReadCertificate(f.cert, f.key)
+	if err != nil {
+		return err
+	}
+	s.onReload("certificate", certificate.Reload)
+	s.encryption, err = certificate.Config(f.clientCA)
+	return err
+}
+
+// logged logs requests, at the level debug.
+func (s *server) logged(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.log.Debug("request", "client", r.RemoteAddr, "method", r.Method, "path", r.URL.Path,
+			"protocols", r.Header.Get("Sec-WebSocket-Protocol"), "origin", r.Header.Get("Origin"))
+		next.ServeHTTP(w, r)
+	})
 }
 
 // originOption says which web pages may connect.
@@ -87,49 +164,69 @@ func originOption(origins []string) juggler.Option {
 }
 
 // open opens all listeners, or none.
-func (f *serveFlags) open() ([]net.Listener, error) {
+func (s *server) open() ([]net.Listener, error) {
+	mode, err := strconv.ParseUint(s.flags.socketMode, 8, 32)
+	if err != nil || mode > 0o777 {
+		return nil, exit.With(exit.Usage, fmt.Errorf("--socket-mode %q: want permissions in octal, such as 0660", s.flags.socketMode))
+	}
 	var listeners []net.Listener
-	for _, address := range f.listen {
-		l, err := listen.Open(address, 0o660)
+	for _, address := range s.flags.listen {
+		l, err := listen.Open(address, fs.FileMode(mode))
 		if err != nil {
-			for _, l := range listeners {
-				err = errors.Join(err, l.Close())
-			}
-			return nil, err
+			return nil, errors.Join(err, closeAll(listeners))
 		}
 		listeners = append(listeners, l)
 	}
 	return listeners, nil
 }
 
-// run serves h until ctx ends or a listener fails, then drains.
-func (f *serveFlags) run(ctx context.Context, h *juggler.Handler, listeners []net.Listener, log *slog.Logger) error {
-	mux := http.NewServeMux()
-	mux.Handle(f.path, h)
-	server := &http.Server{
-		Handler:           mux,
+func closeAll(listeners []net.Listener) error {
+	var errs []error
+	for _, l := range listeners {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// serve serves until ctx ends or a listener fails, then drains.
+func (s *server) serve(ctx context.Context, listeners []net.Listener) error {
+	web := &http.Server{
+		Handler:           s.http,
+		TLSConfig:         s.encryption,
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       time.Minute,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what scanners of ports cause
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // what scanners of ports cause
 	}
 	served := make(chan error, len(listeners))
 	for _, l := range listeners {
-		go func() { served <- server.Serve(l) }() // ends with Shutdown, below
+		go func() { // ends with Shutdown, in drain
+			if s.encryption != nil {
+				served <- web.ServeTLS(l, "", "")
+			} else {
+				served <- web.Serve(l)
+			}
+		}()
 	}
-	var failure error
 	select {
-	case failure = <-served:
+	case err := <-served:
+		return errors.Join(err, s.drain(web))
 	case <-ctx.Done():
-		log.Info("draining", "sessions", h.NumSessions())
-		delay := time.NewTimer(f.drainDelay)
-		defer delay.Stop()
-		<-delay.C
+		return s.drain(web)
 	}
-	stop, cancel := context.WithTimeout(context.Background(), f.drainTimeout)
+}
+
+// drain tells load balancers first, then asks clients to go elsewhere.
+func (s *server) drain(web *http.Server) error {
+	s.log.Info("draining", "sessions", s.handler.NumSessions())
+	s.admin.Drain()
+	delay := time.NewTimer(s.flags.drainDelay)
+	defer delay.Stop()
+	<-delay.C
+	stop, cancel := context.WithTimeout(context.Background(), s.flags.drainTimeout)
 	defer cancel()
-	if err := errors.Join(server.Shutdown(stop), h.Shutdown(stop)); err != nil {
-		failure = errors.Join(failure, fmt.Errorf("draining took longer than --drain-timeout; the sessions that were left were cut off: %w", err))
+	if err := errors.Join(web.Shutdown(stop), s.handler.Shutdown(stop)); err != nil {
+		return fmt.Errorf("draining took longer than --drain-timeout; the sessions that were left were cut off: %w", err)
 	}
-	log.Info("stopped")
-	return failure
+	s.log.Info("stopped")
+	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/juggler-go/juggler/broker/redis"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
 )
 
 // Flags are the settings of the broker.
@@ -41,50 +42,50 @@ func (f *Flags) Bind(flags *pflag.FlagSet) {
 	flags.StringVar(&f.cert, "redis-cert", "", "`file` with the client certificate (PEM) for rediss://")
 	flags.StringVar(&f.key, "redis-key", "", "`file` with its key")
 	flags.StringVar(&f.prefix, "redis-prefix", "juggler", "what keys and channels begin with; the same in all processes of a system")
-	flags.IntVar(&f.lanes, "redis-lanes", 0, "lanes that calls are spread on, 1 to 256; the same in all processes; 0: 1, in a cluster 16")
-	flags.DurationVar(&f.grace, "redis-callee-grace", 5*time.Second, "`time` that calls are still queued after the last callee has gone, 0s to 1h")
-	flags.DurationVar(&f.lease, "redis-callee-lease", 5*time.Second, "`time` of silence after which a callee counts as dead, 400ms to 1m")
-	flags.DurationVar(&f.replyTimeout, "redis-reply-timeout", 2*time.Second, "`time` without a reply after which a connection is given up, 100ms to 1m")
-	flags.IntVar(&f.maxBatch, "redis-max-batch", 512, "calls or results that one script gets at most, 1 to 2000")
+	settings.IntVar(flags, &f.lanes, "redis-lanes", 0, 0, 256, "lanes that calls are spread on, the same in all processes; 0: 1, in a cluster 16")
+	settings.DurationVar(flags, &f.grace, "redis-callee-grace", 5*time.Second, 0, time.Hour, "how long calls are still queued after the last callee has gone")
+	settings.DurationVar(flags, &f.lease, "redis-callee-lease", 5*time.Second, 400*time.Millisecond, time.Minute, "silence after which a callee counts as dead")
+	settings.DurationVar(flags, &f.replyTimeout, "redis-reply-timeout", 2*time.Second, 100*time.Millisecond, time.Minute, "how long without a reply before a connection is given up")
+	settings.IntVar(flags, &f.maxBatch, "redis-max-batch", 512, 1, 2000, "calls or results that one script gets at most")
 }
 
 // BindServer adds the flags that only servers have.
 func (f *Flags) BindServer(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.PubSub, "redis-pubsub", nil, "`URL` of another Redis for events; --redis then carries calls only")
 	flags.BoolVar(&f.sharded, "redis-sharded-pubsub", false, "use the sharded channels of Redis 7, without patterns; the same in all processes")
-	flags.IntVar(&f.capacity, "redis-queue-capacity", 10_000, "calls to one URI that are queued at most, 1 to 10000000")
+	settings.IntVar(flags, &f.capacity, "redis-queue-capacity", 10_000, 1, 10_000_000, "calls to one URI that are queued at most")
 	flags.BoolVar(&f.anyURI, "redis-queue-unserved", false, "queue calls to URIs that no callee serves, in place of refusing them with 404")
 }
 
-// settings are what go-redis takes, for the kind of address.
-type settings struct {
+// target is what go-redis takes, for the kind of address.
+type target struct {
 	server   *goredis.Options
 	cluster  *goredis.ClusterOptions
 	sentinel *goredis.FailoverOptions
 }
 
 // options returns the options for an address.
-func (f *Flags) options(a *address) (settings, error) {
+func (f *Flags) options(a *address) (target, error) {
 	if err := f.credentials(a); err != nil {
-		return settings{}, err
+		return target{}, err
 	}
 	var encryption *tls.Config
 	if a.tls {
 		var err error
 		if encryption, err = f.tls(); err != nil {
-			return settings{}, err
+			return target{}, err
 		}
 	} else if f.ca+f.cert+f.key != "" {
-		return settings{}, errors.New("--redis-ca, --redis-cert and --redis-key go with rediss:// only")
+		return target{}, errors.New("--redis-ca, --redis-cert and --redis-key go with rediss:// only")
 	}
 	const name = "juggler"
 	switch a.kind {
 	case cluster:
-		return settings{cluster: &goredis.ClusterOptions{
+		return target{cluster: &goredis.ClusterOptions{
 			Addrs: a.hosts, Username: a.user, Password: a.password, TLSConfig: encryption, ClientName: name, DisableIdentity: true,
 		}}, nil
 	case sentinel:
-		return settings{sentinel: &goredis.FailoverOptions{
+		return target{sentinel: &goredis.FailoverOptions{
 			MasterName: a.master, SentinelAddrs: a.hosts, DB: a.db,
 			Username: a.user, Password: a.password, TLSConfig: encryption, ClientName: name, DisableIdentity: true,
 		}}, nil
@@ -93,7 +94,7 @@ func (f *Flags) options(a *address) (settings, error) {
 	if a.kind == socket {
 		network = "unix"
 	}
-	return settings{server: &goredis.Options{
+	return target{server: &goredis.Options{
 		Network: network, Addr: a.hosts[0], DB: a.db,
 		Username: a.user, Password: a.password, TLSConfig: encryption, ClientName: name, DisableIdentity: true,
 	}}, nil

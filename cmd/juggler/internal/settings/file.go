@@ -35,7 +35,7 @@ func parseFile(path string, text []byte) (*file, error) {
 		return f, nil // empty, or comments only
 	}
 	var err error
-	f.entries, err = f.mapping(document.Content[0])
+	f.entries, err = f.mapping(document.Content[0], "")
 	return f, err
 }
 
@@ -48,17 +48,25 @@ func yamlProblem(err error) string {
 	return " " + text
 }
 
+// unjoin returns what errors.Join joined.
+func unjoin(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
 // mapping returns the entries of a mapping.
-func (f *file) mapping(n *yaml.Node) ([]entry, error) {
+func (f *file) mapping(n *yaml.Node, section string) ([]entry, error) {
 	if n.Kind != yaml.MappingNode {
-		return nil, f.at(n, "", errors.New("want settings, each as NAME: VALUE"))
+		return nil, f.at(n, strings.TrimSuffix(section, "."), errors.New("want settings, each as NAME: VALUE"))
 	}
 	var entries []entry
 	var errs []error
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := n.Content[i]
 		if slices.ContainsFunc(entries, func(e entry) bool { return e.key == key.Value }) {
-			errs = append(errs, f.at(key, key.Value, errors.New("is there twice")))
+			errs = append(errs, f.at(key, section+key.Value, errors.New("is there twice")))
 			continue
 		}
 		entries = append(entries, entry{key.Value, key, resolve(n.Content[i+1])})
@@ -74,12 +82,39 @@ func resolve(n *yaml.Node) *yaml.Node {
 	return n
 }
 
+// A problem is something that is wrong at one place of a file.
+type problem struct {
+	path string
+	line int
+	key  string // "": the line as a whole
+	err  error
+}
+
+func (p *problem) Error() string {
+	if p.key == "" {
+		return fmt.Sprintf("%s:%d: %v", p.path, p.line, p.err)
+	}
+	return fmt.Sprintf("%s:%d: %s: %v", p.path, p.line, p.key, p.err)
+}
+
+func (p *problem) Unwrap() error { return p.err }
+
 // at adds the place to an error.
 func (f *file) at(n *yaml.Node, key string, err error) error {
-	if key == "" {
-		return fmt.Errorf("%s:%d: %w", f.path, n.Line, err)
+	return &problem{f.path, n.Line, key, err}
+}
+
+// inOrder joins errors, each once, those of lines in the order of the lines.
+func inOrder(errs []error) error {
+	line := func(err error) int {
+		var p *problem
+		if errors.As(err, &p) {
+			return p.line
+		}
+		return 0
 	}
-	return fmt.Errorf("%s:%d: %s: %w", f.path, n.Line, key, err)
+	slices.SortStableFunc(errs, func(a, b error) int { return line(a) - line(b) })
+	return errors.Join(slices.CompactFunc(errs, func(a, b error) bool { return a.Error() == b.Error() })...)
 }
 
 // apply sets what the file says for a command: first its section, then what
@@ -93,9 +128,9 @@ func (f *file) apply(s Schema, command string, set *setter) []error {
 		if e.value.Kind == yaml.ScalarNode && e.value.Tag == "!!null" {
 			continue // an empty section
 		}
-		entries, err := f.mapping(e.value)
+		entries, err := f.mapping(e.value, e.key+".")
 		if err != nil {
-			errs = append(errs, err)
+			errs = append(errs, unjoin(err)...)
 		}
 		for _, inner := range entries {
 			key := e.key + "." + inner.key
@@ -139,7 +174,7 @@ func (f *file) known(s Schema, command string, e entry) error {
 // set sets one flag, unless it has been set or the command does not have it.
 func (f *file) set(set *setter, key string, e entry) []error {
 	flag := set.flags.Lookup(e.key)
-	if flag == nil || set.taken[e.key] {
+	if flag == nil || !settable(flag) || set.taken[e.key] {
 		return nil
 	}
 	set.taken[e.key] = true

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -16,8 +17,11 @@ import (
 	"github.com/juggler-go/juggler/cmd/juggler/internal/nearest"
 )
 
-// FileFlag is the name of the flag for the file itself, which no file sets.
+// FileFlag is the name of the flag for the file itself.
 const FileFlag = "config"
+
+// notSettings are flags that no file sets.
+var notSettings = []string{FileFlag, "help", "check"}
 
 // prefix is what the names of variables begin with.
 const prefix = "JUGGLER_"
@@ -46,7 +50,7 @@ func (s Schema) Apply(command string, environ []string) error {
 		}
 		set.errs = append(set.errs, f.apply(s, command, &set)...)
 	}
-	return errors.Join(set.errs...)
+	return inOrder(set.errs)
 }
 
 // CheckFile reports everything that is wrong with a file, whichever command it
@@ -59,17 +63,12 @@ func (s Schema) CheckFile(path string) error {
 	var errs []error
 	for _, command := range s.commands() {
 		set := setter{flags: s[command], taken: make(map[string]bool)}
-		for _, err := range f.apply(s, command, &set) {
-			if !slices.ContainsFunc(errs, func(e error) bool { return e.Error() == err.Error() }) {
-				errs = append(errs, err)
-			}
-		}
+		errs = append(errs, f.apply(s, command, &set)...)
 	}
-	return errors.Join(errs...)
+	return inOrder(errs)
 }
 
-// HasSection reports whether the file at path has settings for a command: at
-// the top, or in a section of its own.
+// HasSection reports whether the file at path has a section for a command.
 func (s Schema) HasSection(path, command string) bool {
 	f, err := readFile(path)
 	if err != nil {
@@ -110,7 +109,7 @@ func (s Schema) names(command string) []string {
 }
 
 // settable reports whether a flag can be set by variables and files.
-func settable(f *pflag.Flag) bool { return f.Name != "help" && f.Name != FileFlag }
+func settable(f *pflag.Flag) bool { return !slices.Contains(notSettings, f.Name) }
 
 // A setter sets flags, each from the first source that has it.
 type setter struct {
@@ -122,7 +121,7 @@ type setter struct {
 // environment takes what variables say. An empty one is as good as none.
 func (s *setter) environment(environ []string) {
 	s.flags.VisitAll(func(f *pflag.Flag) {
-		if f.Name == "help" || s.taken[f.Name] {
+		if s.taken[f.Name] || !settable(f) && f.Name != FileFlag {
 			return
 		}
 		variable := Variable(f.Name)
@@ -152,19 +151,12 @@ func setValue(flags *pflag.FlagSet, f *pflag.Flag, values []string, value string
 	return nil
 }
 
-// cause shortens the errors of strconv and the like, which repeat the value.
+// cause shortens the errors of strconv, which repeat the value.
 func cause(err error) string {
-	text := err.Error()
-	for _, p := range []string{"strconv.ParseInt: ", "strconv.ParseUint: ", "strconv.ParseBool: ", "strconv.ParseFloat: ", "time: "} {
-		if rest, ok := strings.CutPrefix(text, p); ok {
-			text = rest
-			if i := strings.LastIndex(text, `": `); i >= 0 {
-				text = text[i+3:]
-			}
-			break
-		}
+	if errors.Is(err, strconv.ErrSyntax) {
+		return "want true or false" // the only values of pflag's own in use
 	}
-	return text
+	return err.Error()
 }
 
 // Misspelt returns a warning for each variable that looks like the name of a

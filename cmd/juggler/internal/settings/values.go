@@ -4,45 +4,113 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
 )
 
-// Bytes is a flag for a size: a number of bytes, or of KiB, MiB, GiB.
-type Bytes int
+// IntVar adds a flag for a number from least to most.
+func IntVar(flags *pflag.FlagSet, p *int, name string, value, least, most int, usage string) {
+	*p = value
+	flags.Var(&number{p, least, most}, name, fmt.Sprintf("%s; %d to %d", usage, least, most))
+}
+
+type number struct {
+	p           *int
+	least, most int
+}
+
+func (n *number) String() string { return strconv.Itoa(*n.p) }
+func (n *number) Type() string   { return "number" }
+
+func (n *number) Set(text string) error {
+	i, err := strconv.Atoi(text)
+	if err != nil || i < n.least || i > n.most {
+		return fmt.Errorf("want a number, %d to %d", n.least, n.most)
+	}
+	*n.p = i
+	return nil
+}
+
+// DurationVar adds a flag for a time from least to most.
+func DurationVar(flags *pflag.FlagSet, p *time.Duration, name string, value, least, most time.Duration, usage string) {
+	*p = value
+	flags.Var(&duration{p, least, most}, name, fmt.Sprintf("%s; %s to %s", usage, timeText(least), timeText(most)))
+}
+
+type duration struct {
+	p           *time.Duration
+	least, most time.Duration
+}
+
+func (d *duration) String() string { return timeText(*d.p) }
+func (d *duration) Type() string   { return "time" }
+
+func (d *duration) Set(text string) error {
+	t, err := time.ParseDuration(text)
+	if err != nil || t < d.least || t > d.most {
+		return fmt.Errorf("want a time such as 500ms, 10s or 5m; %s to %s", timeText(d.least), timeText(d.most))
+	}
+	*d.p = t
+	return nil
+}
+
+// timeText is 10m where a Duration says 10m0s.
+func timeText(d time.Duration) string {
+	text := d.String()
+	if d >= time.Hour {
+		text = strings.TrimSuffix(text, "0s")
+		return strings.TrimSuffix(text, "0m")
+	}
+	if d >= time.Minute {
+		return strings.TrimSuffix(text, "0s")
+	}
+	return text
+}
+
+// BytesVar adds a flag for a size from least to most bytes.
+func BytesVar(flags *pflag.FlagSet, p *int, name string, value, least, most int, usage string) {
+	*p = value
+	flags.Var(&size{p, least, most}, name, fmt.Sprintf("%s; %s to %s", usage, sizeText(least), sizeText(most)))
+}
+
+type size struct {
+	p           *int
+	least, most int
+}
 
 var units = []struct {
 	name string
 	size int
 }{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}}
 
-// String implements pflag.Value.
-func (b *Bytes) String() string {
-	for _, u := range units {
-		if n := int(*b); n != 0 && n%u.size == 0 && u.size > 1 {
-			return strconv.Itoa(n/u.size) + u.name
-		}
-	}
-	return strconv.Itoa(int(*b))
-}
+func (s *size) String() string { return sizeText(*s.p) }
+func (s *size) Type() string   { return "size" }
 
-// Set implements pflag.Value.
-func (b *Bytes) Set(text string) error {
-	number, size := text, 1
+func (s *size) Set(text string) error {
+	number, unit := text, 1
 	for _, u := range units {
 		if rest, ok := strings.CutSuffix(text, u.name); ok {
-			number, size = strings.TrimSpace(rest), u.size
+			number, unit = strings.TrimSpace(rest), u.size
 			break
 		}
 	}
-	n, err := strconv.ParseInt(number, 10, 64)
-	if err != nil || n < 0 || n > (1<<40)/int64(size) {
-		return fmt.Errorf("want a size such as 65536, 64KiB or 1MiB")
+	n, err := strconv.Atoi(number)
+	if err != nil || n < 0 || n > s.most/unit || n*unit < s.least {
+		return fmt.Errorf("want a size such as 65536, 64KiB or 1MiB; %s to %s", sizeText(s.least), sizeText(s.most))
 	}
-	*b = Bytes(n * int64(size))
+	*s.p = n * unit
 	return nil
 }
 
-// Type implements pflag.Value: what help shows for the value.
-func (b *Bytes) Type() string { return "size" }
+func sizeText(n int) string {
+	for _, u := range units {
+		if n != 0 && n%u.size == 0 && u.size > 1 {
+			return strconv.Itoa(n/u.size) + u.name
+		}
+	}
+	return strconv.Itoa(n)
+}
 
 // Choice is a flag for one of several words.
 type Choice struct {

@@ -1,0 +1,179 @@
+package main_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+const secret = "0123456789abcdef0123456789abcdef"
+
+// token returns a token signed with the secret, that expires in an hour unless
+// claims say otherwise.
+func token(t testing.TB, claims jwt.MapClaims) string {
+	t.Helper()
+	if _, ok := claims["exp"]; !ok {
+		claims["exp"] = time.Now().Add(time.Hour).Unix()
+	}
+	text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func TestTokens(t *testing.T) {
+	hmac := filepath.Join(t.TempDir(), "secret")
+	writeFile(t, hmac, secret+"\n")
+	_, url := startServe(t, "--token-hmac-file", hmac, "--token-issuer", "us", "--token-audience", "app", "--sign-in-timeout", "300ms")
+	good := jwt.MapClaims{"sub": "ann", "iss": "us", "aud": []string{"app", "other"}}
+	none, err := jwt.NewWithClaims(jwt.SigningMethodNone, good).SignedString(jwt.UnsafeAllowNoneSignatureType)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name, token string
+		code        int
+		want        string
+	}{
+		{"good", token(t, good), 0, ""},
+		{"expired", token(t, jwt.MapClaims{"sub": "ann", "iss": "us", "aud": "app", "exp": 1000}), 4, "token is expired"},
+		{"issuer", token(t, jwt.MapClaims{"sub": "ann", "iss": "them", "aud": "app"}), 4, "invalid issuer"},
+		{"audience", token(t, jwt.MapClaims{"sub": "ann", "iss": "us", "aud": "x"}), 4, "invalid audience"},
+		{"no user", token(t, jwt.MapClaims{"iss": "us", "aud": "app"}), 4, "it has no sub"},
+		{"signature", token(t, good) + "x", 4, "token"},
+		{"no signature", none, 4, "token"},
+		{"nonsense", "nonsense", 4, "token is malformed"},
+	} {
+		got := run(t, "", "client", "--token", tt.token, url, "pub", "news", "1")
+		if got.code != tt.code || !strings.Contains(got.stderr, tt.want) {
+			t.Errorf("%s by AUTH: %+v, want %d and %q", tt.name, got, tt.code, tt.want)
+		}
+		got = run(t, "", "client", "--protocol", "juggler.0", "--bearer", "--token", tt.token, url, "pub", "news", "1")
+		if got.code != tt.code || !strings.Contains(got.stderr, tt.want) {
+			t.Errorf("%s as Bearer with juggler.0: %+v, want %d and %q", tt.name, got, tt.code, tt.want)
+		}
+	}
+	if got := run(t, "", "client", "--protocol", "juggler.0", url, "pub", "news", "1"); got.code != 4 {
+		t.Errorf("without a token: %+v", got)
+	}
+}
+
+func TestKeySets(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	point, err := key.PublicKey.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	set, err := json.Marshal(map[string]any{"keys": []map[string]string{{
+		"kty": "EC", "crv": "P-256", "kid": "k1", "alg": "ES256", "use": "sig",
+		"x": encode(point[1:33]), "y": encode(point[33:]),
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "jwks.json")
+	writeFile(t, file, string(set))
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(set) }))
+	defer web.Close()
+
+	unsigned := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{"sub": "ann", "exp": time.Now().Add(time.Hour).Unix()})
+	unsigned.Header["kid"] = "k1"
+	good, err := unsigned.SignedString(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, place := range []string{file, web.URL} {
+		_, url := startServe(t, "--token-jwks", place)
+		if got := run(t, "", "client", "--token", good, url, "pub", "news"); got.code != 0 {
+			t.Errorf("%s: %+v", place, got)
+		}
+		if got := run(t, "", "client", "--token", token(t, jwt.MapClaims{"sub": "ann"}), url, "pub", "news"); got.code != 4 {
+			t.Errorf("%s: a token signed with a secret: %+v", place, got)
+		}
+	}
+}
+
+func TestRules(t *testing.T) {
+	dir := t.TempDir()
+	hmac, rules := filepath.Join(dir, "secret"), filepath.Join(dir, "rules.yaml")
+	writeFile(t, hmac, secret)
+	writeFile(t, rules, `rules:
+- subscribe: [public.*]
+- who: [authenticated]
+  subscribe: ["users.{user}.*"]
+- who: [role=editor, user=root]
+  publish: [public.*]
+`)
+	p, url := startServe(t, "--rules", rules, "--token-hmac-file", hmac, "--anonymous", "--token-attributes", "role")
+	ann := token(t, jwt.MapClaims{"sub": "ann", "role": []string{"reader", "editor"}})
+	bob := token(t, jwt.MapClaims{"sub": "bob", "role": "reader"})
+	root := token(t, jwt.MapClaims{"sub": "root"})
+	try := func(token, line string) int {
+		t.Helper()
+		args := []string{"client", url}
+		if token != "" {
+			args = append(args, "--token", token, "--bearer")
+		}
+		return run(t, line+"\n", args...).code
+	}
+	for _, tt := range []struct {
+		who, token, line string
+		code             int
+	}{
+		{"nobody", "", "sub public.a", 0},
+		{"nobody", "", "psub public.*", 0},
+		{"nobody", "", "psub *", 4},
+		{"nobody", "", "pub public.a 1", 4},
+		{"nobody", "", "sub users.ann.mail", 4},
+		{"ann", ann, "sub users.ann.mail", 0},
+		{"ann", ann, "psub users.*", 4},
+		{"ann", ann, "pub public.a 1", 0},
+		{"bob", bob, "pub public.a 1", 4},
+		{"bob", bob, "sub users.ann.mail", 4},
+		{"root", root, "pub public.a 1", 0},
+		{"root", root, "call test.echo 1", 4},
+	} {
+		if got := try(tt.token, tt.line); got != tt.code {
+			t.Errorf("%s: %s: code %d, want %d", tt.who, tt.line, got, tt.code)
+		}
+	}
+	writeFile(t, rules, "rules:\n- publish: ['*']\n")
+	p.signal(syscall.SIGHUP)
+	p.stderr.await(t, `"msg":"reloaded"`)
+	if got := try("", "pub public.a 1"); got != 0 {
+		t.Errorf("after the reload: code %d", got)
+	}
+}
+
+func TestAccessErrors(t *testing.T) {
+	short := filepath.Join(t.TempDir(), "short")
+	writeFile(t, short, "secret\n")
+	for _, tt := range []struct{ args, want string }{
+		{"--token-hmac-file " + short, "the secret has 6 bytes; want 32 at least"},
+		{"--token-hmac-file /nowhere", "no such file"},
+		{"--token-jwks " + short, "--token-jwks: "},
+		{"--anonymous", "go with --token-hmac-file or --token-jwks"},
+		{"--rules /nowhere", "no such file"},
+	} {
+		got := run(t, "", append([]string{"serve", "--check"}, strings.Fields(tt.args)...)...)
+		if got.code != 2 || !strings.Contains(got.stderr, tt.want) {
+			t.Errorf("%s: %+v, want %q", tt.args, got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,103 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
+)
+
+// Flags are the settings of who may do what.
+type Flags struct {
+	rulesFile string
+
+	hmacFile   string
+	jwks       string
+	issuer     string
+	audience   []string
+	userClaim  string
+	attributes []string
+	query      string
+	anonymous  bool
+	signIn     time.Duration
+}
+
+// Bind adds the flags.
+func (f *Flags) Bind(flags *pflag.FlagSet) {
+	flags.StringVar(&f.rulesFile, "rules", "", "YAML `file` with rules of who may call, subscribe and publish what")
+	flags.StringVar(&f.hmacFile, "token-hmac-file", "", "`file` with the secret of tokens (JWT with HS256, HS384 or HS512); at least 32 bytes")
+	flags.StringVar(&f.jwks, "token-jwks", "", "`URL` or file of the keys (JWKS) of tokens")
+	flags.StringVar(&f.issuer, "token-issuer", "", "the iss that tokens must have")
+	flags.StringSliceVar(&f.audience, "token-audience", nil, "the aud that tokens must have one of")
+	flags.StringVar(&f.userClaim, "token-user-claim", "sub", "claim with the user")
+	flags.StringSliceVar(&f.attributes, "token-attributes", nil, "claims that rules may look at, such as role")
+	flags.StringVar(&f.query, "token-query", "", "query parameter that may carry the token, beside the Authorization header; mind that URLs get into logs")
+	flags.BoolVar(&f.anonymous, "anonymous", false, "let in clients without a token, as nobody")
+	settings.DurationVar(flags, &f.signIn, "sign-in-timeout", 10*time.Second, 0, time.Hour, "what clients without a token have to send AUTH; 0s: they are refused")
+}
+
+// Control is who may do what, as the flags say. What it read from files can be
+// read again.
+type Control struct {
+	flags  *Flags
+	rules  Current
+	tokens *tokens // nil: nobody has tokens
+}
+
+// Open reads the files that the flags name. Keys from a URL are fetched, and
+// fetched again from time to time until ctx ends.
+func (f *Flags) Open(ctx context.Context) (*Control, error) {
+	c := &Control{flags: f}
+	if f.hmacFile != "" || f.jwks != "" {
+		c.tokens = &tokens{flags: f}
+	} else if f.anonymous || f.issuer != "" || len(f.audience) > 0 {
+		return nil, errors.New("--anonymous, --token-issuer and --token-audience go with --token-hmac-file or --token-jwks")
+	}
+	return c, c.Reload(ctx)
+}
+
+// Reload reads the files again. If anything is wrong with them, all stays as it
+// was.
+func (c *Control) Reload(ctx context.Context) error {
+	var rules *Rules
+	if c.flags.rulesFile != "" {
+		var err error
+		if rules, err = ReadRules(c.flags.rulesFile); err != nil {
+			return err
+		}
+	}
+	if c.tokens != nil {
+		if err := c.tokens.load(ctx); err != nil {
+			return err
+		}
+	}
+	if rules != nil {
+		c.rules.Set(rules)
+	}
+	return nil
+}
+
+// Options returns the options of the handler.
+func (c *Control) Options() []juggler.Option {
+	var options []juggler.Option
+	if c.flags.rulesFile != "" {
+		options = append(options, juggler.WithAuthorizer(c.rules.Authorizer()))
+	}
+	if c.tokens != nil {
+		options = append(options, juggler.WithAuthenticator(c.tokens.authenticate))
+		if c.flags.signIn > 0 {
+			options = append(options, juggler.WithDeferredAuth(c.tokens.signIn, c.flags.signIn))
+		}
+	}
+	return options
+}
+
+// refusal is a refusal that says why.
+func refusal(format string, args ...any) error {
+	return &juggler.Error{Code: juggler.CodeUnauthenticated, Message: fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,289 @@
+// Package access decides who may connect, call, subscribe and publish: by
+// tokens, and by a file of rules.
+package access
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/nearest"
+	"github.com/juggler-go/juggler/frame"
+)
+
+// Rules is the content of a file of rules. What no rule allows is refused.
+type Rules struct{ rules []rule }
+
+// A rule allows those it is for to do some things.
+type rule struct {
+	who                      []subject // any of them; none: everyone
+	call, subscribe, publish []name
+}
+
+// A subject is whom a rule is for.
+type subject struct {
+	kind             subjectKind
+	attribute, value string // of withAttribute; value also of withUser
+}
+
+type subjectKind uint8
+
+const (
+	everyone subjectKind = iota
+	anonymous
+	authenticated
+	withUser
+	withAttribute
+)
+
+// A name is a URI or channel, or with prefix set what such names begin with.
+// pieces are what stands around "{user}".
+type name struct {
+	pieces []string
+	prefix bool
+}
+
+// ruleFile is the form of the file.
+type ruleFile struct {
+	Rules []struct {
+		Who       []string `yaml:"who"`
+		Call      []string `yaml:"call"`
+		Subscribe []string `yaml:"subscribe"`
+		Publish   []string `yaml:"publish"`
+	} `yaml:"rules"`
+}
+
+// ReadRules reads a file of rules.
+func ReadRules(path string) (*Rules, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return parseRules(path, text)
+}
+
+func parseRules(path string, text []byte) (*Rules, error) {
+	if err := checkKeys(path, text); err != nil {
+		return nil, err
+	}
+	var f ruleFile
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	d.KnownFields(true)
+	if err := d.Decode(&f); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = errors.New("the file is empty; want rules:")
+		}
+		return nil, fmt.Errorf("%s: %s", path, strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	rules := &Rules{}
+	var errs []error
+	for i, r := range f.Rules {
+		compiled := rule{}
+		problem := func(err error) { errs = append(errs, fmt.Errorf("%s: rule %d: %w", path, i+1, err)) }
+		for _, who := range r.Who {
+			s, err := parseSubject(who)
+			if err != nil {
+				problem(err)
+			}
+			compiled.who = append(compiled.who, s)
+		}
+		for _, list := range []struct {
+			key   string
+			texts []string
+			names *[]name
+		}{{"call", r.Call, &compiled.call}, {"subscribe", r.Subscribe, &compiled.subscribe}, {"publish", r.Publish, &compiled.publish}} {
+			for _, text := range list.texts {
+				n, err := parseName(text)
+				if err != nil {
+					problem(fmt.Errorf("%s: %w", list.key, err))
+				}
+				*list.names = append(*list.names, n)
+			}
+		}
+		rules.rules = append(rules.rules, compiled)
+	}
+	return rules, errors.Join(errs...)
+}
+
+// checkKeys says where a key is unknown, and which may be meant.
+func checkKeys(path string, text []byte) error {
+	var document yaml.Node
+	if err := yaml.Unmarshal(text, &document); err != nil || len(document.Content) == 0 {
+		return nil // decoding says what is wrong
+	}
+	var errs []error
+	check := func(n *yaml.Node, known ...string) {
+		for i := 0; n.Kind == yaml.MappingNode && i < len(n.Content); i += 2 {
+			key := n.Content[i].Value
+			if key == "" || !slices.Contains(known, key) {
+				err := fmt.Errorf("%s:%d: unknown key %q", path, n.Content[i].Line, key)
+				if near := nearest.To(key, known); near != "" {
+					err = fmt.Errorf("%w; did you mean %q?", err, near)
+				}
+				errs = append(errs, err)
+			}
+		}
+	}
+	root := document.Content[0]
+	check(root, "rules")
+	for i := 0; root.Kind == yaml.MappingNode && i+1 < len(root.Content); i += 2 {
+		for _, r := range root.Content[i+1].Content {
+			check(r, "who", "call", "subscribe", "publish")
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func parseSubject(text string) (subject, error) {
+	switch text {
+	case "everyone":
+		return subject{kind: everyone}, nil
+	case "anonymous":
+		return subject{kind: anonymous}, nil
+	case "authenticated":
+		return subject{kind: authenticated}, nil
+	}
+	attribute, value, ok := strings.Cut(text, "=")
+	switch {
+	case !ok || attribute == "" || value == "":
+		return subject{}, fmt.Errorf("who: %q: want everyone, anonymous, authenticated, user=NAME or ATTRIBUTE=VALUE", text)
+	case attribute == "user":
+		return subject{kind: withUser, value: value}, nil
+	}
+	return subject{kind: withAttribute, attribute: attribute, value: value}, nil
+}
+
+const userPlaceholder = "{user}"
+
+func parseName(text string) (name, error) {
+	n := name{}
+	text, n.prefix = strings.CutSuffix(text, "*")
+	if strings.ContainsAny(text, "*?[") {
+		return n, fmt.Errorf("%q: want a name, or the beginning of names followed by *", text)
+	}
+	if text == "" && !n.prefix {
+		return n, errors.New("a name is empty")
+	}
+	n.pieces = strings.Split(text, userPlaceholder)
+	return n, nil
+}
+
+// Authorize decides about one request.
+func (r *Rules) Authorize(req *juggler.Request) error {
+	s := req.Session()
+	for i := range r.rules {
+		rule := &r.rules[i]
+		if rule.allows(s.User(), req) && rule.isFor(s) {
+			return nil
+		}
+	}
+	return juggler.ErrForbidden
+}
+
+func (r *rule) isFor(s juggler.Session) bool {
+	if len(r.who) == 0 {
+		return true
+	}
+	for _, who := range r.who {
+		if who.is(s) {
+			return true
+		}
+	}
+	return false
+}
+
+func (w subject) is(s juggler.Session) bool {
+	switch w.kind {
+	case anonymous:
+		return s.User() == ""
+	case authenticated:
+		return s.User() != ""
+	case withUser:
+		return s.User() == w.value
+	case withAttribute:
+		have, ok := s.Attribute(w.attribute)
+		if !ok {
+			return false
+		}
+		for word := range strings.FieldsSeq(have) {
+			if word == w.value {
+				return true
+			}
+		}
+		return false
+	}
+	return true
+}
+
+// allows reports whether the rule covers what is requested.
+func (r *rule) allows(user string, req *juggler.Request) bool {
+	switch req.Type() {
+	case frame.Call:
+		return covers(r.call, user, req.URI(), false)
+	case frame.Sub:
+		return covers(r.subscribe, user, req.Channel(), req.Pattern())
+	case frame.Pub:
+		return covers(r.publish, user, req.Channel(), false)
+	}
+	return true
+}
+
+func covers(names []name, user, requested string, pattern bool) bool {
+	for _, n := range names {
+		if n.covers(user, requested, pattern) {
+			return true
+		}
+	}
+	return false
+}
+
+// covers reports whether n covers a name, or everything that a pattern can
+// match: then what the pattern says literally, up to its first special
+// character, must begin as n does.
+func (n *name) covers(user, requested string, pattern bool) bool {
+	if pattern {
+		if !n.prefix {
+			return false
+		}
+		if i := strings.IndexAny(requested, `*?[\`); i >= 0 {
+			requested = requested[:i]
+		}
+	}
+	if len(n.pieces) > 1 && user == "" {
+		return false // {user} of nobody
+	}
+	for i, piece := range n.pieces {
+		var ok bool
+		if i > 0 {
+			if requested, ok = strings.CutPrefix(requested, user); !ok {
+				return false
+			}
+		}
+		if requested, ok = strings.CutPrefix(requested, piece); !ok {
+			return false
+		}
+	}
+	return n.prefix || requested == ""
+}
+
+// Current is an authorizer by rules that may be replaced while it is used.
+type Current struct{ rules atomic.Pointer[Rules] }
+
+// Set replaces the rules.
+func (c *Current) Set(r *Rules) { c.rules.Store(r) }
+
+// Authorizer returns what juggler.WithAuthorizer takes. It never waits.
+func (c *Current) Authorizer() juggler.Authorizer {
+	return juggler.NonBlocking(func(_ context.Context, r *juggler.Request) error {
+		return c.rules.Load().Authorize(r)
+	})
+}

@@ -1,0 +1,34 @@
+package admin
+
+import (
+	"log/slog"
+	"net"
+
+	"github.com/spf13/pflag"
+)
+
+// Flags say where to serve.
+type Flags struct{ listen string }
+
+// Bind adds the flag.
+func (f *Flags) Bind(flags *pflag.FlagSet) {
+	flags.StringVar(&f.listen, "admin-listen", "", "`address` for /metrics, /healthz, /readyz, /debug/vars and /debug/pprof; keep it from the public")
+}
+
+// Start serves s, if the flags say where, until its Close.
+func (f *Flags) Start(s *Server, log *slog.Logger) error {
+	if f.listen == "" {
+		return nil
+	}
+	l, err := net.Listen("tcp", f.listen)
+	if err != nil {
+		return err
+	}
+	log.Info("admin", "url", "http://"+l.Addr().String()+"/")
+	go func() { // ends with Close
+		if err := s.Serve(l); err != nil {
+			log.Error("admin ended", "error", err)
+		}
+	}()
+	return nil
+}

@@ -1,0 +1,49 @@
+package outside
+
+import (
+	"bytes"
+	"encoding/json"
+
+	"github.com/juggler-go/juggler/calleekit"
+)
+
+// bounded collects what is written up to a limit, and drops the rest.
+type bounded struct {
+	bytes.Buffer
+	limit    int
+	full     func() // called when the limit is passed, or nil
+	overflow bool
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	room := b.limit - b.Len()
+	if len(p) <= room {
+		return b.Buffer.Write(p)
+	}
+	b.Buffer.Write(p[:max(room, 0)])
+	if !b.overflow && b.full != nil {
+		b.full()
+	}
+	b.overflow = true
+	return len(p), nil
+}
+
+// answer returns the result that an answer is, or what failed returns if it is
+// none. No answer at all is null.
+func answer(text []byte, failed func(what string) error) (any, error) {
+	text = bytes.TrimSpace(text)
+	if len(text) == 0 {
+		return json.RawMessage("null"), nil
+	}
+	if !json.Valid(text) {
+		return nil, failed("its answer is not JSON")
+	}
+	return json.RawMessage(text), nil
+}
+
+func headersText(c *calleekit.Call) string {
+	if len(c.RawHeaders) == 0 {
+		return "{}"
+	}
+	return string(c.RawHeaders)
+}

@@ -1,0 +1,135 @@
+// Package outside has functions for callees that are answered outside of the
+// process: by a program, or by a web server. So any language can answer calls.
+package outside
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/juggler-go/juggler/calleekit"
+)
+
+// killDelay is how long a program has to end after SIGTERM before it is killed.
+const killDelay = 2 * time.Second
+
+// maxLog bounds what of a program's standard error is logged, in bytes.
+const maxLog = 4 << 10
+
+// Limits bound what answers calls.
+type Limits struct {
+	Timeout   time.Duration // of one call; its own deadline may come before
+	MaxOutput int           // bytes of an answer
+}
+
+// Program is a program that answers one call: it gets the args on its standard
+// input and writes the answer, JSON, to its standard output. It runs without a
+// shell. The URI is in its variable JUGGLER_URI, the headers, as JSON, in
+// JUGGLER_HEADERS.
+type Program struct {
+	path   string
+	args   []string
+	limits Limits
+	log    *slog.Logger
+}
+
+// NewProgram returns the program of a command line: words, which may stand in
+// single or double quotes. It fails if there is no such program.
+func NewProgram(commandLine string, limits Limits, log *slog.Logger) (*Program, error) {
+	words, err := splitWords(commandLine)
+	if err != nil {
+		return nil, err
+	}
+	if len(words) == 0 {
+		return nil, errors.New("the command is empty")
+	}
+	path, err := exec.LookPath(words[0])
+	if err != nil {
+		return nil, err
+	}
+	return &Program{path: path, args: words[1:], limits: limits, log: log}, nil
+}
+
+// Answer answers a call. Exit code 0 makes the output the result; 64 (EX_USAGE)
+// and 65 (EX_DATAERR), as in sysexits.h, say that the args are wrong: code 400
+// with the standard error; any other is code 500 without details, which are
+// logged.
+func (p *Program) Answer(ctx context.Context, c *calleekit.Call) (any, error) {
+	limited, cancel := context.WithTimeoutCause(ctx, p.limits.Timeout, errTooLong)
+	defer cancel()
+	cmd := exec.CommandContext(limited, p.path, p.args...)
+	group(cmd)
+	cmd.WaitDelay = killDelay
+	cmd.Env = append(os.Environ(), "JUGGLER_URI="+c.URI, "JUGGLER_HEADERS="+headersText(c))
+	cmd.Stdin = bytes.NewReader(c.Args)
+	stdout := &bounded{limit: p.limits.MaxOutput, full: cancel}
+	stderr := &bounded{limit: maxLog}
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	err := cmd.Run()
+	endGroup(cmd)
+	return p.outcome(limited, c.URI, err, stdout, stderr)
+}
+
+// errTooLong is the cause of the end of a context by Limits.Timeout.
+var errTooLong = errors.New("it took too long")
+
+func (p *Program) outcome(ctx context.Context, uri string, err error, stdout, stderr *bounded) (any, error) {
+	failed := func(what string) error {
+		p.log.Error("program failed", "uri", uri, "program", p.path, "what", what, "stderr", stderr.String())
+		return calleekit.Errorf(500, "%s failed", uri)
+	}
+	var exited *exec.ExitError
+	switch {
+	case stdout.overflow:
+		return nil, failed(fmt.Sprintf("its output is longer than %d bytes", p.limits.MaxOutput))
+	case errors.Is(context.Cause(ctx), errTooLong):
+		return nil, failed(errTooLong.Error())
+	case ctx.Err() != nil:
+		return nil, ctx.Err() // cancelled, or the time of the call is over
+	case errors.As(err, &exited) && (exited.ExitCode() == 64 || exited.ExitCode() == 65):
+		return nil, calleekit.Errorf(400, "%s", strings.TrimSpace(stderr.String()))
+	case err != nil:
+		return nil, failed(err.Error())
+	}
+	return answer(stdout.Bytes(), failed)
+}
+
+// splitWords splits a command line into words, as a shell does with quotes and
+// without anything else of a shell.
+func splitWords(line string) ([]string, error) {
+	var words []string
+	var word strings.Builder
+	inWord, quote := false, rune(0)
+	for _, r := range line {
+		switch {
+		case quote != 0 && r == quote:
+			quote = 0
+		case quote != 0:
+			word.WriteRune(r)
+		case r == '\'' || r == '"':
+			quote, inWord = r, true
+		case r == ' ' || r == '\t':
+			if inWord {
+				words = append(words, word.String())
+				word.Reset()
+				inWord = false
+			}
+		default:
+			word.WriteRune(r)
+			inWord = true
+		}
+	}
+	if quote != 0 {
+		return nil, fmt.Errorf("%q: a quote is not closed", line)
+	}
+	if inWord {
+		words = append(words, word.String())
+	}
+	return words, nil
+}

@@ -1,0 +1,237 @@
+package main_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/juggler-go/juggler/internal/redistest"
+)
+
+// writeCertificate writes a certificate for 127.0.0.1 with a serial number, and
+// its key.
+func writeCertificate(t testing.TB, certFile, keyFile string, serial int64) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "test"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, certFile, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	writeFile(t, keyFile, string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})))
+}
+
+func writeFile(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// serial returns the serial number of the certificate that a server shows.
+func serial(t testing.TB, url string) int64 {
+	t.Helper()
+	host := strings.TrimSuffix(strings.TrimPrefix(url, "wss://"), "/")
+	c, err := tls.Dial("tcp", host, &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	return c.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+}
+
+func TestServeTLS(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	writeCertificate(t, cert, key, 1)
+	p, url := startServe(t, "--tls-cert", cert, "--tls-key", key)
+	if !strings.HasPrefix(url, "wss://127.0.0.1:") {
+		t.Fatalf("URL %s", url)
+	}
+	if got := run(t, "", "client", "--ca", cert, url, "pub", "news", "1"); got.code != 0 {
+		t.Errorf("with the certificate: %+v", got)
+	}
+	if got := run(t, "", "client", url, "pub", "news", "1"); got.code != 3 || !strings.Contains(got.stderr, "certificate") {
+		t.Errorf("with a certificate of nobody known: %+v", got)
+	}
+	if got := serial(t, url); got != 1 {
+		t.Fatalf("serial %d", got)
+	}
+
+	writeCertificate(t, cert, key, 2)
+	p.signal(syscall.SIGHUP)
+	p.stderr.await(t, `"msg":"reloaded"`)
+	if got := serial(t, url); got != 2 {
+		t.Errorf("serial %d after the reload, want 2", got)
+	}
+
+	writeFile(t, key, "nonsense")
+	p.signal(syscall.SIGHUP)
+	p.stderr.await(t, "not reloaded, it stays as it was")
+	if got := serial(t, url); got != 2 {
+		t.Errorf("serial %d after a reload that failed, want 2", got)
+	}
+	p.stop()
+}
+
+func TestServeTLSErrors(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	writeCertificate(t, cert, filepath.Join(dir, "other.pem"), 1)
+	writeCertificate(t, filepath.Join(dir, "other-cert.pem"), key, 2)
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--tls-cert", cert}, "TLS needs both --tls-cert and --tls-key"},
+		{[]string{"--tls-cert", cert, "--tls-key", key}, "private key does not match public key"},
+		{[]string{"--tls-cert", cert, "--tls-key", "/nowhere"}, "no such file"},
+	} {
+		got := run(t, "", append([]string{"serve", "--listen", "127.0.0.1:0"}, tt.args...)...)
+		if got.code != 2 || !strings.Contains(got.stderr, tt.want) {
+			t.Errorf("%v: %+v, want %q", tt.args, got, tt.want)
+		}
+	}
+}
+
+func TestServeOnUnixSocket(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	serve := func() *process {
+		p := start(t, "serve", "--listen", "unix:"+socket, "--socket-mode", "0600", "--log-format", "json")
+		if url := p.stdout.await(t, ""); url != "ws+unix:"+socket+":/" {
+			t.Errorf("URL %s", url)
+		}
+		return p
+	}
+	p := serve()
+	info, err := os.Stat(socket)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	if got := run(t, "", "client", "--unix-socket", socket, "ws://localhost/", "pub", "news"); got.code != 0 {
+		t.Errorf("got %+v", got)
+	}
+	if got := run(t, "", "serve", "--listen", "unix:"+socket); got.code != 1 || !strings.Contains(got.stderr, "another process listens there") {
+		t.Errorf("a second server: %+v", got)
+	}
+	p.signal(syscall.SIGKILL)
+	p.wait()
+	serve().stop() // replaces the socket that was left behind
+}
+
+// adminURL returns the URL of the admin address from the log.
+func adminURL(t testing.TB, p *process) string {
+	t.Helper()
+	var line struct{ URL string }
+	if err := json.Unmarshal([]byte(p.stderr.await(t, `"msg":"admin"`)), &line); err != nil {
+		t.Fatal(err)
+	}
+	return line.URL
+}
+
+func get(t testing.TB, url string) (int, string) {
+	t.Helper()
+	response, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(body)
+}
+
+func TestAdmin(t *testing.T) {
+	redis := redistest.Start(t)
+	c := startCallee(t, "--redis", "redis://"+redis.Addr, "--admin-listen", "127.0.0.1:0")
+	p, url := startServe(t, "--redis", "redis://"+redis.Addr, "--admin-listen", "127.0.0.1:0", "--drain-delay", "1s")
+	admin, calleeAdmin := adminURL(t, p), adminURL(t, c)
+	if got := run(t, "", "client", url, "call", "test.echo", "1"); got.code != 0 {
+		t.Errorf("call: %+v", got)
+	}
+	for _, tt := range []struct {
+		path, want string
+	}{
+		{admin + "healthz", "ok"},
+		{admin + "readyz", "ok"},
+		{admin + "metrics", "\njuggler_results_total 1\n"},
+		{admin + "metrics", "\njuggler_redis_calls_total{redis=\"1\"} 1\n"},
+		{admin + "metrics", "\ngo_goroutines "},
+		{admin + "debug/vars", `"Results":1`},
+		{admin + "debug/pprof/goroutine?debug=1", "goroutine profile"},
+		{calleeAdmin + "metrics", "\njuggler_callee_calls_total 1\n"},
+		{calleeAdmin + "readyz", "ok"},
+	} {
+		if status, body := get(t, tt.path); status != 200 || !strings.Contains(body, tt.want) {
+			t.Errorf("%s: %d, no %q in:\n%s", tt.path, status, tt.want, body)
+		}
+	}
+	if got := run(t, "", "health", admin+"readyz"); got.code != 0 || got.stdout != "ok\n" {
+		t.Errorf("health: %+v", got)
+	}
+
+	redis.Kill()
+	if status, body := get(t, admin+"readyz"); status != 503 || !strings.Contains(body, redis.Addr) {
+		t.Errorf("readyz without Redis: %d %s", status, body)
+	}
+	if got := run(t, "", "health", admin+"readyz"); got.code != 1 || !strings.Contains(got.stderr, "503") {
+		t.Errorf("health without Redis: %+v", got)
+	}
+	if status, _ := get(t, admin+"healthz"); status != 200 {
+		t.Errorf("healthz without Redis: %d; a restart would not help", status)
+	}
+	redis.Restart()
+	p.signal(syscall.SIGTERM)
+	p.stderr.await(t, `"msg":"draining"`)
+	if status, body := get(t, admin+"readyz"); status != 503 || !strings.Contains(body, "draining") {
+		t.Errorf("readyz while draining: %d %s", status, body)
+	}
+	if code := p.wait(); code != 0 {
+		t.Errorf("serve: code %d", code)
+	}
+}
+
+func TestReloadSettings(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "juggler.yaml")
+	writeFile(t, file, "log-level: info\nserve:\n  max-calls: 5\n")
+	p, url := startServe(t, "--config", file)
+	writeFile(t, file, "log-level: debug\nserve:\n  max-calls: 6\n")
+	p.signal(syscall.SIGHUP)
+	p.stderr.await(t, `"settings":"max-calls"`)
+	p.stderr.await(t, `"msg":"reloaded"`)
+	run(t, "", "client", url, "pub", "news")
+	p.stderr.await(t, `"level":"DEBUG"`)
+	writeFile(t, file, "log-level: loud\n")
+	p.signal(syscall.SIGHUP)
+	p.stderr.await(t, "nothing was reloaded: the settings are wrong")
+	p.stop()
+}
