@@ -65,20 +65,27 @@ interface WireError {
   retry_after?: unknown;
 }
 
-/** Codes after which another try may succeed. */
-const passing = [404, 408, 429, 500, 502, 503];
+/** Codes after which another try may succeed, of what was not done and of what may have been. */
+const passing = [404, 429, 503];
+const doubtful = [...passing, 408, 500, 502];
 
-/** Makes a {@link JugglerError} of what a NACK or a RES says. */
-export function wireError(wire: unknown, nack: boolean, idempotent: boolean): JugglerError {
+/** Makes a {@link JugglerError} of the error of a NACK or a RES. */
+export function wireError(
+  wire: unknown,
+  answer: 'NACK' | 'RES',
+  request: { readonly type: string; readonly idempotent: boolean },
+): JugglerError {
   const { code, message, data, retry_after } = (wire ?? {}) as WireError;
   const known = typeof code === 'number' ? code : 500;
   const retryAfter = typeof retry_after === 'number' ? retry_after : undefined;
-  return new JugglerError(
-    known,
-    typeof message === 'string' ? message : 'the server gave no reason',
-    nack ? 'refused' : known === 408 || known === 502 ? 'unknown' : 'failed',
-    { data, retryAfter, retryable: (nack || idempotent) && passing.includes(known) },
-  );
+  let outcome: Outcome = known === 408 || known === 502 ? 'unknown' : 'failed';
+  // A NACK says that it was certainly not done; but 500 for a publication, that nobody knows.
+  if (answer === 'NACK') outcome = request.type === 'PUB' && known === 500 ? 'unknown' : 'refused';
+  return new JugglerError(known, typeof message === 'string' ? message : 'the server gave no reason', outcome, {
+    data,
+    retryAfter,
+    retryable: (outcome === 'refused' && passing.includes(known)) || (request.idempotent && doubtful.includes(known)),
+  });
 }
 
 /**

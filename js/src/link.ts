@@ -253,11 +253,8 @@ export class Link {
       if (isCall) return;
     }
     this.#pending.delete(id);
-    const nack = type === 'NACK';
-    exchange.settle(
-      nack || (type === 'RES' && message.error) ? wireError(message.error, nack, exchange.idempotent) : undefined,
-      message,
-    );
+    const failed = type === 'NACK' || (type === 'RES' && message.error);
+    exchange.settle(failed ? wireError(message.error, type, exchange) : undefined, message);
     this.#host.settled(this);
   }
 

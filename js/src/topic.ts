@@ -36,6 +36,8 @@ export class Topic {
   /** The link that the subscription was last asked for on. */
   #asked: Link | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
+  /** How often it was refused for now, since the last confirmation. */
+  #refusals = 0;
   /** Confirmed before, and lost with its link: the next confirmation leaves a gap. */
   #gap = false;
   /** While it moves to another link: the ids that came from the old one, and what waits from the new one. */
@@ -162,8 +164,10 @@ export class Topic {
 
   #refused(error: JugglerError): void {
     this.#asked = undefined;
-    if (error.retryable) this.#retry = setTimeout(() => this.ask(), error.retryAfter ?? 1_000);
-    else this.fail(error);
+    if (!error.retryable) return this.fail(error);
+    this.owner.report(error);
+    const pause = error.retryAfter ?? Math.min(30_000, 1_000 * 2 ** this.#refusals++);
+    this.#retry = setTimeout(() => this.ask(), pause);
   }
 
   /**
@@ -183,6 +187,7 @@ export class Topic {
     const held = this.#held ?? [];
     const seen = this.#seen;
     const gap = lost || this.#gap;
+    this.#refusals = 0;
     this.#held = undefined;
     this.#seen = new Set();
     // The new link may have ended meanwhile.

@@ -119,7 +119,10 @@ export interface ClientEvents {
   refused: JugglerError;
   /** Some subscription may have missed events; also told to that subscription's `onGap`. */
   gap: Gap;
-  /** Something went wrong that no promise tells: a bad message, a handler that threw, a token that could not be had. */
+  /**
+   * Something went wrong that no promise tells: a bad message, a handler that
+   * threw, a token that could not be had, a subscription that is refused for now.
+   */
   error: JugglerError;
 }
 

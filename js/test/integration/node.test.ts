@@ -155,8 +155,10 @@ describe('limits of the server', () => {
     await Promise.all([one.ready, two.ready]);
     const three = client.subscribe('c');
     const ready = three.ready;
+    await vi.waitFor(() => expect(errors).toMatchObject([{ code: 429, outcome: 'refused' }]), 10_000);
     one.unsubscribe();
     await ready;
+    errors = [];
   });
 });
 

@@ -67,6 +67,7 @@ export function nodeClient(url: string, options: ClientOptions = {}): Client<Tes
   return new Client<TestContract>(url, {
     WebSocket,
     backoff: { min: 50, max: 200 },
+    logger: () => {},
     ...options,
   });
 }

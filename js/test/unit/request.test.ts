@@ -108,7 +108,7 @@ describe('a call', () => {
 
 describe('an error', () => {
   it.each([
-    [400, false], [401, false], [403, false], [404, true], [413, false], [429, true], [500, true], [503, true],
+    [400, false], [401, false], [403, false], [404, true], [413, false], [429, true], [500, false], [503, true],
   ])('NACK %i is certainly not done; retryable: %s', async (code, retryable) => {
     const client = open();
     const error = reason(client.call('x', null, { wait: false }));
@@ -452,6 +452,15 @@ describe('a publication', () => {
     const error = reason(client.publish('news', 1));
     script.socket.say({ type: 'NACK', for: '1', error: { code: 403, message: 'not allowed' } });
     expect(await error).toMatchObject({ code: 403, outcome: 'refused' });
+  });
+
+  it('that got NACK 500 may have been done', async () => {
+    const client = open();
+    for (const idempotent of [false, true]) {
+      const error = reason(client.publish('news', 1, { idempotent }));
+      script.socket.say({ type: 'NACK', for: script.socket.last('PUB')['id'], error: { code: 500, message: 'outcome unknown' } });
+      expect(await error).toMatchObject({ code: 500, outcome: 'unknown', retryable: idempotent });
+    }
   });
 
   it('is not cancelled at the server, which cannot', async () => {

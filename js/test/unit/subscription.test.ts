@@ -201,6 +201,33 @@ describe('a refused subscription', () => {
     await ready;
   });
 
+  it('is asked for less and less often, and reported, when the server gives no time', async () => {
+    const client = open();
+    const errors = vi.fn();
+    client.on('error', errors);
+    client.subscribe('news', () => {});
+    const pauses: number[] = [];
+    for (let i = 0; i < 7; i++) {
+      const asked = script.socket.all('SUB').length;
+      script.socket.say({ type: 'NACK', for: script.socket.last('SUB')['id'], error: { code: 500, message: 'oops' } });
+      let pause = 0;
+      while (script.socket.all('SUB').length === asked) {
+        await pass(1_000);
+        script.socket.say({ type: 'PING' });
+        pause += 1_000;
+      }
+      pauses.push(pause);
+    }
+    expect(pauses).toEqual([1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
+    expect(errors).toHaveBeenCalledTimes(7);
+    script.socket.say({ type: 'ACK', for: script.socket.last('SUB')['id'] });
+    script.socket.drop();
+    await pass(500);
+    script.socket.hello().say({ type: 'NACK', for: '1', error: { code: 500, message: 'oops' } });
+    await pass(1_000);
+    expect(script.socket.all('SUB')).toHaveLength(2);
+  });
+
   it('is not asked for again once it ended', async () => {
     const client = open();
     const sub = client.subscribe('news', () => {});
