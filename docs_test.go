@@ -1,0 +1,398 @@
+package juggler_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/juggler-go/juggler"
+)
+
+func readDoc(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// section returns the part of a document under a heading.
+func section(t *testing.T, doc, heading string) string {
+	t.Helper()
+	_, rest, ok := strings.Cut(doc, "\n"+heading+"\n")
+	if !ok {
+		t.Fatalf("no section %q", heading)
+	}
+	text, _, _ := strings.Cut(rest, "\n## ")
+	return text
+}
+
+// parsePackage parses the files of a package but its tests.
+func parsePackage(t *testing.T, dir string) []*ast.File {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no Go files in %s: %v", dir, err)
+	}
+	var files []*ast.File
+	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, f)
+	}
+	return files
+}
+
+// declared returns what a package declares at its top, with the comments of
+// functions.
+func declared(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	names := make(map[string]string)
+	for _, f := range parsePackage(t, dir) {
+		for _, d := range f.Decls {
+			switch d := d.(type) {
+			case *ast.FuncDecl:
+				if d.Recv == nil {
+					names[d.Name.Name] = d.Doc.Text()
+				}
+			case *ast.GenDecl:
+				for _, s := range d.Specs {
+					switch s := s.(type) {
+					case *ast.TypeSpec:
+						names[s.Name.Name] = ""
+					case *ast.ValueSpec:
+						for _, n := range s.Names {
+							names[n.Name] = ""
+						}
+					}
+				}
+			}
+		}
+	}
+	return names
+}
+
+// What the documents name of a package exists there.
+func TestDocsNameWhatExists(t *testing.T) {
+	packages := map[string]map[string]string{
+		"juggler":     declared(t, "."),
+		"frame":       declared(t, "frame"),
+		"broker":      declared(t, "broker"),
+		"memory":      declared(t, "broker/memory"),
+		"redis":       declared(t, "broker/redis"),
+		"brokertest":  declared(t, "broker/brokertest"),
+		"calleekit":   declared(t, "calleekit"),
+		"client":      declared(t, "client"),
+		"jugglertest": declared(t, "jugglertest"),
+	}
+	docs, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	qualified := regexp.MustCompile(`\b([a-z]+)\.([A-Z]\w*)`)
+	option := regexp.MustCompile("`(With[A-Z]\\w*)")
+	for _, path := range append(docs, "README.md", "CONTRIBUTING.md", "doc.go") {
+		doc := readDoc(t, path)
+		for _, m := range qualified.FindAllStringSubmatch(doc, -1) {
+			if names, ok := packages[m[1]]; ok {
+				if _, ok := names[m[2]]; !ok {
+					t.Errorf("%s: there is no %s", path, m[0])
+				}
+			}
+		}
+		for _, m := range option.FindAllStringSubmatch(doc, -1) { // of whichever package the text is about
+			if !slices.ContainsFunc(slices.Collect(maps.Values(packages)), func(names map[string]string) bool {
+				_, ok := names[m[1]]
+				return ok
+			}) {
+				t.Errorf("%s: there is no %s", path, m[1])
+			}
+		}
+	}
+}
+
+func TestGuideNamesEveryOption(t *testing.T) {
+	docs := readDoc(t, "docs/guide.md") + readDoc(t, "doc.go")
+	for name := range declared(t, ".") {
+		if strings.HasPrefix(name, "With") && !regexp.MustCompile(`\b`+name+`\b`).MatchString(docs) {
+			t.Errorf("neither docs/guide.md nor doc.go names %s", name)
+		}
+	}
+}
+
+// units are those in which documents state values.
+var units = map[string]int64{
+	"": 1, "bytes": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30,
+	"ms": int64(time.Millisecond), "s": int64(time.Second), "min": int64(time.Minute), "h": int64(time.Hour),
+}
+
+const quantity = `([\d,]*\d)(?: (bytes|B|KiB|MiB|GiB|ms|s|min|h)\b)?`
+
+func amount(t *testing.T, number, unit string) int64 {
+	t.Helper()
+	n, err := strconv.ParseInt(strings.ReplaceAll(number, ",", ""), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n * units[unit]
+}
+
+// bounds are those of the options, by name.
+func bounds() map[string]juggler.Bound {
+	m := make(map[string]juggler.Bound)
+	for _, b := range juggler.Bounds() {
+		m[b.Option] = b
+	}
+	return m
+}
+
+// isDefault reports whether a document may state n as an option's default.
+func isDefault(b juggler.Bound, n int64) bool {
+	return n == b.Default || b.Option == "WithMaxSessions" && n > b.Default // less where RLIMIT_NOFILE is low
+}
+
+func TestGuideStatesTheDefaults(t *testing.T) {
+	options := bounds()
+	value := regexp.MustCompile("^" + quantity + "$")
+	name := regexp.MustCompile("`(With\\w+)`")
+	stated := 0
+	for row := range strings.Lines(section(t, readDoc(t, "docs/guide.md"), "## Limits")) {
+		cells := strings.Split(row, "|")
+		if len(cells) != 6 {
+			continue
+		}
+		names, defaults := name.FindAllStringSubmatch(cells[2], -1), strings.Split(strings.TrimSpace(cells[3]), ", ")
+		for i, m := range names {
+			b, ok := options[m[1]]
+			if !ok {
+				t.Errorf("the table of limits names %s, which has no range", m[1])
+				continue
+			}
+			stated++
+			if i >= len(defaults) {
+				t.Errorf("the table of limits has no default of %s", m[1])
+			} else if v := value.FindStringSubmatch(defaults[i]); v != nil {
+				if !isDefault(b, amount(t, v[1], v[2])) {
+					t.Errorf("the table of limits says %s for %s, the code %d", defaults[i], m[1], b.Default)
+				}
+			} else if b.Default != 0 { // in words
+				t.Errorf("the table of limits says %q for %s, the code %d", defaults[i], m[1], b.Default)
+			}
+		}
+	}
+	if stated < 12 {
+		t.Errorf("the table of limits has %d options only", stated)
+	}
+	hello := fmt.Sprintf(`"ping":%d,"limits":{"message":%d,"subscriptions":%d,"calls":%d}`, options["WithPing"].Default/int64(time.Millisecond),
+		options["WithMaxMessageBytes"].Default, options["WithMaxSubscriptions"].Default, options["WithMaxCalls"].Default)
+	if !strings.Contains(readDoc(t, "docs/protocol.md"), hello) {
+		t.Errorf("docs/protocol.md does not show a HELLO with the defaults: %s", hello)
+	}
+}
+
+// The comments of options state their defaults and ranges.
+func TestOptionsStateDefaultAndRange(t *testing.T) {
+	standard := regexp.MustCompile(`Default: ` + quantity)
+	span := regexp.MustCompile(quantity + ` to (?:the maximum|` + quantity + `)`)
+	comments := declared(t, ".")
+	for name, b := range bounds() {
+		comment := strings.ReplaceAll(comments[name], "\n", " ")
+		if m := standard.FindStringSubmatch(comment); m != nil && !isDefault(b, amount(t, m[1], m[2])) {
+			t.Errorf("%s says %s, the code %d", name, m[0], b.Default)
+		}
+		switch m := span.FindStringSubmatch(comment); {
+		case m == nil && name != "WithMaxArgsBytes": // whose range is that of messages
+			t.Errorf("%s does not state its range", name)
+		case m == nil:
+		case amount(t, m[1], m[2]) != b.Min || m[3] != "" && amount(t, m[3], m[4]) != b.Max:
+			t.Errorf("%s says %s, the code %d to %d", name, m[0], b.Min, b.Max)
+		}
+	}
+}
+
+func TestProtocolNamesEveryCode(t *testing.T) {
+	doc := readDoc(t, "docs/protocol.md")
+	tables := map[string]string{"Code": section(t, doc, "## Codes (in NACK and RES)"), "Close": section(t, doc, "## Close codes")}
+	checked := 0
+	for _, f := range parsePackage(t, ".") {
+		ast.Inspect(f, func(n ast.Node) bool {
+			spec, ok := n.(*ast.ValueSpec)
+			if !ok || len(spec.Names) != 1 || len(spec.Values) != 1 {
+				return true
+			}
+			value, ok := spec.Values[0].(*ast.BasicLit)
+			for prefix, table := range tables {
+				if name := spec.Names[0].Name; ok && strings.HasPrefix(name, prefix) {
+					checked++
+					if !regexp.MustCompile(`\b` + value.Value + `\b`).MatchString(table) {
+						t.Errorf("docs/protocol.md does not list %s, %s", name, value.Value)
+					}
+				}
+			}
+			return true
+		})
+	}
+	if checked < 20 {
+		t.Errorf("found %d codes only", checked)
+	}
+}
+
+// helloWorld returns the program of the README, of package main but for its imports.
+func helloWorld(t *testing.T) string {
+	t.Helper()
+	_, rest, _ := strings.Cut(readDoc(t, "README.md"), "```go\n")
+	program, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatal("README.md has no Go code")
+	}
+	if n := strings.Count(program, "\n"); n > 15 {
+		t.Errorf("the hello world has %d lines, want at most 15", n)
+	}
+	return program
+}
+
+// withImports adds the imports that a program needs.
+func withImports(t *testing.T, program string) string {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), "main.go", "package main\n"+program, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	paths := make(map[string]bool)
+	for _, id := range f.Unresolved {
+		switch id.Name {
+		case "context", "log":
+			paths[id.Name] = true
+		case "http":
+			paths["net/http"] = true
+		case "juggler":
+			paths["github.com/juggler-go/juggler"] = true
+		case "calleekit":
+			paths["github.com/juggler-go/juggler/calleekit"] = true
+		case "memory":
+			paths["github.com/juggler-go/juggler/broker/memory"] = true
+		}
+	}
+	var b strings.Builder
+	b.WriteString("package main\n\nimport (\n")
+	for _, path := range slices.Sorted(maps.Keys(paths)) {
+		fmt.Fprintf(&b, "\t%q\n", path)
+	}
+	return b.String() + ")\n\n" + program
+}
+
+// buildElsewhere vets and builds a program as a module of its own that
+// requires this one.
+func buildElsewhere(t *testing.T, program string) (binary string) {
+	t.Helper()
+	root, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	mod := strings.Replace(readDoc(t, "go.mod"), "module github.com/juggler-go/juggler\n", "module hello\n", 1) +
+		"\nrequire github.com/juggler-go/juggler v0.0.0\n\nreplace github.com/juggler-go/juggler => " + root + "\n"
+	for name, text := range map[string]string{"go.mod": mod, "go.sum": readDoc(t, "go.sum"), "main.go": program} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	binary = filepath.Join(dir, "hello")
+	for _, args := range [][]string{{"vet", "-mod=mod", "."}, {"build", "-mod=mod", "-o", binary, "."}} {
+		cmd := exec.Command("go", args...)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "GOWORK=off", "GOPROXY=off") // all that it needs, this module needs too
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	return binary
+}
+
+// The README's hello world runs, and the conversation below it takes place.
+func TestReadmeHelloWorld(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close() // free now, and hardly taken again so soon
+	binary := buildElsewhere(t, strings.Replace(withImports(t, helloWorld(t)), "127.0.0.1:8080", addr, 1))
+	ctx, cancel := context.WithCancel(t.Context())
+	server := exec.CommandContext(ctx, binary)
+	var stderr bytes.Buffer
+	server.Stderr = &stderr
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer server.Wait()
+	defer cancel()
+	var conn *websocket.Conn
+	waitFor(t, "the hello world to listen", func() bool {
+		conn, _, err = websocket.Dial(ctx, "ws://"+addr+"/ws", &websocket.DialOptions{Subprotocols: []string{"juggler.1"}})
+		return err == nil
+	})
+	defer conn.CloseNow()
+	c := &testClient{t, conn}
+	c.expect(`{"type":"HELLO"}`)
+
+	_, rest, _ := strings.Cut(readDoc(t, "README.md"), "```\n→ ")
+	conversation, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatal("README.md shows no conversation")
+	}
+	for line := range strings.Lines("→ " + conversation) {
+		arrow, message, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if arrow == "→" {
+			c.send(message)
+			continue
+		}
+		if strings.Contains(message, `"EVNT"`) { // someone publishes it
+			c.send(`{"type":"PUB","id":"x","channel":"news.go","args":{"title":"Go"}}`)
+			c.expect(`{"type":"ACK","for":"x"}`)
+			message = strings.Replace(message, `"id":"01K…",`, "", 1)
+		}
+		c.expect(message)
+	}
+}
+
+// The program in the package's documentation is the README's.
+func TestDocShowsTheHelloWorld(t *testing.T) {
+	code := regexp.MustCompile(`(?m)^//\t(.*)$`)
+	var shown []string
+	for _, m := range code.FindAllStringSubmatch(readDoc(t, "doc.go"), -1) {
+		shown = append(shown, m[1])
+	}
+	comment := regexp.MustCompile(` +//.*$`)
+	var wanted []string
+	for line := range strings.Lines(helloWorld(t)) {
+		if line = strings.TrimSuffix(line, "\n"); strings.HasPrefix(line, "\t") {
+			wanted = append(wanted, comment.ReplaceAllString(line[1:], ""))
+		}
+	}
+	if !slices.Equal(shown, wanted) {
+		t.Errorf("doc.go shows\n%s\nREADME.md\n%s", strings.Join(shown, "\n"), strings.Join(wanted, "\n"))
+	}
+}
