@@ -61,6 +61,15 @@ func newJob(s *session, message []byte) *job {
 	return j
 }
 
+// newJobOf makes a job of an AUTH that was read on the turn.
+func newJobOf(r *Request) *job {
+	j := newJob(r.s, r.id)
+	j.message = append(j.message, r.token...)
+	n := len(r.id)
+	j.typ, j.id, j.token = r.typ, j.message[:n:n], j.message[n:]
+	return j
+}
+
 // maxRecycled is the largest message buffer that is kept for reuse.
 const maxRecycled = 16 << 10
 

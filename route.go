@@ -315,7 +315,7 @@ func (h *Handler) signIn(ctx context.Context, r *Request) (err error) {
 	if id == nil {
 		return ErrUnauthenticated
 	}
-	r.s.setIdentity(id.clone())
+	h.users.identify(r.s, id.clone())
 	r.accepted = true
 	return nil
 }

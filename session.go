@@ -37,6 +37,7 @@ type session struct {
 	state    sessionState
 	pinged   bool // nothing came since the last ping
 	draining bool // GOAWAY was sent
+	left     bool // belongs to no user any more; guarded by the userIndex
 }
 
 type sessionState uint8
@@ -102,8 +103,9 @@ func (h *Handler) openSession(g *wsconn.Group, hs *handshake, upgrade []byte) {
 func (s *session) begin(id *Identity) {
 	h := s.shard.h
 	h.stats.connected.Add(1)
-	s.setIdentity(id)
-	if id == nil && h.cfg.signIn != nil {
+	if id != nil {
+		h.users.identify(s, id)
+	} else if h.cfg.signIn != nil {
 		s.state = unsigned
 		s.due(h.cfg.signInTimeout)
 	}
@@ -129,15 +131,6 @@ func (s *session) begin(id *Identity) {
 	}
 }
 
-// setIdentity changes who the session is. It may run off the turn: only the
-// session's worker or its opening does it.
-func (s *session) setIdentity(id *Identity) {
-	if id == nil {
-		return
-	}
-	old := s.identity.Swap(id)
-	s.shard.h.users.move(s, old, id)
-}
 
 // watchExpiry times the end of the session's credentials and returns how far
 // away it is, 0 if it never comes.
@@ -202,12 +195,12 @@ func (s *session) closed(e *wsconn.CloseError) {
 	if s.deadlines != nil {
 		sh.deadlines.Remove(&s.deadlines.timer)
 	}
-	h.users.move(s, s.identity.Load(), nil)
-	s.queue.stop()
+	h.users.leave(s)
 	if f := h.cfg.hooks.OnDisconnect; f != nil {
 		d := Disconnect{Code: int(e.Code), Reason: e.Reason, ByClient: e.Remote, Err: e.Err}
 		s.runHook(func(context.Context) { f(h.ctx, Session{s}, d) })
 	}
+	s.queue.stop() // last, since a hook may have made the queue
 	h.stats.disconnected.Add(1)
 	h.logClose(s, e)
 	h.release()

@@ -56,31 +56,48 @@ func (h *Handler) DisconnectUser(user string, code uint16, reason string) int {
 // userIndex finds sessions by user: a list through the sessions themselves
 // for each user.
 type userIndex struct {
-	mu sync.Mutex // guards m and the sessions' userPrev and userNext
+	mu sync.Mutex // guards m, and of the sessions userPrev, userNext, left
 	m  map[string]*session
 }
 
-// move files s under the user of id in place of that of old.
-func (u *userIndex) move(s *session, old, id *Identity) {
-	if old == id || userOf(old) == userOf(id) {
-		return
-	}
+// identify changes who s is and files it under its user. Any goroutine may
+// call it. A session that has left stays who it was: nobody would remove it.
+func (u *userIndex) identify(s *session, id *Identity) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if user := userOf(old); user != "" {
-		u.remove(s, user)
+	if s.left {
+		return
 	}
-	if user := userOf(id); user != "" {
-		s.userNext = u.m[user]
-		if s.userNext != nil {
-			s.userNext.userPrev = s
-		}
-		u.m[user] = s
+	old := userOf(s.identity.Swap(id))
+	if user := userOf(id); user != old {
+		u.remove(s, old)
+		u.add(s, user)
 	}
+}
+
+// leave removes s for good.
+func (u *userIndex) leave(s *session) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s.left = true
+	u.remove(s, userOf(s.identity.Load()))
+}
+
+func (u *userIndex) add(s *session, user string) {
+	if user == "" {
+		return
+	}
+	s.userNext = u.m[user]
+	if s.userNext != nil {
+		s.userNext.userPrev = s
+	}
+	u.m[user] = s
 }
 
 func (u *userIndex) remove(s *session, user string) {
 	switch {
+	case user == "":
+		return
 	case s.userPrev != nil:
 		s.userPrev.userNext = s.userNext
 	case s.userNext != nil:

@@ -129,10 +129,17 @@ func (sh *shard) Message(c *wsconn.Conn, _ ws.OpCode, payload []byte) {
 }
 
 // inline handles a message on the spot. Calls may be gathered; everything
-// else flushes them first, to keep the order.
+// else flushes them first, to keep the order. AUTH is left to the session's
+// worker: signing in may block.
 func (sh *shard) inline(s *session, payload []byte) {
 	r := sh.gathered.next(s)
 	if !s.read(r, &sh.frame, payload) {
+		return
+	}
+	if r.typ == frame.Auth && r.err == nil && sh.h.cfg.signIn != nil {
+		j := newJobOf(r) // before the flush: r is one of those gathered
+		sh.flush()
+		s.enqueue(j)
 		return
 	}
 	if sh.h.gathers() && sh.gather(r) {
