@@ -27,6 +27,7 @@ type feed struct {
 	sent     []sent   // commands that the server has not answered, in order
 	heard    time.Time
 	busy     bool // a message is being handed over: silence is our own fault
+	silent   bool // the watch cut the connection
 
 	quit    context.Context // ends with stop
 	cancel  context.CancelFunc
@@ -186,6 +187,7 @@ func (f *feed) watch(ps *goredis.PubSub) (stop func()) {
 			}
 			f.hub.mu.Lock()
 			silence, busy, l := time.Since(f.heard), f.busy, f.link
+			f.silent = l != nil && !busy && silence > 2*timeout
 			f.hub.mu.Unlock()
 			switch {
 			case busy || l == nil:
@@ -284,6 +286,9 @@ func (f *feed) disconnected(err error) {
 	}
 	h := f.hub
 	h.mu.Lock()
+	if f.silent {
+		f.silent, err = false, fmt.Errorf("no reply for %v", 2*h.broker.config.replyTimeout)
+	}
 	first := f.refusing == nil
 	f.refusing = unavailable(err)
 	ps, l := f.pubsub, f.link

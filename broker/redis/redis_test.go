@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,9 +74,9 @@ func newBroker(t testing.TB, opts ...redis.Option) *redis.Broker {
 func withAddr(addr string) redis.Option { return redis.WithServer(&goredis.Options{Addr: addr}) }
 
 // proxied returns an Engine on the server at addr with a way to be cut off.
-func proxied(t *testing.T, addr string, more ...redis.Option) brokertest.Engine {
+func proxied(t *testing.T, with func(addr string) redis.Option, addr string, more ...redis.Option) brokertest.Engine {
 	proxy := redistest.StartProxy(t, addr)
-	e := engine(t, withAddr(proxy.Addr), more...)
+	e := engine(t, with(proxy.Addr), more...)
 	e.Outage = func() func() {
 		proxy.Cut()
 		return proxy.Restore
@@ -83,21 +84,42 @@ func proxied(t *testing.T, addr string, more ...redis.Option) brokertest.Engine 
 	return e
 }
 
+// The suite runs as a user with the rights that docs/redis.md says suffice.
 func TestStandalone(t *testing.T) {
 	server := redistest.Start(t)
-	brokertest.Run(t, func(t *testing.T) brokertest.Engine { return proxied(t, server.Addr) })
+	text, err := os.ReadFile("../../docs/redis.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rules, _ := strings.Cut(string(text), "```acl\n")
+	rules, _, ok := strings.Cut(rules, "\n```")
+	if !ok {
+		t.Fatal("docs/redis.md has no access rules")
+	}
+	args := []any{"ACL", "SETUSER", "limited", "on", ">secret"}
+	for _, rule := range strings.Fields(rules) {
+		args = append(args, strings.Replace(rule, "juggler:", "test-", 1))
+	}
+	if err := server.Client().Do(context.Background(), args...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	brokertest.Run(t, func(t *testing.T) brokertest.Engine {
+		return proxied(t, func(addr string) redis.Option {
+			return redis.WithServer(&goredis.Options{Addr: addr, Username: "limited", Password: "secret"})
+		}, server.Addr)
+	})
 }
 
 func TestStandaloneWithLanes(t *testing.T) {
 	server := redistest.Start(t)
-	brokertest.Run(t, func(t *testing.T) brokertest.Engine { return proxied(t, server.Addr, redis.WithLanes(5)) })
+	brokertest.Run(t, func(t *testing.T) brokertest.Engine { return proxied(t, withAddr, server.Addr, redis.WithLanes(5)) })
 }
 
 func TestMiniredis(t *testing.T) {
 	brokertest.Run(t, func(t *testing.T) brokertest.Engine {
 		server := miniredis.RunT(t)
 		passTime(t, server)
-		e := proxied(t, server.Addr())
+		e := proxied(t, withAddr, server.Addr())
 		e.Except = exceptAll("miniredis sends an event once, however many patterns of a connection it matches",
 			"patterns", "patterns that go back", "one delivery a topic", "confirmed")
 		e.Except["odd patterns"] = "miniredis panics where a pattern makes no regular expression"

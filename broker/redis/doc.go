@@ -1,0 +1,34 @@
+// Package redis is the broker for many machines, on Redis 6.2 or later:
+// standalone, Sentinel or Cluster.
+//
+//	b, err := redis.New(redis.WithServer(&goredis.Options{Addr: "localhost:6379"}))
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	defer b.Close()
+//	h, err := juggler.New(juggler.WithBroker(b))
+//
+// docs/redis.md tells how it works, how to run and to size it, and what lies
+// in Redis, to the byte.
+//
+// # Files
+//
+// Requests: batch.go makes commands of them, writer.go sends them. A node:
+// caller.go, results.go, reaper.go. A callee: callee.go, puller.go. Both live
+// as long as pulse.go says so. Events: pubsub.go, hub.go, feed.go, mailbox.go.
+// Below: lane.go, blocking.go, link.go, topology.go. What lies in Redis:
+// keys.go, value.go, scripts.go and lua/.
+//
+// # Goroutines
+//
+// A broker has, for each lane in use, a writer and a pulse, and for each
+// pub-sub connection a feed and its watch. A CallerConn has a results and a
+// reaper, a CalleeConn a puller for each lane and a mailbox, a SubscriberConn
+// a mailbox. Close ends each and waits for it.
+//
+// # Locks
+//
+// None is held while the server or a callback is waited for. Where two are
+// held, the order is Broker.mu, hub.mu, calleeConn.mu, then the others; a
+// writer's mu is last.
+package redis

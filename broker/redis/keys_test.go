@@ -1,0 +1,62 @@
+package redis
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// The lanes' slots lie evenly: each in its own of equal ranges, so that a
+// master has its share of them, give or take one.
+func TestLanesLieEvenly(t *testing.T) {
+	for _, lanes := range []int{1, 2, 3, 5, 16, 64, 256} {
+		ks := newKeyspace("p", lanes, false)
+		for i := range lanes {
+			if s := ks.slotOf(i); s*lanes/slots != i {
+				t.Errorf("of %d lanes, number %d has slot %d", lanes, i, s)
+			}
+		}
+		for _, masters := range []int{3, 6, 10} {
+			owned := make([]int, masters)
+			for i := range lanes {
+				owned[ks.slotOf(i)*masters/slots]++
+			}
+			for m, n := range owned {
+				if n > lanes/masters+1 || n < lanes/masters-1 {
+					t.Errorf("of %d lanes, master %d of %d has %d", lanes, m, masters, n)
+				}
+			}
+		}
+	}
+}
+
+// slot agrees with the examples of the Redis Cluster specification.
+func TestSlot(t *testing.T) {
+	for tag, want := range map[string]int{"123456789": 0x31c3, "user1000": 3443, "foo": 12182} {
+		if got := slot(tag); got != want {
+			t.Errorf("slot of %s is %d, want %d", tag, got, want)
+		}
+	}
+}
+
+// Callees in other languages need the tags and the hash: docs/redis.md has
+// them, and these are they.
+func TestDocumentedKeys(t *testing.T) {
+	text, err := os.ReadFile("../../docs/redis.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tags []string
+	for _, tag := range newKeyspace("juggler", clusterLanes, false).tags {
+		tags = append(tags, strings.Trim(tag, "{}"))
+	}
+	for _, want := range []string{
+		strings.Join(tags, " "),
+		"`" + newKeyspace("juggler", 1, false).calls(0, "math.add") + "`",
+		"math.add is in lane " + strings.Split(tags[newKeyspace("juggler", clusterLanes, false).laneOf("math.add")], ".")[0],
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("docs/redis.md does not say %q", want)
+		}
+	}
+}

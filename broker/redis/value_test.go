@@ -1,0 +1,118 @@
+package redis
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+)
+
+var testAddress = broker.Address{
+	Node: broker.ID{0x01, 0x02, 15: 0x0f},
+	Ref:  [16]byte{0xa0, 15: 0xaf},
+}
+
+// The values in this table are those of docs/redis.md.
+const (
+	nodeHex = "0102000000000000000000000000000f"
+	refHex  = "a00000000000000000000000000000af"
+)
+
+func TestCallValue(t *testing.T) {
+	call := broker.Call{ReplyTo: testAddress, Timeout: 1500 * time.Millisecond, Headers: []byte(`{"a":"b"}`), Args: []byte("[1,2]")}
+	want := nodeHex + refHex + "000005dc" + "00000009" + hex.EncodeToString([]byte(`{"a":"b"}[1,2]`))
+	tail := encodeCall(&call)
+	if got := hex.EncodeToString(tail); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	// What push.lua makes of it, and how much is left when it is taken.
+	got, err := decodeCall("C1700000001500"+string(tail), 1700000000500)
+	if err != nil || got.ReplyTo != testAddress || got.Timeout != time.Second || string(got.Headers) != `{"a":"b"}` || string(got.Args) != "[1,2]" {
+		t.Errorf("decoded %+v, %v", got, err)
+	}
+}
+
+func TestResultValue(t *testing.T) {
+	for _, test := range []struct {
+		result broker.Result
+		want   string
+		back   *broker.Error
+	}{
+		{broker.Result{To: testAddress, Args: []byte("3")}, "52" + refHex + "00000000" + "33", nil},
+		{broker.Result{To: testAddress}, "52" + refHex + "00000000", nil},
+		{broker.Result{To: testAddress, Err: &broker.Error{Code: 422, Message: "no", Data: []byte("{}")}}, "52" + refHex + "000001a6" + "00000002" + "6e6f" + "7b7d", &broker.Error{Code: 422, Message: "no", Data: []byte("{}")}},
+		{broker.Result{To: testAddress, Err: &broker.Error{}}, "52" + refHex + "000001f4" + "00000000", &broker.Error{Code: 500}},
+	} {
+		value := encodeResult(&test.result)
+		if got := hex.EncodeToString(value); got != test.want {
+			t.Errorf("got  %s\nwant %s", got, test.want)
+		}
+		got, err := decodeResult(testAddress.Node, string(value))
+		if err != nil || got.To != testAddress || !bytes.Equal(got.Args, test.result.Args) || !sameError(got.Err, test.back) {
+			t.Errorf("decoded %+v, %v", got, err)
+		}
+	}
+}
+
+func sameError(a, b *broker.Error) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Code == b.Code && a.Message == b.Message && bytes.Equal(a.Data, b.Data)
+}
+
+func TestEventValue(t *testing.T) {
+	event := broker.Event{ID: testAddress.Node, Headers: []byte("{}"), Args: []byte("null")}
+	value := encodeEvent(&event)
+	if got, want := hex.EncodeToString(value), "45"+nodeHex+"00000002"+"7b7d"+"6e756c6c"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	got, err := decodeEvent(string(value))
+	if err != nil || got.ID != event.ID || string(got.Headers) != "{}" || string(got.Args) != "null" {
+		t.Errorf("decoded %+v, %v", got, err)
+	}
+}
+
+func TestMilliseconds(t *testing.T) {
+	for d, want := range map[time.Duration]uint32{
+		1: 1, time.Millisecond: 1, time.Millisecond + 1: 2, time.Hour: 3_600_000, 1000 * time.Hour * 24: 1<<32 - 1, -1: 1,
+	} {
+		if got := milliseconds(d); got != want {
+			t.Errorf("%v is %d ms, want %d", d, got, want)
+		}
+	}
+}
+
+// Whatever lies in a list, decoding returns an error or a value, and what was
+// encoded comes back.
+func FuzzValues(f *testing.F) {
+	f.Add("C1700000001500" + string(encodeCall(&broker.Call{ReplyTo: testAddress, Timeout: time.Second, Args: []byte("x")})))
+	f.Add(string(encodeResult(&broker.Result{To: testAddress, Err: broker.ErrCalleeLost})))
+	f.Add(string(encodeEvent(&broker.Event{ID: testAddress.Node, Headers: []byte("{}")})))
+	f.Add("")
+	f.Add("C" + strings.Repeat("9", 60))
+	f.Add("R" + strings.Repeat("\xff", 40))
+	f.Fuzz(func(t *testing.T, value string) {
+		if c, err := decodeCall(value, 1); err == nil {
+			if c.Timeout < time.Millisecond {
+				t.Errorf("a call has %v left", c.Timeout)
+			}
+			tail := string(encodeCall(&c))
+			if !strings.HasSuffix(value, tail[addressLength+4:]) || value[headLength:headLength+addressLength] != tail[:addressLength] {
+				t.Errorf("%x became %x", value, tail)
+			}
+		} else if !errors.Is(err, errCorrupt) {
+			t.Errorf("unexpected error %v", err)
+		}
+		if r, err := decodeResult(testAddress.Node, value); err == nil && string(encodeResult(&r)) != value {
+			t.Errorf("%x became %x", value, encodeResult(&r))
+		}
+		if e, err := decodeEvent(value); err == nil && string(encodeEvent(&e)) != value {
+			t.Errorf("%x became %x", value, encodeEvent(&e))
+		}
+	})
+}
