@@ -52,13 +52,18 @@ var ErrShutdown = errors.New("juggler: handler was shut down")
 // returns one to choose the code that the client sees. Any other error from
 // user code is logged and reaches the client as code 500 without its text.
 type Error struct {
-	Code       int           // one of the Code constants, or the application's own
+	Code       int           // one of the Code constants, or the application's own; 0: 500
 	Message    string        // for the client to read
 	RetryAfter time.Duration // when a retry is worth it; 0: absent
 }
 
 // Error implements error.
-func (e *Error) Error() string { return fmt.Sprintf("%s (code %d)", e.Message, e.Code) }
+func (e *Error) Error() string {
+	if e == nil {
+		return "nil *juggler.Error" // a mistake of user code, which is logged
+	}
+	return fmt.Sprintf("%s (code %d)", e.Message, e.Code)
+}
 
 // Refusals that user code can return as they are.
 var (
@@ -73,9 +78,9 @@ var errInternal = &Error{Code: CodeInternal, Message: "internal error"}
 // may see of it. known is false for an error that deserves a log line, since
 // the client does not see its text.
 func publicError(err error) (e *Error, known bool) {
-	var own *Error
+	own, ok := ownError(err)
 	switch {
-	case errors.As(err, &own):
+	case ok:
 		return own, true
 	case errors.Is(err, broker.ErrNoCallee):
 		return &Error{Code: CodeNoCallee, Message: "nobody answers this URI"}, true
@@ -89,6 +94,33 @@ func publicError(err error) (e *Error, known bool) {
 		return &Error{Code: CodeInternal, Message: "outcome unknown: the request took too long"}, false
 	}
 	return errInternal, false
+}
+
+// ownError returns the Error that err is, or wraps. One without a code has 500,
+// and a nil pointer to one is an error that says nothing.
+func ownError(err error) (e *Error, ok bool) {
+	if !errors.As(err, &e) || e == nil {
+		return nil, false
+	}
+	if e.Code == 0 {
+		e = &Error{Code: CodeInternal, Message: e.Message, RetryAfter: e.RetryAfter}
+	}
+	return e, true
+}
+
+// certainlyNotDone reports whether err, of user code or the broker, says that a
+// call was not queued. What a broker leaves open counts as unknown.
+func certainlyNotDone(err error) bool {
+	var own *Error
+	if errors.As(err, &own) {
+		return true
+	}
+	for _, refusal := range []error{broker.ErrNoCallee, broker.ErrQueueFull, broker.ErrUnavailable, broker.ErrClosed} {
+		if errors.Is(err, refusal) {
+			return true
+		}
+	}
+	return false
 }
 
 // retryAfter returns the engine's own advice, or about a second, with jitter

@@ -166,8 +166,7 @@ func (h *Handler) authenticate(r *http.Request, hs *handshake) (refusal *Error) 
 	defer h.recovered("authenticator", func(error) { refusal = errInternal })
 	id, err := h.cfg.authenticate(r)
 	if err != nil {
-		var e *Error
-		if errors.As(err, &e) {
+		if e, ok := ownError(err); ok {
 			return e
 		}
 		h.log.ErrorContext(r.Context(), "juggler: authenticator failed", "error", err)

@@ -131,7 +131,6 @@ func (s *session) begin(id *Identity) {
 	}
 }
 
-
 // watchExpiry times the end of the session's credentials and returns how far
 // away it is, 0 if it never comes.
 func (s *session) watchExpiry() time.Duration {
