@@ -259,19 +259,24 @@ func (x *trial) matchAll(table map[string]globs) {
 	for c := range channels {
 		x.publish(r, c, "")
 	}
-	least := 0
-	for _, g := range table {
-		least += len(strings.Fields(g.match))
-	}
-	s.x.poll(func() bool { return len(s.deliveries()) >= least })
-	x.publish(r, "brokertest-last", "")
-	got := make(map[string]map[string]bool)
-	for _, d := range s.deliveries() {
-		if got[d.Topic.Name] == nil {
-			got[d.Topic.Name] = make(map[string]bool)
+	var got map[string]map[string]bool
+	s.x.poll(func() bool {
+		got = make(map[string]map[string]bool)
+		for _, d := range s.deliveries() {
+			if got[d.Topic.Name] == nil {
+				got[d.Topic.Name] = make(map[string]bool)
+			}
+			got[d.Topic.Name][d.Event.Channel] = true
 		}
-		got[d.Topic.Name][d.Event.Channel] = true
-	}
+		for glob, g := range table {
+			for _, c := range strings.Fields(g.match) {
+				if !got[glob][c] {
+					return false
+				}
+			}
+		}
+		return true
+	})
 	for _, glob := range slices.Sorted(maps.Keys(table)) {
 		for _, c := range strings.Fields(table[glob].match) {
 			if !got[glob][c] {
