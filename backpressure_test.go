@@ -388,3 +388,42 @@ func TestGapIsHeldBackBehindAPUB(t *testing.T) {
 		c.wantsEvents(t, "after")
 	})
 }
+
+// stuckCaller takes calls, but does not say so before its time is over.
+type stuckCaller struct{ brokerCaller }
+
+func (s stuckCaller) OpenCaller(ctx context.Context, node broker.ID, deliver func([]broker.Result)) (broker.CallerConn, error) {
+	conn, err := s.brokerCaller.OpenCaller(ctx, node, deliver)
+	return stuckCallerConn{conn}, err
+}
+
+type stuckCallerConn struct{ broker.CallerConn }
+
+func (s stuckCallerConn) Call(ctx context.Context, c *broker.Call) error {
+	if err := s.CallerConn.Call(ctx, c); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return fmt.Errorf("call %s: %w", c.URI, ctx.Err())
+}
+
+// A NACK says that a request was certainly not done. A call that the broker
+// has not confirmed in time may be queued, so it is acknowledged.
+func TestBrokerThatConfirmsTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newSlowPubSub(t)
+		p.brokerCaller = stuckCaller{p.brokerCaller}
+		srv := jugglertest.NewOn(t, p, juggler.WithBrokerTimeout(time.Second), juggler.WithLogger(quiet), quietly)
+		srv.Handle("echo", echo)
+		srv.Handle("wait", wait)
+		c := openIn(t, srv, "juggler.1")
+		c.write(t, maskedText(`{"type":"CALL","id":"1","uri":"echo","args":7}`))
+		c.wants(t, `{"type":"ACK","for":"1"}`, `{"type":"RES","for":"1","args":7}`)
+		c.write(t, maskedText(`{"type":"CALL","id":"2","uri":"wait","timeout":5000}`))
+		c.wants(t, `{"type":"ACK","for":"2"}`, `{"type":"RES","for":"2","error":{"code":408,"message":"the call's time was over"}}`)
+		c.write(t, maskedText(pub("3", "own"))) // for a publication there is no other word
+		if _, payload, err := c.frame(); err != nil || !strings.Contains(string(payload), `"NACK","for":"3","error":{"code":500,"message":"outcome unknown`) {
+			t.Errorf("got %s, %v", payload, err)
+		}
+	})
+}

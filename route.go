@@ -191,14 +191,15 @@ func (r *Request) makeCall() error {
 	return nil
 }
 
-// callOutcome notes what became of a call. One that may be queued is
-// acknowledged: it ends in its result or in 408.
+// callOutcome notes what became of a call. Only an error that says that it was
+// certainly not queued refuses it; with any other it may be, so it is
+// acknowledged and ends in its result or in 408.
 func (h *Handler) callOutcome(r *Request, err error) error {
-	if errors.Is(err, broker.ErrUnknownOutcome) {
-		h.log.Warn("juggler: outcome of queueing a call is unknown", "uri", r.uri, "error", err)
-		return nil
+	if err == nil || certainlyNotDone(err) {
+		return err
 	}
-	return err
+	h.log.Warn("juggler: outcome of queueing a call is unknown", "uri", r.uri, "error", err)
+	return nil
 }
 
 // makeEvent fills in what the broker gets of a PUB.
