@@ -166,7 +166,7 @@ func (t *callTable) bySlot(slot, gen uint32) *pendingCall {
 // resultItem is a broker.Result in an inbox.
 type resultItem struct {
 	slot, gen uint32
-	args      span
+	args      []byte // in the inbox's arena
 	err       *broker.Error
 }
 
@@ -199,7 +199,7 @@ func (sh *shard) post(results []broker.Result) {
 			e.Data = append([]byte(nil), e.Data...)
 			item.err = &e
 		} else {
-			item.args = in.keep(r.Args)
+			item.args = in.arena.keep(r.Args)
 		}
 		in.results = append(in.results, item)
 	}
@@ -208,19 +208,18 @@ func (sh *shard) post(results []broker.Result) {
 }
 
 // result handles a result: the first for a call that is pending counts.
-func (t *callTable) result(r *resultItem, arena []byte) {
+func (t *callTable) result(r *resultItem) {
 	p := t.bySlot(r.slot, r.gen)
 	if p == nil || p.s == nil || p.state == callOver || p.state == callEarly {
 		t.sh.h.stats.lateResults.Add(1)
 		return
 	}
-	args := r.args.of(arena)
 	if p.state == callSent {
 		p.state = callEarly
-		p.early = &earlyResult{append([]byte(nil), args...), r.err}
+		p.early = &earlyResult{append([]byte(nil), r.args...), r.err}
 		return
 	}
-	p.finish(args, r.err)
+	p.finish(r.args, r.err)
 }
 
 // acknowledged is called after the ACK of p was written.

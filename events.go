@@ -16,7 +16,7 @@ type eventItem struct {
 	topic         broker.Topic
 	channel       string
 	id            broker.ID
-	headers, args span
+	headers, args []byte // in the inbox's arena
 	gap           bool
 }
 
@@ -49,18 +49,18 @@ func (sh *shard) postEvent(d *broker.Delivery) {
 		topic:   d.Topic,
 		channel: d.Event.Channel,
 		id:      d.Event.ID,
-		headers: in.keep(d.Event.Headers),
-		args:    in.keep(d.Event.Args),
+		headers: in.arena.keep(d.Event.Headers),
+		args:    in.arena.keep(d.Event.Args),
 		gap:     d.Gap,
 	})
-	sh.inboxBytes.Store(int64(len(in.arena)))
+	sh.inboxBytes.Store(int64(in.arena.size))
 	in.mu.Unlock()
 	sh.group.Wake()
 }
 
 // event hands an event to the shard's subscribers: encoded once for each
 // protocol, then the same bytes to each.
-func (sh *shard) event(e *eventItem, arena []byte) {
+func (sh *shard) event(e *eventItem) {
 	lt := sh.topics[e.topic]
 	if lt == nil {
 		return
@@ -77,7 +77,7 @@ func (sh *shard) event(e *eventItem, arena []byte) {
 		}
 		framed := &sh.framed[s.protocol]
 		if len(*framed) == 0 {
-			sh.frameEvent(framed, s.protocol, e, arena)
+			sh.frameEvent(framed, s.protocol, e)
 		}
 		if !s.queue.hold(s, *framed) {
 			s.WriteRaw(*framed)
@@ -87,13 +87,13 @@ func (sh *shard) event(e *eventItem, arena []byte) {
 }
 
 // frameEvent encodes an event as a WebSocket message.
-func (sh *shard) frameEvent(dst *[]byte, p frame.Protocol, e *eventItem, arena []byte) {
+func (sh *shard) frameEvent(dst *[]byte, p frame.Protocol, e *eventItem) {
 	f := frame.Frame{
 		Type:        frame.Evnt,
 		Publication: e.id,
 		Channel:     bytesOf(e.channel),
-		Args:        e.args.of(arena),
-		Headers:     e.headers.of(arena),
+		Args:        e.args,
+		Headers:     e.headers,
 	}
 	if e.topic.Pattern {
 		f.Matched = bytesOf(e.topic.Name)

@@ -18,7 +18,7 @@ type gatherer struct {
 	calls    [gatherMost]broker.Call
 	errs     [gatherMost]error
 	n        int
-	arena    []byte // what the requests' slices point into
+	arena    arena // what the requests' slices point into
 }
 
 // gathers reports whether calls are gathered at all. Middleware has to learn
@@ -43,7 +43,7 @@ func (sh *shard) gather(r *Request) bool {
 		return false
 	}
 	r.id = r.call.id()
-	r.args, r.headers = g.keep(r.args), g.keep(r.headers)
+	r.args, r.headers = g.arena.keep(r.args), g.arena.keep(r.headers)
 	if r.err = h.prepare(h.ctx, r); r.err != nil {
 		return false
 	}
@@ -52,17 +52,6 @@ func (sh *shard) gather(r *Request) bool {
 		sh.flush()
 	}
 	return true
-}
-
-// keep copies b, for until the flush. Growing the arena leaves the slices
-// made before where they are.
-func (g *gatherer) keep(b []byte) []byte {
-	if len(b) == 0 {
-		return nil
-	}
-	from := len(g.arena)
-	g.arena = append(g.arena, b...)
-	return g.arena[from:len(g.arena):len(g.arena)]
 }
 
 // flush hands over what was gathered.
@@ -81,5 +70,6 @@ func (sh *shard) flush() {
 		r.s, r.call = nil, nil
 	}
 	clear(g.calls[:n])
-	g.n, g.arena = 0, g.arena[:0]
+	g.n = 0
+	g.arena.reset()
 }

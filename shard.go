@@ -213,10 +213,10 @@ func (sh *shard) Turn(now int64) (next int64) {
 		j.recycle()
 	}
 	for i := range mail.results {
-		sh.calls.result(&mail.results[i], mail.arena)
+		sh.calls.result(&mail.results[i])
 	}
 	for i := range mail.events {
-		sh.event(&mail.events[i], mail.arena)
+		sh.event(&mail.events[i])
 	}
 	for _, f := range mail.commands {
 		f()
@@ -264,7 +264,7 @@ type mail struct {
 	results  []resultItem
 	events   []eventItem
 	commands []func()
-	arena    []byte
+	arena    arena
 }
 
 // take empties the inbox.
@@ -277,31 +277,14 @@ func (in *inbox) take() mail {
 	return m
 }
 
-// maxSpare is the largest arena, in bytes, that an inbox keeps for reuse.
-const maxSpare = 1 << 20
-
 // giveBack keeps the memory of m for reuse.
 func (in *inbox) giveBack(m mail) {
 	clear(m.settled)
 	clear(m.results)
 	clear(m.events)
 	clear(m.commands)
-	if cap(m.arena) > maxSpare {
-		m.arena = nil
-	}
-	in.spare = mail{m.settled[:0], m.results[:0], m.events[:0], m.commands[:0], m.arena[:0]}
-}
-
-// span is a slice of an arena.
-type span struct{ from, to int }
-
-func (p span) of(arena []byte) []byte { return arena[p.from:p.to:p.to] }
-
-// keep copies b into the arena of m.
-func (m *mail) keep(b []byte) span {
-	from := len(m.arena)
-	m.arena = append(m.arena, b...)
-	return span{from, len(m.arena)}
+	m.arena.reset()
+	in.spare = mail{m.settled[:0], m.results[:0], m.events[:0], m.commands[:0], m.arena}
 }
 
 // interner makes strings of bytes, and the same string of the same bytes, so
