@@ -127,7 +127,7 @@ func TestFullQueuePausesReading(t *testing.T) {
 		}
 		g <- struct{}{}
 		c.wants(t, acks("1", "p0", "p1", "p2", "p3")...)
-		c.wants(t, `{"type":"RES","for":"call","error":{"code":499,"message":"cancelled"}}`)
+		c.wantsFailure(t, frame.Res, "call", juggler.CodeCancelled)
 
 		c.write(t, maskedText(pubs(4)...), maskedClose(3000, "done"))
 		c.wantsNothing(t)
@@ -265,17 +265,33 @@ func (p *slowPubSub) Publish(ctx context.Context, e *broker.Event) error {
 	}
 }
 
+// answer takes a message of any type.
+func (c *rawClient) answer(t *testing.T) (f frame.Frame) {
+	t.Helper()
+	_, payload, err := c.frame()
+	if err == nil {
+		err = frame.Juggler1.DecodeAnswer(payload, &f)
+	}
+	if err != nil {
+		t.Fatalf("got %s, %v", payload, err)
+	}
+	return f
+}
+
+// wantsFailure takes a NACK or a RES with this code.
+func (c *rawClient) wantsFailure(t *testing.T, typ frame.Type, id string, code int) {
+	t.Helper()
+	if f := c.answer(t); f.Type != typ || string(f.For) != id || f.Err.Code != code {
+		t.Fatalf("got %v %s %d, want %v %s %d", f.Type, f.For, f.Err.Code, typ, id, code)
+	}
+}
+
 // wantsEvents takes EVNTs, each known by its args, which are a string.
 func (c *rawClient) wantsEvents(t *testing.T, args ...string) {
 	t.Helper()
 	for _, want := range args {
-		_, payload, err := c.frame()
-		var f frame.Frame
-		if err == nil {
-			err = frame.Juggler1.DecodeAnswer(payload, &f)
-		}
-		if err != nil || f.Type != frame.Evnt || string(f.Args) != fmt.Sprintf("%q", want) {
-			t.Fatalf("got %s, %v; want the event %q", payload, err, want)
+		if f := c.answer(t); f.Type != frame.Evnt || string(f.Args) != fmt.Sprintf("%q", want) {
+			t.Fatalf("got %v %s %s; want the event %q", f.Type, f.For, f.Args, want)
 		}
 	}
 }
@@ -319,9 +335,7 @@ func TestEventsAreHeldBackBehindAPUB(t *testing.T) {
 		c.wantsNothing(t)
 
 		p.confirm <- fmt.Errorf("lost: %w", broker.ErrUnknownOutcome)
-		if _, payload, err := c.frame(); err != nil || !strings.Contains(string(payload), `"NACK","for":"2"`) {
-			t.Fatalf("got %s, %v; want a NACK", payload, err)
-		}
+		c.wantsFailure(t, frame.Nack, "2", juggler.CodeInternal)
 		c.wantsEvents(t, "z", "2")
 		publish(t, srv, "at once")
 		c.wantsEvents(t, "at once")
@@ -420,10 +434,9 @@ func TestBrokerThatConfirmsTooLate(t *testing.T) {
 		c.write(t, maskedText(`{"type":"CALL","id":"1","uri":"echo","args":7}`))
 		c.wants(t, `{"type":"ACK","for":"1"}`, `{"type":"RES","for":"1","args":7}`)
 		c.write(t, maskedText(`{"type":"CALL","id":"2","uri":"wait","timeout":5000}`))
-		c.wants(t, `{"type":"ACK","for":"2"}`, `{"type":"RES","for":"2","error":{"code":408,"message":"the call's time was over"}}`)
+		c.wants(t, acks("2")...)
+		c.wantsFailure(t, frame.Res, "2", juggler.CodeExpired)
 		c.write(t, maskedText(pub("3", "own"))) // for a publication there is no other word
-		if _, payload, err := c.frame(); err != nil || !strings.Contains(string(payload), `"NACK","for":"3","error":{"code":500,"message":"outcome unknown`) {
-			t.Errorf("got %s, %v", payload, err)
-		}
+		c.wantsFailure(t, frame.Nack, "3", juggler.CodeInternal)
 	})
 }
