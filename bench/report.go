@@ -139,7 +139,7 @@ func (s *scenario) verdict(g goal, o outcome) string {
 	if g.who != "" {
 		target = g.who + " " + target
 	}
-	return fmt.Sprintf("| %s | %s | %s | %s |", s.title, target, r, reached(r.ratio >= g.atLeast))
+	return fmt.Sprintf("| %s | %s | %s | %s |", s.title, target, r, r.verdict(g.atLeast))
 }
 
 // latencyVerdict says whether the first contender's median latency is at most
@@ -150,6 +150,20 @@ func (s *scenario) latencyVerdict(g goal, o outcome) string {
 	limit := max(400e3, g.p50*bare)
 	return fmt.Sprintf("| %s | p50 ≤ 0.4 ms or %g × %s: %s | %s | %s |",
 		s.title, g.p50, g.peer, latency(limit), latency(got), reached(got <= limit))
+}
+
+// verdict says whether the ratio is at least goal, as far as its interval
+// allows to say that.
+func (i interval) verdict(goal float64) string {
+	switch {
+	case i.low >= goal:
+		return "reached"
+	case i.high < goal:
+		return "**missed**"
+	case i.ratio >= goal:
+		return "reached, within the noise"
+	}
+	return "missed, within the noise"
 }
 
 func reached(yes bool) string {
