@@ -9,8 +9,10 @@ import (
 	"github.com/juggler-go/juggler/internal/netpoll"
 )
 
-// readBuffer is the size of the one buffer that a loop reads into.
-const readBuffer = 64 << 10
+// readBuffer is the size of the one buffer that a loop reads into: room for a
+// message of 64 KiB, the default limit, together with its frame header, since
+// one that arrives whole is not copied.
+const readBuffer = 128 << 10
 
 // loop is the transport of plain sockets: a goroutine that waits for all of
 // its connections at once. It alone reads, writes and closes their
