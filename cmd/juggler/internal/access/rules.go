@@ -80,7 +80,7 @@ func parseRules(path string, text []byte) (*Rules, error) {
 	d.KnownFields(true)
 	if err := d.Decode(&f); err != nil {
 		if errors.Is(err, io.EOF) {
-			err = errors.New("the file is empty; want rules:")
+			err = errors.New("the file is empty; want the key rules")
 		}
 		return nil, fmt.Errorf("%s: %s", path, strings.TrimPrefix(err.Error(), "yaml: "))
 	}

@@ -45,7 +45,7 @@ func TestNameCovers(t *testing.T) {
 
 func TestRuleErrors(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
-		{"", "r.yaml: the file is empty; want rules:"},
+		{"", "r.yaml: the file is empty; want the key rules"},
 		{"rules:\n- cal: [x]\n", `r.yaml:2: unknown key "cal"; did you mean "call"?`},
 		{"roles: []\n", `r.yaml:1: unknown key "roles"; did you mean "rules"?`},
 		{"rules:\n- call: [x]\n- call: [a*b]\n", `r.yaml: rule 2: call: "a*b": want a name, or the beginning of names followed by *`},

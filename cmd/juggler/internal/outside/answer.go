@@ -7,20 +7,21 @@ import (
 	"github.com/juggler-go/juggler/calleekit"
 )
 
-// bounded collects what is written up to a limit, and drops the rest.
+// bounded collects what is written up to a limit, and drops the rest. The
+// buffer is not embedded: io.Copy would read into it, past the limit.
 type bounded struct {
-	bytes.Buffer
+	buffer   bytes.Buffer
 	limit    int
 	full     func() // called when the limit is passed, or nil
 	overflow bool
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
-	room := b.limit - b.Len()
+	room := b.limit - b.buffer.Len()
 	if len(p) <= room {
-		return b.Buffer.Write(p)
+		return b.buffer.Write(p)
 	}
-	b.Buffer.Write(p[:max(room, 0)])
+	b.buffer.Write(p[:max(room, 0)])
 	if !b.overflow && b.full != nil {
 		b.full()
 	}

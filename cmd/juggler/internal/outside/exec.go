@@ -81,7 +81,7 @@ var errTooLong = errors.New("it took too long")
 
 func (p *Program) outcome(ctx context.Context, uri string, err error, stdout, stderr *bounded) (any, error) {
 	failed := func(what string) error {
-		p.log.Error("program failed", "uri", uri, "program", p.path, "what", what, "stderr", stderr.String())
+		p.log.Error("program failed", "uri", uri, "program", p.path, "what", what, "stderr", stderr.buffer.String())
 		return calleekit.Errorf(500, "%s failed", uri)
 	}
 	var exited *exec.ExitError
@@ -93,11 +93,11 @@ func (p *Program) outcome(ctx context.Context, uri string, err error, stdout, st
 	case ctx.Err() != nil:
 		return nil, ctx.Err() // cancelled, or the time of the call is over
 	case errors.As(err, &exited) && (exited.ExitCode() == 64 || exited.ExitCode() == 65):
-		return nil, calleekit.Errorf(400, "%s", strings.TrimSpace(stderr.String()))
+		return nil, calleekit.Errorf(400, "%s", strings.TrimSpace(stderr.buffer.String()))
 	case err != nil:
 		return nil, failed(err.Error())
 	}
-	return answer(stdout.Bytes(), failed)
+	return answer(stdout.buffer.Bytes(), failed)
 }
 
 // splitWords splits a command line into words, as a shell does with quotes and
