@@ -72,7 +72,7 @@ func browserHandlers(t *testing.T) map[string]*juggler.Handler {
 		}
 		return nil, err
 	})
-	full := newServer(t, juggler.WithMaxSessions(1))
+	full := newServer(t, juggler.WithMaxSessions(1), juggler.WithLogger(quiet))
 	full.dial("juggler.1")
 	return map[string]*juggler.Handler{
 		"/open":            open.h,

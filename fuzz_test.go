@@ -79,7 +79,7 @@ func (s fuzzTarget) waitEmpty(t *testing.T) {
 }
 
 // documentedClose holds the close codes that a client's messages can bring about.
-var documentedClose = []int{juggler.CloseProtocolError, 1003, 1007, 1009, juggler.CloseSlowConsumer}
+var documentedClose = []int{juggler.CloseProtocolError, 1003, 1007, 1009, juggler.ClosePolicy, juggler.CloseSlowConsumer}
 
 // documentedNack holds the codes of the NACKs that they can.
 var documentedNack = []int{
