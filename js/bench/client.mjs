@@ -81,7 +81,7 @@ const scenarios = {
 };
 
 const api = { ...(await connect[peer]()), state: {} };
-await scenarios[scenario](api, performance.now() + 1_000); // warm-up
+await scenarios[scenario](api, performance.now() + 3_000); // warm-up: the compilers of both sides need it
 await sleep(50);
 const [start, cpu] = [performance.now(), process.cpuUsage()];
 const n = await scenarios[scenario](api, start + seconds * 1_000);

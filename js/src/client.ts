@@ -6,7 +6,6 @@ import { Subscription } from './subscription.js';
 import { Topic, topicKey, type Subscriber } from './topic.js';
 import type {
   AnyContract,
-  CallOptions,
   CallParameters,
   Channel,
   ChannelEvent,
@@ -155,7 +154,7 @@ export class Client<C extends Contract = AnyContract> {
    * {@link JugglerError}. If the connection is lost before the answer, it is
    * not repeated unless it is `idempotent`.
    */
-  call<U extends Uri<C>>(uri: U, ...rest: CallParameters<C, U, CallOptions>): Promise<Result<C, U>> {
+  call<U extends Uri<C>>(uri: U, ...rest: CallParameters<C, U, RequestOptions>): Promise<Result<C, U>> {
     return this.#request('CALL', `,"uri":${JSON.stringify(uri)}`, rest[0], rest[1]) as Promise<Result<C, U>>;
   }
 
@@ -201,7 +200,7 @@ export class Client<C extends Contract = AnyContract> {
 
   // Requests.
 
-  #request(type: 'CALL' | 'PUB', fields: string, args: unknown, options: CallOptions = {}): Promise<unknown> {
+  #request(type: 'CALL' | 'PUB', fields: string, args: unknown, options: RequestOptions = {}): Promise<unknown> {
     return new Promise((resolve, reject) => {
       // What this throws (an args that JSON cannot say, a bad timeout) rejects the promise.
       if (options.signal?.aborted) throw abortReason(options.signal);

@@ -8,12 +8,12 @@ import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from '
 import type { Client, JugglerError } from './index.js';
 import type {
   AnyContract,
-  Args,
-  CallOptions,
+  CallParameters,
   Channel,
   ChannelEvent,
   Contract,
   PatternEvent,
+  RequestOptions,
   Result,
   State,
   SubscribeOptions,
@@ -28,7 +28,7 @@ export function useConnection<C extends Contract = AnyContract>(client: Client<C
 }
 
 /** Options of {@link useCall}. */
-export interface UseCallOptions extends Omit<CallOptions, 'signal'> {
+export interface UseCallOptions extends Omit<RequestOptions, 'signal'> {
   /** False: do not call, for now. Default true. */
   enabled?: boolean;
 }
@@ -53,8 +53,7 @@ export interface CallState<R> {
 export function useCall<C extends Contract, U extends Uri<C>>(
   client: Client<C>,
   uri: U,
-  args?: Args<C, U>,
-  { enabled = true, ...options }: UseCallOptions = {},
+  ...[args, { enabled = true, ...options } = {}]: CallParameters<C, U, UseCallOptions>
 ): CallState<Result<C, U>> {
   type R = Result<C, U>;
   const [state, setState] = useState<{ data?: R; error?: JugglerError; pending: boolean }>({ pending: enabled });
@@ -69,7 +68,7 @@ export function useCall<C extends Contract, U extends Uri<C>>(
     const controller = new AbortController();
     const { signal } = controller;
     setState((was) => ({ ...was, pending: true }));
-    const call = client.call as (uri: U, args: unknown, options: CallOptions) => Promise<R>;
+    const call = client.call as (uri: U, args: unknown, options: RequestOptions) => Promise<R>;
     call.call(client, uri, json && JSON.parse(json), { ...latest.current, signal }).then(
       (data) => signal.aborted || setState({ data, pending: false }),
       (error: JugglerError) => signal.aborted || setState((was) => ({ ...was, error, pending: false })),

@@ -1,6 +1,6 @@
 import { JugglerError, type ErrorDetails } from './error.js';
 import { delay, type Exchange, type Link, type ServerMessage } from './link.js';
-import type { CallOptions } from './types.js';
+import type { RequestOptions } from './types.js';
 
 /** Where requests wait for a link, and are sent. */
 export interface Dispatcher {
@@ -42,7 +42,7 @@ export class Request implements Exchange {
   constructor(
     readonly type: 'CALL' | 'PUB',
     readonly fields: string,
-    options: CallOptions,
+    options: RequestOptions,
     timeout: number,
     dispatcher: Dispatcher,
     resolve: (result: unknown) => void,

@@ -166,7 +166,7 @@ export interface ClientOptions {
   logger?: (level: LogLevel, message: string, detail?: unknown) => void;
 }
 
-/** Options of one publication. */
+/** Options of one call or publication. */
 export interface RequestOptions {
   /** Milliseconds from now to the answer, waiting for a connection included. */
   timeout?: number;
@@ -186,9 +186,6 @@ export interface RequestOptions {
    */
   idempotent?: boolean;
 }
-
-/** Options of one call. */
-export interface CallOptions extends RequestOptions {}
 
 /** Options of one subscription. */
 export interface SubscribeOptions {

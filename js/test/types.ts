@@ -118,6 +118,10 @@ export function hooks(client: Client<App>): void {
   expectTypeOf(useCall(client, 'time.now').data).toEqualTypeOf<string | undefined>();
   // @ts-expect-error wrong args
   useCall(client, 'math.add', ['1', 2]);
+  // @ts-expect-error args are required
+  useCall(client, 'math.add');
+  // @ts-expect-error its signal is the hook's own
+  useCall(client, 'math.add', [1, 2], { signal: AbortSignal.timeout(1) });
   useSubscription(client, 'news.go', ({ args }) => expectTypeOf(args).toEqualTypeOf<Article>());
   useSubscription(client, null, () => {});
   useSubscription(client, 'user.*', ({ args }) => expectTypeOf(args).toEqualTypeOf<{ online: boolean }>(), { pattern: true });
