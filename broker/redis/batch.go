@@ -195,18 +195,24 @@ func finishSet(ops []*op, err error, retry time.Duration) {
 }
 
 // finishResults reads the reply of result.lua. What a node does not want is
-// dropped: nobody else could use it.
+// dropped: nobody else could use it. But a server that has just been restarted
+// may not know yet that the node lives.
 func (g *group) finishResults(w *writer) {
 	stored := integers(g.command.cmd.Val())
 	for i, set := range g.sets {
-		count := 0
+		count := int64(0)
 		if i < len(stored) {
-			count = int(max(stored[i], 0))
+			count = stored[i]
 		}
-		w.lane.broker.stats.results.Add(int64(count))
-		w.lane.broker.stats.resultsDropped.Add(int64(len(set) - count))
+		if count < 0 && w.forgetful() {
+			finishSet(set, fmt.Errorf("%w: nodes have not announced themselves yet", broker.ErrUnavailable), 0)
+			continue
+		}
+		count = max(count, 0)
+		w.lane.broker.stats.results.Add(count)
+		w.lane.broker.stats.resultsDropped.Add(int64(len(set)) - count)
+		finishSet(set, nil, 0)
 	}
-	g.finishAll(nil)
 }
 
 // A replyError is an error of the server that a script returned as text.

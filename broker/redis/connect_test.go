@@ -27,6 +27,7 @@ import (
 // A node and a callee use a constant number of connections, whatever the
 // number of calls, subscriptions and publications.
 func TestConnections(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	admin := server.Client()
 	conns := func() int {
@@ -65,6 +66,7 @@ func TestConnections(t *testing.T) {
 
 // The observer hears of each connection that is lost and made.
 func TestLinkObserver(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.StartProxy(t, server.Addr)
 	var up, down atomic.Int64
@@ -86,6 +88,7 @@ func TestLinkObserver(t *testing.T) {
 
 // What the caller's client knows of the way to the server is used.
 func TestWithClient(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, "--requirepass", "secret")
 	client := goredis.NewClient(&goredis.Options{Addr: server.Addr, Password: "secret", DB: 3})
 	defer client.Close()
@@ -99,6 +102,7 @@ func TestWithClient(t *testing.T) {
 }
 
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	config := selfSigned(t, dir)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

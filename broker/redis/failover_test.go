@@ -11,6 +11,7 @@ import (
 )
 
 func TestSentinelFailover(t *testing.T) {
+	t.Parallel()
 	set := redistest.StartSentinel(t)
 	option := redis.WithSentinel(set.Options())
 	a, b := newBroker(t, quick(option)...), newBroker(t, quick(option)...)
@@ -25,8 +26,10 @@ func TestSentinelFailover(t *testing.T) {
 }
 
 func TestClusterFailover(t *testing.T) {
+	t.Parallel()
 	for name, more := range map[string][]redis.Option{"classic": nil, "sharded": {redis.WithShardedPubSub()}} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			cluster := redistest.StartCluster(t)
 			more = append(more, withCluster(cluster))
 			a, b := newBroker(t, quick(more...)...), newBroker(t, quick(more...)...)
@@ -47,8 +50,10 @@ func TestClusterFailover(t *testing.T) {
 }
 
 func TestClusterSlotMigration(t *testing.T) {
+	t.Parallel()
 	for name, more := range map[string][]redis.Option{"classic": nil, "sharded": {redis.WithShardedPubSub()}} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			cluster := redistest.StartCluster(t)
 			more = append(more, withCluster(cluster))
 			a, b := newBroker(t, quick(more...)...), newBroker(t, quick(more...)...)

@@ -26,6 +26,7 @@ func quick(more ...redis.Option) []redis.Option {
 }
 
 func TestServerRestarts(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	a, b := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr))...)
 	heard := listen(t, a, broker.Topic{Name: "news"})
@@ -46,6 +47,7 @@ func TestServerRestarts(t *testing.T) {
 }
 
 func TestServerPaused(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	a, b := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr))...)
 	l := startLoad(t, a, b, 8)
@@ -63,6 +65,7 @@ func TestServerPaused(t *testing.T) {
 }
 
 func TestConnectionsCut(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.StartProxy(t, server.Addr)
 	a, b := newBroker(t, quick(withAddr(proxy.Addr))...), newBroker(t, quick(withAddr(proxy.Addr))...)
@@ -79,6 +82,7 @@ func TestConnectionsCut(t *testing.T) {
 
 // go-redis would repeat the command whose reply is lost, and run calls twice.
 func TestRepliesLost(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.StartProxy(t, server.Addr)
 	a, b := newBroker(t, quick(withAddr(proxy.Addr))...), newBroker(t, quick(withAddr(proxy.Addr))...)
@@ -103,6 +107,7 @@ func TestRepliesLost(t *testing.T) {
 // The reply of a take that is lost leaves calls that are taken and that nobody
 // runs: they end in 502, long before their time is over.
 func TestTakeLost(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.StartProxy(t, server.Addr)
 	a, b := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(proxy.Addr))...)
@@ -124,6 +129,7 @@ func TestTakeLost(t *testing.T) {
 }
 
 func TestOutOfMemory(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	admin := server.Client()
 	a, b := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr))...)
@@ -148,6 +154,7 @@ func config(t *testing.T, c *goredis.Client, name, value string) {
 }
 
 func TestReadOnlyReplica(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	admin := server.Client()
 	a, b := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr))...)
@@ -165,6 +172,7 @@ func TestReadOnlyReplica(t *testing.T) {
 }
 
 func TestWrongPassword(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, "--requirepass", "right")
 	b := newBroker(t, quick(redis.WithServer(&goredis.Options{Addr: server.Addr, Password: "wrong"}))...)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -189,6 +197,7 @@ func TestWrongPassword(t *testing.T) {
 }
 
 func TestScriptsFlushed(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	admin := server.Client()
 	a, b := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr))...)
@@ -207,6 +216,7 @@ func TestScriptsFlushed(t *testing.T) {
 }
 
 func TestCorruptValues(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	admin := server.Client()
 	a, b := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr))...)
@@ -236,6 +246,7 @@ func TestCorruptValues(t *testing.T) {
 
 // A foreign value under one of our keys spoils the calls of its URI only.
 func TestForeignKey(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	a, b := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr), redis.WithCalleeDiscovery(false))...)
 	l := startLoad(t, a, b, 2)
@@ -265,6 +276,7 @@ func TestForeignKey(t *testing.T) {
 
 // After everything was closed, nothing is left but the grace.
 func TestNothingLeft(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	admin := server.Client()
 	a, b := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr))...)

@@ -81,6 +81,19 @@ func (l *lane) removeBeat(b *beat) {
 	delete(l.beats, b)
 }
 
+// submitBeat submits the ops of a beat, unless that has been removed: what is
+// submitted after removeBeat has returned comes after the beat's commands, and
+// nobody is announced who has left.
+func (l *lane) submitBeat(b *beat, ops []*op) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, current := l.beats[b]
+	if current {
+		l.writer.submit(ops...)
+	}
+	return current
+}
+
 func (l *lane) currentBeats() []*beat {
 	l.mu.Lock()
 	defer l.mu.Unlock()

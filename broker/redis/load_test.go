@@ -186,7 +186,7 @@ func (l *load) finish(lossy bool) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var acknowledged, unknown, refused, lost, silent int
+	var acknowledged, unknown, refused, lost, silent, unheard int
 	var slowest time.Duration
 	for id, rec := range l.calls {
 		slowest = max(slowest, rec.took)
@@ -216,12 +216,15 @@ func (l *load) finish(lossy bool) {
 		}
 		if rec.err == nil && len(rec.results) == 0 {
 			silent++
+			if rec.runs > 0 {
+				unheard++
+			}
 		}
 		if len(rec.results) > 0 && rec.results[0].Err != nil {
 			lost++
 		}
 	}
-	l.t.Logf("%d acknowledged, %d of unknown outcome, %d refused; 502: %d, 408: %d; slowest Call %v", acknowledged, unknown, refused, lost, silent, slowest)
+	l.t.Logf("%d acknowledged, %d of unknown outcome, %d refused; 502: %d, 408: %d (%d of them ran); slowest Call %v", acknowledged, unknown, refused, lost, silent, unheard, slowest)
 }
 
 // pending counts the acknowledged calls without a result.

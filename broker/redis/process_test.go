@@ -189,6 +189,7 @@ func (p *parent) result(to broker.Address) broker.Result {
 }
 
 func TestCalleeKilled(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	p := newParent(t, newBroker(t, quick(withAddr(server.Addr))...))
 	c := startChild(t, "callee "+server.Addr)
@@ -219,6 +220,7 @@ func TestCalleeKilled(t *testing.T) {
 // A callee that stands still longer than its lease is taken for dead; its late
 // answers hurt nobody, and it goes on when it wakes up.
 func TestCalleeSlow(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	p := newParent(t, newBroker(t, quick(withAddr(server.Addr))...))
 	c := startChild(t, "callee "+server.Addr)
@@ -244,6 +246,7 @@ func TestCalleeSlow(t *testing.T) {
 // The results of a node that died are dropped: its list does not grow while
 // callees go on answering.
 func TestNodeKilled(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	b := newBroker(t, quick(withAddr(server.Addr))...)
 	conn, err := b.OpenCallee(t.Context(), []string{"parent"}, nil)

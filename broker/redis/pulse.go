@@ -51,7 +51,9 @@ func (p *pulse) beat(b *beat) {
 	for i, c := range commands {
 		ops[i] = &op{command: c, waiter: waiter}
 	}
-	p.lane.writer.submit(ops...)
+	if !p.lane.submitBeat(b, ops) {
+		return
+	}
 	<-waiter.done // the writer finishes each op within its timeouts
 	for _, o := range ops {
 		if o.err != nil {

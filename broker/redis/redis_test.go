@@ -110,11 +110,6 @@ func TestStandalone(t *testing.T) {
 	})
 }
 
-func TestStandaloneWithLanes(t *testing.T) {
-	server := redistest.Start(t)
-	brokertest.Run(t, func(t *testing.T) brokertest.Engine { return proxied(t, withAddr, server.Addr, redis.WithLanes(5)) })
-}
-
 func TestMiniredis(t *testing.T) {
 	brokertest.Run(t, func(t *testing.T) brokertest.Engine {
 		server := miniredis.RunT(t)
@@ -138,11 +133,14 @@ func TestCluster(t *testing.T) {
 	})
 }
 
+// TestCluster has proven the other roles.
 func TestClusterSharded(t *testing.T) {
 	cluster := redistest.StartCluster(t)
 	brokertest.Run(t, func(t *testing.T) brokertest.Engine {
 		e := engine(t, withCluster(cluster), redis.WithShardedPubSub())
 		e.NoPatterns = true
+		open := e.Open
+		e.Open = func() brokertest.Roles { return brokertest.Roles{PubSub: open().PubSub} }
 		return e
 	})
 }

@@ -253,7 +253,10 @@ func (w *writer) send(ops []*op) {
 		switch {
 		case err == nil:
 		case errors.Is(err, errNotSent) && attempt == 0:
-			w.drop() // it was idle, and the server closed it: no reason to fail
+			// It was idle, and the server closed it: no reason to fail.
+			w.lost.Store(time.Now().UnixNano())
+			w.lane.broker.linkDown("writer", w.lane.index, err)
+			w.drop()
 		case errors.Is(err, errNotSent), errors.Is(err, errLost):
 			w.finishAll(ops, unavailable(err))
 			w.drop()
