@@ -3,8 +3,10 @@ package juggler
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/bits"
+	"unsafe"
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/frame"
@@ -45,6 +47,9 @@ func (h *Handler) deliverEvents(deliveries []broker.Delivery) {
 func (sh *shard) postEvent(d *broker.Delivery) {
 	in := &sh.inbox
 	in.mu.Lock()
+	if !sh.h.topicsInline {
+		in.awaitRoom(sh.h.ctx)
+	}
 	in.events = append(in.events, eventItem{
 		topic:   d.Topic,
 		channel: d.Event.Channel,
@@ -53,7 +58,7 @@ func (sh *shard) postEvent(d *broker.Delivery) {
 		args:    in.arena.keep(d.Event.Args),
 		gap:     d.Gap,
 	})
-	sh.inboxBytes.Store(int64(in.arena.size))
+	in.size.Store(int64(in.arena.size) + int64(len(in.events))*int64(unsafe.Sizeof(eventItem{})))
 	in.mu.Unlock()
 	sh.group.Wake()
 }
@@ -136,31 +141,40 @@ func (h *Handler) noteGap(t broker.Topic) {
 	}
 }
 
-// maxBacklog is how many bytes of events a shard may have waiting before
-// publications are refused.
-const maxBacklog = 64 << 20
-
-// publish hands an event to the broker. It refuses while the node's own
-// shards are behind with events: they would pile up in memory.
-func (h *Handler) publish(ctx context.Context, e *broker.Event) error {
+// behind returns an error while the node's own shards are behind with events,
+// which would pile up in memory.
+func (h *Handler) behind() error {
 	for i := range h.numShards.Load() {
-		if sh := h.shards[i].Load(); sh != nil && sh.inboxBytes.Load() > maxBacklog {
+		if sh := h.shards[i].Load(); sh != nil && sh.inbox.behind() {
 			return broker.WithRetryAfter(fmt.Errorf("the node is behind with events: %w", broker.ErrUnavailable), retryAfter(nil)/4)
 		}
 	}
-	h.stats.publications.Add(1)
-	if !h.publishesInline {
-		var cancel context.CancelFunc
-		ctx, cancel = h.brokerContext(ctx)
-		defer cancel()
+	return nil
+}
+
+// publish hands an event to the broker.
+func (h *Handler) publish(ctx context.Context, e *broker.Event) error {
+	if err := h.behind(); err != nil {
+		return err
 	}
-	return h.cfg.pubsub.Publish(ctx, e)
+	h.stats.publications.Add(1)
+	return publishOutcome(h.cfg.pubsub.Publish(ctx, e))
+}
+
+// publishOutcome classifies what the broker says of a publication: what it
+// leaves open is unknown.
+func publishOutcome(err error) error {
+	if err == nil || certainlyNotDone(err) || errors.Is(err, broker.ErrUnknownOutcome) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", broker.ErrUnknownOutcome, err)
 }
 
 // Publish publishes an event from server code: args is encoded with
 // encoding/json, so a json.RawMessage is passed on as it is. headers may be
-// nil. It returns when the broker has taken the event; the errors are those
-// of [broker.PubSub], of encoding/json, and [ErrShutdown].
+// nil. It returns when the broker has taken the event, or when ctx or the time
+// of [WithBrokerTimeout] ends; the errors are those of [broker.PubSub], of
+// encoding/json, and [ErrShutdown].
 func (h *Handler) Publish(ctx context.Context, channel string, args any, headers map[string]string) error {
 	if channel == "" {
 		return fmt.Errorf("juggler: publish: empty channel: %w", &Error{Code: CodeBadRequest, Message: "empty channel"})
@@ -176,6 +190,8 @@ func (h *Handler) Publish(ctx context.Context, channel string, args any, headers
 	if len(headers) > 0 {
 		e.Headers = frame.AppendHeaders(nil, headers)
 	}
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.brokerTimeout)
+	defer cancel()
 	if err := h.publish(ctx, &e); err != nil {
 		return fmt.Errorf("juggler: publish on %s: %w", channel, err)
 	}

@@ -44,7 +44,10 @@ func (sh *shard) gather(r *Request) bool {
 	}
 	r.id = r.call.id()
 	r.args, r.headers = g.arena.keep(r.args), g.arena.keep(r.headers)
-	if r.err = h.prepare(h.ctx, r); r.err != nil {
+	if r.err = h.authorize(h.ctx, r); r.err == nil {
+		r.err = r.makeCall()
+	}
+	if r.err != nil {
 		return false
 	}
 	g.calls[g.n] = r.brokerCall

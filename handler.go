@@ -36,7 +36,7 @@ type Handler struct {
 	later  backlog // what waits on the broker for no session in particular
 
 	// What the first session opens on the broker, and Shutdown closes.
-	startMu    sync.Mutex
+	starting   chan struct{} // holds a value while someone opens or closes it
 	started    atomic.Bool
 	caller     broker.CallerConn
 	batch      broker.BatchCaller // caller, if it is one
@@ -54,8 +54,12 @@ type Handler struct {
 
 	ctx    context.Context // of everything that outlives a request
 	cancel context.CancelFunc
-	work   sync.WaitGroup // goroutines that run user code or wait on the broker
-	stats  counters
+
+	opening     context.Context // bounds what is being opened on the broker
+	stopOpening context.CancelFunc
+
+	work  sync.WaitGroup // goroutines that run user code or wait on the broker
+	stats counters
 
 	failures failureLog
 }
@@ -85,8 +89,11 @@ func New(opts ...Option) (*Handler, error) {
 		node:  newID(),
 		done:  make(chan struct{}),
 		empty: make(chan struct{}, 1),
+
+		starting: make(chan struct{}, 1),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.opening, h.stopOpening = context.WithCancel(h.ctx)
 	h.topics.m = make(map[broker.Topic]*nodeTopic)
 	h.users.m = make(map[string]*session)
 	h.handle = cfg.chain(h.route)
@@ -97,6 +104,7 @@ func New(opts ...Option) (*Handler, error) {
 		}
 		h.owned, cfg.caller, cfg.pubsub = b, b, b
 	}
+	h.publishesInline = immediate(cfg.pubsub)
 	h.pool = wsconn.NewPool(h.poolConfig())
 	if limit := descriptorLimit(); limit > 0 && cfg.maxSessions > limit {
 		// Beyond it connections are refused, by the system or with 503.
@@ -196,8 +204,7 @@ func (h *Handler) admit(ctx context.Context) *Error {
 	if err := h.start(ctx); err != nil {
 		h.release()
 		h.log.ErrorContext(ctx, "juggler: cannot reach the broker", "error", err)
-		e, _ := publicError(err)
-		return &Error{Code: CodeUnavailable, Message: e.Message, RetryAfter: retryAfter(err)}
+		return &Error{Code: CodeUnavailable, Message: "the broker is unavailable", RetryAfter: retryAfter(err)}
 	}
 	return nil
 }
@@ -217,8 +224,15 @@ func (h *Handler) start(ctx context.Context) error {
 	if h.started.Load() {
 		return nil
 	}
-	h.startMu.Lock()
-	defer h.startMu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.brokerTimeout)
+	defer cancel()
+	defer context.AfterFunc(h.opening, cancel)() // Shutdown does not wait for the broker
+	select {
+	case h.starting <- struct{}{}:
+		defer func() { <-h.starting }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if h.started.Load() {
 		return nil
 	}
@@ -236,7 +250,7 @@ func (h *Handler) start(ctx context.Context) error {
 	h.caller, h.subscriber = caller, subscriber
 	h.batch, _ = caller.(broker.BatchCaller)
 	h.publishes, _ = h.cfg.pubsub.(broker.BatchPublisher)
-	h.callsInline, h.topicsInline, h.publishesInline = immediate(caller), immediate(subscriber), immediate(h.cfg.pubsub)
+	h.callsInline, h.topicsInline = immediate(caller), immediate(subscriber)
 	h.inline = h.callsInline && h.topicsInline && h.publishesInline && !h.cfg.mayBlock()
 	h.started.Store(true)
 	return nil

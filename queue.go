@@ -214,7 +214,13 @@ func (h *Handler) batchable(j *job) bool {
 func (h *Handler) serveBatch(ctx context.Context, batch []*job) {
 	ready := make([]*Request, 0, len(batch))
 	for _, j := range batch {
-		if j.err = h.prepare(ctx, &j.Request); j.err == nil {
+		j.err = h.authorize(ctx, &j.Request)
+	}
+	for _, j := range batch { // now, as the time of calls went on meanwhile
+		if j.err == nil {
+			j.err = j.fillIn()
+		}
+		if j.err == nil {
 			ready = append(ready, &j.Request)
 		}
 	}
@@ -244,6 +250,13 @@ func (h *Handler) callBatch(ctx context.Context, ready []*Request, errs []error)
 }
 
 func (h *Handler) publishBatch(ctx context.Context, ready []*Request, errs []error) {
+	if err := h.behind(); err != nil {
+		for i := range errs {
+			errs[i] = err
+		}
+		return
+	}
+	h.stats.publications.Add(uint64(len(ready)))
 	events := make([]broker.Event, len(ready))
 	for i, r := range ready {
 		events[i] = r.brokerEvent
@@ -251,16 +264,23 @@ func (h *Handler) publishBatch(ctx context.Context, ready []*Request, errs []err
 	ctx, cancel := h.brokerContext(ctx)
 	defer cancel()
 	h.publishes.PublishBatch(ctx, events, errs)
+	for i := range errs {
+		errs[i] = publishOutcome(errs[i])
+	}
 }
 
-// prepare authorizes r and fills in what the broker gets of it.
-func (h *Handler) prepare(ctx context.Context, r *Request) (err error) {
-	defer h.recovered("authorizer", func(e error) { err = e })
-	if a := h.cfg.authorizer; a != nil {
-		if err := a.Authorize(ctx, r); err != nil {
-			return err
-		}
+// authorize asks the authorizer, where there is no middleware around it.
+func (h *Handler) authorize(ctx context.Context, r *Request) (err error) {
+	a := h.cfg.authorizer
+	if a == nil {
+		return nil
 	}
+	defer h.recovered("authorizer", func(e error) { err = e })
+	return a.Authorize(ctx, r)
+}
+
+// fillIn fills in what the broker gets of a CALL or PUB.
+func (r *Request) fillIn() error {
 	if r.typ == frame.Call {
 		return r.makeCall()
 	}

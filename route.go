@@ -154,7 +154,7 @@ func (h *Handler) route(ctx context.Context, r *Request) error {
 		err = h.callOutcome(r, err)
 	case frame.Pub:
 		if err = r.makeEvent(); err == nil {
-			err = h.publish(ctx, &r.brokerEvent)
+			err = h.publishFor(ctx, &r.brokerEvent)
 		}
 	case frame.Sub:
 		err = h.topics.acquire(ctx, r)
@@ -176,6 +176,16 @@ func (h *Handler) call(ctx context.Context, c *broker.Call) error {
 		defer cancel()
 	}
 	return h.caller.Call(ctx, c)
+}
+
+// publishFor publishes for a session, within the broker's time if it waits.
+func (h *Handler) publishFor(ctx context.Context, e *broker.Event) error {
+	if !h.publishesInline {
+		var cancel context.CancelFunc
+		ctx, cancel = h.brokerContext(ctx)
+		defer cancel()
+	}
+	return h.publish(ctx, e)
 }
 
 // makeCall fills in what the broker gets of a CALL.
@@ -270,10 +280,7 @@ func (s *session) ack(r *Request) {
 	f := frame.Frame{Type: frame.Ack, For: r.id, ForType: r.typ, URI: bytesOf(r.uri), Channel: bytesOf(r.channel)}
 	if r.typ == frame.Auth {
 		s.state = live
-		if s.deadlines != nil {
-			s.shard.deadlines.Remove(&s.deadlines.timer)
-		}
-		f.Expires = s.watchExpiry()
+		f.Expires = s.renewed()
 	}
 	s.reply(&f)
 	if r.call != nil {

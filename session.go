@@ -131,6 +131,18 @@ func (s *session) begin(id *Identity) {
 	}
 }
 
+// renewed has the deadline be that of the credentials that the client has just
+// sent, and returns how far away it is. A session that is to leave still leaves.
+func (s *session) renewed() time.Duration {
+	if s.draining {
+		return 0
+	}
+	if s.deadlines != nil {
+		s.shard.deadlines.Remove(&s.deadlines.timer)
+	}
+	return s.watchExpiry()
+}
+
 // watchExpiry times the end of the session's credentials and returns how far
 // away it is, 0 if it never comes.
 func (s *session) watchExpiry() time.Duration {

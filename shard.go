@@ -1,6 +1,7 @@
 package juggler
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,9 +34,8 @@ type shard struct {
 
 	deadlines wheel.Wheel[session]
 
-	inbox      inbox
-	inboxBytes atomic.Int64 // in the inbox's arena, about
-	names      interner
+	inbox inbox
+	names interner
 
 	gathered gatherer
 
@@ -51,6 +51,7 @@ type shard struct {
 // newShard makes the shard of g. It is called once for each group.
 func (h *Handler) newShard(g *wsconn.Group) wsconn.Handler {
 	sh := &shard{h: h, group: g, topics: make(map[broker.Topic]*localTopic)}
+	sh.inbox.taken.L = &sh.inbox.mu
 	sh.calls.init(sh)
 	sh.number = uint8(h.numShards.Add(1) - 1)
 	h.shards[sh.number].Store(sh)
@@ -204,7 +205,6 @@ func (sh *shard) Yield() bool {
 func (sh *shard) Turn(now int64) (next int64) {
 	sh.flush()
 	mail := sh.inbox.take()
-	sh.inboxBytes.Store(0)
 	for _, j := range mail.settled {
 		if j.hook == nil {
 			j.s.settle(&j.Request)
@@ -253,9 +253,33 @@ func (sh *shard) command(f func()) {
 
 // inbox is where others leave what a shard has to handle.
 type inbox struct {
-	mu    sync.Mutex // guards mail
-	mail             // what came since the last take
-	spare mail       // belongs to the turn: emptied, to be filled next
+	mu    sync.Mutex   // guards mail
+	mail               // what came since the last take
+	taken sync.Cond    // with mu: signalled by take and giveUp
+	size  atomic.Int64 // of events and arena, in bytes; changed with mu held
+	spare mail         // belongs to the turn: emptied, to be filled next
+}
+
+// maxBacklog is how many bytes of events a shard may have waiting before
+// publications are refused, and deliveries of a broker that waits held up.
+const maxBacklog = 64 << 20
+
+// behind reports whether so much waits that no more should be added.
+func (in *inbox) behind() bool { return in.size.Load() > maxBacklog }
+
+// awaitRoom waits, with mu held, until the inbox is not behind or ctx has
+// ended.
+func (in *inbox) awaitRoom(ctx context.Context) {
+	for in.behind() && ctx.Err() == nil {
+		in.taken.Wait()
+	}
+}
+
+// giveUp has those who wait for room see that their context has ended.
+func (in *inbox) giveUp() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.taken.Broadcast()
 }
 
 // mail is what an inbox holds. Byte slices are kept in the arena.
@@ -272,6 +296,8 @@ func (in *inbox) take() mail {
 	in.mu.Lock()
 	m := in.mail
 	in.mail = in.spare
+	in.size.Store(0)
+	in.taken.Broadcast()
 	in.mu.Unlock()
 	in.spare = mail{}
 	return m
@@ -279,12 +305,20 @@ func (in *inbox) take() mail {
 
 // giveBack keeps the memory of m for reuse.
 func (in *inbox) giveBack(m mail) {
-	clear(m.settled)
-	clear(m.results)
-	clear(m.events)
-	clear(m.commands)
 	m.arena.reset()
-	in.spare = mail{m.settled[:0], m.results[:0], m.events[:0], m.commands[:0], m.arena}
+	in.spare = mail{emptied(m.settled), emptied(m.results), emptied(m.events), emptied(m.commands), m.arena}
+}
+
+// maxSpareItems is how long a list may be to be kept for reuse.
+const maxSpareItems = 1 << 13
+
+// emptied returns list without its items, with its memory unless it is long.
+func emptied[T any](list []T) []T {
+	if cap(list) > maxSpareItems {
+		return nil
+	}
+	clear(list)
+	return list[:0]
 }
 
 // interner makes strings of bytes, and the same string of the same bytes, so

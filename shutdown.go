@@ -23,10 +23,7 @@ import (
 // A broker passed to New is closed by its owner, afterwards. Calling Shutdown
 // again waits for the first call to be done.
 func (h *Handler) Shutdown(ctx context.Context) error {
-	h.startMu.Lock() // no start is under way, and none begins any more
-	again := h.closing.Swap(true)
-	h.startMu.Unlock()
-	if again {
+	if again := h.closing.Swap(true); again {
 		select {
 		case <-h.done:
 			return nil
@@ -35,6 +32,7 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 		}
 	}
 	defer close(h.done)
+	h.stopOpening()
 	err := h.drain(ctx)
 	return errors.Join(err, h.close(ctx))
 }
@@ -43,9 +41,13 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 func (h *Handler) drain(ctx context.Context) error {
 	spread, linger := h.pace(ctx)
 	turn := make(chan struct{}, maxShards)
-	n := int(h.numShards.Load())
-	for i := range n {
+	n := 0
+	for i := range h.shards {
 		sh := h.shards[i].Load()
+		if sh == nil {
+			continue // if it is only being made, its sessions will see that the handler is closing
+		}
+		n++
 		sh.command(func() {
 			sh.drain(spread, linger)
 			turn <- struct{}{}
@@ -87,14 +89,14 @@ func (h *Handler) pace(ctx context.Context) (spread, linger time.Duration) {
 
 // drain asks the shard's sessions to go elsewhere, spread over a time.
 func (sh *shard) drain(spread, linger time.Duration) {
-	n := 0
+	n, sessions := 0, len(sh.slots)-len(sh.free)
 	for _, s := range sh.slots {
 		if s == nil || s.state >= closing {
 			continue
 		}
 		n++
 		s.draining = true
-		after := spread * time.Duration(n) / time.Duration(len(sh.slots))
+		after := spread * time.Duration(n) / time.Duration(sessions)
 		if n == 1 {
 			after = 0
 		}
@@ -126,11 +128,16 @@ func (h *Handler) close(ctx context.Context) error {
 	}
 	errs = append(errs, h.pool.Close())
 	h.cancel()
-	h.startMu.Lock()
+	for i := range h.shards {
+		if sh := h.shards[i].Load(); sh != nil {
+			sh.inbox.giveUp()
+		}
+	}
+	h.starting <- struct{}{} // a start that was under way has ended, and none begins any more
 	if h.started.Load() {
 		errs = append(errs, h.subscriber.Close(), h.caller.Close())
 	}
-	h.startMu.Unlock()
+	<-h.starting
 	errs = append(errs, h.awaitWork(ctx))
 	if h.owned != nil {
 		errs = append(errs, h.owned.Close())

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/juggler-go/juggler/broker"
 )
@@ -175,7 +176,7 @@ func (s *session) maySubscribe(lt *localTopic) error {
 	if len(s.subs) < most || lt != nil && s.subscribedTo(lt) >= 0 {
 		return nil
 	}
-	return &Error{Code: CodeLimit, Message: "more than " + strconv.Itoa(most) + " subscriptions"}
+	return &Error{Code: CodeLimit, Message: "more than " + strconv.Itoa(most) + " subscriptions", RetryAfter: time.Second}
 }
 
 // subscribedTo returns where the session's subs hold lt, or -1.
