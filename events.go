@@ -133,11 +133,9 @@ func (h *Handler) noteGap(t broker.Topic) {
 	h.stats.gaps.Add(1)
 	h.log.Warn("juggler: events may have been missed", "topic", t.Name, "pattern", t.Pattern)
 	if f := h.cfg.hooks.OnGap; f != nil {
-		h.work.Add(1)
-		go func() { // ends with the hook; Shutdown waits for it
-			defer h.work.Done()
+		h.gaps.do(h, func() {
 			h.runGuarded(h.ctx, func(ctx context.Context) { f(ctx, t) })
-		}()
+		})
 	}
 }
 

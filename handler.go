@@ -34,6 +34,7 @@ type Handler struct {
 	topics topicTable
 	users  userIndex
 	later  backlog // what waits on the broker for no session in particular
+	gaps   backlog // calls of the OnGap hook
 
 	// What the first session opens on the broker, and Shutdown closes.
 	starting   chan struct{} // holds a value while someone opens or closes it
@@ -57,6 +58,9 @@ type Handler struct {
 
 	opening     context.Context // bounds what is being opened on the broker
 	stopOpening context.CancelFunc
+
+	asking     context.Context // of later: outlives the sessions
+	stopAsking context.CancelFunc
 
 	work  sync.WaitGroup // goroutines that run user code or wait on the broker
 	stats counters
@@ -94,6 +98,7 @@ func New(opts ...Option) (*Handler, error) {
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.opening, h.stopOpening = context.WithCancel(h.ctx)
+	h.asking, h.stopAsking = context.WithCancel(context.Background())
 	h.topics.m = make(map[broker.Topic]*nodeTopic)
 	h.users.m = make(map[string]*session)
 	h.handle = cfg.chain(h.route)

@@ -29,7 +29,7 @@ type Hooks struct {
 	OnUnsubscribe func(ctx context.Context, s Session, t broker.Topic)
 
 	// OnGap is called once for each topic of the node of which the broker may
-	// have missed events, from a goroutine of its own.
+	// have missed events, for one after the other, beside what sessions do.
 	OnGap func(ctx context.Context, t broker.Topic)
 }
 

@@ -345,16 +345,16 @@ func (q *workQueue) release(s *session) {
 	}
 }
 
-// backlog is work on the broker that belongs to no living session, done in
-// order by a goroutine that exists only while there is some.
+// backlog is work that belongs to no living session, done in order by a
+// goroutine that exists only while there is some. Shutdown waits for it.
 type backlog struct {
 	mu      sync.Mutex // guards the following
-	waiting []func(context.Context)
+	waiting []func()
 	running bool
 }
 
-// do has f run soon, within the broker's time.
-func (b *backlog) do(h *Handler, f func(context.Context)) {
+// do has f run soon.
+func (b *backlog) do(h *Handler, f func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.waiting = append(b.waiting, f)
@@ -377,9 +377,23 @@ func (b *backlog) work(h *Handler) {
 			return
 		}
 		for _, f := range batch {
-			ctx, cancel := context.WithTimeout(h.ctx, h.cfg.brokerTimeout)
-			f(ctx)
-			cancel()
+			f()
 		}
 	}
+}
+
+// askLater has f ask the broker soon, within the broker's time.
+func (h *Handler) askLater(f func(context.Context)) {
+	h.later.do(h, func() {
+		ctx, cancel := context.WithTimeout(h.asking, h.cfg.brokerTimeout)
+		defer cancel()
+		f(ctx)
+	})
+}
+
+// idle is closed when nothing of b is left to do.
+func (b *backlog) idle(h *Handler) <-chan struct{} {
+	done := make(chan struct{})
+	b.do(h, func() { close(done) })
+	return done
 }

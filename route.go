@@ -334,7 +334,7 @@ func (h *Handler) cancelCall(uri string, to broker.Address) {
 		h.cancelled(h.caller.Cancel(h.ctx, uri, to), uri)
 		return
 	}
-	h.later.do(h, func(ctx context.Context) { h.cancelled(h.caller.Cancel(ctx, uri, to), uri) })
+	h.askLater(func(ctx context.Context) { h.cancelled(h.caller.Cancel(ctx, uri, to), uri) })
 }
 
 // cancelled logs why a cancellation failed: the call then ends by its time.

@@ -133,6 +133,7 @@ func (h *Handler) close(ctx context.Context) error {
 			sh.inbox.giveUp()
 		}
 	}
+	h.lastWords(ctx)
 	h.starting <- struct{}{} // a start that was under way has ended, and none begins any more
 	if h.started.Load() {
 		errs = append(errs, h.subscriber.Close(), h.caller.Close())
@@ -144,6 +145,26 @@ func (h *Handler) close(ctx context.Context) error {
 	}
 	return errors.Join(errs...)
 }
+
+// lastWords lets what the ended sessions left to tell the broker reach it:
+// cancellations above all. A broker that does not listen gets no more than a
+// moment beyond ctx.
+func (h *Handler) lastWords(ctx context.Context) {
+	defer h.stopAsking()
+	told := h.later.idle(h)
+	select {
+	case <-told:
+		return
+	case <-ctx.Done():
+	}
+	select {
+	case <-told:
+	case <-time.After(lastMoment):
+	}
+}
+
+// lastMoment is how long the broker is talked to beyond Shutdown's context.
+const lastMoment = 100 * time.Millisecond
 
 // awaitWork waits for the goroutines that run user code. Code that does not
 // heed its context is left behind when ctx ends.

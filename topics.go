@@ -76,7 +76,7 @@ func (t *topicTable) drop(h *Handler, nt *nodeTopic) {
 	case h.topicsInline:
 		t.unsubscribe(h.ctx, h, nt)
 	default:
-		h.later.do(h, func(ctx context.Context) { t.unsubscribe(ctx, h, nt) })
+		h.askLater(func(ctx context.Context) { t.unsubscribe(ctx, h, nt) })
 	}
 }
 
