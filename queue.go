@@ -176,7 +176,7 @@ func (s *session) workOff(ctx context.Context, batch []*job, ended bool) {
 			}
 		default:
 			if n = h.batchLen(batch[i:]); n > 1 {
-				h.serveBatch(ctx, batch[i:i+n])
+				n = h.serveBatch(ctx, batch[i:i+n])
 			} else {
 				h.serve(ctx, &j.Request)
 			}
@@ -209,13 +209,19 @@ func (h *Handler) batchable(j *job) bool {
 	return j.typ == frame.Call && h.batch != nil || j.typ == frame.Pub && h.publishes != nil
 }
 
-// serveBatch serves calls, or publications, as one batch: authorized one by
-// one, handed over together.
-func (h *Handler) serveBatch(ctx context.Context, batch []*job) {
-	ready := make([]*Request, 0, len(batch))
-	for _, j := range batch {
-		j.err = h.authorize(ctx, &j.Request)
+// batchPatience is how long the requests of a batch wait for the later ones
+// to be authorized.
+const batchPatience = time.Millisecond
+
+// serveBatch serves the first of some calls, or publications, as one batch:
+// authorized one by one, handed over together. It returns how many.
+func (h *Handler) serveBatch(ctx context.Context, batch []*job) (n int) {
+	start := time.Now()
+	for n = 0; n < len(batch) && (n == 0 || time.Since(start) < batchPatience); n++ {
+		batch[n].err = h.authorize(ctx, &batch[n].Request)
 	}
+	batch = batch[:n]
+	ready := make([]*Request, 0, len(batch))
 	for _, j := range batch { // now, as the time of calls went on meanwhile
 		if j.err == nil {
 			j.err = j.fillIn()
@@ -234,6 +240,7 @@ func (h *Handler) serveBatch(ctx context.Context, batch []*job) {
 		r.err = errs[i]
 		r.accepted = r.err == nil
 	}
+	return n
 }
 
 func (h *Handler) callBatch(ctx context.Context, ready []*Request, errs []error) {
