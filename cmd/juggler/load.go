@@ -1,0 +1,184 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/juggler-go/juggler/cmd/juggler/internal/exit"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/load"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
+	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/testcallees"
+)
+
+// loadFlags are the settings of load.
+type loadFlags struct {
+	config   load.Config
+	protocol settings.Choice
+	args     string
+	publish  int
+	ca       connectionFlags
+	json     bool
+	html     string
+}
+
+func newLoad() *cobra.Command {
+	f := loadFlags{}
+	cmd := &cobra.Command{
+		Use:   "load URL",
+		Short: "Put load on a server and measure it",
+		Long: `load connects many clients that call and publish, and reports throughput,
+latencies, errors, and whether anything was lost, doubled or out of order.
+
+Without --rate each client has --in-flight requests open all the time: a closed
+loop, which shows what a server can do at most. With --rate requests are due at
+a steady rate, whatever the server does, and latencies count from when they were
+due: an open loop, which shows what users would see.
+
+Exit codes: 0 done, 1 something was lost, doubled, out of order or wrong, 3 the
+server cannot be reached.`,
+		Example: `  juggler load ws://127.0.0.1:8080/
+  juggler load --clients 1000 --rate 5000 --duration 1m ws://127.0.0.1:8080/
+  juggler load --publish 50 --channels 10 --json ws://127.0.0.1:8080/ | jq .event_latency_ms
+  juggler load --html report.html ws://127.0.0.1:8080/`,
+		Args: exactArgs(1, "the URL of a server"),
+	}
+	c, flags := &f.config, cmd.Flags()
+	settings.IntVar(flags, &c.Clients, "clients", 50, 1, 1_000_000, "connections")
+	settings.IntVar(flags, &c.InFlight, "in-flight", 1, 1, 100_000, "requests of a client without outcome at a time; with --rate 100 unless it is set")
+	flags.Float64Var(&c.Rate, "rate", 0, "requests a second of all clients together; 0: as many as outcomes come")
+	settings.DurationVar(flags, &c.Duration, "duration", 10*time.Second, time.Millisecond, 240*time.Hour, "what is measured")
+	settings.DurationVar(flags, &c.Ramp, "ramp", 0, 0, time.Hour, "in which the clients connect, before that")
+	settings.DurationVar(flags, &c.Drain, "drain", 15*time.Second, 0, time.Hour, "what outcomes have to come, after that")
+	settings.DurationVar(flags, &c.Timeout, "call-timeout", 10*time.Second, time.Millisecond, 24*time.Hour, "time of calls")
+	flags.StringVar(&c.URI, "uri", testcallees.EchoURI, "URI to call")
+	flags.StringVar(&f.args, "args", "", "args of calls, `JSON`; made up if it is not set")
+	settings.BytesVar(flags, &c.Payload, "payload", 64, 0, 64<<20, "size of args that are made up, at least")
+	settings.IntVar(flags, &f.publish, "publish", 0, 0, 100, "publications in 100 requests; each client is subscribed to one channel")
+	settings.IntVar(flags, &c.Channels, "channels", 1, 1, 1_000_000, "channels that the clients are spread on")
+	f.protocol = settings.Choice{Value: "juggler.1", Choices: []string{"juggler.1", "juggler.0"}}
+	flags.Var(&f.protocol, "protocol", "subprotocol to speak")
+	flags.StringVar(&f.ca.tokenFile, "token-file", "", "`file` with a token, sent as Authorization: Bearer")
+	flags.StringVar(&f.ca.ca, "ca", "", "`file` with the certificates (PEM) to trust for wss://")
+	flags.BoolVar(&f.ca.insecure, "insecure", false, "accept any certificate")
+	flags.BoolVar(&f.json, "json", false, "write the report as JSON")
+	flags.StringVar(&f.html, "html", "", "write the report with plots to a `file` too")
+	configurable(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := configure(cmd); err != nil {
+			return err
+		}
+		if err := f.complete(cmd, args[0]); err != nil {
+			return usageError(cmd, err)
+		}
+		return f.run(cmd)
+	}
+	return cmd
+}
+
+// complete fills in the rest of the config.
+func (f *loadFlags) complete(cmd *cobra.Command, url string) error {
+	c := &f.config
+	c.URL = url
+	if !strings.HasPrefix(url, "ws://") && !strings.HasPrefix(url, "wss://") {
+		return fmt.Errorf("%q: want ws://… or wss://…", url)
+	}
+	if c.Rate < 0 {
+		return fmt.Errorf("--rate %g: want 0 or more", c.Rate)
+	}
+	if c.Rate > 0 && !cmd.Flags().Lookup("in-flight").Changed {
+		c.InFlight = 100
+	}
+	c.Protocol = frame.Juggler1
+	if f.protocol.Value == "juggler.0" {
+		c.Protocol = frame.Juggler0
+	}
+	if f.args != "" {
+		if !json.Valid([]byte(f.args)) {
+			return fmt.Errorf("--args %q: want JSON", f.args)
+		}
+		c.Args = json.RawMessage(f.args)
+	}
+	c.Echo = c.URI == testcallees.EchoURI && (c.Args == nil || c.Protocol == frame.Juggler1)
+	c.Publish = float64(f.publish) / 100
+	token, err := f.ca.readToken()
+	if err != nil {
+		return err
+	}
+	if token != "" {
+		c.Header = http.Header{"Authorization": {"Bearer " + token}}
+	}
+	c.TLS, err = f.ca.tls()
+	return err
+}
+
+func (f *loadFlags) run(cmd *cobra.Command) error {
+	progress := newProgress(cmd.ErrOrStderr())
+	f.config.Started = func() {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%d clients connected; measuring for %v\n", f.config.Clients, f.config.Duration)
+	}
+	f.config.Progress = progress.show
+	report, err := load.Run(cmd.Context(), f.config)
+	progress.end()
+	if err != nil {
+		return exit.With(exit.Unreachable, err)
+	}
+	if f.html != "" {
+		if err := writeHTML(report, f.html, "juggler load "+f.config.URL); err != nil {
+			return err
+		}
+	}
+	if f.json {
+		err = json.NewEncoder(cmd.OutOrStdout()).Encode(report)
+	} else {
+		err = report.Write(cmd.OutOrStdout())
+	}
+	if err == nil && !report.OK() {
+		err = errors.New("something was lost, doubled, out of order or wrong: see the report")
+	}
+	return err
+}
+
+func writeHTML(report *load.Report, path, title string) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(report.WriteHTML(file, title), file.Close())
+}
+
+// progress shows one line that changes, on a terminal.
+type progress struct {
+	w     io.Writer
+	on    bool
+	shown bool
+}
+
+func newProgress(w io.Writer) *progress {
+	file, ok := w.(*os.File)
+	return &progress{w: w, on: ok && term.IsTerminal(int(file.Fd()))}
+}
+
+func (p *progress) show(s load.Second) {
+	if !p.on {
+		return
+	}
+	p.shown = true
+	fmt.Fprintf(p.w, "\r\x1b[K%4.0f s  calls %.0f/s  pubs %.0f/s  events %.0f/s  p50 %.2f ms  p99 %.2f ms  errors %d",
+		s.At, s.Calls, s.Pubs, s.Events, s.P50, s.P99, s.Errors)
+}
+
+func (p *progress) end() {
+	if p.shown {
+		fmt.Fprint(p.w, "\r\x1b[K")
+	}
+}

@@ -1,0 +1,135 @@
+package main_test
+
+import (
+	"encoding/json"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/juggler-go/juggler/internal/redistest"
+)
+
+// loadReport is what the tests look at.
+type loadReport struct {
+	Calls, Pubs, Events uint64
+	Lost, Unexpected    uint64
+	EventsLost          uint64 `json:"events_lost"`
+	EventsDoubled       uint64 `json:"events_doubled"`
+	EventsDisorder      uint64 `json:"events_out_of_order"`
+	LostConnections     uint64 `json:"lost_connections"`
+	Errors              map[string]uint64
+	CallLatency         struct{ Count, P50, P99, Max float64 } `json:"call_latency_ms"`
+	EventLatency        struct{ Count float64 }                `json:"event_latency_ms"`
+	Seconds             []struct{ At float64 }
+}
+
+func parseReport(t testing.TB, got outcome) loadReport {
+	t.Helper()
+	var r loadReport
+	if err := json.Unmarshal([]byte(got.stdout), &r); err != nil {
+		t.Fatalf("%+v: %v", got, err)
+	}
+	return r
+}
+
+func TestLoad(t *testing.T) {
+	_, url := startDemo(t)
+	for _, protocol := range protocols {
+		for _, loop := range [][]string{{"--in-flight", "4"}, {"--rate", "500"}} {
+			args := append([]string{"load", "--protocol", protocol, "--clients", "6", "--channels", "2", "--publish", "30",
+				"--duration", "1s", "--ramp", "50ms", "--json", url}, loop...)
+			got := run(t, "", args...)
+			r := parseReport(t, got)
+			if got.code != 0 || r.Calls == 0 || r.Pubs == 0 || len(r.Errors) != 0 || len(r.Seconds) == 0 || r.LostConnections != 0 {
+				t.Errorf("%v: code %d, %s%s", args, got.code, got.stdout, got.stderr)
+			}
+			// Three clients have each channel, and all get each publication.
+			if r.Events < 3*r.Pubs-30 || r.EventLatency.Count != float64(r.Events) || r.CallLatency.Count != float64(r.Calls) {
+				t.Errorf("%v: %d events of %d publications, %v calls", args, r.Events, r.Pubs, r.CallLatency)
+			}
+			if r.CallLatency.P50 <= 0 || r.CallLatency.P50 > r.CallLatency.P99 || r.CallLatency.P99 > r.CallLatency.Max {
+				t.Errorf("%v: latencies %+v", args, r.CallLatency)
+			}
+		}
+	}
+}
+
+func TestLoadCountsErrors(t *testing.T) {
+	_, url := startDemo(t)
+	got := run(t, "", "load", "--uri", "test.nope", "--clients", "2", "--duration", "100ms", "--json", url)
+	if r := parseReport(t, got); got.code != 0 || r.Calls != 0 || r.Errors["404"] == 0 || r.Lost != 0 {
+		t.Errorf("calls nobody answers: %+v", got)
+	}
+	got = run(t, "", "load", "--uri", "test.delay", "--args", "60000", "--call-timeout", "50ms", "--clients", "2", "--duration", "100ms", url)
+	if got.code != 0 || !strings.Contains(got.stdout, "error 408:") {
+		t.Errorf("calls that expire: %+v", got)
+	}
+	for _, tt := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"ws://" + closedAddress(t) + "/", 3, "connection refused"},
+		{"http://127.0.0.1/", 2, "want ws://"},
+		{"--clients 0 ws://127.0.0.1/", 2, "want a number, 1 to 1000000"},
+		{"--args {a} ws://127.0.0.1/", 2, "want JSON"},
+		{"--rate -1 ws://127.0.0.1/", 2, "want 0 or more"},
+		{"", 2, "the URL of a server is missing"},
+	} {
+		if got := run(t, "", append([]string{"load"}, strings.Fields(tt.args)...)...); got.code != tt.code || !strings.Contains(got.stderr, tt.want) {
+			t.Errorf("%s: %+v", tt.args, got)
+		}
+	}
+}
+
+// A server that dies takes connections with it, and nothing is counted as lost
+// that the protocol does not promise.
+func TestLoadSurvivesAServer(t *testing.T) {
+	redis := redistest.Start(t)
+	startCallee(t, "--redis", "redis://"+redis.Addr)
+	p, url := startServe(t, "--redis", "redis://"+redis.Addr)
+	address := strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), "/")
+	l := start(t, "load", "--rate", "200", "--clients", "4", "--publish", "20", "--duration", "4s", "--json", url)
+	l.stderr.await(t, "4 clients connected")
+	p.signal(9)
+	p.wait()
+	startServe(t, "--redis", "redis://"+redis.Addr, "--listen", address)
+	code := l.wait()
+	var r loadReport
+	if err := json.Unmarshal([]byte(l.stdout.String()), &r); err != nil {
+		t.Fatal(err)
+	}
+	if code != 0 || r.LostConnections != 4 || r.Calls == 0 || r.Lost != 0 {
+		t.Errorf("code %d: %+v", code, r)
+	}
+}
+
+// The page is complete, and its policy lets it ask nobody for anything: what
+// breaks that is an error in the console.
+func TestLoadPageInChromium(t *testing.T) {
+	_, url := startDemo(t)
+	page := filepath.Join(t.TempDir(), "report.html")
+	if got := run(t, "", "load", "--clients", "4", "--publish", "20", "--duration", "2s", "--html", page, url); got.code != 0 {
+		t.Fatalf("%+v", got)
+	}
+	cmd := exec.CommandContext(t.Context(), "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+		"--user-data-dir="+t.TempDir(), "--dump-dom", "file://"+page)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	dom, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("chromium: %v\n%s", err, stderr.String())
+	}
+	for _, want := range []string{"<h1>juggler load ws://", "Throughput", "Latency over time", "Latency by percentile", "publications"} {
+		if !strings.Contains(string(dom), want) {
+			t.Errorf("no %q in the page", want)
+		}
+	}
+	if n := strings.Count(string(dom), "<polyline"); n != 9 {
+		t.Errorf("%d lines in the plots, want 9", n)
+	}
+	if strings.Contains(string(dom), "NaN") || strings.Contains(stderr.String(), "CONSOLE") {
+		t.Errorf("errors: %s", stderr.String())
+	}
+}
