@@ -15,7 +15,8 @@
 //
 // Requests: batch.go makes commands of them, writer.go sends them. A node:
 // caller.go, results.go, reaper.go. A callee: callee.go, puller.go. Both live
-// as long as pulse.go says so. Events: pubsub.go, hub.go, feed.go, mailbox.go.
+// as long as pulse.go says so. Events: pubsub.go, hub.go, feed.go, watch.go,
+// mailbox.go.
 // Below: lane.go, blocking.go, link.go, topology.go. What lies in Redis:
 // keys.go, value.go, scripts.go and lua/.
 //

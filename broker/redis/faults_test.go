@@ -50,6 +50,7 @@ func TestServerPaused(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	a, b := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr))...)
+	heard := listen(t, a, broker.Topic{Name: "news"})
 	l := startLoad(t, a, b, 8)
 	l.flows()
 	server.Pause()
@@ -59,8 +60,14 @@ func TestServerPaused(t *testing.T) {
 	if err := l.one(); !errors.Is(err, broker.ErrUnavailable) || time.Since(start) > time.Second {
 		t.Errorf("during the pause Call returned %v after %v", err, time.Since(start))
 	}
+	await(t, "subscriptions are refused", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		return errors.Is(heard.conn.Subscribe(ctx, broker.Topic{Name: "more"}), broker.ErrUnavailable)
+	})
 	server.Resume()
 	l.flows()
+	heard.hearsAgain(t, b, "news")
 	l.finish(true)
 }
 

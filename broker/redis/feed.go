@@ -55,11 +55,11 @@ func (f *feed) start() { go f.run() }
 func (f *feed) stop() {
 	f.cancel()
 	f.hub.mu.Lock()
-	if f.link != nil {
-		f.link.close()
-		f.pubsub.Close() //nolint:errcheck // nothing can be done about it
-	}
+	l := f.link
 	f.hub.mu.Unlock()
+	if l != nil {
+		l.cut()
+	}
 	<-f.stopped
 }
 
@@ -142,8 +142,9 @@ func (f *feed) receive() error {
 	f.hub.mu.Lock()
 	ps := f.pubsub
 	f.hub.mu.Unlock()
-	stop := f.watch(ps)
-	defer stop()
+	w := newWatch(f, ps)
+	w.start()
+	defer w.stop()
 	for {
 		reply, err := ps.Receive(background)
 		f.hear(true)
@@ -167,43 +168,6 @@ func (f *feed) hear(busy bool) {
 	f.hub.mu.Lock()
 	defer f.hub.mu.Unlock()
 	f.heard, f.busy = time.Now(), busy
-}
-
-// watch pings a silent server, and cuts the connection when it stays silent:
-// a read deadline could strike in the middle of a message.
-func (f *feed) watch(ps *goredis.PubSub) (stop func()) {
-	timeout := f.hub.broker.config.replyTimeout
-	done := make(chan struct{})
-	watched := make(chan struct{})
-	go func() { // ends with done
-		defer close(watched)
-		ticker := time.NewTicker(timeout / 2)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ticker.C:
-			case <-done:
-				return
-			}
-			f.hub.mu.Lock()
-			silence, busy, l := time.Since(f.heard), f.busy, f.link
-			f.silent = l != nil && !busy && silence > 2*timeout
-			f.hub.mu.Unlock()
-			switch {
-			case busy || l == nil:
-			case silence > 2*timeout:
-				l.close()
-				ps.Close() //nolint:errcheck // its reader returns
-				return
-			case silence > timeout/2:
-				ps.Ping(background) //nolint:errcheck // silence tells
-			}
-		}
-	}()
-	return func() {
-		close(done)
-		<-watched
-	}
 }
 
 // errMoved: the slot of a lane has another master.
@@ -287,7 +251,7 @@ func (f *feed) disconnected(err error) {
 	h := f.hub
 	h.mu.Lock()
 	if f.silent {
-		f.silent, err = false, fmt.Errorf("no reply for %v", 2*h.broker.config.replyTimeout)
+		f.silent, err = false, fmt.Errorf("no reply for %v", f.patience())
 	}
 	first := f.refusing == nil
 	f.refusing = unavailable(err)
