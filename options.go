@@ -215,7 +215,8 @@ func WithMaxRequests(n int) Option {
 	return optionFunc(func(c *config) { c.maxRequests = n })
 }
 
-// WithMaxQueueBytes sets how many bytes may wait for a client to read them.
+// WithMaxQueueBytes sets how many bytes may wait for a client to read them, and
+// so how large a result or an event may be.
 // A client that is slower is closed with 4500. Default: 1 MiB; 4 KiB to 1 GiB,
 // and at least 1 KiB more than a message may have ([WithMaxMessageBytes]).
 func WithMaxQueueBytes(n int) Option {
@@ -249,7 +250,7 @@ func WithPing(d time.Duration) Option {
 }
 
 // WithReadTimeout sets the time for the rest of a message once its first byte
-// has arrived. Default: 10 s; 10 ms to 1 h.
+// has arrived; later it is closed with 4501. Default: 10 s; 10 ms to 1 h.
 func WithReadTimeout(d time.Duration) Option {
 	return optionFunc(func(c *config) { c.readTimeout = d })
 }
