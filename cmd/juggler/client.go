@@ -99,11 +99,11 @@ func (f *clientFlags) interactive(cmd *cobra.Command, url string) error {
 		return err
 	}
 	lines := shell.Pipe(cmd.InOrStdin())
+	var terminal *shell.Terminal
 	in, inIsFile := cmd.InOrStdin().(*os.File)
 	out, outIsFile := cmd.OutOrStdout().(*os.File)
 	if inIsFile && outIsFile && term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(out.Fd())) {
-		terminal, err := shell.NewTerminal(in, out)
-		if err != nil {
+		if terminal, err = shell.NewTerminal(in, out); err != nil {
 			return err
 		}
 		defer terminal.Close()
@@ -114,6 +114,9 @@ func (f *clientFlags) interactive(cmd *cobra.Command, url string) error {
 	s, err := shell.New(cmd.Context(), config)
 	if err != nil {
 		return err
+	}
+	if terminal != nil {
+		terminal.CompleteWith(s)
 	}
 	return s.Run(cmd.Context(), lines)
 }

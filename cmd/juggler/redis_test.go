@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"encoding/json"
 	"strings"
 	"syscall"
 	"testing"
@@ -144,5 +145,20 @@ func TestRedisErrors(t *testing.T) {
 		if got.code != tt.code || !strings.Contains(got.stderr, tt.want) || got.stdout != "" {
 			t.Errorf("juggler %s: code %d, stderr:\n%s\nwant %d and %q", tt.args, got.code, got.stderr, tt.code, tt.want)
 		}
+	}
+}
+
+func TestRedisBench(t *testing.T) {
+	redis := redistest.Start(t)
+	got := run(t, "", "redis-bench", "--redis", redis.Addr, "--pairs", "2", "--duration", "300ms", "--json")
+	var r struct{ Pushed, Popped uint64 }
+	if err := json.Unmarshal([]byte(got.stdout), &r); err != nil || got.code != 0 || r.Popped == 0 || r.Pushed < r.Popped {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if keys, err := redis.Client().Keys(t.Context(), "*").Result(); err != nil || len(keys) != 0 {
+		t.Errorf("it left %v, %v", keys, err)
+	}
+	if got := run(t, "", "redis-bench", "--redis", closedAddress(t)); got.code != 3 || !strings.Contains(got.stderr, "connection refused") {
+		t.Errorf("%+v", got)
 	}
 }

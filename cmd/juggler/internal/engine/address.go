@@ -175,20 +175,20 @@ func (a *address) String() string {
 	return text
 }
 
-// probeClient returns a client that asks once whether Redis is there.
-func (a *address) probeClient(f *Flags) (goredis.UniversalClient, error) {
+// client returns a client that tries everything once.
+func (a *address) client(f *Flags, connections int) (goredis.UniversalClient, error) {
 	s, err := f.options(a)
 	if err != nil {
 		return nil, err
 	}
 	switch a.kind {
 	case cluster:
-		s.cluster.MaxRedirects, s.cluster.DialerRetries, s.cluster.PoolSize = 1, 1, 1
+		s.cluster.MaxRedirects, s.cluster.DialerRetries, s.cluster.PoolSize = 1, 1, connections
 		return goredis.NewClusterClient(s.cluster), nil
 	case sentinel:
-		s.sentinel.MaxRetries, s.sentinel.DialerRetries, s.sentinel.PoolSize = -1, 1, 1
+		s.sentinel.MaxRetries, s.sentinel.DialerRetries, s.sentinel.PoolSize = -1, 1, connections
 		return goredis.NewFailoverClient(s.sentinel), nil
 	}
-	s.server.MaxRetries, s.server.DialerRetries, s.server.PoolSize = -1, 1, 1
+	s.server.MaxRetries, s.server.DialerRetries, s.server.PoolSize = -1, 1, connections
 	return goredis.NewClient(s.server), nil
 }

@@ -76,7 +76,7 @@ func (e *Engine) open(f *Flags, flag string, texts []string, log *slog.Logger) (
 	if err != nil {
 		return nil, wrong(err)
 	}
-	client, err := a.probeClient(f)
+	client, err := a.client(f, 1)
 	if err != nil {
 		return nil, errors.Join(wrong(err), b.Close())
 	}
@@ -84,6 +84,20 @@ func (e *Engine) open(f *Flags, flag string, texts []string, log *slog.Logger) (
 	e.probes = append(e.probes, probe{a.String(), client})
 	e.close = append(e.close, b.Close, client.Close)
 	return b, nil
+}
+
+// Client returns a client of the Redis that --redis names, for measurements.
+// Every goroutine that waits uses a connection of it.
+func (f *Flags) Client(connections int) (goredis.UniversalClient, error) {
+	if len(f.RPC) == 0 {
+		return nil, exit.With(exit.Usage, errors.New("--redis is missing"))
+	}
+	a, err := parseAddress(append([]string(nil), f.RPC...))
+	if err != nil {
+		return nil, exit.With(exit.Usage, fmt.Errorf("--redis: %w", err))
+	}
+	client, err := a.client(f, connections)
+	return client, exit.With(exit.Usage, err)
 }
 
 // Ping reports whether every Redis answers.

@@ -198,6 +198,7 @@ func (s *Shell) sub(ctx context.Context, c Command) error {
 // event writes one event.
 func (c *conn) event(_ *client.Subscription, e client.Event) {
 	name := e.Channel
+	c.shell.names.learn(channelName, name)
 	if e.Pattern != "" && !e.Gap {
 		name += " (" + e.Pattern + ")"
 	}

@@ -39,6 +39,7 @@ type Lines interface {
 type Shell struct {
 	config Config
 	out    *output
+	names  completer
 
 	conns   []*conn // in the order they were opened
 	current *conn   // or nil
@@ -115,6 +116,7 @@ func (s *Shell) do(ctx context.Context, line string) error {
 	case c.Verb == "":
 		return nil
 	default:
+		s.learn(c)
 		var v *verb
 		if v, err = verbNamed(c.Verb); err == nil {
 			err = v.run(s, ctx, c)
@@ -128,6 +130,13 @@ func (s *Shell) do(ctx context.Context, line string) error {
 		s.out.line(span{red, "error: " + Describe(err)})
 	}
 	return nil
+}
+
+// learn remembers the name of a command, for completion.
+func (s *Shell) learn(c Command) {
+	if kind := nameKinds[c.Verb]; kind != "" && len(c.Names) > 0 {
+		s.names.learn(kind, c.Names[0])
+	}
 }
 
 // fail records the first error.
@@ -186,6 +195,8 @@ func (s *Shell) open(ctx context.Context, url, name string) error {
 	}
 	s.conns = append(s.conns, c)
 	s.current = c
+	s.names.learn(connectionName, name)
+	s.names.learn(urlName, url)
 	c.say(span{green, "connected to " + url + sessionText(c.client.Session())})
 	return nil
 }

@@ -1,0 +1,127 @@
+package shell
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestParse(t *testing.T) {
+	for _, tt := range []struct {
+		line string
+		want Command // Verb "": an error
+	}{
+		{`call test.echo {"a": 1}`, Command{Verb: "call", Names: []string{"test.echo"}, JSON: []byte(`{"a": 1}`)}},
+		{`  CALL   test.echo  `, Command{Verb: "call", Names: []string{"test.echo"}}},
+		{`call --timeout 1s --header a=b=c test.echo "x y"`, Command{Verb: "call", Names: []string{"test.echo"}, JSON: []byte(`"x y"`), Timeout: time.Second, Headers: map[string]string{"a": "b=c"}}},
+		{`pub "two words" 1`, Command{Verb: "pub", Names: []string{"two words"}, JSON: []byte(`1`)}},
+		{`sub "a\u00e9"`, Command{Verb: "sub", Names: []string{"aé"}}},
+		{`wait`, Command{Verb: "wait"}},
+		{`connect ws://a/ name`, Command{Verb: "connect", Names: []string{"ws://a/", "name"}}},
+		{`call test.echo 'x'`, Command{}},
+		{`call test.echo {"a":1} 2`, Command{}},
+		{`sub "open`, Command{}},
+		{`sub --timeout 1s a`, Command{}},
+		{`pub --timeout 1s a`, Command{}},
+		{`call --timeout -1s a`, Command{}},
+		{`call --header x a`, Command{}},
+		{`exit now`, Command{}},
+		{`nonsense`, Command{}},
+	} {
+		got, err := Parse(tt.line)
+		if tt.want.Verb == "" {
+			if err == nil {
+				t.Errorf("%s: got %+v, want an error", tt.line, got)
+			}
+			continue
+		}
+		same := got.Verb == tt.want.Verb && slices.Equal(got.Names, tt.want.Names) && string(got.JSON) == string(tt.want.JSON) &&
+			got.Timeout == tt.want.Timeout && len(got.Headers) == len(tt.want.Headers) && got.Headers["a"] == tt.want.Headers["a"]
+		if err != nil || !same {
+			t.Errorf("%s: got %+v, %v", tt.line, got, err)
+		}
+	}
+	for _, line := range []string{"", "   ", "# comment"} {
+		if got, err := Parse(line); err != nil || got.Verb != "" {
+			t.Errorf("%q: %+v, %v", line, got, err)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, line := range []string{`call a 1`, `sub "x`, `pub --header a=b "c d" {}`, "call --timeout", "\x00", `call "\ud800"`} {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		c, err := Parse(line)
+		if err != nil || c.Verb == "" {
+			return
+		}
+		v, err := verbNamed(c.Verb)
+		if err != nil || len(c.Names) < v.minNames || len(c.Names) > v.maxNames || c.JSON != nil && !v.json {
+			t.Errorf("%q: %+v, %v", line, c, err)
+		}
+	})
+}
+
+func TestComplete(t *testing.T) {
+	var c completer
+	for _, name := range []string{"test.echo", "test.reverse", "test.echo"} {
+		c.learn(uriName, name)
+	}
+	c.learn(channelName, "news")
+	for _, tt := range []struct {
+		line       string
+		completed  string
+		candidates string
+	}{
+		{"ca", "ca", "call cancel"},
+		{"cal", "call", "call"},
+		{"CALL t", "test.", "test.echo test.reverse"},
+		{"call test.r", "test.reverse", "test.reverse"},
+		{"sub ", "news", "news"},
+		{"help unsb", "unsb", "unsb"},
+		{"call test.echo ", "", ""},
+		{"nonsense x", "", ""},
+	} {
+		completed, candidates := c.Complete(tt.line, len(tt.line))
+		if completed != tt.completed || strings.Join(candidates, " ") != tt.candidates {
+			t.Errorf("%q: %q, %q", tt.line, completed, candidates)
+		}
+	}
+}
+
+func TestHistory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "juggler", "history")
+	h := openHistory(path)
+	for _, line := range []string{"call a", "call a", " ", "sub b"} {
+		h.Add(line)
+	}
+	if err := h.save(); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	h = openHistory(path)
+	if h.Len() != 2 || h.At(0) != "sub b" || h.At(1) != "call a" {
+		t.Errorf("got %q", h.lines)
+	}
+	for range maxHistory {
+		h.Add("a")
+		h.Add("b")
+	}
+	if h.Len() != maxHistory {
+		t.Errorf("%d lines", h.Len())
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	if got := printable("a\x1b[31mb\u009bc\x7f\nd"); got != "a\ufffd[31mb\ufffdc\ufffd\nd" {
+		t.Errorf("got %q", got)
+	}
+}
