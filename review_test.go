@@ -372,7 +372,7 @@ func TestDrainRateAfterAPeak(t *testing.T) {
 		last := 0.0
 		for _, c := range clients[:10] {
 			last = max(last, c.expect(`{"type":"GOAWAY"}`)["after"].(float64))
-			go c.expectClose(juggler.CloseGoingAway)
+			c.conn.CloseNow()
 		}
 		if last < 9000 {
 			t.Errorf("10 sessions are asked to go within %v ms, at one a second", last)
