@@ -57,12 +57,12 @@ func (p *puller) start() { go p.run() }
 func (p *puller) stop() {
 	t := time.NewTimer(p.conn.broker.farewell())
 	defer t.Stop()
-	ops, told := p.interrupt()
+	told := p.interrupt()
 	select {
 	case <-p.stopped:
 	case <-t.C:
-	case <-told.done:
-		if ops[0].err == nil {
+	case <-told.waiter.done:
+		if told.err == nil {
 			select {
 			case <-p.stopped:
 			case <-t.C:
@@ -75,15 +75,11 @@ func (p *puller) stop() {
 }
 
 // interrupt ends the blocking pop. It does not wait.
-func (p *puller) interrupt() ([2]*op, *waiter) {
+func (p *puller) interrupt() *op {
 	key := p.conn.broker.keys.stop(p.lane.index, p.conn.id)
-	w := newWaiter(2)
-	ops := [2]*op{
-		{command: plain("LPUSH", key, "1"), waiter: w},
-		{command: plain("PEXPIRE", key, 10_000), waiter: w},
-	}
-	p.lane.writer.submit(ops[:]...)
-	return ops, w
+	o := &op{command: stopScript.run([]string{key}), waiter: newWaiter(1)}
+	p.lane.writer.submit(o)
+	return o
 }
 
 func (p *puller) run() {

@@ -34,6 +34,8 @@ var (
 	withdrawSource string
 	//go:embed lua/giveback.lua
 	givebackSource string
+	//go:embed lua/stop.lua
+	stopSource string
 	//go:embed lua/result.lua
 	resultSource string
 	//go:embed lua/cancel.lua
@@ -46,6 +48,7 @@ var (
 	announceScript = newScript(announceSource)
 	withdrawScript = newScript(withdrawSource)
 	givebackScript = newScript(givebackSource)
+	stopScript     = newScript(stopSource)
 	resultScript   = newScript(resultSource)
 	cancelScript   = newScript(cancelSource)
 	reapScript     = newScript(reapSource)
