@@ -19,6 +19,9 @@ export interface Subscriber {
   forget(topic: Topic): void;
 }
 
+/** How long a topic stays on a link that is left, after it was confirmed on another. In ms. */
+const OVERLAP = 250;
+
 /** A topic's key: a channel and a pattern may be written the same. */
 export const topicKey = (channel: string, pattern: boolean): string => (pattern ? '*' : '=') + channel;
 
@@ -40,9 +43,12 @@ export class Topic {
   #refusals = 0;
   /** Confirmed before, and lost with its link: the next confirmation leaves a gap. */
   #gap = false;
-  /** While it moves to another link: the ids that came from the old one, and what waits from the new one. */
-  #seen = new Set<unknown>();
+  /** While it moves to another link: what waits from the new one. */
   #held: ServerMessage[] | undefined;
+  /** The ids of the events that the old link brought, and the new one may bring again. */
+  #seen = new Set<unknown>();
+  /** Both links are confirmed. */
+  #overlapping = false;
 
   constructor(
     readonly channel: string,
@@ -76,7 +82,7 @@ export class Topic {
       clearTimeout(this.#retry);
       this.owner.forget(this);
       for (const link of new Set([this.on, this.#asked])) if (link) this.#unsubscribe(link);
-      this.on = this.#asked = undefined;
+      this.on = this.#asked = this.#held = undefined;
     });
   }
 
@@ -87,6 +93,7 @@ export class Topic {
     clearTimeout(this.#retry);
     this.#asked = link;
     this.#held = this.on && [];
+    this.#seen.clear();
     // A server that does not answer is given up, lest the application waits for events in vain.
     this.#retry = setTimeout(() => {
       const error = new JugglerError(1002, `${this.channel}: SUB was not answered`, 'unknown');
@@ -110,10 +117,16 @@ export class Topic {
 
   /** An event that came on a link. */
   deliver(link: Link, message: ServerMessage): void {
+    const id = message['id'];
     if (link === this.on) {
-      if (this.#held) this.#seen.add(message['id']);
+      if (this.#held) this.#seen.add(id);
+      else if (this.#seen.delete(id)) return;
       this.#emit(message);
-    } else if (link === this.#asked && this.#held) this.#held.push(message);
+      if (this.#overlapping && this.#held?.some((held) => held['id'] === id)) this.#moveTo(this.#asked!, false);
+    } else if (link === this.#asked && this.#held) {
+      this.#held.push(message);
+      if (this.#overlapping && this.#seen.has(id)) this.#moveTo(link, false);
+    }
   }
 
   /** The server says that events may have been missed. */
@@ -130,8 +143,11 @@ export class Topic {
     if (link === this.#asked) {
       clearTimeout(this.#retry);
       this.#asked = this.#held = undefined;
+      this.#overlapping = false;
     }
     if (link !== this.on) return;
+    // What it had still to bring is lost.
+    if (this.#overlapping) return this.#moveTo(this.#asked!, true);
     this.on = undefined;
     this.#gap = true;
   }
@@ -163,7 +179,7 @@ export class Topic {
   }
 
   #refused(error: JugglerError): void {
-    this.#asked = undefined;
+    this.#asked = this.#held = undefined;
     if (!error.retryable) return this.fail(error);
     this.owner.report(error);
     const pause = error.retryAfter ?? Math.min(30_000, 1_000 * 2 ** this.#refusals++);
@@ -172,39 +188,34 @@ export class Topic {
 
   /**
    * The server has confirmed it on a link. If it still is on another, which
-   * the server asked to leave, it moves without a gap, a repetition or a
-   * change of order: what the new link brings waits until the old one has
-   * brought all of its own, which the answer to UNSB tells, as it comes after
-   * the last event.
+   * the server asked to leave, both bring events for a while. The old one's
+   * are delivered and the new one's wait, until one event has come on both:
+   * from then on the new one brings all. Without any event the old one is left
+   * after a time that is enough for what was on its way. So there is no gap,
+   * no repetition and no change of order.
    */
   #confirm(link: Link): void {
-    const old = this.on;
-    if (!old) this.#moveTo(link, false);
-    else if (!this.#unsubscribe(old, (lost) => this.#moveTo(link, lost))) this.#moveTo(link, true);
-  }
-
-  #moveTo(link: Link, lost: boolean): void {
-    const held = this.#held ?? [];
-    const seen = this.#seen;
-    const gap = lost || this.#gap;
     this.#refusals = 0;
-    this.#held = undefined;
-    this.#seen = new Set();
-    // The new link may have ended meanwhile.
-    this.on = this.#asked === link ? link : undefined;
-    this.#gap = !this.on;
-    if (gap) this.missed('reconnect');
-    for (const message of held) if (!seen.has(message['id'])) this.#emit(message);
-    if (this.on) for (const subscription of [...this.#subscriptions]) subscription.confirmed();
+    if (!this.on) return this.#moveTo(link, this.#gap);
+    this.#overlapping = true;
+    this.#retry = setTimeout(() => this.#moveTo(link, false), OVERLAP);
   }
 
-  #unsubscribe(link: Link, done: (lost: boolean) => void = () => {}): boolean {
-    return link.request({
-      type: 'UNSB',
-      fields: this.#fields,
-      idempotent: true,
-      settle: () => done(false),
-      lost: () => done(true),
-    });
+  #moveTo(link: Link, gap: boolean): void {
+    const old = this.on;
+    const held = this.#held ?? [];
+    clearTimeout(this.#retry);
+    this.on = link;
+    this.#held = undefined;
+    this.#gap = this.#overlapping = false;
+    if (gap) this.missed('reconnect');
+    for (const message of held) this.deliver(link, message);
+    if (old) this.#unsubscribe(old);
+    for (const subscription of [...this.#subscriptions]) subscription.confirmed();
+  }
+
+  #unsubscribe(link: Link): void {
+    const ignore = (): void => {};
+    link.request({ type: 'UNSB', fields: this.#fields, idempotent: true, settle: ignore, lost: ignore });
   }
 }

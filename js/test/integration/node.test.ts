@@ -224,11 +224,11 @@ describe('events', () => {
 
 describe('liveness', () => {
   it('a quiet connection stays', async () => {
-    const client = connect('/small'); // PING every 200 ms
+    const client = connect('/small'); // PING every second
     const states: string[] = [];
     await client.call('test.echo', 1);
     client.on('state', ({ status }) => states.push(status));
-    await sleep(1_500);
+    await sleep(3_500);
     expect(states).toEqual([]);
     client.connect(); // Asks the server for a sign of life, which it has to understand.
     expect(await client.call('test.echo', 2)).toBe(2);
@@ -335,7 +335,7 @@ describe('a node that is drained', () => {
     await sleep(100);
     draining = false;
     const [done] = await working;
-    expect(done).toBeGreaterThan(10);
+    expect(done).toBeGreaterThan(0);
     expect(await long).toBe(1_000);
     await vi.waitFor(() => expect(got).toHaveLength(sent), 10_000);
     expect(got).toEqual(Array.from({ length: sent }, (_, n) => n));

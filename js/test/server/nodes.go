@@ -48,7 +48,7 @@ func mount(mux *http.ServeMux, b *memory.Broker) (*nodes, error) {
 		"/refuse/401": {refuse(juggler.CodeUnauthenticated)},
 		"/refuse/403": {refuse(juggler.CodeForbidden)},
 		"/refuse/503": {refuse(juggler.CodeUnavailable)},
-		"/small":      {juggler.WithMaxCalls(2), juggler.WithMaxMessageBytes(2048), juggler.WithMaxSubscriptions(2), juggler.WithPing(200 * time.Millisecond)},
+		"/small":      {juggler.WithMaxCalls(2), juggler.WithMaxMessageBytes(2048), juggler.WithMaxSubscriptions(2), juggler.WithPing(time.Second)},
 		"/strict":     {juggler.WithOrigins()},
 	} {
 		h, err := newNode(b, opts...)
