@@ -161,6 +161,14 @@ func TestSessionsByUserAndID(t *testing.T) {
 			t.Errorf("found a session %q", id)
 		}
 	}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("a close code that may not be sent does not panic")
+			}
+		}()
+		found.Disconnect(1006, "")
+	}()
 	if !s.h.Disconnect(slices.Collect(s.h.SessionsOf("bob"))[0].ID(), 4100, "bye") {
 		t.Error("bob is not there")
 	}

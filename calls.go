@@ -3,6 +3,7 @@ package juggler
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"log/slog"
 	"unsafe"
 
 	"github.com/juggler-go/juggler/broker"
@@ -243,20 +244,35 @@ func (p *pendingCall) finish(args []byte, failure *broker.Error) {
 		return
 	}
 	f := frame.Frame{Type: frame.Res, For: p.id(), URI: bytesOf(p.uri), Args: args}
-	switch {
-	case failure != nil:
-		f.Args = nil
-		f.Err = frame.Error{Code: failure.Code, Message: bytesOf(failure.Message), Data: failure.Data}
-		if f.Err.Code == 0 || len(failure.Data) > 0 && !frame.ValidJSON(failure.Data) {
-			s.shard.h.log.Error("juggler: a callee's error has no code or data that is not JSON", "uri", p.uri, "code", failure.Code)
-			f.Err = errInternal.frameError()
-		}
-	case !frame.ValidJSON(args):
-		s.shard.h.log.Error("juggler: a callee's result is not JSON", "uri", p.uri, "bytes", len(args))
+	if failure != nil {
+		f.Args, f.Err = nil, frame.Error{Code: failure.Code, Message: bytesOf(failure.Message), Data: failure.Data}
+	}
+	if problem := s.shard.h.unfit(args, failure); problem != "" {
+		h := s.shard.h
+		h.payloads.log(h.log, slog.LevelError, "juggler: a callee's result cannot be sent", "uri", p.uri, "why", problem)
 		f.Args, f.Err = nil, errInternal.frameError()
 	}
 	s.respond(&f)
 	s.shard.calls.remove(p)
+}
+
+// unfit says why a callee's result cannot be sent, or "".
+func (h *Handler) unfit(args []byte, failure *broker.Error) string {
+	size := len(args)
+	if failure != nil {
+		size = len(failure.Message) + len(failure.Data)
+	}
+	switch {
+	case size > h.cfg.maxQueue-envelope:
+		return "it is larger than what WithMaxQueueBytes lets wait for a client"
+	case failure == nil && !frame.ValidJSON(args):
+		return "it is not JSON"
+	case failure != nil && failure.Code == 0:
+		return "its error has no code"
+	case failure != nil && len(failure.Data) > 0 && !frame.ValidJSON(failure.Data):
+		return "the data of its error is not JSON"
+	}
+	return ""
 }
 
 // fail ends p with an outcome of the server's own.

@@ -15,8 +15,8 @@
 //		return in[0] + in[1], nil
 //	}))
 //	go c.Run(context.Background())
-//	http.Handle("/ws", h)
-//	log.Fatal(http.ListenAndServe("127.0.0.1:8080", nil))
+//	server := &http.Server{Addr: "127.0.0.1:8080", Handler: h, ReadHeaderTimeout: 5 * time.Second}
+//	log.Fatal(server.ListenAndServe())
 //
 // # The life of a session
 //

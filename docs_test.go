@@ -283,7 +283,7 @@ func withImports(t *testing.T, program string) string {
 	paths := make(map[string]bool)
 	for _, id := range f.Unresolved {
 		switch id.Name {
-		case "context", "log":
+		case "context", "log", "time":
 			paths[id.Name] = true
 		case "http":
 			paths["net/http"] = true

@@ -148,13 +148,13 @@ func (e *Error) httpStatus() int {
 // closeCode is the close code of a handshake that is refused after the
 // upgrade, for a browser to see.
 func (e *Error) closeCode() uint16 {
-	switch e.Code {
-	case CodeUnauthenticated:
+	switch {
+	case e.Code == CodeUnauthenticated:
 		return CloseUnauthenticated
-	case CodeForbidden:
-		return CloseForbidden
+	case e.Code == CodeExpired, e.Code == CodeLimit, e.Code < 400, e.Code >= 500:
+		return CloseOverloaded
 	}
-	return CloseOverloaded
+	return CloseForbidden // trying again would not help
 }
 
 // closeCodeFor writes a close code in the terms of a protocol.

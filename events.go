@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/bits"
 	"unsafe"
 
@@ -31,16 +32,32 @@ func (h *Handler) deliverEvents(deliveries []broker.Delivery) {
 		if nt == nil {
 			continue // the last subscriber left meanwhile
 		}
+		if problem := h.unfitEvent(d); problem != "" {
+			h.payloads.log(h.log, slog.LevelError, "juggler: a publication cannot be sent and becomes a gap", "channel", d.Event.Channel, "why", problem)
+			d = &broker.Delivery{Topic: d.Topic, Gap: true}
+		}
 		if d.Gap {
 			h.noteGap(d.Topic)
-		} else if !frame.ValidJSON(d.Event.Args) || len(d.Event.Headers) > 0 && !frame.ValidHeaders(d.Event.Headers) {
-			h.log.Error("juggler: a publication is not JSON and was dropped", "channel", d.Event.Channel, "bytes", len(d.Event.Args))
-			continue
 		}
 		for set := nt.shards.Load(); set != 0; set &= set - 1 {
 			h.shards[bits.TrailingZeros64(set)].Load().postEvent(d)
 		}
 	}
+}
+
+// unfitEvent says why an event cannot be sent, or "".
+func (h *Handler) unfitEvent(d *broker.Delivery) string {
+	e := &d.Event
+	switch {
+	case d.Gap:
+	case len(e.Args)+len(e.Headers) > h.cfg.maxQueue-envelope:
+		return "it is larger than what WithMaxQueueBytes lets wait for a client"
+	case !frame.ValidJSON(e.Args):
+		return "its args are not JSON"
+	case len(e.Headers) > 0 && !frame.ValidHeaders(e.Headers):
+		return "its headers are not an object of strings"
+	}
+	return ""
 }
 
 // postEvent leaves a delivery in the shard's inbox.

@@ -65,7 +65,8 @@ type Handler struct {
 	work  sync.WaitGroup // goroutines that run user code or wait on the broker
 	stats counters
 
-	failures failureLog
+	// What may fail for every client at once, and is logged now and then.
+	failures, refusals, payloads, asked failureLog
 }
 
 // maxShards bounds the shards, since a topic keeps their set in a word.
@@ -166,7 +167,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := h.pool.Adopt(nc, buffered(rw), open); err != nil {
 		h.release()
 		h.stats.refused.Add(1)
-		h.log.ErrorContext(r.Context(), "juggler: cannot adopt the connection", "error", err)
+		h.refusals.log(h.log, slog.LevelError, "juggler: cannot adopt the connection", "error", err)
 		answer503(nc)
 	}
 }
@@ -182,7 +183,7 @@ func (h *Handler) authenticate(r *http.Request, hs *handshake) (refusal *Error) 
 		if e, ok := ownError(err); ok {
 			return e
 		}
-		h.log.ErrorContext(r.Context(), "juggler: authenticator failed", "error", err)
+		h.refusals.log(h.log, slog.LevelError, "juggler: authenticator failed", "error", err)
 		return &Error{Code: CodeUnavailable, Message: "cannot authenticate now", RetryAfter: retryAfter(err)}
 	}
 	hs.identity = id.clone()
@@ -208,7 +209,7 @@ func (h *Handler) admit(ctx context.Context) *Error {
 	}
 	if err := h.start(ctx); err != nil {
 		h.release()
-		h.log.ErrorContext(ctx, "juggler: cannot reach the broker", "error", err)
+		h.refusals.log(h.log, slog.LevelError, "juggler: cannot reach the broker", "error", err)
 		return &Error{Code: CodeUnavailable, Message: "the broker is unavailable", RetryAfter: retryAfter(err)}
 	}
 	return nil

@@ -181,6 +181,7 @@ func TestAuthenticatorRefuses(t *testing.T) {
 		{"unauthenticated", juggler.ErrUnauthenticated, 401, 4400, "not authenticated"},
 		{"forbidden", juggler.ErrForbidden, 403, 4403, "not allowed"},
 		{"chosen message", &juggler.Error{Code: 401, Message: "token expired"}, 401, 4400, "token expired"},
+		{"gone", &juggler.Error{Code: 404, Message: "no such room"}, 404, 4403, "no such room"},
 		{"busy", &juggler.Error{Code: 429, Message: "slow down", RetryAfter: 2500 * time.Millisecond}, 429, 1013, "slow down"},
 		{"failure", errors.New("db: secret host unreachable"), 503, 1013, "cannot authenticate now"},
 	}

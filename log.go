@@ -1,6 +1,7 @@
 package juggler
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"sync/atomic"
@@ -15,11 +16,12 @@ import (
 
 // logRefusal says why a handshake was refused.
 func (h *Handler) logRefusal(r *http.Request, e *Error) {
-	level := slog.LevelDebug
-	if e.httpStatus() >= http.StatusInternalServerError {
-		level = slog.LevelWarn
+	attrs := []any{"status", e.httpStatus(), "reason", e.Message, "remote", r.RemoteAddr}
+	if e.httpStatus() < http.StatusInternalServerError {
+		h.log.DebugContext(r.Context(), "juggler: handshake refused", attrs...)
+		return
 	}
-	h.log.Log(r.Context(), level, "juggler: handshake refused", "status", e.httpStatus(), "reason", e.Message, "remote", r.RemoteAddr)
+	h.refusals.log(h.log, slog.LevelWarn, "juggler: handshake refused", attrs...)
 }
 
 // logNack says why a request was refused. An error whose text the client does
@@ -33,20 +35,17 @@ func (h *Handler) logNack(s *session, r *Request, known bool) {
 		return
 	}
 	attrs := []any{"type", r.typ, "session", idText(s.id), "error", r.err}
-	if !known {
-		unsaid, ok := h.failures.say()
-		if !ok {
-			return
-		}
-		attrs = append(attrs, "not_logged_before", unsaid)
-	}
 	if r.uri != "" {
 		attrs = append(attrs, "uri", r.uri)
 	}
 	if r.channel != "" {
 		attrs = append(attrs, "channel", r.channel)
 	}
-	h.log.Log(h.ctx, level, "juggler: request refused", attrs...)
+	if known {
+		h.log.Log(h.ctx, level, "juggler: request refused", attrs...)
+	} else {
+		h.failures.log(h.log, level, "juggler: request refused", attrs...)
+	}
 }
 
 // logClose says how a session ended: a normal end at the debug level, one
@@ -69,8 +68,8 @@ func (h *Handler) logClose(s *session, e *wsconn.CloseError) {
 	h.log.Log(h.ctx, level, "juggler: session ended", attrs...)
 }
 
-// failureLog bounds how often failures are logged: in an outage of the broker
-// every request fails, and all lines say the same.
+// failureLog bounds how often failures of one kind are logged: in an outage of
+// the broker every request fails, and all lines say the same.
 type failureLog struct {
 	last   atomic.Int64 // when the last was logged, in ns of the clock
 	unsaid atomic.Int64 // not logged since
@@ -79,12 +78,12 @@ type failureLog struct {
 // failureInterval is the time between two lines.
 const failureInterval = time.Second
 
-// say reports whether a failure may be logged now, and how many were not.
-func (l *failureLog) say() (unsaid int64, ok bool) {
-	now, last := time.Now().UnixNano(), l.last.Load()
-	if now-last < int64(failureInterval) || !l.last.CompareAndSwap(last, now) {
-		l.unsaid.Add(1)
-		return 0, false
+// log logs a failure, with how many were not logged before, or counts it.
+func (f *failureLog) log(to *slog.Logger, level slog.Level, message string, attrs ...any) {
+	now, last := time.Now().UnixNano(), f.last.Load()
+	if now-last < int64(failureInterval) || !f.last.CompareAndSwap(last, now) {
+		f.unsaid.Add(1)
+		return
 	}
-	return l.unsaid.Swap(0), true
+	to.Log(context.Background(), level, message, append(attrs, "not_logged_before", f.unsaid.Swap(0))...)
 }

@@ -79,6 +79,10 @@ func WithAuthenticator(f func(*http.Request) (*Identity, error)) Option {
 // found needs no AUTH. juggler.0 has no AUTH: its clients are refused unless
 // they are authenticated by the request.
 //
+// An AUTH that signs in another user leaves the session's subscriptions and
+// calls as they are; an application that does not want that closes the
+// session ([Session.Disconnect]) instead.
+//
 // f gets the token. It may block: that holds up its session only. An [Error]
 // is passed to the client in a NACK, other errors as code 500.
 func WithDeferredAuth(f SignInFunc, timeout time.Duration) Option {

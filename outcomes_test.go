@@ -70,6 +70,27 @@ func TestOutcomesOfCallees(t *testing.T) {
 	}
 }
 
+// What is larger than what may wait for a client cannot be sent to it: closing
+// the session would only have it ask again.
+func TestResultsAndEventsThatAreTooLarge(t *testing.T) {
+	s := newServer(t, juggler.WithMaxQueueBytes(70<<10), juggler.WithLogger(quiet))
+	s.handle("large", func(context.Context, *calleeCall) (any, error) { return strings.Repeat("x", 80<<10), nil })
+	c := s.dial("juggler.1")
+	c.send(`{"type":"CALL","id":"1","uri":"large"}`)
+	c.expect(`{"type":"ACK","for":"1"}`)
+	c.expect(`{"type":"RES","for":"1","error":{"code":500}}`)
+	c.send(`{"type":"SUB","id":"2","channel":"c"}`)
+	c.expect(`{"type":"ACK","for":"2"}`)
+	if err := s.h.Publish(t.Context(), "c", strings.Repeat("x", 80<<10), nil); err != nil {
+		t.Fatal(err)
+	}
+	c.expect(`{"type":"GAP","channel":"c"}`)
+	if err := s.h.Publish(t.Context(), "c", "small", nil); err != nil {
+		t.Fatal(err)
+	}
+	c.expect(`{"type":"EVNT","args":"small"}`)
+}
+
 func TestExpiryAndCancel(t *testing.T) {
 	for _, path := range paths {
 		t.Run(path.name, func(t *testing.T) {

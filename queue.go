@@ -372,6 +372,12 @@ func (b *backlog) do(h *Handler, f func()) {
 	}
 }
 
+func (b *backlog) len() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.waiting)
+}
+
 func (b *backlog) work(h *Handler) {
 	defer h.work.Done()
 	for {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -208,7 +209,7 @@ func (h *Handler) callOutcome(r *Request, err error) error {
 	if err == nil || certainlyNotDone(err) {
 		return err
 	}
-	h.log.Warn("juggler: outcome of queueing a call is unknown", "uri", r.uri, "error", err)
+	h.asked.log(h.log, slog.LevelWarn, "juggler: outcome of queueing a call is unknown", "uri", r.uri, "error", err)
 	return nil
 }
 
@@ -334,12 +335,23 @@ func (h *Handler) cancelCall(uri string, to broker.Address) {
 		h.cancelled(h.caller.Cancel(h.ctx, uri, to), uri)
 		return
 	}
+	if h.later.len() >= maxLater {
+		h.cancelled(errBehind, uri)
+		return
+	}
 	h.askLater(func(ctx context.Context) { h.cancelled(h.caller.Cancel(ctx, uri, to), uri) })
 }
+
+// maxLater is how much the broker may have yet to be asked before
+// cancellations, which are a best effort, are dropped. What else is asked
+// later is bounded by the topics.
+const maxLater = 10_000
+
+var errBehind = errors.New("too much waits for the broker")
 
 // cancelled logs why a cancellation failed: the call then ends by its time.
 func (h *Handler) cancelled(err error, uri string) {
 	if err != nil && !errors.Is(err, broker.ErrClosed) {
-		h.log.Warn("juggler: cannot cancel a call", "uri", uri, "error", err)
+		h.asked.log(h.log, slog.LevelWarn, "juggler: cannot cancel a call", "uri", uri, "error", err)
 	}
 }

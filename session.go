@@ -2,6 +2,7 @@ package juggler
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -84,10 +85,20 @@ func (s Session) Protocol() frame.Protocol { return s.s.protocol }
 
 // Disconnect closes the session with a close code (RFC 6455, section 7.4) and
 // a reason of at most 123 bytes; docs/protocol.md says after which codes
-// clients come back. It does not wait. A session that ended is left alone.
+// clients come back. It does not wait. A session that ended is left alone. A
+// code that may not be sent makes it panic: want 1000 to 1003, 1007 to 1014,
+// or 3000 to 4999.
 func (s Session) Disconnect(code uint16, reason string) {
+	if !validCloseCode(code) {
+		panic(fmt.Sprintf("juggler: Disconnect: close code %d may not be sent", code))
+	}
 	sess := s.s
 	sess.shard.command(func() { sess.end(code, reason) })
+}
+
+// validCloseCode reports whether RFC 6455, section 7.4, lets code be sent.
+func validCloseCode(code uint16) bool {
+	return code >= 1000 && code <= 1003 || code >= 1007 && code <= 1014 || code >= 3000 && code <= 4999
 }
 
 // openSession makes a session of an upgraded connection, on the turn of g.

@@ -12,7 +12,7 @@ import (
 // asked to go elsewhere (GOAWAY, then close code 1001) at the rate of
 // [WithDrainRate], each with the chance to finish its calls, and everything
 // that the handler started or opened is closed. If ctx ends first, what is
-// left is closed at once and ctx's error is returned.
+// left is closed with 1001, reset a moment later, and ctx's error is returned.
 //
 // http.Server.Shutdown does not wait for WebSockets: stop accepting there,
 // then call this one. Both may run at the same time:
@@ -125,6 +125,7 @@ func (h *Handler) close(ctx context.Context) error {
 	var errs []error
 	if ctx.Err() != nil {
 		h.log.Warn("juggler: shutdown ran out of time", "sessions", h.sessions.Load())
+		h.endAll()
 	}
 	errs = append(errs, h.pool.Close())
 	h.cancel()
@@ -146,6 +147,31 @@ func (h *Handler) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// endAll closes the sessions that are left with 1001, and gives those that
+// read it a moment to go.
+func (h *Handler) endAll() {
+	for i := range h.shards {
+		if sh := h.shards[i].Load(); sh != nil {
+			sh.command(func() {
+				for _, s := range sh.slots {
+					if s != nil {
+						s.end(CloseGoingAway, "going away")
+					}
+				}
+			})
+		}
+	}
+	moment := time.NewTimer(lastMoment)
+	defer moment.Stop()
+	for h.sessions.Load() > 0 {
+		select {
+		case <-h.empty:
+		case <-moment.C:
+			return
+		}
+	}
+}
+
 // lastWords lets what the ended sessions left to tell the broker reach it:
 // cancellations above all. A broker that does not listen gets no more than a
 // moment beyond ctx.
@@ -163,7 +189,7 @@ func (h *Handler) lastWords(ctx context.Context) {
 	}
 }
 
-// lastMoment is how long the broker is talked to beyond Shutdown's context.
+// lastMoment is how long clients and the broker have beyond Shutdown's context.
 const lastMoment = 100 * time.Millisecond
 
 // awaitWork waits for the goroutines that run user code. Code that does not

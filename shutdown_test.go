@@ -74,6 +74,8 @@ func TestShutdownOutOfTime(t *testing.T) {
 		if err := srv.Handler.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
+		c.expect(`{"type":"GOAWAY"}`)
+		c.expectClose(juggler.CloseGoingAway)
 		if n := srv.Handler.NumSessions(); n != 0 {
 			t.Errorf("%d sessions are left", n)
 		}
