@@ -18,6 +18,7 @@ import (
 // A report gathers what the scenarios measured, as Markdown.
 type report struct {
 	set    settings
+	busy   string // load average before the first scenario
 	tables []string
 	goals  []string
 	grown  []grown
@@ -29,7 +30,17 @@ type grown struct {
 	o outcome
 }
 
-func newReport(set settings) *report { return &report{set: set} }
+func newReport(set settings) *report { return &report{set: set, busy: loadAverage()} }
+
+// loadAverage is how busy the machine is with other things before a run.
+func loadAverage() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	return first
+}
 
 // add returns the table of one scenario; nothing for a point of a series.
 func (rep *report) add(s scenario, o outcome) string {
@@ -208,8 +219,8 @@ func (rep *report) write(file string) error {
 
 // preamble says how the figures came about.
 func (rep *report) preamble() string {
-	return fmt.Sprintf("Made by `go run . %s` in `bench/`, %d rounds of %v each, on %s with %d processors (client and server on it together), %s. %s\n",
-		strings.Join(os.Args[1:], " "), rep.set.rounds, rep.set.window, kernel(), runtime.NumCPU(), runtime.Version(), versions())
+	return fmt.Sprintf("Made by `go run . %s` in `bench/`, %d rounds of %v each, on %s with %d processors (client and server on it together) and a load average of %s before, %s. %s\n",
+		strings.Join(os.Args[1:], " "), rep.set.rounds, rep.set.window, kernel(), runtime.NumCPU(), rep.busy, runtime.Version(), versions())
 }
 
 func kernel() string {

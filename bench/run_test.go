@@ -49,6 +49,10 @@ func TestContenders(t *testing.T) {
 				ran[key] = true
 			}
 			r, err := load.Run(spec)
+			for err == nil && r.Messages == 0 && spec.Window < 10*time.Second { // a busy machine
+				spec.Window *= 3
+				r, err = load.Run(spec)
+			}
 			switch {
 			case err != nil:
 				t.Errorf("%s, %s: %v", s.name, c.name, err)
