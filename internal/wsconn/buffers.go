@@ -5,7 +5,7 @@ package wsconn
 // costs memory of its own. What is kept is bounded; the rest is garbage.
 const (
 	keepEach = 256 << 10 // a buffer that grew beyond is not kept
-	keepAll  = 2 << 20   // bytes kept by one group
+	keepAll  = 16 << 20  // bytes kept by one group: the queues of a fan-out to many thousands
 	smallest = 256       // first size of an output's buffer
 )
 
