@@ -13,12 +13,12 @@
 //
 // # Files
 //
-// Requests: batch.go makes commands of them, writer.go sends them. A node:
-// caller.go, results.go, reaper.go. A callee: callee.go, puller.go. Both live
-// as long as pulse.go says so. Events: pubsub.go, hub.go, feed.go, watch.go,
-// mailbox.go.
-// Below: lane.go, blocking.go, link.go, topology.go. What lies in Redis:
-// keys.go, value.go, scripts.go and lua/.
+// Requests: op.go is one, batch.go makes commands of many, writer.go sends
+// them. A node: caller.go, results.go, reaper.go. A callee: callee.go,
+// puller.go, reply.go. Both live as long as pulse.go says so. Events:
+// pubsub.go, hub.go, feed.go, watch.go, mailbox.go. Below: lane.go,
+// blocking.go, link.go, topology.go. What lies in Redis: keys.go, value.go,
+// scripts.go and lua/.
 //
 // # Goroutines
 //
@@ -29,7 +29,8 @@
 //
 // # Locks
 //
-// None is held while the server or a callback is waited for. Where two are
-// held, the order is Broker.mu, hub.mu, calleeConn.mu, then the others; a
-// writer's mu is last.
+// None is held while the server or a callback is waited for, except
+// calleeConn.turn and cluster.mu, which are there for that. Where two are held,
+// the order is Broker.mu, hub.mu, calleeConn.mu, then the others; a writer's
+// mu is last.
 package redis

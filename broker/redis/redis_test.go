@@ -46,7 +46,7 @@ func engine(t *testing.T, server redis.Option, more ...redis.Option) brokertest.
 				server,
 				redis.WithPrefix(prefix),
 				redis.WithCalleeGrace(testGrace),
-				redis.WithCalleeLease(time.Second),
+				redis.WithCalleeLease(10 * time.Second),
 				redis.WithQueueCapacity(testCapacity),
 				redis.WithBackoff(10*time.Millisecond, 100*time.Millisecond),
 				redis.WithReplyTimeout(10 * time.Second), // machines may be slow

@@ -1,0 +1,60 @@
+package redis
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/juggler-go/juggler/broker"
+)
+
+// An op is one request on its way through a lane's writer: a call, a result,
+// an event or any other command. Its outcome may be read once the waiter is
+// done.
+type op struct {
+	kind    opKind
+	uri     string    // of a call
+	node    broker.ID // of a result
+	value   []byte    // of a call or result
+	timeout uint32    // ms, of a call
+	command *command  // of a command
+
+	err    error
+	waiter *waiter
+}
+
+type opKind uint8
+
+const (
+	opCommand opKind = iota
+	opCall
+	opResult
+)
+
+// A waiter waits for a number of ops.
+type waiter struct {
+	left atomic.Int32
+	done chan struct{}
+}
+
+func newWaiter(ops int) *waiter {
+	w := &waiter{done: make(chan struct{})}
+	w.left.Store(int32(ops))
+	return w
+}
+
+// wait returns nil once all ops are done, or the error of ctx before.
+func (w *waiter) wait(ctx context.Context) error {
+	select {
+	case <-w.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (o *op) finish(err error) {
+	o.err = err
+	if o.waiter.left.Add(-1) == 0 {
+		close(o.waiter.done)
+	}
+}
