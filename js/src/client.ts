@@ -266,7 +266,8 @@ export class Client<C extends Contract = AnyContract> {
     clearTimeout(this.#timer);
     this.#watchEnvironment(true);
     const link = (this.#opening = new Link(this.#host));
-    if (!this.#link) this.#setState({ status: 'connecting' });
+    if (this.#link) for (const topic of this.#topics.values()) topic.prepare();
+    else this.#setState({ status: 'connecting' });
     void link.open();
   }
 

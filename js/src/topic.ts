@@ -86,14 +86,22 @@ export class Topic {
     });
   }
 
+  /**
+   * A link is being opened to move to. An event that comes now may come again
+   * there, where the server may be slower than the old one.
+   */
+  prepare(): void {
+    this.#seen.clear();
+    this.#held = this.on && [];
+  }
+
   /** Asks for the subscription on the client's present link, unless that was done. */
   ask(): void {
     const link = this.owner.link;
     if (!link || this.#asked === link) return;
     clearTimeout(this.#retry);
     this.#asked = link;
-    this.#held = this.on && [];
-    this.#seen.clear();
+    if (!this.#held) this.prepare();
     // A server that does not answer is given up, lest the application waits for events in vain.
     this.#retry = setTimeout(() => {
       const error = new JugglerError(1002, `${this.channel}: SUB was not answered`, 'unknown');
@@ -148,7 +156,7 @@ export class Topic {
     if (link !== this.on) return;
     // What it had still to bring is lost.
     if (this.#overlapping) return this.#moveTo(this.#asked!, true);
-    this.on = undefined;
+    this.on = this.#held = undefined;
     this.#gap = true;
   }
 

@@ -399,6 +399,19 @@ describe('moving to another connection', () => {
     expect(got).toEqual([1, 2, 3, 4, 5, 6]);
   });
 
+  it('repeats nothing that came before it was asked for', async () => {
+    const client = open();
+    const got: unknown[] = [];
+    client.subscribe('news', ({ args }) => got.push(args));
+    const old = script.socket.ack('SUB').say({ type: 'GOAWAY' });
+    await pass();
+    old.say(event('news', 1)); // The new connection is being opened.
+    const next = script.socket.hello().ack('SUB').say(event('news', 1)).say(event('news', 2));
+    old.say(event('news', 2));
+    next.say(event('news', 3));
+    expect(got).toEqual([1, 2, 3]);
+  });
+
   it('takes some time when there are no events', async () => {
     const { got, onGap, old, next } = await moving();
     next.ack('SUB').say(event('news', 2));
