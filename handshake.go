@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -144,8 +145,8 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, hs *handshake, 
 	h.stats.refused.Add(1)
 	h.logRefusal(r, e)
 	if hs != nil && hs.browser && hs.protocol == frame.Juggler1 && !h.cfg.hiddenRefusals {
-		if nc, _, err := http.NewResponseController(w).Hijack(); err == nil {
-			h.refuseVisibly(nc, hs.response(w.Header()), e)
+		if nc, rw, err := http.NewResponseController(w).Hijack(); err == nil {
+			h.refuseVisibly(nc, rw.Reader, hs.response(w.Header()), e)
 			return
 		}
 	}
@@ -158,7 +159,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, hs *handshake, 
 
 // refuseVisibly accepts the upgrade and closes with a code: a browser shows
 // its page neither status nor body of a refused one.
-func (h *Handler) refuseVisibly(nc net.Conn, upgrade []byte, e *Error) {
+func (h *Handler) refuseVisibly(nc net.Conn, br *bufio.Reader, upgrade []byte, e *Error) {
 	defer nc.Close()
 	_ = nc.SetDeadline(time.Now().Add(visibleRefusalTime)) // what fails here fails below
 	reason := e.Message
@@ -171,10 +172,14 @@ func (h *Handler) refuseVisibly(nc net.Conn, upgrade []byte, e *Error) {
 		return
 	}
 	// Closing with input unread would reset the connection and might take the
-	// close frame with it: wait for the other side's.
-	var scrap [512]byte
+	// close frame with it: wait for the other side's, and no longer, since a
+	// browser tells its page only when the connection is closed.
 	for {
-		if _, err := nc.Read(scrap[:]); err != nil {
+		header, err := ws.ReadHeader(br)
+		if err != nil || header.OpCode == ws.OpClose {
+			return
+		}
+		if _, err := io.CopyN(io.Discard, br, header.Length); err != nil {
 			return
 		}
 	}

@@ -71,8 +71,9 @@ func (h *Handler) drain(ctx context.Context) error {
 }
 
 // lingering is how long a juggler.1 client has to connect elsewhere after the
-// moment that GOAWAY named, before its session is closed.
-const lingering = time.Second
+// moment that GOAWAY named, before its session is closed: four round trips on
+// a bad line. Clients of ours leave by themselves, sooner.
+const lingering = 5 * time.Second
 
 // pace returns over how long the sessions are asked to go, and how long each
 // may linger then: as the drain rate says, or faster to be done in good time
