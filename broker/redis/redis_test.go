@@ -114,10 +114,13 @@ func TestMiniredis(t *testing.T) {
 	brokertest.Run(t, func(t *testing.T) brokertest.Engine {
 		server := miniredis.RunT(t)
 		passTime(t, server)
-		e := proxied(t, withAddr, server.Addr())
+		// A PING on a subscribed connection can deadlock miniredis with a
+		// PUBLISH: with so long a timeout none is sent within a case.
+		e := proxied(t, withAddr, server.Addr(), redis.WithReplyTimeout(time.Minute))
 		e.Except = exceptAll("miniredis sends an event once, however many patterns of a connection it matches",
 			"patterns", "patterns that go back", "one delivery a topic")
 		e.Except["odd patterns"] = "miniredis panics where a pattern makes no regular expression"
+		e.Except["callees come and go"] = "miniredis wakes every blocked pop at each write, too slow with hundreds of callees under the race detector"
 		e.Except["callees after an outage"] = "miniredis serves blocking pops of connections that are closed"
 		return e
 	})
