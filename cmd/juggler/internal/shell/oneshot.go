@@ -95,7 +95,7 @@ func (r *Request) failed(ctx context.Context, err error) error {
 // A line of sub and psub.
 type eventLine struct {
 	ID      string            `json:"id,omitempty"`
-	Channel string            `json:"channel"`
+	Channel string            `json:"channel,omitempty"` // empty for the GAP of a pattern
 	Pattern string            `json:"pattern,omitempty"`
 	Args    json.RawMessage   `json:"args,omitempty"`
 	Headers map[string]string `json:"headers,omitempty"`

@@ -1,0 +1,298 @@
+package main_test
+
+import (
+	"bufio"
+	"debug/elf"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/juggler-go/juggler/internal/redistest"
+)
+
+const deploy = "../../deploy/"
+
+func readFile(t testing.TB, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// The commands of the Dockerfile's build stage make a program that needs no
+// library, so that it runs in an image that has none.
+func TestDockerfileBuilds(t *testing.T) {
+	out := t.TempDir()
+	ran := 0
+	scanner := bufio.NewScanner(strings.NewReader(readFile(t, deploy+"Dockerfile")))
+	for scanner.Scan() {
+		build, ok := strings.CutPrefix(scanner.Text(), "RUN ")
+		if !ok {
+			continue
+		}
+		ran++
+		cmd := exec.CommandContext(t.Context(), "sh", "-ec", strings.ReplaceAll(build, "/out/", out+"/"))
+		cmd.Dir = "../.."
+		cmd.Env = append(os.Environ(), "VERSION=v1.2.3")
+		if output, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", build, err, output)
+		}
+	}
+	if ran < 2 {
+		t.Fatalf("ran %d commands", ran)
+	}
+	binary, err := elf.Open(filepath.Join(out, "juggler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer binary.Close()
+	for _, p := range binary.Progs {
+		if p.Type == elf.PT_INTERP {
+			t.Error("the program is linked dynamically")
+		}
+	}
+	version, err := exec.CommandContext(t.Context(), filepath.Join(out, "juggler"), "version").Output()
+	if err != nil || !strings.HasPrefix(string(version), "juggler v1.2.3,") {
+		t.Errorf("version: %s, %v", version, err)
+	}
+}
+
+// composeFile is what the test looks at.
+type composeFile struct {
+	Services map[string]struct {
+		Image     string
+		Command   []string
+		Profiles  []string
+		Volumes   []string
+		DependsOn yaml.Node `yaml:"depends_on"`
+	}
+}
+
+// Every command of ours in the files is one that the program accepts, and what
+// a service depends on is there.
+func TestComposeFiles(t *testing.T) {
+	var all composeFile
+	for _, name := range []string{"compose.yaml", "compose.cluster.yaml"} {
+		var f composeFile
+		if err := yaml.Unmarshal([]byte(readFile(t, deploy+name)), &f); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if all.Services == nil {
+			all = f
+		}
+		for service, s := range f.Services {
+			if verb := first(s.Command); verb == "serve" || verb == "callee" {
+				if got := run(t, "", append(s.Command, "--check")...); got.code != 0 {
+					t.Errorf("%s: %s: %+v", name, service, got)
+				}
+			}
+			for _, needed := range dependencies(&s.DependsOn) {
+				if _, ok := f.Services[needed]; !ok {
+					t.Errorf("%s: %s depends on %s, which is not there", name, service, needed)
+				}
+			}
+			for _, v := range s.Volumes {
+				if _, err := os.Stat(deploy + strings.Split(v, ":")[0]); err != nil {
+					t.Error(err)
+				}
+			}
+			if _, ok := all.Services[service]; !ok && s.Image == "" {
+				t.Errorf("%s: %s has no image", name, service)
+			}
+		}
+	}
+}
+
+func first(words []string) string {
+	if len(words) == 0 {
+		return ""
+	}
+	return words[0]
+}
+
+// dependencies reads a list, or the keys of a mapping.
+func dependencies(n *yaml.Node) []string {
+	var names []string
+	for i := 0; i < len(n.Content); i++ {
+		names = append(names, n.Content[i].Value)
+		if n.Kind == yaml.MappingNode {
+			i++
+		}
+	}
+	return names
+}
+
+// Every command in the manifests is one that the program accepts.
+func TestKubernetesManifests(t *testing.T) {
+	d := yaml.NewDecoder(strings.NewReader(readFile(t, deploy+"kubernetes/juggler.yaml")))
+	kinds := map[string]int{}
+	for {
+		var m struct {
+			APIVersion string `yaml:"apiVersion"`
+			Kind       string
+			Spec       struct {
+				Template struct {
+					Spec struct {
+						Grace      int `yaml:"terminationGracePeriodSeconds"`
+						Containers []struct{ Args []string }
+					}
+				}
+			}
+		}
+		if d.Decode(&m) != nil {
+			break
+		}
+		kinds[m.Kind]++
+		for _, c := range m.Spec.Template.Spec.Containers {
+			cmd := command(t, append(c.Args, "--check")...)
+			cmd.Env = append(cmd.Env, "JUGGLER_REDIS=redis://redis:6379")
+			if got := finish(t, cmd, ""); got.code != 0 {
+				t.Errorf("%v: %+v", c.Args, got)
+			}
+			if took := drainTime(t, c.Args); took >= time.Duration(m.Spec.Template.Spec.Grace)*time.Second {
+				t.Errorf("%v: draining takes up to %v, and is killed after %d s", c.Args, took, m.Spec.Template.Spec.Grace)
+			}
+		}
+	}
+	if kinds["Deployment"] != 2 || kinds["Service"] != 1 {
+		t.Errorf("found %v", kinds)
+	}
+}
+
+// drainTime adds up what draining may take.
+func drainTime(t testing.TB, args []string) (sum time.Duration) {
+	for i, a := range args {
+		if strings.HasPrefix(a, "--drain-") {
+			d, err := time.ParseDuration(args[i+1])
+			if err != nil {
+				t.Error(err)
+			}
+			sum += d
+		}
+	}
+	return sum
+}
+
+// startBalancer starts nginx or HAProxy with the project's own file, on other
+// addresses.
+func startBalancer(t testing.TB, name string, servers []string) (url string) {
+	t.Helper()
+	address := closedAddress(t)
+	dir := t.TempDir()
+	var text string
+	var args []string
+	switch name {
+	case "nginx":
+		text = readFile(t, deploy+"nginx.conf")
+		text = strings.ReplaceAll(text, "listen 8000", "listen "+address)
+		text = strings.ReplaceAll(text, "/tmp/nginx.pid", dir+"/pid")
+		text = strings.Replace(text, "http {", "http {\n    client_body_temp_path "+dir+"/b;\n    proxy_temp_path "+dir+"/p;\n    fastcgi_temp_path "+dir+"/f;\n    uwsgi_temp_path "+dir+"/u;\n    scgi_temp_path "+dir+"/s;\n", 1)
+		args = []string{"-c", dir + "/conf", "-p", dir, "-e", "stderr", "-g", "daemon off; master_process off;"} // one process, that a test can kill
+	case "haproxy":
+		text = strings.ReplaceAll(readFile(t, deploy+"haproxy.cfg"), "*:8000", address)
+		text = strings.ReplaceAll(text, "maxconn 50000", "maxconn 500") // within anybody's limit of open files
+		args = []string{"-db", "-f", dir + "/conf"}
+	}
+	for i, s := range servers {
+		text = strings.ReplaceAll(text, fmt.Sprintf("server%d:8080", i+1), s)
+	}
+	writeFile(t, dir+"/conf", text)
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatalf("%s is needed: apt-get install -y %s", name, name)
+	}
+	p := startCommand(t, exec.CommandContext(t.Context(), path, args...))
+	awaitListener(t, p, address)
+	return "ws://" + address + "/"
+}
+
+// awaitListener waits until p listens.
+func awaitListener(t testing.TB, p *process, address string) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for timeout := time.After(patience); ; {
+		if c, err := net.Dial("tcp", address); err == nil {
+			c.Close()
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-p.exited:
+			t.Fatalf("it ended: %s", p.stderr)
+		case <-timeout:
+			t.Fatalf("nobody listens on %s", address)
+		}
+	}
+}
+
+var address = regexp.MustCompile(`//([^/]+)/`)
+
+// Two servers behind each load balancer, with the project's own files for it:
+// one is killed under load, its clients move over, and nothing that was
+// acknowledged on a connection that lives is lost. Then the other drains, when
+// the first is back.
+func TestBalancers(t *testing.T) {
+	for _, name := range []string{"nginx", "haproxy"} {
+		t.Run(name, func(t *testing.T) {
+			redis := redistest.Start(t)
+			at := "redis://" + redis.Addr
+			startCallee(t, "--redis", at)
+			one, url1 := startServe(t, "--redis", at)
+			two, url2 := startServe(t, "--redis", at)
+			servers := []string{address.FindStringSubmatch(url1)[1], address.FindStringSubmatch(url2)[1]}
+			url := startBalancer(t, name, servers)
+
+			l := start(t, "load", "--clients", "20", "--rate", "300", "--publish", "20", "--channels", "4", "--duration", "8s", "--json", url)
+			l.stderr.await(t, "20 clients connected")
+			sub := start(t, "client", url, "psub", "news.*")
+			sub.stderr.await(t, "subscribed")
+			one.signal(syscall.SIGKILL)
+			one.wait()
+			awaitCall(t, url)
+			startServe(t, "--redis", at, "--listen", servers[0])
+			two.stop() // drains: every client goes to the first
+			awaitCall(t, url)
+
+			// The subscriber comes back by itself, in its own time.
+			for end := time.Now().Add(patience); !strings.Contains(sub.stdout.String(), `"news.go"`) && time.Now().Before(end); {
+				run(t, "", "client", url, "pub", "news.go", "1")
+			}
+			sub.stdout.await(t, `"news.go"`)
+			code := l.wait()
+			var r loadReport
+			if err := json.Unmarshal([]byte(l.stdout.String()), &r); err != nil {
+				t.Fatal(err)
+			}
+			if code != 0 || r.LostConnections < 10 || r.Calls == 0 || r.Lost+r.EventsDoubled+r.EventsDisorder != 0 {
+				t.Errorf("code %d: %+v", code, r)
+			}
+		})
+	}
+}
+
+// awaitCall waits until a call succeeds through a load balancer.
+func awaitCall(t testing.TB, url string) {
+	t.Helper()
+	for end := time.Now().Add(patience); ; {
+		got := run(t, "", "client", "--timeout", "2s", url, "call", "test.echo", "1")
+		if got.code == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("no call succeeds: %+v", got)
+		}
+	}
+}
