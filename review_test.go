@@ -559,15 +559,15 @@ func TestDeliveriesWaitForAShardThatIsBehind(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			args := []byte(`"` + strings.Repeat("x", 1<<20) + `"`)
-			for range 100 {
+			args := []byte(`"` + strings.Repeat("x", 1<<19) + `"`)
+			for range 200 {
 				b.brokerPubSub.Publish(t.Context(), &broker.Event{Channel: "c", Args: args})
 				published.Add(1)
 			}
 		}()
 		synctest.Wait()
-		if n := published.Load(); n > 70 {
-			t.Errorf("%d MiB of events wait for a shard", n)
+		if n := published.Load(); n > 140 {
+			t.Errorf("%d events of half a MiB wait for a shard", n)
 		}
 		close(release)
 		c.expectClose(juggler.CloseSlowConsumer)
