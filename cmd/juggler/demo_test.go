@@ -20,6 +20,7 @@ func TestDemoStopsCleanly(t *testing.T) {
 		t.Run(signal.String(), func(t *testing.T) {
 			p, url := startDemo(t)
 			events := start(t, "client", url, "sub", "news")
+			events.stderr.await(t, "subscribed")
 			delay := start(t, "client", url, "call", "test.delay", "1")
 			if code := delay.wait(); code != 0 {
 				t.Errorf("the call ended with code %d", code)

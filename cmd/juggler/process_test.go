@@ -193,9 +193,9 @@ func (l *lines) awaitAfter(t testing.TB, n int, text string) string {
 	for {
 		l.mu.Lock()
 		for ; n < len(l.text); n++ {
-			if strings.Contains(l.text[n], text) {
+			if line := l.text[n]; strings.Contains(line, text) {
 				l.mu.Unlock()
-				return l.text[n]
+				return line
 			}
 		}
 		more, done := l.more, l.done
