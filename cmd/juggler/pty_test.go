@@ -194,6 +194,9 @@ func TestTerminalGoesAway(t *testing.T) {
 	_, url := startDemo(t)
 	s := startScreen(t, command(t, "client", url))
 	s.sees("connected to")
+	// The file is closed only when the read under way has returned, so some
+	// output has to come after Close.
+	s.types("call test.delay 300\r")
 	s.tty.Close()
 	s.ends()
 }
