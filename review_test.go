@@ -466,6 +466,7 @@ func TestCallsOfABatchExpireMeanwhile(t *testing.T) {
 		t.Cleanup(func() { callee.Close() })
 		c := dialIn(t, srv, "juggler.1", nil)
 		c.send(`{"type":"PUB","id":"0","channel":"first"}`)
+		synctest.Wait() // it is being authorized; the calls wait together
 		c.send(`{"type":"CALL","id":"1","uri":"soon","timeout":6000}`)
 		c.send(`{"type":"CALL","id":"2","uri":"late"}`)
 		c.expect(`{"type":"ACK","for":"0"}`)
