@@ -60,6 +60,11 @@ func (h *Handler) drain(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+	return h.awaitEmpty(ctx)
+}
+
+// awaitEmpty waits until no session is left.
+func (h *Handler) awaitEmpty(ctx context.Context) error {
 	for h.sessions.Load() > 0 {
 		select {
 		case <-h.empty:
@@ -162,15 +167,9 @@ func (h *Handler) endAll() {
 			})
 		}
 	}
-	moment := time.NewTimer(lastMoment)
-	defer moment.Stop()
-	for h.sessions.Load() > 0 {
-		select {
-		case <-h.empty:
-		case <-moment.C:
-			return
-		}
-	}
+	moment, cancel := context.WithTimeout(context.Background(), lastMoment)
+	defer cancel()
+	_ = h.awaitEmpty(moment) // who does not go in time is reset
 }
 
 // lastWords lets what the ended sessions left to tell the broker reach it:
