@@ -46,7 +46,8 @@ func reference(input []byte) (events []string, pings [][]byte, code uint16) {
 			}
 			// What is there may be wrong already: whatever follows.
 			h, _ := ws.ReadHeader(bytes.NewReader(append(slices.Clone(rest), bytes.Repeat([]byte{1}, 12)...)))
-			if ws.CheckHeader(h, state) != nil {
+			long := h.OpCode.IsControl() && rest[1]&0x7f > ws.MaxControlFramePayloadSize
+			if long || ws.CheckHeader(h, state) != nil {
 				return events, pings, 1002
 			}
 			return events, pings, 0
