@@ -68,5 +68,6 @@ func (r *Recorder) bury(c *Conn) {
 func (r *Recorder) adopt(adoption) error { return nil }
 func (r *Recorder) close()               {}
 func (r *Recorder) wake()                {}
+func (r *Recorder) admit()               {}
 func (r *Recorder) attach(*Conn)         {}
 func (r *Recorder) shutdownWrite(*Conn)  {}

@@ -51,6 +51,9 @@ type transport interface {
 
 	// The others are called on the group's turn.
 
+	// admit opens the connections that others left to be adopted. What they
+	// leave after it they announce with Wake.
+	admit()
 	// attach connects c to the socket being adopted.
 	attach(c *Conn)
 	// settle writes what is queued for c, as far as that is possible without
@@ -147,6 +150,8 @@ func (g *Group) finishTurn() (next int64) {
 			g.tick()
 		}
 		g.wheel.Advance(g.now, g.expire)
+		g.wakeUp.Store(wakeInTurn) // what was announced until now is taken here
+		g.transport.admit()
 		next = g.handler.Turn(g.now)
 		if len(g.resumed) > 0 {
 			continue
@@ -162,8 +167,9 @@ func (g *Group) finishTurn() (next int64) {
 	return next
 }
 
-// endTurn reports whether Wake was called since the turn began. Then another
-// turn must follow; until then the group still counts as in its turn.
+// endTurn reports whether Wake was called since the turn took what others had
+// left. Then another turn must follow; until then the group still counts as in
+// its turn.
 func (g *Group) endTurn() (again bool) {
 	return !g.wakeUp.CompareAndSwap(wakeInTurn, wakeIdle)
 }

@@ -27,6 +27,7 @@ type loop struct {
 	poller   *netpoll.Poller
 	buf      []byte
 	adopting int           // the descriptor of the connection being attached
+	closed   bool          // this turn is the last
 	done     chan struct{} // closed when the goroutine has ended
 
 	mu      sync.Mutex // guards the following
@@ -49,7 +50,7 @@ func startLoop(cfg *config) (*Group, error) {
 func (l *loop) run() {
 	defer close(l.done)
 	timeout := -1
-	for closing := false; !closing; {
+	for !l.closed {
 		events, err := l.poller.Wait(timeout)
 		if err != nil {
 			panic(fmt.Sprintf("wsconn: event loop: %v", err)) // the poller is ours alone: a bug
@@ -57,10 +58,6 @@ func (l *loop) run() {
 		l.g.beginTurn()
 		for i := range events {
 			l.handle(&events[i])
-		}
-		closing = l.readMail()
-		if closing {
-			l.g.abortAll()
 		}
 		timeout = l.timeout(l.g.finishTurn())
 		if l.g.endTurn() {
@@ -80,13 +77,13 @@ func (l *loop) timeout(next int64) int {
 	return int(min(max(next-l.g.now, 0), math.MaxInt32))
 }
 
-// readMail opens the connections that were mailed, and reports whether these
-// were the last.
-func (l *loop) readMail() (closing bool) {
+// admit opens the connections that were mailed. If they were the last it aborts
+// all.
+func (l *loop) admit() {
 	l.mu.Lock()
 	mail := l.mail
 	l.mail = nil
-	closing = l.closing
+	l.closed = l.closing
 	l.mu.Unlock()
 	for _, a := range mail {
 		l.adopting = a.fd
@@ -94,7 +91,9 @@ func (l *loop) readMail() (closing bool) {
 			_ = netpoll.Close(a.fd)
 		}
 	}
-	return closing
+	if l.closed {
+		l.g.abortAll()
+	}
 }
 
 func (l *loop) adopt(a adoption) error {

@@ -136,6 +136,9 @@ func (p *portable) close() {
 	p.goroutines.Wait()
 }
 
+// admit has nothing to do: adopt takes a turn of its own.
+func (p *portable) admit() {}
+
 func (p *portable) attach(c *Conn) {
 	pc := &portConn{p: p, c: c, nc: p.adopting, using: 1}
 	pc.mayRead.L = &p.mu

@@ -236,11 +236,10 @@ func TestDeadlinesHoldOnBothPaths(t *testing.T) {
 		s.end(wsconn.CodeIdle, false, wsconn.ErrReadTimeout)
 
 		cfg = config()
-		cfg.Idle, cfg.Ping = 5*soon, soon
+		cfg.Idle, cfg.Ping = 25*soon, soon // the machine may stand still for some of them
 		srv = newServer(t, wrap, cfg)
 		srv.quiet = func(s *session) { s.Ping() }
 		s, p = srv.connect()
-		p.expect(ws.OpPing, "")
 		p.expect(ws.OpPing, "")
 		for {
 			f, err := p.read()
