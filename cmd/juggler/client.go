@@ -3,12 +3,14 @@ package main
 import (
 	"errors"
 	"io"
+	"math"
 	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/shell"
 )
 
@@ -38,7 +40,7 @@ usage, 3 unreachable, 4 refused, 5 the call failed, 6 its time was over.`,
   juggler client ws://127.0.0.1:8080/ psub 'news.*' | jq .args
   echo 'call test.echo [1,2]' | juggler client ws://127.0.0.1:8080/`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
+			if len(args) == 0 && !onlyCheck(cmd) {
 				return usageError(cmd, errors.New("the URL of a server is missing"))
 			}
 			return nil
@@ -46,10 +48,18 @@ usage, 3 unreachable, 4 refused, 5 the call failed, 6 its time was over.`,
 	}
 	flags := cmd.Flags()
 	f.connection.bind(flags)
-	flags.DurationVar(&f.timeout, "timeout", shell.DefaultTimeout, "`time` to connect, subscribe and publish")
+	settings.DurationVar(flags, &f.timeout, "timeout", shell.DefaultTimeout, time.Millisecond, time.Hour, "time to connect, subscribe and publish")
 	flags.StringArrayVar(&f.headers, "header", nil, "header of the call or publication, `NAME=VALUE`; may be repeated")
-	flags.IntVar(&f.count, "count", 0, "sub, psub: end after so many events")
+	settings.IntVar(flags, &f.count, "count", 0, 0, math.MaxInt32, "sub, psub: end after so many events; 0: go on")
+	configurable(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := configure(cmd); err != nil {
+			return err
+		}
+		if onlyCheck(cmd) {
+			_, err := f.config(cmd, "")
+			return err
+		}
 		if len(args) > 1 {
 			return f.once(cmd, args[0], args[1:])
 		}

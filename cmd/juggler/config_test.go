@@ -73,17 +73,25 @@ func TestPrecedence(t *testing.T) {
 
 func TestVariables(t *testing.T) {
 	for _, tt := range []struct {
-		env  string
-		code int
-		want string
+		verb, env string
+		code      int
+		want      string
 	}{
-		{"JUGGLER_PING=soon", 2, `JUGGLER_PING: "soon" is not a value for it: want a time such as 500ms, 10s or 5m; 10ms to 1h`},
-		{"JUGGLER_MAX_CALLS=1e3", 2, `JUGGLER_MAX_CALLS: "1e3" is not a value for it: want a number, 0 to 1000000`},
-		{"JUGGLER_CONFIG=/nowhere/juggler.yaml", 2, "open /nowhere/juggler.yaml: no such file or directory"},
-		{"JUGGLER_MAX_SESSION=5", 0, "the variable JUGGLER_MAX_SESSION is not known; did you mean JUGGLER_MAX_SESSIONS?"},
-		{"JUGGLER_PORT_8080_TCP=tcp://10.0.0.1:8080", 0, ""}, // made by Kubernetes for a service
+		{"serve", "JUGGLER_PING=soon", 2, `JUGGLER_PING: "soon" is not a value for it: want a time such as 500ms, 10s or 5m; 10ms to 1h`},
+		{"serve", "JUGGLER_MAX_CALLS=1e3", 2, `JUGGLER_MAX_CALLS: "1e3" is not a value for it: want a number, 0 to 1000000`},
+		{"serve", "JUGGLER_CONFIG=/nowhere/juggler.yaml", 2, "open /nowhere/juggler.yaml: no such file or directory"},
+		{"serve", "JUGGLER_MAX_SESSION=5", 0, "the variable JUGGLER_MAX_SESSION is not known; did you mean JUGGLER_MAX_SESSIONS?"},
+		{"demo", "JUGGLER_LISTN=:1", 0, "the variable JUGGLER_LISTN is not known; did you mean JUGGLER_LISTEN?"},
+		{"demo", "JUGGLER_LOG_LEVEL=loud", 2, `JUGGLER_LOG_LEVEL: "loud" is not a value for it`},
+		{"client", "JUGGLER_PROTOCOL=juggler.2", 2, `JUGGLER_PROTOCOL: "juggler.2" is not a value for it: want one of any, juggler.1, juggler.0`},
+		{"client", "JUGGLER_TOKEN_FILE=/nowhere/token", 2, "--token-file: open /nowhere/token: no such file or directory"},
+		{"client", "JUGGLER_TOKN=x", 0, "juggler: the variable JUGGLER_TOKN is not known; did you mean JUGGLER_TOKEN?"},
+		{"load", "JUGGLER_RATE=fast", 2, `JUGGLER_RATE: "fast" is not a value for it: want a number`},
+		{"load", "JUGGLER_CLIENTS=10", 0, ""},
+		{"health", "JUGGLER_TIMEOUT=0", 2, `JUGGLER_TIMEOUT: "0" is not a value for it: want a time`},
+		{"serve", "JUGGLER_PORT_8080_TCP=tcp://10.0.0.1:8080", 0, ""}, // made by Kubernetes for a service
 	} {
-		cmd := command(t, "serve", "--check")
+		cmd := command(t, tt.verb, "--check")
 		cmd.Env = append(cmd.Env, tt.env)
 		got := finish(t, cmd, "")
 		if got.code != tt.code || !strings.Contains(got.stderr, tt.want) || tt.want == "" && got.stderr != "" {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -33,9 +34,16 @@ func configurable(cmd *cobra.Command) {
 	cmd.Flags().Bool(checkFlag, false, "say what is wrong with the settings, and end")
 }
 
-// configure fills the flags that the command line has not set.
+// configure fills the flags that the command line has not set. Variables that
+// look misspelt are warned about here, unless the command has a log for that.
 func configure(cmd *cobra.Command) error {
-	return exit.With(exit.Usage, schema(cmd.Root()).Apply(cmd.Name(), os.Environ()))
+	s := schema(cmd.Root())
+	if cmd.Flags().Lookup("log-level") == nil {
+		for _, warning := range s.Misspelt(os.Environ()) {
+			fmt.Fprintln(cmd.ErrOrStderr(), "juggler:", warning)
+		}
+	}
+	return exit.With(exit.Usage, s.Apply(cmd.Name(), os.Environ()))
 }
 
 // schema returns the flags of all commands that take settings from a file.

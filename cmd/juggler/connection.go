@@ -15,12 +15,13 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/juggler-go/juggler/client"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
 	"github.com/juggler-go/juggler/frame"
 )
 
 // connectionFlags say how the client connects.
 type connectionFlags struct {
-	protocol         string
+	protocol         settings.Choice
 	callTimeout      time.Duration
 	token, tokenFile string
 	bearer           bool
@@ -31,8 +32,9 @@ type connectionFlags struct {
 }
 
 func (f *connectionFlags) bind(flags *pflag.FlagSet) {
-	flags.StringVar(&f.protocol, "protocol", "any", "subprotocol to speak: any, juggler.1 or juggler.0")
-	flags.DurationVar(&f.callTimeout, "call-timeout", 30*time.Second, "`time` of calls")
+	f.protocol = settings.Choice{Value: "any", Choices: []string{"any", "juggler.1", "juggler.0"}}
+	flags.Var(&f.protocol, "protocol", "subprotocol to speak")
+	settings.DurationVar(flags, &f.callTimeout, "call-timeout", 30*time.Second, time.Millisecond, 24*time.Hour, "time of calls")
 	flags.StringVar(&f.token, "token", "", "token to sign in with, by AUTH; others on this machine can see it: see --token-file")
 	flags.StringVar(&f.tokenFile, "token-file", "", "`file` with the token")
 	flags.BoolVar(&f.bearer, "bearer", false, "send the token as Authorization: Bearer, in place of AUTH; juggler.0 can do nothing else")
@@ -44,10 +46,7 @@ func (f *connectionFlags) bind(flags *pflag.FlagSet) {
 
 // options returns the options of connections.
 func (f *connectionFlags) options() ([]client.Option, error) {
-	protocols, err := f.protocols()
-	if err != nil {
-		return nil, err
-	}
+	protocols := f.protocols()
 	header := http.Header{"User-Agent": {"juggler-client"}}
 	for _, h := range f.httpHeaders {
 		name, value, ok := strings.Cut(h, ":")
@@ -63,7 +62,7 @@ func (f *connectionFlags) options() ([]client.Option, error) {
 		return nil, err
 	case token != "" && f.bearer:
 		header.Set("Authorization", "Bearer "+token)
-	case token != "" && f.protocol == "juggler.0":
+	case token != "" && f.protocol.Value == "juggler.0":
 		return nil, errors.New("juggler.0 has no AUTH: use --bearer")
 	case token != "":
 		protocols = []frame.Protocol{frame.Juggler1}
@@ -84,16 +83,14 @@ func (f *connectionFlags) options() ([]client.Option, error) {
 	return append(options, client.WithProtocols(protocols...), client.WithHTTPHeader(header)), nil
 }
 
-func (f *connectionFlags) protocols() ([]frame.Protocol, error) {
-	switch f.protocol {
-	case "any":
-		return []frame.Protocol{frame.Juggler1, frame.Juggler0}, nil
+func (f *connectionFlags) protocols() []frame.Protocol {
+	switch f.protocol.Value {
 	case "juggler.1":
-		return []frame.Protocol{frame.Juggler1}, nil
+		return []frame.Protocol{frame.Juggler1}
 	case "juggler.0":
-		return []frame.Protocol{frame.Juggler0}, nil
+		return []frame.Protocol{frame.Juggler0}
 	}
-	return nil, fmt.Errorf("--protocol %q: want any, juggler.1 or juggler.0", f.protocol)
+	return []frame.Protocol{frame.Juggler1, frame.Juggler0}
 }
 
 // readToken reads the token, anew for each connection: the file may have a

@@ -15,6 +15,7 @@ import (
 	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/logs"
 	"github.com/juggler-go/juggler/internal/testcallees"
 )
 
@@ -38,9 +39,18 @@ any web page: it is not for production.`,
 		Args: exactArgs(0, ""),
 	}
 	listen := cmd.Flags().String("listen", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
+	var logging logs.Flags
+	logging.Bind(cmd.Flags())
+	configurable(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
-		return demo(cmd.Context(), *listen, log, cmd.OutOrStdout())
+		if err := configure(cmd); err != nil {
+			return err
+		}
+		p := newProcess(cmd, &logging)
+		if onlyCheck(cmd) {
+			return nil
+		}
+		return demo(cmd.Context(), *listen, p.log, cmd.OutOrStdout())
 	}
 	return cmd
 }

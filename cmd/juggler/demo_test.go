@@ -63,7 +63,7 @@ func TestWrongUsage(t *testing.T) {
 		{"client ws://127.0.0.1:1/ call", "usage: call"},
 		{"client ws://127.0.0.1:1/ call test.echo {a}", "args are not JSON"},
 		{"client ws://127.0.0.1:1/ cancel 1", "cancel makes sense in an interactive client only"},
-		{"client --protocol x ws://127.0.0.1:1/", "want any, juggler.1 or juggler.0"},
+		{"client --protocol x ws://127.0.0.1:1/", "want one of any, juggler.1, juggler.0"},
 		{"client ftp://127.0.0.1:1/ call x", "ftp"},
 	} {
 		got := run(t, "", strings.Fields(tt.args)...)

@@ -55,7 +55,7 @@ server cannot be reached.`,
 	c, flags := &f.config, cmd.Flags()
 	settings.IntVar(flags, &c.Clients, "clients", 50, 1, 1_000_000, "connections")
 	settings.IntVar(flags, &c.InFlight, "in-flight", 1, 1, 100_000, "requests of a client without outcome at a time; with --rate 100 unless it is set")
-	flags.Float64Var(&c.Rate, "rate", 0, "requests a second of all clients together; 0: as many as outcomes come")
+	settings.FloatVar(flags, &c.Rate, "rate", 0, 0, 10_000_000, "requests a second of all clients together; 0: as many as outcomes come")
 	settings.DurationVar(flags, &c.Duration, "duration", 10*time.Second, time.Millisecond, 240*time.Hour, "what is measured")
 	settings.DurationVar(flags, &c.Ramp, "ramp", 0, 0, time.Hour, "in which the clients connect, before that")
 	settings.DurationVar(flags, &c.Drain, "drain", 15*time.Second, 0, time.Hour, "what outcomes have to come, after that")
@@ -77,7 +77,13 @@ server cannot be reached.`,
 		if err := configure(cmd); err != nil {
 			return err
 		}
-		if err := f.complete(cmd, args[0]); err != nil {
+		if err := f.complete(cmd); err != nil {
+			return usageError(cmd, err)
+		}
+		if onlyCheck(cmd) {
+			return nil
+		}
+		if err := f.setURL(args[0]); err != nil {
 			return usageError(cmd, err)
 		}
 		return f.run(cmd)
@@ -85,16 +91,17 @@ server cannot be reached.`,
 	return cmd
 }
 
-// complete fills in the rest of the config.
-func (f *loadFlags) complete(cmd *cobra.Command, url string) error {
-	c := &f.config
-	c.URL = url
+func (f *loadFlags) setURL(url string) error {
 	if !strings.HasPrefix(url, "ws://") && !strings.HasPrefix(url, "wss://") {
 		return fmt.Errorf("%q: want ws://… or wss://…", url)
 	}
-	if c.Rate < 0 {
-		return fmt.Errorf("--rate %g: want 0 or more", c.Rate)
-	}
+	f.config.URL = url
+	return nil
+}
+
+// complete fills in the rest of the config.
+func (f *loadFlags) complete(cmd *cobra.Command) error {
+	c := &f.config
 	if c.Rate > 0 && !cmd.Flags().Lookup("in-flight").Changed {
 		c.InFlight = 100
 	}

@@ -74,7 +74,7 @@ func TestLoadCountsErrors(t *testing.T) {
 		{"http://127.0.0.1/", 2, "want ws://"},
 		{"--clients 0 ws://127.0.0.1/", 2, "want a number, 1 to 1000000"},
 		{"--args {a} ws://127.0.0.1/", 2, "want JSON"},
-		{"--rate -1 ws://127.0.0.1/", 2, "want 0 or more"},
+		{"--rate -1 ws://127.0.0.1/", 2, "want a number, 0 to 10000000"},
 		{"", 2, "the URL of a server is missing"},
 	} {
 		if got := run(t, "", append([]string{"load"}, strings.Fields(tt.args)...)...); got.code != tt.code || !strings.Contains(got.stderr, tt.want) {

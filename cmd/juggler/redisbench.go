@@ -46,6 +46,9 @@ it.
 			return err
 		}
 		defer client.Close()
+		if onlyCheck(cmd) {
+			return nil
+		}
 		r, err := pushpop.Run(cmd.Context(), client, c)
 		if err != nil {
 			return exit.With(exit.Unreachable, err)

@@ -55,14 +55,16 @@ func usageError(cmd *cobra.Command, err error) error {
 }
 
 // exactArgs is cobra.ExactArgs with the exit code of usage errors; what names
-// the arguments.
-func exactArgs(n int, what string) cobra.PositionalArgs {
+// the arguments. --check does without them.
+func exactArgs(n int, what string) cobra.PositionalArgs { return argsBetween(n, n, what) }
+
+func argsBetween(least, most int, what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
-		case len(args) < n:
+		case len(args) < least && !onlyCheck(cmd):
 			return usageError(cmd, fmt.Errorf("%s: %s is missing", cmd.CommandPath(), what))
-		case len(args) > n:
-			return usageError(cmd, fmt.Errorf("%s: unexpected argument %q", cmd.CommandPath(), args[n]))
+		case len(args) > most:
+			return usageError(cmd, fmt.Errorf("%s: unexpected argument %q", cmd.CommandPath(), args[most]))
 		}
 		return nil
 	}

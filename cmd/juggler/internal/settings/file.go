@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/juggler-go/juggler/cmd/juggler/internal/nearest"
@@ -187,13 +188,16 @@ func (f *file) set(set *setter, key string, e entry) []error {
 		}
 		values = []string{value}
 	case yaml.SequenceNode:
+		if _, ok := flag.Value.(pflag.SliceValue); !ok {
+			return []error{f.at(e.value, key, errors.New("want one value, not a list"))}
+		}
 		for _, n := range e.value.Content {
 			if n = resolve(n); n.Kind != yaml.ScalarNode {
 				return []error{f.at(n, key, errors.New("want a list of plain values"))}
 			}
 			values = append(values, n.Value)
 		}
-		value = strings.Join(values, ",")
+		value = strings.Join(values, ",") // for the error
 	default:
 		return []error{f.at(e.keyNode, key, errors.New("want a value or a list, not settings inside"))}
 	}

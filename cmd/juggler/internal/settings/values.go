@@ -32,6 +32,31 @@ func (n *number) Set(text string) error {
 	return nil
 }
 
+// FloatVar adds a flag for a number from least to most, which may have decimals.
+func FloatVar(flags *pflag.FlagSet, p *float64, name string, value, least, most float64, usage string) {
+	*p = value
+	flags.Var(&float{p, least, most}, name, fmt.Sprintf("%s; %s to %s", usage, floatText(least), floatText(most)))
+}
+
+type float struct {
+	p           *float64
+	least, most float64
+}
+
+func (f *float) String() string { return floatText(*f.p) }
+func (f *float) Type() string   { return "number" }
+
+func (f *float) Set(text string) error {
+	x, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(x >= f.least && x <= f.most) { // NaN is not either
+		return fmt.Errorf("want a number, %s to %s", floatText(f.least), floatText(f.most))
+	}
+	*f.p = x
+	return nil
+}
+
+func floatText(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
+
 // DurationVar adds a flag for a time from least to most.
 func DurationVar(flags *pflag.FlagSet, p *time.Duration, name string, value, least, most time.Duration, usage string) {
 	*p = value
