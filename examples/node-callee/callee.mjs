@@ -1,0 +1,162 @@
+// A callee of juggler on Redis, in plain Node: it answers the calls to the URIs
+// in `functions`. What it does is described in docs/redis.md, "Values, to the
+// byte" and "A callee in another language".
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Redis, script } from './redis.mjs';
+
+/** An error whose code, message and data the caller gets. */
+class CallError extends Error {
+  constructor(code, message, data) {
+    super(message);
+    Object.assign(this, { code, data });
+  }
+}
+
+// A function gets the arguments of a call, its headers, and a signal that
+// aborts when the caller cancels or the time is over.
+const functions = {
+  'js.add': ([a, b]) => a + b,
+  'js.greet': (name, { headers }) => `${headers.greeting ?? 'hello'} ${name}`,
+  'js.sleep': (ms, { signal }) => sleep(ms, ms, { signal }),
+  'js.root': (x) => {
+    if (!(x >= 0)) throw new CallError(422, 'want a number from 0 on', { got: x });
+    return Math.sqrt(x);
+  },
+};
+
+const { REDIS_URL = 'redis://127.0.0.1:6379', JUGGLER_PREFIX = 'juggler' } = process.env;
+const LEASE = Number(process.env.JUGGLER_LEASE ?? 5000); // ms
+const GRACE = 5000; // ms, the same in all callees
+const CONCURRENCY = 64;
+const RESULT_CAPACITY = 65536;
+
+const scripts = Object.fromEntries(['announce', 'take', 'result', 'stop', 'withdraw'].map((name) => [name, script(name)]));
+const uris = Object.keys(functions);
+const key = (...names) => [JUGGLER_PREFIX, '{0.0}', ...names].join(':'); // a single server has one lane
+const perURI = (...kinds) => uris.flatMap((uri) => kinds.map((kind) => key(kind, uri)));
+const uint32 = (n) => Buffer.from([n >>> 24, n >>> 16, n >>> 8, n]);
+
+/** Writes 16 bytes as the 26 characters of a ULID. */
+function ulid(bytes) {
+  const bits = BigInt(`0x${bytes.toString('hex')}`);
+  return Array.from({ length: 26 }, (_, i) => '0123456789ABCDEFGHJKMNPQRSTVWXYZ'[Number((bits >> BigInt(125 - 5 * i)) & 31n)]).join('');
+}
+
+const running = new Map(); // address in hex → what aborts the call
+let redis; // the connections in use and the callee's id, anew after each loss
+let freed = () => {}; // called when a call has ended
+let stopping = false;
+
+/** Connects under an id of its own: what an earlier one was given and never heard of ends in 502 with its lease. */
+function open() {
+  const now = Buffer.alloc(6);
+  now.writeUIntBE(Date.now(), 0, 6);
+  const id = ulid(Buffer.concat([now, randomBytes(10)]));
+  const onMessage = ([, , address]) => running.get(address.toString('hex'))?.abort(new CallError(499, 'cancelled'));
+  const connections = [1, 2, 3].map(() => new Redis(REDIS_URL, { onMessage, onClose: close }));
+  const beat = setInterval(() => announce(redis).catch(close), LEASE / 4);
+  function close() {
+    clearInterval(beat);
+    for (const connection of connections) connection.close();
+  }
+  const [takes, writes, hears] = connections;
+  redis = { id, takes, writes, hears, beat, close, answered: [] };
+}
+
+async function announce({ id, writes, answered }) {
+  const keys = [key('callees'), key('taken', id), ...perURI('served', 'callees')];
+  await writes.run(scripts.announce, keys, [id, LEASE, GRACE, ...answered.splice(0)]);
+}
+
+/** Takes and starts calls until the process is told to stop. Throws when Redis is lost. */
+async function serve() {
+  const { id, takes, hears, answered } = redis;
+  await hears.send('SUBSCRIBE', key('cancel'));
+  await announce(redis);
+  console.log('ready');
+  const keys = [key('callees'), key('taken', id), ...perURI('calls', 'wake', 'cancelled')];
+  for (let more = 0, first = 0; !stopping; ) {
+    if (running.size >= CONCURRENCY) {
+      await new Promise((resolve) => (freed = resolve));
+      continue;
+    }
+    const wait = more ? null : takes.send('BRPOP', key('stop', id), ...perURI('wake'), 2);
+    const take = takes.run(scripts.take, keys, [id, CONCURRENCY - running.size, first, ...answered.splice(0)]);
+    const [[now, waiting, ...calls]] = await Promise.all([take, wait]);
+    if (now === -1) await announce(redis); // the lease was over
+    more = waiting;
+    while (calls.length > 0) {
+      const [uri, count] = calls.splice(0, 2);
+      for (const value of calls.splice(0, count)) start(uris[uri], value, now);
+      first = (uri + 1) % uris.length; // so that none starves
+    }
+  }
+}
+
+/** Runs one call and stores its result. */
+async function start(uri, value, now) {
+  if (value.length < 54 || value[0] !== 0x43 /* C */) return console.error('dropped a value that is not a call of', uri);
+  const address = value.subarray(14, 46);
+  const left = Number(value.subarray(1, 14)) - now;
+  const expiry = performance.now() + left;
+  const args = 54 + value.readUInt32BE(50);
+  const abort = new AbortController();
+  running.set(address.toString('hex'), abort);
+  let result;
+  try {
+    const headers = JSON.parse(value.subarray(54, args).toString() || '{}');
+    const signal = AbortSignal.any([abort.signal, AbortSignal.timeout(left)]);
+    const output = await functions[uri](JSON.parse(value.subarray(args).toString() || 'null'), { headers, signal });
+    result = [uint32(0), Buffer.from(JSON.stringify(output ?? null))];
+  } catch (error) {
+    result = failure(error);
+  }
+  // What may have been stored is stored again: the node counts the first result.
+  while (performance.now() < expiry && !(await store(address, result))) await sleep(500);
+  running.delete(address.toString('hex'));
+  redis.answered.push(address);
+  freed();
+}
+
+function failure(error) {
+  const { code, data } = error instanceof CallError ? error : { code: 500 };
+  const message = Buffer.from(String(error?.message ?? error));
+  return [uint32(code), uint32(message.length), message, Buffer.from(JSON.stringify(data) ?? '')];
+}
+
+async function store(address, result) {
+  const node = ulid(address.subarray(0, 16));
+  const value = Buffer.concat([Buffer.from('R'), address.subarray(16), ...result]);
+  try {
+    await redis.writes.run(scripts.result, [key('node', node), key('results', node)], [RESULT_CAPACITY, 1, value]);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Lets what runs finish, and leaves. Calls that were given to this callee in a reply that got lost end in 502. */
+async function leave({ id, writes, beat, answered }) {
+  while (running.size > 0) await new Promise((resolve) => (freed = resolve));
+  clearInterval(beat); // nobody is announced who has left
+  const keys = [key('callees'), key('taken', id), key('stop', id), ...perURI('served', 'callees')];
+  const lost = await writes.run(scripts.withdraw, keys, [id, GRACE, ...answered.splice(0)]);
+  for (const address of lost) await store(address, failure(new CallError(502, 'the callee that had taken the call is gone')));
+}
+
+function stop() {
+  stopping = true;
+  redis.writes.run(scripts.stop, [key('stop', redis.id)], []).catch(() => {}); // ends BRPOP
+}
+
+process.once('SIGTERM', stop);
+process.once('SIGINT', stop);
+while (!stopping) {
+  open();
+  await serve()
+    .then(() => leave(redis))
+    .catch((error) => console.error(`Redis: ${error.message}`));
+  redis.close();
+  if (!stopping) await sleep(1000);
+}
