@@ -132,8 +132,8 @@ func WithToken(token TokenFunc) Option {
 }
 
 // WithLogger sets the logger. The default discards everything. The client
-// logs at Info what becomes of its connection and at Warn what the server
-// did wrong.
+// logs at Info what becomes of its connection, at Warn what the server did
+// wrong, and at Debug messages of a type that it does not know.
 func WithLogger(l *slog.Logger) Option {
 	return set("WithLogger", l == nil, l, func(c *config, l *slog.Logger) { c.logger = l })
 }

@@ -127,6 +127,8 @@ func (cn *conn) dispatch(f *frame.Frame) {
 		case cn.goAway <- f.After:
 		default: // it is on its way already
 		}
+	case frame.Invalid: // of a later version of the protocol than this client's
+		cn.c.cfg.logger.Debug("juggler: message of an unknown type ignored", "type", string(f.Message))
 	}
 }
 

@@ -34,6 +34,10 @@ func (p Protocol) DecodeRequest(b []byte, f *Frame) error {
 // DecodeAnswer decodes the message b of a server into f, under the same rules
 // as [Protocol.DecodeRequest]. No error has Nack set.
 //
+// Messages may be added to juggler.1, so one of an unknown type is not refused
+// but to be ignored: Type is [Invalid] then, and Message is what it says its
+// type is. In juggler.0 an unknown type is an error.
+//
 // In juggler.0 a RES has no place for an error: what its callee's error
 // looks like is in Args, usually {"error":{"message":"…"}}.
 func (p Protocol) DecodeAnswer(b []byte, f *Frame) error {

@@ -195,7 +195,11 @@ func decodeAnswer1(b []byte, f *Frame) *DecodeError {
 	}
 	f.Type = answerType1(name)
 	if f.Type == Invalid {
-		return closing1002(unknownType(name))
+		if requestType1(name) != Invalid {
+			return closing1002(unknownType(name))
+		}
+		f.Message = name
+		return nil
 	}
 	if reason := r.answer(f); reason != "" {
 		return closing1002(reason)

@@ -104,7 +104,7 @@ type Frame struct {
 	Token   []byte        // of AUTH
 	After   time.Duration // of GOAWAY
 	Expires time.Duration // of the ACK of an AUTH: when the credentials expire; 0: never
-	Message []byte        // of GOAWAY
+	Message []byte        // of GOAWAY; of an answer of an unknown type, that type
 
 	Err   Error // of NACK, and of a RES that failed: Err.Code is not 0 then
 	Hello HelloBody

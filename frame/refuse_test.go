@@ -297,6 +297,23 @@ var refusedAnswers1 = []refusal{
 	{text: `{"type":"HELLO","session":"` + aULID + `","node":"` + aULID + `","limits":{"message":"1"}}`, reason: "limits: want integers, 0 or more"},
 }
 
+// A message that a later server may send does not cost an older client its
+// connection. Nothing is read of it but its type.
+func TestUnknownAnswers(t *testing.T) {
+	for text, typ := range map[string]string{
+		`{"type":"NEWS"}`:               "NEWS",
+		`{"type":"ack","for":7}`:        "ack",
+		`{"type":"\u004eEWS"}`:          "NEWS",
+		`{"id":5,"type":"","error":{}}`: "",
+	} {
+		var f frame.Frame
+		err := frame.Juggler1.DecodeAnswer([]byte(text), &f)
+		if want := (frame.Frame{Message: []byte(typ)}); err != nil || !equal(&f, &want) {
+			t.Errorf("%s: %+v, %v", text, f, err)
+		}
+	}
+}
+
 func TestRefusedAnswers(t *testing.T) {
 	for _, table := range []struct {
 		p        frame.Protocol
