@@ -77,9 +77,10 @@ func TestOneShotExitCodes(t *testing.T) {
 	}
 }
 
-// closedAddress returns an address on which nobody listens.
+// closedAddress returns an address on which nobody listens, and that no outgoing
+// connection takes meanwhile: those have 127.0.0.1.
 func closedAddress(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", "127.0.0.2:0")
 	if err != nil {
 		t.Fatal(err)
 	}

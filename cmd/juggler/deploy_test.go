@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -185,8 +184,8 @@ func drainTime(t testing.TB, args []string) (sum time.Duration) {
 	return sum
 }
 
-// startBalancer starts nginx or HAProxy with the project's own file, on other
-// addresses.
+// startBalancer starts nginx, HAProxy or Caddy with the project's own file, on
+// other addresses.
 func startBalancer(t testing.TB, name string, servers []string) (url string) {
 	t.Helper()
 	address := closedAddress(t)
@@ -204,6 +203,10 @@ func startBalancer(t testing.TB, name string, servers []string) (url string) {
 		text = strings.ReplaceAll(readFile(t, deploy+"haproxy.cfg"), "*:8000", address)
 		text = strings.ReplaceAll(text, "maxconn 50000", "maxconn 500") // within anybody's limit of open files
 		args = []string{"-db", "-f", dir + "/conf"}
+	case "caddy":
+		text = strings.Replace(readFile(t, deploy+"Caddyfile"), "app.example.com", "http://"+address, 1)
+		text = "{\n\tadmin off\n}\n" + text
+		args = []string{"run", "--adapter", "caddyfile", "--config", dir + "/conf"}
 	}
 	for i, s := range servers {
 		text = strings.ReplaceAll(text, fmt.Sprintf("server%d:8080", i+1), s)
@@ -213,7 +216,9 @@ func startBalancer(t testing.TB, name string, servers []string) (url string) {
 	if err != nil {
 		t.Fatalf("%s is needed: apt-get install -y %s", name, name)
 	}
-	p := startCommand(t, exec.CommandContext(t.Context(), path, args...))
+	cmd := exec.CommandContext(t.Context(), path, args...)
+	cmd.Env = append(os.Environ(), "HOME="+dir) // where Caddy keeps its state
+	p := startCommand(t, cmd)
 	awaitListener(t, p, address)
 	return "ws://" + address + "/"
 }
@@ -238,21 +243,20 @@ func awaitListener(t testing.TB, p *process, address string) {
 	}
 }
 
-var address = regexp.MustCompile(`//([^/]+)/`)
-
 // Two servers behind each load balancer, with the project's own files for it:
 // one is killed under load, its clients move over, and nothing that was
 // acknowledged on a connection that lives is lost. Then the other drains, when
 // the first is back.
 func TestBalancers(t *testing.T) {
-	for _, name := range []string{"nginx", "haproxy"} {
+	for _, name := range []string{"nginx", "haproxy", "caddy"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // it mostly waits
 			redis := redistest.Start(t)
 			at := "redis://" + redis.Addr
 			startCallee(t, "--redis", at)
-			one, url1 := startServe(t, "--redis", at)
-			two, url2 := startServe(t, "--redis", at)
-			servers := []string{address.FindStringSubmatch(url1)[1], address.FindStringSubmatch(url2)[1]}
+			servers := []string{closedAddress(t), closedAddress(t)}
+			one, _ := startServe(t, "--redis", at, "--listen", servers[0])
+			two, _ := startServe(t, "--redis", at, "--listen", servers[1])
 			url := startBalancer(t, name, servers)
 
 			l := start(t, "load", "--clients", "20", "--rate", "300", "--publish", "20", "--channels", "4", "--duration", "8s", "--json", url)

@@ -88,8 +88,8 @@ func TestLoadCountsErrors(t *testing.T) {
 func TestLoadSurvivesAServer(t *testing.T) {
 	redis := redistest.Start(t)
 	startCallee(t, "--redis", "redis://"+redis.Addr)
-	p, url := startServe(t, "--redis", "redis://"+redis.Addr)
-	address := strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), "/")
+	address := closedAddress(t)
+	p, url := startServe(t, "--redis", "redis://"+redis.Addr, "--listen", address)
 	l := start(t, "load", "--rate", "200", "--clients", "4", "--publish", "20", "--duration", "4s", "--json", url)
 	l.stderr.await(t, "4 clients connected")
 	p.signal(9)

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -9,10 +10,14 @@ import (
 	"github.com/juggler-go/juggler/internal/redistest"
 )
 
-// startServe starts a server on a free port and returns its URL.
+// startServe starts a server, on a free port if the args name none, and returns
+// its URL.
 func startServe(t testing.TB, args ...string) (*process, string) {
 	t.Helper()
-	p := start(t, append([]string{"serve", "--listen", "127.0.0.1:0", "--log-format", "json"}, args...)...)
+	if !slices.Contains(args, "--listen") {
+		args = append(args, "--listen", "127.0.0.1:0")
+	}
+	p := start(t, append([]string{"serve", "--log-format", "json"}, args...)...)
 	return p, p.stdout.await(t, "")
 }
 
