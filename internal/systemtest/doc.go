@@ -1,6 +1,11 @@
 // Package systemtest holds no code but tests: those of the whole system on
 // real Redis servers, with everything on real sockets. They prove that
 //
+//   - calls, cancellations and events travel between two nodes, callees and
+//     their clients on a standalone server, a Sentinel set and a cluster (with
+//     classic and with sharded channels), with one outcome a call;
+//   - the messages captured from juggler.0's first implementation get its
+//     answers there too;
 //   - a callee in another language answers calls, with nothing but what
 //     docs/redis.md says (examples/node-callee).
 package systemtest

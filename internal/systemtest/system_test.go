@@ -3,6 +3,7 @@ package systemtest_test
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -22,6 +23,9 @@ func TestMain(m *testing.M) {
 	goredis.SetLogger(silence{}) // it reports each connection that a test breaks
 	goleak.VerifyTestMain(m)
 }
+
+// quiet is a logger for tests whose subject makes noise.
+var quiet = slog.New(slog.DiscardHandler)
 
 type silence struct{}
 
@@ -80,7 +84,7 @@ type node struct {
 func startNode(t testing.TB, opts ...redis.Option) *node {
 	t.Helper()
 	b := newBroker(t, opts...)
-	h, err := juggler.New(juggler.WithBroker(b), juggler.WithDrainRate(1000))
+	h, err := juggler.New(juggler.WithBroker(b), juggler.WithDrainRate(1000), juggler.WithLogger(quiet))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +115,7 @@ func (n *node) dial(t testing.TB, opts ...client.Option) *client.Client {
 // end of the test.
 func startCallee(t testing.TB, functions map[string]calleekit.HandlerFunc, opts ...redis.Option) *calleekit.Callee {
 	t.Helper()
-	c, err := calleekit.New(newBroker(t, opts...))
+	c, err := calleekit.New(newBroker(t, opts...), calleekit.WithLogger(quiet))
 	if err != nil {
 		t.Fatal(err)
 	}
