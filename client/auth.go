@@ -64,7 +64,14 @@ func (cn *conn) renew() (time.Duration, error) {
 	defer cancel()
 	token, err := cn.c.cfg.token(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("token: %w", err)
+		return 0, &tokenError{err}
 	}
 	return cn.signIn(ctx, token)
 }
+
+// tokenError is what a TokenFunc returned. However that may look, it says
+// nothing about the server of this client.
+type tokenError struct{ err error }
+
+func (e *tokenError) Error() string { return "token: " + e.err.Error() }
+func (e *tokenError) Unwrap() error { return e.err }

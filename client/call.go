@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/juggler-go/juggler/frame"
 )
@@ -111,14 +112,23 @@ func (c *Client) prepare(ctx context.Context, r *request, v any) error {
 	if r.err != nil {
 		return r.err
 	}
-	if len(r.name) == 0 {
-		return errNoName
+	if err := checkName(string(r.name)); err != nil {
+		return err
 	}
 	r.setDeadline(ctx, c.cfg.callTimeout)
 	return r.setArgs(v)
 }
 
-var errNoName = fmt.Errorf("%w: empty name", ErrInvalidOption)
+// checkName refuses what cannot be the name of a URI, channel or pattern.
+func checkName(name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("%w: empty name", ErrInvalidOption)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("%w: name %q is not UTF-8", ErrInvalidOption, name)
+	}
+	return nil
+}
 
 // decode unmarshals a result.
 func decode(body []byte, out any) error {
@@ -126,8 +136,10 @@ func decode(body []byte, out any) error {
 	case nil:
 		return nil
 	case *json.RawMessage:
-		*out = append((*out)[:0], body...)
-		return nil
+		if out != nil {
+			*out = append((*out)[:0], body...)
+			return nil
+		}
 	}
 	if len(body) == 0 {
 		body = []byte("null")
@@ -157,12 +169,11 @@ func (c *Client) Start(ctx context.Context, uri string, in any, opts ...CallOpti
 }
 
 func (c *Client) startCall(ctx context.Context, uri string, in any, opts []CallOption) (*PendingCall, error) {
-	if err := c.work.begin(); err != nil {
-		return nil, err
-	}
 	r, err := c.newCall(ctx, uri, in, opts)
 	if err != nil {
-		c.work.end()
+		return nil, err
+	}
+	if err := c.work.begin(); err != nil {
 		return nil, err
 	}
 	switch in.(type) {

@@ -64,7 +64,7 @@ func New(url string, opts ...Option) (*Client, error) {
 		changed: make(chan struct{}),
 		conns:   make(map[*conn]struct{}),
 	}
-	c.work.idle = make(chan struct{}, 1)
+	c.work.idle = make(chan struct{})
 	c.topics = newTopics(c)
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	return c, nil
@@ -194,7 +194,8 @@ func (c *Client) finish(err error) {
 type workload struct {
 	active  atomic.Int64
 	closing atomic.Bool
-	idle    chan struct{} // gets a value when active becomes 0 while closing
+	once    sync.Once
+	idle    chan struct{} // closed when active becomes 0 while closing
 }
 
 // begin counts a request, or returns ErrClosed.
@@ -209,22 +210,20 @@ func (w *workload) begin() error {
 
 func (w *workload) end() {
 	if w.active.Add(-1) == 0 && w.closing.Load() {
-		select {
-		case w.idle <- struct{}{}:
-		default:
-		}
+		w.once.Do(func() { close(w.idle) })
 	}
 }
 
 // finish refuses new requests and waits for the others.
 func (w *workload) finish(ctx context.Context) error {
 	w.closing.Store(true)
-	for w.active.Load() > 0 {
-		select {
-		case <-w.idle:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	if w.active.Load() == 0 {
+		return nil
 	}
-	return nil
+	select {
+	case <-w.idle:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -30,6 +30,7 @@ type conn struct {
 	ready   chan struct{}      // closed when hello is there (juggler.1)
 	goAway  chan time.Duration // what GOAWAY said; has room for one
 	drained chan struct{}      // closed when a draining conn has nothing left to do
+	closed  chan struct{}      // closed when the writer has closed the socket
 
 	ctx context.Context // ends when cn has failed and its requests are settled
 	end context.CancelFunc
@@ -52,8 +53,9 @@ type conn struct {
 	expiry  *time.Timer // read by the watcher
 	expires time.Time   // what expiry is set to; zero: not running
 
-	draining bool
-	moving   int // topics that still leave a draining conn
+	leaving  bool // new requests go to another conn
+	draining bool // leaving, and not drained yet
+	moving   int  // topics that still leave a draining conn
 
 	closing bool
 	err     error // why it ended
@@ -81,6 +83,7 @@ func newConn(c *Client, ws *websocket.Conn, sock *socket, proto frame.Protocol) 
 		ready:   make(chan struct{}),
 		goAway:  make(chan time.Duration, 1),
 		drained: make(chan struct{}),
+		closed:  make(chan struct{}),
 		pending: make(map[uint64]entry),
 		expiry:  time.NewTimer(time.Hour),
 	}
@@ -102,7 +105,7 @@ func (c *Client) open(ctx context.Context) (*conn, error) {
 	if c.cfg.token != nil {
 		var err error
 		if token, err = c.cfg.token(ctx); err != nil {
-			return nil, fmt.Errorf("token: %w", err)
+			return nil, &tokenError{err}
 		}
 	}
 	ws, sock, proto, err := c.dial(ctx)
@@ -173,7 +176,7 @@ func (cn *conn) why() error {
 
 // fail ends cn for the reason why, if it has not ended yet. What was not
 // written yet is dropped, which makes it certain that it is not done. With a
-// code, the writer then does the closing handshake, else it closes the socket.
+// code, the writer then does the closing handshake, else the socket is closed.
 func (cn *conn) fail(why error, code int, reason string) {
 	cn.mu.Lock()
 	if cn.closing {
@@ -203,14 +206,24 @@ func (cn *conn) fail(why error, code int, reason string) {
 	}
 }
 
-// drain lets cn finish what is in flight, and then closes it. The number of
-// topics that move to another connection first is given; each calls moved.
+// drain lets cn finish what is in flight, and then closes it; what waits for
+// room goes to the connection that is current now. The number of topics that
+// move there first is given; each calls moved.
 func (cn *conn) drain(topics int) {
 	cn.mu.Lock()
 	defer cn.mu.Unlock()
-	cn.draining = true
+	cn.leaving, cn.draining = true, true
+	for range cn.waiting {
+		cn.wakeNext()
+	}
 	cn.moving += topics
 	cn.checkDrained()
+}
+
+// refuses reports, with mu held, whether cn takes no request like r any more.
+// Credentials are renewed as long as anything is in flight.
+func (cn *conn) refuses(r *request) bool {
+	return cn.closing || cn.leaving && r.typ != frame.Auth
 }
 
 // moved says that one topic has left cn.

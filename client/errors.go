@@ -196,10 +196,13 @@ var errGone = errors.New("connection gone")
 // isFinal reports whether err, which ended a connection or an attempt at one,
 // says that further attempts are useless.
 func isFinal(err error) bool {
+	var token *tokenError
 	var closed *CloseError
 	var refused *HandshakeError
 	var answer *Error
 	switch {
+	case errors.As(err, &token):
+		return false
 	case errors.As(err, &closed):
 		return !closed.Reconnect()
 	case errors.As(err, &refused):
@@ -210,15 +213,18 @@ func isFinal(err error) bool {
 	return errors.Is(err, errWrongProtocol)
 }
 
+// maxRetryAfter bounds the pause that a server can ask for.
+const maxRetryAfter = time.Hour
+
 // retryAfter returns the pause that err asks for, or 0.
 func retryAfter(err error) time.Duration {
 	var refused *HandshakeError
 	var answer *Error
 	switch {
 	case errors.As(err, &refused):
-		return refused.RetryAfter
+		return min(refused.RetryAfter, maxRetryAfter)
 	case errors.As(err, &answer):
-		return answer.RetryAfter
+		return min(answer.RetryAfter, maxRetryAfter)
 	}
 	return 0
 }

@@ -151,7 +151,7 @@ func WithoutReconnect() Option { return optionFunc(func(c *config) { c.noReconne
 
 // WithBackoff bounds the pause before attempt n (from 0) to connect anew: it is
 // random between 0 and the lesser of min·2ⁿ and max (“full jitter”), or longer
-// if the server asks for it. The default is 500 ms and 30 s.
+// if the server asks for it, by up to an hour. The default is 500 ms and 30 s.
 func WithBackoff(min, max time.Duration) Option {
 	return optionFunc(func(c *config) { c.minBackoff, c.maxBackoff = min, max })
 }

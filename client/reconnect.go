@@ -21,10 +21,8 @@ type backoff struct {
 // what the server asked for.
 func (b *backoff) next(atLeast time.Duration) time.Duration {
 	limit := b.max
-	if b.attempt < 32 { // beyond, the shift is more than any max
-		if d := b.min << b.attempt; d > 0 && d < limit {
-			limit = d
-		}
+	if b.min < b.max>>b.attempt {
+		limit = b.min << b.attempt
 	}
 	b.attempt++
 	jitter := rand.N(limit)

@@ -142,19 +142,20 @@ func (r *request) setArgs(v any) error {
 	case json.RawMessage:
 		return r.setRaw(v)
 	case *json.RawMessage:
-		return r.setRaw(*v)
+		if v != nil {
+			return r.setRaw(*v)
+		}
 	}
 	args, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	r.args = args
-	return nil
+	return r.setRaw(args) // a json.RawMessage inside of v may be wrong, too
 }
 
 func (r *request) setRaw(raw json.RawMessage) error {
 	if raw != nil && !frame.ValidJSON(raw) {
-		return fmt.Errorf("json.RawMessage of %d bytes is not valid JSON in UTF-8", len(raw))
+		return fmt.Errorf("args of %d bytes are not valid JSON in UTF-8", len(raw))
 	}
 	r.args = raw
 	return nil
@@ -175,7 +176,7 @@ func (c *Client) wait(ctx context.Context, r *request) error {
 }
 
 // abandon tells the server that nobody waits for r any more. The caller has
-// claimed it.
+// claimed it; when abandon returns, nobody reads the arguments of r.
 func (c *Client) abandon(r *request) {
 	r.mu.Lock()
 	cn, id := r.conn, r.id
@@ -197,8 +198,8 @@ func (c *Client) submit(ctx context.Context, r *request) error {
 		if err != errGone {
 			return err
 		}
-		if r.failFast {
-			return ErrNotConnected
+		if cn.ending() {
+			<-cn.ctx.Done() // soon
 		}
 	}
 }
@@ -265,8 +266,10 @@ func (c *Client) lost(cn *conn, orphans []orphan, why error) {
 		}
 	}
 	c.forget(cn)
-	if next := c.current.Load(); next != nil && next != cn {
+	// Where adopt comes meanwhile, what is put off again is for the new one.
+	for last, next := cn, c.current.Load(); next != nil && next != last; next = c.current.Load() {
 		c.resend(next)
+		last = next
 	}
 }
 

@@ -32,19 +32,14 @@ func (q *queue) drop() {
 	q.work.Signal()
 }
 
-// undo takes back the last message, which began at at.
-func (q *queue) undo(at int) {
-	q.out = q.out[:at]
-	q.ends = q.ends[:len(q.ends)-1]
-}
-
 // submit queues r. It waits within ctx and the deadline of r while there is no
 // room: in the queue, or among the calls that the server allows a session.
-// errGone means that r was not queued because the connection has failed.
+// errGone means that r was not queued because the connection has failed, or
+// there is another one for it.
 func (cn *conn) submit(ctx context.Context, r *request) error {
 	cn.mu.Lock()
 	behind := r.typ == frame.Call && len(cn.waiting) > 0
-	for !cn.closing && (behind || !cn.hasRoom(r.typ)) {
+	for !cn.refuses(r) && (behind || !cn.hasRoom(r.typ)) {
 		behind = false
 		turn := make(chan struct{})
 		cn.waiting = append(cn.waiting, turn)
@@ -58,7 +53,7 @@ func (cn *conn) submit(ctx context.Context, r *request) error {
 		}
 	}
 	defer cn.mu.Unlock()
-	if cn.closing {
+	if cn.refuses(r) {
 		return errGone
 	}
 	err := cn.put(r)
@@ -110,7 +105,7 @@ func (cn *conn) wakeNext() {
 func (cn *conn) resubmit(r *request) error {
 	cn.mu.Lock()
 	defer cn.mu.Unlock()
-	if cn.closing {
+	if cn.refuses(r) {
 		return errGone
 	}
 	return cn.put(r)
@@ -120,8 +115,14 @@ func (cn *conn) resubmit(r *request) error {
 // server's own time, so that its answer wins where there is one.
 const grace = 5 * time.Second
 
-// put encodes r into the queue, with mu held.
+// put encodes r into the queue, with mu held. It does nothing if the caller of r
+// has given up: its arguments may not be read any more then.
 func (cn *conn) put(r *request) error {
+	r.mu.Lock()
+	defer r.mu.Unlock() // not before all is encoded: abandon waits for it
+	if r.claimed.Load() {
+		return nil
+	}
 	left := time.Until(r.deadline)
 	if left <= 0 {
 		return context.DeadlineExceeded
@@ -147,38 +148,34 @@ func (cn *conn) put(r *request) error {
 	}
 	id := cn.lastID + 1
 	f.ID = cn.appendID(cn.queue.id[:0], id)
-	at := cn.append(f)
-	size := len(cn.queue.out) - at
+	if err := cn.append(f); err != nil {
+		return err
+	}
+	r.conn, r.id = cn, id
+	cn.expect(id, entry{typ: r.typ, req: r, deadline: deadline})
+	return nil
+}
+
+// append encodes f into the queue, with mu held, unless it is larger than the
+// server takes: that would cost the connection.
+func (cn *conn) append(f *frame.Frame) *Error {
+	q := &cn.queue
+	at := len(q.out)
+	q.out = cn.proto.Append(q.out, f)
+	size := len(q.out) - at
 	if limit := cn.hello.MaxMessage; limit > 0 && size > limit {
-		cn.queue.undo(at)
+		q.out = q.out[:at]
 		return &Error{
 			Code:    CodeTooLarge,
 			Message: fmt.Sprintf("message of %d bytes, the server takes %d", size, limit),
 			Refused: true,
 		}
 	}
-	r.mu.Lock()
-	r.conn, r.id = cn, id
-	claimed := r.claimed.Load()
-	r.mu.Unlock()
-	if claimed { // its caller gave up, and could not know of this id
-		cn.queue.undo(at)
-		return nil
-	}
-	cn.expect(id, entry{typ: r.typ, req: r, deadline: deadline})
-	return nil
-}
-
-// append encodes f into the queue, with mu held, and returns where it begins.
-func (cn *conn) append(f *frame.Frame) int {
-	q := &cn.queue
-	at := len(q.out)
-	q.out = cn.proto.Append(q.out, f)
 	q.ends = append(q.ends, len(q.out))
 	if at == 0 {
 		q.work.Signal()
 	}
-	return at
+	return nil
 }
 
 // expect notes that request id was queued and awaits its answer, with mu held.
@@ -194,21 +191,24 @@ func (cn *conn) expect(id uint64, e entry) {
 	}
 }
 
-// request queues SUB or UNSB for t and reports whether cn still lives.
-func (cn *conn) request(typ frame.Type, t *topic) bool {
+// request queues SUB or UNSB for t, and reports whether it did: not if cn has
+// failed. It returns an error if the server would not take the message.
+func (cn *conn) request(typ frame.Type, t *topic) (queued bool, err *Error) {
 	cn.mu.Lock()
 	defer cn.mu.Unlock()
 	if cn.closing {
-		return false
+		return false, nil
 	}
 	f := &cn.queue.tx
 	f.Reset()
 	id := cn.lastID + 1
 	f.Type, f.ID = typ, cn.appendID(cn.queue.id[:0], id)
 	f.Channel, f.Pattern = []byte(t.name), t.pattern
-	cn.append(f)
+	if err := cn.append(f); err != nil {
+		return false, err
+	}
 	cn.expect(id, entry{typ: typ, topic: t, deadline: time.Now().Add(cn.c.cfg.callTimeout)})
-	return true
+	return true, nil
 }
 
 // cancel says that nobody waits for request id any more.
@@ -284,6 +284,7 @@ func (cn *conn) parseID(text []byte) uint64 {
 // write is the writer: it takes all that is queued and passes it to the socket
 // as few writes. It ends when cn has failed, after closing the socket.
 func (cn *conn) write() {
+	defer close(cn.closed)
 	stuck := time.AfterFunc(time.Hour, func() {
 		cn.fail(errors.New("connection lost: the network took nothing for the write timeout"), 0, "")
 		cn.sock.Close()
@@ -364,9 +365,7 @@ func (cn *conn) writeFailed(err error) {
 // shut closes the WebSocket, with a closing handshake if there is a code.
 func (cn *conn) shut(code int, reason string) {
 	if code != 0 {
-		force := time.AfterFunc(cn.c.cfg.closeTimeout, func() { cn.sock.Close() })
-		cn.ws.Close(websocket.StatusCode(code), reason)
-		force.Stop()
+		cn.ws.Close(websocket.StatusCode(code), reason) // awaitClose bounds it
 	}
 	cn.sock.Close()
 	cn.ws.CloseNow()

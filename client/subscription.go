@@ -115,10 +115,10 @@ func (c *Client) Subscribe(ctx context.Context, channel string, opts ...Subscrib
 }
 
 func (c *Client) subscribe(ctx context.Context, s *Subscription) error {
-	switch {
-	case s.name == "":
-		return fmt.Errorf("%w: empty channel", ErrInvalidOption)
-	case s.limit < 1:
+	if err := checkName(s.name); err != nil {
+		return err
+	}
+	if s.limit < 1 {
 		return fmt.Errorf("%w: WithBuffer(%d): want 1 or more", ErrInvalidOption, s.limit)
 	}
 	if err := c.work.begin(); err != nil {
@@ -153,6 +153,9 @@ func (c *Client) subscribe(ctx context.Context, s *Subscription) error {
 // that ends with the subscription. While handler waits for a call of the same client, events are
 // buffered; see [WithStallTimeout].
 func (c *Client) SubscribeFunc(ctx context.Context, channel string, handler func(*Subscription, Event), opts ...SubscribeOption) (*Subscription, error) {
+	if handler == nil {
+		return nil, fmt.Errorf("juggler: subscribe %s: %w: nil handler", channel, ErrInvalidOption)
+	}
 	s, err := c.Subscribe(ctx, channel, opts...)
 	if err != nil {
 		return nil, err
@@ -272,6 +275,21 @@ func (s *Subscription) isFull() bool {
 	if s.buffer.n <= s.limit {
 		signal(s.room) // for another reader that waits too
 		return false
+	}
+	return true
+}
+
+// awaitRoom waits until s has room or has ended. It returns false if ctx ends
+// before.
+func (s *Subscription) awaitRoom(ctx context.Context) bool {
+	for s.isFull() {
+		select {
+		case <-s.room:
+		case <-s.done:
+			return true
+		case <-ctx.Done():
+			return false
+		}
 	}
 	return true
 }

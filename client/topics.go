@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -153,11 +154,15 @@ func (ts *topics) settle(t *topic) {
 	wanted := len(t.subs) > 0
 	switch {
 	case wanted && t.wire == absent && t.on != nil:
-		if t.on.request(frame.Sub, t) {
+		queued, err := t.on.request(frame.Sub, t)
+		if queued {
 			t.wire = subscribing
 		}
+		if err != nil {
+			ts.refused(t, err)
+		}
 	case !wanted && t.wire == subscribed && t.handover == nil:
-		if t.on.request(frame.Unsb, t) {
+		if queued, _ := t.on.request(frame.Unsb, t); queued { // no longer than the SUB was
 			t.wire = unsubscribing
 		}
 	case !wanted && t.wire == absent && t.handover != nil:
@@ -219,12 +224,16 @@ func (ts *topics) refused(t *topic, err *Error) {
 		if s.confirmed && retry {
 			return false
 		}
-		s.close(fmt.Errorf("juggler: subscribe %s: %w", t.name, err))
+		if s.confirmed {
+			s.close(fmt.Errorf("juggler: subscribe %s: %w", t.name, err))
+		} else {
+			s.close(err) // Subscribe says what that is about
+		}
 		return true
 	})
 	if len(t.subs) > 0 {
 		ts.c.cfg.logger.Warn("juggler: SUB refused, will be repeated", "channel", t.name, "err", err)
-		time.AfterFunc(max(again, err.RetryAfter)+rand.N(again), func() {
+		time.AfterFunc(max(again, retryAfter(err))+rand.N(again), func() {
 			ts.mu.Lock()
 			defer ts.mu.Unlock()
 			if len(t.subs) > 0 {
@@ -379,8 +388,8 @@ func (ts *topics) deliver(cn *conn, name []byte, pattern bool, f *frame.Frame) {
 		}
 	}
 	ts.mu.Unlock()
-	for _, s := range cn.full {
-		cn.stall(s)
+	if len(cn.full) > 0 {
+		cn.stall(cn.full)
 	}
 }
 
@@ -425,23 +434,17 @@ func (t *topic) push(e Event, full []*Subscription) []*Subscription {
 	return full
 }
 
-// stall holds the reader of cn up until s has room again, or ends s.
-func (cn *conn) stall(s *Subscription) {
+// stall holds the reader of cn up until all of slow have room again. Those that
+// have none in time end.
+func (cn *conn) stall(slow []*Subscription) {
 	cn.stalled.Store(true)
 	defer cn.stalled.Store(false)
-	late := time.NewTimer(cn.c.cfg.stallTimeout)
-	defer late.Stop()
-	for s.isFull() {
-		select {
-		case <-s.room:
-		case <-s.done:
-			return
-		case <-cn.ctx.Done():
-			return
-		case <-late.C:
+	ctx, cancel := context.WithTimeout(cn.ctx, cn.c.cfg.stallTimeout)
+	defer cancel()
+	for _, s := range slow {
+		if !s.awaitRoom(ctx) && cn.ctx.Err() == nil {
 			cn.c.cfg.logger.Warn("juggler: subscription ended, its reader is too slow", "channel", s.name)
 			cn.c.topics.remove(s, ErrSlow)
-			return
 		}
 	}
 }

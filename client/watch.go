@@ -24,8 +24,9 @@ var (
 )
 
 // watch is what happens by the clock: liveness, and requests whose answer does
-// not come. It ends when cn has failed.
+// not come. It ends when cn has failed and its socket is closed.
 func (cn *conn) watch() {
+	defer cn.awaitClose()
 	ready, lost := cn.ready, quietLost1
 	interval := cn.c.cfg.pingInterval
 	if cn.proto == frame.Juggler0 {
@@ -65,6 +66,24 @@ func (cn *conn) watch() {
 			return
 		}
 	}
+}
+
+// awaitClose sees to it that the socket of cn, which has failed, is closed in
+// time: the writer may be stuck, and the server may not answer its close frame.
+func (cn *conn) awaitClose() {
+	cn.mu.Lock()
+	handshake := cn.code != 0
+	cn.mu.Unlock()
+	if handshake {
+		late := time.NewTimer(cn.c.cfg.closeTimeout)
+		defer late.Stop()
+		select {
+		case <-cn.closed:
+			return
+		case <-late.C:
+		}
+	}
+	cn.sock.Close()
 }
 
 func halfOf(interval time.Duration) time.Duration { return max(interval/2, time.Millisecond) }
