@@ -333,11 +333,14 @@ func (c *Callee) runningPools() []*pool {
 
 // fail stops the callee because of what the broker returned.
 func (c *Callee) fail(err error) {
-	c.log.Error("callee stops: broker failed for good", "error", err)
 	c.mu.Lock()
-	if c.failure == nil {
+	first := c.failure == nil // of the pools
+	if first {
 		c.failure = err
 	}
 	c.mu.Unlock()
+	if first {
+		c.log.Error("callee stops: broker failed for good", "error", err)
+	}
 	c.Close()
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -240,6 +243,46 @@ func TestBrokerClosed(t *testing.T) {
 			t.Errorf("Start after that: %v", err)
 		}
 	})
+}
+
+// slowWriter gives whatever must not happen meanwhile an opportunity to.
+type slowWriter struct{ io.Writer }
+
+func (w slowWriter) Write(p []byte) (int, error) {
+	for range 1000 {
+		runtime.Gosched()
+	}
+	return w.Writer.Write(p)
+}
+
+// A broker that says it is closed is not asked again: until the callee had
+// stopped, Take was called over and over, with a goroutine and a line in the
+// log for each time.
+func TestClosedBrokerIsNotAskedAgain(t *testing.T) {
+	s := newSystem(t)
+	b := newFrail(s.engine)
+	var log logBook
+	c := s.callee(b, calleekit.WithLogger(slog.New(slog.NewTextHandler(slowWriter{&log}, nil))))
+	for _, uri := range []string{"f", "g"} {
+		c.Handle(uri, func(context.Context, *calleekit.Call) (any, error) { return 1, nil }, calleekit.WithConcurrency(2))
+	}
+	if err := c.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	s.call("f", "").want("1")
+	b.switchOff(broker.ErrClosed)
+	for c.Start(context.Background()) != calleekit.ErrStopped {
+		runtime.Gosched()
+	}
+	if err := c.Shutdown(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if n := len(b.failures()); n > 2 {
+		t.Errorf("Take failed %d times, for two URIs", n)
+	}
+	if n := strings.Count(log.String(), "for good"); n != 1 {
+		t.Errorf("logged %d times:\n%.1000s", n, log.String())
+	}
 }
 
 func TestStartOnClosedBroker(t *testing.T) {

@@ -66,6 +66,7 @@ type pool struct {
 	waking    bool       // one goroutine is on its way
 	wake      *sync.Cond // for parked goroutines, on mu
 	state     poolState
+	failed    bool                        // the broker is of no use any more, the callee is about to stop
 	abandoned int                         // calls left when the pool was stopped
 	early     map[broker.Address]struct{} // cancelled before Take returned them; nil if none
 	counts    counters
@@ -169,7 +170,7 @@ func (p *pool) work() {
 
 func (p *pool) canRun() bool   { return p.queue.len > 0 && p.state != poolStopped }
 func (p *pool) canStore() bool { return len(p.ready) > 0 && p.storing == 0 }
-func (p *pool) canTake() bool  { return p.state == poolOpen && !p.inTake && p.room() > 0 }
+func (p *pool) canTake() bool  { return p.state == poolOpen && !p.failed && !p.inTake && p.room() > 0 }
 
 // room returns how many calls could start now. As many results as the limit
 // may wait to be stored at no cost, so that a slow Reply does not leave slots
@@ -374,7 +375,8 @@ func (p *pool) cancelled(calls []broker.Address) {
 // fail stops the callee, unless it stops already: the broker is of no use any
 // more.
 func (p *pool) fail(err error) {
-	if p.state == poolOpen {
+	if p.state == poolOpen && !p.failed {
+		p.failed = true
 		go p.callee.fail(err) // ends once the callee has stopped
 	}
 }

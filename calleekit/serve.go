@@ -6,6 +6,7 @@ import (
 	"errors"
 	"runtime/debug"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/juggler-go/juggler/broker"
 )
@@ -135,10 +136,12 @@ func validText(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 var (
 	null       = []byte("null")
 	errNotJSON = errors.New("calleekit: a json.RawMessage that is not valid JSON")
+	errNotUTF8 = errors.New("calleekit: JSON that is not UTF-8")
 )
 
 // encode returns v as JSON. Raw messages are checked, except args, which the
-// node has checked.
+// node has checked. What of them is inside of v is checked by encoding/json,
+// which however does not mind bytes that are not UTF-8.
 func encode(v any, args json.RawMessage) ([]byte, error) {
 	var raw json.RawMessage
 	switch v := v.(type) {
@@ -149,14 +152,27 @@ func encode(v any, args json.RawMessage) ([]byte, error) {
 			raw = *v
 		}
 	default:
-		return json.Marshal(v)
+		var err error
+		if raw, err = json.Marshal(v); err != nil {
+			return nil, err
+		}
+		return asUTF8(raw)
 	}
 	if len(raw) == 0 {
 		return null, nil
 	}
-	same := len(raw) == len(args) && &raw[0] == &args[0]
-	if !same && !json.Valid(raw) {
+	if len(raw) == len(args) && &raw[0] == &args[0] {
+		return raw, nil
+	}
+	if !json.Valid(raw) {
 		return nil, errNotJSON
 	}
-	return raw, nil
+	return asUTF8(raw)
+}
+
+func asUTF8(text []byte) ([]byte, error) {
+	if !utf8.Valid(text) {
+		return nil, errNotUTF8
+	}
+	return text, nil
 }

@@ -43,6 +43,8 @@ func TestResults(t *testing.T) {
 		{"bytes are base64", func(*calleekit.Call) any { return []byte("hi") }, `"aGk="`, ""},
 		{"part of the arguments", func(c *calleekit.Call) any { return c.Args[:3] }, "", "not valid JSON"},
 		{"raw message that is no JSON", func(*calleekit.Call) any { return json.RawMessage(`{`) }, "", "not valid JSON"},
+		{"raw message that is not UTF-8", func(*calleekit.Call) any { return json.RawMessage("\"\xff\"") }, "", "not UTF-8"},
+		{"raw message inside that is not UTF-8", func(*calleekit.Call) any { return []json.RawMessage{json.RawMessage("\"\xff\"")} }, "", "not UTF-8"},
 		{"channel", func(*calleekit.Call) any { return make(chan int) }, "", "unsupported type: chan int"},
 		{"infinity", func(*calleekit.Call) any { return math.Inf(1) }, "", "unsupported value"},
 	} {
@@ -89,6 +91,8 @@ func TestErrors(t *testing.T) {
 		{"no code", &calleekit.Error{Message: "m"}, broker.Error{Code: 500, Message: "m"}},
 		{"negative code", calleekit.Errorf(-1, "m"), broker.Error{Code: 500, Message: "m"}},
 		{"bad data is left out", &calleekit.Error{Code: 409, Message: "m", Data: make(chan int)},
+			broker.Error{Code: 409, Message: "m"}},
+		{"data that is not UTF-8 is left out", &calleekit.Error{Code: 409, Message: "m", Data: json.RawMessage("\"\xff\"")},
 			broker.Error{Code: 409, Message: "m"}},
 		{"the end of another context", context.DeadlineExceeded,
 			broker.Error{Code: 500, Message: "context deadline exceeded"}},
