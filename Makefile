@@ -1,6 +1,6 @@
 # What developers run; CI (.ci/run) runs the same targets.
 
-.PHONY: test setup lint cross fuzz bench bench-check demo
+.PHONY: test setup lint cross fuzz guard bench bench-check demo
 
 test: setup ## all tests; installs what they need first
 	.ci/test
@@ -16,6 +16,9 @@ cross: ## builds for other systems
 
 fuzz: ## each fuzz target for a short while; FUZZTIME=1m for longer
 	.ci/fuzz
+
+guard: ## what hot paths cost beside bench/guards.json; ARGS=-update records it
+	cd bench && go run ./guard $(ARGS)
 
 bench: ## juggler beside its peers; ARGS=-quick takes under two minutes
 	cd bench && go run . $(ARGS)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/juggler-go/juggler/bench/internal/load"
 	"github.com/juggler-go/juggler/bench/internal/peer"
+	"github.com/juggler-go/juggler/bench/internal/redisd"
 )
 
 // An outcome is what the rounds of a scenario measured: results[i][r] is what
@@ -67,21 +68,21 @@ func measure(c contender, spec load.Spec) (r load.Result, err error) {
 	if err != nil {
 		return r, err
 	}
-	var started []interface{ stop() error }
+	var stops []func() error
 	defer func() {
-		for _, p := range slices.Backward(started) {
-			err = errors.Join(err, p.stop())
+		for _, stop := range slices.Backward(stops) {
+			err = errors.Join(err, stop())
 		}
 	}()
 	env := os.Environ()
 	if c.redis {
-		p, err := startRedis()
+		server, err := redisd.Start()
 		if err != nil {
 			return r, err
 		}
-		started = append(started, p)
-		spec.Redis = p.addr
-		env = append(env, peer.RedisVariable+"="+p.addr)
+		stops = append(stops, server.Stop)
+		spec.Redis = server.Addr
+		env = append(env, peer.RedisVariable+"="+server.Addr)
 	}
 	for _, name := range []string{c.callee, c.server} {
 		if name == "" {
@@ -91,7 +92,7 @@ func measure(c contender, spec load.Spec) (r load.Result, err error) {
 		if err != nil {
 			return r, err
 		}
-		started = append(started, p)
+		stops = append(stops, p.stop)
 		spec.Addr = p.addr
 		spec.Controls = append([]string{p.control}, spec.Controls...)
 	}

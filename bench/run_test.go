@@ -8,6 +8,7 @@ import (
 	"github.com/juggler-go/juggler/bench/internal/control"
 	"github.com/juggler-go/juggler/bench/internal/load"
 	"github.com/juggler-go/juggler/bench/internal/peer"
+	"github.com/juggler-go/juggler/bench/internal/redisd"
 )
 
 // Every contender of every scenario does its work for a moment, on a few
@@ -17,12 +18,12 @@ func TestContenders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	under, err := startRedis()
+	server, err := redisd.Start()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer under.stop()
-	t.Setenv(peer.RedisVariable, under.addr)
+	defer server.Stop()
+	t.Setenv(peer.RedisVariable, server.Addr)
 
 	addrs := make(map[string]string)
 	start := func(name string) string {
@@ -39,7 +40,7 @@ func TestContenders(t *testing.T) {
 			start(c.callee)
 			spec := load.Spec{
 				Kind: s.load.Kind, TLS: s.load.TLS, Protocol: c.protocol,
-				Addr: start(c.server), Controls: []string{controlAddr}, Redis: under.addr,
+				Addr: start(c.server), Controls: []string{controlAddr}, Redis: server.Addr,
 				Conns: min(s.load.Conns, 4), InFlight: min(s.load.InFlight, 4), Channels: min(s.load.Channels, 4), URIs: s.load.URIs,
 				Payload: s.load.Payload, Warmup: 5 * time.Millisecond, Window: 100 * time.Millisecond,
 			}

@@ -1,4 +1,5 @@
-package main
+// Package redisd starts a Redis server for one measurement.
+package redisd
 
 import (
 	"errors"
@@ -9,18 +10,18 @@ import (
 	"time"
 )
 
-// A redisServer is a Redis of its own for one measurement, which keeps
-// nothing on disk.
-type redisServer struct {
+// A Server is a Redis of its own, which keeps nothing on disk.
+type Server struct {
+	Addr string // host:port
 	cmd  *exec.Cmd
 	dir  string
-	addr string
 }
 
-func startRedis() (*redisServer, error) {
+// Start starts redis-server on a free port of the loopback interface.
+func Start() (*Server, error) {
 	program, err := exec.LookPath("redis-server")
 	if err != nil {
-		return nil, fmt.Errorf("the scenarios with Redis need redis-server: %w", err)
+		return nil, fmt.Errorf("what is measured with Redis needs redis-server: %w", err)
 	}
 	dir, err := os.MkdirTemp("", "juggler-bench")
 	if err != nil {
@@ -32,24 +33,24 @@ func startRedis() (*redisServer, error) {
 	}
 	addr := l.Addr().(*net.TCPAddr)
 	_ = l.Close()
-	s := &redisServer{dir: dir, addr: addr.String()}
+	s := &Server{dir: dir, Addr: addr.String()}
 	s.cmd = exec.Command(program, "--bind", "127.0.0.1", "--port", fmt.Sprint(addr.Port),
 		"--save", "", "--appendonly", "no", "--dir", dir)
 	if err := s.cmd.Start(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	if err := s.await(); err != nil {
-		return nil, errors.Join(err, s.stop())
+		return nil, errors.Join(err, s.Stop())
 	}
 	return s, nil
 }
 
 // await waits until the server listens.
-func (s *redisServer) await() error {
+func (s *Server) await() error {
 	var err error
 	for range 100 {
 		var c net.Conn
-		if c, err = net.Dial("tcp", s.addr); err == nil {
+		if c, err = net.Dial("tcp", s.Addr); err == nil {
 			return c.Close()
 		}
 		time.Sleep(50 * time.Millisecond)
@@ -57,7 +58,8 @@ func (s *redisServer) await() error {
 	return fmt.Errorf("redis-server does not start: %w", err)
 }
 
-func (s *redisServer) stop() error {
+// Stop ends the server and removes its directory.
+func (s *Server) Stop() error {
 	_ = s.cmd.Process.Kill()
 	_ = s.cmd.Wait()
 	return os.RemoveAll(s.dir)

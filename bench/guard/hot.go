@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/memory"
+	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/wheel"
+)
+
+// A hot function runs on one goroutine, so that its instructions can be
+// counted. prepare returns it.
+type hot struct {
+	what    string
+	prepare func() (func(), error)
+}
+
+const (
+	call1 = `{"type":"CALL","id":"17","uri":"math.add","args":[1,2],"timeout":5000}`
+	call0 = `{"meta":{"type":1,"uuid":"13374918-84ac-47bc-b1f8-6a89a3a0ca0f"},"payload":{"uri":"math.add","timeout":1000000000,"args":[1,2]}}`
+)
+
+var hotFunctions = []hot{
+	{"frame: decode a CALL, juggler.1", decode(frame.Juggler1, call1)},
+	{"frame: decode a CALL, juggler.0", decode(frame.Juggler0, call0)},
+	{"frame: decode a PUB with 1 KiB, juggler.1", decode(frame.Juggler1,
+		`{"type":"PUB","id":"17","channel":"news.go","args":["`+strings.Repeat("text ", 200)+`"]}`)},
+	{"frame: encode ACK and RES, juggler.1", encode(frame.Juggler1)},
+	{"frame: encode ACK and RES, juggler.0", encode(frame.Juggler0)},
+	{"memory broker: a call, from Call to its result", memoryCalls(1)},
+	{"memory broker: a batch of 4 calls", memoryCalls(4)},
+	{"memory broker: an event, 1 exact subscriber", memoryEvents(0)},
+	{"memory broker: an event, and 10 patterns", memoryEvents(10)},
+	{"wheel: set a timer and advance", timers},
+}
+
+func decode(p frame.Protocol, text string) func() (func(), error) {
+	return func() (func(), error) {
+		b := []byte(text)
+		var f frame.Frame
+		return func() { _ = p.DecodeRequest(b, &f) }, p.DecodeRequest(b, &f)
+	}
+}
+
+func encode(p frame.Protocol) func() (func(), error) {
+	return func() (func(), error) {
+		ack := frame.Frame{
+			Type: frame.Ack, For: []byte("13374918-84ac-47bc-b1f8-6a89a3a0ca0f"),
+			ForType: frame.Call, URI: []byte("math.add"),
+		}
+		res := ack
+		res.Type, res.Args = frame.Res, []byte("3")
+		buf := make([]byte, 0, 1024)
+		return func() { p.Append(p.Append(buf, &ack), &res) }, nil
+	}
+}
+
+// memoryCalls makes a batch of calls, takes and answers them.
+func memoryCalls(batch int) func() (func(), error) {
+	return func() (func(), error) {
+		ctx := context.Background()
+		b, err := memory.New()
+		if err != nil {
+			return nil, err
+		}
+		answered, asked := 0, 0
+		caller, err := b.OpenCaller(ctx, broker.ID{1}, func(rs []broker.Result) { answered += len(rs) })
+		if err != nil {
+			return nil, err
+		}
+		callee, err := b.OpenCallee(ctx, []string{"math.add"}, nil)
+		if err != nil {
+			return nil, err
+		}
+		calls, taken := make([]broker.Call, batch), make([]broker.Call, batch)
+		results, errs := make([]broker.Result, batch), make([]error, batch)
+		args := []byte("[1,2]")
+		serial := uint64(0)
+		return func() {
+			for i := range calls {
+				serial++
+				c := &calls[i]
+				*c = broker.Call{URI: "math.add", Timeout: time.Minute, Args: args}
+				c.ReplyTo.Node = broker.ID{1}
+				binary.LittleEndian.PutUint64(c.ReplyTo.Ref[:], serial)
+			}
+			if batch == 1 {
+				errs[0] = caller.Call(ctx, &calls[0])
+			} else {
+				caller.(broker.BatchCaller).CallBatch(ctx, calls, errs)
+			}
+			n, err := callee.Take(ctx, taken)
+			for i := range taken[:n] {
+				results[i] = broker.Result{To: taken[i].ReplyTo, Args: taken[i].Args}
+			}
+			if asked += batch; err != nil || callee.Reply(ctx, results[:n]) != nil || answered != asked {
+				panic(fmt.Sprint("the memory broker does not answer: ", err, errs[0]))
+			}
+		}, nil
+	}
+}
+
+// memoryEvents publishes to one subscriber of the channel and of some
+// patterns.
+func memoryEvents(patterns int) func() (func(), error) {
+	return func() (func(), error) {
+		ctx := context.Background()
+		b, err := memory.New()
+		if err != nil {
+			return nil, err
+		}
+		delivered := 0
+		s, err := b.OpenSubscriber(ctx, func(ds []broker.Delivery) { delivered += len(ds) })
+		if err != nil {
+			return nil, err
+		}
+		topics := []broker.Topic{{Name: "news.0"}}
+		for i := range patterns {
+			topics = append(topics, broker.Topic{Name: fmt.Sprint("news.*.", i), Pattern: true})
+		}
+		for _, topic := range topics {
+			if err := s.Subscribe(ctx, topic); err != nil {
+				return nil, err
+			}
+		}
+		e := &broker.Event{Channel: "news.0", Args: []byte(`{"title":"Go"}`)}
+		return func() {
+			had := delivered
+			if err := b.Publish(ctx, e); err != nil || delivered == had {
+				panic(fmt.Sprint("the memory broker does not deliver: ", err))
+			}
+		}, nil
+	}
+}
+
+// timers sets one of 1,000 timers, which is what a message does to its
+// connection's.
+func timers() (func(), error) {
+	var w wheel.Wheel[timed]
+	items := make([]timed, 1000)
+	for i := range items {
+		items[i].timer.Owner = &items[i]
+	}
+	i := 0
+	return func() {
+		i++
+		w.Set(&items[i%len(items)].timer, int64(i/100+25_000))
+		w.Advance(int64(i/100), func(*timed) {})
+	}, nil
+}
+
+type timed struct{ timer wheel.Timer[timed] }
