@@ -91,7 +91,9 @@ func set[T any](name string, isNil bool, v T, put func(*config, T)) Option {
 // WithProtocols says which protocols to offer; the server takes the highest
 // that it speaks. The default is juggler.1 alone. What juggler.0 lacks
 // (headers, cancellation, GAP, GOAWAY, AUTH) then fails with
-// [ErrUnsupported] or does not happen; calls are timed by the client.
+// [ErrUnsupported] or does not happen; calls are timed by the client; and the
+// server closes with 1008, which ends the client, where it has a code that asks
+// to come back in juggler.1.
 func WithProtocols(p ...frame.Protocol) Option {
 	return optionFunc(func(c *config) { c.protocols = append([]frame.Protocol(nil), p...) })
 }
@@ -105,7 +107,8 @@ func WithHTTPHeader(header http.Header) Option {
 // WithHTTPClient makes the handshake with hc: its Transport (proxies,
 // certificates), its cookies and its redirects. It excludes [WithTLSConfig]
 // and [WithDialer]. The default has a Transport of its own that uses the
-// proxies of the environment.
+// proxies of the environment ([http.ProxyFromEnvironment]). A proxy opens a
+// tunnel for a wss URL, but has to pass the upgrade of a ws URL on.
 func WithHTTPClient(hc *http.Client) Option {
 	return set("WithHTTPClient", hc == nil, hc, func(c *config, hc *http.Client) { c.httpClient = hc })
 }
@@ -146,7 +149,7 @@ func WithStateHook(hook func(StateChange)) Option {
 }
 
 // WithoutReconnect ends the client when its first connection is lost or cannot
-// be opened.
+// be opened. Where the server asks it to move (GOAWAY) it does so all the same.
 func WithoutReconnect() Option { return optionFunc(func(c *config) { c.noReconnect = true }) }
 
 // WithBackoff bounds the pause before attempt n (from 0) to connect anew: it is
@@ -162,14 +165,14 @@ func WithHandshakeTimeout(d time.Duration) Option {
 	return optionFunc(func(c *config) { c.handshakeTimeout = d })
 }
 
-// WithWriteTimeout bounds how long the network may take nothing of what is
-// written; then the connection counts as lost. The default is 10 s.
+// WithWriteTimeout bounds how long the network may take for one message, or for
+// 64 KiB of small ones; then the connection counts as lost. The default is 10 s.
 func WithWriteTimeout(d time.Duration) Option {
 	return optionFunc(func(c *config) { c.writeTimeout = d })
 }
 
-// WithCloseTimeout bounds how long Close waits for what is queued to be
-// written and for the server to answer the close frame. The default is 1 s.
+// WithCloseTimeout bounds how long Close waits for what is being written and
+// for the server to answer the close frame. The default is 1 s.
 func WithCloseTimeout(d time.Duration) Option {
 	return optionFunc(func(c *config) { c.closeTimeout = d })
 }

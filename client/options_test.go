@@ -3,8 +3,14 @@ package client_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"log/slog"
+	"maps"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -99,5 +105,49 @@ func TestURL(t *testing.T) {
 	}
 	if _, err := client.New(anyURL, nil); !errors.Is(err, client.ErrInvalidOption) {
 		t.Errorf("nil option: got %v", err)
+	}
+}
+
+// What the comment of an option says about its default is true; and no option
+// of which a number is said is left out here.
+func TestDocumentedDefaults(t *testing.T) {
+	times, bytes, counts := client.DefaultOf()
+	want := map[string]string{}
+	for name, all := range times {
+		var texts []string
+		for _, d := range all {
+			if d%time.Second == 0 {
+				texts = append(texts, fmt.Sprintf("%d s", d/time.Second))
+			} else {
+				texts = append(texts, fmt.Sprintf("%d ms", d/time.Millisecond))
+			}
+		}
+		want[name] = strings.Join(texts, " and ")
+	}
+	for name, n := range bytes {
+		want[name] = fmt.Sprintf("%d MiB", n>>20)
+	}
+	for name, n := range counts {
+		want[name] = fmt.Sprint(n)
+	}
+
+	file, err := parser.ParseFile(token.NewFileSet(), "options.go", nil, parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := regexp.MustCompile(`default is (\d.*?)[.;](\s|$)`)
+	got := map[string]string{}
+	for _, decl := range file.Decls {
+		f, ok := decl.(*ast.FuncDecl)
+		if !ok || f.Recv != nil || !f.Name.IsExported() {
+			continue
+		}
+		doc := strings.Join(strings.Fields(f.Doc.Text()), " ")
+		if m := said.FindStringSubmatch(doc); m != nil {
+			got[f.Name.Name] = m[1]
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("documented: %v\nreal:       %v", got, want)
 	}
 }

@@ -25,7 +25,7 @@ type Event struct {
 	// same. A publication made with juggler.0 has the UUID of its PUB.
 	ID ID
 
-	Channel string // that was published on
+	Channel string // that was published on; empty for a Gap of a pattern
 	Pattern string // that matched; empty for the subscription of a channel
 
 	Args    json.RawMessage // any JSON; nil if the publication had none
@@ -34,7 +34,8 @@ type Event struct {
 	// Gap says that events of this subscription may have been missed before
 	// this point: the connection of the client, or of the server to its
 	// broker, was lost meanwhile. The application should read its state anew.
-	// All other fields but Channel and Pattern are zero then.
+	// All other fields are zero then, but Pattern for the subscription of a
+	// pattern, and Channel for that of a channel.
 	Gap bool
 }
 
@@ -150,8 +151,9 @@ func (c *Client) subscribe(ctx context.Context, s *Subscription) error {
 
 // SubscribeFunc is like [Client.Subscribe], but calls handler with the
 // subscription and each event, one after the other, on a goroutine of its own
-// that ends with the subscription. While handler waits for a call of the same client, events are
-// buffered; see [WithStallTimeout].
+// that ends with the subscription; why it ended says [Subscription.Err]. While
+// handler waits for a call of the same client, events are buffered; see
+// [WithStallTimeout]. handler may close the client.
 func (c *Client) SubscribeFunc(ctx context.Context, channel string, handler func(*Subscription, Event), opts ...SubscribeOption) (*Subscription, error) {
 	if handler == nil {
 		return nil, fmt.Errorf("juggler: subscribe %s: %w: nil handler", channel, ErrInvalidOption)
@@ -204,7 +206,9 @@ func (s *Subscription) Next(ctx context.Context) (Event, error) {
 }
 
 // Events is an iterator over the events. It ends quietly after Unsubscribe,
-// and otherwise with the error of [Subscription.Next].
+// and otherwise with the error of [Subscription.Next]. To leave the loop does
+// not end the subscription, whose buffer then fills up: Unsubscribe, or go on
+// with another loop.
 func (s *Subscription) Events(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		for {
@@ -217,9 +221,9 @@ func (s *Subscription) Events(ctx context.Context) iter.Seq2[Event, error] {
 }
 
 // Unsubscribe ends the subscription. What is buffered is dropped; a handler of
-// [Client.SubscribeFunc] may be running still, and is not called again. It
-// does not wait for the server, which is told if no other subscription of the
-// client is to the same channel.
+// [Client.SubscribeFunc] may still be running, or about to be called with one
+// event that was on its way to it. It does not wait for the server, which is
+// told if no other subscription of the client is to the same channel.
 func (s *Subscription) Unsubscribe() {
 	s.c.topics.remove(s, ErrUnsubscribed)
 }
