@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+
+	"github.com/juggler-go/juggler/cmd/juggler/internal/recording"
 )
 
 // A screen is a pseudo-terminal with a program in it.
@@ -25,15 +27,22 @@ type screen struct {
 	text bytes.Buffer
 	more chan struct{} // has room for one
 	eof  chan struct{}
+
+	shown *recording.Screen // what people see
 }
 
 func startScreen(t testing.TB, cmd *exec.Cmd) *screen {
 	t.Helper()
-	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 100})
+	return startScreenOf(t, cmd, 24, 100)
+}
+
+func startScreenOf(t testing.TB, cmd *exec.Cmd, rows, columns int) *screen {
+	t.Helper()
+	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: uint16(rows), Cols: uint16(columns)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &screen{t: t, tty: tty, cmd: cmd, more: make(chan struct{}, 1), eof: make(chan struct{})}
+	s := &screen{t: t, tty: tty, cmd: cmd, more: make(chan struct{}, 1), eof: make(chan struct{}), shown: recording.NewScreen(rows, columns)}
 	go func() { // ends with the program, or the terminal
 		io.Copy(s, tty) //nolint:errcheck // EIO is its end
 		close(s.eof)
@@ -50,6 +59,7 @@ func (s *screen) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.text.Write(p)
+	s.shown.Write(p) //nolint:errcheck // never fails
 	select {
 	case s.more <- struct{}{}:
 	default:
@@ -83,6 +93,20 @@ func (s *screen) sees(text string) {
 			}
 		case <-timeout:
 			s.t.Fatalf("no %q in %q", text, s.String())
+		}
+	}
+}
+
+// shows waits until what people see is so.
+func (s *screen) shows(what string, so func(*recording.Screen) bool) {
+	s.t.Helper()
+	for timeout := time.After(patience); !so(s.shown); {
+		select {
+		case <-s.more:
+		case <-s.eof:
+			s.t.Fatalf("the program ended without %q:\n%s", what, strings.Join(s.shown.Text(), "\n"))
+		case <-timeout:
+			s.t.Fatalf("no %q in:\n%s", what, strings.Join(s.shown.Text(), "\n"))
 		}
 	}
 }
