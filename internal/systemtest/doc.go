@@ -7,5 +7,8 @@
 //   - the messages captured from juggler.0's first implementation get its
 //     answers there too;
 //   - a callee in another language answers calls, with nothing but what
-//     docs/redis.md says (examples/node-callee).
+//     docs/redis.md says (examples/node-callee);
+//   - nothing is lost, doubled, reordered, leaked or left behind by faults that
+//     come at random for a while: TestSoak, for a minute or as long as the flag
+//     -soak says.
 package systemtest

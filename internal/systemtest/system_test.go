@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +22,10 @@ import (
 
 func TestMain(m *testing.M) {
 	goredis.SetLogger(silence{}) // it reports each connection that a test breaks
+	if sentinels := os.Getenv(childVariable); sentinels != "" {
+		runChild(sentinels)
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 

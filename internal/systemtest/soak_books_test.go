@@ -1,0 +1,191 @@
+package systemtest_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A callKey names a call of a soak; it is the call's arguments.
+type callKey struct {
+	Session, Serial uint32
+}
+
+// A stream is what one session publishes on one channel, numbered from 0.
+type stream struct {
+	Session uint32
+	Channel string
+}
+
+// A publication is when it was made, by the books' count, and what became of it.
+type publication struct {
+	at    uint64
+	state uint8
+}
+
+const (
+	unanswered uint8 = iota
+	confirmed
+	refused // certainly not published
+	unknown
+
+	seen uint8 = 0x80 // somebody got it
+)
+
+// books are what a soak knows of all sessions together.
+type books struct {
+	mu           sync.Mutex // guards the following
+	sessions     uint32
+	runs         map[callKey]int
+	refusedCalls map[callKey]bool
+	publications map[stream][]publication
+	clock        uint64 // counts publications
+	skipped      []skip
+	counts       map[string]int
+	slowest      time.Duration // until an ACK or NACK
+	violations   []string
+}
+
+// A skip is a hole in what a subscription got of a stream, without a gap.
+type skip struct {
+	stream
+	after, before int
+	subscriber    string
+}
+
+func newBooks() *books {
+	return &books{
+		runs:         map[callKey]int{},
+		refusedCalls: map[callKey]bool{},
+		publications: map[stream][]publication{},
+		counts:       map[string]int{},
+	}
+}
+
+// violated notes that a promise was broken.
+func (b *books) violated(format string, args ...any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.violations = append(b.violations, fmt.Sprintf(format, args...))
+}
+
+func (b *books) newSession() uint32 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sessions++
+	return b.sessions
+}
+
+func (b *books) count(what string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.counts[what]++
+}
+
+// answered notes how long a request waited for its ACK or NACK.
+func (b *books) answered(after time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.slowest = max(b.slowest, after)
+}
+
+// ran notes that a callee runs the call with these arguments.
+func (b *books) ran(args json.RawMessage) {
+	var key callKey
+	if err := json.Unmarshal(args, &key); err != nil {
+		b.violated("a callee got the arguments %q", args)
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.runs[key]++
+}
+
+func (b *books) refusedCall(key callKey) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refusedCalls[key] = true
+}
+
+// publish enters the next publication of a stream and returns its number.
+func (b *books) publish(s stream) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.clock++
+	b.publications[s] = append(b.publications[s], publication{at: b.clock})
+	return len(b.publications[s]) - 1
+}
+
+// published notes what became of a publication.
+func (b *books) published(s stream, n int, what uint8) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.publications[s][n].state |= what
+}
+
+// now is later than all publications made so far.
+func (b *books) now() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.clock
+}
+
+// arrived notes that somebody got a publication, and returns when it was made.
+func (b *books) arrived(s stream, n int) uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := &b.publications[s][n]
+	p.state |= seen
+	return p.at
+}
+
+func (b *books) skip(s skip) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.skipped = append(b.skipped, s)
+}
+
+// check looks at everything together, once all sessions have ended.
+func (b *books) check(t *testing.T) {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for key, n := range b.runs {
+		if n > 1 {
+			t.Errorf("the call %+v ran %d times", key, n)
+		}
+		if b.refusedCalls[key] {
+			t.Errorf("the call %+v was refused, and ran", key)
+		}
+	}
+	for s, publications := range b.publications {
+		for n, p := range publications {
+			if p.state == refused|seen {
+				t.Errorf("publication %d of %+v was refused, and arrived", n, s)
+			}
+		}
+	}
+	for _, skip := range b.skipped {
+		for n := skip.after + 1; n < skip.before; n++ {
+			if b.publications[skip.stream][n].state&^seen == confirmed {
+				t.Errorf("publication %d of %+v was confirmed, and missed without a gap by %s", n, skip.stream, skip.subscriber)
+			}
+		}
+	}
+	for _, v := range b.violations[:min(len(b.violations), 20)] {
+		t.Error(v)
+	}
+	if n := len(b.violations); n > 20 {
+		t.Errorf("and %d violations more", n-20)
+	}
+	var lines []string
+	for _, what := range slices.Sorted(maps.Keys(b.counts)) {
+		lines = append(lines, fmt.Sprintf("%7d %s", b.counts[what], what))
+	}
+	t.Logf("%d sessions; the slowest ACK or NACK came after %v\n%s", b.sessions, b.slowest, strings.Join(lines, "\n"))
+}

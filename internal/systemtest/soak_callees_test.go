@@ -1,0 +1,194 @@
+package systemtest_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/juggler-go/juggler/broker/redis"
+	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/internal/redistest"
+)
+
+// soakFunctions are what the callees of a soak answer. Each tells ran of the
+// call, by its arguments.
+func soakFunctions(ran func(json.RawMessage)) map[string]calleekit.HandlerFunc {
+	functions := map[string]calleekit.HandlerFunc{
+		"echo": echo,
+		"slow": func(ctx context.Context, c *calleekit.Call) (any, error) {
+			timer := time.NewTimer(time.Duration(len(c.Args)%16) * 20 * time.Millisecond)
+			defer timer.Stop()
+			select {
+			case <-timer.C:
+				return &c.Args, nil
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		},
+		"fail": func(context.Context, *calleekit.Call) (any, error) { return nil, calleekit.Errorf(422, "as wanted") },
+		"hold": func(ctx context.Context, _ *calleekit.Call) (any, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		},
+	}
+	for uri, f := range functions {
+		functions[uri] = func(ctx context.Context, c *calleekit.Call) (any, error) {
+			ran(c.Args)
+			return f(ctx, c)
+		}
+	}
+	return functions
+}
+
+// A localCallee is a callee of this process, with a broker of its own, that can
+// be replaced by another one.
+type localCallee struct {
+	t         *testing.T
+	broker    *redis.Broker
+	functions map[string]calleekit.HandlerFunc
+	current   *calleekit.Callee
+}
+
+func newLocalCallee(t *testing.T, b *books, options []redis.Option) *localCallee {
+	t.Helper()
+	c := &localCallee{t: t, broker: newBroker(t, options...), functions: soakFunctions(b.ran)}
+	c.start()
+	t.Cleanup(func() { c.current.Close() })
+	return c
+}
+
+func (c *localCallee) start() {
+	c.t.Helper()
+	callee, err := calleekit.New(c.broker, calleekit.WithLogger(quiet))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for uri, f := range c.functions {
+		callee.Handle(uri, f)
+	}
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	if err := callee.Start(ctx); err != nil {
+		c.t.Fatalf("the callee does not start: %v", err)
+	}
+	c.current = callee
+}
+
+// replace does what a deploy does: a new one starts, the old one drains.
+func (c *localCallee) replace() {
+	old := c.current
+	c.start()
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	if err := old.Shutdown(ctx); err != nil {
+		c.t.Errorf("the callee does not drain: %v", err)
+	}
+}
+
+// childVariable makes the test binary a callee: the name of the master, then
+// the sentinels' addresses. Only another process can be killed.
+const childVariable = "JUGGLER_SYSTEM_TEST_CALLEE"
+
+// runChild answers calls and writes a line for each that it runs, until its
+// input ends.
+func runChild(sentinels string) {
+	words := strings.Fields(sentinels)
+	b, err := redis.New(quick(redis.WithSentinel(&goredis.FailoverOptions{MasterName: words[0], SentinelAddrs: words[1:]}))...)
+	if err != nil {
+		panic(err)
+	}
+	c, err := calleekit.New(b, calleekit.WithLogger(quiet))
+	if err != nil {
+		panic(err)
+	}
+	for uri, f := range soakFunctions(func(args json.RawMessage) { fmt.Printf("%s\n", args) }) {
+		c.Handle(uri, f)
+		c.Handle("child."+uri, f)
+	}
+	if err := c.Start(context.Background()); err != nil {
+		panic(err)
+	}
+	fmt.Println("ready")
+	io.Copy(io.Discard, os.Stdin) //nolint:errcheck // ends with the parent
+}
+
+// A childProcess runs runChild, again and again.
+type childProcess struct {
+	t         *testing.T
+	books     *books
+	sentinels string
+
+	process *exec.Cmd
+	stdin   io.Closer
+	reading sync.WaitGroup
+}
+
+func startChildProcess(t *testing.T, b *books, set *redistest.SentinelSet) *childProcess {
+	t.Helper()
+	c := &childProcess{t: t, books: b, sentinels: set.MasterName + " " + strings.Join(set.Options().SentinelAddrs, " ")}
+	c.start()
+	t.Cleanup(c.kill)
+	return c
+}
+
+func (c *childProcess) start() {
+	c.t.Helper()
+	c.process = exec.Command(os.Args[0])
+	c.process.Env = append(os.Environ(), childVariable+"="+c.sentinels)
+	c.process.Stderr = os.Stderr
+	out, err := c.process.StdoutPipe()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if c.stdin, err = c.process.StdinPipe(); err != nil {
+		c.t.Fatal(err)
+	}
+	if err := c.process.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	ready := make(chan struct{})
+	c.reading.Go(func() { // ends with the process
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			if lines.Text() == "ready" {
+				close(ready)
+			} else {
+				c.books.ran(json.RawMessage(lines.Text()))
+			}
+		}
+	})
+	select {
+	case <-ready:
+	case <-time.After(patience):
+		c.t.Fatal("the callee's process is not ready")
+	}
+}
+
+func (c *childProcess) signal(s syscall.Signal) {
+	if err := c.process.Process.Signal(s); err != nil {
+		c.t.Error(err)
+	}
+}
+
+// kill ends the process as a crash does.
+func (c *childProcess) kill() {
+	c.process.Process.Kill() //nolint:errcheck // it may have ended
+	c.reading.Wait()
+	c.process.Wait() //nolint:errcheck // killed
+	c.stdin.Close()
+}
+
+func (c *childProcess) restart() {
+	c.kill()
+	c.start()
+}
