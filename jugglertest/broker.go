@@ -150,6 +150,9 @@ type subscriberConn struct {
 	b       *Broker
 	deliver func([]broker.Delivery)
 
+	telling sync.Mutex // held while gaps are delivered; guards closed
+	closed  bool
+
 	mu     sync.Mutex // guards topics
 	topics map[broker.Topic]struct{}
 }
@@ -178,6 +181,9 @@ func (s *subscriberConn) Close() error {
 	s.b.mu.Lock()
 	delete(s.b.subscribers, s)
 	s.b.mu.Unlock()
+	s.telling.Lock()
+	s.closed = true
+	s.telling.Unlock()
 	return s.SubscriberConn.Close()
 }
 
@@ -189,7 +195,9 @@ func (s *subscriberConn) gap() {
 		gaps = append(gaps, broker.Delivery{Topic: t, Gap: true})
 	}
 	s.mu.Unlock()
-	if len(gaps) > 0 {
+	s.telling.Lock()
+	defer s.telling.Unlock()
+	if len(gaps) > 0 && !s.closed {
 		s.deliver(gaps)
 	}
 }

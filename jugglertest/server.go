@@ -40,7 +40,6 @@ type Server struct {
 	t        testing.TB
 	listener *memnet.Listener
 	http     *http.Server
-	label    string
 	log      *slog.Logger // to the test's output
 
 	mu      sync.Mutex // guards the following
@@ -50,8 +49,8 @@ type Server struct {
 
 // link is what a client's connection runs over at present.
 type link struct {
-	mu      sync.Mutex // guards the following
-	conn    *memnet.Conn
+	mu      sync.Mutex   // guards the following
+	conn    *memnet.Conn // nil if the client has a dialer of its own
 	stalled bool
 }
 
@@ -82,7 +81,7 @@ func NewOn(t testing.TB, b Roles, opts ...juggler.Option) *Server {
 		links:    make(map[*client.Client]*link),
 		log:      slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
-	s.labelGoroutines()
+	labelGoroutines(t)
 	h, err := juggler.New(append([]juggler.Option{juggler.WithBroker(s.Broker.front()), juggler.WithLogger(s.log)}, opts...)...)
 	if err != nil {
 		t.Fatalf("jugglertest: %v", err)
@@ -97,7 +96,6 @@ func NewOn(t testing.TB, b Roles, opts ...juggler.Option) *Server {
 	t.Cleanup(func() {
 		s.close()
 		<-served
-		s.checkLeaks()
 	})
 	return s
 }
@@ -173,7 +171,9 @@ func (l *link) stall(stalled bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stalled = stalled
-	l.conn.Stall(stalled)
+	if l.conn != nil {
+		l.conn.Stall(stalled)
+	}
 }
 
 // link finds what c runs over.
@@ -184,6 +184,12 @@ func (s *Server) link(c *client.Client) *link {
 	l := s.links[c]
 	if l == nil {
 		s.t.Fatal("jugglertest: not a client of this server")
+	}
+	l.mu.Lock()
+	foreign := l.conn == nil
+	l.mu.Unlock()
+	if foreign {
+		s.t.Fatal("jugglertest: a client with a dialer of its own")
 	}
 	return l
 }
