@@ -27,54 +27,73 @@ func (rep *report) perSeries() (groups [][]grown) {
 func (rep *report) growth() string {
 	var b strings.Builder
 	for _, group := range rep.perSeries() {
-		growthTable(&b, group, "")
+		b.WriteString(growthSection(group, "").String())
+		b.WriteString("\n")
 	}
 	return b.String()
 }
 
-// writeCharts writes the chart of each series into the directory performance
-// beside the document, and returns the tables that link to them.
-func (rep *report) writeCharts(docs string) (string, error) {
-	var b strings.Builder
+// writeCharts writes the chart of each series that is complete into the
+// directory performance beside the document, and returns the sections that
+// link to them.
+func (rep *report) writeCharts(docs string) (sections []section, err error) {
 	for _, group := range rep.perSeries() {
-		name := filepath.Join("performance", group[0].s.series.name+".svg")
-		if err := os.MkdirAll(filepath.Join(docs, "performance"), 0o755); err != nil {
-			return "", err
+		of := group[0].s.series
+		points := 0
+		for _, s := range scenarios {
+			if s.series != nil && s.series.name == of.name {
+				points++
+			}
 		}
-		c := growthChart(group)
-		if len(c.lines) == 0 {
-			return "", fmt.Errorf("%s: nothing was measured", group[0].s.series.title)
+		if len(group) < points {
+			continue
 		}
-		if err := os.WriteFile(filepath.Join(docs, name), []byte(c.svg()), 0o644); err != nil {
-			return "", err
+		name := ""
+		if c := growthChart(group); len(c.lines) > 0 {
+			name = filepath.Join("performance", of.name+".svg")
+			if err := os.MkdirAll(filepath.Join(docs, "performance"), 0o755); err != nil {
+				return nil, err
+			}
+			if err := os.WriteFile(filepath.Join(docs, name), []byte(c.svg()), 0o644); err != nil {
+				return nil, err
+			}
 		}
-		growthTable(&b, group, name)
+		sections = append(sections, growthSection(group, name))
 	}
-	return b.String(), nil
+	return sections, nil
 }
 
 // cpuEach is the cost that the series show, in microseconds.
 func cpuEach(r load.Result) float64 { return float64(r.CPUEach()) / float64(time.Microsecond) }
 
-func growthTable(b *strings.Builder, group []grown, chartFile string) {
+func growthSection(group []grown, chartFile string) section {
+	var b strings.Builder
 	first := group[0].s
-	fmt.Fprintf(b, "### %s\n\n", first.series.title)
 	if chartFile != "" {
-		fmt.Fprintf(b, "![%s](%s)\n\n", first.series.title, chartFile)
+		fmt.Fprintf(&b, "![%s](%s)\n\n", first.series.title, chartFile)
 	}
-	fmt.Fprintf(b, "| %s |", first.series.axis)
+	fmt.Fprintf(&b, "| %s |", first.series.axis)
 	for _, c := range first.contenders {
-		fmt.Fprintf(b, " %s: CPU each | %s |", c.name, first.unit())
+		fmt.Fprintf(&b, " %s: CPU each | %s |", c.name, first.unit())
 	}
-	b.WriteString("\n|" + strings.Repeat(" --- |", 1+2*len(first.contenders)) + "\n")
+	b.WriteString(" faults |\n|" + strings.Repeat(" --- |", 2+2*len(first.contenders)) + "\n")
 	for _, g := range group {
-		fmt.Fprintf(b, "| %s |", count(float64(g.s.x)))
-		for i := range g.s.contenders {
-			fmt.Fprintf(b, " %.2f µs | %s |", median(g.o.column(i, cpuEach)), count(median(g.o.column(i, load.Result.Rate))))
+		fmt.Fprintf(&b, "| %s |", count(float64(g.s.x)))
+		wrong := 0
+		for i, results := range g.o.results {
+			wrong += faults(results)
+			if len(results) == 0 {
+				b.WriteString(" failed | – |")
+				continue
+			}
+			fmt.Fprintf(&b, " %.2f µs | %s |", median(g.o.column(i, cpuEach)), count(median(g.o.column(i, load.Result.Rate))))
 		}
-		b.WriteString("\n")
+		fmt.Fprintf(&b, " %d |\n", wrong)
 	}
-	b.WriteString("\n")
+	for _, g := range group {
+		writeFailures(&b, g.o)
+	}
+	return section{first.series.title, b.String()}
 }
 
 func growthChart(group []grown) chart {
@@ -83,7 +102,10 @@ func growthChart(group []grown) chart {
 	for i, contender := range first.contenders {
 		l := line{name: contender.name}
 		for _, g := range group {
-			if y := median(g.o.column(i, cpuEach)); y > 0 { // something was measured
+			if len(g.o.results[i]) == 0 {
+				continue
+			}
+			if y := median(g.o.column(i, cpuEach)); y > 0 {
 				l.points = append(l.points, point{float64(g.s.x), y})
 			}
 		}

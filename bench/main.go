@@ -84,11 +84,11 @@ func drive() error {
 	quick := flag.Bool("quick", false, "only the most important scenarios, with short rounds: under two minutes")
 	only := flag.String("only", "", "run the scenarios whose name matches this regular expression")
 	list := flag.Bool("list", false, "list the scenarios and end")
-	write := flag.String("write", "", "put the tables between the markers of this Markdown file")
+	write := flag.String("write", "", "put the tables between the markers of this Markdown file, as they come; with -only or -quick the others stay")
 	var set settings
-	flag.IntVar(&set.rounds, "rounds", 0, "rounds of each scenario (default 5, quick 3)")
-	flag.DurationVar(&set.warmup, "warmup", 0, "time before each measurement (default 500ms, quick 200ms)")
-	flag.DurationVar(&set.window, "window", 0, "time of each measurement (default 2s, quick 600ms)")
+	flag.IntVar(&set.rounds, "rounds", 0, "rounds of each scenario with a target (default 5, quick 3); others have 3 at most")
+	flag.DurationVar(&set.warmup, "warmup", 0, "time before each measurement (default 400ms, quick 200ms)")
+	flag.DurationVar(&set.window, "window", 0, "time of each measurement (default 1.5s, quick 600ms)")
 	flag.StringVar(&set.profiles, "profiles", "", "write CPU profiles of the servers into this directory")
 	flag.Parse()
 	set.fill(*quick)
@@ -108,29 +108,31 @@ func drive() error {
 	}
 
 	interrupted := make(chan os.Signal, 1)
-	signal.Notify(interrupted, os.Interrupt)
-	report := newReport(set)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+	report := newReport(set, !*quick && *only == "")
 	began := time.Now()
 	for i, s := range chosen {
 		fmt.Fprintf(os.Stderr, "%d/%d %s (%s)\n", i+1, len(chosen), s.title, time.Since(began).Round(time.Second))
 		outcome, err := s.run(set, interrupted)
 		if err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
+			return err
 		}
 		if table := report.add(s, outcome); table != "" {
 			fmt.Println(table)
 		}
+		if *write != "" { // as they come: nothing is lost if the run ends early
+			if err := report.write(*write, i == len(chosen)-1); err != nil {
+				return err
+			}
+		}
 	}
 	fmt.Println(report.growth())
 	fmt.Println(report.verdicts())
-	if *write != "" {
-		return report.write(*write)
-	}
 	return nil
 }
 
 func (s *settings) fill(quick bool) {
-	defaults := settings{rounds: 5, warmup: 500 * time.Millisecond, window: 2 * time.Second}
+	defaults := settings{rounds: 5, warmup: 400 * time.Millisecond, window: 1500 * time.Millisecond}
 	if quick {
 		defaults = settings{rounds: 3, warmup: 200 * time.Millisecond, window: 600 * time.Millisecond}
 	}

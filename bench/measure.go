@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/juggler-go/juggler/bench/internal/load"
@@ -18,36 +20,66 @@ import (
 )
 
 // An outcome is what the rounds of a scenario measured: results[i][r] is what
-// contender i did in round r.
-type outcome struct{ results [][]load.Result }
+// contender i did in round r; nothing if it failed.
+type outcome struct {
+	results  [][]load.Result
+	failures []string // what went wrong, for the reader of the table
+}
 
-// run runs the rounds of s.
+var errInterrupted = errors.New("interrupted")
+
+// run runs the rounds of s. A measurement that fails is repeated once; a
+// contender that fails again takes no further part, and the others go on. The
+// only error is errInterrupted.
 func (s *scenario) run(set settings, interrupted <-chan os.Signal) (outcome, error) {
-	results := make([][]load.Result, len(s.contenders))
+	o := outcome{results: make([][]load.Result, len(s.contenders))}
+	out := make([]bool, len(s.contenders))
 	for round := range s.rounds(set) {
 		for i, c := range s.contenders {
+			if out[i] {
+				continue
+			}
+			r, err := s.measure(c, set, round)
+			if err != nil {
+				fmt.Fprintf(os.Stderr, "  round %d  %-22s FAILED: %v\n", round+1, c.name, err)
+				o.failed("%s failed in round %d and was measured again: %v", c.name, round+1, err)
+				r, err = s.measure(c, set, round)
+			}
 			select {
 			case <-interrupted:
-				return outcome{}, errors.New("interrupted")
+				return o, errInterrupted
 			default:
 			}
-			spec := s.load
-			spec.Protocol, spec.Warmup, spec.Window = c.protocol, set.warmup, set.window
-			if set.profiles != "" && round == 0 {
-				var err error
-				if spec.Profile, err = profilePath(set.profiles, s.name, c.server); err != nil {
-					return outcome{}, err
-				}
-			}
-			r, err := measure(c, spec)
 			if err != nil {
-				return outcome{}, fmt.Errorf("%s: %w", c.name, err)
+				fmt.Fprintf(os.Stderr, "  round %d  %-22s FAILED again: %v\n", round+1, c.name, err)
+				o.failed("%s failed again and took no further part: %v", c.name, err)
+				out[i], o.results[i] = true, nil
+				continue
 			}
-			results[i] = append(results[i], r)
+			o.results[i] = append(o.results[i], r)
 			fmt.Fprintf(os.Stderr, "  round %d  %-22s %s\n", round+1, c.name, s.progress(r))
 		}
 	}
-	return outcome{results}, nil
+	return o, nil
+}
+
+func (o *outcome) failed(format string, args ...any) {
+	o.failures = append(o.failures, strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")) // a line
+}
+
+// measure measures one contender once.
+func (s *scenario) measure(c contender, set settings, round int) (r load.Result, err error) {
+	spec := s.load
+	spec.Protocol, spec.Warmup, spec.Window = c.protocol, set.warmup, set.window
+	if c.conns > 0 {
+		spec.Conns = c.conns
+	}
+	if set.profiles != "" && round == 0 {
+		if spec.Profile, err = profilePath(set.profiles, s.name, c.server); err != nil {
+			return r, err
+		}
+	}
+	return measure(c, spec)
 }
 
 func profilePath(dir, scenario, server string) (string, error) {
@@ -104,13 +136,16 @@ func generateLoad(self string, spec load.Spec) (r load.Result, err error) {
 	if err != nil {
 		return r, err
 	}
-	generator := exec.Command(self, "load")
+	// A generator that hangs must not hold the others up.
+	ctx, cancel := context.WithTimeout(context.Background(), spec.Warmup+spec.Window+time.Minute)
+	defer cancel()
+	generator := exec.CommandContext(ctx, self, "load")
 	generator.Stdin = bytes.NewReader(input)
 	generator.Stderr = os.Stderr
 	generator.Env = append(os.Environ(), "GOGC=off", "GOMEMLIMIT=1GiB") // it hardly allocates
 	output, err := generator.Output()
 	if err != nil {
-		return r, fmt.Errorf("load generator: %w", err)
+		return r, fmt.Errorf("load generator: %w", errors.Join(err, ctx.Err()))
 	}
 	return r, json.Unmarshal(output, &r)
 }
@@ -138,6 +173,8 @@ func startServer(self, name string, env []string) (*process, error) {
 		return nil, err
 	}
 	p := &process{cmd: cmd, stdin: stdin}
+	hangs := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
+	defer hangs.Stop()
 	if _, err := fmt.Fscanln(stdout, &p.addr, &p.control); err != nil {
 		return nil, errors.Join(fmt.Errorf("the server %s does not start: %w", name, err), p.stop())
 	}

@@ -41,7 +41,7 @@ func TestContenders(t *testing.T) {
 			spec := load.Spec{
 				Kind: s.load.Kind, TLS: s.load.TLS, Protocol: c.protocol,
 				Addr: start(c.server), Controls: []string{controlAddr}, Redis: server.Addr,
-				Conns: min(s.load.Conns, 4), InFlight: min(s.load.InFlight, 4), Channels: min(s.load.Channels, 4), URIs: s.load.URIs,
+				Conns: min(max(s.load.Conns, c.conns), 4), InFlight: min(s.load.InFlight, 4), Channels: min(s.load.Channels, 4), URIs: s.load.URIs,
 				Payload: s.load.Payload, Warmup: 5 * time.Millisecond, Window: 100 * time.Millisecond,
 			}
 			if key := fmt.Sprint(spec); ran[key] {

@@ -30,16 +30,27 @@ type contender struct {
 	name, server, protocol string
 	callee                 string // another server of package peer, without clients
 	redis                  bool   // they share a Redis
+	conns                  int    // instead of the load's, if above 0
 }
 
-// A goal is a target of the project.
+// A goal is a target of the project: a limit for one contender, mostly
+// relative to another, its peer.
 type goal struct {
-	who     string  // contender that has to reach it; empty: the first
-	atLeast float64 // times what peer does
-	peer    string  // another contender
-	atMost  float64 // bytes for each connection, where there is no peer
-	p50     float64 // at most so many times peer's median latency, or 0.4 ms
+	who, peer string // names; who is the first contender if empty
+	kind      goalKind
+	limit     float64
 }
+
+type goalKind int
+
+const (
+	rateTimes       goalKind = iota // at least so many times the peer's rate
+	idleBytes                       // at most so many bytes for each idle connection
+	latencyTimes                    // a median latency of at most so many times the peer's, or 0.4 ms
+	cpuMicros                       // at most so much CPU of all processes for each message
+	commandsSent                    // fewer commands sent to Redis for each message
+	sameConnections                 // as many connections to Redis as the peer
+)
 
 var (
 	ourEcho = contender{name: "juggler wsconn", server: "juggler-echo", protocol: "echo"}
@@ -59,8 +70,12 @@ var (
 
 	jugglerRedis8  = contender{name: "juggler, 8 at a time", server: "juggler-redis", protocol: "juggler", callee: "redis-callee-8", redis: true}
 	jugglerRedis64 = contender{name: "juggler, 64 at a time", server: "juggler-redis", protocol: "juggler", callee: "redis-callee-64", redis: true}
-	redisPair      = contender{name: "LPUSH and BRPOP", protocol: "redis-pair", redis: true}
-	redisPing      = contender{name: "PING", protocol: "redis-ping", redis: true}
+
+	jugglerRedis10   = contender{name: "10 clients", server: "juggler-redis", protocol: "juggler", callee: "redis-callee-64", redis: true, conns: 10}
+	jugglerRedis1000 = contender{name: "1,000 clients", server: "juggler-redis", protocol: "juggler", callee: "redis-callee-64", redis: true, conns: 1000}
+
+	redisPair = contender{name: "LPUSH and BRPOP", protocol: "redis-pair", redis: true}
+	redisPing = contender{name: "PING", protocol: "redis-ping", redis: true}
 
 	ourEchoTLS    = contender{name: "juggler wsconn, TLS", server: "juggler-echo-tls", protocol: "echo"}
 	gwsTLS        = contender{name: "gws, TLS", server: "gws-tls", protocol: "echo"}
@@ -85,7 +100,7 @@ func build() []scenario {
 			quick:      2,
 			load:       load.Spec{Kind: load.Requests, Conns: 100, InFlight: inFlight, Payload: 16},
 			contenders: []contender{ourEcho, gws, gorilla, coder},
-			goals:      []goal{{atLeast: map[int]float64{1: 1.2, 64: 5}[inFlight], peer: gws.name}},
+			goals:      []goal{{peer: gws.name, limit: map[int]float64{1: 1.2, 64: 5}[inFlight]}},
 		})
 	}
 	add(scenario{
@@ -93,7 +108,7 @@ func build() []scenario {
 		title:      "Echo over TLS: 100 connections, 1 in flight, 16 bytes",
 		load:       load.Spec{Kind: load.Requests, TLS: true, Conns: 100, InFlight: 1, Payload: 16},
 		contenders: []contender{ourEchoTLS, gwsTLS},
-		goals:      []goal{{atLeast: 0.9, peer: gwsTLS.name}},
+		goals:      []goal{{peer: gwsTLS.name, limit: 0.9}},
 	})
 
 	calls := func(conns, inFlight, quick int, goals ...goal) {
@@ -107,9 +122,9 @@ func build() []scenario {
 		})
 	}
 	calls(100, 1, 4,
-		goal{atLeast: 1.5, peer: centrifuge.name}, goal{atLeast: 2, peer: natsWebSocket.name})
+		goal{peer: centrifuge.name, limit: 1.5}, goal{peer: natsWebSocket.name, limit: 2})
 	calls(100, 64, 4,
-		goal{atLeast: 2, peer: centrifuge.name}, goal{atLeast: 1, peer: natsTCP.name}, goal{atLeast: 1, peer: natsWebSocket.name})
+		goal{peer: centrifuge.name, limit: 2}, goal{peer: natsTCP.name, limit: 1}, goal{peer: natsWebSocket.name, limit: 1})
 	for _, conns := range []int{1, 100, 1000} {
 		for _, inFlight := range []int{1, 16, 64} {
 			if conns != 100 || inFlight == 16 {
@@ -124,8 +139,8 @@ func build() []scenario {
 			load:       load.Spec{Kind: load.Requests, Conns: 100, InFlight: inFlight, Payload: smallPayload},
 			contenders: []contender{juggler, jugglerNonBlocking, jugglerBlocking},
 			goals: []goal{
-				{who: jugglerNonBlocking.name, atLeast: 0.9, peer: juggler.name},
-				{who: jugglerBlocking.name, atLeast: 0.6, peer: juggler.name},
+				{who: jugglerNonBlocking.name, peer: juggler.name, limit: 0.9},
+				{who: jugglerBlocking.name, peer: juggler.name, limit: 0.6},
 			},
 		})
 	}
@@ -142,8 +157,10 @@ func build() []scenario {
 		load:       load.Spec{Kind: load.Requests, Conns: 100, InFlight: 1, Payload: smallPayload},
 		contenders: []contender{jugglerRedis64, jugglerRedis8, redisPair},
 		goals: []goal{
-			{who: jugglerRedis64.name, atLeast: 3, peer: redisPair.name},
-			{who: jugglerRedis8.name, atLeast: 2.1, peer: redisPair.name}, // ten times the first implementation's 0.21
+			{who: jugglerRedis64.name, peer: redisPair.name, limit: 3},
+			{kind: commandsSent, limit: 1},
+			{who: jugglerRedis8.name, peer: redisPair.name, limit: 2.1}, // ten times the first implementation's 0.21
+			{who: jugglerRedis8.name, kind: cpuMicros, limit: 89.6},     // a tenth of its 896 µs
 		},
 	})
 	add(scenario{
@@ -151,7 +168,14 @@ func build() []scenario {
 		title:      "Calls through Redis: 1 connection, 1 in flight, 16 bytes",
 		load:       load.Spec{Kind: load.Requests, Conns: 1, InFlight: 1, Payload: smallPayload},
 		contenders: []contender{jugglerRedis64, redisPing},
-		goals:      []goal{{p50: 3, peer: redisPing.name}},
+		goals:      []goal{{kind: latencyTimes, peer: redisPing.name, limit: 3}},
+	})
+	add(scenario{
+		name:       "redis-connections",
+		title:      "Connections to Redis of a node, a callee and their idle clients' subscriptions",
+		load:       load.Spec{Kind: load.Idle},
+		contenders: []contender{jugglerRedis10, jugglerRedis1000},
+		goals:      []goal{{who: jugglerRedis1000.name, kind: sameConnections, peer: jugglerRedis10.name}},
 	})
 
 	for _, outstanding := range []int{1, 16} {
@@ -162,18 +186,24 @@ func build() []scenario {
 			load:       load.Spec{Kind: load.FanOut, Conns: 1000, InFlight: outstanding, Payload: 128},
 			contenders: []contender{juggler, rawLoop, centrifuge, gwsFanOut, gorillaFanOut, natsTCP},
 			goals: map[int][]goal{
-				1:  {{atLeast: 0.95, peer: rawLoop.name}},
-				16: {{atLeast: 1.5, peer: centrifuge.name}},
+				1:  {{peer: rawLoop.name, limit: 0.95}},
+				16: {{peer: centrifuge.name, limit: 1.5}},
 			}[outstanding],
 		})
 	}
+	add(scenario{
+		name:       "mixed",
+		title:      "Mixed load: 100 connections with calls of 16 B to 4 KiB, publications to 10 subscribers each, subscriptions that come and go",
+		load:       load.Spec{Kind: load.Mixed, Conns: 100, InFlight: 4},
+		contenders: []contender{juggler, centrifuge},
+	})
 	add(scenario{
 		name:       "idle-15000",
 		title:      "15,000 idle connections: a user of 16 bytes, one subscription to a channel shared by all",
 		quick:      1,
 		load:       load.Spec{Kind: load.Idle, Conns: 15_000},
 		contenders: []contender{juggler, centrifuge},
-		goals:      []goal{{atMost: 600}},
+		goals:      []goal{{kind: idleBytes, limit: 600}},
 	})
 	add(scenario{
 		name:       "idle-15000-channels",
@@ -185,7 +215,7 @@ func build() []scenario {
 		name:       "idle-tls",
 		title:      "1,000 idle connections over TLS, one subscription to a channel shared by all",
 		load:       load.Spec{Kind: load.Idle, TLS: true, Conns: 1000},
-		contenders: []contender{jugglerTLS, centrifugeTLS},
+		contenders: []contender{jugglerTLS, centrifugeTLS, gwsTLS},
 	})
 	add(scenario{
 		name:       "connects",
@@ -243,13 +273,16 @@ func (s scenario) shortened() scenario {
 	return s
 }
 
-// rounds returns how often s is run. What connections hold does not vary, and
-// the points of a series support each other.
+// rounds returns how often s is run. What connections hold does not vary, the
+// points of a series support each other, and only a target needs an interval
+// that is narrow.
 func (s *scenario) rounds(set settings) int {
 	switch {
 	case s.load.Kind == load.Idle:
 		return 1
 	case s.series != nil:
+		return min(set.rounds, 2)
+	case len(s.goals) == 0:
 		return min(set.rounds, 3)
 	}
 	return set.rounds
@@ -277,6 +310,8 @@ func (s *scenario) unit() string {
 		return "deliveries/s"
 	case load.Connects:
 		return "handshakes/s"
+	case load.Mixed:
+		return "outcomes and events/s"
 	}
 	if s.contenders[0].redis {
 		return "calls (commands)/s"

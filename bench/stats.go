@@ -33,7 +33,7 @@ type interval struct{ ratio, low, high float64 }
 // the logarithms of the rounds' ratios.
 func compare(a, b []float64) interval {
 	logs := make([]float64, 0, len(a))
-	for i := range a {
+	for i := range min(len(a), len(b)) {
 		if a[i] > 0 && b[i] > 0 {
 			logs = append(logs, math.Log(a[i]/b[i]))
 		}

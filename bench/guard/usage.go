@@ -2,10 +2,9 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"runtime"
-	"strconv"
-	"strings"
+
+	"github.com/juggler-go/juggler/bench/internal/control"
 )
 
 // usage is what this process has used so far.
@@ -14,29 +13,12 @@ type usage struct {
 	reads, writes      int
 }
 
-// readUsage reads the allocator's counts, and the system calls that the
-// kernel counts for a process (proc(5), /proc/pid/io).
-func readUsage() (u usage, err error) {
-	text, err := os.ReadFile("/proc/self/io")
-	if err != nil {
-		return u, err
-	}
-	for line := range strings.Lines(string(text)) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
-		switch name {
-		case "syscr":
-			u.reads, err = strconv.Atoi(value)
-		case "syscw":
-			u.writes, err = strconv.Atoi(value)
-		}
-		if err != nil {
-			return u, fmt.Errorf("/proc/self/io: %w", err)
-		}
-	}
+func readUsage() (u usage) {
+	u.reads, u.writes = control.SystemCalls()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	u.allocations, u.bytes = m.Mallocs, m.TotalAlloc
-	return u, nil
+	return u
 }
 
 // A trial is something that is done often.
@@ -78,19 +60,13 @@ func (t trial) round() (map[unit]float64, error) {
 	if t.calls != nil {
 		clients = *t.calls
 	}
-	before, err := readUsage()
-	if err != nil {
-		return nil, err
-	}
+	before := readUsage()
 	for range t.times {
 		if err := t.do(); err != nil {
 			return nil, err
 		}
 	}
-	after, err := readUsage()
-	if err != nil {
-		return nil, err
-	}
+	after := readUsage()
 	each := func(n int) float64 { return float64(n) / float64(t.times) }
 	costs := map[unit]float64{
 		allocations: each(int(after.allocations - before.allocations)),

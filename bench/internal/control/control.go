@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -27,6 +28,8 @@ type Usage struct {
 	Goroutines int
 	RSS        int64 // bytes resident
 	Switches   int64 // context switches
+	Reads      int   // system calls that read
+	Writes     int   // and that write
 	Error      string
 }
 
@@ -55,7 +58,30 @@ func usage() Usage {
 		RSS:        resident(),
 	}
 	u.CPU, u.Switches = rusage()
+	u.Reads, u.Writes = SystemCalls()
 	return u
+}
+
+// SystemCalls returns how many system calls of this process have read and
+// written, as the kernel counts them (proc(5), /proc/pid/io); 0 where it does
+// not.
+func SystemCalls() (reads, writes int) {
+	text, err := os.ReadFile("/proc/self/io")
+	if err != nil {
+		return 0, 0
+	}
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		n, err := strconv.Atoi(value)
+		switch {
+		case err != nil:
+		case name == "syscr":
+			reads = n
+		case name == "syscw":
+			writes = n
+		}
+	}
+	return reads, writes
 }
 
 func resident() int64 {

@@ -10,6 +10,7 @@ import (
 type centrifuge struct {
 	payload   int
 	resultLen int
+	anySize   bool
 }
 
 func newCentrifuge(s Spec) protocol {
@@ -73,8 +74,12 @@ func (p *centrifuge) parse(c *conn, b []byte, answers []answer) (int, []answer, 
 func (p *centrifuge) read(reply []byte) (answer, bool) {
 	const idAt = len(`{"id":`)
 	if bytes.HasPrefix(reply, []byte(`{"push":`)) {
+		if p.anySize {
+			id, ok := idAfter(reply, `"data":"`)
+			return answer{kind: event, id: id}, ok
+		}
 		id, ok := idIn(reply, max(p.payload, idDigits), `"}}}`)
-		return answer{event, id}, ok
+		return answer{kind: event, id: id}, ok
 	}
 	if !bytes.HasPrefix(reply, []byte(`{"id":`)) || bytes.HasPrefix(reply[idAt+1:], []byte(`,"error"`)) {
 		return answer{}, false
@@ -84,7 +89,28 @@ func (p *centrifuge) read(reply []byte) (answer, bool) {
 		return answer{kind: ready}, true
 	}
 	rest := reply[idAt+idDigits:]
-	return answer{done, id}, len(reply) == p.resultLen || bytes.HasPrefix(rest, []byte(`,"publish"`))
+	if p.anySize {
+		return answer{done, id, len(reply) - p.resultLen + p.payload}, !bytes.HasPrefix(rest, []byte(`,"error"`))
+	}
+	return answer{kind: done, id: id}, len(reply) == p.resultLen || bytes.HasPrefix(rest, []byte(`,"publish"`))
+}
+
+func (p *centrifuge) mixed() { p.anySize = true }
+
+func (p *centrifuge) call(payload int) template {
+	return (&centrifuge{payload: payload}).request(nil)
+}
+
+func (p *centrifuge) publish(channel string, payload int) template {
+	return (&centrifuge{payload: payload}).publication(channel)
+}
+
+func (p *centrifuge) subscribing(channel string) template {
+	return newTemplate(opText, `{"id":`+sampleID+`,"subscribe":{"channel":"`+channel+`"}}`)
+}
+
+func (p *centrifuge) unsubscribing(channel string) template {
+	return newTemplate(opText, `{"id":`+sampleID+`,"unsubscribe":{"channel":"`+channel+`"}}`)
 }
 
 // centrifugeProtobuf is the same protocol in protobuf. Field numbers are
@@ -166,7 +192,7 @@ func (p *centrifugeProtobuf) parse(c *conn, b []byte, answers []answer) (int, []
 func (p *centrifugeProtobuf) read(reply []byte) (answer, bool) {
 	if reply[0] == 4<<3|2 { // push
 		id, ok := idIn(reply, max(p.payload, idDigits), `"`)
-		return answer{event, id}, ok
+		return answer{kind: event, id: id}, ok
 	}
 	if reply[0] != 1<<3 {
 		return answer{}, false
@@ -178,5 +204,5 @@ func (p *centrifugeProtobuf) read(reply []byte) (answer, bool) {
 	if id < idBase {
 		return answer{kind: ready}, true
 	}
-	return answer{done, uint32(id)}, len(reply) > 1+n && reply[1+n] == 13<<3|2
+	return answer{kind: done, id: uint32(id)}, len(reply) > 1+n && reply[1+n] == 13<<3|2
 }

@@ -35,6 +35,6 @@ func (p *echo) parse(c *conn, b []byte, answers []answer) (int, []answer, error)
 		if !ok || len(message) != p.payload {
 			return taken, answers, fmt.Errorf("load: echo of %d bytes: %.80q", len(message), message)
 		}
-		answers = append(answers, answer{done, id})
+		answers = append(answers, answer{kind: done, id: id})
 	}
 }

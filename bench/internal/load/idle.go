@@ -52,10 +52,20 @@ func runIdle(s Spec, p protocol) (Result, error) {
 			return Result{}, err
 		}
 	}
+	redisConnections := 0
+	if s.Redis != "" {
+		info := newRedisInfo(s.Redis)
+		defer info.close()
+		if redisConnections, err = info.connections(); err != nil {
+			return Result{}, err
+		}
+	}
 	each := func(before, after uint64) float64 {
 		return (float64(after) - float64(before)) / float64(s.Conns)
 	}
 	return Result{
+		RedisConnections: redisConnections,
+
 		Messages:   s.Conns,
 		Elapsed:    elapsed,
 		ServerCPU:  after.CPU - before.CPU,

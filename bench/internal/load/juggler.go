@@ -10,6 +10,7 @@ type juggler struct {
 	payload   int
 	uris      int
 	resultLen int // of a RES
+	anySize   bool
 }
 
 func newJuggler(s Spec) protocol {
@@ -84,16 +85,21 @@ func (p *juggler) read(c *conn, message []byte) (answer, bool) {
 		if !ok { // of a SUB
 			return answer{kind: ready}, true
 		}
-		return answer{accepted, id}, true
+		return answer{kind: accepted, id: id}, true
 	case "RES":
-		if len(message) != p.resultLen {
+		size := len(message) - p.resultLen + p.payload
+		if size < 0 || (size != p.payload && !p.anySize) {
 			return answer{}, false
 		}
 		id, ok := parseID(message[jugglerID:])
-		return answer{done, id}, ok
+		return answer{done, id, size}, ok
 	case "EVN":
+		if p.anySize {
+			id, ok := idAfter(message, `"args":"`)
+			return answer{kind: event, id: id}, ok
+		}
 		id, ok := idIn(message, max(p.payload, idDigits), `"}`)
-		return answer{event, id}, ok
+		return answer{kind: event, id: id}, ok
 	case "HEL":
 		return answer{kind: ready}, true
 	case "PIN":
@@ -101,4 +107,22 @@ func (p *juggler) read(c *conn, message []byte) (answer, bool) {
 		return answer{}, bytes.Equal(message, []byte(`{"type":"PING"}`))
 	}
 	return answer{}, false
+}
+
+func (p *juggler) mixed() { p.anySize = true }
+
+func (p *juggler) call(payload int) template {
+	return (&juggler{payload: payload}).request(nil)
+}
+
+func (p *juggler) publish(channel string, payload int) template {
+	return (&juggler{payload: payload}).publication(channel)
+}
+
+func (p *juggler) subscribing(channel string) template {
+	return newTemplate(opText, `{"type":"SUB","id":"`+sampleID+`","channel":"`+channel+`"}`)
+}
+
+func (p *juggler) unsubscribing(channel string) template {
+	return newTemplate(opText, `{"type":"UNSB","id":"`+sampleID+`","channel":"`+channel+`"}`)
 }

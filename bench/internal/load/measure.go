@@ -37,6 +37,7 @@ func measure(s Spec, r *Result, work func() error) (err error) {
 	r.ServerCPU = after.CPU - before.CPU
 	r.Mallocs = after.Mallocs - before.Mallocs
 	r.Switches = after.Switches - before.Switches
+	r.Reads, r.Writes = after.Reads-before.Reads, after.Writes-before.Writes
 	r.RedisCPU = after.redis.cpu - before.redis.cpu
 	r.RedisSent = after.redis.sent - before.redis.sent
 	r.RedisCommands = after.redis.commands - before.redis.commands
@@ -89,6 +90,8 @@ func (w *watcher) read() (sum reading, err error) {
 		sum.CPU += u.CPU
 		sum.Mallocs += u.Mallocs
 		sum.Switches += u.Switches
+		sum.Reads += u.Reads
+		sum.Writes += u.Writes
 	}
 	if w.redis != nil {
 		sum.redis, err = w.redis.read()

@@ -131,10 +131,10 @@ func (p *nats) read(header, payload []byte) (answer, bool) {
 	if bytes.HasPrefix(header, natsInbox) {
 		subject := header[:bytes.IndexByte(header, ' ')]
 		id, ok := parseID(subject[bytes.LastIndexByte(subject, '.')+1:])
-		return answer{done, id}, ok && len(payload) == p.payload+2
+		return answer{kind: done, id: id}, ok && len(payload) == p.payload+2
 	}
 	id, ok := idIn(payload, len(p.text())-2, `"`)
-	return answer{event, id}, ok
+	return answer{kind: event, id: id}, ok
 }
 
 func (p *nats) control(c *conn, line []byte, answers *[]answer) error {

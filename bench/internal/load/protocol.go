@@ -34,6 +34,7 @@ type promises struct {
 type answer struct {
 	kind answerKind
 	id   uint32
+	size int // with a mixed load: of the result's payload
 }
 
 type answerKind uint8

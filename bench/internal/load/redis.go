@@ -38,6 +38,15 @@ func (i *redisInfo) read() (redisUsage, error) {
 	return parseRedisInfo(text)
 }
 
+// connections returns how many clients the server has beside i.
+func (i *redisInfo) connections() (int, error) {
+	list, err := i.client.ClientList(context.Background()).Result()
+	if err != nil {
+		return 0, fmt.Errorf("load: CLIENT LIST: %w", err)
+	}
+	return strings.Count(strings.TrimSpace(list), "\n"), nil // a line each, ours among them
+}
+
 // sentOnly are the commands that juggler sends and its scripts do not call.
 // With each BRPOP goes at most one RPOP; the scripts call RPOP too, so the
 // sum of these is an upper bound.

@@ -37,7 +37,9 @@ type Result struct {
 	Elapsed    time.Duration // length of the window
 	ServerCPU  time.Duration // of the processes under test, without Redis, within the window
 	LoadCPU    time.Duration // of this process
-	Mallocs    uint64        // in the process under test
+	Mallocs    uint64        // in the processes under test
+	Reads      int           // system calls there that read
+	Writes     int           // and that write
 	Switches   int64         // context switches there
 	P50, P99   time.Duration // from the request to its answer
 	Lost       int           // without an answer when the run was over
@@ -50,6 +52,8 @@ type Result struct {
 	RedisCPU      time.Duration // within the window
 	RedisSent     int           // commands sent to Redis within the window, at most
 	RedisCommands int           // commands that Redis counted, those inside scripts too
+
+	RedisConnections int // of the processes under test, with idle connections
 }
 
 // Rate returns messages a second.
@@ -77,6 +81,7 @@ const (
 	FanOut   = "fan-out"  // one connection publishes, the others receive
 	Idle     = "idle"     // connections that do nothing
 	Connects = "connects" // handshakes one after the other
+	Mixed    = "mixed"    // calls, publications, subscriptions that come and go
 )
 
 // Run does what s says.
@@ -103,6 +108,12 @@ func Run(s Spec) (Result, error) {
 		return runIdle(s, p(s))
 	case Connects:
 		return runConnects(s, p(s))
+	case Mixed:
+		m, ok := p(s).(mixer)
+		if !ok {
+			return Result{}, fmt.Errorf("load: no mixed load for the protocol %q", s.Protocol)
+		}
+		return runMixed(s, m)
 	}
 	return Result{}, fmt.Errorf("load: unknown kind of load %q", s.Kind)
 }

@@ -114,3 +114,12 @@ func idIn(message []byte, textLen int, after string) (id uint32, ok bool) {
 	}
 	return parseID(message[at:])
 }
+
+// idAfter finds the id of a publication of any size behind the first before.
+func idAfter(message []byte, before string) (id uint32, ok bool) {
+	at := bytes.Index(message, []byte(before))
+	if at < 0 {
+		return 0, false
+	}
+	return parseID(message[at+len(before):])
+}
