@@ -169,6 +169,15 @@ func TestInteractiveClient(t *testing.T) {
 	s.types("\x1b[A\r")
 	s.sees(`#4 RES "zyx"`)
 
+	// Tab shows what there is to choose from; Ctrl-R finds lines, and again older ones.
+	s.types("call test.\t")
+	s.sees("test.echo  test.reverse")
+	s.sees("> call test.")
+	s.types("\x15ec\x12") // the first clears the line
+	s.sees("call test.echo [1,2]")
+	s.types("\x15test.rev\x12\x12\r")
+	s.sees(`#5 RES "cba"`)
+
 	// A wrong command does not end it, and several connections have names.
 	s.types("call test.echo {a}\r")
 	s.sees("error: args are not JSON")

@@ -30,7 +30,8 @@ type Limits struct {
 
 // Program is a program that answers one call: it gets the args on its standard
 // input and writes the answer, JSON, to its standard output. It runs without a
-// shell. The URI is in its variable JUGGLER_URI, the headers, as JSON, in
+// shell, and ends with its call. On Linux it also ends, though what it started
+// does not, when this process is killed. The URI is in its variable JUGGLER_URI, the headers, as JSON, in
 // JUGGLER_HEADERS.
 type Program struct {
 	path   string
@@ -71,8 +72,11 @@ func (p *Program) Answer(ctx context.Context, c *calleekit.Call) (any, error) {
 	stdout := &bounded{limit: p.limits.MaxOutput, full: cancel}
 	stderr := &bounded{limit: maxLog}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
-	err := cmd.Run()
-	endGroup(cmd)
+	err := start(cmd)
+	if err == nil {
+		err = cmd.Wait()
+		endGroup(cmd)
+	}
 	return p.outcome(limited, c.URI, err, stdout, stderr)
 }
 

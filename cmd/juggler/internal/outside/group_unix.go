@@ -15,9 +15,7 @@ func group(cmd *exec.Cmd) {
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 }
 
-// endGroup kills what a program has left behind.
+// endGroup kills what a program that was started has left behind.
 func endGroup(cmd *exec.Cmd) {
-	if cmd.Process != nil {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // usually nobody is left
-	}
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // usually nobody is left
 }

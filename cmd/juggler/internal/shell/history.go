@@ -61,6 +61,29 @@ func (h *history) Len() int { return len(h.lines) }
 // At implements term.History: 0 is the newest line.
 func (h *history) At(i int) string { return h.lines[len(h.lines)-1-i] }
 
+// A search goes back through a history, step by step.
+type search struct {
+	text  string // what lines must contain
+	found string // what the last step returned
+	at    int    // where the next step begins
+}
+
+// next returns the line of h that the search finds next, or line if there is
+// none. A line that is not what the step before returned begins a new search.
+func (s *search) next(h *history, line string) string {
+	if line != s.found || line == "" {
+		*s = search{text: line}
+	}
+	for ; s.at < h.Len(); s.at++ {
+		if known := h.At(s.at); known != line && strings.Contains(known, s.text) {
+			s.found = known
+			return known
+		}
+	}
+	s.found = line // the end; the next step stays here
+	return line
+}
+
 // save writes the file, for its owner only: args may be secret.
 func (h *history) save() error {
 	if h.path == "" {

@@ -42,6 +42,7 @@ type Terminal struct {
 	in      *os.File
 	state   *term.State
 	history *history
+	search  search
 }
 
 // NewTerminal puts a terminal into raw mode; Close restores it. The history is
@@ -61,26 +62,43 @@ func NewTerminal(in, out *os.File) (*Terminal, error) {
 	return t, nil
 }
 
-// CompleteWith completes with c when Tab is typed. Where several candidates
-// are left it shows them.
+// Keys that are not the editor's own.
+const (
+	keyTab   = '\t'
+	keyCtrlR = 'R' & 0x1f
+)
+
+// CompleteWith completes with the names that s knows when Tab is typed. Ctrl-R
+// finds the last line that has in it what is typed; again, the one before.
 func (t *Terminal) CompleteWith(s *Shell) {
 	t.AutoCompleteCallback = func(line string, pos int, key rune) (string, int, bool) {
-		if key != '\t' {
+		switch key {
+		case keyTab:
+			line, pos = s.complete(line, pos)
+		case keyCtrlR:
+			line = t.search.next(t.history, line)
+			pos = len(line)
+		default:
 			return "", 0, false
 		}
-		completed, candidates := s.names.Complete(line, pos)
-		start := strings.LastIndexAny(line[:pos], " \t") + 1
-		switch {
-		case len(candidates) == 0:
-			return line, pos, true
-		case len(candidates) == 1:
-			completed += " "
-		case completed == line[start:pos]:
-			// The editor holds its lock here, so the line is written later.
-			go s.out.line(span{dim, strings.Join(candidates, "  ")})
-		}
-		return line[:start] + completed + line[pos:], start + len(completed), true
+		return line, pos, true
 	}
+}
+
+// complete completes the word that ends at pos. Where several candidates are
+// left it shows them. It returns the line and where the cursor is then.
+func (s *Shell) complete(line string, pos int) (string, int) {
+	completed, candidates := s.names.Complete(line, pos)
+	start := strings.LastIndexAny(line[:pos], " \t") + 1
+	switch {
+	case len(candidates) == 0:
+		return line, pos
+	case len(candidates) == 1:
+		completed += " "
+	case completed == line[start:pos]:
+		s.out.line(span{dim, strings.Join(candidates, "  ")})
+	}
+	return line[:start] + completed + line[pos:], start + len(completed)
 }
 
 // fit tells the editor how wide the terminal is.

@@ -120,6 +120,37 @@ func TestHistory(t *testing.T) {
 	}
 }
 
+func TestSearch(t *testing.T) {
+	h := &history{}
+	for _, line := range []string{"call a", "sub news", "call b", "pub news 1", "call a"} {
+		h.Add(line)
+	}
+	for _, tt := range []struct {
+		typed string
+		want  []string // of each step
+	}{
+		{"call", []string{"call a", "call b", "call a", "call a"}},
+		{"news", []string{"pub news 1", "sub news", "sub news"}},
+		{"", []string{"call a", "pub news 1", "call b"}},
+		{"nothing", []string{"nothing", "nothing"}},
+		{"call a", []string{"call a"}},
+	} {
+		var s search
+		line := tt.typed
+		for i, want := range tt.want {
+			if line = s.next(h, line); line != want {
+				t.Errorf("%q, step %d: %q, want %q", tt.typed, i+1, line, want)
+			}
+		}
+	}
+	// What is typed after a step is searched for anew, from the newest line.
+	var s search
+	s.next(h, s.next(h, "call"))
+	if got := s.next(h, "sub"); got != "sub news" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestPrintable(t *testing.T) {
 	if got := printable("a\x1b[31mb\u009bc\x7f\nd"); got != "a\ufffd[31mb\ufffdc\ufffd\nd" {
 		t.Errorf("got %q", got)
