@@ -47,12 +47,24 @@ func (a axis) at(value float64) float64 {
 	return a.from + (a.to-a.from)*(math.Log10(value)-float64(a.low))/float64(a.high-a.low)
 }
 
-// ticks are the powers of ten.
+// ticks are the powers of ten, and between them, where there is room for it,
+// twice and five times that.
 func (a axis) ticks() (values []float64) {
 	for exponent := a.low; exponent <= a.high; exponent++ {
 		values = append(values, math.Pow10(exponent))
+		if exponent < a.high && a.high-a.low <= 2 {
+			values = append(values, 2*math.Pow10(exponent), 5*math.Pow10(exponent))
+		}
 	}
 	return values
+}
+
+// tickLabel writes 0.05 as well as 10,000.
+func tickLabel(v float64) string {
+	if v < 1 {
+		return fmt.Sprintf("%g", v)
+	}
+	return count(v)
 }
 
 // svg draws the chart.
@@ -75,17 +87,17 @@ func (c chart) svg() string {
 	rule := func(x1, y1, x2, y2 float64) {
 		fmt.Fprintf(&b, `<path d="M%.1f %.1fL%.1f %.1f" stroke="#ddd"/>`+"\n", x1, y1, x2, y2)
 	}
-	text(marginLeft, 24, "start", c.title)
+	text(8, 20, "start", c.title)
 	for _, v := range x.ticks() {
 		rule(x.at(v), y.from, x.at(v), y.to)
-		text(x.at(v), y.from+18, "middle", count(v))
+		text(x.at(v), y.from+18, "middle", tickLabel(v))
 	}
 	for _, v := range y.ticks() {
 		rule(x.from, y.at(v), x.to, y.at(v))
-		text(x.from-8, y.at(v)+4, "end", fmt.Sprintf("%g", v))
+		text(x.from-8, y.at(v)+4, "end", tickLabel(v))
 	}
 	text((x.from+x.to)/2, chartHeight-12, "middle", c.xAxis)
-	text(8, marginTop-10, "start", c.yAxis)
+	text(8, marginTop-10, "start", c.yAxis+" (both axes are logarithmic)")
 	for i, l := range c.lines {
 		colour := lineColours[i%len(lineColours)]
 		path := ""

@@ -39,7 +39,13 @@ func TestAxis(t *testing.T) {
 			t.Errorf("%v is at %v, want %v", value, got, want)
 		}
 	}
-	if n := len(newAxis([]float64{10}, 0, 1).ticks()); n != 2 {
-		t.Errorf("%d ticks around a single power of ten, want 2", n)
+	for values, want := range map[[2]float64]int{
+		{10, 10}:    4, // 10 and 100, 20 and 50
+		{2, 40}:     7,
+		{1, 10_000}: 5, // no room for more than the powers of ten
+	} {
+		if n := len(newAxis(values[:], 0, 1).ticks()); n != want {
+			t.Errorf("%d ticks around %v, want %d", n, values, want)
+		}
 	}
 }

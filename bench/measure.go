@@ -70,7 +70,7 @@ func (o *outcome) failed(format string, args ...any) {
 // measure measures one contender once.
 func (s *scenario) measure(c contender, set settings, round int) (r load.Result, err error) {
 	spec := s.load
-	spec.Protocol, spec.Warmup, spec.Window = c.protocol, set.warmup, set.window
+	spec.Protocol, spec.Warmup, spec.Window = c.protocol, set.warmup, max(set.window, s.window)
 	if c.conns > 0 {
 		spec.Conns = c.conns
 	}

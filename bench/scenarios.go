@@ -18,6 +18,8 @@ type scenario struct {
 	contenders []contender
 	goals      []goal
 
+	window time.Duration // at least, where one round of answers takes long
+
 	series *series // of which it is one point, instead of a table of its own
 	x      int     // where on the series' axis
 }
@@ -253,6 +255,11 @@ func growth() (points []scenario) {
 	channels := &series{"channels", "Deliveries to 10,000 subscribers, 16 publications outstanding", "channels"}
 	for _, n := range []int{1, 10, 100, 1000, 10_000} {
 		add(channels, n, load.Spec{Kind: load.FanOut, Conns: 10_000, Channels: n, InFlight: 16, Payload: 128}, juggler, centrifuge)
+	}
+	for i := range points {
+		if points[i].load.Kind == load.FanOut {
+			points[i].window = 3 * time.Second // 16 publications are up to 160,000 deliveries
+		}
 	}
 	return points
 }
