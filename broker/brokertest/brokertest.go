@@ -78,29 +78,64 @@ type Engine struct {
 // optional interfaces (broker.Immediate and the like) is tested as it is, in
 // the cases whole/…, and once more with these hidden by [Plain], in plain/….
 func Run(t *testing.T, open func(t *testing.T) Engine) {
-	var has features
-	var except map[string]string
-	t.Run("probe", func(t *testing.T) {
-		e := open(t)
-		has, except = probe(t, e), e.Except
-	})
+	known := look(t, open)
 	if t.Failed() {
 		return
 	}
-	listLacks(t, has|blocking, except)
-	runMode(t, "whole", open, has, except, false)
-	if has&optional != 0 {
-		runMode(t, "plain", open, has&^optional|blocking, except, true)
+	if known != nil {
+		listLacks(t, known.has|blocking, known.except)
+	}
+	runMode(t, "whole", open, known, false)
+	if known == nil || known.has&optional != 0 {
+		runMode(t, "plain", open, known, true)
 	}
 }
 
-func runMode(t *testing.T, mode string, open func(t *testing.T) Engine, has features, except map[string]string, plain bool) {
+// traits are what decides which cases an engine is tested with.
+type traits struct {
+	has    features
+	except map[string]string
+}
+
+// look finds the traits of the engines that open makes, on one of its own. It
+// returns nil if go test was told to run other subtests only.
+func look(t *testing.T, open func(t *testing.T) Engine) *traits {
+	var found *traits
+	t.Run("probe", func(t *testing.T) {
+		e := open(t)
+		found = &traits{probe(t, e), e.Except}
+	})
+	return found
+}
+
+// allow reports whether the engine is tested with c.
+func (tr *traits) allow(c testCase, plain bool) bool {
+	has := tr.has
+	if plain {
+		has = has&^optional | blocking
+	}
+	return c.needs&^has == 0 && tr.except[c.name] == ""
+}
+
+// runMode runs all cases. Where the traits are not known, since -run names
+// cases alone, each case has to look for itself.
+func runMode(t *testing.T, mode string, open func(t *testing.T) Engine, known *traits, plain bool) {
 	t.Run(mode, func(t *testing.T) {
 		for _, c := range cases() {
-			if c.needs&^has != 0 || except[c.name] != "" {
+			if known != nil && !known.allow(c, plain) {
 				continue
 			}
 			t.Run(c.name, func(t *testing.T) {
+				if known == nil {
+					found := look(t, open)
+					switch {
+					case t.Failed():
+						return
+					case found == nil || !found.allow(c, plain):
+						t.Log("the engine is not tested with this")
+						return
+					}
+				}
 				examine(t, c, open, plain, func(failure string) {
 					t.Helper()
 					t.Errorf("%s\n\tThe rule: %s", failure, c.rule)

@@ -1,9 +1,13 @@
 package brokertest_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"os"
+	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -116,6 +120,32 @@ func TestRunOneRole(t *testing.T) {
 	})
 	if all := len(brokertest.CaseNames()); opened < 10 || opened > all/2 {
 		t.Errorf("%d engines were opened for the cases of one role; there are %d cases", opened, all)
+	}
+}
+
+// A case that -run names alone is run, as the package's documentation says,
+// though its engine was not looked at before. With the probe all cases were left
+// out, and the test passed.
+func TestOneCaseAlone(t *testing.T) {
+	const child = "BROKERTEST_ONE_CASE"
+	if os.Getenv(child) != "" {
+		brokertest.Run(t, func(t *testing.T) brokertest.Engine {
+			return engine(t, &hooks{reply: func([]broker.Result, func([]broker.Result) error) error { return nil }})
+		})
+		return
+	}
+	for _, mode := range []string{"whole", "plain"} {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run=^TestOneCaseAlone$/^"+mode+"$/^(call|confirmed)$")
+		cmd.Env = append(os.Environ(), child+"=1")
+		out, err := cmd.CombinedOutput()
+		for _, want := range []string{"--- FAIL: TestOneCaseAlone/" + mode + "/call ", "The rule: A call", "--- PASS: TestOneCaseAlone/" + mode + "/confirmed "} {
+			if err == nil || !strings.Contains(string(out), want) {
+				t.Errorf("%v; no %q in:\n%s", err, want, out)
+			}
+		}
+		if bytes.Contains(out, []byte("cancel")) {
+			t.Errorf("another case was run:\n%s", out)
+		}
 	}
 }
 

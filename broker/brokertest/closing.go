@@ -78,6 +78,37 @@ var closeCases = []testCase{
 		}
 		other.exactly(stop())
 	}},
+	{"close caller waits", "Rule 6: Close of a CallerConn returns when its callback does not run any more.", rpc, func(x *trial) {
+		n, c := x.node(x.process()), x.callee(x.process(), "u")
+		begun, replied := make(chan struct{}, 1), make(chan error, 1)
+		n.setHook(func(broker.Result) { n.slowly(begun) })
+		n.call("u", "")
+		call := c.take()
+		go func() { replied <- c.tryReply(echoed(call)) }()
+		receive(x, "the result was delivered", begun)
+		n.close()
+		x.must("Reply", receive(x, "Reply returned", replied))
+	}},
+	{"close callee waits", "Rule 6: Close of a CalleeConn returns when its callback does not run any more.", rpc, func(x *trial) {
+		n, c := x.node(x.process()), x.callee(x.process(), "u")
+		begun := make(chan struct{}, 1)
+		c.setHook(func(broker.Address) { c.slowly(begun) })
+		to := n.call("u", "")
+		c.take()
+		n.cancel("u", to)
+		receive(x, "the callee was told", begun)
+		c.close()
+	}},
+	{"close subscriber waits", "Rule 6: Close of a SubscriberConn returns when its callback does not run any more.", pubSub, func(x *trial) {
+		r := x.process()
+		s := x.subscriber(x.process(), channel("c"))
+		begun, published := make(chan struct{}, 1), make(chan error, 1)
+		s.setHook(func(broker.Delivery) { s.slowly(begun) })
+		go func() { published <- x.tryPublish(r, "c", "") }()
+		receive(x, "the event was delivered", begun)
+		s.close()
+		x.must("Publish", receive(x, "Publish returned", published))
+	}},
 	{"close wakes take", "Rule 6: Close of a CalleeConn ends a Take that waits, with ErrClosed.", rpc, func(x *trial) {
 		for i := range 20 {
 			c := x.callee(x.process(), "u")

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -19,16 +20,20 @@ const longEnough = time.Hour
 
 // A lifeline checks rule 6 for the callbacks of one connection.
 type lifeline struct {
-	x      *trial
-	name   string
-	closed atomic.Bool
+	x       *trial
+	name    string
+	running atomic.Int64 // callbacks
+	closed  atomic.Bool
 }
 
-// callback is called at the beginning of each callback.
-func (l *lifeline) callback() {
+// callback is called at the beginning of each callback, and what it returns at
+// the end.
+func (l *lifeline) callback() (ended func()) {
+	l.running.Add(1)
 	if l.closed.Load() {
 		l.x.errorf("a callback of the %s began after its Close had returned", l.name)
 	}
+	return func() { l.running.Add(-1) }
 }
 
 // close closes a connection as often as it likes.
@@ -36,7 +41,23 @@ func (l *lifeline) close(conn interface{ Close() error }) {
 	if err := conn.Close(); err != nil {
 		l.x.errorf("Close of the %s: %v", l.name, err)
 	}
+	if l.running.Load() > 0 {
+		l.x.errorf("Close of the %s returned while a callback of it ran", l.name)
+	}
 	l.closed.Store(true)
+}
+
+// slowly is a callback that says when it has begun and then takes its time, but
+// waits for nothing: it ends when Close has returned, though that should wait.
+func (l *lifeline) slowly(begun chan<- struct{}) {
+	select {
+	case begun <- struct{}{}:
+	default:
+	}
+	const long = 50 * time.Millisecond
+	for end := time.Now().Add(long); time.Now().Before(end) && !l.closed.Load(); {
+		runtime.Gosched()
+	}
 }
 
 // A node is a CallerConn with the results that it got.
@@ -65,7 +86,7 @@ func (x *trial) node(r Roles) *node {
 func (n *node) close() { n.lifeline.close(n.conn) }
 
 func (n *node) deliver(results []broker.Result) {
-	n.callback()
+	defer n.callback()()
 	n.mu.Lock()
 	for _, r := range results {
 		n.results = append(n.results, cloneResult(r))
@@ -160,7 +181,7 @@ func (x *trial) callee(r Roles, uris ...string) *callee {
 func (c *callee) close() { c.lifeline.close(c.conn) }
 
 func (c *callee) onCancelled(to []broker.Address) {
-	c.callback()
+	defer c.callback()()
 	c.mu.Lock()
 	c.cancelled = append(c.cancelled, to...)
 	hook := c.hook
@@ -314,7 +335,7 @@ func (x *trial) subscriber(r Roles, topics ...broker.Topic) *subscriber {
 func (s *subscriber) close() { s.lifeline.close(s.conn) }
 
 func (s *subscriber) deliver(batch []broker.Delivery) {
-	s.callback()
+	defer s.callback()()
 	s.mu.Lock()
 	for _, d := range batch {
 		s.got = append(s.got, cloneDelivery(d))

@@ -183,10 +183,11 @@ var wrong = []struct {
 	}, nil},
 	{"waits in Cancel for the callback", []string{"immediate"}, func(*testing.T) *hooks {
 		told := make(chan struct{})
+		tell := sync.OnceFunc(func() { close(told) })
 		return &hooks{
 			cancelled: func(to []broker.Address, next func([]broker.Address)) {
 				next(to)
-				close(told)
+				tell()
 			},
 			cancel: func(_ string, _ broker.Address, next func() error) error {
 				defer func() { <-told }()
@@ -294,6 +295,15 @@ var wrong = []struct {
 				next(batch)
 			})
 		}}
+	}, nil},
+	{"does not wait in Close", []string{"close caller waits", "close callee waits", "close subscriber waits"}, func(t *testing.T) *hooks {
+		var closing sync.WaitGroup
+		t.Cleanup(closing.Wait)
+		later := func(next func() error) error {
+			closing.Go(func() { next() })
+			return nil
+		}
+		return &hooks{closeNode: later, closeCallee: later, closeSubscriber: later}
 	}, nil},
 	{"closes only once", []string{"close caller", "call"}, func(*testing.T) *hooks {
 		closed := false
