@@ -70,6 +70,29 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+func TestTokenInTheQuery(t *testing.T) {
+	hmac := filepath.Join(t.TempDir(), "secret")
+	writeFile(t, hmac, secret)
+	_, url := startServe(t, "--token-hmac-file", hmac, "--token-query", "access", "--sign-in-timeout", "0s")
+	good, bad := token(t, jwt.MapClaims{"sub": "ann"}), token(t, jwt.MapClaims{"sub": "ann", "exp": 1000})
+	for _, tt := range []struct {
+		query string
+		code  int
+	}{
+		{"?access=" + good, 0},
+		{"?other=1&access=" + good, 0},
+		{"?access=" + bad, 4},
+		{"?token=" + good, 4},
+		{"", 4},
+	} {
+		for _, protocol := range protocols {
+			if got := run(t, "", "client", "--protocol", protocol, url+tt.query, "pub", "news", "1"); got.code != tt.code {
+				t.Errorf("%s with %s: %+v, want %d", protocol, tt.query, got, tt.code)
+			}
+		}
+	}
+}
+
 func TestKeySets(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -53,6 +54,9 @@ func TestOneShotExitCodes(t *testing.T) {
 		{"refused", []string{url, "call", "test.nope"}, 4, "404", "NACK 404"},
 		{"failed", []string{url, "call", "test.reverse", "1"}, 5, "400", "RES 400 args"},
 		{"expired", []string{url, "--call-timeout", "50ms", "call", "test.delay", "60000"}, 6, "408", "RES 408"},
+		{"refused, juggler.0", []string{"--protocol", "juggler.0", url, "call", "test.nope"}, 4, "404", "NACK 404"},
+		{"failed, juggler.0", []string{"--protocol", "juggler.0", url, "call", "test.reverse", "1"}, 5, "500", "RES 500 args"},
+		{"expired, juggler.0", []string{"--protocol", "juggler.0", url, "--call-timeout", "50ms", "call", "test.delay", "60000"}, 6, "408", "RES 408"},
 		{"unreachable", []string{"ws://" + closed + "/", "call", "test.echo"}, 3, "", "is the server running there?"},
 		{"no juggler", []string{"ws" + strings.TrimPrefix(plain.URL, "http"), "call", "test.echo"}, 3, "", "no juggler server answers there"},
 		{"wrong path", []string{"ws" + strings.TrimPrefix(notFound.URL, "http"), "call", "test.echo"}, 3, "", "is the path of the URL right?"},
@@ -117,33 +121,32 @@ func TestOneShotEvents(t *testing.T) {
 
 func TestPipedCommands(t *testing.T) {
 	_, url := startDemo(t)
-	for _, protocol := range protocols {
-		got := run(t, `# a comment
+	p := start(t, "client", url)
+	io.WriteString(p.stdin, `# a comment
 sub news
 call test.reverse "abc"
 wait
 pub news [1]
-wait 1ms
-call --header a=b test.echo {"x" : 1}
+`)
+	p.stdout.await(t, "EVNT news [1]")
+	io.WriteString(p.stdin, `call --header a=b test.echo {"x" : 1}
 unsb news
 status
-`, "client", "--protocol", protocol, url)
-		if protocol == "juggler.0" { // has no headers
-			if got.code != 2 || !strings.Contains(got.stdout, "error: ") {
-				t.Errorf("juggler.0: %+v", got)
-			}
-			continue
+`)
+	p.stdin.Close()
+	if code := p.wait(); code != 0 || p.stderr.String() != "" {
+		t.Errorf("code %d, %s", code, p.stderr)
+	}
+	inOrder(t, p.stdout.String(), "connected to "+url, "subscribed to news", "#1 CALL test.reverse", `#1 RES "cba"`,
+		"published on news", "#2 CALL test.echo", "* 1: open "+url)
+	for _, line := range []string{`#2 RES {"x" : 1}`, "unsubscribed from news"} {
+		if !strings.Contains(p.stdout.String(), line) {
+			t.Errorf("no %q in:\n%s", line, p.stdout)
 		}
-		if got.code != 0 || got.stderr != "" {
-			t.Errorf("got %+v", got)
-		}
-		inOrder(t, got.stdout, "connected to "+url, "subscribed to news", "#1 CALL test.reverse", `#1 RES "cba"`,
-			"published on news", "#2 CALL test.echo", "* 1: open "+url)
-		for _, line := range []string{"EVNT news [1]", `#2 RES {"x" : 1}`, "unsubscribed from news"} {
-			if !strings.Contains(got.stdout, line) {
-				t.Errorf("no %q in:\n%s", line, got.stdout)
-			}
-		}
+	}
+	got := run(t, "call --header a=b test.echo 1", "client", "--protocol", "juggler.0", url)
+	if got.code != 2 || !strings.Contains(got.stdout, "error: ") {
+		t.Errorf("juggler.0, which has no headers: %+v", got)
 	}
 }
 

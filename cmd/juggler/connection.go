@@ -27,6 +27,7 @@ type connectionFlags struct {
 	bearer           bool
 	httpHeaders      []string // NAME: VALUE
 	ca               string
+	cert, key        string
 	insecure         bool
 	socket           string
 }
@@ -40,6 +41,8 @@ func (f *connectionFlags) bind(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.bearer, "bearer", false, "send the token as Authorization: Bearer, in place of AUTH; juggler.0 can do nothing else")
 	flags.StringArrayVar(&f.httpHeaders, "http-header", nil, "header of the handshake, `NAME: VALUE`; may be repeated")
 	flags.StringVar(&f.ca, "ca", "", "`file` with the certificates (PEM) to trust for wss://, in place of the system's")
+	flags.StringVar(&f.cert, "cert", "", "`file` with the certificate (PEM) to show to a server that wants one")
+	flags.StringVar(&f.key, "key", "", "`file` with its key")
 	flags.BoolVar(&f.insecure, "insecure", false, "accept any certificate: do not use it where it matters")
 	flags.StringVar(&f.socket, "unix-socket", "", "`path` of a Unix socket to connect to, in place of the host of the URL")
 }
@@ -107,7 +110,7 @@ func (f *connectionFlags) readToken() (string, error) {
 }
 
 func (f *connectionFlags) tls() (*tls.Config, error) {
-	if f.ca == "" && !f.insecure {
+	if f.ca+f.cert+f.key == "" && !f.insecure {
 		return nil, nil
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: f.insecure}
@@ -120,6 +123,13 @@ func (f *connectionFlags) tls() (*tls.Config, error) {
 		if !config.RootCAs.AppendCertsFromPEM(text) {
 			return nil, fmt.Errorf("--ca: %s has no certificate in PEM", f.ca)
 		}
+	}
+	if f.cert+f.key != "" {
+		pair, err := tls.LoadX509KeyPair(f.cert, f.key)
+		if err != nil {
+			return nil, fmt.Errorf("--cert and --key: %w", err)
+		}
+		config.Certificates = []tls.Certificate{pair}
 	}
 	return config, nil
 }

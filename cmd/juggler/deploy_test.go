@@ -248,6 +248,7 @@ func awaitListener(t testing.TB, p *process, address string) {
 // acknowledged on a connection that lives is lost. Then the other drains, when
 // the first is back.
 func TestBalancers(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, name := range []string{"nginx", "haproxy", "caddy"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // it mostly waits

@@ -34,6 +34,7 @@ func parseReport(t testing.TB, got outcome) loadReport {
 }
 
 func TestLoad(t *testing.T) {
+	t.Parallel() // it mostly waits
 	_, url := startDemo(t)
 	for _, protocol := range protocols {
 		for _, loop := range [][]string{{"--in-flight", "4"}, {"--rate", "500"}} {
@@ -86,6 +87,7 @@ func TestLoadCountsErrors(t *testing.T) {
 // A server that dies takes connections with it, and nothing is counted as lost
 // that the protocol does not promise.
 func TestLoadSurvivesAServer(t *testing.T) {
+	t.Parallel() // it mostly waits
 	redis := redistest.Start(t)
 	startCallee(t, "--redis", "redis://"+redis.Addr)
 	address := closedAddress(t)
@@ -108,6 +110,7 @@ func TestLoadSurvivesAServer(t *testing.T) {
 // The page is complete, and its policy lets it ask nobody for anything: what
 // breaks that is an error in the console.
 func TestLoadPageInChromium(t *testing.T) {
+	t.Parallel() // it mostly waits
 	_, url := startDemo(t)
 	page := filepath.Join(t.TempDir(), "report.html")
 	if got := run(t, "", "load", "--clients", "4", "--publish", "20", "--duration", "2s", "--html", page, url); got.code != 0 {

@@ -28,9 +28,12 @@ func script(t testing.TB, text string) string {
 }
 
 func TestPrograms(t *testing.T) {
+	t.Parallel() // it mostly waits
 	redis := redistest.Start(t)
-	leftBehind := filepath.Join(t.TempDir(), "pid")
-	c := startCallee(t, "--redis", "redis://"+redis.Addr, "--outside-timeout", "2s", "--outside-max-output", "1KiB",
+	hurried := startCallee(t, "--redis", "redis://"+redis.Addr, "--test=false", "--outside-timeout", "300ms",
+		"--exec", "x.hangs="+script(t, "sleep 600 & wait"),
+		"--exec", "x.stubborn="+script(t, "trap '' TERM; sleep 600 & wait; wait"))
+	c := startCallee(t, "--redis", "redis://"+redis.Addr, "--outside-max-output", "1KiB",
 		"--exec", "x.cat=cat",
 		"--exec", "x.words=printf '[\"%s\",\"%s\"]' 'a b' c",
 		"--exec", "x.env="+script(t, `printf '{"uri":"%s","headers":%s}' "$JUGGLER_URI" "$JUGGLER_HEADERS"`),
@@ -39,15 +42,13 @@ func TestPrograms(t *testing.T) {
 		"--exec", "x.fails="+script(t, "echo 'what happened' >&2; exit 1"),
 		"--exec", "x.text=echo hello",
 		"--exec", "x.megabytes="+script(t, "yes"),
-		"--exec", "x.hangs="+script(t, "sleep 600 & echo $! >"+leftBehind+"; wait"),
-		"--exec", "x.stubborn="+script(t, "trap '' TERM; sleep 600 & wait; wait"),
 		"--exec", "x.killed="+script(t, "kill -9 $$"))
 	_, url := startServe(t, "--redis", "redis://"+redis.Addr)
 	for _, tt := range []struct {
 		uri, args string
 		code      int
 		want      string // in stdout
-		log       string // of the callee
+		log       string // of a callee
 	}{
 		{"x.cat", `{"a": [1]}`, 0, `{"a": [1]}`, ""},
 		{"x.words", `1`, 0, `["a b","c"]`, ""},
@@ -65,19 +66,14 @@ func TestPrograms(t *testing.T) {
 		if got.code != tt.code || !strings.Contains(got.stdout, tt.want) {
 			t.Errorf("%s: %+v, want %d and %s", tt.uri, got, tt.code, tt.want)
 		}
-		if tt.log != "" {
+		switch {
+		case tt.uri == "x.hangs", tt.uri == "x.stubborn":
+			hurried.stderr.await(t, tt.log)
+		case tt.log != "":
 			c.stderr.await(t, tt.log)
 		}
 	}
-	text, err := os.ReadFile(leftBehind)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	awaitDeath(t, pid)
+	hurried.stop()
 	c.stop()
 }
 
@@ -101,32 +97,56 @@ func awaitDeath(t testing.TB, pid int) {
 	}
 }
 
-func TestProgramIsCancelled(t *testing.T) {
-	redis := redistest.Start(t)
-	pidFile := filepath.Join(t.TempDir(), "pid")
-	startCallee(t, "--redis", "redis://"+redis.Addr, "--exec", "x.hangs="+script(t, "echo $$ >"+pidFile+".new; mv "+pidFile+".new "+pidFile+"; sleep 600"))
-	_, url := startServe(t, "--redis", "redis://"+redis.Addr)
-	p := start(t, "client", url)
-	fmt.Fprintln(p.stdin, "call x.hangs")
-	p.stdout.await(t, "#1 CALL")
-	var pid int
+// writePID is a line of a script that writes a process's id to a file, whole.
+func writePID(pid, file string) string {
+	return "echo " + pid + " >" + file + ".new; mv " + file + ".new " + file + "\n"
+}
+
+// awaitPID waits for what writePID writes.
+func awaitPID(t testing.TB, file string) int {
+	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for timeout := time.After(patience); pid == 0; {
+	for timeout := time.After(patience); ; {
 		select {
 		case <-tick.C:
-			if text, err := os.ReadFile(pidFile); err == nil {
-				pid, _ = strconv.Atoi(strings.TrimSpace(string(text)))
+			if text, err := os.ReadFile(file); err == nil {
+				pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return pid
 			}
 		case <-timeout:
 			t.Fatal("the program was not started")
 		}
 	}
+}
+
+// A program ends with its call, and so does what it started; and it does not
+// outlive a callee that is killed.
+func TestProgramsEnd(t *testing.T) {
+	redis := redistest.Start(t)
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	c := startCallee(t, "--redis", "redis://"+redis.Addr,
+		"--exec", "x.starts="+script(t, "sleep 600 &\n"+writePID("$!", file("started"))+"wait"),
+		"--exec", "x.hangs="+script(t, writePID("$$", file("hangs"))+"exec sleep 600"))
+	_, url := startServe(t, "--redis", "redis://"+redis.Addr)
+	p := start(t, "client", url)
+	fmt.Fprintln(p.stdin, "call x.starts")
+	pid := awaitPID(t, file("started"))
 	fmt.Fprintln(p.stdin, "cancel 1")
+	awaitDeath(t, pid)
+
+	fmt.Fprintln(p.stdin, "call x.hangs")
+	pid = awaitPID(t, file("hangs"))
+	c.signal(syscall.SIGKILL)
 	awaitDeath(t, pid)
 }
 
 func TestWebhooks(t *testing.T) {
+	t.Parallel() // it mostly waits
 	redis := redistest.Start(t)
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -151,9 +171,9 @@ func TestWebhooks(t *testing.T) {
 		}
 	}))
 	defer web.Close()
-	args := []string{"--redis", "redis://" + redis.Addr, "--outside-timeout", "2s", "--outside-max-output", "1KiB",
-		"--http", "h.gone=http://" + closedAddress(t) + "/"}
-	for _, name := range []string{"echo", "empty", "refuse", "bare", "fail", "redirect", "long", "hang"} {
+	hurried := startCallee(t, "--redis", "redis://"+redis.Addr, "--test=false", "--outside-timeout", "300ms", "--http", "h.hang="+web.URL+"/hang")
+	args := []string{"--redis", "redis://" + redis.Addr, "--outside-max-output", "1KiB", "--http", "h.gone=http://" + closedAddress(t) + "/"}
+	for _, name := range []string{"echo", "empty", "refuse", "bare", "fail", "redirect", "long"} {
 		args = append(args, "--http", "h."+name+"="+web.URL+"/"+name)
 	}
 	c := startCallee(t, args...)
@@ -181,7 +201,10 @@ func TestWebhooks(t *testing.T) {
 		if !json.Valid([]byte(got.stdout)) {
 			t.Errorf("%s: not JSON: %s", tt.uri, got.stdout)
 		}
-		if tt.log != "" {
+		switch {
+		case tt.uri == "h.hang":
+			hurried.stderr.await(t, tt.log)
+		case tt.log != "":
 			c.stderr.await(t, tt.log)
 		}
 	}

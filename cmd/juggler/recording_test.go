@@ -83,6 +83,7 @@ func (p *player) enters(prompt string, texts ...string) {
 //
 // makes it anew. Port 8080 has to be free then.
 func TestRecording(t *testing.T) {
+	t.Parallel() // it mostly waits
 	var environment []string
 	if !*update {
 		environment = append(environment, "JUGGLER_LISTEN=127.0.0.1:0")

@@ -2,10 +2,13 @@ package main_test
 
 import (
 	"encoding/json"
+	"net"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/juggler-go/juggler/internal/redistest"
 )
@@ -74,20 +77,93 @@ func TestServerDrains(t *testing.T) {
 }
 
 func TestCalleeDrains(t *testing.T) {
+	t.Parallel() // it mostly waits
 	redis := redistest.Start(t)
-	c := startCallee(t, "--redis", "redis://"+redis.Addr)
+	c := startCallee(t, "--redis", "redis://"+redis.Addr, "--admin-listen", "127.0.0.1:0")
+	metrics := adminURL(t, c) + "metrics"
 	_, url := startServe(t, "--redis", "redis://"+redis.Addr)
-	call := start(t, "client", url)
-	call.stdin.Write([]byte("call test.delay 2000\nwait\ncall test.echo 1\n")) //nolint:errcheck // the outcome tells
-	call.stdout.await(t, "#1 CALL")
-	for taken := false; !taken; { // the callee, not only the queue, has it
-		taken = strings.Contains(run(t, "", "client", url, "call", "test.echo", "1").stdout, "1")
+	call := start(t, "client", url, "call", "test.delay", "2000")
+	for end := time.Now().Add(patience); ; { // until the callee, not only the queue, has it
+		_, text := get(t, metrics)
+		if strings.Contains(text, "\njuggler_callee_calls_total 1\n") {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the call does not arrive:\n%s", text)
+		}
 	}
 	c.stop()
-	call.stdout.await(t, "#1 RES 2000")
+	if code := call.wait(); code != 0 || call.stdout.String() != "2000" {
+		t.Errorf("the call ended with code %d and %q", code, call.stdout)
+	}
+}
+
+// freePort returns a port that nobody uses.
+func freePort(t testing.TB) string {
+	t.Helper()
+	_, port, err := net.SplitHostPort(closedAddress(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// Redis with TLS, certificates of clients and a password, for calls and events.
+func TestRedisTLS(t *testing.T) {
+	t.Parallel() // it mostly waits
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	writeCertificate(t, file("redis"), file("redis-key"), 1)
+	writeCertificate(t, file("client"), file("client-key"), 2)
+	writeFile(t, file("password"), "secret\n")
+	port := freePort(t)
+	redistest.Start(t, "--requirepass", "secret", "--tls-port", port, "--tls-cert-file", file("redis"), "--tls-key-file", file("redis-key"),
+		"--tls-ca-cert-file", file("client"), "--tls-auth-clients", "yes")
+	address := "rediss://127.0.0.1:" + port
+	ca, password := []string{"--redis-ca", file("redis")}, []string{"--redis-password-file", file("password")}
+	pair := []string{"--redis-cert", file("client"), "--redis-key", file("client-key")}
+	all := slices.Concat([]string{"--redis", address}, ca, password, pair)
+
+	startCallee(t, all...)
+	_, url := startServe(t, append(all, "--redis-pubsub", address)...)
+	if got := run(t, "", "client", url, "call", "test.echo", "1"); got.stdout != "1\n" {
+		t.Errorf("call: %+v", got)
+	}
+	sub := start(t, "client", url, "--count", "1", "sub", "news")
+	sub.stderr.await(t, "subscribed")
+	if got := run(t, "", "client", url, "pub", "news", "1"); got.code != 0 {
+		t.Errorf("pub: %+v", got)
+	}
+	if code := sub.wait(); code != 0 {
+		t.Errorf("sub: code %d", code)
+	}
+
+	for _, tt := range []struct {
+		name string
+		args []string
+		code int
+		want string
+	}{
+		{"nobody known", slices.Concat(password, pair), 3, "certificate"},
+		{"no certificate", slices.Concat(ca, password), 3, "does it run there"},
+		{"no password", slices.Concat(ca, pair), 3, "NOAUTH"},
+		{"no file", slices.Concat(pair, password, []string{"--redis-ca", "/nowhere"}), 2, "--redis: --redis-ca: open /nowhere"},
+		{"no CA in it", slices.Concat(pair, password, []string{"--redis-ca", file("redis-key")}), 2, "has no certificate in PEM"},
+		{"no password file", slices.Concat(ca, pair, []string{"--redis-password-file", "/nowhere"}), 2, "--redis-password-file: open /nowhere"},
+		{"no key", slices.Concat(ca, password, pair[:2]), 2, "--redis-cert and --redis-key: "},
+	} {
+		got := run(t, "", append([]string{"callee", "--start-timeout", "1s", "--redis", address}, tt.args...)...)
+		if got.code != tt.code || !strings.Contains(got.stderr, tt.want) {
+			t.Errorf("%s: %+v, want %d and %q", tt.name, got, tt.code, tt.want)
+		}
+	}
+	if got := run(t, "", append([]string{"serve", "--redis", "redis://127.0.0.1:" + port}, ca...)...); got.code != 2 || !strings.Contains(got.stderr, "go with rediss:// only") {
+		t.Errorf("without TLS: %+v", got)
+	}
 }
 
 func TestCluster(t *testing.T) {
+	t.Parallel() // it mostly waits
 	cluster := redistest.StartCluster(t)
 	address := "redis://" + strings.Join(cluster.Addrs(), ",")
 	startCallee(t, "--redis", address)
@@ -98,6 +174,7 @@ func TestCluster(t *testing.T) {
 }
 
 func TestSentinel(t *testing.T) {
+	t.Parallel() // it mostly waits
 	set := redistest.StartSentinel(t)
 	address := "redis-sentinel://" + strings.Join(set.Options().SentinelAddrs, ",") + "/" + set.MasterName
 	startCallee(t, "--redis", address)
@@ -125,6 +202,7 @@ func TestEventsOnAnotherRedis(t *testing.T) {
 }
 
 func TestRedisErrors(t *testing.T) {
+	t.Parallel() // it mostly waits
 	redis := redistest.Start(t, "--requirepass", "secret")
 	for _, tt := range []struct {
 		args string

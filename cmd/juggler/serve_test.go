@@ -101,6 +101,38 @@ func TestServeTLS(t *testing.T) {
 	p.stop()
 }
 
+// A server may want certificates of clients.
+func TestClientCertificates(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	writeCertificate(t, file("server"), file("server-key"), 1)
+	writeCertificate(t, file("client"), file("client-key"), 2)
+	writeCertificate(t, file("stranger"), file("stranger-key"), 3)
+	_, url := startServe(t, "--tls-cert", file("server"), "--tls-key", file("server-key"), "--tls-client-ca", file("client"))
+	for _, tt := range []struct {
+		name string
+		args []string
+		code int
+		want string
+	}{
+		{"known", []string{"--cert", file("client"), "--key", file("client-key")}, 0, ""},
+		{"unknown", []string{"--cert", file("stranger"), "--key", file("stranger-key")}, 3, "tls: "},
+		{"none", nil, 3, "tls: "},
+		{"without its key", []string{"--cert", file("client")}, 2, "--cert and --key: "},
+		{"with another's key", []string{"--cert", file("client"), "--key", file("server-key")}, 2, "private key does not match public key"},
+	} {
+		got := run(t, "", append(append([]string{"client", "--ca", file("server")}, tt.args...), url, "pub", "news", "1")...)
+		if got.code != tt.code || !strings.Contains(got.stderr, tt.want) {
+			t.Errorf("%s: %+v, want %d and %q", tt.name, got, tt.code, tt.want)
+		}
+	}
+	got := run(t, "", "load", "--ca", file("server"), "--cert", file("client"), "--key", file("client-key"),
+		"--uri", "test.nope", "--clients", "1", "--duration", "10ms", url)
+	if got.code != 0 || !strings.Contains(got.stdout, "error 404") {
+		t.Errorf("load: %+v", got)
+	}
+}
+
 func TestServeTLSErrors(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
@@ -110,6 +142,8 @@ func TestServeTLSErrors(t *testing.T) {
 		args []string
 		want string
 	}{
+		{[]string{"--tls-client-ca", cert}, "TLS needs both --tls-cert and --tls-key"},
+		{[]string{"--tls-cert", filepath.Join(dir, "other-cert.pem"), "--tls-key", key, "--tls-client-ca", key}, "has no certificate in PEM"},
 		{[]string{"--tls-cert", cert}, "TLS needs both --tls-cert and --tls-key"},
 		{[]string{"--tls-cert", cert, "--tls-key", key}, "private key does not match public key"},
 		{[]string{"--tls-cert", cert, "--tls-key", "/nowhere"}, "no such file"},
@@ -173,7 +207,7 @@ func get(t testing.TB, url string) (int, string) {
 func TestAdmin(t *testing.T) {
 	redis := redistest.Start(t)
 	c := startCallee(t, "--redis", "redis://"+redis.Addr, "--admin-listen", "127.0.0.1:0")
-	p, url := startServe(t, "--redis", "redis://"+redis.Addr, "--admin-listen", "127.0.0.1:0", "--drain-delay", "1s")
+	p, url := startServe(t, "--redis", "redis://"+redis.Addr, "--admin-listen", "127.0.0.1:0", "--drain-delay", "1h")
 	admin, calleeAdmin := adminURL(t, p), adminURL(t, c)
 	if got := run(t, "", "client", url, "call", "test.echo", "1"); got.code != 0 {
 		t.Errorf("call: %+v", got)
@@ -215,15 +249,16 @@ func TestAdmin(t *testing.T) {
 	if status, body := get(t, admin+"readyz"); status != 503 || !strings.Contains(body, "draining") {
 		t.Errorf("readyz while draining: %d %s", status, body)
 	}
-	if code := p.wait(); code != 0 {
-		t.Errorf("serve: code %d", code)
+	p.signal(syscall.SIGTERM) // of someone who will not wait
+	if code := p.wait(); code == 0 {
+		t.Error("a second signal does not end it")
 	}
 }
 
 func TestReloadSettings(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "juggler.yaml")
 	writeFile(t, file, "log-level: info\nserve:\n  max-calls: 5\n")
-	p, url := startServe(t, "--config", file)
+	p, url := startServe(t, "--config", file, "--drain-delay", "10ms")
 	writeFile(t, file, "log-level: debug\nserve:\n  max-calls: 6\n")
 	p.signal(syscall.SIGHUP)
 	p.stderr.await(t, `"settings":"max-calls"`)
