@@ -45,6 +45,7 @@ func TestClusterFailover(t *testing.T) {
 				heard.hears(t, b, loadURI)
 			}
 			l.finish(true)
+			wantExpiry(t, cluster.Client(), "juggler")
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -69,6 +70,7 @@ func TestServerPaused(t *testing.T) {
 	l.flows()
 	heard.hearsAgain(t, b, "news")
 	l.finish(true)
+	wantExpiry(t, server.Client(), "juggler")
 }
 
 func TestConnectionsCut(t *testing.T) {
@@ -85,30 +87,61 @@ func TestConnectionsCut(t *testing.T) {
 	l.flows()
 	heard.hearsAgain(t, b, "news")
 	l.finish(true)
+	wantExpiry(t, server.Client(), "juggler")
 }
 
 // go-redis would repeat the command whose reply is lost, and run calls twice.
 func TestRepliesLost(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	proxy := redistest.StartProxy(t, server.Addr)
-	a, b := newBroker(t, quick(withAddr(proxy.Addr))...), newBroker(t, quick(withAddr(proxy.Addr))...)
+	t.Run("standalone", func(t *testing.T) {
+		t.Parallel()
+		server := redistest.Start(t)
+		proxy := redistest.StartProxy(t, server.Addr)
+		testRepliesLost(t, withAddr(proxy.Addr), server.Client(), proxy)
+	})
+	t.Run("cluster", func(t *testing.T) {
+		t.Parallel()
+		cluster := redistest.StartCluster(t)
+		byAddr := map[string]*redistest.Proxy{}
+		var proxies []*redistest.Proxy
+		for _, addr := range cluster.Addrs() {
+			byAddr[addr] = redistest.StartProxy(t, addr)
+			proxies = append(proxies, byAddr[addr])
+		}
+		option := redis.WithCluster(&goredis.ClusterOptions{
+			Addrs: cluster.Addrs(),
+			Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				var d net.Dialer
+				return d.DialContext(ctx, network, byAddr[addr].Addr)
+			},
+		})
+		testRepliesLost(t, option, cluster.Client(), proxies...)
+	})
+}
+
+func testRepliesLost(t *testing.T, option redis.Option, admin goredis.UniversalClient, proxies ...*redistest.Proxy) {
+	a, b := newBroker(t, quick(option)...), newBroker(t, quick(option)...)
+	heard := listen(t, a, broker.Topic{Name: "news"})
 	l := startLoad(t, a, b, 8)
 	l.flows()
 	var lost atomic.Int64
-	proxy.Swallow(func([]byte) bool {
-		if rand.IntN(100) == 0 && lost.Load() < 60 {
-			lost.Add(1)
-			return true
-		}
-		return false
-	})
-	await(t, "60 replies were lost", func() bool { return lost.Load() == 60 })
+	for _, proxy := range proxies {
+		proxy.Swallow(func([]byte) bool {
+			if rand.IntN(50) == 0 && lost.Load() < 20 {
+				lost.Add(1)
+				return true
+			}
+			return false
+		})
+	}
+	await(t, "20 replies were lost", func() bool { return lost.Load() >= 20 })
 	l.flows()
+	heard.hears(t, b, "news")
 	l.finish(true)
 	if l.failed(broker.ErrUnknownOutcome) == 0 {
 		t.Error("no call had an unknown outcome")
 	}
+	wantExpiry(t, admin, "juggler")
 }
 
 // The reply of a take that is lost leaves calls that are taken and that nobody
@@ -130,6 +163,7 @@ func TestTakeLost(t *testing.T) {
 	await(t, "the lost call was reported", func() bool { return l.answered() == 1 })
 	proxy.Restore()
 	l.finish(false)
+	wantExpiry(t, server.Client(), "juggler")
 	if r := l.calls[1].results[0]; r.Err == nil || r.Err.Code != broker.CodeCalleeLost {
 		t.Errorf("the call ended in %+v", r)
 	}
@@ -140,6 +174,7 @@ func TestOutOfMemory(t *testing.T) {
 	server := redistest.Start(t)
 	admin := server.Client()
 	a, b := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr))...)
+	heard := listen(t, a, broker.Topic{Name: "news"})
 	l := startLoad(t, a, b, 8)
 	l.flows()
 	for range 3 {
@@ -149,6 +184,7 @@ func TestOutOfMemory(t *testing.T) {
 		config(t, admin, "maxmemory", "0")
 		l.flows()
 	}
+	heard.hears(t, b, "news")
 	l.finish(false)
 	wantExpiry(t, admin, "juggler")
 }
@@ -165,6 +201,7 @@ func TestReadOnlyReplica(t *testing.T) {
 	server := redistest.Start(t)
 	admin := server.Client()
 	a, b := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr))...)
+	heard := listen(t, a, broker.Topic{Name: "news"})
 	l := startLoad(t, a, b, 4)
 	l.flows()
 	if err := admin.ReplicaOf(context.Background(), "127.0.0.1", "1").Err(); err != nil {
@@ -175,7 +212,9 @@ func TestReadOnlyReplica(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.flows()
+	heard.hears(t, b, "news")
 	l.finish(false)
+	wantExpiry(t, admin, "juggler")
 }
 
 func TestWrongPassword(t *testing.T) {
@@ -217,6 +256,7 @@ func TestScriptsFlushed(t *testing.T) {
 	}
 	l.flows()
 	l.finish(false)
+	wantExpiry(t, admin, "juggler")
 	if n := l.failed(broker.ErrUnavailable) + l.failed(broker.ErrUnknownOutcome); n != 0 {
 		t.Errorf("%d calls failed", n)
 	}
@@ -246,6 +286,7 @@ func TestCorruptValues(t *testing.T) {
 	}
 	await(t, "a sound event arrived", func() bool { return heard.got() == "fine" })
 	l.finish(false)
+	wantExpiry(t, admin, "juggler")
 	if na, nb := a.Stats().Corrupt, b.Stats().Corrupt; na < 10 || nb < 4 {
 		t.Errorf("%d corrupt values were counted by the node, %d by the callee", na, nb)
 	}

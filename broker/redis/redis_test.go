@@ -3,6 +3,7 @@ package redis_test
 import (
 	"context"
 	"crypto/rand"
+	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -22,6 +23,11 @@ func TestMain(m *testing.M) {
 		childMain(role)
 	}
 	goredis.SetLogger(silence{}) // it reports each connection that a test breaks
+	// Tests that break something wait for most of their time.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "3"); err != nil {
+		panic(err)
+	}
 	goleak.VerifyTestMain(m)
 }
 
