@@ -13,6 +13,77 @@ const (
 	smallCall0 = `{"meta":{"type":1,"uuid":"13374918-84ac-47bc-b1f8-6a89a3a0ca0f"},"payload":{"uri":"math.add","timeout":1000000000,"args":[1,2]}}` + "\n"
 )
 
+// BenchmarkDecode decodes requests beside CALL.
+func BenchmarkDecode(b *testing.B) {
+	for name, text := range map[string]string{
+		"SUB":          `{"type":"SUB","id":"17","channel":"news.go"}`,
+		"PUB":          `{"type":"PUB","id":"17","channel":"news.go","args":{"title":"Go 1.26 is out"}}`,
+		"CALL-headers": `{"type":"CALL","id":"17","uri":"math.add","headers":{"traceparent":"00-1-2-03","tenant":"a"},"args":[1,2]}`,
+		"CALL-escapes": `{"type":"CALL","id":"a\"b","uri":"math.\u0061dd","args":["\n\u00e9\ud83d\ude00"]}`,
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			var f frame.Frame
+			buf := make([]byte, 0, len(text))
+			for b.Loop() {
+				if err := frame.Juggler1.DecodeRequest(append(buf, text...), &f); err != nil { // which unescapes in place
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkAppendEvent encodes what a fan-out encodes once.
+func BenchmarkAppendEvent(b *testing.B) {
+	event := frame.Frame{
+		Type: frame.Evnt, ID: []byte("01JDG0000000000000000000"), Channel: []byte("news.go"),
+		Args: []byte(`{"title":"Go 1.26 is out"}`),
+	}
+	for _, p := range []frame.Protocol{frame.Juggler1, frame.Juggler0} {
+		b.Run(p.String(), func(b *testing.B) {
+			var buf []byte
+			b.ReportAllocs()
+			for b.Loop() {
+				buf = p.Append(buf[:0], &event)
+			}
+		})
+	}
+}
+
+// BenchmarkHeaders sets a header in an object of two.
+func BenchmarkHeaders(b *testing.B) {
+	headers := frame.AppendHeaders(nil, smallHeaders)
+	var buf []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = frame.SetHeader(buf[:0], headers, "user", "u-17")
+	}
+}
+
+// BenchmarkID writes and reads the ids of both protocols.
+func BenchmarkID(b *testing.B) {
+	id := [16]byte{1, 2, 3}
+	buf := make([]byte, 0, 64)
+	b.Run("ULID", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, ok := frame.ParseULID(frame.AppendULID(buf, id)); !ok {
+				b.Fatal("not read again")
+			}
+		}
+	})
+	b.Run("UUID", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, ok := frame.ParseUUID(frame.AppendUUID(buf, id)); !ok {
+				b.Fatal("not read again")
+			}
+		}
+	})
+}
+
 func BenchmarkDecodeCall(b *testing.B) {
 	for _, bench := range []struct {
 		p    frame.Protocol
@@ -40,6 +111,7 @@ func BenchmarkDecodeLargePub(b *testing.B) {
 	b.Run("juggler.1", func(b *testing.B) {
 		var f frame.Frame
 		b.SetBytes(int64(len(text)))
+		b.ReportAllocs()
 		for b.Loop() {
 			if err := frame.Juggler1.DecodeRequest(text, &f); err != nil {
 				b.Fatal(err)
@@ -48,6 +120,7 @@ func BenchmarkDecodeLargePub(b *testing.B) {
 	})
 	b.Run("encoding-json-valid", func(b *testing.B) {
 		b.SetBytes(int64(len(text)))
+		b.ReportAllocs()
 		for b.Loop() {
 			if !json.Valid(text) {
 				b.Fatal("not valid")
@@ -62,6 +135,7 @@ func BenchmarkDecodeLargePub(b *testing.B) {
 		event := frame.Frame{Type: frame.Evnt, Channel: f.Channel, Args: f.Args}
 		var buf []byte
 		b.SetBytes(int64(len(text)))
+		b.ReportAllocs()
 		for b.Loop() {
 			buf = frame.Juggler0.Append(buf[:0], &event)
 		}

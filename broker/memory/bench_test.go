@@ -258,3 +258,41 @@ func BenchmarkConcurrentPublish(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkSubscribe adds and removes one topic beside a thousand.
+func BenchmarkSubscribe(b *testing.B) {
+	for name, topic := range map[string]broker.Topic{"exact": {Name: "news.go"}, "pattern": {Name: "news.*", Pattern: true}} {
+		b.Run(name, func(b *testing.B) {
+			br := newBroker(b)
+			ctx := context.Background()
+			s, err := br.OpenSubscriber(ctx, func([]broker.Delivery) {})
+			if err != nil {
+				b.Fatal(err)
+			}
+			for i := range 1000 {
+				s.Subscribe(ctx, broker.Topic{Name: fmt.Sprint("news.", i)})
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := s.Subscribe(ctx, topic); err != nil {
+					b.Fatal(err)
+				}
+				if err := s.Unsubscribe(ctx, topic); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkMatchGlob matches a channel against patterns.
+func BenchmarkMatchGlob(b *testing.B) {
+	for name, pattern := range map[string]string{"prefix": "news.*", "middle": "news.*.go", "class": "n[a-f]ws.g?*"} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				memory.MatchGlob(pattern, "news.2026.11.go")
+			}
+		})
+	}
+}

@@ -239,6 +239,7 @@ func BenchmarkSetAndAdvance(b *testing.B) {
 		items[i] = newItem(i)
 	}
 	fire := func(*item) {}
+	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		w.Set(&items[i%len(items)].timer, int64(i/100+25_000))
 		w.Advance(int64(i/100), fire)

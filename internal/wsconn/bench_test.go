@@ -62,3 +62,18 @@ func benchmarkEcho(b *testing.B, srv *server, conns, inFlight int) {
 	all.Wait()
 	b.ReportMetric(float64(rounds*conns*inFlight)/b.Elapsed().Seconds(), "msg/s")
 }
+
+// BenchmarkAppendText frames what a fan-out frames once.
+func BenchmarkAppendText(b *testing.B) {
+	for _, size := range []int{128, 64 << 10} {
+		b.Run(map[int]string{128: "128B", 64 << 10: "64KiB"}[size], func(b *testing.B) {
+			payload := bytes.Repeat([]byte("m"), size)
+			var buf []byte
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			for b.Loop() {
+				buf = wsconn.AppendText(buf[:0], payload)
+			}
+		})
+	}
+}
