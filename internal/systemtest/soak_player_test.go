@@ -61,17 +61,18 @@ var soakURIs = []struct {
 
 const longestCall = 5 * time.Second
 
-var soakTopics = []broker.Topic{
-	{Name: "a.1"}, {Name: "a.2"}, {Name: "b.1"}, {Name: "b.2"},
-	{Name: "a.*", Pattern: true}, {Name: "?.1", Pattern: true},
-}
+// What they publish on and subscribe to.
+var (
+	channels = []broker.Topic{{Name: "a.1"}, {Name: "a.2"}, {Name: "b.1"}, {Name: "b.2"}}
+	patterns = []broker.Topic{{Name: "a.*", Pattern: true}, {Name: "?.1", Pattern: true}}
+)
 
 // channelOf returns a channel whose events reach a topic.
 func channelOf(t broker.Topic) string { return strings.NewReplacer("*", "1", "?", "b").Replace(t.Name) }
 
 // move makes one request.
 func (p *player) move() {
-	topic := soakTopics[p.rand.IntN(len(soakTopics))]
+	topic := p.soak.topics[p.rand.IntN(len(p.soak.topics))]
 	switch n := p.rand.IntN(100); {
 	case n < 45:
 		call := soakURIs[p.rand.IntN(len(soakURIs))]

@@ -13,6 +13,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/redis"
 	"github.com/juggler-go/juggler/internal/redistest"
 )
@@ -33,6 +34,7 @@ type soak struct {
 	// sentinels are asked who the master is.
 	sentinels []*goredis.Client
 
+	topics  []broker.Topic
 	nodes   []*node
 	callee  *localCallee
 	child   *childProcess
@@ -58,7 +60,14 @@ func TestSoak(t *testing.T) { // not parallel: it counts goroutines and descript
 	}
 	t.Logf("this storm, as far as it can be repeated: -run TestSoak -soak %v -soak.seed %d", *soakTime, seed)
 	set := redistest.StartSentinel(t)
-	s := &soak{seed: seed, set: set, books: newBooks(), over: make(chan struct{}), admins: map[*redistest.Server]*goredis.Client{}}
+	s := &soak{
+		seed:   seed,
+		books:  newBooks(),
+		set:    set,
+		admins: map[*redistest.Server]*goredis.Client{},
+		topics: append(patterns, channels...),
+		over:   make(chan struct{}),
+	}
 	for _, server := range []*redistest.Server{set.Master, set.Replica} {
 		s.admins[server] = server.Client()
 		s.admins[server].Ping(t.Context())
@@ -106,7 +115,18 @@ func (s *soak) run(t *testing.T) {
 	s.callee = newLocalCallee(t, s.books, s.brokerOptions())
 	s.child = startChildProcess(t, s.books, s.set)
 
-	const players = 9
+	s.play(9, func() {
+		storm := rand.New(rand.NewPCG(s.seed, 0))
+		for end := time.Now().Add(*soakTime); time.Now().Before(end); {
+			s.everyFault(storm, end)
+		}
+	})
+	s.books.check(t)
+}
+
+// play lets players loose while storm runs, and then wants everything to work
+// for them.
+func (s *soak) play(players int, storm func()) {
 	var playing sync.WaitGroup
 	all := make([]*player, players)
 	for i := range all {
@@ -118,21 +138,17 @@ func (s *soak) run(t *testing.T) {
 		playing.Wait()
 	})
 	defer calm() // also when a fault cannot be made
-	storm := rand.New(rand.NewPCG(s.seed, 0))
-	for end := time.Now().Add(*soakTime); time.Now().Before(end); {
-		s.everyFault(storm, end)
-	}
+	storm()
 	calm()
 
 	var settling sync.WaitGroup
 	for _, p := range all {
-		settling.Go(func() { p.settle() })
+		settling.Go(p.settle)
 	}
 	settling.Wait()
 	for _, p := range all {
 		p.session.end()
 	}
-	s.books.check(t)
 }
 
 // brokerOptions are those of a broker that reaches the servers through proxies
