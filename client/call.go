@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -113,7 +114,7 @@ func (c *Client) prepare(ctx context.Context, r *request, v any) error {
 	if r.err != nil {
 		return r.err
 	}
-	if err := checkName(string(r.name)); err != nil {
+	if err := cmp.Or(checkName(r.name), ctx.Err()); err != nil {
 		return err
 	}
 	r.setDeadline(ctx, c.cfg.callTimeout)
@@ -121,11 +122,11 @@ func (c *Client) prepare(ctx context.Context, r *request, v any) error {
 }
 
 // checkName refuses what cannot be the name of a URI, channel or pattern.
-func checkName(name string) error {
+func checkName(name []byte) error {
 	switch {
-	case name == "":
+	case len(name) == 0:
 		return fmt.Errorf("%w: empty name", ErrInvalidOption)
-	case !utf8.ValidString(name):
+	case !utf8.Valid(name):
 		return fmt.Errorf("%w: name %q is not UTF-8", ErrInvalidOption, name)
 	}
 	return nil

@@ -17,6 +17,7 @@ import (
 // Every Client must be closed.
 type Client struct {
 	url    string
+	shown  string // url without secrets
 	cfg    config
 	offers []string
 	http   *http.Client
@@ -53,11 +54,13 @@ func New(url string, opts ...Option) (*Client, error) {
 		}
 		o.apply(&cfg)
 	}
-	if err := errors.Join(validateURL(url), cfg.validate()); err != nil {
+	shown, err := checkURL(url)
+	if err := errors.Join(err, cfg.validate()); err != nil {
 		return nil, err
 	}
 	c := &Client{
 		url:     url,
+		shown:   shown,
 		cfg:     cfg,
 		offers:  offers(cfg.protocols),
 		http:    newHTTPClient(&cfg),
@@ -70,20 +73,28 @@ func New(url string, opts ...Option) (*Client, error) {
 	return c, nil
 }
 
-func validateURL(text string) error {
+// checkURL returns the URL text without what may be secret in it, for logs and
+// errors.
+func checkURL(text string) (shown string, err error) {
 	u, err := url.Parse(text)
 	if err != nil {
-		return fmt.Errorf("juggler: %w: %w", ErrInvalidOption, err)
+		if wrong := (*url.Error)(nil); errors.As(err, &wrong) {
+			err = wrong.Err // without the text
+		}
+		return "", fmt.Errorf("juggler: URL: %w: %w", ErrInvalidOption, err)
 	}
+	public := *u
+	public.RawQuery, public.Fragment = "", ""
+	shown = public.Redacted()
 	switch u.Scheme {
 	case "ws", "wss", "http", "https":
 	default:
-		return fmt.Errorf("juggler: URL %q: %w: want ws, wss, http or https", text, ErrInvalidOption)
+		return "", fmt.Errorf("juggler: URL %q: %w: want ws, wss, http or https", shown, ErrInvalidOption)
 	}
 	if u.Host == "" {
-		return fmt.Errorf("juggler: URL %q: %w: want a host", text, ErrInvalidOption)
+		return "", fmt.Errorf("juggler: URL %q: %w: want a host", shown, ErrInvalidOption)
 	}
-	return nil
+	return shown, nil
 }
 
 // Dial returns a client that is connected. Unlike later, a first attempt that
@@ -96,7 +107,7 @@ func Dial(ctx context.Context, url string, opts ...Option) (*Client, error) {
 	}
 	if err := c.connect(ctx, true); err != nil {
 		c.Close()
-		return nil, fmt.Errorf("juggler: dial %s: %w", url, err)
+		return nil, fmt.Errorf("juggler: dial %s: %w", c.shown, err)
 	}
 	return c, nil
 }

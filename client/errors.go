@@ -78,7 +78,8 @@ type Error struct {
 	Data json.RawMessage
 
 	// Refused says that the request was certainly not done (a NACK). Other
-	// errors are the outcome of a call that was accepted.
+	// errors are the outcome of a call that was accepted, or, with CodeInternal,
+	// of a publication that may have been made, as far as the server knows.
 	Refused bool
 
 	// RetryAfter is the time after which a retry is worth it, or 0.

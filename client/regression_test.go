@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -348,4 +349,93 @@ func TestRawArgumentsAreTheCallersAgain(t *testing.T) {
 			}
 		}
 	}
+}
+
+// With a context that has ended already, a call was sent all the same, and then
+// cancelled; a subscription came and went.
+func TestContextThatHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, func(_ int, p *peer) {
+			for f := p.next(); f != nil; f = p.next() {
+				t.Errorf("the client sent %v", f.Type)
+				p.answer(f)
+			}
+		})
+		c := s.client()
+		if err := c.Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for name, err := range map[string]error{
+			"Call":      c.Call(ctx, "u", nil, nil),
+			"Start":     second(c.Start(ctx, "u", nil)),
+			"Publish":   c.Publish(ctx, "ch", nil),
+			"Subscribe": second(c.Subscribe(ctx, "ch")),
+		} {
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("%s: got %v", name, err)
+			}
+		}
+		synctest.Wait()
+	})
+}
+
+// A publication whose fate the server does not know (NACK 500) was said to be
+// certainly not made.
+func TestPublicationOfUnknownFate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, func(_ int, p *peer) {
+			p.nack(p.expect(frame.Pub), 500, 0)
+			p.nack(p.expect(frame.Pub), 503, 0)
+			p.nack(p.expect(frame.Call), 500, 0)
+			p.serve()
+		})
+		c := s.client()
+		ctx := t.Context()
+		for i, test := range []struct {
+			err     error
+			refused bool
+		}{
+			{c.Publish(ctx, "ch", nil), false},
+			{c.Publish(ctx, "ch", nil), true},
+			{c.Call(ctx, "u", nil, nil), true},
+		} {
+			var e *client.Error
+			if !errors.As(test.err, &e) || e.Refused != test.refused {
+				t.Errorf("request %d: %#v, want Refused %v", i, test.err, test.refused)
+			}
+		}
+	})
+}
+
+// Passwords and tokens in the URL were logged, and in the error of Dial.
+func TestSecretsInTheURL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		s := newServer(t, func(_ int, p *peer) {
+			p.goAway(0)
+			p.untilClosed()
+		})
+		s.refuse = func(n int, w http.ResponseWriter) bool {
+			if n != 2 {
+				http.Error(w, "go away", 503)
+			}
+			return n != 2
+		}
+		s.url = "ws://user:secret@server.test/ws?token=secret"
+		opts := []client.Option{client.WithDialer(s.dial), client.WithLogger(slog.New(slog.NewTextHandler(&log, nil)))}
+		if _, err := client.Dial(t.Context(), s.url, opts...); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("Dial: %v", err)
+		}
+		c := s.client(opts...)
+		if err := c.Connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		advance(time.Minute)
+		c.Close()
+		if text := log.String(); strings.Contains(text, "secret") || !strings.Contains(text, "server.test/ws") {
+			t.Error(text)
+		}
+	})
 }

@@ -104,7 +104,7 @@ func (c *Client) setState(change StateChange) {
 	c.mu.Unlock()
 
 	c.cfg.logger.Info("juggler: client "+change.State.String(),
-		"url", c.url, "err", change.Err, "attempt", change.Attempt, "delay", change.Delay, "session", change.Session)
+		"url", c.shown, "err", change.Err, "attempt", change.Attempt, "delay", change.Delay, "session", change.Session)
 	if c.cfg.onState != nil {
 		c.cfg.onState(change)
 	}

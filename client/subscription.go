@@ -116,11 +116,14 @@ func (c *Client) Subscribe(ctx context.Context, channel string, opts ...Subscrib
 }
 
 func (c *Client) subscribe(ctx context.Context, s *Subscription) error {
-	if err := checkName(s.name); err != nil {
+	if err := checkName([]byte(s.name)); err != nil {
 		return err
 	}
 	if s.limit < 1 {
 		return fmt.Errorf("%w: WithBuffer(%d): want 1 or more", ErrInvalidOption, s.limit)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	if err := c.work.begin(); err != nil {
 		return err
