@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -116,6 +117,24 @@ func TestLimitsThatDoNotFit(t *testing.T) {
 		}
 		if err := c.Close(); err != nil {
 			t.Errorf("%s: Close: %v", tt.name, err)
+		}
+	}
+}
+
+// What the comments of the options say about their defaults is true.
+func TestDocumentedDefaults(t *testing.T) {
+	source, err := os.ReadFile("options.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(strings.ReplaceAll(string(source), "//", "")), " ")
+	concurrency, drain := calleekit.Defaults()
+	for _, want := range []string{
+		fmt.Sprintf("for the whole callee; the default is %d.", concurrency),
+		fmt.Sprintf("The default is %d seconds; 0 cancels", drain/time.Second),
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("options.go does not say %q", want)
 		}
 	}
 }

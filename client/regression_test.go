@@ -205,7 +205,7 @@ func TestAbsurdRetryAfter(t *testing.T) {
 		s.refuse = func(n int, w http.ResponseWriter) bool {
 			if n <= 2 {
 				w.Header().Set("Retry-After", []string{"9223372036", "9300000000"}[n-1])
-				http.Error(w, "go away", 503)
+				http.Error(w, "go away", http.StatusServiceUnavailable)
 			}
 			return n <= 2
 		}
@@ -419,7 +419,7 @@ func TestSecretsInTheURL(t *testing.T) {
 		})
 		s.refuse = func(n int, w http.ResponseWriter) bool {
 			if n != 2 {
-				http.Error(w, "go away", 503)
+				http.Error(w, "go away", http.StatusServiceUnavailable)
 			}
 			return n != 2
 		}

@@ -1,5 +1,7 @@
 package memory
 
+import "time"
+
 // MatchGlob is matchGlob.
 var MatchGlob = matchGlob
 
@@ -26,3 +28,9 @@ func Kept(n int) int {
 
 // RetryAfter is retryAfter.
 var RetryAfter = retryAfter
+
+// Defaults returns what the options set by default.
+func Defaults() (capacity int, bytes int64, grace time.Duration) {
+	c := defaultConfig()
+	return c.queueCapacity, c.queueBytes, c.grace
+}

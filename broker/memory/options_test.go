@@ -3,6 +3,7 @@ package memory_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -59,5 +60,24 @@ func TestOptionErrorsAreJoined(t *testing.T) {
 	_, err := memory.New(memory.WithQueueCapacity(-1), memory.WithCalleeGrace(-time.Second))
 	if err == nil || !strings.Contains(err.Error(), "WithQueueCapacity(-1)") || !strings.Contains(err.Error(), "WithCalleeGrace(-1s)") {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// What the comments of the options say about their defaults is true.
+func TestDocumentedDefaults(t *testing.T) {
+	source, err := os.ReadFile("options.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(strings.ReplaceAll(string(source), "//", "")), " ")
+	capacity, bytes, grace := memory.Defaults()
+	for _, want := range []string{
+		fmt.Sprintf("1 to 1<<24, %d by default", capacity),
+		fmt.Sprintf("64 KiB to 1 TiB, %d MiB by default", bytes>>20),
+		fmt.Sprintf("0 to 1 hour, %d seconds by default", grace/time.Second),
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("options.go does not say %q", want)
+		}
 	}
 }
