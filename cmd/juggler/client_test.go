@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -215,5 +216,21 @@ func TestCancel(t *testing.T) {
 		if code := p.wait(); code != 5 {
 			t.Errorf("code %d, want 5: the call had no result", code)
 		}
+	}
+}
+
+// A client tells of a connection that is lost, and finds the server again.
+func TestReconnects(t *testing.T) {
+	address := closedAddress(t)
+	server, url := startServe(t, "--listen", address)
+	p := start(t, "client", url)
+	p.stdout.await(t, "connected to")
+	server.signal(syscall.SIGKILL)
+	p.stdout.await(t, "connection lost: ")
+	startServe(t, "--listen", address)
+	p.stdout.await(t, "connected again to "+url)
+	io.WriteString(p.stdin, "pub news 1\nexit\n")
+	if code := p.wait(); code != 0 {
+		t.Errorf("code %d:\n%s", code, p.stdout)
 	}
 }

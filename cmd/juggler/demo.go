@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/listen"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/logs"
 	"github.com/juggler-go/juggler/internal/testcallees"
 )
@@ -38,7 +38,7 @@ any web page: it is not for production.`,
   juggler demo --listen 127.0.0.1:0    # on a free port`,
 		Args: exactArgs(0, ""),
 	}
-	listen := cmd.Flags().String("listen", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
+	address := cmd.Flags().String("listen", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
 	var logging logs.Flags
 	logging.Bind(cmd.Flags())
 	configurable(cmd)
@@ -46,17 +46,20 @@ any web page: it is not for production.`,
 		if err := configure(cmd); err != nil {
 			return err
 		}
+		if err := listen.Check(*address); err != nil {
+			return usageError(cmd, fmt.Errorf("--listen %w", err))
+		}
 		p := newProcess(cmd, &logging)
 		if onlyCheck(cmd) {
 			return nil
 		}
-		return demo(cmd.Context(), *listen, p.log, cmd.OutOrStdout())
+		return demo(cmd.Context(), *address, p.log, cmd.OutOrStdout())
 	}
 	return cmd
 }
 
 // demo serves everything in one process until ctx ends.
-func demo(ctx context.Context, listen string, log *slog.Logger, out io.Writer) error {
+func demo(ctx context.Context, address string, log *slog.Logger, out io.Writer) error {
 	b, err := memory.New()
 	if err != nil {
 		return err
@@ -75,15 +78,15 @@ func demo(ctx context.Context, listen string, log *slog.Logger, out io.Writer) e
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", listen)
+	l, err := listen.Open(address, 0o660)
 	if err != nil {
-		return fmt.Errorf("%w; choose another address with --listen", err)
+		return err
 	}
 	if err := callee.Start(ctx); err != nil {
 		return errors.Join(err, l.Close())
 	}
 
-	fmt.Fprintf(out, "ws://%s/\n", l.Addr())
+	fmt.Fprintln(out, listen.URL(l, "/", false))
 	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }() // ends with Shutdown, below

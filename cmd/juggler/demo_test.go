@@ -72,3 +72,36 @@ func TestWrongUsage(t *testing.T) {
 		}
 	}
 }
+
+// What is typed wrong where an address or a name is wanted, in one line each.
+func TestWrongAddresses(t *testing.T) {
+	for _, tt := range []struct {
+		args   string
+		code   int
+		stderr string
+	}{
+		{"demo --listen foo", 2, `--listen "foo": want HOST:PORT, :PORT or unix:PATH`},
+		{"serve --listen 127.0.0.1:99999", 2, `--listen "127.0.0.1:99999": want HOST:PORT, :PORT or unix:PATH`},
+		{"serve --path foo", 2, `--path "foo": want a path that begins with /`},
+		{"serve --path /{x}", 2, `--path "/{x}"`},
+		{"client 127.0.0.1:8080", 2, `want ws://HOST:PORT/PATH or wss://…; did you mean "ws://127.0.0.1:8080"?`},
+		{"client http://127.0.0.1:8080/ call x", 2, `did you mean "ws://127.0.0.1:8080/"?`},
+		{"client wss:///", 2, `"wss:///": want ws://HOST:PORT/PATH`},
+		{"client ws://" + closedAddress(t) + "/", 3, "connection refused; is the server running there?"},
+		{"client ws://no-such-host.invalid/", 3, "cannot connect to ws://no-such-host.invalid/: "},
+		{"health ftp://127.0.0.1/", 2, "want http://… or https://…"},
+		{"health http://" + closedAddress(t) + "/", 3, "connection refused"},
+		{"load ws://" + closedAddress(t) + "/", 3, "connection refused; is a juggler server running there?"},
+		{"redis-bench --redis " + closedAddress(t), 3, "connection refused"},
+		{"serve --socket-mode 9", 2, `--socket-mode "9": want permissions in octal`},
+		{"serve --origins nonsense", 2, `--origins: "nonsense": want scheme://host`},
+		{"serve --max-queue-bytes 4KiB", 2, "--max-queue-bytes(4096): want at least 66560, to hold one message of --max-message-bytes"},
+		{"help nosuch", 2, `unknown command "nosuch"`},
+		{"completion nosuch", 2, `unknown command "nosuch"`},
+	} {
+		got := run(t, "", strings.Fields(tt.args)...)
+		if got.code != tt.code || !strings.Contains(got.stderr, tt.stderr) || strings.Count(got.stderr, "\n") != 1 || got.stdout != "" {
+			t.Errorf("juggler %s: %+v; want %d and %q alone", tt.args, got, tt.code, tt.stderr)
+		}
+	}
+}

@@ -139,7 +139,7 @@ func (f *loadFlags) run(cmd *cobra.Command) error {
 	report, err := load.Run(cmd.Context(), f.config)
 	progress.end()
 	if err != nil {
-		return exit.With(exit.Unreachable, err)
+		return exit.With(exit.Unreachable, fmt.Errorf("%w; is a juggler server running there?", err))
 	}
 	if f.html != "" {
 		if err := writeHTML(report, f.html, "juggler load "+f.config.URL); err != nil {

@@ -29,7 +29,26 @@ over one WebSocket.`,
 	}
 	root.SetFlagErrorFunc(usageError)
 	root.AddCommand(newDemo(), newServe(), newCallee(), newClient(), newLoad(), newRedisBench(), newConfig(), newVersion(), newHealth())
+	root.InitDefaultCompletionCmd()
+	root.InitDefaultHelpCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() { // cobra's own accept everything
+		case "completion":
+			c.Args, c.RunE = unknownVerb, root.RunE
+		case "help":
+			c.Run, c.RunE = nil, help
+		}
+	}
 	return root
+}
+
+// help shows the help of the command that args name.
+func help(cmd *cobra.Command, args []string) error {
+	named, _, err := cmd.Root().Find(args)
+	if err != nil || named == cmd.Root() && len(args) > 0 {
+		return unknownVerb(cmd.Root(), args)
+	}
+	return named.Help()
 }
 
 // unknownVerb is called with the arguments that name no verb.

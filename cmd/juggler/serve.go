@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -62,6 +63,7 @@ type server struct {
 	handler *juggler.Handler
 	admin   *admin.Server
 
+	socketMode fs.FileMode
 	encryption *tls.Config // nil: none
 	http       http.Handler
 }
@@ -114,7 +116,7 @@ func (s *server) prepare(ctx context.Context) error {
 		juggler.WithCaller(s.engine.Caller), juggler.WithPubSub(s.engine.PubSub),
 		juggler.WithLogger(s.log), originOption(f.origins))
 	if s.handler, err = juggler.New(append(options, control.Options()...)...); err != nil {
-		return err
+		return errors.New(inFlags(err.Error()))
 	}
 	if err := s.prepareTLS(); err != nil {
 		return err
@@ -122,6 +124,20 @@ func (s *server) prepare(ctx context.Context) error {
 	proxies, err := listen.ParseProxies(f.proxies)
 	if err != nil {
 		return fmt.Errorf("--trusted-proxies: %w", err)
+	}
+	mode, err := strconv.ParseUint(f.socketMode, 8, 32)
+	if err != nil || mode > 0o777 {
+		return fmt.Errorf("--socket-mode %q: want permissions in octal, such as 0660", f.socketMode)
+	}
+	s.socketMode = fs.FileMode(mode)
+	// Braces and spaces mean something to a ServeMux.
+	if !strings.HasPrefix(f.path, "/") || strings.ContainsAny(f.path, "{} \t") {
+		return fmt.Errorf("--path %q: want a path that begins with /", f.path)
+	}
+	for _, address := range f.listen {
+		if err := listen.Check(address); err != nil {
+			return fmt.Errorf("--listen %w", err)
+		}
 	}
 	mux := http.NewServeMux()
 	mux.Handle(f.path, s.handler)
@@ -165,13 +181,9 @@ func originOption(origins []string) juggler.Option {
 
 // open opens all listeners, or none.
 func (s *server) open() ([]net.Listener, error) {
-	mode, err := strconv.ParseUint(s.flags.socketMode, 8, 32)
-	if err != nil || mode > 0o777 {
-		return nil, exit.With(exit.Usage, fmt.Errorf("--socket-mode %q: want permissions in octal, such as 0660", s.flags.socketMode))
-	}
 	var listeners []net.Listener
 	for _, address := range s.flags.listen {
-		l, err := listen.Open(address, fs.FileMode(mode))
+		l, err := listen.Open(address, s.socketMode)
 		if err != nil {
 			return nil, errors.Join(err, closeAll(listeners))
 		}

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"regexp"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/pflag"
 
@@ -102,6 +105,23 @@ func (f *limitFlags) bind(flags *pflag.FlagSet) {
 	flags.Var(&f.defaultProtocol, "default-protocol", "protocol of clients that ask for none; none: they are refused")
 	flags.BoolVar(&f.visibleRefusals, "visible-refusals", true, "let browsers see why they are refused, by close codes")
 	flags.BoolVar(&f.keepCalls, "keep-calls", false, "let calls run on when their client cancels them or goes away")
+}
+
+var optionName = regexp.MustCompile(`With([A-Z]\w+)`)
+
+// inFlags replaces the names of the handler's options in what it says by those of
+// the flags: WithMaxQueueBytes by --max-queue-bytes.
+func inFlags(text string) string {
+	return optionName.ReplaceAllStringFunc(text, func(option string) string {
+		var flag strings.Builder
+		for _, r := range strings.TrimPrefix(option, "With") {
+			if unicode.IsUpper(r) {
+				flag.WriteByte('-')
+			}
+			flag.WriteRune(unicode.ToLower(r))
+		}
+		return "-" + flag.String()
+	})
 }
 
 // options returns the options of the handler.

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"fmt"
 	"log/slog"
 	"net"
 
@@ -22,7 +23,7 @@ func (f *Flags) Start(s *Server, log *slog.Logger) error {
 	}
 	l, err := net.Listen("tcp", f.listen)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; choose another address with --admin-listen", err)
 	}
 	log.Info("admin", "url", "http://"+l.Addr().String()+"/")
 	go func() { // ends with Close

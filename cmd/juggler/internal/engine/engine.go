@@ -86,6 +86,12 @@ func (e *Engine) open(f *Flags, flag string, texts []string, log *slog.Logger) (
 	return b, nil
 }
 
+// silent takes the log of go-redis, which writes to the standard error what comes
+// back as an error as well.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
 // Client returns a client of the Redis that --redis names, for measurements.
 // Every goroutine that waits uses a connection of it.
 func (f *Flags) Client(connections int) (goredis.UniversalClient, error) {
@@ -96,6 +102,7 @@ func (f *Flags) Client(connections int) (goredis.UniversalClient, error) {
 	if err != nil {
 		return nil, exit.With(exit.Usage, fmt.Errorf("--redis: %w", err))
 	}
+	goredis.SetLogger(silent{})
 	client, err := a.client(f, connections)
 	return client, exit.With(exit.Usage, err)
 }

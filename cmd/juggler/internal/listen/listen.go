@@ -15,6 +15,21 @@ import (
 // unixPrefix is what the addresses of Unix sockets begin with.
 const unixPrefix = "unix:"
 
+// Check reports whether an address has the form that Open takes.
+func Check(address string) error {
+	if path, ok := strings.CutPrefix(address, unixPrefix); ok && path != "" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return fmt.Errorf("%q: want HOST:PORT, :PORT or unix:PATH", address)
+	}
+	return nil
+}
+
 // Open listens on HOST:PORT, or for unix:PATH on a Unix socket with the mode. A
 // socket that a process left behind when it was killed is replaced.
 func Open(address string, mode fs.FileMode) (net.Listener, error) {

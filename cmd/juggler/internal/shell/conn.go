@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,8 +26,8 @@ type conn struct {
 
 	mu    sync.Mutex
 	calls map[int]*call // without an outcome, by number
-	state client.State
-	quiet bool // the shell is closing it
+	lost  bool          // it was open before
+	quiet bool          // it is not open yet, or the shell is closing it
 }
 
 type call struct {
@@ -39,28 +40,33 @@ type subscription struct {
 	pattern bool
 }
 
-func dial(ctx context.Context, s *Shell, name, url string) (*conn, error) {
-	c := &conn{shell: s, name: name, url: url, calls: make(map[int]*call)}
+func dial(ctx context.Context, s *Shell, name, address string) (*conn, error) {
+	c := &conn{shell: s, name: name, url: address, calls: make(map[int]*call), quiet: true}
 	options := append(slices.Clone(s.config.Options), client.WithStateHook(c.stateChanged))
 	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()
-	k, err := client.Dial(ctx, url, options...)
+	if err := checkURL(address); err != nil {
+		return nil, err
+	}
+	k, err := client.Dial(ctx, address, options...)
 	if err != nil {
-		return nil, dialError(url, err)
+		return nil, dialError(address, err)
 	}
 	c.client = k
+	c.setQuiet(false)
 	return c, nil
 }
 
 // stateChanged tells of connections that were lost and found again.
 func (c *conn) stateChanged(change client.StateChange) {
 	c.mu.Lock()
-	before := c.state
-	c.state = change.State
-	quiet := c.quiet
+	quiet, lost := c.quiet, c.lost
+	c.lost = change.State == client.Waiting || lost && change.State != client.Open
 	c.mu.Unlock()
 	switch {
-	case quiet || before == client.Idle || before == client.Connecting && change.Attempt == 0 && change.State != client.Open:
+	case quiet:
+	case lost && change.State == client.Open:
+		c.say(span{green, "connected again to " + c.url})
 	case change.State == client.Waiting:
 		c.say(span{yellow, fmt.Sprintf("connection lost: %s; next attempt in %v", Describe(change.Err), change.Delay.Round(time.Millisecond))})
 	case change.State == client.Closed:
@@ -69,10 +75,20 @@ func (c *conn) stateChanged(change client.StateChange) {
 }
 
 func (c *conn) close() {
-	c.mu.Lock()
-	c.quiet = true
-	c.mu.Unlock()
+	c.setQuiet(true)
 	c.client.Close()
+}
+
+func (c *conn) isQuiet() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.quiet
+}
+
+func (c *conn) setQuiet(quiet bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.quiet = quiet
 }
 
 // say writes a line, with the name of the connection if there are several.
@@ -129,6 +145,9 @@ func (s *Shell) call(ctx context.Context, c Command) error {
 		var result json.RawMessage
 		err := pending.Result(context.WithoutCancel(ctx), &result)
 		outcome := []span{{green, fmt.Sprintf("#%d RES", number)}, {plain, " " + string(result)}}
+		if errors.Is(err, client.ErrClosed) && k.isQuiet() {
+			return // whoever closes the connection knows
+		}
 		if err != nil {
 			s.fail(err)
 			outcome = []span{{red, fmt.Sprintf("#%d %s", number, Describe(err))}}
@@ -282,8 +301,23 @@ func orNull(args json.RawMessage) json.RawMessage {
 	return args
 }
 
+// checkURL says what is wrong with a URL that people typed.
+func checkURL(text string) error {
+	u, err := url.Parse(text)
+	if err == nil && u.Host != "" && (u.Scheme == "ws" || u.Scheme == "wss") {
+		return nil
+	}
+	want := fmt.Errorf("%q: want ws://HOST:PORT/PATH or wss://…", text)
+	if _, rest, ok := strings.Cut(text, "://"); err == nil && ok && (u.Scheme == "http" || u.Scheme == "https") {
+		want = fmt.Errorf("%w; did you mean %q?", want, "ws"+strings.TrimPrefix(u.Scheme, "http")+"://"+rest)
+	} else if !strings.Contains(text, "://") {
+		want = fmt.Errorf("%w; did you mean %q?", want, "ws://"+text)
+	}
+	return exit.With(exit.Usage, want)
+}
+
 // dialError says in one line why there is no connection.
-func dialError(url string, err error) error {
+func dialError(address string, err error) error {
 	if errors.Is(err, client.ErrInvalidOption) {
 		return exit.With(exit.Usage, err)
 	}
@@ -291,5 +325,5 @@ func dialError(url string, err error) error {
 	if code == exit.Failure || code == exit.Expired {
 		code = exit.Unreachable
 	}
-	return exit.With(code, fmt.Errorf("cannot connect to %s: %s", url, dialHint(err)))
+	return exit.With(code, fmt.Errorf("cannot connect to %s: %s", address, dialHint(address, err)))
 }

@@ -35,6 +35,9 @@ func Do(ctx context.Context, r Request) error {
 func (r *Request) dial(ctx context.Context, options ...client.Option) (*client.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Config.Timeout)
 	defer cancel()
+	if err := checkURL(r.Config.URL); err != nil {
+		return nil, err
+	}
 	c, err := client.Dial(ctx, r.Config.URL, append(slices.Clone(r.Config.Options), options...)...)
 	if err != nil {
 		return nil, dialError(r.Config.URL, err)

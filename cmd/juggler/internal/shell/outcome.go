@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"syscall"
@@ -70,9 +71,12 @@ func Describe(err error) string {
 }
 
 // dialHint is the error of an attempt to connect, with what to do about it.
-func dialHint(err error) string {
+func dialHint(url string, err error) string {
 	var handshake *client.HandshakeError
+	var dns *net.DNSError
 	switch {
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return "there is no host " + dns.Name
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection refused; is the server running there?"
 	case errors.As(err, &handshake) && handshake.Status < 400:
@@ -80,5 +84,6 @@ func dialHint(err error) string {
 	case errors.As(err, &handshake) && handshake.Status == http.StatusNotFound:
 		return "HTTP 404; is the path of the URL right?"
 	}
-	return Describe(err)
+	text := strings.TrimPrefix(Describe(err), "dial "+url+": ")
+	return strings.TrimPrefix(text, client.ErrClosed.Error()+": ")
 }

@@ -73,9 +73,9 @@ func (s *Shell) Run(ctx context.Context, lines Lines) error {
 			err = s.do(ctx, line)
 		}
 		switch {
-		case ctx.Err() != nil || errors.Is(err, errExit):
+		case ctx.Err() != nil:
 			return s.result()
-		case errors.Is(err, io.EOF):
+		case errors.Is(err, io.EOF), errors.Is(err, errExit):
 			if !s.config.Interactive {
 				s.running.Wait()
 			}
