@@ -62,26 +62,15 @@ func mark() {
 // countInstructions returns the instructions of all hot functions, or nothing
 // where the system does not allow tracing.
 func countInstructions() ([]guarded, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(self, steppedCommand)
-	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true, Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); errors.Is(err, syscall.EPERM) {
-		fmt.Fprintln(os.Stderr, "guard: instructions are NOT counted: this system forbids ptrace")
+	counts, err := trace(steppedCommand)
+	if errors.Is(err, syscall.EPERM) {
+		fmt.Fprintln(os.Stderr, "guard: instructions are NOT counted: this system forbids ptrace:", err)
 		return nil, nil
-	} else if err != nil {
-		return nil, err
 	}
-	steppable = true
-	t := tracer{pid: cmd.Process.Pid}
-	counts, err := t.run()
 	if err != nil {
-		_ = cmd.Process.Kill()
 		return nil, fmt.Errorf("counting instructions: %w", err)
 	}
+	steppable = true
 	if len(counts) != windows*(1+len(hotFunctions)) {
 		return nil, fmt.Errorf("counting instructions: the process ended after %d windows", len(counts))
 	}
@@ -95,6 +84,29 @@ func countInstructions() ([]guarded, error) {
 		all = append(all, guarded{h.what, map[unit]float64{instructions: float64(n - least(0))}})
 	}
 	return all, nil
+}
+
+// trace runs this program with a command and returns the number of
+// instructions in each window of it.
+func trace(command string) ([]int, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, command)
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	hangs := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
+	defer hangs.Stop()
+	t := tracer{pid: cmd.Process.Pid}
+	counts, err := t.run()
+	if err != nil {
+		_ = cmd.Process.Kill()
+	}
+	return counts, err
 }
 
 // A tracer steps through the windows of a process that was started with
