@@ -1,8 +1,10 @@
 package redis
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
@@ -47,7 +49,7 @@ func (o *op) callKey() string   { return o.uri }
 func (o *op) resultKey() string { return string(o.node[:]) }
 
 // gather fills groups of one kind, each within the limits of a batch.
-func (b *batcher) gather(ops []*op, kind opKind, key func(*op) string, command func([][]*op) *command) {
+func (b *batcher) gather(ops []*op, kind opKind, key func(*op) string, command func(sets [][]*op, size int) *command) {
 	if b.index == nil {
 		b.index = map[string]int{}
 	}
@@ -55,7 +57,7 @@ func (b *batcher) gather(ops []*op, kind opKind, key func(*op) string, command f
 	count, size := 0, 0
 	flush := func() {
 		if count > 0 {
-			b.groups = append(b.groups, group{kind: kind, command: command(sets), sets: sets})
+			b.groups = append(b.groups, group{kind: kind, command: command(sets, size+32*(count+2*len(sets))), sets: sets})
 		}
 		sets, count, size = nil, 0, 0
 		clear(b.index)
@@ -81,55 +83,63 @@ func (b *batcher) gather(ops []*op, kind opKind, key func(*op) string, command f
 }
 
 // push returns the command that queues sets of calls.
-func (b *batcher) push(sets [][]*op) *command {
+func (b *batcher) push(sets [][]*op, size int) *command {
 	keys, index := b.lane.broker.keys, b.lane.index
 	names := make([]string, 0, 3*len(sets))
-	discovery := 0
-	if b.lane.broker.config.discovery {
-		discovery = 1
-	}
-	args := []any{b.lane.broker.config.queueCapacity, discovery}
 	for _, calls := range sets {
 		uri := calls[0].uri
 		names = append(names, keys.calls(index, uri), keys.wake(index, uri), keys.served(index, uri))
-		args = append(args, len(calls))
+	}
+	c := pushScript.on(names, size)
+	c.number(int64(b.lane.broker.config.queueCapacity))
+	if b.lane.broker.config.discovery {
+		c.number(1)
+	} else {
+		c.number(0)
+	}
+	for _, calls := range sets {
+		c.number(int64(len(calls)))
 		for _, o := range calls {
-			args = append(args, o.timeout, o.value)
+			c.number(int64(o.timeout))
+			c.bytes(o.value)
 		}
 	}
-	return pushScript.run(names, args...)
+	return c
 }
 
 // store returns the command that stores sets of results.
-func (b *batcher) store(sets [][]*op) *command {
+func (b *batcher) store(sets [][]*op, size int) *command {
 	keys, index := b.lane.broker.keys, b.lane.index
 	names := make([]string, 0, 2*len(sets))
-	args := []any{resultCapacity}
 	for _, results := range sets {
 		node := results[0].node
 		names = append(names, keys.node(index, node), keys.results(index, node))
-		args = append(args, len(results))
+	}
+	c := resultScript.on(names, size)
+	c.number(resultCapacity)
+	for _, results := range sets {
+		c.number(int64(len(results)))
 		for _, o := range results {
-			args = append(args, o.value)
+			c.bytes(o.value)
 		}
 	}
-	return resultScript.run(names, args...)
+	return c
 }
 
 // finish finishes the ops of a group by the reply that its command got. It
 // returns those that were certainly not done and may be sent again, with the
 // reason.
 func (g *group) finish(w *writer) (again []*op, reason error) {
-	err := g.command.cmd.Err()
+	err := g.command.reply.err()
 	switch {
 	case isElsewhere(err):
 		for _, set := range g.sets {
 			again = append(again, set...)
 		}
 		return again, err
-	case !hasReply(err):
+	case errors.Is(err, errNoReply):
 		g.finishAll(fmt.Errorf("%w: %w", broker.ErrUnknownOutcome, err))
-	case isServerError(err):
+	case err != nil:
 		g.finishAll(fmt.Errorf("%w: %w", broker.ErrUnavailable, err))
 	case g.kind == opCall:
 		return g.finishCalls(w)
@@ -151,30 +161,28 @@ func (g *group) finishAll(err error) {
 
 // finishCalls reads the reply of push.lua.
 func (g *group) finishCalls(w *writer) (again []*op, reason error) {
-	reply, _ := g.command.cmd.Val().([]any)
+	reply := g.command.reply.list
 	if len(reply) != 2*len(g.sets) {
 		g.finishAll(fmt.Errorf("%w: unexpected reply of push.lua", broker.ErrUnknownOutcome))
 		return nil, nil
 	}
 	for i, set := range g.sets {
-		accepted, _ := reply[2*i].(int64)
+		accepted, more := reply[2*i].value, reply[2*i+1]
 		switch {
 		case accepted == -1 && w.forgetful():
 			finishSet(set, fmt.Errorf("%w: callees have not announced themselves yet", broker.ErrUnavailable), w.lane.broker.config.lease/4)
 		case accepted == -1:
 			finishSet(set, broker.ErrNoCallee, 0)
 		case accepted < 0:
-			text, _ := reply[2*i+1].(string)
-			if err := replyError(text); isElsewhere(err) {
+			if err := replyError(strings.TrimPrefix(more.text, "-")); isElsewhere(err) {
 				again, reason = append(again, set...), err
 			} else {
 				finishSet(set, fmt.Errorf("%w: %w", broker.ErrUnavailable, err), time.Second)
 			}
 		default:
-			retry, _ := reply[2*i+1].(int64)
 			accepted = min(accepted, int64(len(set)))
 			finishSet(set[:accepted], nil, 0)
-			finishSet(set[accepted:], broker.ErrQueueFull, time.Duration(retry)*time.Millisecond)
+			finishSet(set[accepted:], broker.ErrQueueFull, time.Duration(more.value)*time.Millisecond)
 			w.lane.broker.stats.calls.Add(accepted)
 		}
 	}
@@ -198,11 +206,11 @@ func finishSet(ops []*op, err error, retry time.Duration) {
 // dropped: nobody else could use it. But a server that has just been restarted
 // may not know yet that the node lives.
 func (g *group) finishResults(w *writer) {
-	stored := integers(g.command.cmd.Val())
+	stored := g.command.reply.list
 	for i, set := range g.sets {
 		count := int64(0)
 		if i < len(stored) {
-			count = stored[i]
+			count = stored[i].value
 		}
 		if count < 0 && w.forgetful() {
 			finishSet(set, fmt.Errorf("%w: nodes have not announced themselves yet", broker.ErrUnavailable), 0)
@@ -213,21 +221,6 @@ func (g *group) finishResults(w *writer) {
 		w.lane.broker.stats.resultsDropped.Add(int64(len(set)) - count)
 		finishSet(set, nil, 0)
 	}
-}
-
-// A replyError is an error of the server that a script returned as text.
-type replyError string
-
-func (e replyError) Error() string { return string(trimDash(string(e))) }
-
-// RedisError makes it an error reply for go-redis, too.
-func (e replyError) RedisError() {}
-
-func trimDash(s string) string {
-	if len(s) > 0 && s[0] == '-' {
-		return s[1:]
-	}
-	return s
 }
 
 // jitter returns a random part of d.

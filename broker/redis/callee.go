@@ -331,16 +331,14 @@ func (c *calleeConn) leaveLane(ctx context.Context, p *puller) (lost []*broker.R
 	for _, a := range p.answered() {
 		args = append(args, a)
 	}
-	reply, err := p.lane.writer.do(ctx, withdrawScript.run(names, args...))
+	left, err := p.lane.writer.do(ctx, withdrawScript.run(names, args...))
 	if err != nil {
 		return nil, false
 	}
-	left, _ := reply.([]any)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, v := range left {
+	for _, s := range left.texts() {
 		// Also those that were taken by a script whose reply got lost.
-		s, _ := v.(string)
 		to, ok := parseAddress(s)
 		if _, done := p.done[s]; ok && !done && c.held[to] == nil {
 			c.held[to] = &heldCall{puller: p}

@@ -109,7 +109,7 @@ func (c *callerConn) Call(ctx context.Context, call *broker.Call) error {
 func (c *callerConn) CallBatch(ctx context.Context, calls []broker.Call, errs []error) {
 	w := newWaiter(len(calls))
 	ops := make([]op, len(calls))
-	byLane := make(map[*lane][]*op, 1)
+	bundle := bundle{}
 	for i := range calls {
 		o := &ops[i]
 		o.waiter = w
@@ -117,12 +117,9 @@ func (c *callerConn) CallBatch(ctx context.Context, calls []broker.Call, errs []
 			o.finish(err)
 			continue
 		}
-		l := c.lane(o.uri)
-		byLane[l] = append(byLane[l], o)
+		bundle.add(c.lane(o.uri), o)
 	}
-	for l, ops := range byLane {
-		l.writer.submit(ops...)
-	}
+	bundle.submit()
 	if len(calls) == 0 {
 		return
 	}

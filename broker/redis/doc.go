@@ -17,7 +17,7 @@
 // them. A node: caller.go, results.go, reaper.go. A callee: callee.go,
 // puller.go, reply.go. Both live as long as pulse.go says so. Events:
 // pubsub.go, hub.go, feed.go, watch.go, mailbox.go. Below: lane.go,
-// blocking.go, link.go, topology.go. What lies in Redis: keys.go, value.go,
+// blocking.go, link.go, resp.go, topology.go. What lies in Redis: keys.go, value.go,
 // scripts.go and lua/.
 //
 // # Goroutines

@@ -100,7 +100,10 @@ func (f *feed) connect() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	l := newLink(options, timeout)
+	l, err := newLink(options, timeout)
+	if err != nil {
+		return false, err
+	}
 	ps := l.client.Subscribe(background)
 	if err := ping(ps, timeout); err != nil {
 		ps.Close() //nolint:errcheck // it failed already

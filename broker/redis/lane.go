@@ -61,8 +61,12 @@ func (l *lane) dial(timeout time.Duration) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	link := newLink(options, timeout)
-	if err := link.connect(); err != nil {
+	loginOnce(options)
+	link, err := newLink(options, timeout)
+	if err != nil {
+		return nil, err
+	}
+	if err := link.login(); err != nil {
 		link.close()
 		return nil, err
 	}

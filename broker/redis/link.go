@@ -1,16 +1,17 @@
 package redis
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/auth"
 )
 
 // background is the context of commands: go-redis ends them by its timeouts,
@@ -18,21 +19,17 @@ import (
 var background = context.Background()
 
 // A link is one network connection, used by one goroutine at a time, except
-// for close. It is a go-redis client that connects once and repeats nothing:
-// go-redis would repeat a command whose reply was lost, run calls twice and
-// lose what a pop returned. When a link fails it is replaced.
+// for cut. A go-redis client logs it in as the user's options say. Commands
+// then go over the bare connection: go-redis would repeat one whose reply was
+// lost, run calls twice and lose what a pop returned. When a link fails it is
+// replaced.
 type link struct {
-	client *goredis.Client
-	wire   *wire
-}
+	client  *goredis.Client
+	conn    net.Conn
+	timeout time.Duration
 
-// wire watches the network connection of a link, to tell a command that was
-// certainly not sent from one that may have been.
-type wire struct {
-	dialed atomic.Bool
-	conn   atomic.Pointer[net.Conn]
-	ready  atomic.Bool // the handshake is over
-	sent   atomic.Bool // something was written since (see link.run)
+	in  *bufio.Reader // set by login
+	out []byte
 }
 
 // Errors of a link. What was not sent can be sent again on another link.
@@ -43,9 +40,17 @@ var (
 	errLinkUsed = errors.New("connection lost")
 )
 
-// newLink returns a link that connects when it is first used. o belongs to it.
-func newLink(o *goredis.Options, timeout time.Duration) *link {
-	w := new(wire)
+// readBuffer is the size of a link's buffer for replies, keptBuffer how large
+// one for commands may become to be kept.
+const (
+	readBuffer = 16 << 10
+	keptBuffer = 64 << 10
+)
+
+// newLink connects to a server, without logging in: who uses the client, or
+// login, does that. o belongs to the link.
+func newLink(o *goredis.Options, timeout time.Duration) (*link, error) {
+	l := &link{timeout: timeout}
 	dial := o.Dialer
 	if o.DialTimeout <= 0 || o.DialTimeout > timeout {
 		o.DialTimeout = timeout
@@ -53,26 +58,12 @@ func newLink(o *goredis.Options, timeout time.Duration) *link {
 	if dial == nil {
 		dial = goredis.NewDialer(o)
 	}
-	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if !w.dialed.CompareAndSwap(false, true) {
+	var used atomic.Bool
+	o.Dialer = func(context.Context, string, string) (net.Conn, error) {
+		if used.Swap(true) {
 			return nil, errLinkUsed
 		}
-		conn, err := dial(ctx, network, addr)
-		if err != nil {
-			return nil, err
-		}
-		w.conn.Store(&conn)
-		return w.watch(conn), nil
-	}
-	onConnect := o.OnConnect
-	o.OnConnect = func(ctx context.Context, cn *goredis.Conn) error {
-		if onConnect != nil {
-			if err := onConnect(ctx, cn); err != nil {
-				return err
-			}
-		}
-		w.ready.Store(true)
-		return nil
+		return l.conn, nil
 	}
 	o.Protocol = 2 // the only pushes that we want are those of SUBSCRIBE
 	o.ReadTimeout, o.WriteTimeout = timeout, timeout
@@ -86,103 +77,114 @@ func newLink(o *goredis.Options, timeout time.Duration) *link {
 	o.DisableIdentity = true // CLIENT SETINFO would need an ACL rule more
 	o.MaintNotificationsConfig = nil
 	o.ClientSideCache, o.ClientSideCacheConfig = nil, nil
-	return &link{client: goredis.NewClient(o), wire: w}
+	l.client = goredis.NewClient(o)
+	// Not by the client, which would go on trying in the background.
+	var err error
+	if l.conn, err = dial(background, l.client.Options().Network, l.client.Options().Addr); err != nil {
+		l.client.Close() //nolint:errcheck // it has no connection
+		return nil, err
+	}
+	return l, nil
 }
 
-// run sends commands in one pipeline and waits for the replies. nil means that
+// login has the client log in, and takes the connection from it.
+func (l *link) login() error {
+	if err := l.client.Ping(background).Err(); err != nil {
+		return err
+	}
+	l.in = bufio.NewReaderSize(l.conn, readBuffer)
+	return nil
+}
+
+// loginOnce has connections log in with the credentials of the moment. To renew
+// them go-redis would send commands in between ours. A server that ends the
+// connection when they are over gets a new one.
+func loginOnce(o *goredis.Options) {
+	provider := o.StreamingCredentialsProvider
+	if provider == nil {
+		return
+	}
+	o.StreamingCredentialsProvider = nil
+	o.CredentialsProviderContext = func(context.Context) (name, password string, err error) {
+		current, unsubscribe, err := provider.Subscribe(new(deaf))
+		if err != nil {
+			return "", "", err
+		}
+		name, password = current.BasicAuth()
+		return name, password, unsubscribe()
+	}
+}
+
+// deaf does not want to know of other credentials.
+type deaf struct{ _ byte } // not empty: each is another one
+
+func (*deaf) OnNext(auth.Credentials) {}
+func (*deaf) OnError(error)           {}
+
+// run sends commands in one write and waits for the replies. nil means that
 // each has its reply, which may be the server's error. errNotSent means that
 // none was done; errLost that those without a reply may have been.
 func (l *link) run(commands ...*command) error {
-	l.wire.sent.Store(false)
-	var err error
-	if len(commands) == 1 {
-		err = l.client.Process(background, commands[0].prepare())
-	} else {
-		pipe := l.client.Pipeline()
-		for _, c := range commands {
-			pipe.Process(background, c.prepare()) //nolint:errcheck // queues only
-		}
-		_, err = pipe.Exec(background)
+	l.encode(commands)
+	l.conn.SetDeadline(time.Now().Add(l.timeout)) //nolint:errcheck // fails as the write will
+	if err := l.flush(); err != nil {
+		return err
 	}
-	if err == nil || l.answered(commands) {
+	return l.receive(commands)
+}
+
+// encode prepares what flush writes, and forgets the replies that the commands
+// got before.
+func (l *link) encode(commands []*command) {
+	if cap(l.out) > keptBuffer {
+		l.out = nil
+	}
+	l.out = l.out[:0]
+	for _, c := range commands {
+		l.out = c.appendTo(l.out)
+		c.reply = reply{}
+	}
+}
+
+// flush writes what was encoded.
+func (l *link) flush() error {
+	n, err := l.conn.Write(l.out)
+	switch {
+	case err == nil:
 		return nil
-	}
-	if !l.wire.ready.Load() || !l.wire.sent.Load() {
+	case n == 0:
 		return fmt.Errorf("%w: %w", errNotSent, err)
 	}
 	return fmt.Errorf("%w: %w", errLost, err)
 }
 
-func (l *link) answered(commands []*command) bool {
+// receive reads the replies to commands.
+func (l *link) receive(commands []*command) (err error) {
 	for _, c := range commands {
-		if !hasReply(c.cmd.Err()) {
-			return false
+		if c.reply, err = readReply(l.in); err != nil {
+			return fmt.Errorf("%w: %w", errLost, err)
 		}
 	}
-	return true
-}
-
-// connect makes the connection, so that a failure to do so is known for what
-// it is.
-func (l *link) connect() error {
-	ping := plain("PING")
-	if err := l.run(ping); err != nil {
-		return err
-	}
-	return ping.cmd.Err()
+	return nil
 }
 
 // cut ends the connection under the feet of a command that waits; close must
 // follow. It may be called by any goroutine.
 func (l *link) cut() {
-	if conn := l.wire.conn.Load(); conn != nil {
-		(*conn).Close() //nolint:errcheck // nothing can be done about it
-	}
+	l.conn.Close() //nolint:errcheck // nothing can be done about it
 }
 
 // close ends the connection. No command may be under way.
 func (l *link) close() {
 	l.client.Close() //nolint:errcheck // nothing can be done about it
+	l.cut()          // the client may not have asked for it
 }
 
-// watch wraps conn. go-redis looks through syscall.Conn whether an idle
-// connection was closed by the server, before it writes to it: keep that.
-func (w *wire) watch(conn net.Conn) net.Conn {
-	watched := &watchedConn{conn, w}
-	if raw, ok := conn.(syscall.Conn); ok {
-		return &watchedSocket{watched, raw}
-	}
-	return watched
-}
-
-type watchedConn struct {
-	net.Conn
-	wire *wire
-}
-
-func (c *watchedConn) Write(b []byte) (int, error) {
-	if c.wire.ready.Load() {
-		c.wire.sent.Store(true)
-	}
-	return c.Conn.Write(b)
-}
-
-type watchedSocket struct {
-	*watchedConn
-	raw syscall.Conn
-}
-
-func (c *watchedSocket) SyscallConn() (syscall.RawConn, error) { return c.raw.SyscallConn() }
-
-// isServerError reports whether err is a reply of the server.
+// isServerError reports whether err is an error that the server replied with,
+// over a link or through go-redis.
 func isServerError(err error) bool {
 	var reply goredis.Error
-	return errors.As(err, &reply) && !errors.Is(err, goredis.Nil)
-}
-
-// hasReply reports whether a command with this error was answered.
-func hasReply(err error) bool {
-	return err == nil || errors.Is(err, goredis.Nil) || isServerError(err)
+	return errors.As(err, &reply)
 }
 
 // isElsewhere reports whether the server said that it is not the one to ask,

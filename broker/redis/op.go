@@ -58,3 +58,15 @@ func (o *op) finish(err error) {
 		close(o.waiter.done)
 	}
 }
+
+// A bundle holds ops by lane: those of a lane are submitted, and so sent,
+// together.
+type bundle map[*lane][]*op
+
+func (b bundle) add(l *lane, o *op) { b[l] = append(b[l], o) }
+
+func (b bundle) submit() {
+	for l, ops := range b {
+		l.writer.submit(ops...)
+	}
+}

@@ -19,7 +19,9 @@ const deliveryBytes = 16 << 20
 func (b *Broker) Publish(ctx context.Context, e *broker.Event) error {
 	w := newWaiter(1)
 	o := &op{waiter: w}
-	b.submitEvent(o, e)
+	if l := b.prepareEvent(o, e); l != nil {
+		l.writer.submit(o)
+	}
 	err := w.wait(ctx)
 	if err == nil {
 		err = o.err
@@ -34,10 +36,14 @@ func (b *Broker) PublishBatch(ctx context.Context, events []broker.Event, errs [
 	}
 	w := newWaiter(len(events))
 	ops := make([]op, len(events))
+	bundle := bundle{}
 	for i := range events {
 		ops[i].waiter = w
-		b.submitEvent(&ops[i], &events[i])
+		if l := b.prepareEvent(&ops[i], &events[i]); l != nil {
+			bundle.add(l, &ops[i])
+		}
 	}
+	bundle.submit()
 	err := w.wait(ctx)
 	for i := range events {
 		if err == nil {
@@ -48,20 +54,21 @@ func (b *Broker) PublishBatch(ctx context.Context, events []broker.Event, errs [
 	}
 }
 
-// submitEvent publishes through the lane of the channel: always the same
-// connection, which keeps the order.
-func (b *Broker) submitEvent(o *op, e *broker.Event) {
+// prepareEvent makes o publish e and returns through which lane: for a channel
+// always the same connection, which keeps the order. nil: o is finished.
+func (b *Broker) prepareEvent(o *op, e *broker.Event) *lane {
 	l := b.lane(b.keys.laneOf(e.Channel))
 	switch {
 	case e.Channel == "":
 		o.finish(errors.New("the channel is empty"))
+		return nil
 	case l == nil:
 		o.finish(broker.ErrClosed)
-	default:
-		b.stats.published.Add(1)
-		o.command = plain(b.keys.publish(), b.keys.eventChannel(e.Channel), encodeEvent(e))
-		l.writer.submit(o)
+		return nil
 	}
+	b.stats.published.Add(1)
+	o.command = plain(b.keys.publish(), b.keys.eventChannel(e.Channel), encodeEvent(e))
+	return l
 }
 
 // subscriberConn is a subscriber's hold on the broker.

@@ -17,7 +17,7 @@ type puller struct {
 
 	uris []string
 	keys []string // of take.lua
-	wait []any    // of BRPOP, with the timeout
+	wait *command // BRPOP, for a token of any URI
 
 	// Owned by the goroutine.
 	first int  // the URI that is asked first
@@ -40,13 +40,13 @@ func newPuller(c *calleeConn, l *lane, uris []string) *puller {
 	}
 	keys := c.broker.keys
 	p.keys = []string{keys.callees(l.index), keys.taken(l.index, c.id)}
-	p.wait = []any{"BRPOP", keys.stop(l.index, c.id)}
+	p.wait = plain("BRPOP", keys.stop(l.index, c.id))
 	for _, uri := range uris {
 		wake := keys.wake(l.index, uri)
 		p.keys = append(p.keys, keys.calls(l.index, uri), wake, keys.cancelled(l.index, uri))
-		p.wait = append(p.wait, wake)
+		p.wait.text(wake)
 	}
-	p.wait = append(p.wait, blockFor.Seconds())
+	p.wait.number(int64(blockFor / time.Second))
 	return p
 }
 
@@ -103,7 +103,7 @@ func (p *puller) run() {
 // does not know yet which lane will fill the room: it waits first.
 func (p *puller) pull(l *link) error {
 	alone := len(p.conn.pullers) == 1
-	wait := &command{args: p.wait}
+	wait := p.wait
 	if p.more {
 		wait = nil
 	}
@@ -120,7 +120,7 @@ func (p *puller) pull(l *link) error {
 		if err := l.run(wait); err != nil {
 			return err
 		}
-		if err := realError(wait); err != nil {
+		if err := wait.reply.err(); err != nil {
 			return err
 		}
 	}
@@ -134,64 +134,61 @@ func (p *puller) pull(l *link) error {
 // hands over what it got.
 func (p *puller) take(l *link, wait *command, room int) error {
 	done := p.answered()
-	args := make([]any, 0, 3+len(done))
-	args = append(args, p.conn.id, room, p.first)
+	take := takeScript.on(p.keys, 64+40*len(done))
+	take.text(p.conn.id)
+	take.number(int64(room))
+	take.number(int64(p.first))
 	for _, a := range done {
-		args = append(args, a)
+		take.text(a)
 	}
-	take := takeScript.run(p.keys, args...)
 	commands := []*command{take}
 	if wait != nil {
 		commands = []*command{wait, take}
 	}
 	err := l.run(commands...)
-	if err == nil && isNoScript(take.cmd.Err()) {
+	if err == nil && take.unknown() {
 		err = l.run(take)
 	}
 	if err == nil {
-		err = realError(take)
+		err = take.reply.err()
 	}
 	if err == nil && wait != nil {
-		err = realError(wait)
+		err = wait.reply.err()
 	}
-	if take.cmd.Err() == nil {
+	if take.reply.err() == nil {
 		p.forget(done)
-		p.receive(take.cmd.Val(), room)
+		p.receive(take.reply.list)
 	}
 	return err
 }
 
 // receive hands over what take.lua returned.
-func (p *puller) receive(reply any, room int) {
-	values, _ := reply.([]any)
+func (p *puller) receive(values []reply) {
 	if len(values) == 0 {
 		return
 	}
-	now, _ := values[0].(int64)
+	now := values[0].value
 	if now < 0 || len(values) < 2 {
 		// The lease is over: this process stood still, or the server forgot.
 		p.lane.kick()
 		p.blocker.pause(p.conn.broker.config.backoffMin)
 		return
 	}
-	waiting, _ := values[1].(int64)
-	p.more = waiting == 1
+	p.more = values[1].value == 1
 	var calls []takenCall
 	for rest := values[2:]; len(rest) >= 2; {
-		uri, _ := rest[0].(int64)
-		count, _ := rest[1].(int64)
+		uri, count := rest[0].value, rest[1].value
 		if int(uri) >= len(p.uris) || int(count) > len(rest)-2 {
 			break
 		}
 		for _, v := range rest[2 : 2+count] {
-			value, _ := v.(string)
-			call, err := decodeCall(value, now)
+			call, err := decodeCall(v.text, now)
 			if err != nil {
 				p.lane.broker.corrupt(p.keys[3*uri+2], err)
 				continue
 			}
 			call.URI = p.uris[uri]
-			calls = append(calls, takenCall{call, value, p})
+			calls = append(calls, takenCall{call, v.text, p})
 		}
 		rest = rest[2+count:]
 		p.first = (int(uri) + 1) % len(p.uris)
@@ -221,12 +218,12 @@ func (p *puller) giveBack(calls []takenCall) {
 		for n < len(calls) && calls[n].call.URI == uri {
 			n++
 		}
-		args := make([]any, 0, 2*n)
+		back := givebackScript.run([]string{keys.calls(p.lane.index, uri), keys.wake(p.lane.index, uri), keys.taken(p.lane.index, p.conn.id)})
 		for i := n - 1; i >= 0; i-- {
-			args = append(args, address(calls[i].call.ReplyTo), calls[i].value)
+			back.text(address(calls[i].call.ReplyTo))
+			back.text(calls[i].value)
 		}
-		p.lane.writer.do(background, givebackScript.run( //nolint:errcheck // see above
-			[]string{keys.calls(p.lane.index, uri), keys.wake(p.lane.index, uri), keys.taken(p.lane.index, p.conn.id)}, args...))
+		p.lane.writer.do(background, back) //nolint:errcheck // see above
 		p.lane.broker.stats.taken.Add(-int64(n))
 		calls = calls[n:]
 	}
@@ -280,28 +277,25 @@ func (p *puller) announce() (commands []*command, replied func()) {
 	members := plain("SMEMBERS", keys.taken(p.lane.index, c.id))
 	return []*command{lease, members}, func() {
 		p.announced(lease, done)
-		values, _ := members.cmd.Val().([]any)
-		p.reportUnknown(values)
+		p.reportUnknown(members.reply.texts())
 	}
 }
 
 func (p *puller) announced(lease *command, done []string) {
 	p.forget(done)
-	count, _ := lease.cmd.Val().(int64)
 	p.conn.mu.Lock()
 	defer p.conn.mu.Unlock()
-	p.suspect = int(count) > p.conn.heldIn(p)+len(p.done)
+	p.suspect = int(lease.reply.value) > p.conn.heldIn(p)+len(p.done)
 }
 
 // reportUnknown answers calls of the set that this callee does not know with
 // 502: it will never run them. A call is given up only when it was unknown in
 // two beats, lest one be meant whose reply is just being read.
-func (p *puller) reportUnknown(members []any) {
+func (p *puller) reportUnknown(members []string) {
 	unknown := map[string]struct{}{}
 	var lost []broker.Result
 	p.conn.mu.Lock()
-	for _, m := range members {
-		s, _ := m.(string)
+	for _, s := range members {
 		a, ok := parseAddress(s)
 		_, done := p.done[s]
 		if _, held := p.conn.held[a]; !ok || done || held {

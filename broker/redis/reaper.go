@@ -54,30 +54,31 @@ func (r *reaper) run() {
 func (r *reaper) reap(index int) {
 	l := r.conn.broker.lane(index)
 	keys := r.conn.broker.keys
-	reply, err := l.writer.do(r.ctx, reapScript.run(
+	found, err := l.writer.do(r.ctx, reapScript.run(
 		[]string{keys.callees(index)}, r.conn.node[:], keys.key(index, "taken", "")+":"))
 	if err != nil {
 		return // the writer reports an outage; the next round tries again
 	}
-	rest, _ := reply.([]any)
-	for len(rest) >= 2 {
-		callee, _ := rest[0].(string)
-		count, _ := rest[1].(int64)
+	for rest := found.list; len(rest) >= 2; {
+		callee, count := rest[0].text, rest[1].value
 		if int(count) > len(rest)-2 {
 			return
 		}
 		addresses := rest[2 : 2+count]
 		r.report(callee, addresses)
 		rest = rest[2+count:]
-		l.writer.do(r.ctx, plain(append([]any{"SREM", keys.taken(index, callee)}, addresses...)...)) //nolint:errcheck // done again in the next round
+		forget := plain("SREM", keys.taken(index, callee))
+		for _, a := range addresses {
+			forget.text(a.text)
+		}
+		l.writer.do(r.ctx, forget) //nolint:errcheck // done again in the next round
 	}
 }
 
-func (r *reaper) report(callee string, addresses []any) {
+func (r *reaper) report(callee string, addresses []reply) {
 	batch := make([]broker.Result, 0, len(addresses))
 	for _, v := range addresses {
-		s, _ := v.(string)
-		if a, ok := parseAddress(s); ok {
+		if a, ok := parseAddress(v.text); ok {
 			batch = append(batch, broker.Result{To: a, Err: broker.ErrCalleeLost})
 		}
 	}

@@ -82,9 +82,9 @@ func (b *Broker) storeUntil(ctx context.Context, results []*broker.Result, deadl
 		}
 		var left []*broker.Result
 		var err error
-		for i, o := range ops {
-			if o.err != nil {
-				left, err = append(left, results[i]), o.err
+		for i := range ops {
+			if ops[i].err != nil {
+				left, err = append(left, results[i]), ops[i].err
 			}
 		}
 		if results = left; len(results) == 0 {
@@ -114,17 +114,19 @@ func (b *Broker) store(results []broker.Result) {
 	b.submitResults(pointers)
 }
 
-func (b *Broker) submitResults(results []*broker.Result) ([]*op, *waiter) {
+func (b *Broker) submitResults(results []*broker.Result) ([]op, *waiter) {
 	w := newWaiter(len(results))
-	ops := make([]*op, len(results))
+	ops := make([]op, len(results))
+	bundle := bundle{}
 	for i, r := range results {
-		o := &op{kind: opResult, node: r.To.Node, value: encodeResult(r), waiter: w}
-		ops[i] = o
+		o := &ops[i]
+		*o = op{kind: opResult, node: r.To.Node, value: encodeResult(r), waiter: w}
 		if l := b.lane(b.keys.laneOfNode(r.To.Node)); l != nil {
-			l.writer.submit(o)
+			bundle.add(l, o)
 		} else {
 			o.finish(broker.ErrClosed)
 		}
 	}
+	bundle.submit()
 	return ops, w
 }

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"errors"
+	"time"
 
 	"github.com/juggler-go/juggler/broker"
 )
@@ -38,20 +39,22 @@ func (r *results) stop() {
 func (r *results) run() {
 	defer close(r.stopped)
 	key := r.conn.broker.keys.results(r.conn.home.index, r.conn.node)
+	// One round trip for one result as well as for hundreds. A timeout of the
+	// first command does not hide the reply of the second.
+	first, more := plain("BRPOP", key, int(blockFor/time.Second)), plain("RPOP", key, resultBatch)
 	for {
 		link := r.blocker.connected()
 		if link == nil {
 			return
 		}
-		// One round trip for one result as well as for hundreds. A timeout of
-		// the first command does not hide the reply of the second.
-		first := plain("BRPOP", key, blockFor.Seconds())
-		more := plain("RPOP", key, resultBatch)
 		err := link.run(first, more)
 		if err == nil {
-			err = errors.Join(realError(first), realError(more))
+			err = errors.Join(first.reply.err(), more.reply.err())
 		}
-		values := append(popped(first), popped(more)...)
+		values := more.reply.list
+		if list := first.reply.list; len(list) == 2 { // the key, the value
+			values = append([]reply{list[1]}, values...)
+		}
 		r.deliver(key, values)
 		if err == nil {
 			r.blocker.worked()
@@ -61,31 +64,10 @@ func (r *results) run() {
 	}
 }
 
-// realError is the error of a command other than that there is nothing.
-func realError(c *command) error {
-	if err := c.cmd.Err(); isServerError(err) {
-		return err
-	}
-	return nil
-}
-
-// popped returns the values that a BRPOP or RPOP with a count has popped.
-func popped(c *command) []any {
-	values, _ := c.cmd.Val().([]any)
-	if len(values) == 2 && c.args[0] == "BRPOP" {
-		return values[1:]
-	}
-	return values
-}
-
-func (r *results) deliver(key string, values []any) {
-	if len(values) == 0 {
-		return
-	}
+func (r *results) deliver(key string, values []reply) {
 	batch := make([]broker.Result, 0, len(values))
 	for _, v := range values {
-		value, _ := v.(string)
-		result, err := decodeResult(r.conn.node, value)
+		result, err := decodeResult(r.conn.node, v.text)
 		if err != nil {
 			r.conn.broker.corrupt(key, err)
 			continue

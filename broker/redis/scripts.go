@@ -4,9 +4,8 @@ import (
 	"crypto/sha1"
 	_ "embed" // the Lua scripts
 	"encoding/hex"
+	"fmt"
 	"strings"
-
-	goredis "github.com/redis/go-redis/v9"
 )
 
 // A script is sent as EVALSHA, and once more as EVAL when the server does not
@@ -58,51 +57,94 @@ var (
 // stack end at about 8,000, and several lists of them may be on it.
 const scriptValues = 4000
 
-// A command is what goes to the server: a script, or a plain command.
+// A command is what goes to the server, a script or a plain command, and the
+// reply that it got.
 type command struct {
-	script *script // nil: args are the whole command
-	args   []any
-	cmd    *goredis.Cmd // made by prepare, holds the reply
+	script *script // nil: words are the whole command
+	words  []byte  // as on the wire; of a script, what follows its name
+	count  int     // of words
+	reply  reply
 }
 
 // run returns a command that runs s.
 func (s *script) run(keys []string, args ...any) *command {
-	all := make([]any, 0, 3+len(keys)+len(args))
-	all = append(all, "EVALSHA", s.sha, len(keys))
-	for _, k := range keys {
-		all = append(all, k)
+	c := s.on(keys, 16*len(args))
+	for _, a := range args {
+		c.add(a)
 	}
-	return &command{script: s, args: append(all, args...)}
+	return c
+}
+
+// on returns a command that runs s on keys, with room for size bytes of
+// arguments, which are to be added.
+func (s *script) on(keys []string, size int) *command {
+	for _, k := range keys {
+		size += len(k) + 16
+	}
+	c := &command{script: s, words: make([]byte, 0, size)}
+	c.number(int64(len(keys)))
+	for _, k := range keys {
+		c.text(k)
+	}
+	return c
 }
 
 // plain returns a command that is not a script.
-func plain(args ...any) *command { return &command{args: args} }
-
-// prepare makes the next attempt of c. After a reply NOSCRIPT it carries the
-// script itself.
-func (c *command) prepare() *goredis.Cmd {
-	if c.script != nil && c.cmd != nil && isNoScript(c.cmd.Err()) {
-		c.args[0], c.args[1] = "EVAL", c.script.source
+func plain(words ...any) *command {
+	c := &command{}
+	for _, w := range words {
+		c.add(w)
 	}
-	c.cmd = goredis.NewCmd(background, c.args...)
-	return c.cmd
+	return c
 }
 
-func isNoScript(err error) bool {
-	return isServerError(err) && strings.HasPrefix(err.Error(), "NOSCRIPT")
+func (c *command) add(word any) {
+	switch w := word.(type) {
+	case string:
+		c.text(w)
+	case []byte:
+		c.bytes(w)
+	case int:
+		c.number(int64(w))
+	case int64:
+		c.number(w)
+	default:
+		panic(fmt.Sprintf("redis: a %T in a command", word))
+	}
 }
 
-// integers converts a reply that is an array of integers, or returns nil.
-func integers(reply any) []int64 {
-	array, ok := reply.([]any)
-	if !ok {
-		return nil
+func (c *command) text(s string) {
+	c.words = appendText(c.words, s)
+	c.count++
+}
+
+func (c *command) bytes(b []byte) {
+	c.words = appendText(c.words, b)
+	c.count++
+}
+
+func (c *command) number(n int64) {
+	c.words = appendNumber(c.words, n)
+	c.count++
+}
+
+// appendTo appends c as it goes to the server. A script goes by its hash, but
+// after a reply NOSCRIPT itself.
+func (c *command) appendTo(b []byte) []byte {
+	switch {
+	case c.script == nil:
+		b = appendHeader(b, '*', c.count)
+	case c.unknown():
+		b = appendHeader(b, '*', c.count+2)
+		b = appendText(appendText(b, "EVAL"), c.script.source)
+	default:
+		b = appendHeader(b, '*', c.count+2)
+		b = appendText(appendText(b, "EVALSHA"), c.script.sha)
 	}
-	ints := make([]int64, len(array))
-	for i, v := range array {
-		if ints[i], ok = v.(int64); !ok {
-			return nil
-		}
-	}
-	return ints
+	return append(b, c.words...)
+}
+
+// unknown reports whether the server did not know the script.
+func (c *command) unknown() bool {
+	return c.script != nil && c.reply.kind == '-' && strings.HasPrefix(c.reply.text, "NOSCRIPT")
 }

@@ -158,7 +158,10 @@ func (c *cluster) reload(ctx context.Context) error {
 }
 
 func (c *cluster) ask(ctx context.Context, addr string) ([]goredis.ClusterSlot, error) {
-	l := newLink(clusterNodeOptions(c.options, addr), askTimeout)
+	l, err := newLink(clusterNodeOptions(c.options, addr), askTimeout)
+	if err != nil {
+		return nil, err
+	}
 	defer l.close()
 	//lint:ignore SA1019 CLUSTER SHARDS is of Redis 7, and our floor is 6.2
 	return l.client.ClusterSlots(ctx).Result()

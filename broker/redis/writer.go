@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,37 +19,65 @@ import (
 // way; what comes while a batch is under way is gathered and goes with the
 // next. So a lone request waits for nobody, and many share their round trips.
 //
-// Its goroutine runs from start to stop. While the server is out of reach it
-// refuses requests at once and tries to connect.
+// Who submits to an idle writer sends by himself: to wake the goroutine would
+// take longer than the system call. The goroutine, which runs from start to
+// stop, receives the replies and sends what was gathered. While the server is
+// out of reach it refuses requests at once and tries to connect.
 type writer struct {
 	lane *lane
 
 	mu       sync.Mutex // guards the following
 	queue    []*op
+	spare    []*op     // the memory of a flight that is over
+	flight   *flight   // the batch under way, or nil
+	link     *link     // nil: not connected; only the goroutine changes it
 	refusing error     // what new ops get: the connection is down, stalled or closed
 	next     time.Time // of the next attempt, while refusing
 	closed   bool
+
+	crowded   bool // the last flight had more than one op
+	gathering bool // somebody waits for others before he sends
+
+	// sending is held while a flight is encoded and written. Where mu is
+	// needed too, that is locked first.
+	sending sync.Mutex
 
 	wake    chan struct{} // has an element if there may be something in queue
 	quit    chan struct{} // closed by stop
 	stopped chan struct{} // closed by run
 
-	// Owned by the goroutine.
-	link  *link
-	spare []*op
-	stall *time.Timer
+	stall *time.Timer // runs while a batch is under way
 
 	// lost is when a connection was lost last, in ns of Unix time; 0: never.
 	lost atomic.Int64
 }
 
+// A flight is a batch under way.
+type flight struct {
+	ops []*op
+
+	// Set when it is sent.
+	sent     bool
+	groups   []group // of ops
+	commands []*command
+	err      error // of the write, guarded by writer.sending
+}
+
+// directBytes is how much is sent at most by who submits it: so much has room
+// in the socket, for the server has read all that was sent before, and nobody
+// is kept waiting who has only so much time.
+const directBytes = 8 << 10
+
 func newWriter(l *lane) *writer {
-	return &writer{
+	w := &writer{
 		lane:    l,
 		wake:    make(chan struct{}, 1),
 		quit:    make(chan struct{}),
 		stopped: make(chan struct{}),
 	}
+	w.stall = time.AfterFunc(time.Hour, w.stalled)
+	w.stall.Stop()
+	return w
 }
 
 func (w *writer) start() { go w.run() }
@@ -60,6 +91,7 @@ func (w *writer) stop() {
 		close(w.quit)
 	}
 	w.refusing = broker.ErrClosed
+	w.rouse()
 	w.mu.Unlock()
 	<-w.stopped
 }
@@ -67,36 +99,98 @@ func (w *writer) stop() {
 // submit hands ops over, in order; they finish later or at once.
 func (w *writer) submit(ops ...*op) {
 	w.mu.Lock()
-	refusing := w.refusing
-	if refusing == nil {
-		w.queue = append(w.queue, ops...)
-	} else {
-		refusing = w.retryable(refusing)
-	}
-	w.mu.Unlock()
-	if refusing != nil {
+	if err := w.refusing; err != nil {
+		err = w.retryable(err)
+		w.mu.Unlock()
 		for _, o := range ops {
-			o.finish(refusing)
+			o.finish(err)
 		}
 		return
 	}
-	select {
-	case w.wake <- struct{}{}:
+	first := w.flight == nil && len(w.queue) == 0
+	w.queue = append(w.queue, ops...)
+	if first && w.crowded {
+		w.gathering = true
+		w.mu.Unlock()
+		runtime.Gosched() // others are about to submit, too
+		w.mu.Lock()
+		w.gathering = false
+	}
+	l := w.link
+	if !first || l == nil || len(w.queue) == 0 || size(w.queue) > directBytes {
+		w.rouse()
+		w.mu.Unlock()
+		return
+	}
+	f := w.takeOff()
+	w.sending.Lock()
+	w.encode(f, l)
+	w.mu.Unlock()
+	w.flush(f, l)
+	w.sending.Unlock()
+}
+
+func size(ops []*op) (bytes int) {
+	for _, o := range ops {
+		bytes += len(o.value)
+		if o.command != nil {
+			bytes += len(o.command.words)
+		}
+	}
+	return bytes
+}
+
+// rouse has the goroutine look what there is to do, unless it will anyway
+// when the flight under way is over. mu is held.
+func (w *writer) rouse() {
+	switch {
+	case w.flight != nil || w.gathering:
+	case w.link != nil:
+		w.link.conn.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // then reading fails, too
 	default:
+		select {
+		case w.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// takeOff makes a flight of what is queued. mu is held, and none is under way.
+func (w *writer) takeOff() *flight {
+	w.flight = &flight{ops: w.queue}
+	w.crowded = len(w.queue) > 1
+	w.queue, w.spare = w.spare, nil
+	w.stall.Reset(w.lane.broker.config.replyTimeout / 4)
+	return w.flight
+}
+
+// encode makes commands of a flight. sending is held.
+func (w *writer) encode(f *flight, l *link) {
+	f.sent = true
+	f.groups = w.lane.group(f.ops)
+	f.commands = make([]*command, len(f.groups))
+	for i := range f.groups {
+		f.commands[i] = f.groups[i].command
+	}
+	l.encode(f.commands)
+	l.conn.SetDeadline(time.Now().Add(l.timeout)) //nolint:errcheck // then writing fails, too
+}
+
+// flush writes what was encoded. sending is held.
+func (w *writer) flush(f *flight, l *link) {
+	if f.err = l.flush(); f.err != nil {
+		l.cut() // so that who reads learns of it
 	}
 }
 
 // do runs one command. The error is nil when the server has done it.
-func (w *writer) do(ctx context.Context, c *command) (reply any, err error) {
+func (w *writer) do(ctx context.Context, c *command) (reply, error) {
 	o := &op{command: c, waiter: newWaiter(1)}
 	w.submit(o)
 	if err := o.waiter.wait(ctx); err != nil {
-		return nil, err
+		return reply{}, err
 	}
-	if o.err != nil {
-		return nil, o.err
-	}
-	return c.cmd.Val(), nil
+	return c.reply, o.err
 }
 
 // retryable adds when a retry is worth it. mu is held.
@@ -110,43 +204,80 @@ func (w *writer) retryable(err error) error {
 
 func (w *writer) run() {
 	defer close(w.stopped)
-	w.stall = time.AfterFunc(time.Hour, w.stalled)
-	w.stall.Stop()
-	for {
-		ops := w.gather()
-		if ops == nil {
-			break
-		}
-		w.stall.Reset(w.lane.broker.config.replyTimeout / 4)
-		w.send(ops)
-		w.stall.Stop()
+	for f := w.await(); f != nil; f = w.await() {
+		ops := f.ops
+		w.see(f)
 		clear(ops)
-		w.spare = ops[:0]
-		w.resume()
+		w.land(ops[:0])
 	}
 	w.drop()
 }
 
-// gather waits for ops and returns all there are, or nil when the writer was
-// stopped and nothing is left.
-func (w *writer) gather() []*op {
+// await waits until there is a flight to see to: one that was sent and has a
+// reply, or has failed, or one that was not sent. It returns nil when the
+// writer was stopped and nothing is left.
+func (w *writer) await() *flight {
 	for {
 		w.mu.Lock()
-		ops, closed := w.queue, w.closed
-		if len(ops) > 0 {
-			w.queue, w.spare = w.spare, nil
+		f, l := w.flight, w.link
+		if f == nil && len(w.queue) > 0 && !w.gathering {
+			f = w.takeOff()
+		}
+		closed := w.closed && !w.gathering
+		if f == nil && l != nil {
+			l.conn.SetReadDeadline(time.Time{}) //nolint:errcheck // then reading fails, too
 		}
 		w.mu.Unlock()
-		if len(ops) > 0 {
-			return ops
+		switch {
+		case f != nil || closed:
+			return f
+		case l != nil:
+			w.listen(l)
+		default:
+			select {
+			case <-w.wake:
+			case <-w.quit:
+			}
 		}
-		if closed {
-			return nil
+	}
+}
+
+// listen waits for the first byte of a reply, or rouse.
+func (w *writer) listen(l *link) {
+	_, err := l.in.Peek(1)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return
+	}
+	w.mu.Lock()
+	idle := w.flight == nil
+	if idle {
+		w.link = nil
+	}
+	w.mu.Unlock()
+	if idle { // nothing was asked, so this is the end of the connection
+		if err == nil {
+			err = errProtocol
 		}
-		select {
-		case <-w.wake:
-		case <-w.quit:
-		}
+		l.close()
+		w.gone(err)
+	}
+}
+
+// gone takes note of a connection that was lost while it was idle.
+func (w *writer) gone(err error) {
+	w.lost.Store(time.Now().UnixNano())
+	w.lane.broker.linkDown("writer", w.lane.index, err)
+	w.lane.broker.topology.stale()
+}
+
+// land ends a flight, whose memory is used again.
+func (w *writer) land(spare []*op) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stall.Stop()
+	w.flight, w.spare = nil, spare
+	if !w.closed {
+		w.refusing = nil
 	}
 }
 
@@ -156,9 +287,14 @@ func (w *writer) stalled() {
 	w.refuse(fmt.Errorf("%w: no reply for %v", broker.ErrUnavailable, w.lane.broker.config.replyTimeout/4))
 }
 
-// refuse refuses new ops and those that wait.
+// refuse refuses new ops and those that wait, until the flight under way is
+// over.
 func (w *writer) refuse(err error) {
 	w.mu.Lock()
+	if w.flight == nil { // it is over just now
+		w.mu.Unlock()
+		return
+	}
 	if !w.closed {
 		w.refusing = err
 	}
@@ -171,52 +307,42 @@ func (w *writer) refuse(err error) {
 	}
 }
 
-// resume accepts ops again.
-func (w *writer) resume() {
-	w.mu.Lock()
-	if !w.closed {
-		w.refusing = nil
-	}
-	w.mu.Unlock()
-}
-
 // retryFor is how long a batch is repeated that the server answered with
 // "not here, not now" (see isElsewhere).
 const retryFor = time.Second
 
-// send sends ops, again where that is certainly safe, until all are finished.
-// If the server is out of reach it returns once a connection is there again.
-func (w *writer) send(ops []*op) {
+// see sends a flight that was not sent, again where that is certainly safe,
+// and finishes all of its ops. If the server is out of reach it returns once a
+// connection is there again.
+func (w *writer) see(f *flight) {
 	started := time.Now()
-	for attempt := 0; len(ops) > 0; attempt++ {
+	for attempt := 0; len(f.ops) > 0; attempt++ {
 		if w.link == nil {
 			if err := w.connect(); err != nil {
-				w.finishAll(ops, unavailable(err))
+				w.finishAll(f.ops, unavailable(err))
 				w.outage(err)
 				return
 			}
 		}
-		var err error
-		ops, err = w.round(ops)
+		err := w.round(f)
 		switch {
 		case err == nil:
 		case errors.Is(err, errNotSent) && attempt == 0:
 			// It was idle, and the server closed it: no reason to fail.
-			w.lost.Store(time.Now().UnixNano())
-			w.lane.broker.linkDown("writer", w.lane.index, err)
 			w.drop()
+			w.gone(err)
 		case errors.Is(err, errNotSent), errors.Is(err, errLost):
-			w.finishAll(ops, unavailable(err))
+			w.finishAll(f.ops, unavailable(err))
 			w.drop()
 			w.outage(err)
 			return
 		case time.Since(started) > retryFor:
-			w.finishAll(ops, unavailable(err))
-			ops = nil
+			w.finishAll(f.ops, unavailable(err))
+			f.ops = nil
 		default: // elsewhere
 			w.drop()
 			if !w.pause(w.lane.broker.backoff(attempt)) {
-				w.finishAll(ops, broker.ErrClosed)
+				w.finishAll(f.ops, broker.ErrClosed)
 				return
 			}
 		}
@@ -232,49 +358,58 @@ func (w *writer) finishAll(ops []*op, err error) {
 	}
 }
 
-// round sends ops once. It returns those that were certainly not done and may
-// be sent again, with the reason; the others are finished.
-func (w *writer) round(ops []*op) (again []*op, err error) {
-	groups := w.lane.group(ops)
-	commands := make([]*command, len(groups))
-	for i := range groups {
-		commands[i] = groups[i].command
+// round sends f, unless that was done, and receives the replies. It leaves
+// those ops that were certainly not done and may be sent again, with the
+// reason; the others are finished.
+func (w *writer) round(f *flight) (err error) {
+	if !f.sent {
+		w.sending.Lock()
+		w.encode(f, w.link)
+		w.flush(f, w.link)
+		w.sending.Unlock()
 	}
-	lost := w.link.run(commands...)
-	if lost == nil {
-		lost = w.rerun(commands)
+	f.sent = false
+	if err = w.link.receive(f.commands); err == nil {
+		if slices.ContainsFunc(f.commands, (*command).unknown) {
+			w.sending.Lock()
+			err = rerun(w.link, f.commands)
+			w.sending.Unlock()
+		}
+	} else {
+		w.sending.Lock() // until who sent it knows how that went
+		if errors.Is(f.err, errNotSent) {
+			err = f.err
+		}
+		w.sending.Unlock()
 	}
-	if errors.Is(lost, errNotSent) {
-		return ops, lost
+	if errors.Is(err, errNotSent) {
+		return err
 	}
-	err = lost
-	for i := range groups {
-		left, reason := groups[i].finish(w)
-		again = append(again, left...)
+	f.ops = nil
+	for i := range f.groups {
+		left, reason := f.groups[i].finish(w)
+		f.ops = append(f.ops, left...)
 		if reason != nil && err == nil {
 			err = reason
 		}
 	}
-	return again, err
+	return err
 }
 
 // rerun sends the scripts that the server did not know, with their source.
-func (w *writer) rerun(commands []*command) error {
+func rerun(l *link, commands []*command) error {
 	var unknown []*command
 	for _, c := range commands {
-		if isNoScript(c.cmd.Err()) {
+		if c.unknown() {
 			unknown = append(unknown, c)
 		}
 	}
 	if len(unknown) == 0 {
 		return nil
 	}
-	err := w.link.run(unknown...)
+	err := l.run(unknown...)
 	if errors.Is(err, errNotSent) {
 		// Other commands of the batch are done: only these were not.
-		for _, c := range unknown {
-			c.cmd.SetErr(err)
-		}
 		return fmt.Errorf("%w: %w", errLost, err)
 	}
 	return err
@@ -289,24 +424,27 @@ func (w *writer) connect() error {
 	}
 	if commands := w.lane.announcements(); len(commands) > 0 {
 		if err = l.run(commands...); err == nil {
-			w.link = l
-			err = w.rerun(commands)
+			err = rerun(l, commands)
 		}
 		if err != nil {
-			w.link = nil
 			l.close()
 			return err
 		}
 	}
+	w.mu.Lock()
 	w.link = l
+	w.mu.Unlock()
 	w.lane.broker.linkUp("writer", w.lane.index)
 	return nil
 }
 
 func (w *writer) drop() {
-	if w.link != nil {
-		w.link.close()
-		w.link = nil
+	w.mu.Lock()
+	l := w.link
+	w.link = nil
+	w.mu.Unlock()
+	if l != nil {
+		l.close()
 		w.lane.broker.topology.stale()
 	}
 }
