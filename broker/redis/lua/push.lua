@@ -64,10 +64,11 @@ local function push(calls, wake, first, n)
     -- The key must outlive its calls. PEXPIRE ... GT would do nothing on a key
     -- without expiry, that is on every new one. A minute more than needed, so
     -- that this is written once a minute.
-    if redis.call('PTTL', calls) < longest then
+    if length == 0 or redis.call('PTTL', calls) < longest then
       redis.call('PEXPIRE', calls, longest + 60000)
     end
-    if redis.call('EXISTS', wake) == 0 then
+    -- Who emptied the queue took the token, too.
+    if length == 0 or redis.call('EXISTS', wake) == 0 then
       redis.pcall('LPUSH', wake, '1')
       redis.call('PEXPIRE', wake, longest + 60000)
     end

@@ -18,10 +18,6 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local callees, taken = KEYS[1], KEYS[2]
 
-if #ARGV > 3 then
-  redis.call('SREM', taken, unpack(ARGV, 4))
-end
-
 local lease = redis.call('ZSCORE', callees, ARGV[1])
 local alive = lease and tonumber(lease) >= now
 
@@ -88,7 +84,13 @@ end
 if #addresses > 0 then
   -- As above: without the entry a call only loses its 502 should the callee die.
   redis.pcall('SADD', taken, unpack(addresses))
-  redis.call('PEXPIRE', taken, 60000)
+end
+local known = 0
+if #ARGV > 3 then
+  known = redis.call('SREM', taken, unpack(ARGV, 4))
+end
+if #addresses > 0 and known == 0 then
+  redis.call('PEXPIRE', taken, 60000) -- it may be new; announce.lua renews it
 end
 if not alive then
   return {-1}
