@@ -185,16 +185,19 @@ func between(r *rand.Rand, low, high int) time.Duration {
 	return time.Duration(low+r.IntN(high-low+1)) * time.Millisecond
 }
 
-// master returns the server that all sentinels take for the master.
-func (s *soak) master(t *testing.T) *redistest.Server {
+// master waits until all sentinels take one server for the master, and returns
+// that.
+func (s *soak) master(t *testing.T) (master *redistest.Server) {
 	t.Helper()
-	for server := range s.admins {
-		if s.isMaster(t, server) {
-			return server
+	await(t, "the sentinels agree who is the master", func() bool {
+		for server := range s.admins {
+			if s.isMaster(t, server) {
+				master = server
+			}
 		}
-	}
-	t.Fatal("the sentinels do not agree who is the master")
-	return nil
+		return master != nil
+	})
+	return master
 }
 
 func (s *soak) isMaster(t *testing.T, server *redistest.Server) bool {
