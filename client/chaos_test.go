@@ -20,6 +20,7 @@ type chaos struct {
 	mu          sync.Mutex
 	rand        *rand.Rand
 	subscribers map[*peer]bool
+	calls       map[*peer]int // unanswered
 	published   int
 	calm        bool
 }
@@ -46,6 +47,9 @@ func (c *chaos) forget(p *peer) {
 	defer c.mu.Unlock()
 	delete(c.subscribers, p)
 }
+
+// maxCalls is how many unanswered calls a connection may have.
+const maxCalls = 8
 
 // script serves one connection, and ends it at random.
 func (c *chaos) script(_ int, p *peer) {
@@ -96,12 +100,28 @@ func (c *chaos) answer(p *peer, f *frame.Frame) {
 			delete(c.subscribers, p)
 		}
 	case frame.Call:
-		switch c.n(20) {
-		case 0:
+		c.mu.Lock()
+		c.calls[p]++
+		crowded := c.calls[p] > maxCalls
+		c.mu.Unlock()
+		done := func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.calls[p]--
+		}
+		switch {
+		case crowded:
+			done()
+			p.nack(f, 429, 0)
+		case c.n(20) == 0:
+			done()
 			p.nack(f, 503, 0)
 		default:
 			p.ack(f)
-			time.AfterFunc(time.Duration(c.n(1000))*time.Millisecond, func() { p.result(f, string(f.Args)) })
+			time.AfterFunc(time.Duration(c.n(1000))*time.Millisecond, func() {
+				done()
+				p.result(f, string(f.Args))
+			})
 		}
 	}
 }
@@ -122,9 +142,9 @@ func TestChaos(t *testing.T) {
 }
 
 func runChaos(t *testing.T, seed uint64) {
-	world := &chaos{rand: rand.New(rand.NewPCG(seed, 1)), subscribers: make(map[*peer]bool)}
+	world := &chaos{rand: rand.New(rand.NewPCG(seed, 1)), subscribers: make(map[*peer]bool), calls: make(map[*peer]int)}
 	s := newServer(t, world.script)
-	s.hello = frame.HelloBody{Ping: 25 * time.Second, MaxCalls: 8}
+	s.hello = frame.HelloBody{Ping: 25 * time.Second, MaxCalls: maxCalls}
 	c := s.client(client.WithBackoff(10*time.Millisecond, time.Second))
 	sub := subscribeAnyhow(t, c)
 

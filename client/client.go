@@ -191,9 +191,7 @@ func (c *Client) finish(err error) {
 	c.mu.Unlock()
 
 	c.stop()
-	for _, p := range putOffs {
-		p.req.fail(p.over(err))
-	}
+	c.putBack(putOffs) // which ends them
 	for cn := range conns {
 		cn.fail(err, 1000, "")
 	}

@@ -48,6 +48,7 @@ type conn struct {
 	calls   int // CALLs in pending
 	lastID  uint64
 	prefix  [8]byte         // of our ids in juggler.0
+	later   []postponed     // calls that wait until the server allows one more
 	waiting []chan struct{} // requests that found no room; closed in order
 
 	expiry  *time.Timer // read by the watcher
@@ -193,11 +194,12 @@ func (cn *conn) fail(why error, code int, reason string) {
 	}
 	clear(cn.pending)
 	cn.calls = 0
-	waiting := cn.waiting
-	cn.waiting = nil
+	later, waiting := cn.later, cn.waiting
+	cn.later, cn.waiting = nil, nil
 	cn.queue.drop()
 	cn.mu.Unlock()
 
+	cn.c.putBack(later)
 	cn.c.lost(cn, orphans, why)
 	cn.c.topics.lost(cn)
 	cn.end()
@@ -207,17 +209,20 @@ func (cn *conn) fail(why error, code int, reason string) {
 }
 
 // drain lets cn finish what is in flight, and then closes it; what waits for
-// room goes to the connection that is current now. The number of topics that
-// move there first is given; each calls moved.
-func (cn *conn) drain(topics int) {
+// room goes to the connection that is current now, what was put off by way of
+// the caller. The number of topics that move there first is given; each calls
+// moved.
+func (cn *conn) drain(topics int) (later []postponed) {
 	cn.mu.Lock()
 	defer cn.mu.Unlock()
+	later, cn.later = cn.later, nil
 	cn.leaving, cn.draining = true, true
 	for range cn.waiting {
 		cn.wakeNext()
 	}
 	cn.moving += topics
 	cn.checkDrained()
+	return later
 }
 
 // refuses reports, with mu held, whether cn takes no request like r any more.

@@ -197,7 +197,9 @@ func (cn *conn) remove(id uint64, e entry) {
 	delete(cn.pending, id)
 	if e.typ == frame.Call {
 		cn.calls--
-		cn.wakeNext()
+		if cn.sendLater(); cn.mayCall() {
+			cn.wakeNext()
+		}
 	}
 	cn.checkDrained()
 }

@@ -104,7 +104,8 @@ func (c *Client) adopt(cn *conn) bool {
 	c.resend(cn) // what was put off while current was another one
 	c.setState(StateChange{State: Open, Session: cn.session()})
 	if old != nil {
-		old.drain(moving)
+		c.putBack(old.drain(moving))
+		c.resend(cn)
 	}
 	return true
 }

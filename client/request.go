@@ -40,8 +40,8 @@ type request struct {
 	body    []byte        // args of a RES
 	expires time.Duration // of the ACK of an AUTH
 
-	// Of a request that was put off at a loss, guarded by Client.mu: the timer
-	// that ends its time meanwhile.
+	// Of a request that was put off at a loss: the timer that ends its time
+	// meanwhile. It belongs to who has the postponed.
 	putOff *time.Timer
 }
 
@@ -301,7 +301,7 @@ func (p postponed) over(err error) error {
 	return fmt.Errorf("%w: %w: %w", err, ErrUnknownOutcome, p.why)
 }
 
-// putOff keeps p for the next connection.
+// putOff keeps p for the next connection, as long as it has time.
 func (c *Client) putOff(p postponed) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -315,21 +315,30 @@ func (c *Client) putOff(p postponed) {
 	c.putOffs = append(c.putOffs, p)
 }
 
+// putBack keeps what is put off already, and found no connection.
+func (c *Client) putBack(all []postponed) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended == nil {
+		c.putOffs = append(c.putOffs, all...)
+		return
+	}
+	for _, p := range all {
+		p.req.putOff.Stop()
+		p.req.fail(p.over(c.ended))
+	}
+}
+
 // resend sends on cn what was put off.
 func (c *Client) resend(cn *conn) {
 	c.mu.Lock()
 	putOffs := c.putOffs
 	c.putOffs = nil
 	c.mu.Unlock()
-	for _, p := range putOffs {
-		if !p.req.putOff.Stop() {
-			continue // its time is over
-		}
-		switch err := cn.resubmit(p.req); {
-		case err == errGone:
-			c.putOff(p)
-		case err != nil:
-			p.req.fail(p.over(err))
+	for i, p := range putOffs {
+		if !cn.resubmit(p) {
+			c.putBack(putOffs[i:])
+			return
 		}
 	}
 }

@@ -67,7 +67,12 @@ func (cn *conn) hasRoom(typ frame.Type) bool {
 	if len(cn.queue.out) >= cn.c.cfg.writeBuffer {
 		return false
 	}
-	return typ != frame.Call || cn.hello.MaxCalls <= 0 || cn.calls < cn.hello.MaxCalls
+	return typ != frame.Call || cn.mayCall()
+}
+
+// mayCall reports whether the server allows one more call.
+func (cn *conn) mayCall() bool {
+	return cn.hello.MaxCalls <= 0 || cn.calls < cn.hello.MaxCalls
 }
 
 // await waits for the turn of r, with mu not held.
@@ -101,14 +106,41 @@ func (cn *conn) wakeNext() {
 	}
 }
 
-// resubmit queues r, whose first connection was lost, without waiting.
-func (cn *conn) resubmit(r *request) error {
+// resubmit queues a request that was put off, without waiting: a call that the
+// server would refuse is kept until it may be made. It reports whether cn takes
+// it.
+func (cn *conn) resubmit(p postponed) bool {
 	cn.mu.Lock()
 	defer cn.mu.Unlock()
-	if cn.refuses(r) {
-		return errGone
+	switch {
+	case cn.refuses(p.req):
+		return false
+	case p.req.typ == frame.Call && (len(cn.later) > 0 || !cn.mayCall()):
+		cn.later = append(cn.later, p)
+	default:
+		cn.putPostponed(p)
 	}
-	return cn.put(r)
+	return true
+}
+
+// sendLater queues what was kept and may be made now, with mu held.
+func (cn *conn) sendLater() {
+	for len(cn.later) > 0 && cn.mayCall() {
+		p := cn.later[0]
+		cn.later[0] = postponed{}
+		cn.later = cn.later[1:]
+		cn.putPostponed(p)
+	}
+}
+
+// putPostponed queues p, with mu held, unless its time is over.
+func (cn *conn) putPostponed(p postponed) {
+	if !p.req.putOff.Stop() {
+		return
+	}
+	if err := cn.put(p.req); err != nil {
+		p.req.fail(p.over(err))
+	}
 }
 
 // Answers that the server owes are waited for a little longer than the
