@@ -90,10 +90,29 @@ func growthSection(group []grown, chartFile string) section {
 		}
 		fmt.Fprintf(&b, " %d |\n", wrong)
 	}
+	b.WriteString(growthFactors(group))
 	for _, g := range group {
 		writeFailures(&b, g.o)
 	}
 	return section{first.series.title, b.String()}
+}
+
+// growthFactors says how much more one message costs at the last point of a
+// series than at the first.
+func growthFactors(group []grown) string {
+	first, last := group[0], group[len(group)-1]
+	var factors []string
+	for i, c := range first.s.contenders {
+		from, to := median(first.o.column(i, cpuEach)), median(last.o.column(i, cpuEach))
+		if from > 0 && to > 0 {
+			factors = append(factors, fmt.Sprintf("%s × %.2f", c.name, to/from))
+		}
+	}
+	if len(factors) == 0 || first.s.x == last.s.x {
+		return ""
+	}
+	return fmt.Sprintf("\nFrom %s to %s %s (× %s), CPU each grows: %s.\n", count(float64(first.s.x)), count(float64(last.s.x)),
+		first.s.series.axis, count(float64(last.s.x)/float64(first.s.x)), strings.Join(factors, ", "))
 }
 
 func growthChart(group []grown) chart {

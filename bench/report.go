@@ -218,7 +218,11 @@ func (s *scenario) judge(g goal, o outcome) (target, measured, state string) {
 		return target, fmt.Sprintf("%.0f and %.0f", many, few), reached(many == few)
 	}
 	r := compare(o.column(who, s.figure), o.column(peer, s.figure))
-	return target, r.String(), r.verdict(g.limit)
+	measured = r.String()
+	if cpu := compare(o.column(who, cpuEach), o.column(peer, cpuEach)); !math.IsNaN(cpu.ratio) {
+		measured += "; CPU × " + cpu.String()
+	}
+	return target, measured, r.verdict(g.limit)
 }
 
 // target says what g wants.

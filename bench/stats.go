@@ -5,8 +5,11 @@ import (
 	"slices"
 )
 
-// median returns the middle of xs, which holds at least one value.
+// median returns the middle of xs, or NaN of nothing.
 func median(xs []float64) float64 {
+	if len(xs) == 0 {
+		return math.NaN()
+	}
 	sorted := slices.Sorted(slices.Values(xs))
 	middle := len(sorted) / 2
 	if len(sorted)%2 == 1 {
