@@ -1,6 +1,6 @@
 # What developers run; CI (.ci/run) runs the same targets.
 
-.PHONY: test setup lint cross fuzz guard bench bench-check demo
+.PHONY: test setup lint cross fuzz guard bench bench-check deploy-check demo
 
 test: setup ## all tests; installs what they need first
 	.ci/test
@@ -25,6 +25,9 @@ bench: ## juggler beside its peers; ARGS=-quick takes under two minutes
 
 bench-check: ## the benchmark's own tests
 	cd bench && go test ./...
+
+deploy-check: ## deploy/ against the schemas of Compose and the types of Kubernetes
+	cd deploy/check && go test ./...
 
 demo: ## a server with three callees on ws://127.0.0.1:8080
 	go run ./cmd/juggler demo
