@@ -37,7 +37,7 @@ func TestConnections(t *testing.T) {
 		}
 		return strings.Count(list, "\n") - 1 // without the admin's own
 	}
-	caller, callee := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr))...)
+	caller, callee := newBroker(t, calm(withAddr(server.Addr))...), newBroker(t, calm(withAddr(server.Addr))...)
 	if n := conns(); n != 0 {
 		t.Errorf("brokers that are not used have %d connections", n)
 	}
@@ -92,7 +92,7 @@ func TestWithClient(t *testing.T) {
 	server := redistest.Start(t, "--requirepass", "secret")
 	client := goredis.NewClient(&goredis.Options{Addr: server.Addr, Password: "secret", DB: 3})
 	defer client.Close()
-	a, b := newBroker(t, quick(redis.WithClient(client))...), newBroker(t, quick(redis.WithClient(client))...)
+	a, b := newBroker(t, calm(redis.WithClient(client))...), newBroker(t, calm(redis.WithClient(client))...)
 	l := startLoad(t, a, b, 2)
 	l.flows()
 	if keys := keysOf(t, client, "juggler"); len(keys) == 0 {
@@ -114,7 +114,7 @@ func TestTLS(t *testing.T) {
 	redistest.Start(t, "--tls-port", strconv.Itoa(listener.Addr().(*net.TCPAddr).Port), "--tls-auth-clients", "no",
 		"--tls-cert-file", filepath.Join(dir, "cert.pem"), "--tls-key-file", filepath.Join(dir, "key.pem"))
 	option := redis.WithServer(&goredis.Options{Addr: addr, TLSConfig: config})
-	a, b := newBroker(t, quick(option)...), newBroker(t, quick(option)...)
+	a, b := newBroker(t, calm(option)...), newBroker(t, calm(option)...)
 	l := startLoad(t, a, b, 2)
 	l.flows()
 	l.finish(false)

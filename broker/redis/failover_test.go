@@ -55,7 +55,7 @@ func TestClusterSlotMigration(t *testing.T) {
 	for name, more := range map[string][]redis.Option{"classic": nil, "sharded": {redis.WithShardedPubSub()}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cluster := redistest.StartCluster(t)
+			cluster := redistest.StartCluster(t, calmCluster...)
 			more = append(more, withCluster(cluster))
 			a, b := newBroker(t, quick(more...)...), newBroker(t, quick(more...)...)
 			l := startLoad(t, a, b, 4)

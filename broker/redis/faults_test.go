@@ -26,6 +26,15 @@ func quick(more ...redis.Option) []redis.Option {
 	}, more...)
 }
 
+// calm are those of quick for tests that break nothing: a machine that is slow
+// is not gone.
+func calm(more ...redis.Option) []redis.Option {
+	return quick(append(more, redis.WithReplyTimeout(10*time.Second))...)
+}
+
+// calmCluster keeps a cluster from taking a slow machine for a dead master.
+var calmCluster = []string{"--cluster-node-timeout", "20000"}
+
 func TestServerRestarts(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -101,7 +110,7 @@ func TestRepliesLost(t *testing.T) {
 	})
 	t.Run("cluster", func(t *testing.T) {
 		t.Parallel()
-		cluster := redistest.StartCluster(t)
+		cluster := redistest.StartCluster(t, calmCluster...)
 		byAddr := map[string]*redistest.Proxy{}
 		var proxies []*redistest.Proxy
 		for _, addr := range cluster.Addrs() {

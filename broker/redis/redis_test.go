@@ -133,7 +133,7 @@ func TestMiniredis(t *testing.T) {
 }
 
 func TestCluster(t *testing.T) {
-	cluster := redistest.StartCluster(t)
+	cluster := redistest.StartCluster(t, calmCluster...)
 	brokertest.Run(t, func(t *testing.T) brokertest.Engine {
 		e := engine(t, withCluster(cluster))
 		e.Except = exceptAll("between the nodes of a cluster an event may arrive after a later subscription",
@@ -144,7 +144,7 @@ func TestCluster(t *testing.T) {
 
 // TestCluster has proven the other roles.
 func TestClusterSharded(t *testing.T) {
-	cluster := redistest.StartCluster(t)
+	cluster := redistest.StartCluster(t, calmCluster...)
 	brokertest.Run(t, func(t *testing.T) brokertest.Engine {
 		e := engine(t, withCluster(cluster), redis.WithShardedPubSub())
 		e.NoPatterns = true

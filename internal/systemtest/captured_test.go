@@ -83,7 +83,7 @@ func (s *system) testCaptured(t *testing.T) {
 		"test.delay": func(context.Context, *calleekit.Call) (any, error) {
 			return nil, &calleekit.Error{Message: `strconv.Atoi: parsing "abc": invalid syntax`}
 		},
-	}, quick(s.options...)...)
+	}, calm(s.options...)...)
 	first, second := dialOld(t, s.one), dialOld(t, s.two)
 	second.send(`{"meta":{"type":3,"uuid":""},"payload":{"channel":"news.go"}}`)
 	second.expect(`{"meta":{"type":8,"uuid":"U"},"payload":{"for":"","for_type":3,"channel":"news.go"}}`)

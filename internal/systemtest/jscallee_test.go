@@ -78,7 +78,7 @@ func TestJSCallee(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	startJSCallee(t, server.Addr)
-	c := startNode(t, quick(withAddr(server.Addr))...).dial(t)
+	c := startNode(t, calm(withAddr(server.Addr))...).dial(t)
 
 	var calls sync.WaitGroup
 	for i := range 200 {
@@ -120,7 +120,7 @@ func TestJSCalleeCancelled(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	startJSCallee(t, server.Addr)
-	c := startNode(t, quick(withAddr(server.Addr))...).dial(t)
+	c := startNode(t, calm(withAddr(server.Addr))...).dial(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	held, err := c.Start(ctx, "js.sleep", 600_000)
@@ -145,7 +145,7 @@ func TestJSCalleeKilled(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	callee := startJSCallee(t, server.Addr)
-	c := startNode(t, quick(withAddr(server.Addr))...).dial(t)
+	c := startNode(t, calm(withAddr(server.Addr))...).dial(t)
 	held, err := c.Start(t.Context(), "js.sleep", 600_000)
 	if err != nil {
 		t.Fatal(err)
@@ -165,7 +165,7 @@ func TestJSCalleeStops(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	callee := startJSCallee(t, server.Addr)
-	c := startNode(t, quick(withAddr(server.Addr))...).dial(t)
+	c := startNode(t, calm(withAddr(server.Addr))...).dial(t)
 	held, err := c.Start(t.Context(), "js.sleep", 500)
 	if err != nil {
 		t.Fatal(err)
@@ -192,7 +192,7 @@ func TestJSCalleeReconnects(t *testing.T) {
 	server := redistest.Start(t)
 	proxy := redistest.StartProxy(t, server.Addr)
 	callee := startJSCallee(t, proxy.Addr)
-	c := startNode(t, quick(withAddr(server.Addr))...).dial(t)
+	c := startNode(t, calm(withAddr(server.Addr))...).dial(t)
 	held, err := c.Start(t.Context(), "js.sleep", 300)
 	if err != nil {
 		t.Fatal(err)

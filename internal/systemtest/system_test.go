@@ -63,6 +63,12 @@ func quick(more ...redis.Option) []redis.Option {
 	}, more...)
 }
 
+// calm are those of quick for tests that break nothing: a machine that is slow
+// is not gone.
+func calm(more ...redis.Option) []redis.Option {
+	return quick(append(more, redis.WithReplyTimeout(10*time.Second))...)
+}
+
 func withAddr(addr string) redis.Option { return redis.WithServer(&goredis.Options{Addr: addr}) }
 
 // newBroker returns a broker that is closed at the end of the test.

@@ -41,11 +41,11 @@ var topologies = []topology{
 		return servers{[]redis.Option{redis.WithSentinel(set.Options())}, set.Master.Client(), true}
 	}},
 	{"cluster", func(t *testing.T) servers {
-		cluster := redistest.StartCluster(t)
+		cluster := redistest.StartCluster(t, "--cluster-node-timeout", "20000")
 		return servers{[]redis.Option{withCluster(cluster)}, cluster.Client(), true}
 	}},
 	{"cluster with sharded channels", func(t *testing.T) servers {
-		cluster := redistest.StartCluster(t)
+		cluster := redistest.StartCluster(t, "--cluster-node-timeout", "20000")
 		return servers{[]redis.Option{withCluster(cluster), redis.WithShardedPubSub()}, cluster.Client(), false}
 	}},
 }
@@ -69,7 +69,7 @@ func TestSystem(t *testing.T) {
 			t.Parallel()
 			servers := topology.start(t)
 			t.Run("run", func(t *testing.T) {
-				options := quick(servers.options...)
+				options := calm(servers.options...)
 				s := &system{servers, startNode(t, options...), startNode(t, options...)}
 				t.Run("calls", s.testCalls)
 				t.Run("calls that end early", s.testEarlyEnds)
@@ -93,7 +93,7 @@ func (s *system) testCalls(t *testing.T) {
 		"tenant": func(_ context.Context, c *calleekit.Call) (any, error) { return c.Header("tenant"), nil },
 	}
 	for range 2 {
-		startCallee(t, functions, quick(s.options...)...)
+		startCallee(t, functions, calm(s.options...)...)
 	}
 	var calls sync.WaitGroup
 	for i, n := range []*node{s.one, s.two} {
@@ -142,7 +142,7 @@ func (s *system) testEarlyEnds(t *testing.T) {
 			ended <- context.Cause(ctx)
 			return nil, ctx.Err()
 		},
-	}, quick(s.options...)...)
+	}, calm(s.options...)...)
 	c := s.one.dial(t)
 	endsWith := func(what string, wanted error) {
 		t.Helper()
@@ -191,7 +191,7 @@ func (s *system) testCalleeLeaves(t *testing.T) {
 			<-finish
 			return "finished", nil
 		},
-	}, quick(s.options...)...)
+	}, calm(s.options...)...)
 	c := s.one.dial(t)
 	call, err := c.Start(t.Context(), "finish", nil)
 	if err != nil {
