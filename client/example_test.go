@@ -182,3 +182,36 @@ func ExampleClient_Call_raw() {
 	fmt.Println(string(result), err)
 	// Output: 3 <nil>
 }
+
+func ExampleClient_SubscribeFunc() {
+	url, stop := exampleServer()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.Dial(ctx, url)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+
+	done := make(chan struct{})
+	_, err = c.SubscribeFunc(ctx, "jobs", func(sub *client.Subscription, e client.Event) {
+		var job struct{ Divide [2]int }
+		if e.Gap || e.Decode(&job) != nil {
+			return
+		}
+		var quotient int
+		err := c.Call(ctx, "math.div", job.Divide, &quotient) // a handler may call
+		fmt.Println(sub.Channel(), quotient, err)
+		close(done)
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := c.Publish(ctx, "jobs", map[string][]int{"Divide": {42, 6}}); err != nil {
+		fmt.Println(err)
+	}
+	<-done
+	// Output: jobs 7 <nil>
+}
