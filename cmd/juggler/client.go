@@ -28,8 +28,9 @@ func newClient() *cobra.Command {
 		Use:   "client URL [VERB ARGUMENTS…]",
 		Short: "Call, subscribe and publish, interactively or from scripts",
 		Long: `client connects to a server and does what is typed: call, cancel, sub, psub,
-unsb, pub, connect, disconnect, use, status, wait; help lists the verbs. It
-takes commands from a pipe as well.
+unsb, pub, connect, disconnect, use, status, wait; help lists the verbs. Tab
+completes verbs and names that were seen, Ctrl-R finds lines that were typed
+before. It takes commands from a pipe as well.
 
 With a verb (call, pub, sub, psub) it does that one thing. call writes the
 result as JSON, or {"error":{…}}; sub and psub write each event as a line of
