@@ -23,8 +23,9 @@ import (
 const steppedCommand = "stepped"
 
 // windows is how often each function is stepped through. The least counts:
-// now and then the scheduler or the allocator has something to do.
-const windows = 3
+// now and then the scheduler or the allocator has something to do, and maps,
+// which are seeded at random, look in more than one place.
+const windows = 7
 
 // steppable says whether the system let us count instructions.
 var steppable bool
