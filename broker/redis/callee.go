@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -231,7 +232,8 @@ func (c *calleeConn) handOver(calls []takenCall) (unwanted []takenCall) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	d := c.demand
-	if d == nil {
+	calls = slices.DeleteFunc(calls, c.taken)
+	if d == nil || len(calls) == 0 {
 		return calls
 	}
 	n := min(d.room, len(calls))
@@ -243,6 +245,13 @@ func (c *calleeConn) handOver(calls []takenCall) (unwanted []takenCall) {
 	c.demand = nil
 	close(d.done)
 	return calls[n:]
+}
+
+// taken reports whether a call was taken here before: a failover brings calls
+// back whose pop had not been replicated. mu is held.
+func (c *calleeConn) taken(t takenCall) bool {
+	_, done := t.puller.done[address(t.call.ReplyTo)]
+	return done || c.held[t.call.ReplyTo] != nil
 }
 
 // heldIn counts the calls held of one puller. mu is held.

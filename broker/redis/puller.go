@@ -156,8 +156,8 @@ func (p *puller) take(l *link, wait *command, room int) error {
 		err = wait.reply.err()
 	}
 	if take.reply.err() == nil {
-		p.forget(done)
 		p.receive(take.reply.list)
+		p.forget(done)
 	}
 	return err
 }
