@@ -192,7 +192,11 @@ func (s *session) overdue() {
 func (s *session) send(f *frame.Frame) {
 	sh := s.shard
 	sh.out = s.protocol.Append(sh.out[:0], f)
-	if len(sh.out) > 0 { // juggler.0 lacks some messages
+	switch {
+	case len(sh.out) == 0: // juggler.0 lacks some messages
+	case f.Type == frame.Ack && f.ForType == frame.Call && !sh.h.inline:
+		s.WriteTextLater(sh.out) // the RES may be here soon
+	default:
 		s.WriteText(sh.out)
 	}
 }

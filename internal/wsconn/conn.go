@@ -76,6 +76,19 @@ func (c *Conn) Queued() int {
 // WriteText queues payload, which is copied, as a text message.
 func (c *Conn) WriteText(payload []byte) { c.write(ws.OpText, payload) }
 
+// WriteTextLater queues payload, which is copied, as a text message that can
+// wait a few milliseconds for what else is queued for c, in order to leave in
+// the same write: see linger.
+func (c *Conn) WriteTextLater(payload []byte) {
+	dirty := c.flags&flagDirty != 0
+	if !dirty && c.g.lingers.worthIt() && c.reserve(headerLen(len(payload))+len(payload)) {
+		c.out.buf = AppendFrame(c.out.buf, ws.OpText, payload)
+		c.linger()
+	} else {
+		c.write(ws.OpText, payload)
+	}
+}
+
 // WriteBinary queues payload, which is copied, as a binary message.
 func (c *Conn) WriteBinary(payload []byte) { c.write(ws.OpBinary, payload) }
 
@@ -83,6 +96,7 @@ func (c *Conn) WriteBinary(payload []byte) { c.write(ws.OpBinary, payload) }
 func (c *Conn) WriteRaw(frames []byte) {
 	if c.reserve(len(frames)) {
 		c.out.buf = append(c.out.buf, frames...)
+		c.markDirty()
 	}
 }
 
@@ -92,6 +106,7 @@ func (c *Conn) Ping() { c.write(ws.OpPing, nil) }
 func (c *Conn) write(op ws.OpCode, payload []byte) {
 	if c.reserve(headerLen(len(payload)) + len(payload)) {
 		c.out.buf = AppendFrame(c.out.buf, op, payload)
+		c.markDirty()
 	}
 }
 
@@ -114,7 +129,6 @@ func (c *Conn) reserve(n int) bool {
 	}
 	c.out.room(n)
 	c.lastWrite = uint32(c.g.now)
-	c.markDirty()
 	return true
 }
 
@@ -290,6 +304,7 @@ func (c *Conn) progressed() {
 
 // flushed is called when the socket has taken all of the queue.
 func (c *Conn) flushed() {
+	c.joined()
 	c.out.written()
 	c.flags &^= flagFull
 	switch c.state {

@@ -29,6 +29,7 @@ type Group struct {
 	dirty   []*Conn // to settle at the end of the turn
 	resumed []*Conn // to feed
 	doomed  []*Conn // to bury
+	lingers lingers
 
 	opening  bool  // Adopt's open is running
 	attached *Conn // what it attached
@@ -156,12 +157,16 @@ func (g *Group) finishTurn() (next int64) {
 		if len(g.resumed) > 0 {
 			continue
 		}
+		g.lingers.end(g.now)
 		g.settle()
 		if !g.bury() {
 			break // no callback since Turn
 		}
 	}
 	if at, ok := g.wheel.Next(); ok && (next == 0 || at < next) {
+		next = at
+	}
+	if at := g.lingers.next(); at != 0 && (next == 0 || at < next) {
 		next = at
 	}
 	return next
