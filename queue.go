@@ -93,12 +93,7 @@ func (q *workQueue) paused() bool { return q != nil && q.full }
 // enqueue leaves j to the session's worker, on the turn.
 func (s *session) enqueue(j *job) {
 	h := s.shard.h
-	q := s.queue
-	if q == nil {
-		q = new(workQueue)
-		q.ctx, q.cancel = context.WithCancel(h.ctx)
-		s.queue = q
-	}
+	q := s.makeQueue()
 	if j.typ == frame.Pub && j.err == nil {
 		q.lastPub++
 		q.pubsOut++
@@ -119,6 +114,15 @@ func (s *session) enqueue(j *job) {
 		q.full = true
 		s.Pause()
 	}
+}
+
+// makeQueue returns the session's queue, on the turn.
+func (s *session) makeQueue() *workQueue {
+	if s.queue == nil {
+		s.queue = new(workQueue)
+		s.queue.ctx, s.queue.cancel = context.WithCancel(s.shard.h.ctx)
+	}
+	return s.queue
 }
 
 // runHook has f run in its turn among what the session handles.

@@ -38,6 +38,7 @@ type shard struct {
 	names interner
 
 	gathered gatherer
+	shared   *sharedBatch // calls of this turn, or nil
 
 	// Scratch of the turn, kept between uses.
 	request Request
@@ -122,10 +123,11 @@ func (sh *shard) Message(c *wsconn.Conn, _ ws.OpCode, payload []byte) {
 		return
 	}
 	j := newJob(s, payload)
-	if s.read(&j.Request, &j.frame, j.message) {
-		s.enqueue(j)
-	} else {
+	switch {
+	case !s.read(&j.Request, &j.frame, j.message):
 		j.recycle()
+	case !sh.share(j):
+		s.enqueue(j)
 	}
 }
 
@@ -196,6 +198,7 @@ func (sh *shard) Closed(c *wsconn.Conn, e *wsconn.CloseError) { sh.session(c).cl
 // results may be there soon.
 func (sh *shard) Yield() bool {
 	sh.flush()
+	sh.handOver()
 	yes := sh.handedOver
 	sh.handedOver = false
 	return yes
@@ -204,6 +207,7 @@ func (sh *shard) Yield() bool {
 // Turn handles what others left in the inbox and what is due.
 func (sh *shard) Turn(now int64) (next int64) {
 	sh.flush()
+	sh.handOver()
 	mail := sh.inbox.take()
 	for _, j := range mail.settled {
 		if j.hook == nil {
