@@ -18,6 +18,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/brokertest"
 	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/calleekit"
@@ -35,18 +36,51 @@ func TestPromises(t *testing.T) {
 		time.Sleep(time.Duration(rand.IntN(3)) * time.Millisecond)
 		return nil
 	}))
-	for name, opts := range map[string][]juggler.Option{"inline": nil, "queued": {plain}} {
-		t.Run(name, func(t *testing.T) {
+	for _, way := range []struct {
+		name  string
+		roles func(*memory.Broker) jugglertest.Roles
+		opts  []juggler.Option
+	}{
+		{"inline", func(b *memory.Broker) jugglertest.Roles { return b }, nil},
+		{"queued", func(b *memory.Broker) jugglertest.Roles { return b }, []juggler.Option{plain}},
+		{"broker that waits", func(b *memory.Broker) jugglertest.Roles { return waiting(b, false) }, nil},
+		{"broker that waits and takes batches", func(b *memory.Broker) jugglertest.Roles { return waiting(b, true) }, nil},
+	} {
+		t.Run(way.name, func(t *testing.T) {
 			for seed := range uint64(25) {
-				synctest.Test(t, func(t *testing.T) { runWorld(t, seed, false, opts...) })
+				synctest.Test(t, func(t *testing.T) { runWorld(t, seed, way.roles, way.opts...) })
 			}
 		})
 	}
-	t.Run("broker that waits", func(t *testing.T) {
-		for seed := range uint64(25) {
-			synctest.Test(t, func(t *testing.T) { runWorld(t, seed, true) })
-		}
-	})
+}
+
+// waiting returns b as a broker that may wait. With batches it does wait, and
+// takes calls in batches, like a broker on a network.
+func waiting(b *memory.Broker, batches bool) jugglertest.Roles {
+	plain := brokertest.Plain(brokertest.Roles{Caller: b, Callee: b, PubSub: b})
+	if batches {
+		plain.Caller = batchCaller{b}
+	}
+	return struct {
+		brokerCaller
+		brokerCallee
+		brokerPubSub
+	}{plain.Caller, plain.Callee, plain.PubSub}
+}
+
+type batchCaller struct{ broker.Caller }
+
+func (c batchCaller) OpenCaller(ctx context.Context, node broker.ID, deliver func([]broker.Result)) (broker.CallerConn, error) {
+	conn, err := c.Caller.OpenCaller(ctx, node, deliver)
+	return batchCallerConn{conn}, err
+}
+
+type batchCallerConn struct{ broker.CallerConn }
+
+func (c batchCallerConn) CallBatch(ctx context.Context, calls []broker.Call, errs []error) {
+	time.Sleep(time.Duration(rand.IntN(3)) * time.Millisecond)
+	c.CallerConn.(broker.BatchCaller).CallBatch(ctx, calls, errs)
+	time.Sleep(time.Duration(rand.IntN(3)) * time.Millisecond) // results may overtake
 }
 
 // world is one random run.
@@ -71,23 +105,14 @@ var worldURIs = []string{"echo", "slow", "stuck", "fails", "panics", "nobody"}
 var worldChannels = []string{"a.1", "a.2", "b"}
 var worldTopics = []string{"a.1", "a.2", "b", "a.*", "*"} // the last two are patterns
 
-func runWorld(t *testing.T, seed uint64, waits bool, opts ...juggler.Option) {
+func runWorld(t *testing.T, seed uint64, roles func(*memory.Broker) jugglertest.Roles, opts ...juggler.Option) {
 	b, err := memory.New(memory.WithQueueCapacity(8))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.Close() })
-	var roles jugglertest.Roles = b
-	if waits {
-		plain := brokertest.Plain(brokertest.Roles{Caller: b, Callee: b, PubSub: b})
-		roles = struct {
-			brokerCaller
-			brokerCallee
-			brokerPubSub
-		}{plain.Caller, plain.Callee, plain.PubSub}
-	}
 	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 1))}
-	w.srv = jugglertest.NewOn(t, roles, append(opts, juggler.WithCallTimeout(2*time.Second), juggler.WithLogger(quiet))...)
+	w.srv = jugglertest.NewOn(t, roles(b), append(opts, juggler.WithCallTimeout(2*time.Second), juggler.WithLogger(quiet))...)
 	var clients sync.WaitGroup
 	var peers []*peer
 	for i := range 6 {

@@ -10,8 +10,8 @@ import (
 )
 
 // Broker is a broker that can be switched to be unreachable. It plays the
-// roles of the one it stands before, without that one's optional interfaces
-// for batches.
+// roles of the one it stands before, without that one's optional interface
+// for batches of publications.
 type Broker struct {
 	roles Roles
 	down  atomic.Bool
@@ -82,8 +82,21 @@ func (b *Broker) OpenCaller(ctx context.Context, node broker.ID, deliver func([]
 		return nil, err
 	}
 	c := &callerConn{conn, b}
-	if _, ok := conn.(broker.Immediate); ok {
+	_, immediate := conn.(broker.Immediate)
+	batches, ok := conn.(broker.BatchCaller)
+	switch {
+	case immediate && ok:
+		return struct {
+			immediateCaller
+			batchCaller
+		}{immediateCaller{c}, batchCaller{batches, c}}, nil
+	case immediate:
 		return immediateCaller{c}, nil
+	case ok:
+		return struct {
+			*callerConn
+			batchCaller
+		}{c, batchCaller{batches, c}}, nil
 	}
 	return c, nil
 }
@@ -98,6 +111,22 @@ func (c *callerConn) Call(ctx context.Context, call *broker.Call) error {
 		return err
 	}
 	return c.CallerConn.Call(ctx, call)
+}
+
+// batchCaller is what a callerConn has beyond that if it takes batches.
+type batchCaller struct {
+	batches broker.BatchCaller
+	conn    *callerConn
+}
+
+func (c batchCaller) CallBatch(ctx context.Context, calls []broker.Call, errs []error) {
+	if err := c.conn.b.err("call"); err != nil {
+		for i := range errs {
+			errs[i] = err
+		}
+		return
+	}
+	c.batches.CallBatch(ctx, calls, errs)
 }
 
 func (c *callerConn) Cancel(ctx context.Context, uri string, to broker.Address) error {
