@@ -179,11 +179,7 @@ func (s *session) workOff(ctx context.Context, batch []*job, ended bool) {
 				j.err = ErrShutdown // nobody is left to see it
 			}
 		default:
-			if n = h.batchLen(batch[i:]); n > 1 {
-				n = h.serveBatch(ctx, batch[i:i+n])
-			} else {
-				h.serve(ctx, &j.Request)
-			}
+			n = h.serveBatch(ctx, batch[i:i+h.batchLen(batch[i:])])
 		}
 		s.shard.settled(batch[i : i+n])
 		i += n
@@ -218,8 +214,13 @@ func (h *Handler) batchable(j *job) bool {
 const batchPatience = time.Millisecond
 
 // serveBatch serves the first of some calls, or publications, as one batch:
-// authorized one by one, handed over together. It returns how many.
+// authorized one by one, handed over together. It returns how many. One alone
+// may be any request.
 func (h *Handler) serveBatch(ctx context.Context, batch []*job) (n int) {
+	if len(batch) == 1 {
+		h.serve(ctx, &batch[0].Request)
+		return 1
+	}
 	start := time.Now()
 	for n = 0; n < len(batch) && (n == 0 || time.Since(start) < batchPatience); n++ {
 		batch[n].err = h.authorize(ctx, &batch[n].Request)

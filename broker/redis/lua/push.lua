@@ -43,6 +43,7 @@ local function push(calls, wake, first, n)
   if type(length) == 'table' then
     return -2, length.err
   end
+  local was_empty = length == 0
   -- Calls whose time is over take no room from others: the oldest are dropped
   -- here, the others at the take.
   while length + n > capacity and expired(calls) do
@@ -64,11 +65,11 @@ local function push(calls, wake, first, n)
     -- The key must outlive its calls. PEXPIRE ... GT would do nothing on a key
     -- without expiry, that is on every new one. A minute more than needed, so
     -- that this is written once a minute.
-    if length == 0 or redis.call('PTTL', calls) < longest then
+    if was_empty or redis.call('PTTL', calls) < longest then
       redis.call('PEXPIRE', calls, longest + 60000)
     end
     -- Who emptied the queue took the token, too.
-    if length == 0 or redis.call('EXISTS', wake) == 0 then
+    if was_empty or redis.call('EXISTS', wake) == 0 then
       redis.pcall('LPUSH', wake, '1')
       redis.call('PEXPIRE', wake, longest + 60000)
     end
