@@ -3,6 +3,7 @@ package juggler_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"testing"
@@ -100,6 +101,33 @@ func TestIDInUse(t *testing.T) {
 		c.send(second)
 		c.expectClose(1002)
 	}
+}
+
+// Calls are found by their ids however many there are.
+func TestManyCallsAtOnce(t *testing.T) {
+	const n = 500
+	s := newServer(t, juggler.WithMaxCalls(n), juggler.WithLogger(quiet))
+	s.handle("wait", wait)
+	clients := []*testClient{s.dial("juggler.1"), s.dial("juggler.1")} // of the same ids
+	for i := range n {
+		for _, c := range clients {
+			c.send(fmt.Sprintf(`{"type":"CALL","id":"%d","uri":"wait"}`, i))
+			c.expect(fmt.Sprintf(`{"type":"ACK","for":"%d"}`, i))
+		}
+	}
+	for _, i := range rand.Perm(n) {
+		if i%2 == 0 { // its id is free again
+			clients[0].send(fmt.Sprintf(`{"type":"CANCEL","for":"%d"}`, i))
+			clients[0].expect(fmt.Sprintf(`{"type":"RES","for":"%d","error":{"code":499}}`, i))
+			clients[0].send(fmt.Sprintf(`{"type":"SUB","id":"%d","channel":"c"}`, i))
+			clients[0].expect(fmt.Sprintf(`{"type":"ACK","for":"%d"}`, i))
+		} else {
+			clients[1].send(fmt.Sprintf(`{"type":"CANCEL","for":"%d"}`, i))
+			clients[1].expect(fmt.Sprintf(`{"type":"RES","for":"%d","error":{"code":499}}`, i))
+		}
+	}
+	clients[0].send(`{"type":"SUB","id":"1","channel":"c"}`) // a call still has it
+	clients[0].expectClose(1002)
 }
 
 func TestAllowedMessages(t *testing.T) {
