@@ -200,7 +200,8 @@ func TestEndWithAFullQueue(t *testing.T) {
 				c.write(t, maskedText(pub("held up", "hold")))
 				waitFor(t, "the request to be read", func() bool { return s.h.Stats().Messages == before.Messages+3 })
 				c.write(t, maskedText(pubs(100)...))
-				waitFor(t, "the queue to be full", func() bool { return s.h.Stats().Messages >= before.Messages+3+8 })
+				// One less if the worker came for the first request only now.
+				waitFor(t, "the queue to be full", func() bool { return s.h.Stats().Messages >= before.Messages+3+7 })
 				e.end(c)
 				s.aftermath(t, slog.LevelDebug, e.code)
 				after := s.h.Stats()
