@@ -214,15 +214,15 @@ func (h *Handler) batchable(j *job) bool {
 const batchPatience = time.Millisecond
 
 // serveBatch serves the first of some calls, or publications, as one batch:
-// authorized one by one, handed over together. It returns how many. One alone
-// may be any request.
+// authorized one by one, handed over together. It returns how many: not those
+// that come up once ctx has ended. One alone may be any request.
 func (h *Handler) serveBatch(ctx context.Context, batch []*job) (n int) {
 	if len(batch) == 1 {
 		h.serve(ctx, &batch[0].Request)
 		return 1
 	}
 	start := time.Now()
-	for n = 0; n < len(batch) && (n == 0 || time.Since(start) < batchPatience); n++ {
+	for n = 0; n < len(batch) && (n == 0 || ctx.Err() == nil && time.Since(start) < batchPatience); n++ {
 		batch[n].err = h.authorize(ctx, &batch[n].Request)
 	}
 	batch = batch[:n]
