@@ -103,9 +103,6 @@ func drive() error {
 		}
 		return nil
 	}
-	if err := raiseFileLimit(); err != nil {
-		return err
-	}
 
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
@@ -166,15 +163,4 @@ func choose(quick bool, only string) ([]scenario, error) {
 		return nil, fmt.Errorf("no scenario matches %q", only)
 	}
 	return chosen, nil
-}
-
-// raiseFileLimit allows this process, and so those that it starts, as many
-// descriptors as the system lets it.
-func raiseFileLimit() error {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return err
-	}
-	limit.Cur = limit.Max
-	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
 }

@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"syscall"
 )
 
 const keptFile = "guards.json"
@@ -37,9 +36,6 @@ func run() error {
 	flag.Parse()
 	was, err := readKept(keptFile)
 	if err != nil && !(*update && errors.Is(err, os.ErrNotExist)) {
-		return err
-	}
-	if err := raiseFileLimit(); err != nil {
 		return err
 	}
 	now := kept{Go: runtime.Version(), Arch: runtime.GOARCH}
@@ -71,14 +67,4 @@ func measureAll() ([]guarded, error) {
 		all = append(all, more...)
 	}
 	return all, nil
-}
-
-// raiseFileLimit allows this process as many descriptors as the system lets it.
-func raiseFileLimit() error {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return err
-	}
-	limit.Cur = limit.Max
-	return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
 }

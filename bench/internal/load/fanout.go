@@ -9,6 +9,7 @@ import (
 // one leaves when all subscribers have got one.
 type fanOut struct {
 	*loop
+	tally
 	publisher    *conn
 	publications []template // for each channel
 	subscribers  []int      // of each channel
@@ -16,9 +17,6 @@ type fanOut struct {
 	sent         []int64
 	published    uint32
 	outstanding  int // deliveries
-	result       Result
-	latencies    histogram
-	stopping     bool
 }
 
 func runFanOut(s Spec, p protocol) (Result, error) {
@@ -61,23 +59,7 @@ func runFanOut(s Spec, p protocol) (Result, error) {
 	for range s.InFlight {
 		f.publish()
 	}
-	err = l.measure(s, &f.result, func() {
-		f.result.Messages = 0
-		f.latencies = histogram{}
-	})
-	if err != nil {
-		return Result{}, err
-	}
-
-	counted := f.result
-	f.stopping = true
-	if err := l.drain(func() int { return f.outstanding }); err != nil {
-		return Result{}, err
-	}
-	counted.Lost = f.outstanding
-	counted.Duplicated, counted.Disordered = f.result.Duplicated, f.result.Disordered
-	counted.P50, counted.P99 = f.latencies.quantile(0.50), f.latencies.quantile(0.99)
-	return counted, nil
+	return l.count(s, &f.tally, func() int { return f.outstanding })
 }
 
 func (f *fanOut) publish() {
@@ -109,7 +91,7 @@ func (f *fanOut) answered(c *conn, a answer) {
 	if f.remaining[number] > 0 {
 		return
 	}
-	f.latencies.add(f.now - f.sent[number])
+	f.times.add(f.now - f.sent[number])
 	if !f.stopping {
 		f.publish()
 	}

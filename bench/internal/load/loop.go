@@ -167,9 +167,33 @@ func (l *loop) waitToWrite(c *conn, wait bool) error {
 	return unix.EpollCtl(l.epoll, unix.EPOLL_CTL_MOD, c.fd, &event)
 }
 
-// measure runs the loop for the warm-up and the window of s, and fills in
-// what both processes used within the window. reset is called when it begins.
-func (l *loop) measure(s Spec, r *Result, reset func()) error {
+// A tally is what a load counts while it runs.
+type tally struct {
+	result   Result
+	times    histogram
+	stopping bool // the window is over: nothing new is asked for
+}
+
+// count runs the loop for the warm-up and the window of s, of which it returns
+// the result, and until what is still open then is answered, or lost.
+func (l *loop) count(s Spec, t *tally, open func() int) (Result, error) {
+	if err := l.measure(s, t); err != nil {
+		return Result{}, err
+	}
+	counted := t.result
+	t.stopping = true
+	if err := l.drain(open); err != nil {
+		return Result{}, err
+	}
+	counted.Lost = open()
+	counted.Duplicated, counted.Disordered = t.result.Duplicated, t.result.Disordered
+	counted.P50, counted.P99 = t.times.quantile(0.50), t.times.quantile(0.99)
+	return counted, nil
+}
+
+// measure runs the loop for the warm-up and the window of s, and fills in what
+// both processes used within the window.
+func (l *loop) measure(s Spec, t *tally) error {
 	// Bytes that arrived together with the answer to the handshake.
 	for _, c := range l.conns {
 		if len(c.in) > 0 {
@@ -181,8 +205,9 @@ func (l *loop) measure(s Spec, r *Result, reset func()) error {
 	if err := l.runFor(s.Warmup, nil); err != nil {
 		return err
 	}
-	return measure(s, r, func() error {
-		reset()
+	return measure(s, &t.result, func() error {
+		t.result.Messages = 0
+		t.times = histogram{}
 		return l.runFor(s.Window, nil)
 	})
 }

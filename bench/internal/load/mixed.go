@@ -27,15 +27,13 @@ type mixer interface {
 // see whether events of one publisher are in order.
 type mixed struct {
 	*loop
-	p        mixer
-	clients  []mixedClient
-	kinds    [opPublishUnheard + 1]template // those that are the same for all connections
-	groups   int
-	owed     int // outcomes and events that are still to come
-	missed   int // events that never came
-	result   Result
-	times    histogram
-	stopping bool
+	tally
+	p       mixer
+	clients []mixedClient
+	kinds   [opPublishUnheard + 1]template // those that are the same for all connections
+	groups  int
+	owed    int // outcomes and events that are still to come
+	missed  int // events that never came
 }
 
 // mixedGroup is how many subscribers a group channel has.
@@ -109,23 +107,9 @@ func runMixed(s Spec, p mixer) (Result, error) {
 			m.next(i)
 		}
 	}
-	err = l.measure(s, &m.result, func() {
-		m.result.Messages = 0
-		m.times = histogram{}
-	})
-	if err != nil {
-		return Result{}, err
-	}
-
-	counted := m.result
-	m.stopping = true
-	if err := l.drain(func() int { return m.owed }); err != nil {
-		return Result{}, err
-	}
-	counted.Lost = m.owed + m.missed
-	counted.Duplicated, counted.Disordered = m.result.Duplicated, m.result.Disordered
-	counted.P50, counted.P99 = m.times.quantile(0.50), m.times.quantile(0.99)
-	return counted, nil
+	counted, err := l.count(s, &m.tally, func() int { return m.owed })
+	counted.Lost += m.missed
+	return counted, err
 }
 
 // prepare makes all messages.

@@ -3,11 +3,9 @@ package load
 // requests keeps s.InFlight requests in flight on each connection.
 type requests struct {
 	*loop
-	promised  promises
-	result    Result
-	latencies histogram
-	open      int
-	stopping  bool
+	tally
+	promised promises
+	open     int
 }
 
 func runRequests(s Spec, p protocol) (Result, error) {
@@ -31,24 +29,7 @@ func runRequests(s Spec, p protocol) (Result, error) {
 			r.ask(c, i)
 		}
 	}
-	err = l.measure(s, &r.result, func() {
-		r.result.Messages = 0
-		r.latencies = histogram{}
-	})
-	if err != nil {
-		return Result{}, err
-	}
-
-	// What is still in flight is answered, or lost.
-	counted := r.result
-	r.stopping = true
-	if err := l.drain(func() int { return r.open }); err != nil {
-		return Result{}, err
-	}
-	counted.Lost = r.open
-	counted.Duplicated, counted.Disordered = r.result.Duplicated, r.result.Disordered
-	counted.P50, counted.P99 = r.latencies.quantile(0.50), r.latencies.quantile(0.99)
-	return counted, nil
+	return l.count(s, &r.tally, func() int { return r.open })
 }
 
 func (r *requests) ask(c *conn, i int) {
@@ -86,7 +67,7 @@ func (r *requests) answered(c *conn, a answer) {
 	r.open--
 	r.result.Messages++
 	if !r.stopping {
-		r.latencies.add(r.now - s.sent)
+		r.times.add(r.now - s.sent)
 		r.ask(c, i)
 	}
 }
