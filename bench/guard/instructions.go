@@ -22,10 +22,15 @@ import (
 // steppedCommand makes the program the one that is stepped through.
 const steppedCommand = "stepped"
 
-// windows is how often each function is stepped through. The least counts:
-// now and then the scheduler or the allocator has something to do, and maps,
-// which are seeded at random, look in more than one place.
-const windows = 7
+// Each function is prepared some times, and then stepped through some times in
+// a row. The least of all these windows counts: a map, seeded at random when it
+// is made, may look in more than one place as long as it lives, and now and then
+// the scheduler or the allocator has something to do.
+const (
+	preparations = 6
+	inARow       = 3
+	windows      = preparations * inARow
+)
 
 // steppable says whether the system let us count instructions.
 var steppable bool
@@ -38,18 +43,20 @@ func init() {
 func stepped() error {
 	debug.SetGCPercent(-1)
 	for _, h := range append([]hot{{"", func() (func(), error) { return func() {}, nil }}}, hotFunctions...) {
-		f, err := h.prepare()
-		if err != nil {
-			return fmt.Errorf("%s: %w", h.what, err)
-		}
-		for range 1000 {
-			f()
-		}
-		for range windows {
-			runtime.Gosched() // does now what the scheduler may want of us
-			mark()
-			f()
-			mark()
+		for range preparations {
+			f, err := h.prepare()
+			if err != nil {
+				return fmt.Errorf("%s: %w", h.what, err)
+			}
+			for range 1000 {
+				f()
+			}
+			for range inARow {
+				runtime.Gosched() // does now what the scheduler may want of us
+				mark()
+				f()
+				mark()
+			}
 		}
 	}
 	return nil
