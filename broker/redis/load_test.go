@@ -13,6 +13,7 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/redis"
+	"github.com/juggler-go/juggler/internal/redistest"
 	goredis "github.com/redis/go-redis/v9"
 )
 
@@ -21,13 +22,7 @@ const patience = 20 * time.Second
 // await waits until ok returns true.
 func await(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); !ok(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatalf("waited %v in vain until %s", patience, what)
-		}
-	}
+	redistest.Await(t, patience, what, ok)
 }
 
 // A load makes calls and answers them while something breaks, and keeps book:

@@ -129,14 +129,7 @@ func TestRedisTLS(t *testing.T) {
 	if got := run(t, "", "client", url, "call", "test.echo", "1"); got.stdout != "1\n" {
 		t.Errorf("call: %+v", got)
 	}
-	sub := start(t, "client", url, "--count", "1", "sub", "news")
-	sub.stderr.await(t, "subscribed")
-	if got := run(t, "", "client", url, "pub", "news", "1"); got.code != 0 {
-		t.Errorf("pub: %+v", got)
-	}
-	if code := sub.wait(); code != 0 {
-		t.Errorf("sub: code %d", code)
-	}
+	passEvent(t, url)
 
 	for _, tt := range []struct {
 		name string
@@ -184,10 +177,9 @@ func TestSentinel(t *testing.T) {
 	}
 }
 
-func TestEventsOnAnotherRedis(t *testing.T) {
-	calls, events := redistest.Start(t), redistest.Start(t, "--requirepass", "secret")
-	startCallee(t, "--redis", "redis://"+calls.Addr)
-	_, url := startServe(t, "--redis", "redis://"+calls.Addr, "--redis-pubsub", "redis://:secret@"+events.Addr)
+// passEvent has one client subscribe and another one publish.
+func passEvent(t *testing.T, url string) {
+	t.Helper()
 	sub := start(t, "client", url, "--count", "1", "sub", "news")
 	sub.stderr.await(t, "subscribed")
 	if got := run(t, "", "client", url, "pub", "news", "1"); got.code != 0 {
@@ -196,6 +188,13 @@ func TestEventsOnAnotherRedis(t *testing.T) {
 	if code := sub.wait(); code != 0 {
 		t.Errorf("sub: code %d", code)
 	}
+}
+
+func TestEventsOnAnotherRedis(t *testing.T) {
+	calls, events := redistest.Start(t), redistest.Start(t, "--requirepass", "secret")
+	startCallee(t, "--redis", "redis://"+calls.Addr)
+	_, url := startServe(t, "--redis", "redis://"+calls.Addr, "--redis-pubsub", "redis://:secret@"+events.Addr)
+	passEvent(t, url)
 	if got := run(t, "", "client", url, "call", "test.echo", "1"); got.stdout != "1\n" {
 		t.Errorf("call: %+v", got)
 	}

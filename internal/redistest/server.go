@@ -190,13 +190,20 @@ func (s *Server) do(args ...any) (any, error) {
 	return c.Do(context.Background(), args...).Result()
 }
 
-// await waits until ok returns true.
+// await is Await with the patience that servers need.
 func await(tb TB, what string, ok func() bool) {
 	tb.Helper()
-	for deadline := time.Now().Add(patience); !ok(); {
-		if time.Now().After(deadline) {
-			tb.Fatalf("waited %v in vain until %s", patience, what)
+	Await(tb, patience, what, ok)
+}
+
+// Await waits until ok returns true, or fails the test after most.
+func Await(tb TB, most time.Duration, what string, ok func() bool) {
+	tb.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(most); !ok(); <-tick.C {
+		if time.Now().After(end) {
+			tb.Fatalf("waited %v in vain until %s", most, what)
 		}
-		<-time.After(10 * time.Millisecond)
 	}
 }

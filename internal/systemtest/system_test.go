@@ -18,6 +18,7 @@ import (
 	"github.com/juggler-go/juggler/broker/redis"
 	"github.com/juggler-go/juggler/calleekit"
 	"github.com/juggler-go/juggler/client"
+	"github.com/juggler-go/juggler/internal/redistest"
 )
 
 func TestMain(m *testing.M) {
@@ -44,13 +45,7 @@ const patience = 30 * time.Second
 // await waits until ok returns true.
 func await(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); !ok(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatalf("waited %v in vain until %s", patience, what)
-		}
-	}
+	redistest.Await(t, patience, what, ok)
 }
 
 // quick are options with which faults are noticed soon.
