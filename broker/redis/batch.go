@@ -99,8 +99,10 @@ func (b *batcher) push(sets [][]*op, size int) *command {
 	}
 	for _, calls := range sets {
 		c.number(int64(len(calls)))
-		for _, o := range calls {
-			c.number(int64(o.timeout))
+		for i, o := range calls {
+			if i == 0 || o.timeout != calls[i-1].timeout {
+				c.number(int64(o.timeout))
+			}
 			c.bytes(o.value)
 		}
 	}

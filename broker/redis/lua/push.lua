@@ -5,7 +5,8 @@
 -- ARGV[2]  1: refuse the calls to a URI that nobody serves; 0: queue them
 -- then     for each URI, in the order of KEYS: the number n of its calls (all
 --          URIs together at most 4,000), then n times: the time left in ms,
---          the call's value without its head
+--          the call's value without its head; the time may be left out where
+--          it is that of the call before
 --
 -- returns  for each URI two values:
 --          how many of its calls were queued, the first ones; -1: nobody
@@ -13,7 +14,9 @@
 --          of memory, a foreign value under the key), none was queued
 --          when the rest was refused because the queue is full: after how
 --          many ms a retry is worth it; for -2 the server's error; else 0
-local time = redis.call('TIME')
+local call, pcall = redis.call, redis.pcall
+local ARGV = ARGV -- globals are looked up at each use
+local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local capacity = tonumber(ARGV[1])
 local discovery = ARGV[2] == '1'
@@ -36,10 +39,32 @@ local function expired(calls)
   return deadline and deadline <= now
 end
 
--- Queues calls, whose values stand in ARGV from first on. Errors of the server
--- are returned, not raised: they must not hide what happened to other URIs.
-local function push(calls, wake, first, n)
-  local length = redis.pcall('LLEN', calls)
+-- Puts heads before the values of n calls, which begin at first in ARGV, and
+-- leaves them there without the times between them. Returns the longest time,
+-- and where the next argument is. A time is shorter than any value.
+local function add_heads(first, n)
+  local arg, last = first, first + n - 1
+  local longest, head = 0, nil
+  while first <= last do
+    local value = ARGV[arg]
+    arg = arg + 1
+    if #value < 32 then
+      local left = tonumber(value)
+      longest = math.max(longest, left)
+      head = string.format('C%013.0f', now + left)
+    else
+      ARGV[first] = head .. value
+      first = first + 1
+    end
+  end
+  return longest, arg
+end
+
+-- Queues n calls, whose values stand in ARGV from first on. Errors of the
+-- server are returned, not raised: they must not hide what happened to other
+-- URIs.
+local function push(calls, wake, first, n, longest)
+  local length = pcall('LLEN', calls)
   if type(length) == 'table' then
     return -2, length.err
   end
@@ -47,31 +72,26 @@ local function push(calls, wake, first, n)
   -- Calls whose time is over take no room from others: the oldest are dropped
   -- here, the others at the take.
   while length + n > capacity and expired(calls) do
-    redis.call('RPOP', calls)
+    call('RPOP', calls)
     length = length - 1
   end
   local accepted = math.max(math.min(n, capacity - length), 0)
   if accepted > 0 then
-    local values, longest = {}, 0
-    for i = 1, accepted do
-      local left = tonumber(ARGV[first + 2 * i - 2])
-      longest = math.max(longest, left)
-      values[i] = string.format('C%013.0f', now + left) .. ARGV[first + 2 * i - 1]
-    end
-    local pushed = redis.pcall('LPUSH', calls, unpack(values))
+    local pushed = pcall('LPUSH', calls, unpack(ARGV, first, first + accepted - 1))
     if type(pushed) == 'table' then
       return -2, pushed.err
     end
     -- The key must outlive its calls. PEXPIRE ... GT would do nothing on a key
     -- without expiry, that is on every new one. A minute more than needed, so
     -- that this is written once a minute.
-    if was_empty or redis.call('PTTL', calls) < longest then
-      redis.call('PEXPIRE', calls, longest + 60000)
+    local expiry = tostring(longest + 60000)
+    if was_empty or call('PTTL', calls) < longest then
+      call('PEXPIRE', calls, expiry)
     end
     -- Who emptied the queue took the token, too.
-    if was_empty or redis.call('EXISTS', wake) == 0 then
-      redis.pcall('LPUSH', wake, '1')
-      redis.call('PEXPIRE', wake, longest + 60000)
+    if was_empty or call('EXISTS', wake) == 0 then
+      pcall('LPUSH', wake, '1')
+      call('PEXPIRE', wake, expiry)
     end
   end
   if accepted == n then
@@ -84,13 +104,14 @@ local result = {}
 local arg = 3
 for k = 1, #KEYS, 3 do
   local calls, wake, served = KEYS[k], KEYS[k + 1], KEYS[k + 2]
-  local n = tonumber(ARGV[arg])
+  local n, first = tonumber(ARGV[arg]), arg + 1
+  local longest
+  longest, arg = add_heads(first, n)
   local accepted, more = -1, 0
-  if not discovery or redis.call('EXISTS', served) == 1 then
-    accepted, more = push(calls, wake, arg + 1, n)
+  if not discovery or call('EXISTS', served) == 1 then
+    accepted, more = push(calls, wake, first, n, longest)
   end
   result[#result + 1] = accepted
   result[#result + 1] = more
-  arg = arg + 1 + 2 * n
 end
 return result

@@ -8,20 +8,21 @@
 --
 -- returns  for each node how many were stored, the first ones; -1: the node
 --          is gone, none was stored
+local call = redis.call
 local capacity = tonumber(ARGV[1])
 local stored = {}
 local arg = 2
 for k = 1, #KEYS, 2 do
   local n = tonumber(ARGV[arg])
   local count = n
-  if redis.call('EXISTS', KEYS[k]) == 0 then
+  if call('EXISTS', KEYS[k]) == 0 then
     count = -1
   else
-    count = math.max(math.min(n, capacity - redis.call('LLEN', KEYS[k + 1])), 0)
+    count = math.max(math.min(n, capacity - call('LLEN', KEYS[k + 1])), 0)
   end
   if count > 0 then
-    redis.call('LPUSH', KEYS[k + 1], unpack(ARGV, arg + 1, arg + count))
-    redis.call('PEXPIRE', KEYS[k + 1], 60000)
+    call('LPUSH', KEYS[k + 1], unpack(ARGV, arg + 1, arg + count))
+    call('PEXPIRE', KEYS[k + 1], '60000')
   end
   stored[#stored + 1] = count
   arg = arg + 1 + n

@@ -14,40 +14,65 @@
 -- returns  {-1} when the callee's lease is over: nothing was taken
 --          else {now in ms, 1 if more calls are waiting else 0, and for each
 --          URI with calls: its number (0 for the first), how many, the values}
-local time = redis.call('TIME')
+local call, sub = redis.call, string.sub
+local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local callees, taken = KEYS[1], KEYS[2]
 
-local lease = redis.call('ZSCORE', callees, ARGV[1])
+local lease = call('ZSCORE', callees, ARGV[1])
 local alive = lease and tonumber(lease) >= now
 
-local result = {now, 0}
-local addresses = {}
+local result, size = {now, 0}, 2
 local slots = alive and tonumber(ARGV[2]) or 0
-local uris = (#KEYS - 2) / 3
+local uris, first = (#KEYS - 2) / 3, tonumber(ARGV[3])
+local noted = false -- calls in the set of taken ones
+
+-- Calls that were queued together have the same deadline as a rule: it is
+-- parsed when another one comes.
+local digits, deadline
+
+-- Adds those calls to the result whose time is not over and that were not
+-- cancelled, and notes them as taken.
+local function keep(popped, cancelled, check)
+  local count = 0
+  for i = 1, #popped do
+    local value = popped[i]
+    local d = sub(value, 2, 14)
+    if d ~= digits then
+      digits, deadline = d, tonumber(d)
+    end
+    if not deadline then
+      size = size + 1
+      result[size] = value -- not ours: the callee reports it
+    elseif deadline > now then
+      local address = sub(value, 15, 46)
+      if not (check and call('SREM', cancelled, address) == 1) then
+        size = size + 1
+        result[size] = value
+        count = count + 1
+        popped[count] = address -- a table of its own would have to grow
+      end
+    end
+  end
+  if count > 0 then
+    noted = true
+    -- Out of memory this is refused, and what was popped must not be lost:
+    -- without the entry a call only loses its 502 should the callee die.
+    redis.pcall('SADD', taken, unpack(popped, 1, count))
+  end
+end
 
 -- Takes up to slots calls of one URI, dropping those whose time is over or
 -- that were cancelled. Returns whether the queue is empty now.
-local function take(calls, cancelled, values)
+local function take(calls, cancelled, check)
   while slots > 0 do
-    local wanted = slots
-    local popped = redis.call('RPOP', calls, wanted)
+    local wanted, before = slots, size
+    local popped = call('RPOP', calls, wanted)
     if not popped then
       return true
     end
-    local check = redis.call('EXISTS', cancelled) == 1
-    for _, value in ipairs(popped) do
-      local deadline = tonumber(string.sub(value, 2, 14))
-      local address = string.sub(value, 15, 46)
-      if not deadline then
-        values[#values + 1] = value -- not ours: the callee reports it
-        slots = slots - 1
-      elseif deadline > now and not (check and redis.call('SREM', cancelled, address) == 1) then
-        values[#values + 1] = value
-        addresses[#addresses + 1] = address
-        slots = slots - 1
-      end
-    end
+    keep(popped, cancelled, check)
+    slots = slots - (size - before)
     if #popped < wanted then
       return true
     end
@@ -56,41 +81,40 @@ local function take(calls, cancelled, values)
 end
 
 for i = 0, uris - 1 do
-  local uri = (i + tonumber(ARGV[3])) % uris
+  local uri = (i + first) % uris
   local calls, wake, cancelled = KEYS[3 * uri + 3], KEYS[3 * uri + 4], KEYS[3 * uri + 5]
-  local values = {}
-  local empty = take(calls, cancelled, values)
-  if #values > 0 then
-    result[#result + 1] = uri
-    result[#result + 1] = #values
-    for _, value in ipairs(values) do
-      result[#result + 1] = value
-    end
+  local start = size
+  result[start + 1], result[start + 2] = uri, 0
+  size = start + 2
+  -- As a rule there is neither a token, which was popped, nor a mark.
+  local left = call('EXISTS', wake, cancelled) > 0
+  local empty = take(calls, cancelled, left and call('EXISTS', cancelled) == 1)
+  if size > start + 2 then
+    result[start + 2] = size - start - 2
+  else
+    result[start + 1], result[start + 2] = nil, nil
+    size = start
   end
   if empty then
-    -- Nothing is queued that a token or a mark could be about.
-    redis.call('DEL', wake, cancelled)
-  elseif redis.call('EXISTS', calls) == 1 then
+    if left then
+      call('DEL', wake, cancelled) -- nothing is queued that they could be about
+    end
+  elseif call('EXISTS', calls) == 1 then
     result[2] = 1
-    -- Out of memory this is refused, and what was popped must not be lost: a
-    -- missing token is made good by the timeout of the blocking pop.
-    if redis.call('EXISTS', wake) == 0 then
+    -- As above. A missing token is made good by the timeout of the blocking pop.
+    if call('EXISTS', wake) == 0 then
       redis.pcall('LPUSH', wake, '1')
-      redis.call('PEXPIRE', wake, math.max(redis.call('PTTL', calls), 1000))
+      call('PEXPIRE', wake, math.max(call('PTTL', calls), 1000))
     end
   end
 end
 
-if #addresses > 0 then
-  -- As above: without the entry a call only loses its 502 should the callee die.
-  redis.pcall('SADD', taken, unpack(addresses))
-end
 local known = 0
 if #ARGV > 3 then
-  known = redis.call('SREM', taken, unpack(ARGV, 4))
+  known = call('SREM', taken, unpack(ARGV, 4))
 end
-if #addresses > 0 and known == 0 then
-  redis.call('PEXPIRE', taken, 60000) -- it may be new; announce.lua renews it
+if noted and known == 0 then
+  call('PEXPIRE', taken, '60000') -- it may be new; announce.lua renews it
 end
 if not alive then
   return {-1}

@@ -1,0 +1,100 @@
+package redis
+
+import (
+	"context"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/juggler-go/juggler/internal/redistest"
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// eval runs a script as callees in other languages do, and returns its reply.
+func eval(t *testing.T, c *goredis.Client, s *script, keys string, args ...any) any {
+	t.Helper()
+	reply, err := c.Eval(context.Background(), s.source, strings.Fields(keys), args...).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply
+}
+
+// tail returns a call's value without its head, with an address of its own.
+func tail(name string) string { return strings.Repeat(name, addressLength) + strings.Repeat("\x00", 8) }
+
+// A time counts for its call and those behind it that have none of their own,
+// also where calls between them are refused.
+func TestPushScript(t *testing.T) {
+	c := redistest.Start(t).Client()
+	ctx := context.Background()
+	for _, uri := range []string{"a", "c"} {
+		c.Set(ctx, "served:"+uri, 1, time.Minute)
+	}
+	got := eval(t, c, pushScript, "calls:a wake:a served:a calls:b wake:b served:b calls:c wake:c served:c", 3, 1,
+		4, 1000, tail("1"), tail("2"), 500, tail("3"), tail("4"),
+		2, 1000, tail("5"), 2000, tail("6"),
+		2, 70_000, tail("7"), 70_000, tail("8"))
+	want := []any{int64(3), int64(50), int64(-1), int64(0), int64(2), int64(0)}
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("push.lua returned %v, want %v", got, want)
+	}
+	var deadlines []int
+	for _, uri := range []string{"a", "c"} {
+		for _, value := range c.LRange(ctx, "calls:"+uri, 0, -1).Val() {
+			deadline, err := strconv.Atoi(value[1:headLength])
+			if value[0] != formatCall || err != nil || len(value) != headLength+len(tail("1")) {
+				t.Fatalf("queued %q", value)
+			}
+			deadlines = append([]int{deadline}, deadlines...)
+		}
+	}
+	for i, left := range []int{70_000, 70_000, 1000, 1000, 500} {
+		if d := deadlines[i] - deadlines[0]; d != left-70_000 {
+			t.Errorf("call %d ends %d ms after the one of 70,000 ms, want %d", i, d, left-70_000)
+		}
+	}
+	if left := c.PTTL(ctx, "calls:c").Val(); left < 2*time.Minute || left > 130*time.Second {
+		t.Errorf("the calls expire in %v", left)
+	}
+}
+
+// Of each URI comes what is wanted still, the one asked for first at the
+// front; what was dropped leaves nothing behind.
+func TestTakeScript(t *testing.T) {
+	c := redistest.Start(t).Client()
+	ctx := context.Background()
+	now := c.Time(ctx).Val().UnixMilli()
+	value := func(name string, left int64) string { return "C" + strconv.FormatInt(now+left, 10) + tail(name) }
+	c.ZAdd(ctx, "callees", goredis.Z{Score: float64(now + 60_000), Member: "me"})
+	c.LPush(ctx, "calls:a", value("1", -1), value("2", 60_000), value("3", 60_000), "foreign", value("4", 50_000), value("5", 50_000))
+	c.SAdd(ctx, "cancelled:a", tail("3")[:addressLength], tail("9")[:addressLength])
+	c.LPush(ctx, "calls:c", value("6", -1), value("7", 60_000), value("8", 60_000))
+	c.LPush(ctx, "wake:c", 1)
+	keys := "callees taken calls:a wake:a cancelled:a calls:b wake:b cancelled:b calls:c wake:c cancelled:c"
+
+	if got := eval(t, c, takeScript, keys, "you", 9, 0); !reflect.DeepEqual(got, []any{int64(-1)}) {
+		t.Errorf("without a lease take.lua returned %q", got)
+	}
+	got := eval(t, c, takeScript, keys, "me", 5, 1).([]any)
+	want := []any{int64(1), int64(2), int64(2), value("7", 60_000), value("8", 60_000),
+		int64(0), int64(3), value("2", 60_000), "foreign", value("4", 50_000)}
+	if !reflect.DeepEqual(got[1:], want) {
+		t.Errorf("take.lua returned\n%q, want\n%q", got[1:], want)
+	}
+	if n := c.Exists(ctx, "calls:c", "wake:c").Val(); n != 0 || c.LLen(ctx, "wake:a").Val() != 1 {
+		t.Error("the token of what is left is not there, or that of what is not")
+	}
+	got = eval(t, c, takeScript, keys, "me", 5, 0, tail("2")[:addressLength], tail("7")[:addressLength]).([]any)
+	if want := []any{int64(0), int64(0), int64(1), value("5", 50_000)}; !reflect.DeepEqual(got[1:], want) {
+		t.Errorf("take.lua returned\n%q, want\n%q", got[1:], want)
+	}
+	if keys := c.Keys(ctx, "*").Val(); len(keys) != 2 || c.TTL(ctx, "taken").Val() <= 0 {
+		t.Errorf("left are %q", keys)
+	}
+	if taken := c.SCard(ctx, "taken").Val(); taken != 3 {
+		t.Errorf("%d calls are noted as taken, want 4, 5 and 8", taken)
+	}
+}
