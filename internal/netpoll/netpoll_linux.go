@@ -165,35 +165,41 @@ func Duplicate(nc net.Conn) (fd int, ok bool, err error) {
 // Read reads what has arrived. It returns [io.EOF] when the peer shut its
 // writing side, ErrWouldBlock when there is nothing.
 func Read(fd int, b []byte) (int, error) {
-	n, err := unix.Read(fd, b)
-	for err == unix.EINTR {
-		n, err = unix.Read(fd, b)
-	}
-	switch {
-	case err == unix.EAGAIN:
+	switch n, errno := transfer(unix.SYS_READ, fd, b); {
+	case errno == unix.EAGAIN:
 		return 0, ErrWouldBlock
-	case err != nil:
-		return 0, os.NewSyscallError("read", err)
+	case errno != 0:
+		return 0, os.NewSyscallError("read", errno)
 	case n == 0 && len(b) > 0:
 		return 0, io.EOF
+	default:
+		return n, nil
 	}
-	return n, nil
 }
 
 // Write writes as much of b as the socket takes, and returns ErrWouldBlock if
 // that is nothing.
 func Write(fd int, b []byte) (int, error) {
-	n, err := unix.Write(fd, b)
-	for err == unix.EINTR {
-		n, err = unix.Write(fd, b)
-	}
-	switch {
-	case err == unix.EAGAIN:
+	switch n, errno := transfer(unix.SYS_WRITE, fd, b); {
+	case errno == unix.EAGAIN:
 		return 0, ErrWouldBlock
-	case err != nil:
-		return 0, os.NewSyscallError("write", err)
+	case errno != 0:
+		return 0, os.NewSyscallError("write", errno)
+	default:
+		return n, nil
 	}
-	return n, nil
+}
+
+// transfer is the system call of Read or Write. It does not block, so the
+// scheduler of Go need not be told of it, which takes longer than a loop's share
+// in a message.
+func transfer(call uintptr, fd int, b []byte) (int, syscall.Errno) {
+	for {
+		n, _, errno := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+		if errno != unix.EINTR {
+			return int(n), errno
+		}
+	}
 }
 
 // ShutdownWrite tells the peer that nothing more will be written.
