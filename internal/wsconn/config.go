@@ -155,5 +155,6 @@ type Handler interface {
 	// Yield reports whether the turn handed work to other goroutines that
 	// may be done at once. Then the group lets them run before Turn and the
 	// write, so that an acknowledgement and a fast result leave together.
+	// See [Lender] for work that the group's own goroutine can do.
 	Yield() bool
 }

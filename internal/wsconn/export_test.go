@@ -38,14 +38,14 @@ func (r *Recorder) Feed(b []byte) {
 	}
 	r.g.beginTurn()
 	r.conn.receive(b)
-	r.g.finishTurn()
+	r.g.finishTurn(false)
 	r.g.endTurn()
 }
 
 func (r *Recorder) turn(f func()) {
 	r.g.beginTurn()
 	f()
-	r.g.finishTurn()
+	r.g.finishTurn(false)
 	r.g.endTurn()
 }
 
@@ -65,9 +65,11 @@ func (r *Recorder) bury(c *Conn) {
 	r.Dead = true
 }
 
-func (r *Recorder) adopt(adoption) error { return nil }
-func (r *Recorder) close()               {}
-func (r *Recorder) wake()                {}
-func (r *Recorder) admit()               {}
-func (r *Recorder) attach(*Conn)         {}
-func (r *Recorder) shutdownWrite(*Conn)  {}
+func (r *Recorder) adopt(adoption) error           { return nil }
+func (r *Recorder) close()                         {}
+func (r *Recorder) wake()                          {}
+func (r *Recorder) admit()                         {}
+func (r *Recorder) attach(*Conn)                   {}
+func (r *Recorder) shutdownWrite(*Conn)            {}
+func (r *Recorder) canLend() bool                  { return false }
+func (r *Recorder) lend(Lender) (yield, ours bool) { return false, true }

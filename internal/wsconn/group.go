@@ -14,6 +14,7 @@ import (
 type Group struct {
 	cfg       *config
 	handler   Handler
+	lender    Lender // handler, if it is one and the transport can lend
 	transport transport
 
 	// The rest is touched on the group's turn only.
@@ -65,6 +66,11 @@ type transport interface {
 	// bury closes the socket of c, which is dead, and has the group release
 	// it when nothing of it is left.
 	bury(c *Conn)
+	// canLend reports whether lend does anything.
+	canLend() bool
+	// lend returns what lender.Lend returned, and ours: whether the turn has
+	// not gone on without this goroutine.
+	lend(lender Lender) (yield, ours bool)
 }
 
 // What Group.wakeUp may be. Wake moves wakeIdle to wakePending and wakeInTurn to
@@ -80,8 +86,14 @@ func newGroup(cfg *config, t transport) *Group {
 	g := &Group{cfg: cfg, transport: t, expire: (*Conn).expire}
 	g.tick()
 	g.handler = cfg.NewHandler(g)
+	if t.canLend() {
+		g.lender, _ = g.handler.(Lender)
+	}
 	return g
 }
+
+// CanLend reports whether the group lends its goroutine to a [Lender].
+func (g *Group) CanLend() bool { return g.transport.canLend() }
 
 // tick sets the group's time, which starts at 1 so that 0 means no time.
 func (g *Group) tick() { g.now = int64(time.Since(g.cfg.start)/time.Millisecond) + 1 }
@@ -142,13 +154,18 @@ func (g *Group) beginTurn() {
 }
 
 // finishTurn does what the turn gave rise to, and writes. It returns when the
-// next turn is due at the latest (0: no need); endTurn must follow.
-func (g *Group) finishTurn() (next int64) {
-	for {
-		g.feed()
-		if g.handler.Yield() {
-			runtime.Gosched()
+// next turn is due at the latest (0: no need); endTurn must follow. But if ours
+// is false, another goroutine has gone on with the turn, and calls finishTurn
+// with wasLent.
+func (g *Group) finishTurn(wasLent bool) (next int64, ours bool) {
+	for ; ; wasLent = false {
+		if wasLent {
 			g.tick()
+		} else {
+			g.feed()
+			if !g.yield() {
+				return 0, false
+			}
 		}
 		g.wheel.Advance(g.now, g.expire)
 		g.wakeUp.Store(wakeInTurn) // what was announced until now is taken here
@@ -169,7 +186,25 @@ func (g *Group) finishTurn() (next int64) {
 	if at := g.lingers.next(); at != 0 && (next == 0 || at < next) {
 		next = at
 	}
-	return next
+	return next, true
+}
+
+// yield lets others do at once what the turn gave rise to, here or elsewhere. It
+// returns false if the turn has gone on on another goroutine.
+func (g *Group) yield() (ours bool) {
+	yield, lent := false, g.lender != nil && g.lender.Lends()
+	if lent {
+		if yield, ours = g.transport.lend(g.lender); !ours {
+			return false
+		}
+	}
+	if yield = g.handler.Yield() || yield; yield {
+		runtime.Gosched()
+	}
+	if lent || yield {
+		g.tick()
+	}
+	return true
 }
 
 // endTurn reports whether Wake was called since the turn took what others had

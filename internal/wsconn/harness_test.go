@@ -53,6 +53,9 @@ type hooks struct {
 	closing func(s *session, e *wsconn.CloseError)
 	turn    func(g *wsconn.Group, now int64) int64
 	yield   func() bool
+	lends   func() bool // nil: the other two are not called
+	lend    func() bool
+	recall  func()
 }
 
 // session is an owner's part of a connection.
@@ -158,6 +161,10 @@ func (h *handler) Yield() bool {
 	}
 	return false
 }
+
+func (h *handler) Lends() bool { return h.server.lends != nil && h.server.lends() }
+func (h *handler) Lend() bool  { return h.server.lend() }
+func (h *handler) Recall()     { h.server.recall() }
 
 // on runs f on a turn of s's group and waits for it.
 func (s *session) on(f func()) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"time"
 
 	"github.com/juggler-go/juggler/internal/netpoll"
 )
@@ -29,6 +30,7 @@ type loop struct {
 	adopting int           // the descriptor of the connection being attached
 	closed   bool          // this turn is the last
 	done     chan struct{} // closed when the goroutine has ended
+	loan     loan
 
 	mu      sync.Mutex // guards the following
 	mail    []adoption
@@ -42,30 +44,46 @@ func startLoop(cfg *config) (*Group, error) {
 		return nil, err
 	}
 	l := &loop{poller: poller, buf: make([]byte, readBuffer), done: make(chan struct{})}
+	l.loan.timer = time.AfterFunc(time.Hour, l.look)
+	l.loan.timer.Stop()
 	l.g = newGroup(cfg, l)
-	go l.run()
+	go l.run(false)
 	return l.g, nil
 }
 
-func (l *loop) run() {
-	defer close(l.done)
-	timeout := -1
-	for !l.closed {
-		events, err := l.poller.Wait(timeout)
-		if err != nil {
-			panic(fmt.Sprintf("wsconn: event loop: %v", err)) // the poller is ours alone: a bug
+// run is the life of the loop's goroutine, or the rest of it from where another
+// one was lent and did not come back.
+func (l *loop) run(wasLent bool) {
+	for timeout := -1; !l.closed; {
+		if !wasLent {
+			l.begin(timeout)
 		}
-		l.g.beginTurn()
-		for i := range events {
-			l.handle(&events[i])
+		next, ours := l.g.finishTurn(wasLent)
+		if !ours {
+			return
 		}
-		timeout = l.timeout(l.g.finishTurn())
+		wasLent = false
+		timeout = l.timeout(next)
 		if l.g.endTurn() {
 			timeout = 0 // sockets first: who wakes all the time must not starve them
 		}
 	}
 	l.g.end()
 	_ = l.poller.Close()
+	close(l.done)
+}
+
+// begin waits for something to happen, for timeout ms at most, and begins a turn
+// with it.
+func (l *loop) begin(timeout int) {
+	events, err := l.poller.Wait(timeout)
+	if err != nil {
+		panic(fmt.Sprintf("wsconn: event loop: %v", err)) // the poller is ours alone: a bug
+	}
+	l.g.beginTurn()
+	for i := range events {
+		l.handle(&events[i])
+	}
 }
 
 // timeout returns how many milliseconds the loop may wait for its next turn.

@@ -64,7 +64,8 @@ func (p *portable) end() {
 
 // finish is end for those who go on to use what mu guards.
 func (p *portable) finish() {
-	p.setTimer(p.g.finishTurn())
+	next, _ := p.g.finishTurn(false)
+	p.setTimer(next)
 	if p.g.endTurn() {
 		// In a goroutine of its own: connections that wait for mu come first.
 		p.g.wakeUp.Store(wakePending)
@@ -138,6 +139,10 @@ func (p *portable) close() {
 
 // admit has nothing to do: adopt takes a turn of its own.
 func (p *portable) admit() {}
+
+// canLend is false: whoever takes a turn holds mu, and is waited for elsewhere.
+func (p *portable) canLend() bool                  { return false }
+func (p *portable) lend(Lender) (yield, ours bool) { return false, true }
 
 func (p *portable) attach(c *Conn) {
 	pc := &portConn{p: p, c: c, nc: p.adopting, using: 1}
