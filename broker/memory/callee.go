@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/internal/loan"
 )
 
 var errConcurrentTake = errors.New("memory: take: another goroutine waits in Take of this callee")
@@ -69,8 +70,11 @@ type calleeConn struct {
 
 	// The following is guarded by rpc.mu.
 
-	closed  bool
-	waiting bool     // a Take waits; handed is nil and all queues are empty
+	closed   bool
+	borrower loan.Borrower // or nil
+	// waiting: a Take waits; handed is nil, and all queues are empty but for
+	// what waits for a lentConn's Work.
+	waiting bool
 	handed  *call    // for the Take that was woken, not seen by anybody yet
 	taken   callList // not answered yet
 

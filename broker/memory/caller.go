@@ -58,7 +58,10 @@ func (c *callerConn) check(req *broker.Call) error {
 }
 
 // Call implements [broker.CallerConn].
-func (c *callerConn) Call(_ context.Context, req *broker.Call) error {
+func (c *callerConn) Call(_ context.Context, req *broker.Call) error { return c.call(req, nil) }
+
+// call is Call for a loan, or for none.
+func (c *callerConn) call(req *broker.Call, l *lentConn) error {
 	if err := c.check(req); err != nil {
 		return err
 	}
@@ -66,7 +69,7 @@ func (c *callerConn) Call(_ context.Context, req *broker.Call) error {
 	now := r.now()
 	k := r.pool.get(c, req, now)
 	r.mu.Lock()
-	err := r.submit(k, req.URI, now)
+	err := r.submit(k, req.URI, now, l)
 	r.mu.Unlock()
 	if err != nil {
 		r.pool.put(k)
@@ -76,6 +79,11 @@ func (c *callerConn) Call(_ context.Context, req *broker.Call) error {
 
 // CallBatch implements [broker.BatchCaller].
 func (c *callerConn) CallBatch(_ context.Context, calls []broker.Call, errs []error) {
+	c.callBatch(calls, errs, nil)
+}
+
+// callBatch is CallBatch for a loan, or for none.
+func (c *callerConn) callBatch(calls []broker.Call, errs []error, l *lentConn) {
 	r := c.rpc
 	now := r.now()
 	var batch callList
@@ -92,7 +100,7 @@ func (c *callerConn) CallBatch(_ context.Context, calls []broker.Call, errs []er
 		}
 		k := batch.head
 		batch.remove(k)
-		if errs[i] = r.submit(k, calls[i].URI, now); errs[i] != nil {
+		if errs[i] = r.submit(k, calls[i].URI, now, l); errs[i] != nil {
 			r.pool.put(k)
 		}
 	}

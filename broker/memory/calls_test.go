@@ -52,13 +52,19 @@ func (s *system) callee(cancelled func([]broker.Address), uris ...string) broker
 	return c
 }
 
-// call makes a call with its address as the arguments.
-func (s *system) call(uri string, timeout time.Duration) (broker.Address, error) {
+// makeCall returns a call with its address as the arguments.
+func (s *system) makeCall(uri string, timeout time.Duration) (broker.Address, *broker.Call) {
 	s.mu.Lock()
 	s.serial++
 	to := broker.Address{Node: broker.ID{1}, Ref: [16]byte{s.serial}}
 	s.mu.Unlock()
-	return to, s.caller.Call(s.t.Context(), &broker.Call{URI: uri, ReplyTo: to, Timeout: timeout, Args: to.Ref[:]})
+	return to, &broker.Call{URI: uri, ReplyTo: to, Timeout: timeout, Args: to.Ref[:]}
+}
+
+// call makes such a call.
+func (s *system) call(uri string, timeout time.Duration) (broker.Address, error) {
+	to, c := s.makeCall(uri, timeout)
+	return to, s.caller.Call(s.t.Context(), c)
 }
 
 func (s *system) mustCall(uri string, timeout time.Duration) broker.Address {

@@ -49,9 +49,10 @@ func (r *rpc) init(cfg config) {
 // now returns the time on the broker's clock, which is monotonic.
 func (r *rpc) now() time.Duration { return time.Since(r.start) }
 
-// submit queues k, or hands it to a callee that waits. The caller holds mu.
-// After an error k is the caller's again.
-func (r *rpc) submit(k *call, uri string, now time.Duration) error {
+// submit queues k, or hands it to a callee that waits, unless that borrows from
+// l (which may be nil). The caller holds mu. After an error k is the caller's
+// again.
+func (r *rpc) submit(k *call, uri string, now time.Duration, l *lentConn) error {
 	if r.closed || k.caller.closed {
 		return broker.ErrClosed
 	}
@@ -66,11 +67,20 @@ func (r *rpc) submit(k *call, uri string, now time.Duration) error {
 		q = r.addQueue(uri, now)
 	}
 	k.queue = q
-	if c := q.waiting(); c != nil {
-		c.hand(k)
-	} else if r.hasRoom(q, k.size(), now) {
+	kept := l.keeps(q)
+	var waiting *calleeConn
+	if !kept {
+		waiting = q.waiting()
+	}
+	switch {
+	case waiting != nil && q.calls.len == 0:
+		waiting.hand(k)
+	case r.hasRoom(q, k.size(), now):
 		r.enqueue(k, (*callList).pushBack)
-	} else {
+		if waiting != nil {
+			waiting.rouse() // behind what waits for a lentConn's Work
+		}
+	default:
 		return q.full(now)
 	}
 	r.calls[k.to] = k

@@ -1,0 +1,161 @@
+package memory
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/internal/loan"
+)
+
+var (
+	_ loan.Bank = (*callerConn)(nil)
+	_ loan.Desk = (*calleeConn)(nil)
+)
+
+// mostKept returns how many calls of a queue wait for Work at most: with more it
+// is worth the while of another processor to take some, and no queue may become
+// full for having to wait.
+func (c *config) mostKept() int { return min(c.queueCapacity/4, 1024) }
+
+// NewLoan implements [loan.Bank].
+func (c *callerConn) NewLoan() loan.Loan {
+	return &lentConn{callerConn: c, workers: make(map[*calleeConn]loan.Worker)}
+}
+
+// A lentConn is a callerConn whose calls wait for Work: a callee that borrows
+// and is the only one of a URI is not woken for them.
+type lentConn struct {
+	*callerConn
+
+	// The following is guarded by rpc.mu.
+
+	pending []*calleeConn // have calls to be answered, and somebody who waits in Take
+	left    bool          // others got calls since the last Work
+	working *calleeConn   // of Work under way
+	recalls int           // of Work
+	workers map[*calleeConn]loan.Worker
+}
+
+// Call implements [loan.Loan].
+func (l *lentConn) Call(_ context.Context, req *broker.Call) error { return l.call(req, l) }
+
+// CallBatch implements [loan.Loan].
+func (l *lentConn) CallBatch(_ context.Context, calls []broker.Call, errs []error) {
+	l.callBatch(calls, errs, l)
+}
+
+// keeps reports whether a call of queue q is to wait for Work. The caller holds
+// rpc.mu.
+func (l *lentConn) keeps(q *queue) bool {
+	if l == nil {
+		return false
+	}
+	if len(q.callees) != 1 || q.callees[0].borrower == nil || q.calls.len >= l.rpc.mostKept() {
+		l.left = true
+		return false
+	}
+	c := q.callees[0]
+	if !c.waiting {
+		l.left = true
+	} else if !slices.Contains(l.pending, c) {
+		l.pending = append(l.pending, c)
+	}
+	return true
+}
+
+// Work implements [loan.Loan].
+func (l *lentConn) Work() (left bool) {
+	l.rpc.mu.Lock()
+	recalls := l.recalls
+	defer func() { // also if a function ends the goroutine
+		if l.recalls == recalls {
+			l.leaveRest()
+		}
+		l.rpc.mu.Unlock()
+	}()
+	left, l.left = l.left, false
+	for l.recalls == recalls && len(l.pending) > 0 {
+		c := l.pending[0]
+		l.pending = slices.Delete(l.pending, 0, 1)
+		l.working = c
+		left = l.lendTo(c) || left
+		if l.recalls == recalls {
+			l.working = nil
+			left = c.rouse() || left
+		}
+	}
+	return left
+}
+
+// lendTo has c work, without rpc.mu.
+func (l *lentConn) lendTo(c *calleeConn) (left bool) {
+	w := l.workers[c]
+	if w == nil {
+		maps.DeleteFunc(l.workers, func(c *calleeConn, _ loan.Worker) bool { return c.closed })
+		w = c.borrower.NewWorker()
+		l.workers[c] = w
+	}
+	l.rpc.mu.Unlock()
+	defer l.rpc.mu.Lock()
+	return w.Work()
+}
+
+// leaveRest leaves what Work has not done to those who wait in Take. The caller
+// holds rpc.mu.
+func (l *lentConn) leaveRest() {
+	if l.working != nil {
+		l.working.rouse()
+		l.working = nil
+	}
+	for _, c := range l.pending {
+		c.rouse()
+	}
+	clear(l.pending)
+	l.pending = l.pending[:0]
+}
+
+// Recall implements [loan.Loan].
+func (l *lentConn) Recall() {
+	l.rpc.mu.Lock()
+	l.recalls++
+	w := l.workers[l.working]
+	delete(l.workers, l.working)
+	l.leaveRest()
+	l.rpc.mu.Unlock()
+	if w != nil {
+		w.Recall()
+	}
+}
+
+// SetBorrower implements [loan.Desk].
+func (c *calleeConn) SetBorrower(b loan.Borrower) {
+	c.rpc.mu.Lock()
+	defer c.rpc.mu.Unlock()
+	c.borrower = b
+}
+
+// TakeNow implements [loan.Desk].
+func (c *calleeConn) TakeNow(dst []broker.Call) int {
+	r := c.rpc
+	now := r.now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.closed {
+		return 0
+	}
+	return c.takeQueued(dst, now)
+}
+
+// rouse wakes who waits in Take if there are calls, and reports whether it did.
+// The caller holds rpc.mu.
+func (c *calleeConn) rouse() bool {
+	for _, q := range c.queues {
+		if c.waiting && q.calls.len > 0 {
+			c.endWaiting()
+			return true
+		}
+	}
+	return false
+}

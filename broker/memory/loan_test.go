@@ -1,0 +1,244 @@
+package memory_test
+
+import (
+	"context"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/memory"
+	"github.com/juggler-go/juggler/internal/loan"
+)
+
+// borrower is a callee whose workers run f.
+type borrower struct {
+	f       func(desk loan.Desk) (left bool)
+	desk    loan.Desk
+	recalls int
+	workers int
+}
+
+type worker struct{ *borrower }
+
+func (b *borrower) NewWorker() loan.Worker { b.workers++; return worker{b} }
+func (w worker) Work() bool                { return w.f(w.desk) }
+func (w worker) Recall()                   { w.recalls++ }
+
+// borrow has c borrow goroutines for f.
+func borrow(c broker.CalleeConn, f func(desk loan.Desk) bool) *borrower {
+	b := &borrower{f: f, desk: c.(loan.Desk)}
+	b.desk.SetBorrower(b)
+	return b
+}
+
+// takeAll is what a worker does that takes all calls and answers none.
+func takeAll(desk loan.Desk) bool {
+	desk.TakeNow(make([]broker.Call, 100))
+	return false
+}
+
+// lend makes a call over a loan.
+func (s *system) lend(l loan.Loan, uri string) broker.Address {
+	s.t.Helper()
+	to, c := s.makeCall(uri, time.Minute)
+	if err := l.Call(s.t.Context(), c); err != nil {
+		s.t.Fatal(err)
+	}
+	return to
+}
+
+// A taker takes calls one after the other on a goroutine of its own, which must
+// be durably blocked when nothing is there.
+type taker struct {
+	mu    sync.Mutex
+	taken []broker.Address
+}
+
+func startTaker(t *testing.T, c broker.CalleeConn) *taker {
+	k := new(taker)
+	go func() {
+		dst := make([]broker.Call, 1)
+		for {
+			if _, err := c.Take(context.Background(), dst); err != nil {
+				return
+			}
+			k.mu.Lock()
+			k.taken = append(k.taken, dst[0].ReplyTo)
+			k.mu.Unlock()
+		}
+	}()
+	t.Cleanup(func() { c.Close() })
+	synctest.Wait()
+	return k
+}
+
+func (k *taker) want(t *testing.T, what string, want ...broker.Address) {
+	t.Helper()
+	synctest.Wait()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !slices.Equal(k.taken, want) {
+		t.Errorf("%s: who waits in Take has got %v, want %v", what, k.taken, want)
+	}
+}
+
+func TestALentGoroutineGetsTheCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		c := s.callee(nil, "a")
+		var got []broker.Address
+		b := borrow(c, func(desk loan.Desk) bool {
+			dst := make([]broker.Call, 100)
+			for _, call := range dst[:desk.TakeNow(dst)] {
+				got = append(got, call.ReplyTo)
+				if err := c.Reply(context.Background(), []broker.Result{{To: call.ReplyTo, Args: call.Args}}); err != nil {
+					t.Error(err)
+				}
+			}
+			return false
+		})
+		k := startTaker(t, c)
+		l := s.caller.(loan.Bank).NewLoan()
+		for range 3 {
+			got = nil
+			want := []broker.Address{s.lend(l, "a"), s.lend(l, "a")}
+			k.want(t, "before Work")
+			if l.Work() {
+				t.Error("Work says that it left something")
+			}
+			k.want(t, "after Work")
+			if !slices.Equal(got, want) {
+				t.Errorf("Work got %v, want %v", got, want)
+			}
+		}
+		if b.workers != 1 || b.recalls != 0 {
+			t.Errorf("%d workers, %d recalls", b.workers, b.recalls)
+		}
+		to := s.mustCall("a", time.Minute)
+		k.want(t, "a call without a loan", to)
+	})
+}
+
+func TestWhatALentGoroutineLeavesIsTaken(t *testing.T) {
+	tests := []struct {
+		name string
+		work func(desk loan.Desk) bool
+	}{
+		{"it takes nothing", func(loan.Desk) bool { return false }},
+		{"it ends", func(loan.Desk) bool { runtime.Goexit(); return false }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSystem(t)
+				c, d := s.callee(nil, "a"), s.callee(nil, "b")
+				borrow(c, tt.work)
+				borrow(d, tt.work)
+				atA, atB := startTaker(t, c), startTaker(t, d)
+				l := s.caller.(loan.Bank).NewLoan()
+				a, b := s.lend(l, "a"), s.lend(l, "b")
+				var left bool
+				var wait sync.WaitGroup
+				wait.Go(func() { left = true; left = l.Work() })
+				wait.Wait()
+				if !left {
+					t.Error("Work says that nothing is left")
+				}
+				atA.want(t, "a", a)
+				atB.want(t, "b", b)
+			})
+		})
+	}
+}
+
+func TestARecalledLoanLeavesAllToOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		c, d := s.callee(nil, "a"), s.callee(nil, "b")
+		release := make(chan struct{})
+		blocked := borrow(c, func(desk loan.Desk) bool { <-release; return false })
+		idle := borrow(d, takeAll)
+		atA, atB := startTaker(t, c), startTaker(t, d)
+		l := s.caller.(loan.Bank).NewLoan()
+		a, b := s.lend(l, "a"), s.lend(l, "b")
+		var wait sync.WaitGroup
+		wait.Go(func() { l.Work() })
+		synctest.Wait()
+		l.Recall()
+		atA.want(t, "of the worker that blocks", a)
+		atB.want(t, "behind it", b)
+		if blocked.recalls != 1 || idle.recalls != 0 {
+			t.Errorf("%d and %d recalls, want 1 and 0", blocked.recalls, idle.recalls)
+		}
+
+		// The loan goes on, with another worker, while that one still blocks.
+		blocked.f = takeAll
+		s.lend(l, "a")
+		l.Work()
+		atA.want(t, "after another Work", a)
+		if blocked.workers != 2 {
+			t.Errorf("%d workers, want 2", blocked.workers)
+		}
+		close(release)
+		wait.Wait()
+	})
+}
+
+func TestCallsAreKeptForALoanOnlyWhereItServes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t, memory.WithQueueCapacity(8))
+		mine, other := s.callee(nil, "mine"), s.callee(nil, "other")
+		borrow(mine, takeAll)
+		atMine, atOther := startTaker(t, mine), startTaker(t, other)
+		l := s.caller.(loan.Bank).NewLoan()
+
+		to := s.lend(l, "other")
+		atOther.want(t, "a callee that does not borrow", to)
+		if !l.Work() {
+			t.Error("Work does not say that another goroutine has got the call")
+		}
+
+		// More than a quarter of the queue's capacity is not kept.
+		first, second, third := s.lend(l, "mine"), s.lend(l, "mine"), s.lend(l, "mine")
+		atMine.want(t, "a queue that fills", first, second, third)
+		l.Work()
+
+		// A call without a loan does not overtake.
+		kept, direct := s.lend(l, "mine"), s.mustCall("mine", time.Minute)
+		atMine.want(t, "a call behind those that are kept", first, second, third, kept, direct)
+		l.Work()
+
+		// Of two callees each has its turn.
+		second2 := s.callee(nil, "mine")
+		atSecond := startTaker(t, second2)
+		fourth, fifth := s.lend(l, "mine"), s.lend(l, "mine")
+		synctest.Wait()
+		if n := len(atMine.taken) + len(atSecond.taken); n != 7 {
+			t.Errorf("of %v and %v one waits for Work", fourth, fifth)
+		}
+	})
+}
+
+func TestACalleeThatClosesGetsNoLentGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		c := s.callee(nil, "a")
+		borrow(c, func(desk loan.Desk) bool {
+			if n := desk.TakeNow(make([]broker.Call, 10)); n != 0 {
+				t.Errorf("a closed callee took %d calls", n)
+			}
+			return false
+		})
+		startTaker(t, c)
+		l := s.caller.(loan.Bank).NewLoan()
+		to := s.lend(l, "a")
+		c.Close()
+		l.Work()
+		next := s.callee(nil, "a")
+		startTaker(t, next).want(t, "the next callee", to)
+	})
+}

@@ -1,0 +1,70 @@
+// Package loan is how an event loop of the server answers calls itself, when
+// their callees are in the same process and are known to be quick. To wake
+// another goroutine for them takes several times as long as they do.
+//
+// Three parties take part, each known to the others by an interface only: the
+// server's shard, which lends the goroutine of its loop; an engine, which knows
+// who answers what; and the callee, which decides what of it may run there.
+package loan
+
+import (
+	"context"
+
+	"github.com/juggler-go/juggler/broker"
+)
+
+// Bank is an optional interface of a [broker.CallerConn].
+type Bank interface {
+	// NewLoan makes a Loan for one lender.
+	NewLoan() Loan
+}
+
+// A Loan passes on calls, and then a goroutine to answer them. It belongs to
+// one goroutine at a time, except for Recall.
+type Loan interface {
+	// Call and CallBatch are those of the CallerConn and of
+	// [broker.BatchCaller], but that Work has to follow: until then callees
+	// that borrow need not be woken.
+	Call(ctx context.Context, c *broker.Call) error
+	broker.BatchCaller
+
+	// Work lends the calling goroutine to the callees of the calls that came
+	// since the last Work, and wakes those that do not want it. It reports
+	// whether any of the calls is answered by other goroutines. A function of
+	// the user may hold it up, or end the goroutine.
+	Work() (left bool)
+
+	// Recall is called by another goroutine when Work does not return: callees
+	// answer what is left on goroutines of their own. From then on the Loan is
+	// the other goroutine's.
+	Recall()
+}
+
+// Desk is an optional interface of a [broker.CalleeConn].
+type Desk interface {
+	// SetBorrower says who borrows goroutines. It is called before the first
+	// Take.
+	SetBorrower(b Borrower)
+
+	// TakeNow is Take, but does not wait, and may be called while others are
+	// in Take or TakeNow.
+	TakeNow(dst []broker.Call) int
+}
+
+// A Borrower is a callee.
+type Borrower interface {
+	// NewWorker makes a Worker for one Loan.
+	NewWorker() Worker
+}
+
+// A Worker answers calls on goroutines that are lent.
+type Worker interface {
+	// Work takes and answers calls as long as it likes to. What it does not
+	// take is for who waits in Take. It reports whether it left any that it
+	// took to other goroutines.
+	Work() (left bool)
+
+	// Recall is called once, by another goroutine, when Work does not return:
+	// its goroutine is the callee's from now on. The Worker is not used again.
+	Recall()
+}
