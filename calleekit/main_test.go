@@ -14,6 +14,7 @@ import (
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/internal/loan"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -23,6 +24,7 @@ type system struct {
 	t      *testing.T
 	engine *memory.Broker
 	conn   broker.CallerConn
+	loan   loan.Loan // calls are made over it, if it is not nil
 
 	mu      sync.Mutex // guards the following
 	serial  uint64
@@ -86,7 +88,11 @@ func (s *system) make(c broker.Call) *request {
 	s.pending[r.to] = r.result
 	s.mu.Unlock()
 	c.ReplyTo = r.to
-	if err := s.conn.Call(context.Background(), &c); err != nil {
+	call := s.conn.Call
+	if s.loan != nil {
+		call = s.loan.Call
+	}
+	if err := call(context.Background(), &c); err != nil {
 		s.t.Fatalf("call %s: %v", c.URI, err)
 	}
 	return r

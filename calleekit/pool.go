@@ -117,6 +117,7 @@ func (p *pool) open(ctx context.Context) error {
 		if err == nil {
 			out.over()
 			p.conn = conn
+			p.borrow()
 			return nil
 		}
 		if err := out.failed(ctx, err); err != nil {
@@ -140,18 +141,22 @@ func (p *pool) work() {
 	p.waking = false
 	ended := true
 	defer func() {
-		if ended { // by runtime.Goexit in a function; runNext has locked mu again
+		if ended { // by runtime.Goexit in a function; run has locked mu again
 			p.wakeForRest()
 		}
 		p.mu.Unlock()
 	}()
 	// After a function comes the next one, as long as there is one: their
 	// results then leave together. Who comes to it anew stores results first.
-	for ran := false; ; {
+	for ran := time.Duration(0); ; {
 		switch {
-		case p.canRun() && (ran || !p.canStore()):
-			p.runNext()
-			ran = true
+		case p.canRun() && (ran > 0 || !p.canStore()):
+			t := p.queue.pop()
+			p.wakeForRest()
+			if ran == 0 {
+				ran = p.now()
+			}
+			ran = p.run(t, ran)
 			continue
 		case p.canStore():
 			p.store()
@@ -164,11 +169,14 @@ func (p *pool) work() {
 				return
 			}
 		}
-		ran = false
+		ran = 0
 	}
 }
 
-func (p *pool) canRun() bool   { return p.queue.len > 0 && p.state != poolStopped }
+func (p *pool) canRun() bool {
+	// A worker may have taken calls besides those that a Take has room for.
+	return p.queue.len > 0 && p.running < p.limit && p.state != poolStopped
+}
 func (p *pool) canStore() bool { return len(p.ready) > 0 && p.storing == 0 }
 func (p *pool) canTake() bool  { return p.state == poolOpen && !p.failed && !p.inTake && p.room() > 0 }
 
@@ -211,20 +219,24 @@ func (p *pool) park() bool {
 	return true
 }
 
-// runNext calls the function of the first call in the queue.
-func (p *pool) runNext() {
-	t := p.queue.pop()
+// run calls the function of a call, without mu, at the time start. It returns
+// the time after it.
+func (p *pool) run(t *task, start time.Duration) (end time.Duration) {
 	p.running++
-	p.wakeForRest()
 	p.mu.Unlock()
 
 	called := true
 	defer func() { // also when the function ends this goroutine
+		end = p.now()
 		p.mu.Lock()
 		p.running--
+		if called {
+			t.route.pace.add(end - start)
+		}
 		p.finished(t, called)
 	}()
-	called = p.callee.serve(t)
+	called = p.callee.serve(t, start)
+	return end
 }
 
 // finished notes the outcome of a call.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"runtime/debug"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/juggler-go/juggler/broker"
@@ -33,6 +34,7 @@ type route struct {
 	middleware []func(Handler) Handler
 	limit      int // when limited
 	limited    bool
+	pace       pace // guarded by pool.mu
 }
 
 var (
@@ -43,10 +45,10 @@ var (
 	failedToRoute  = &broker.Error{Code: codeUnknown, Message: "nobody answers this URI"}
 )
 
-// serve answers t: t.result is set when it returns, and also when the function
-// ends its goroutine. It reports whether the function was called.
-func (c *Callee) serve(t *task) (called bool) {
-	start := t.ctx.pool.now()
+// serve answers t at the time start: t.result is set when it returns, and also
+// when the function ends its goroutine. It reports whether the function was
+// called.
+func (c *Callee) serve(t *task, start time.Duration) (called bool) {
 	switch err := t.ctx.errAt(start); {
 	case t.route == nil:
 		t.result.Err = failedToRoute
