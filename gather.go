@@ -64,7 +64,11 @@ func (sh *shard) flush() {
 	if n == 0 {
 		return
 	}
-	h.batch.CallBatch(h.ctx, g.calls[:n], g.errs[:n])
+	batch := h.batch
+	if sh.loan != nil {
+		batch = sh.loan
+	}
+	batch.CallBatch(h.ctx, g.calls[:n], g.errs[:n])
 	for i := range n {
 		r := &g.requests[i]
 		r.err = h.callOutcome(r, g.errs[i])

@@ -150,7 +150,7 @@ func (h *Handler) route(ctx context.Context, r *Request) error {
 	switch r.typ {
 	case frame.Call:
 		if err = r.makeCall(); err == nil {
-			err = h.call(ctx, &r.brokerCall)
+			err = h.call(ctx, r)
 		}
 		err = h.callOutcome(r, err)
 	case frame.Pub:
@@ -170,13 +170,16 @@ func (h *Handler) brokerContext(ctx context.Context) (context.Context, context.C
 	return context.WithTimeout(context.WithoutCancel(ctx), h.cfg.brokerTimeout)
 }
 
-func (h *Handler) call(ctx context.Context, c *broker.Call) error {
+func (h *Handler) call(ctx context.Context, r *Request) error {
+	if l := r.s.shard.loan; l != nil && r.onTurn() {
+		return l.Call(ctx, &r.brokerCall)
+	}
 	if !h.callsInline {
 		var cancel context.CancelFunc
 		ctx, cancel = h.brokerContext(ctx)
 		defer cancel()
 	}
-	return h.caller.Call(ctx, c)
+	return h.caller.Call(ctx, &r.brokerCall)
 }
 
 // publishFor publishes for a session, within the broker's time if it waits.

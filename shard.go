@@ -10,6 +10,7 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/loan"
 	"github.com/juggler-go/juggler/internal/wheel"
 	"github.com/juggler-go/juggler/internal/wsconn"
 )
@@ -47,6 +48,10 @@ type shard struct {
 	framed  [2][]byte // an event, framed for each protocol
 
 	handedOver bool // calls went to the broker in this turn
+
+	// With a loan, callees in this process may answer on the loop's goroutine.
+	// Nil: the group or the broker does not lend.
+	loan loan.Loan
 }
 
 // newShard makes the shard of g. It is called once for each group.
@@ -54,6 +59,9 @@ func (h *Handler) newShard(g *wsconn.Group) wsconn.Handler {
 	sh := &shard{h: h, group: g, topics: make(map[broker.Topic]*localTopic)}
 	sh.inbox.taken.L = &sh.inbox.mu
 	sh.calls.init(sh)
+	if bank, ok := h.caller.(loan.Bank); ok && h.inline && g.CanLend() {
+		sh.loan = bank.NewLoan()
+	}
 	sh.number = uint8(h.numShards.Add(1) - 1)
 	h.shards[sh.number].Store(sh)
 	return sh
@@ -193,6 +201,23 @@ func (sh *shard) Closing(c *wsconn.Conn, e *wsconn.CloseError) {
 
 // Closed is called when a connection is gone.
 func (sh *shard) Closed(c *wsconn.Conn, e *wsconn.CloseError) { sh.session(c).closed(e) }
+
+// Lends implements [wsconn.Lender]: callees in this process may have calls of
+// this turn to answer.
+func (sh *shard) Lends() bool {
+	sh.flush()
+	lends := sh.handedOver && sh.loan != nil
+	if lends {
+		sh.handedOver = false
+	}
+	return lends
+}
+
+// Lend has callees answer calls.
+func (sh *shard) Lend() (yield bool) { return sh.loan.Work() }
+
+// Recall has them answer elsewhere, since Lend is held up.
+func (sh *shard) Recall() { sh.loan.Recall() }
 
 // Yield reports whether calls were handed to callees in this turn, whose
 // results may be there soon.
