@@ -8,6 +8,7 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/index"
 	"github.com/juggler-go/juggler/internal/wheel"
 )
 
@@ -19,9 +20,8 @@ type pendingCall struct {
 	uri   string
 
 	next, prev *pendingCall // in the session's list
-	inBucket   *pendingCall // the next in its bucket of the index
+	inIndex    index.Node[pendingCall]
 
-	key       uint64 // of (session, id) in the index
 	slot, gen uint32 // what its address holds
 
 	state callState
@@ -65,16 +65,12 @@ type callTable struct {
 	free  *pendingCall // a list by next
 	wheel wheel.Wheel[pendingCall]
 
-	// The index by session and id: lists of calls, a power of two of them. A
-	// map of Go's took a tenth of the server's time where calls are many.
-	buckets []*pendingCall
-	indexed int // calls in it
-	seed    maphash.Seed
+	index index.Index[pendingCall] // by session and id
+	seed  maphash.Seed             // of its keys
 }
 
 func (t *callTable) init(sh *shard) {
 	t.sh = sh
-	t.buckets = make([]*pendingCall, 16)
 	t.seed = maphash.MakeSeed()
 }
 
@@ -88,45 +84,12 @@ func (t *callTable) find(s *session, id []byte) *pendingCall {
 	if s.calls == nil {
 		return nil
 	}
-	for p := *t.bucket(t.key(s, id)); p != nil; p = p.inBucket {
-		if p.s == s && string(p.id()) == string(id) {
+	for n := t.index.Find(t.key(s, id)); n != nil; n = n.Next() {
+		if p := n.Owner; p.s == s && string(p.id()) == string(id) {
 			return p
 		}
 	}
 	return nil
-}
-
-// bucket returns where the list of calls begins that have this key, and others.
-func (t *callTable) bucket(key uint64) **pendingCall {
-	return &t.buckets[key&uint64(len(t.buckets)-1)]
-}
-
-// enter puts p, whose key is set, into the index.
-func (t *callTable) enter(p *pendingCall) {
-	if t.indexed == len(t.buckets) {
-		old := t.buckets
-		t.buckets = make([]*pendingCall, 2*len(old))
-		for _, q := range old {
-			for q != nil {
-				next, head := q.inBucket, t.bucket(q.key)
-				q.inBucket, *head = *head, q
-				q = next
-			}
-		}
-	}
-	head := t.bucket(p.key)
-	p.inBucket, *head = *head, p
-	t.indexed++
-}
-
-// leave takes p out of the index.
-func (t *callTable) leave(p *pendingCall) {
-	at := t.bucket(p.key)
-	for *at != p {
-		at = &(*at).inBucket
-	}
-	*at, p.inBucket = p.inBucket, nil
-	t.indexed--
 }
 
 // add makes a pending call of r, a CALL whose id has at most frame.MaxID
@@ -137,13 +100,12 @@ func (t *callTable) add(s *session, r *Request) *pendingCall {
 		t.free = p.next
 	} else {
 		p = &pendingCall{slot: uint32(len(t.slots))}
-		p.timer.Owner = p
+		p.timer.Owner, p.inIndex.Owner = p, p
 		t.slots = append(t.slots, p)
 	}
 	p.s, p.uri, p.state = s, r.uri, callSent
 	p.idLen = uint8(copy(p.idBuf[:], r.id))
-	p.key = t.key(s, r.id)
-	t.enter(p)
+	t.index.Add(&p.inIndex, t.key(s, r.id))
 
 	p.prev, p.next = nil, s.calls
 	if p.next != nil {
@@ -160,7 +122,7 @@ func (t *callTable) detach(p *pendingCall) {
 	if p.s == nil {
 		return
 	}
-	t.leave(p)
+	t.index.Remove(&p.inIndex)
 	if p.prev != nil {
 		p.prev.next = p.next
 	} else {

@@ -1,10 +1,13 @@
 package memory
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"sync"
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/internal/index"
 )
 
 // A call is one request from Call until the end of the Reply that answers it.
@@ -26,6 +29,7 @@ type call struct {
 	cancelled bool // while taken
 
 	prev, next *call // in queue.calls, callee.taken, or a chain that is not shared
+	inTable    index.Node[call]
 }
 
 const (
@@ -51,6 +55,30 @@ func (k *call) view(dst *broker.Call, now time.Duration) {
 	}
 }
 
+// A callTable finds calls by their addresses.
+type callTable struct{ index index.Index[call] }
+
+// key hashes an address: what a caller puts into it, counters mostly, is spread
+// over all bits.
+func key(to *broker.Address) uint64 {
+	word := binary.LittleEndian.Uint64
+	high, low := bits.Mul64(word(to.Ref[:8])^word(to.Node[:8])^0x9e3779b97f4a7c15, word(to.Ref[8:])^word(to.Node[8:])^0xbf58476d1ce4e5b9)
+	return high ^ low
+}
+
+// find returns the call with this address, or nil.
+func (t *callTable) find(to *broker.Address) *call {
+	for n := t.index.Find(key(to)); n != nil; n = n.Next() {
+		if n.Owner.to == *to {
+			return n.Owner
+		}
+	}
+	return nil
+}
+
+func (t *callTable) add(k *call)    { t.index.Add(&k.inTable, key(&k.to)) }
+func (t *callTable) remove(k *call) { t.index.Remove(&k.inTable) }
+
 // A callPool keeps calls and their buffers for further use.
 type callPool struct{ pool sync.Pool }
 
@@ -59,6 +87,7 @@ func (p *callPool) get(caller *callerConn, req *broker.Call, now time.Duration) 
 	k, _ := p.pool.Get().(*call)
 	if k == nil {
 		k = new(call)
+		k.inTable.Owner = k
 	}
 	k.to, k.caller = req.ReplyTo, caller
 	k.payload = append(append(k.payload[:0], req.Headers...), req.Args...)
@@ -77,6 +106,7 @@ func (p *callPool) put(k *call) {
 		payload = nil
 	}
 	*k = call{payload: payload}
+	k.inTable.Owner = k
 	p.pool.Put(k)
 }
 

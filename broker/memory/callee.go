@@ -235,14 +235,14 @@ func (c *calleeConn) settle(results []broker.Result, answered **call) (skip, n i
 		return 0, 0, broker.ErrClosed
 	}
 	for i := range results {
-		k := r.calls[results[i].To]
+		k := r.calls.find(&results[i].To)
 		mine := k != nil && k.callee == c && k != c.handed
 		wanted := mine && !k.cancelled
 		if n > 0 && (!wanted || k.caller != (*answered).caller) {
 			break
 		}
 		if mine {
-			delete(r.calls, k.to)
+			r.calls.remove(k)
 			c.taken.remove(k)
 			k.next = *answered
 			*answered = k
@@ -324,7 +324,7 @@ func (c *calleeConn) leave() *call {
 	lost := c.taken.head
 	c.taken = callList{}
 	for k := lost; k != nil; k = k.next {
-		delete(r.calls, k.to)
+		r.calls.remove(k)
 	}
 	return lost
 }

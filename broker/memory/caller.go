@@ -114,7 +114,7 @@ func (c *callerConn) Cancel(_ context.Context, _ string, to broker.Address) erro
 	if r.closed || c.closed {
 		return broker.ErrClosed
 	}
-	k := r.calls[to]
+	k := r.calls.find(&to)
 	switch {
 	case k == nil || k.caller != c:
 	case k.callee == nil:

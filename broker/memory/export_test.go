@@ -9,7 +9,7 @@ var MatchGlob = matchGlob
 func (b *Broker) Held() (queues, calls int, bytes int64) {
 	b.rpc.mu.Lock()
 	defer b.rpc.mu.Unlock()
-	return len(b.rpc.queues), len(b.rpc.calls), b.rpc.queued
+	return len(b.rpc.queues), b.rpc.calls.index.Len(), b.rpc.queued
 }
 
 // Topics returns for how many channels and patterns there are subscriptions.

@@ -23,7 +23,7 @@ type rpc struct {
 	callers map[broker.ID]*callerConn
 	callees map[*calleeConn]struct{}
 	queues  map[string]*queue
-	calls   map[broker.Address]*call // all that are queued, handed or taken
+	calls   callTable // all that are queued, handed or taken
 
 	queued    int64         // bytes of the calls in all queues
 	nextSweep time.Duration // look for expired calls in all queues, but not before this
@@ -42,7 +42,6 @@ func (r *rpc) init(cfg config) {
 	r.callers = make(map[broker.ID]*callerConn)
 	r.callees = make(map[*calleeConn]struct{})
 	r.queues = make(map[string]*queue)
-	r.calls = make(map[broker.Address]*call)
 	r.sweepAt = minSweepQueues
 }
 
@@ -56,7 +55,7 @@ func (r *rpc) submit(k *call, uri string, now time.Duration, l *lentConn) error 
 	if r.closed || k.caller.closed {
 		return broker.ErrClosed
 	}
-	if _, used := r.calls[k.to]; used {
+	if r.calls.find(&k.to) != nil {
 		return errAddressInUse
 	}
 	q := r.queues[uri]
@@ -83,7 +82,7 @@ func (r *rpc) submit(k *call, uri string, now time.Duration, l *lentConn) error 
 	default:
 		return q.full(now)
 	}
-	r.calls[k.to] = k
+	r.calls.add(k)
 	return nil
 }
 
@@ -178,7 +177,7 @@ func (r *rpc) giveBack(k *call) {
 
 // forget drops a call that nobody has seen. The caller holds mu.
 func (r *rpc) forget(k *call) {
-	delete(r.calls, k.to)
+	r.calls.remove(k)
 	r.pool.put(k)
 }
 
@@ -205,7 +204,7 @@ func (r *rpc) close() {
 
 	r.mu.Lock()
 	clear(r.queues)
-	clear(r.calls)
+	r.calls = callTable{}
 	r.queued = 0
 	r.mu.Unlock()
 }
