@@ -31,6 +31,10 @@
 // about as fast as a loop: what loops save is memory and, as soon as several
 // messages are in flight, system calls.
 //
+// A loop lends its goroutine to user code that is known to be quick, between
+// what it has read and the write. If that blocks, the turn goes on on another
+// goroutine (see [Lender] and lend.go).
+//
 // # The end of a connection
 //
 // However a connection ends, [Handler.Closed] is its last callback, exactly
