@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/juggler-go/juggler/broker"
 )
@@ -58,15 +59,16 @@ func (c *callerConn) check(req *broker.Call) error {
 }
 
 // Call implements [broker.CallerConn].
-func (c *callerConn) Call(_ context.Context, req *broker.Call) error { return c.call(req, nil) }
+func (c *callerConn) Call(_ context.Context, req *broker.Call) error {
+	return c.call(req, c.rpc.now(), nil)
+}
 
-// call is Call for a loan, or for none.
-func (c *callerConn) call(req *broker.Call, l *lentConn) error {
+// call is Call at the time now, for a loan or for none.
+func (c *callerConn) call(req *broker.Call, now time.Duration, l *lentConn) error {
 	if err := c.check(req); err != nil {
 		return err
 	}
 	r := c.rpc
-	now := r.now()
 	k := r.pool.get(c, req, now)
 	r.mu.Lock()
 	err := r.submit(k, req.URI, now, l)
