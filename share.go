@@ -2,6 +2,10 @@ package juggler
 
 import "github.com/juggler-go/juggler/frame"
 
+// shareMost is how many calls are shared at most. More make a larger batch, which
+// costs less a call at each of its stops; but none is queued before all are.
+const shareMost = 64
+
 // sharedBatch is calls of a turn, each of another session, on their way to a
 // broker that waits. One goroutine hands them over together, in the place of
 // the sessions' own workers: with one for each call a node spends a quarter of
@@ -9,7 +13,7 @@ import "github.com/juggler-go/juggler/frame"
 // so a session waits for others at most as long as the broker takes.
 type sharedBatch struct {
 	sh   *shard
-	jobs [gatherMost]*job
+	jobs [shareMost]*job
 	n    int
 }
 
@@ -30,7 +34,7 @@ func (sh *shard) share(j *job) bool {
 	}
 	b := sh.shared
 	b.jobs[b.n] = j
-	if b.n++; b.n == gatherMost {
+	if b.n++; b.n == shareMost {
 		sh.handOver()
 	}
 	return true
@@ -51,7 +55,7 @@ func (b *sharedBatch) work() {
 	defer h.work.Done()
 	for rest := b.jobs[:b.n]; len(rest) > 0; {
 		n := h.serveBatch(h.ctx, rest)
-		var sessions [gatherMost]*session
+		var sessions [shareMost]*session
 		for i, j := range rest[:n] {
 			sessions[i] = j.s
 		}
