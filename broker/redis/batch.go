@@ -1,10 +1,10 @@
 package redis
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
@@ -19,7 +19,13 @@ const maxBatchBytes = 1 << 20
 type batcher struct {
 	lane   *lane
 	groups []group
-	index  map[string]int // URI or node -> its place in the group being filled
+	index  map[destination]int // its place in the group being filled
+}
+
+// A destination is where ops go: the URI of calls, the node of results.
+type destination struct {
+	uri  string
+	node broker.ID
 }
 
 // A group is a command with the ops that it is for. Of calls and results there
@@ -35,8 +41,8 @@ type group struct {
 func (l *lane) group(ops []*op) []group {
 	b := &l.batch
 	b.groups = b.groups[:0]
-	b.gather(ops, opCall, (*op).callKey, b.push)
-	b.gather(ops, opResult, (*op).resultKey, b.store)
+	b.gather(ops, opCall, b.push)
+	b.gather(ops, opResult, b.store)
 	for _, o := range ops {
 		if o.kind == opCommand {
 			b.groups = append(b.groups, group{command: o.command, sets: [][]*op{{o}}})
@@ -45,13 +51,10 @@ func (l *lane) group(ops []*op) []group {
 	return b.groups
 }
 
-func (o *op) callKey() string   { return o.uri }
-func (o *op) resultKey() string { return string(o.node[:]) }
-
 // gather fills groups of one kind, each within the limits of a batch.
-func (b *batcher) gather(ops []*op, kind opKind, key func(*op) string, command func(sets [][]*op, size int) *command) {
+func (b *batcher) gather(ops []*op, kind opKind, command func(sets [][]*op, size int) *command) {
 	if b.index == nil {
-		b.index = map[string]int{}
+		b.index = map[destination]int{}
 	}
 	var sets [][]*op
 	count, size := 0, 0
@@ -69,11 +72,15 @@ func (b *batcher) gather(ops []*op, kind opKind, key func(*op) string, command f
 		if count == b.lane.broker.config.maxBatch || count > 0 && size+len(o.value) > maxBatchBytes {
 			flush()
 		}
-		i, known := b.index[key(o)]
+		to := destination{o.uri, o.node}
+		i, known := b.index[to]
 		if !known {
 			i = len(sets)
-			b.index[key(o)] = i
+			b.index[to] = i
 			sets = append(sets, nil)
+			if i == 0 { // as a rule there is no other
+				sets[0] = make([]*op, 0, min(len(ops), b.lane.broker.config.maxBatch))
+			}
 		}
 		sets[i] = append(sets[i], o)
 		count++
@@ -176,7 +183,7 @@ func (g *group) finishCalls(w *writer) (again []*op, reason error) {
 		case accepted == -1:
 			finishSet(set, broker.ErrNoCallee, 0)
 		case accepted < 0:
-			if err := replyError(strings.TrimPrefix(more.text, "-")); isElsewhere(err) {
+			if err := replyError(bytes.TrimPrefix(more.text, []byte("-"))); isElsewhere(err) {
 				again, reason = append(again, set...), err
 			} else {
 				finishSet(set, fmt.Errorf("%w: %w", broker.ErrUnavailable, err), time.Second)

@@ -28,7 +28,7 @@ type calleeConn struct {
 	mu      sync.Mutex // guards the following
 	changed sync.Cond  // demand, replying or closed did
 	demand  *demand    // of the Take in progress
-	held    map[broker.Address]*heldCall
+	held    map[broker.Address]heldCall
 	// replying counts the calls of Reply under way.
 	replying int
 	closed   bool
@@ -43,11 +43,12 @@ type demand struct {
 	done  chan struct{} // closed when calls is filled in
 }
 
-// A heldCall is a call that was taken here and is not answered.
+// A heldCall is a call that was taken here and that the server counts as taken.
 type heldCall struct {
 	puller    *puller
 	deadline  time.Time
-	answering bool // its result is on the way
+	answering bool // its result is on the way, or stored
+	answered  bool // its result is stored: the server may forget it
 	cancelled bool // the callee was told
 }
 
@@ -77,7 +78,7 @@ func (b *Broker) openCallee(ctx context.Context, uris []string, cancelled func([
 	if len(byLane) == 0 {
 		return nil, fmt.Errorf("no URI")
 	}
-	c := &calleeConn{broker: b, id: ulid.Make().String(), held: map[broker.Address]*heldCall{}}
+	c := &calleeConn{broker: b, id: ulid.Make().String(), held: map[broker.Address]heldCall{}}
 	c.changed.L = &c.mu
 	for i, uris := range byLane {
 		l := b.lane(i)
@@ -143,8 +144,9 @@ func (c *calleeConn) tell(batch []broker.Address, cancelled func([]broker.Addres
 	c.mu.Lock()
 	ours := batch[:0]
 	for _, to := range batch {
-		if h := c.held[to]; h != nil && !h.answering && !h.cancelled {
+		if h, ok := c.held[to]; ok && !h.answering && !h.cancelled {
 			h.cancelled = true
+			c.held[to] = h
 			ours = append(ours, to)
 		}
 	}
@@ -238,9 +240,10 @@ func (c *calleeConn) handOver(calls []takenCall) (unwanted []takenCall) {
 	}
 	n := min(d.room, len(calls))
 	d.calls = make([]broker.Call, n)
+	now := time.Now()
 	for i, t := range calls[:n] {
 		d.calls[i] = t.call
-		c.held[t.call.ReplyTo] = &heldCall{puller: t.puller, deadline: time.Now().Add(t.call.Timeout)}
+		c.held[t.call.ReplyTo] = heldCall{puller: t.puller, deadline: now.Add(t.call.Timeout)}
 	}
 	c.demand = nil
 	close(d.done)
@@ -250,8 +253,8 @@ func (c *calleeConn) handOver(calls []takenCall) (unwanted []takenCall) {
 // taken reports whether a call was taken here before: a failover brings calls
 // back whose pop had not been replicated. mu is held.
 func (c *calleeConn) taken(t takenCall) bool {
-	_, done := t.puller.done[address(t.call.ReplyTo)]
-	return done || c.held[t.call.ReplyTo] != nil
+	_, ok := c.held[t.call.ReplyTo]
+	return ok
 }
 
 // heldIn counts the calls held of one puller. mu is held.
@@ -337,8 +340,8 @@ func (c *calleeConn) leaveLane(ctx context.Context, p *puller) (lost []*broker.R
 		names = append(names, keys.served(p.lane.index, uri), keys.calleesOf(p.lane.index, uri))
 	}
 	args := []any{c.id, c.broker.config.grace.Milliseconds()}
-	for _, a := range p.answered() {
-		args = append(args, a)
+	for _, to := range p.answered() {
+		args = append(args, address(to))
 	}
 	left, err := p.lane.writer.do(ctx, withdrawScript.run(names, args...))
 	if err != nil {
@@ -349,13 +352,14 @@ func (c *calleeConn) leaveLane(ctx context.Context, p *puller) (lost []*broker.R
 	for _, s := range left.texts() {
 		// Also those that were taken by a script whose reply got lost.
 		to, ok := parseAddress(s)
-		if _, done := p.done[s]; ok && !done && c.held[to] == nil {
-			c.held[to] = &heldCall{puller: p}
+		if _, held := c.held[to]; ok && !held {
+			c.held[to] = heldCall{puller: p}
 		}
 	}
 	for to, h := range c.held {
 		if h.puller == p && !h.answering {
 			h.answering = true
+			c.held[to] = h
 			lost = append(lost, &broker.Result{To: to, Err: broker.ErrCalleeLost})
 		}
 	}

@@ -109,7 +109,7 @@ func (c *callerConn) Call(ctx context.Context, call *broker.Call) error {
 func (c *callerConn) CallBatch(ctx context.Context, calls []broker.Call, errs []error) {
 	w := newWaiter(len(calls))
 	ops := make([]op, len(calls))
-	bundle := bundle{}
+	bundle := bundle{size: len(calls)}
 	for i := range calls {
 		o := &ops[i]
 		o.waiter = w

@@ -190,7 +190,7 @@ func isServerError(err error) bool {
 // isElsewhere reports whether the server said that it is not the one to ask,
 // or not yet. Nothing was done.
 func isElsewhere(err error) bool {
-	if !isServerError(err) {
+	if err == nil || !isServerError(err) {
 		return false
 	}
 	text := err.Error()

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 
 	"github.com/juggler-go/juggler/broker"
@@ -61,12 +62,30 @@ func (o *op) finish(err error) {
 
 // A bundle holds ops by lane: those of a lane are submitted, and so sent,
 // together.
-type bundle map[*lane][]*op
+type bundle struct {
+	size  int // ops, of all lanes
+	parts []bundlePart
+}
 
-func (b bundle) add(l *lane, o *op) { b[l] = append(b[l], o) }
+type bundlePart struct {
+	lane *lane
+	ops  []*op
+}
 
-func (b bundle) submit() {
-	for l, ops := range b {
-		l.writer.submit(ops...)
+func (b *bundle) add(l *lane, o *op) {
+	i := slices.IndexFunc(b.parts, func(p bundlePart) bool { return p.lane == l })
+	if i < 0 {
+		i = len(b.parts)
+		b.parts = append(b.parts, bundlePart{lane: l})
+		if i == 0 { // as a rule there is no other
+			b.parts[0].ops = make([]*op, 0, b.size)
+		}
+	}
+	b.parts[i].ops = append(b.parts[i].ops, o)
+}
+
+func (b *bundle) submit() {
+	for _, p := range b.parts {
+		p.lane.writer.submit(p.ops...)
 	}
 }

@@ -36,7 +36,7 @@ func (b *Broker) PublishBatch(ctx context.Context, events []broker.Event, errs [
 	}
 	w := newWaiter(len(events))
 	ops := make([]op, len(events))
-	bundle := bundle{}
+	bundle := bundle{size: len(events)}
 	for i := range events {
 		ops[i].waiter = w
 		if l := b.prepareEvent(&ops[i], &events[i]); l != nil {

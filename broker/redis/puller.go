@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"slices"
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
@@ -24,9 +25,9 @@ type puller struct {
 	more  bool // calls are waiting: there is no need to wait for a token
 
 	// Guarded by conn.mu.
-	done     map[string]struct{} // addresses answered, but still in the set of taken ones
-	suspects map[string]struct{} // addresses in that set which nobody here knows
-	suspect  bool                // the set is larger than it should be
+	done     []broker.Address            // of calls answered, but still in the set of taken ones
+	suspects map[broker.Address]struct{} // in that set, but nobody here knows them
+	suspect  bool                        // the set is larger than it should be
 }
 
 func newPuller(c *calleeConn, l *lane, uris []string) *puller {
@@ -36,7 +37,6 @@ func newPuller(c *calleeConn, l *lane, uris []string) *puller {
 		blocker: newBlocker(l, "take"),
 		stopped: make(chan struct{}),
 		uris:    uris,
-		done:    map[string]struct{}{},
 	}
 	keys := c.broker.keys
 	p.keys = []string{keys.callees(l.index), keys.taken(l.index, c.id)}
@@ -138,8 +138,9 @@ func (p *puller) take(l *link, wait *command, room int) error {
 	take.text(p.conn.id)
 	take.number(int64(room))
 	take.number(int64(p.first))
-	for _, a := range done {
-		take.text(a)
+	var buffer [addressLength]byte
+	for _, to := range done {
+		take.bytes(appendAddress(buffer[:0], to))
 	}
 	commands := []*command{take}
 	if wait != nil {
@@ -203,7 +204,7 @@ func (p *puller) receive(values []reply) {
 // A takenCall is a call with what is needed to give it back.
 type takenCall struct {
 	call   broker.Call
-	value  string
+	value  []byte
 	puller *puller
 }
 
@@ -221,7 +222,7 @@ func (p *puller) giveBack(calls []takenCall) {
 		back := givebackScript.run([]string{keys.calls(p.lane.index, uri), keys.wake(p.lane.index, uri), keys.taken(p.lane.index, p.conn.id)})
 		for i := n - 1; i >= 0; i-- {
 			back.text(address(calls[i].call.ReplyTo))
-			back.text(calls[i].value)
+			back.bytes(calls[i].value)
 		}
 		p.lane.writer.do(background, back) //nolint:errcheck // see above
 		p.lane.broker.stats.taken.Add(-int64(n))
@@ -229,27 +230,26 @@ func (p *puller) giveBack(calls []takenCall) {
 	}
 }
 
-// answered returns addresses that the server may forget, at most as many as a
+// answered returns the calls that the server may forget, at most as many as a
 // script may get.
-func (p *puller) answered() []string {
+func (p *puller) answered() []broker.Address {
 	p.conn.mu.Lock()
 	defer p.conn.mu.Unlock()
-	addresses := make([]string, 0, min(len(p.done), scriptValues-1000))
-	for a := range p.done {
-		if len(addresses) == cap(addresses) {
-			break
-		}
-		addresses = append(addresses, a)
-	}
-	return addresses
+	return slices.Clone(p.done[:min(len(p.done), scriptValues-1000)])
 }
 
-func (p *puller) forget(addresses []string) {
+// forget forgets calls as the server did. Another round trip may have had the
+// same.
+func (p *puller) forget(calls []broker.Address) {
+	if len(calls) == 0 {
+		return
+	}
 	p.conn.mu.Lock()
 	defer p.conn.mu.Unlock()
-	for _, a := range addresses {
-		delete(p.done, a)
+	for _, to := range calls {
+		delete(p.conn.held, to)
 	}
+	p.done = slices.DeleteFunc(p.done, func(to broker.Address) bool { return !p.conn.held[to].answered })
 }
 
 // announce returns the command that renews the lease, and what to do once it
@@ -264,8 +264,8 @@ func (p *puller) announce() (commands []*command, replied func()) {
 	}
 	done := p.answered()
 	args := []any{c.id, c.broker.config.lease.Milliseconds(), c.broker.config.grace.Milliseconds()}
-	for _, a := range done {
-		args = append(args, a)
+	for _, to := range done {
+		args = append(args, address(to))
 	}
 	lease := announceScript.run(names, args...)
 	c.mu.Lock()
@@ -281,31 +281,30 @@ func (p *puller) announce() (commands []*command, replied func()) {
 	}
 }
 
-func (p *puller) announced(lease *command, done []string) {
+func (p *puller) announced(lease *command, done []broker.Address) {
 	p.forget(done)
 	p.conn.mu.Lock()
 	defer p.conn.mu.Unlock()
-	p.suspect = int(lease.reply.value) > p.conn.heldIn(p)+len(p.done)
+	p.suspect = int(lease.reply.value) > p.conn.heldIn(p)
 }
 
 // reportUnknown answers calls of the set that this callee does not know with
 // 502: it will never run them. A call is given up only when it was unknown in
 // two beats, lest one be meant whose reply is just being read.
 func (p *puller) reportUnknown(members []string) {
-	unknown := map[string]struct{}{}
+	unknown := map[broker.Address]struct{}{}
 	var lost []broker.Result
 	p.conn.mu.Lock()
 	for _, s := range members {
-		a, ok := parseAddress(s)
-		_, done := p.done[s]
-		if _, held := p.conn.held[a]; !ok || done || held {
+		to, ok := parseAddress(s)
+		if _, held := p.conn.held[to]; !ok || held {
 			continue
 		}
-		if _, before := p.suspects[s]; before {
-			lost = append(lost, broker.Result{To: a, Err: broker.ErrCalleeLost})
-			p.done[s] = struct{}{}
+		if _, before := p.suspects[to]; before {
+			lost = append(lost, broker.Result{To: to, Err: broker.ErrCalleeLost})
+			p.conn.finish(to, heldCall{puller: p})
 		} else {
-			unknown[s] = struct{}{}
+			unknown[to] = struct{}{}
 		}
 	}
 	p.suspects = unknown

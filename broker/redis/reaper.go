@@ -60,7 +60,7 @@ func (r *reaper) reap(index int) {
 		return // the writer reports an outage; the next round tries again
 	}
 	for rest := found.list; len(rest) >= 2; {
-		callee, count := rest[0].text, rest[1].value
+		callee, count := string(rest[0].text), rest[1].value
 		if int(count) > len(rest)-2 {
 			return
 		}
@@ -69,7 +69,7 @@ func (r *reaper) reap(index int) {
 		rest = rest[2+count:]
 		forget := plain("SREM", keys.taken(index, callee))
 		for _, a := range addresses {
-			forget.text(a.text)
+			forget.bytes(a.text)
 		}
 		l.writer.do(r.ctx, forget) //nolint:errcheck // done again in the next round
 	}

@@ -19,8 +19,9 @@ func (c *calleeConn) Reply(ctx context.Context, results []broker.Result) error {
 	known := make([]*broker.Result, 0, len(results))
 	var deadline time.Time
 	for i := range results {
-		if h := c.held[results[i].To]; h != nil && !h.answering {
+		if h, ok := c.held[results[i].To]; ok && !h.answering {
 			h.answering = true
+			c.held[results[i].To] = h
 			known = append(known, &results[i])
 			if h.deadline.After(deadline) {
 				deadline = h.deadline
@@ -39,18 +40,25 @@ func (c *calleeConn) answered(results, left []*broker.Result) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, r := range left {
-		if h := c.held[r.To]; h != nil {
+		if h, ok := c.held[r.To]; ok {
 			h.answering = false
+			c.held[r.To] = h
 		}
 	}
 	for _, r := range results {
-		if h := c.held[r.To]; h != nil && h.answering {
-			h.puller.done[address(r.To)] = struct{}{}
-			delete(c.held, r.To)
+		if h := c.held[r.To]; h.answering {
+			c.finish(r.To, h)
 		}
 	}
 	c.replying--
 	c.changed.Broadcast()
+}
+
+// finish notes that the result of a call is stored. mu is held.
+func (c *calleeConn) finish(to broker.Address, h heldCall) {
+	h.answering, h.answered = true, true
+	c.held[to] = h
+	h.puller.done = append(h.puller.done, to)
 }
 
 // awaitReplies waits for the calls of Reply under way, but not longer than d:
@@ -117,7 +125,7 @@ func (b *Broker) store(results []broker.Result) {
 func (b *Broker) submitResults(results []*broker.Result) ([]op, *waiter) {
 	w := newWaiter(len(results))
 	ops := make([]op, len(results))
-	bundle := bundle{}
+	bundle := bundle{size: len(results)}
 	for i, r := range results {
 		o := &ops[i]
 		*o = op{kind: opResult, node: r.To.Node, value: encodeResult(r), waiter: w}

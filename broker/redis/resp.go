@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 )
 
@@ -16,7 +17,7 @@ import (
 // that has not come.
 type reply struct {
 	kind  byte    // as on the wire: one of +-:$* or, for nothing, _
-	text  string  // of +, - and $
+	text  []byte  // of +, - and $
 	value int64   // of :
 	list  []reply // of *
 }
@@ -30,7 +31,7 @@ func (r *reply) err() error {
 	case 0:
 		return errNoReply
 	case '-':
-		return replyError(r.text)
+		return replyError(string(r.text))
 	}
 	return nil
 }
@@ -39,7 +40,7 @@ func (r *reply) err() error {
 func (r *reply) texts() []string {
 	texts := make([]string, len(r.list))
 	for i := range r.list {
-		texts[i] = r.list[i].text
+		texts[i] = string(r.list[i].text)
 	}
 	return texts
 }
@@ -88,7 +89,7 @@ func readNested(in *bufio.Reader, depth int) (r reply, err error) {
 	r.kind = line[0]
 	switch r.kind {
 	case '+', '-':
-		r.text = string(line[1:])
+		r.text = slices.Clone(line[1:])
 		return r, nil
 	case ':':
 		r.value, err = number(line)
@@ -148,23 +149,23 @@ func number(line []byte) (int64, error) {
 }
 
 // readText reads a string of n bytes and the end of its line.
-func readText(in *bufio.Reader, n int) (text string, err error) {
+func readText(in *bufio.Reader, n int) (text []byte, err error) {
 	var end []byte
 	if n+2 <= in.Size() {
 		b, err := in.Peek(n + 2)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
-		text, end = string(b[:n]), b[n:]
+		text, end = slices.Clone(b[:n:n]), b[n:]
 	} else {
 		b := make([]byte, n+2)
 		if _, err := io.ReadFull(in, b); err != nil {
-			return "", err
+			return nil, err
 		}
-		text, end = string(b[:n]), b[n:]
+		text, end = b[:n:n], b[n:]
 	}
 	if string(end) != "\r\n" {
-		return "", fmt.Errorf("%w: a string without an end", errProtocol)
+		return nil, fmt.Errorf("%w: a string without an end", errProtocol)
 	}
 	if n+2 <= in.Size() {
 		in.Discard(n + 2) //nolint:errcheck // it is in the buffer

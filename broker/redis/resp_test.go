@@ -13,25 +13,25 @@ import (
 func TestReadReply(t *testing.T) {
 	long := strings.Repeat("x", 100_000)
 	for wire, want := range map[string]reply{
-		"+OK\r\n":                       {kind: '+', text: "OK"},
-		"-ERR no\r\n":                   {kind: '-', text: "ERR no"},
-		"-ERR " + long + "\r\n":         {kind: '-', text: "ERR " + long},
+		"+OK\r\n":                       {kind: '+', text: []byte("OK")},
+		"-ERR no\r\n":                   {kind: '-', text: []byte("ERR no")},
+		"-ERR " + long + "\r\n":         {kind: '-', text: []byte("ERR " + long)},
 		":-42\r\n":                      {kind: ':', value: -42},
-		"$5\r\na\r\nb\x00\r\n":          {kind: '$', text: "a\r\nb\x00"},
-		"$0\r\n\r\n":                    {kind: '$'},
-		"$100000\r\n" + long + "\r\n":   {kind: '$', text: long},
+		"$5\r\na\r\nb\x00\r\n":          {kind: '$', text: []byte("a\r\nb\x00")},
+		"$0\r\n\r\n":                    {kind: '$', text: []byte{}},
+		"$100000\r\n" + long + "\r\n":   {kind: '$', text: []byte(long)},
 		"$-1\r\n":                       {kind: '_'},
 		"*-1\r\n":                       {kind: '_'},
 		"*0\r\n":                        {kind: '*', list: []reply{}},
-		"*2\r\n:1\r\n*1\r\n$1\r\na\r\n": {kind: '*', list: []reply{{kind: ':', value: 1}, {kind: '*', list: []reply{{kind: '$', text: "a"}}}}},
-		"*3\r\n$-1\r\n-ERR a\r\n+b\r\n": {kind: '*', list: []reply{{kind: '_'}, {kind: '-', text: "ERR a"}, {kind: '+', text: "b"}}},
+		"*2\r\n:1\r\n*1\r\n$1\r\na\r\n": {kind: '*', list: []reply{{kind: ':', value: 1}, {kind: '*', list: []reply{{kind: '$', text: []byte("a")}}}}},
+		"*3\r\n$-1\r\n-ERR a\r\n+b\r\n": {kind: '*', list: []reply{{kind: '_'}, {kind: '-', text: []byte("ERR a")}, {kind: '+', text: []byte("b")}}},
 	} {
 		in := bufio.NewReaderSize(strings.NewReader(wire+"+next\r\n"), 64)
 		got, err := readReply(in)
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%.40q: %+v, %v", wire, got, err)
 		}
-		if next, err := readReply(in); err != nil || next.text != "next" {
+		if next, err := readReply(in); err != nil || string(next.text) != "next" {
 			t.Errorf("after %.40q: %+v, %v", wire, next, err)
 		}
 	}
@@ -88,7 +88,7 @@ func format(r reply) string {
 		}
 		return b.String()
 	}
-	return string(r.kind) + r.text + "\r\n"
+	return string(r.kind) + string(r.text) + "\r\n"
 }
 
 func TestCommandOnTheWire(t *testing.T) {
@@ -99,7 +99,7 @@ func TestCommandOnTheWire(t *testing.T) {
 	if got := string(c.appendTo(nil)); got != byHash {
 		t.Errorf("the script goes as %q", got)
 	}
-	c.reply = reply{kind: '-', text: "NOSCRIPT No matching script."}
+	c.reply = reply{kind: '-', text: []byte("NOSCRIPT No matching script.")}
 	if got, want := string(c.appendTo(nil)), "*8\r\n$4\r\nEVAL\r\n$8\r\nreturn 1\r\n"+tail; got != want {
 		t.Errorf("the unknown script goes as %q", got)
 	}

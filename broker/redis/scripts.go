@@ -1,11 +1,11 @@
 package redis
 
 import (
+	"bytes"
 	"crypto/sha1"
 	_ "embed" // the Lua scripts
 	"encoding/hex"
 	"fmt"
-	"strings"
 )
 
 // A script is sent as EVALSHA, and once more as EVAL when the server does not
@@ -146,5 +146,5 @@ func (c *command) appendTo(b []byte) []byte {
 
 // unknown reports whether the server did not know the script.
 func (c *command) unknown() bool {
-	return c.script != nil && c.reply.kind == '-' && strings.HasPrefix(c.reply.text, "NOSCRIPT")
+	return c.script != nil && c.reply.kind == '-' && bytes.HasPrefix(c.reply.text, []byte("NOSCRIPT"))
 }

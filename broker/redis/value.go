@@ -39,7 +39,7 @@ func address(a broker.Address) string {
 	return string(appendAddress(b[:0], a))
 }
 
-func parseAddress(s string) (a broker.Address, ok bool) {
+func parseAddress[T string | []byte](s T) (a broker.Address, ok bool) {
 	if len(s) != addressLength {
 		return a, false
 	}
@@ -64,22 +64,21 @@ func encodeCall(c *broker.Call) []byte {
 }
 
 // decodeCall decodes a value that was taken when the server's clock showed now
-// (ms). The slices of the call are parts of a copy. The URI is not in the
-// value, but in the key that it came from.
-func decodeCall(value string, now int64) (broker.Call, error) {
+// (ms). The slices of the call are parts of it. The URI is not in the value,
+// but in the key that it came from.
+func decodeCall(value []byte, now int64) (broker.Call, error) {
 	var c broker.Call
 	if len(value) < headLength+addressLength+8 || value[0] != formatCall {
 		return c, errCorrupt
 	}
-	deadline, err := strconv.ParseInt(value[1:headLength], 10, 64)
+	deadline, err := strconv.ParseInt(string(value[1:headLength]), 10, 64)
 	if err != nil {
 		return c, errCorrupt
 	}
 	c.ReplyTo, _ = parseAddress(value[headLength : headLength+addressLength])
 	c.Timeout = max(time.Duration(deadline-now)*time.Millisecond, time.Millisecond)
-	rest := []byte(value[headLength+addressLength+4:])
 	var ok bool
-	if c.Headers, c.Args, ok = cutCounted(rest); !ok {
+	if c.Headers, c.Args, ok = cutCounted(value[headLength+addressLength+4:]); !ok {
 		return c, errCorrupt
 	}
 	return c, nil
@@ -110,12 +109,13 @@ func errorCode(e *broker.Error) uint32 {
 	return uint32(e.Code)
 }
 
-func decodeResult(node broker.ID, value string) (broker.Result, error) {
+// decodeResult decodes a value. The slices of the result are parts of it.
+func decodeResult(node broker.ID, value []byte) (broker.Result, error) {
 	r := broker.Result{To: broker.Address{Node: node}}
 	if len(value) < 21 || value[0] != formatResult {
 		return r, errCorrupt
 	}
-	b := []byte(value[1:])
+	b := value[1:]
 	copy(r.To.Ref[:], b)
 	code := binary.BigEndian.Uint32(b[16:])
 	if code == 0 {

@@ -30,7 +30,7 @@ func TestCallValue(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	// What push.lua makes of it, and how much is left when it is taken.
-	got, err := decodeCall("C1700000001500"+string(tail), 1700000000500)
+	got, err := decodeCall([]byte("C1700000001500"+string(tail)), 1700000000500)
 	if err != nil || got.ReplyTo != testAddress || got.Timeout != time.Second || string(got.Headers) != `{"a":"b"}` || string(got.Args) != "[1,2]" {
 		t.Errorf("decoded %+v, %v", got, err)
 	}
@@ -51,7 +51,7 @@ func TestResultValue(t *testing.T) {
 		if got := hex.EncodeToString(value); got != test.want {
 			t.Errorf("got  %s\nwant %s", got, test.want)
 		}
-		got, err := decodeResult(testAddress.Node, string(value))
+		got, err := decodeResult(testAddress.Node, value)
 		if err != nil || got.To != testAddress || !bytes.Equal(got.Args, test.result.Args) || !sameError(got.Err, test.back) {
 			t.Errorf("decoded %+v, %v", got, err)
 		}
@@ -97,7 +97,7 @@ func FuzzValues(f *testing.F) {
 	f.Add("C" + strings.Repeat("9", 60))
 	f.Add("R" + strings.Repeat("\xff", 40))
 	f.Fuzz(func(t *testing.T, value string) {
-		if c, err := decodeCall(value, 1); err == nil {
+		if c, err := decodeCall([]byte(value), 1); err == nil {
 			if c.Timeout < time.Millisecond {
 				t.Errorf("a call has %v left", c.Timeout)
 			}
@@ -108,7 +108,7 @@ func FuzzValues(f *testing.F) {
 		} else if !errors.Is(err, errCorrupt) {
 			t.Errorf("unexpected error %v", err)
 		}
-		if r, err := decodeResult(testAddress.Node, value); err == nil && string(encodeResult(&r)) != value {
+		if r, err := decodeResult(testAddress.Node, []byte(value)); err == nil && string(encodeResult(&r)) != value {
 			t.Errorf("%x became %x", value, encodeResult(&r))
 		}
 		if e, err := decodeEvent(value); err == nil && string(encodeEvent(&e)) != value {
