@@ -13,6 +13,9 @@ func HandleHangUp(c *Conn, stale bool) {
 	c.g.transport.(*loop).handle(&e)
 }
 
+// Looks reports whether the loop of g looks after what it lends.
+func Looks(g *Group) bool { return g.transport.(*loop).loan.looking.Load() }
+
 // Recorder is one connection without a socket: tests feed it what a peer
 // sends, in pieces of their choosing, and read what it answers.
 type Recorder struct {

@@ -68,24 +68,23 @@ func (l *loop) keepLooking() {
 	}
 }
 
-// look has the loop go on here if its goroutine is lent for too long. When
-// nothing was lent for a while it looks no more.
+// look has the loop go on here if its goroutine is lent for too long. When it is
+// lent once in a while only it looks no more until the next time.
 func (l *loop) look() {
 	n := l.loan.count.Load()
+	last := l.loan.seen
+	l.loan.seen = n
 	switch {
-	case n != l.loan.seen:
-		l.loan.seen = n
-		l.loan.timer.Reset(lookAfter)
-	case n%2 == 0:
+	case n%2 == 0 && n-last <= 2:
 		l.loan.looking.Store(false)
 		if l.loan.count.Load() != n {
 			l.keepLooking()
 		}
-	case l.loan.count.CompareAndSwap(n, n+1):
+	case n%2 == 1 && n == last && l.loan.count.CompareAndSwap(n, n+1):
 		l.loan.timer.Reset(lookAfter)
 		l.g.lender.Recall()
 		l.run(true)
-	default: // it is back just now
+	default:
 		l.loan.timer.Reset(lookAfter)
 	}
 }

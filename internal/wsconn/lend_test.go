@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gobwas/ws"
 
@@ -70,6 +71,19 @@ func TestALoopGoesOnWithoutAGoroutineThatBlocks(t *testing.T) {
 	}
 	if n := l.recalls.Load(); n != 3 {
 		t.Errorf("%d recalls of goroutines that did not block", n-3)
+	}
+}
+
+func TestALoopThatLendsNothingLooksAfterNothing(t *testing.T) {
+	l := newLender(t, func() {})
+	s, p := l.connect()
+	for range 20 {
+		l.echoes(p, "lend")
+	}
+	for end := time.Now().Add(watchdog); wsconn.Looks(s.Group()); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the loop still looks after what it lends")
+		}
 	}
 }
 
