@@ -59,8 +59,8 @@ func (h *Handler) newShard(g *wsconn.Group) wsconn.Handler {
 	sh := &shard{h: h, group: g, topics: make(map[broker.Topic]*localTopic)}
 	sh.inbox.taken.L = &sh.inbox.mu
 	sh.calls.init(sh)
-	if bank, ok := h.caller.(loan.Bank); ok && h.inline && g.CanLend() {
-		sh.loan = bank.NewLoan()
+	if lender, ok := h.caller.(loan.Lender); ok && h.inline && g.CanLend() {
+		sh.loan = lender.NewLoan()
 	}
 	sh.number = uint8(h.numShards.Add(1) - 1)
 	h.shards[sh.number].Store(sh)

@@ -11,21 +11,11 @@ import (
 // event loops of a handler in this process. On those the pool answers calls of
 // functions that are done in no time (see package loan).
 func (p *pool) borrow() {
-	desk, ok := p.conn.(loan.Desk)
-	if ok {
-		desk.SetBorrower(borrower{p, desk})
+	if conn, ok := p.conn.(loan.Borrower); ok {
+		conn.Borrow(func() loan.Worker {
+			return &worker{pool: p, conn: conn, batch: make([]broker.Call, len(p.batch))}
+		})
 	}
-}
-
-// A borrower implements [loan.Borrower].
-type borrower struct {
-	pool *pool
-	desk loan.Desk
-}
-
-// NewWorker implements [loan.Borrower].
-func (b borrower) NewWorker() loan.Worker {
-	return &worker{pool: b.pool, desk: b.desk, batch: make([]broker.Call, len(b.pool.batch))}
 }
 
 // A worker answers calls on a goroutine that is lent, as any goroutine of the
@@ -34,7 +24,7 @@ func (b borrower) NewWorker() loan.Worker {
 // the same, the loop calls the goroutine back, and the pool's own take over.
 type worker struct {
 	pool  *pool
-	desk  loan.Desk
+	conn  loan.Borrower
 	batch []broker.Call // of TakeNow
 
 	current  *task // whose function is called; guarded by pool.mu
@@ -72,7 +62,7 @@ func (w *worker) take() bool {
 		return false
 	}
 	dst := w.batch[:min(p.room(), len(w.batch))]
-	n := w.desk.TakeNow(dst)
+	n := w.conn.TakeNow(dst)
 	now := p.now()
 	for i := range dst[:n] {
 		p.admit(&dst[i], now)

@@ -35,7 +35,7 @@ func newLendingSystem(t *testing.T, f calleekit.HandlerFunc, opts ...calleekit.O
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	s.loan = s.conn.(loan.Bank).NewLoan()
+	s.loan = s.conn.(loan.Lender).NewLoan()
 	synctest.Wait()
 	return s, c
 }

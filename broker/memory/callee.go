@@ -70,8 +70,8 @@ type calleeConn struct {
 
 	// The following is guarded by rpc.mu.
 
-	closed   bool
-	borrower loan.Borrower // or nil
+	closed    bool
+	newWorker func() loan.Worker // nil: it does not borrow
 	// waiting: a Take waits; handed is nil, and all queues are empty but for
 	// what waits for a lentConn's Work.
 	waiting bool

@@ -11,8 +11,8 @@ import (
 )
 
 var (
-	_ loan.Bank = (*callerConn)(nil)
-	_ loan.Desk = (*calleeConn)(nil)
+	_ loan.Lender   = (*callerConn)(nil)
+	_ loan.Borrower = (*calleeConn)(nil)
 )
 
 // mostKept returns how many calls of a queue wait for Work at most: with more it
@@ -20,7 +20,7 @@ var (
 // full for having to wait.
 func (c *config) mostKept() int { return min(c.queueCapacity/4, 1024) }
 
-// NewLoan implements [loan.Bank].
+// NewLoan implements [loan.Lender].
 func (c *callerConn) NewLoan() loan.Loan {
 	return &lentConn{callerConn: c, workers: make(map[*calleeConn]loan.Worker)}
 }
@@ -67,7 +67,7 @@ func (l *lentConn) keeps(q *queue) bool {
 	if l == nil {
 		return false
 	}
-	if len(q.callees) != 1 || q.callees[0].borrower == nil || q.calls.len >= l.rpc.mostKept() {
+	if len(q.callees) != 1 || q.callees[0].newWorker == nil || q.calls.len >= l.rpc.mostKept() {
 		l.left = true
 		return false
 	}
@@ -110,7 +110,7 @@ func (l *lentConn) lendTo(c *calleeConn) (left bool) {
 	w := l.workers[c]
 	if w == nil {
 		maps.DeleteFunc(l.workers, func(c *calleeConn, _ loan.Worker) bool { return c.closed })
-		w = c.borrower.NewWorker()
+		w = c.newWorker()
 		l.workers[c] = w
 	}
 	l.rpc.mu.Unlock()
@@ -145,14 +145,14 @@ func (l *lentConn) Recall() {
 	}
 }
 
-// SetBorrower implements [loan.Desk].
-func (c *calleeConn) SetBorrower(b loan.Borrower) {
+// Borrow implements [loan.Borrower].
+func (c *calleeConn) Borrow(newWorker func() loan.Worker) {
 	c.rpc.mu.Lock()
 	defer c.rpc.mu.Unlock()
-	c.borrower = b
+	c.newWorker = newWorker
 }
 
-// TakeNow implements [loan.Desk].
+// TakeNow implements [loan.Borrower].
 func (c *calleeConn) TakeNow(dst []broker.Call) int {
 	r := c.rpc
 	now := r.now()

@@ -14,30 +14,32 @@ import (
 	"github.com/juggler-go/juggler/internal/loan"
 )
 
-// borrower is a callee whose workers run f.
-type borrower struct {
-	f       func(desk loan.Desk) (left bool)
-	desk    loan.Desk
+// borrowing is a callee whose workers run f.
+type borrowing struct {
+	f       func(conn loan.Borrower) (left bool)
+	conn    loan.Borrower
 	recalls int
 	workers int
 }
 
-type worker struct{ *borrower }
+type worker struct{ *borrowing }
 
-func (b *borrower) NewWorker() loan.Worker { b.workers++; return worker{b} }
-func (w worker) Work() bool                { return w.f(w.desk) }
-func (w worker) Recall()                   { w.recalls++ }
+func (w worker) Work() bool { return w.f(w.conn) }
+func (w worker) Recall()    { w.recalls++ }
 
 // borrow has c borrow goroutines for f.
-func borrow(c broker.CalleeConn, f func(desk loan.Desk) bool) *borrower {
-	b := &borrower{f: f, desk: c.(loan.Desk)}
-	b.desk.SetBorrower(b)
+func borrow(c broker.CalleeConn, f func(conn loan.Borrower) bool) *borrowing {
+	b := &borrowing{f: f, conn: c.(loan.Borrower)}
+	b.conn.Borrow(func() loan.Worker {
+		b.workers++
+		return worker{b}
+	})
 	return b
 }
 
 // takeAll is what a worker does that takes all calls and answers none.
-func takeAll(desk loan.Desk) bool {
-	desk.TakeNow(make([]broker.Call, 100))
+func takeAll(conn loan.Borrower) bool {
+	conn.TakeNow(make([]broker.Call, 100))
 	return false
 }
 
@@ -91,9 +93,9 @@ func TestALentGoroutineGetsTheCalls(t *testing.T) {
 		s := newSystem(t)
 		c := s.callee(nil, "a")
 		var got []broker.Address
-		b := borrow(c, func(desk loan.Desk) bool {
+		b := borrow(c, func(conn loan.Borrower) bool {
 			dst := make([]broker.Call, 100)
-			for _, call := range dst[:desk.TakeNow(dst)] {
+			for _, call := range dst[:conn.TakeNow(dst)] {
 				got = append(got, call.ReplyTo)
 				if err := c.Reply(context.Background(), []broker.Result{{To: call.ReplyTo, Args: call.Args}}); err != nil {
 					t.Error(err)
@@ -102,7 +104,7 @@ func TestALentGoroutineGetsTheCalls(t *testing.T) {
 			return false
 		})
 		k := startTaker(t, c)
-		l := s.caller.(loan.Bank).NewLoan()
+		l := s.caller.(loan.Lender).NewLoan()
 		for range 3 {
 			got = nil
 			want := []broker.Address{s.lend(l, "a"), s.lend(l, "a")}
@@ -126,10 +128,10 @@ func TestALentGoroutineGetsTheCalls(t *testing.T) {
 func TestWhatALentGoroutineLeavesIsTaken(t *testing.T) {
 	tests := []struct {
 		name string
-		work func(desk loan.Desk) bool
+		work func(conn loan.Borrower) bool
 	}{
-		{"it takes nothing", func(loan.Desk) bool { return false }},
-		{"it ends", func(loan.Desk) bool { runtime.Goexit(); return false }},
+		{"it takes nothing", func(loan.Borrower) bool { return false }},
+		{"it ends", func(loan.Borrower) bool { runtime.Goexit(); return false }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -139,7 +141,7 @@ func TestWhatALentGoroutineLeavesIsTaken(t *testing.T) {
 				borrow(c, tt.work)
 				borrow(d, tt.work)
 				atA, atB := startTaker(t, c), startTaker(t, d)
-				l := s.caller.(loan.Bank).NewLoan()
+				l := s.caller.(loan.Lender).NewLoan()
 				a, b := s.lend(l, "a"), s.lend(l, "b")
 				var left bool
 				var wait sync.WaitGroup
@@ -160,10 +162,10 @@ func TestARecalledLoanLeavesAllToOthers(t *testing.T) {
 		s := newSystem(t)
 		c, d := s.callee(nil, "a"), s.callee(nil, "b")
 		release := make(chan struct{})
-		blocked := borrow(c, func(desk loan.Desk) bool { <-release; return false })
+		blocked := borrow(c, func(conn loan.Borrower) bool { <-release; return false })
 		idle := borrow(d, takeAll)
 		atA, atB := startTaker(t, c), startTaker(t, d)
-		l := s.caller.(loan.Bank).NewLoan()
+		l := s.caller.(loan.Lender).NewLoan()
 		a, b := s.lend(l, "a"), s.lend(l, "b")
 		var wait sync.WaitGroup
 		wait.Go(func() { l.Work() })
@@ -194,7 +196,7 @@ func TestCallsAreKeptForALoanOnlyWhereItServes(t *testing.T) {
 		mine, other := s.callee(nil, "mine"), s.callee(nil, "other")
 		borrow(mine, takeAll)
 		atMine, atOther := startTaker(t, mine), startTaker(t, other)
-		l := s.caller.(loan.Bank).NewLoan()
+		l := s.caller.(loan.Lender).NewLoan()
 
 		to := s.lend(l, "other")
 		atOther.want(t, "a callee that does not borrow", to)
@@ -227,14 +229,14 @@ func TestACalleeThatClosesGetsNoLentGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSystem(t)
 		c := s.callee(nil, "a")
-		borrow(c, func(desk loan.Desk) bool {
-			if n := desk.TakeNow(make([]broker.Call, 10)); n != 0 {
+		borrow(c, func(conn loan.Borrower) bool {
+			if n := conn.TakeNow(make([]broker.Call, 10)); n != 0 {
 				t.Errorf("a closed callee took %d calls", n)
 			}
 			return false
 		})
 		startTaker(t, c)
-		l := s.caller.(loan.Bank).NewLoan()
+		l := s.caller.(loan.Lender).NewLoan()
 		to := s.lend(l, "a")
 		c.Close()
 		l.Work()

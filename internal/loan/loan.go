@@ -13,8 +13,8 @@ import (
 	"github.com/juggler-go/juggler/broker"
 )
 
-// Bank is an optional interface of a [broker.CallerConn].
-type Bank interface {
+// Lender is an optional interface of a [broker.CallerConn].
+type Lender interface {
 	// NewLoan makes a Loan for one lender.
 	NewLoan() Loan
 }
@@ -40,24 +40,18 @@ type Loan interface {
 	Recall()
 }
 
-// Desk is an optional interface of a [broker.CalleeConn].
-type Desk interface {
-	// SetBorrower says who borrows goroutines. It is called before the first
-	// Take.
-	SetBorrower(b Borrower)
+// Borrower is an optional interface of a [broker.CalleeConn].
+type Borrower interface {
+	// Borrow has calls answered on goroutines that are lent, by a Worker for
+	// each Loan. It is called before the first Take.
+	Borrow(newWorker func() Worker)
 
 	// TakeNow is Take, but does not wait, and may be called while others are
 	// in Take or TakeNow.
 	TakeNow(dst []broker.Call) int
 }
 
-// A Borrower is a callee.
-type Borrower interface {
-	// NewWorker makes a Worker for one Loan.
-	NewWorker() Worker
-}
-
-// A Worker answers calls on goroutines that are lent.
+// A Worker answers calls on goroutines that are lent, for a callee.
 type Worker interface {
 	// Work takes and answers calls as long as it likes to. What it does not
 	// take is for who waits in Take. It reports whether it left any that it
