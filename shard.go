@@ -214,10 +214,10 @@ func (sh *shard) Lends() bool {
 }
 
 // Lend has callees answer calls.
-func (sh *shard) Lend() (yield bool) { return sh.loan.Work() }
+func (sh *shard) Lend(n uint64) (yield bool) { return sh.loan.Work(n) }
 
 // Recall has them answer elsewhere, since Lend is held up.
-func (sh *shard) Recall() { sh.loan.Recall() }
+func (sh *shard) Recall(n uint64) { sh.loan.Recall(n) }
 
 // Yield reports whether calls were handed to callees in this turn, whose
 // results may be there soon.

@@ -40,6 +40,12 @@ func newLendingSystem(t *testing.T, f calleekit.HandlerFunc, opts ...calleekit.O
 	return s, c
 }
 
+// lend lends the goroutine.
+func (s *system) lend() {
+	s.lent++
+	s.loan.Work(s.lent)
+}
+
 // work makes n calls and then lends a goroutine, whose name it returns.
 func (s *system) work(n int) (requests []*request, name string) {
 	s.t.Helper()
@@ -49,7 +55,7 @@ func (s *system) work(n int) (requests []*request, name string) {
 	var wait sync.WaitGroup
 	wait.Go(func() {
 		name = goroutine()
-		s.loan.Work()
+		s.lend()
 	})
 	wait.Wait()
 	synctest.Wait()
@@ -128,12 +134,12 @@ func TestAFunctionThatBlocksALentGoroutineIsLeftToIt(t *testing.T) {
 			requests = append(requests, s.call("f", "1"))
 		}
 		var wait sync.WaitGroup
-		wait.Go(func() { s.loan.Work() })
+		wait.Go(func() { s.lend() })
 		synctest.Wait()
 		if st := c.Stats(); st.Running != 1 || st.Waiting != 9 {
 			t.Fatalf("%d run and %d wait, want 1 and 9", st.Running, st.Waiting)
 		}
-		s.loan.Recall()
+		s.loan.Recall(s.lent)
 		for _, r := range requests[1:] {
 			r.want("1")
 		}
@@ -195,9 +201,9 @@ func TestALentGoroutineKeepsToTheLimit(t *testing.T) {
 			requests = append(requests, s.call("f", "1"))
 		}
 		var wait sync.WaitGroup
-		wait.Go(func() { s.loan.Work() })
+		wait.Go(func() { s.lend() })
 		synctest.Wait()
-		s.loan.Recall()
+		s.loan.Recall(s.lent)
 		synctest.Wait()
 		more, _ := s.work(10)
 		if n := most.Load(); n != 2 {
@@ -233,9 +239,9 @@ func TestShutdownWaitsForALentGoroutine(t *testing.T) {
 		}
 		block.Store(true)
 		r := s.call("f", "1")
-		go s.loan.Work()
+		go s.lend()
 		synctest.Wait()
-		s.loan.Recall()
+		s.loan.Recall(s.lent)
 		down := make(chan error, 1)
 		go func() { down <- c.Shutdown(context.Background()) }()
 		synctest.Wait()

@@ -25,6 +25,7 @@ type system struct {
 	engine *memory.Broker
 	conn   broker.CallerConn
 	loan   loan.Loan // calls are made over it, if it is not nil
+	lent   uint64    // how often a goroutine was
 
 	mu      sync.Mutex // guards the following
 	serial  uint64

@@ -36,11 +36,11 @@ type lentConn struct {
 
 	// The following is guarded by rpc.mu.
 
-	pending []*calleeConn // have calls to be answered, and somebody who waits in Take
-	left    bool          // others got calls since the last Work
-	working *calleeConn   // of Work under way
-	recalls int           // of Work
-	workers map[*calleeConn]loan.Worker
+	pending  []*calleeConn // have calls to be answered, and somebody who waits in Take
+	left     bool          // others got calls since the last Work
+	working  *calleeConn   // of Work under way
+	recalled uint64        // the last Work that was recalled
+	workers  map[*calleeConn]loan.Worker
 }
 
 // sameTime is how many calls of a turn count as made at one time: to read the
@@ -81,23 +81,25 @@ func (l *lentConn) keeps(q *queue) bool {
 }
 
 // Work implements [loan.Loan].
-func (l *lentConn) Work() (left bool) {
-	l.made = 0
+func (l *lentConn) Work(n uint64) (left bool) {
 	l.rpc.mu.Lock()
-	recalls := l.recalls
+	defer l.rpc.mu.Unlock()
+	if l.recalled >= n {
+		return false
+	}
 	defer func() { // also if a function ends the goroutine
-		if l.recalls == recalls {
+		if l.recalled < n {
 			l.leaveRest()
 		}
-		l.rpc.mu.Unlock()
 	}()
+	l.made = 0
 	left, l.left = l.left, false
-	for l.recalls == recalls && len(l.pending) > 0 {
+	for l.recalled < n && len(l.pending) > 0 {
 		c := l.pending[0]
 		l.pending = slices.Delete(l.pending, 0, 1)
 		l.working = c
 		left = l.lendTo(c) || left
-		if l.recalls == recalls {
+		if l.recalled < n {
 			l.working = nil
 			left = c.rouse() || left
 		}
@@ -133,9 +135,9 @@ func (l *lentConn) leaveRest() {
 }
 
 // Recall implements [loan.Loan].
-func (l *lentConn) Recall() {
+func (l *lentConn) Recall(n uint64) {
 	l.rpc.mu.Lock()
-	l.recalls++
+	l.recalled = n
 	w := l.workers[l.working]
 	delete(l.workers, l.working)
 	l.leaveRest()

@@ -43,6 +43,19 @@ func takeAll(conn loan.Borrower) bool {
 	return false
 }
 
+// A lender numbers what is lent.
+type lender struct {
+	loan.Loan
+	n uint64
+}
+
+func (s *system) newLender() *lender { return &lender{Loan: s.caller.(loan.Lender).NewLoan()} }
+
+func (l *lender) work() (left bool) {
+	l.n++
+	return l.Work(l.n)
+}
+
 // lend makes a call over a loan.
 func (s *system) lend(l loan.Loan, uri string) broker.Address {
 	s.t.Helper()
@@ -104,12 +117,12 @@ func TestALentGoroutineGetsTheCalls(t *testing.T) {
 			return false
 		})
 		k := startTaker(t, c)
-		l := s.caller.(loan.Lender).NewLoan()
+		l := s.newLender()
 		for range 3 {
 			got = nil
 			want := []broker.Address{s.lend(l, "a"), s.lend(l, "a")}
 			k.want(t, "before Work")
-			if l.Work() {
+			if l.work() {
 				t.Error("Work says that it left something")
 			}
 			k.want(t, "after Work")
@@ -141,11 +154,11 @@ func TestWhatALentGoroutineLeavesIsTaken(t *testing.T) {
 				borrow(c, tt.work)
 				borrow(d, tt.work)
 				atA, atB := startTaker(t, c), startTaker(t, d)
-				l := s.caller.(loan.Lender).NewLoan()
+				l := s.newLender()
 				a, b := s.lend(l, "a"), s.lend(l, "b")
 				var left bool
 				var wait sync.WaitGroup
-				wait.Go(func() { left = true; left = l.Work() })
+				wait.Go(func() { left = true; left = l.work() })
 				wait.Wait()
 				if !left {
 					t.Error("Work says that nothing is left")
@@ -165,22 +178,26 @@ func TestARecalledLoanLeavesAllToOthers(t *testing.T) {
 		blocked := borrow(c, func(conn loan.Borrower) bool { <-release; return false })
 		idle := borrow(d, takeAll)
 		atA, atB := startTaker(t, c), startTaker(t, d)
-		l := s.caller.(loan.Lender).NewLoan()
+		l := s.newLender()
 		a, b := s.lend(l, "a"), s.lend(l, "b")
 		var wait sync.WaitGroup
-		wait.Go(func() { l.Work() })
+		wait.Go(func() { l.work() })
 		synctest.Wait()
-		l.Recall()
+		l.Recall(l.n)
 		atA.want(t, "of the worker that blocks", a)
 		atB.want(t, "behind it", b)
 		if blocked.recalls != 1 || idle.recalls != 0 {
 			t.Errorf("%d and %d recalls, want 1 and 0", blocked.recalls, idle.recalls)
 		}
 
+		// One that begins only now does nothing.
+		blocked.f = func(loan.Borrower) bool { t.Error("a worker works for a loan that was recalled"); return false }
+		l.Work(l.n)
+
 		// The loan goes on, with another worker, while that one still blocks.
 		blocked.f = takeAll
 		s.lend(l, "a")
-		l.Work()
+		l.work()
 		atA.want(t, "after another Work", a)
 		if blocked.workers != 2 {
 			t.Errorf("%d workers, want 2", blocked.workers)
@@ -196,23 +213,23 @@ func TestCallsAreKeptForALoanOnlyWhereItServes(t *testing.T) {
 		mine, other := s.callee(nil, "mine"), s.callee(nil, "other")
 		borrow(mine, takeAll)
 		atMine, atOther := startTaker(t, mine), startTaker(t, other)
-		l := s.caller.(loan.Lender).NewLoan()
+		l := s.newLender()
 
 		to := s.lend(l, "other")
 		atOther.want(t, "a callee that does not borrow", to)
-		if !l.Work() {
+		if !l.work() {
 			t.Error("Work does not say that another goroutine has got the call")
 		}
 
 		// More than a quarter of the queue's capacity is not kept.
 		first, second, third := s.lend(l, "mine"), s.lend(l, "mine"), s.lend(l, "mine")
 		atMine.want(t, "a queue that fills", first, second, third)
-		l.Work()
+		l.work()
 
 		// A call without a loan does not overtake.
 		kept, direct := s.lend(l, "mine"), s.mustCall("mine", time.Minute)
 		atMine.want(t, "a call behind those that are kept", first, second, third, kept, direct)
-		l.Work()
+		l.work()
 
 		// Of two callees each has its turn.
 		second2 := s.callee(nil, "mine")
@@ -236,10 +253,10 @@ func TestACalleeThatClosesGetsNoLentGoroutine(t *testing.T) {
 			return false
 		})
 		startTaker(t, c)
-		l := s.caller.(loan.Lender).NewLoan()
+		l := s.newLender()
 		to := s.lend(l, "a")
 		c.Close()
-		l.Work()
+		l.work()
 		next := s.callee(nil, "a")
 		startTaker(t, next).want(t, "the next callee", to)
 	})

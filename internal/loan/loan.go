@@ -31,13 +31,14 @@ type Loan interface {
 	// Work lends the calling goroutine to the callees of the calls that came
 	// since the last Work, and wakes those that do not want it. It reports
 	// whether any of the calls is answered by other goroutines. A function of
-	// the user may hold it up, or end the goroutine.
-	Work() (left bool)
+	// the user may hold it up, or end the goroutine. n is greater each time.
+	Work(n uint64) (left bool)
 
-	// Recall is called by another goroutine when Work does not return: callees
-	// answer what is left on goroutines of their own. From then on the Loan is
-	// the other goroutine's.
-	Recall()
+	// Recall is called by another goroutine when Work(n) does not return:
+	// callees answer what is left on goroutines of their own. From then on the
+	// Loan is the other goroutine's; Work(n) does nothing should it only begin
+	// now.
+	Recall(n uint64)
 }
 
 // Borrower is an optional interface of a [broker.CalleeConn].

@@ -162,9 +162,9 @@ func (h *handler) Yield() bool {
 	return false
 }
 
-func (h *handler) Lends() bool { return h.server.lends != nil && h.server.lends() }
-func (h *handler) Lend() bool  { return h.server.lend() }
-func (h *handler) Recall()     { h.server.recall() }
+func (h *handler) Lends() bool      { return h.server.lends != nil && h.server.lends() }
+func (h *handler) Lend(uint64) bool { return h.server.lend() }
+func (h *handler) Recall(uint64)    { h.server.recall() }
 
 // on runs f on a turn of s's group and waits for it.
 func (s *session) on(f func()) {

@@ -19,13 +19,12 @@ type Lender interface {
 	// Lend runs the functions, and reports what Yield does: whether other
 	// goroutines have got any that may be done at once. It may take as long as
 	// it likes, and end its goroutine. It is not on the turn: nothing of the
-	// group may be used.
-	Lend() (yield bool)
+	// group may be used. n is greater each time.
+	Lend(n uint64) (yield bool)
 
-	// Recall tells a Lend that is still running that the turn goes on without
-	// it. It must not block. If Lend is called again meanwhile, that is another
-	// one.
-	Recall()
+	// Recall tells Lend(n), which has not returned and may not even have begun,
+	// that the turn goes on without it. It must not block.
+	Recall(n uint64)
 }
 
 // lookAfter is when a loop looks whether what it lent its goroutine to blocks:
@@ -56,7 +55,7 @@ func (l *loop) lend(lender Lender) (yield, ours bool) {
 			go l.run(true) // Lend ends this goroutine
 		}
 	}()
-	yield = lender.Lend()
+	yield = lender.Lend(n)
 	returned = true
 	return yield, l.loan.count.CompareAndSwap(n, n+1)
 }
@@ -82,7 +81,7 @@ func (l *loop) look() {
 		}
 	case n%2 == 1 && n == last && l.loan.count.CompareAndSwap(n, n+1):
 		l.loan.timer.Reset(lookAfter)
-		l.g.lender.Recall()
+		l.g.lender.Recall(n)
 		l.run(true)
 	default:
 		l.loan.timer.Reset(lookAfter)
