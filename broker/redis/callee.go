@@ -28,7 +28,7 @@ type calleeConn struct {
 	mu      sync.Mutex // guards the following
 	changed sync.Cond  // demand, replying or closed did
 	demand  *demand    // of the Take in progress
-	held    map[broker.Address]heldCall
+	held    map[broker.Address]*heldCall
 	// replying counts the calls of Reply under way.
 	replying int
 	closed   bool
@@ -38,17 +38,17 @@ type calleeConn struct {
 
 // A demand is a Take that waits.
 type demand struct {
-	room  int
-	calls []broker.Call
-	done  chan struct{} // closed when calls is filled in
+	calls []broker.Call // what Take was given, as long as the demand is not met
+	done  chan struct{} // closed when calls are those that were taken
 }
 
 // A heldCall is a call that was taken here and that the server counts as taken.
 type heldCall struct {
+	to        broker.Address
 	puller    *puller
 	deadline  time.Time
 	answering bool // its result is on the way, or stored
-	answered  bool // its result is stored: the server may forget it
+	forgotten bool // the server does not count it as taken any more
 	cancelled bool // the callee was told
 }
 
@@ -78,7 +78,7 @@ func (b *Broker) openCallee(ctx context.Context, uris []string, cancelled func([
 	if len(byLane) == 0 {
 		return nil, fmt.Errorf("no URI")
 	}
-	c := &calleeConn{broker: b, id: ulid.Make().String(), held: map[broker.Address]heldCall{}}
+	c := &calleeConn{broker: b, id: ulid.Make().String(), held: map[broker.Address]*heldCall{}}
 	c.changed.L = &c.mu
 	for i, uris := range byLane {
 		l := b.lane(i)
@@ -146,7 +146,6 @@ func (c *calleeConn) tell(batch []broker.Address, cancelled func([]broker.Addres
 	for _, to := range batch {
 		if h, ok := c.held[to]; ok && !h.answering && !h.cancelled {
 			h.cancelled = true
-			c.held[to] = h
 			ours = append(ours, to)
 		}
 	}
@@ -165,7 +164,7 @@ func (c *calleeConn) Take(ctx context.Context, dst []broker.Call) (int, error) {
 	if len(dst) == 0 {
 		return 0, nil
 	}
-	d := &demand{room: len(dst), done: make(chan struct{})}
+	d := &demand{calls: dst, done: make(chan struct{})}
 	c.mu.Lock()
 	if !c.closed {
 		c.demand = d
@@ -187,7 +186,7 @@ func (c *calleeConn) Take(ctx context.Context, dst []broker.Call) (int, error) {
 	if len(d.calls) == 0 {
 		return 0, wrap("take for", c.id, broker.ErrClosed)
 	}
-	return copy(dst, d.calls), nil
+	return len(d.calls), nil
 }
 
 // withdraw ends a demand, unless it was met already. A puller that takes for
@@ -222,7 +221,7 @@ func (c *calleeConn) room() int {
 	if c.demand == nil {
 		return 0
 	}
-	return c.demand.room
+	return len(c.demand.calls)
 }
 
 // handOver gives calls to the Take that waits, and returns those for which
@@ -238,13 +237,16 @@ func (c *calleeConn) handOver(calls []takenCall) (unwanted []takenCall) {
 	if d == nil || len(calls) == 0 {
 		return calls
 	}
-	n := min(d.room, len(calls))
-	d.calls = make([]broker.Call, n)
+	n := min(len(d.calls), len(calls))
+	held := make([]heldCall, n)
 	now := time.Now()
-	for i, t := range calls[:n] {
+	for i := range held {
+		t := &calls[i]
 		d.calls[i] = t.call
-		c.held[t.call.ReplyTo] = heldCall{puller: t.puller, deadline: now.Add(t.call.Timeout)}
+		held[i] = heldCall{to: t.call.ReplyTo, puller: t.puller, deadline: now.Add(t.call.Timeout)}
+		c.held[t.call.ReplyTo] = &held[i]
 	}
+	d.calls = d.calls[:n]
 	c.demand = nil
 	close(d.done)
 	return calls[n:]
@@ -253,8 +255,7 @@ func (c *calleeConn) handOver(calls []takenCall) (unwanted []takenCall) {
 // taken reports whether a call was taken here before: a failover brings calls
 // back whose pop had not been replicated. mu is held.
 func (c *calleeConn) taken(t takenCall) bool {
-	_, ok := c.held[t.call.ReplyTo]
-	return ok
+	return c.held[t.call.ReplyTo] != nil
 }
 
 // heldIn counts the calls held of one puller. mu is held.
@@ -281,6 +282,7 @@ func (c *calleeConn) close() {
 	c.mu.Lock()
 	c.closed = true
 	if c.demand != nil {
+		c.demand.calls = nil
 		close(c.demand.done)
 		c.demand = nil
 	}
@@ -340,8 +342,8 @@ func (c *calleeConn) leaveLane(ctx context.Context, p *puller) (lost []*broker.R
 		names = append(names, keys.served(p.lane.index, uri), keys.calleesOf(p.lane.index, uri))
 	}
 	args := []any{c.id, c.broker.config.grace.Milliseconds()}
-	for _, to := range p.answered() {
-		args = append(args, address(to))
+	for _, h := range p.answered() {
+		args = append(args, address(h.to))
 	}
 	left, err := p.lane.writer.do(ctx, withdrawScript.run(names, args...))
 	if err != nil {
@@ -352,14 +354,13 @@ func (c *calleeConn) leaveLane(ctx context.Context, p *puller) (lost []*broker.R
 	for _, s := range left.texts() {
 		// Also those that were taken by a script whose reply got lost.
 		to, ok := parseAddress(s)
-		if _, held := c.held[to]; ok && !held {
-			c.held[to] = heldCall{puller: p}
+		if ok && c.held[to] == nil {
+			c.held[to] = &heldCall{to: to, puller: p}
 		}
 	}
 	for to, h := range c.held {
 		if h.puller == p && !h.answering {
 			h.answering = true
-			c.held[to] = h
 			lost = append(lost, &broker.Result{To: to, Err: broker.ErrCalleeLost})
 		}
 	}

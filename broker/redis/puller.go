@@ -21,11 +21,12 @@ type puller struct {
 	wait *command // BRPOP, for a token of any URI
 
 	// Owned by the goroutine.
-	first int  // the URI that is asked first
-	more  bool // calls are waiting: there is no need to wait for a token
+	first int         // the URI that is asked first
+	more  bool        // calls are waiting: there is no need to wait for a token
+	calls []takenCall // used again
 
 	// Guarded by conn.mu.
-	done     []broker.Address            // of calls answered, but still in the set of taken ones
+	done     []*heldCall                 // answered, but still in the set of taken ones
 	suspects map[broker.Address]struct{} // in that set, but nobody here knows them
 	suspect  bool                        // the set is larger than it should be
 }
@@ -139,8 +140,8 @@ func (p *puller) take(l *link, wait *command, room int) error {
 	take.number(int64(room))
 	take.number(int64(p.first))
 	var buffer [addressLength]byte
-	for _, to := range done {
-		take.bytes(appendAddress(buffer[:0], to))
+	for _, h := range done {
+		take.bytes(appendAddress(buffer[:0], h.to))
 	}
 	commands := []*command{take}
 	if wait != nil {
@@ -176,7 +177,7 @@ func (p *puller) receive(values []reply) {
 		return
 	}
 	p.more = values[1].value == 1
-	var calls []takenCall
+	calls := p.calls[:0]
 	for rest := values[2:]; len(rest) >= 2; {
 		uri, count := rest[0].value, rest[1].value
 		if int(uri) >= len(p.uris) || int(count) > len(rest)-2 {
@@ -195,10 +196,12 @@ func (p *puller) receive(values []reply) {
 		p.first = (int(uri) + 1) % len(p.uris)
 	}
 	p.lane.broker.stats.taken.Add(int64(len(calls)))
+	p.calls = calls
 	if unwanted := p.conn.handOver(calls); len(unwanted) > 0 {
 		p.giveBack(unwanted)
 		p.more = true
 	}
+	clear(p.calls) // they belong to others now
 }
 
 // A takenCall is a call with what is needed to give it back.
@@ -232,7 +235,7 @@ func (p *puller) giveBack(calls []takenCall) {
 
 // answered returns the calls that the server may forget, at most as many as a
 // script may get.
-func (p *puller) answered() []broker.Address {
+func (p *puller) answered() []*heldCall {
 	p.conn.mu.Lock()
 	defer p.conn.mu.Unlock()
 	return slices.Clone(p.done[:min(len(p.done), scriptValues-1000)])
@@ -240,16 +243,19 @@ func (p *puller) answered() []broker.Address {
 
 // forget forgets calls as the server did. Another round trip may have had the
 // same.
-func (p *puller) forget(calls []broker.Address) {
+func (p *puller) forget(calls []*heldCall) {
 	if len(calls) == 0 {
 		return
 	}
 	p.conn.mu.Lock()
 	defer p.conn.mu.Unlock()
-	for _, to := range calls {
-		delete(p.conn.held, to)
+	for _, h := range calls {
+		if !h.forgotten {
+			h.forgotten = true
+			delete(p.conn.held, h.to)
+		}
 	}
-	p.done = slices.DeleteFunc(p.done, func(to broker.Address) bool { return !p.conn.held[to].answered })
+	p.done = slices.DeleteFunc(p.done, func(h *heldCall) bool { return h.forgotten })
 }
 
 // announce returns the command that renews the lease, and what to do once it
@@ -264,8 +270,8 @@ func (p *puller) announce() (commands []*command, replied func()) {
 	}
 	done := p.answered()
 	args := []any{c.id, c.broker.config.lease.Milliseconds(), c.broker.config.grace.Milliseconds()}
-	for _, to := range done {
-		args = append(args, address(to))
+	for _, h := range done {
+		args = append(args, address(h.to))
 	}
 	lease := announceScript.run(names, args...)
 	c.mu.Lock()
@@ -281,7 +287,7 @@ func (p *puller) announce() (commands []*command, replied func()) {
 	}
 }
 
-func (p *puller) announced(lease *command, done []broker.Address) {
+func (p *puller) announced(lease *command, done []*heldCall) {
 	p.forget(done)
 	p.conn.mu.Lock()
 	defer p.conn.mu.Unlock()
@@ -297,12 +303,14 @@ func (p *puller) reportUnknown(members []string) {
 	p.conn.mu.Lock()
 	for _, s := range members {
 		to, ok := parseAddress(s)
-		if _, held := p.conn.held[to]; !ok || held {
+		if !ok || p.conn.held[to] != nil {
 			continue
 		}
 		if _, before := p.suspects[to]; before {
 			lost = append(lost, broker.Result{To: to, Err: broker.ErrCalleeLost})
-			p.conn.finish(to, heldCall{puller: p})
+			h := &heldCall{to: to, puller: p, answering: true}
+			p.conn.held[to] = h
+			p.done = append(p.done, h)
 		} else {
 			unknown[to] = struct{}{}
 		}

@@ -17,12 +17,12 @@ func (c *calleeConn) Reply(ctx context.Context, results []broker.Result) error {
 	}
 	c.replying++
 	known := make([]*broker.Result, 0, len(results))
+	calls := make([]*heldCall, 0, len(results)) // of known
 	var deadline time.Time
 	for i := range results {
-		if h, ok := c.held[results[i].To]; ok && !h.answering {
+		if h := c.held[results[i].To]; h != nil && !h.answering {
 			h.answering = true
-			c.held[results[i].To] = h
-			known = append(known, &results[i])
+			known, calls = append(known, &results[i]), append(calls, h)
 			if h.deadline.After(deadline) {
 				deadline = h.deadline
 			}
@@ -30,35 +30,27 @@ func (c *calleeConn) Reply(ctx context.Context, results []broker.Result) error {
 	}
 	c.mu.Unlock()
 	left, err := c.broker.storeUntil(ctx, known, deadline)
-	c.answered(known, left)
+	c.answered(calls, left)
 	return wrap("reply for", c.id, err)
 }
 
-// answered notes which results were stored: all but those left, which may be
-// tried again.
-func (c *calleeConn) answered(results, left []*broker.Result) {
+// answered notes which calls' results were stored: all but those left, which
+// may be tried again.
+func (c *calleeConn) answered(calls []*heldCall, left []*broker.Result) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, r := range left {
-		if h, ok := c.held[r.To]; ok {
-			h.answering = false
-			c.held[r.To] = h
-		}
+		c.held[r.To].answering = false
 	}
-	for _, r := range results {
-		if h := c.held[r.To]; h.answering {
-			c.finish(r.To, h)
+	for _, h := range calls {
+		if h.answering {
+			h.puller.done = append(h.puller.done, h)
 		}
 	}
 	c.replying--
-	c.changed.Broadcast()
-}
-
-// finish notes that the result of a call is stored. mu is held.
-func (c *calleeConn) finish(to broker.Address, h heldCall) {
-	h.answering, h.answered = true, true
-	c.held[to] = h
-	h.puller.done = append(h.puller.done, to)
+	if c.closed {
+		c.changed.Broadcast() // close waits for it
+	}
 }
 
 // awaitReplies waits for the calls of Reply under way, but not longer than d:
