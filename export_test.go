@@ -18,3 +18,7 @@ func Bounds() []Bound {
 	}
 	return all
 }
+
+// Lends reports whether the loops of h, which has had a connection, lend their
+// goroutines to callees.
+func Lends(h *Handler) bool { return h.shards[0].Load().loan != nil }

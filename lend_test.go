@@ -52,6 +52,31 @@ func decode(t *testing.T, b []byte) (v map[string]any) {
 	return v
 }
 
+func TestLoopsLendWhereNothingElseBlocks(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("event loops need Linux")
+	}
+	allow := func(context.Context, *juggler.Request) error { return nil }
+	tests := []struct {
+		name string
+		opts []juggler.Option
+		want bool
+	}{
+		{"no hooks", nil, true},
+		{"hooks that do not block", []juggler.Option{juggler.WithAuthorizer(juggler.NonBlocking(allow))}, true},
+		{"hooks that may block", []juggler.Option{juggler.WithAuthorizer(juggler.AuthorizerFunc(allow))}, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newServer(t, tt.opts...)
+			s.dial("juggler.1")
+			if got := juggler.Lends(s.h); got != tt.want {
+				t.Errorf("its loops lend their goroutines: %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestAFunctionThatBlocksHoldsUpNobody(t *testing.T) {
 	s := newServer(t, juggler.WithEventLoops(1))
 	s.handle("echo", echo)
