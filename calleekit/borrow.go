@@ -41,6 +41,7 @@ func (w *worker) Work() (left bool) {
 	}
 	p.workers.Add(1)
 	defer func() { // also when a function ends the goroutine
+		w.current = nil
 		p.wakeForRest()
 		p.checkDrained()
 		p.workers.Done()
@@ -51,7 +52,7 @@ func (w *worker) Work() (left bool) {
 			p.store()
 		}
 	}
-	return p.left() > 0
+	return p.queue.len > 0 || len(p.ready) > 0
 }
 
 // take takes calls that are there, unless something else is left to do. It
