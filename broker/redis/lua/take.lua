@@ -87,8 +87,9 @@ for i = 0, uris - 1 do
   result[start + 1], result[start + 2] = uri, 0
   size = start + 2
   -- As a rule there is neither a token, which was popped, nor a mark.
-  local left = call('EXISTS', wake, cancelled) > 0
-  local empty = take(calls, cancelled, left and call('EXISTS', cancelled) == 1)
+  local left = call('EXISTS', wake, cancelled)
+  local marks = left > 0 and call('EXISTS', cancelled) or 0
+  local empty = take(calls, cancelled, marks > 0)
   if size > start + 2 then
     result[start + 2] = size - start - 2
   else
@@ -96,13 +97,13 @@ for i = 0, uris - 1 do
     size = start
   end
   if empty then
-    if left then
+    if left > 0 then
       call('DEL', wake, cancelled) -- nothing is queued that they could be about
     end
   elseif call('EXISTS', calls) == 1 then
     result[2] = 1
     -- As above. A missing token is made good by the timeout of the blocking pop.
-    if call('EXISTS', wake) == 0 then
+    if left == marks then
       redis.pcall('LPUSH', wake, '1')
       call('PEXPIRE', wake, math.max(call('PTTL', calls), 1000))
     end
