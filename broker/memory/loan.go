@@ -15,10 +15,9 @@ var (
 	_ loan.Borrower = (*calleeConn)(nil)
 )
 
-// mostKept returns how many calls of a queue wait for Work at most: with more it
-// is worth the while of another processor to take some, and no queue may become
-// full for having to wait.
-func (c *config) mostKept() int { return min(c.queueCapacity/4, 1024) }
+// mostKept returns how many calls of a queue wait for Work at most: no queue may
+// become full for having to wait.
+func (c *config) mostKept() int { return c.queueCapacity / 4 }
 
 // NewLoan implements [loan.Lender].
 func (c *callerConn) NewLoan() loan.Loan {
