@@ -61,8 +61,9 @@ type callTable struct{ index index.Index[call] }
 // key hashes an address: what a caller puts into it, counters mostly, is spread
 // over all bits.
 func key(to *broker.Address) uint64 {
-	word := binary.LittleEndian.Uint64
-	high, low := bits.Mul64(word(to.Ref[:8])^word(to.Node[:8])^0x9e3779b97f4a7c15, word(to.Ref[8:])^word(to.Node[8:])^0xbf58476d1ce4e5b9)
+	a := binary.LittleEndian.Uint64(to.Ref[:8]) ^ binary.LittleEndian.Uint64(to.Node[:8])
+	b := binary.LittleEndian.Uint64(to.Ref[8:]) ^ binary.LittleEndian.Uint64(to.Node[8:])
+	high, low := bits.Mul64(a^0x9e3779b97f4a7c15, b^0xbf58476d1ce4e5b9)
 	return high ^ low
 }
 
