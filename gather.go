@@ -6,7 +6,7 @@ import "github.com/juggler-go/juggler/broker"
 // With more, callees would start late; with fewer, they are woken often.
 // gatherBytes is how large a call may be to be gathered, which copies it.
 const (
-	gatherMost  = 16
+	gatherMost  = 32
 	gatherBytes = 1 << 10
 )
 
