@@ -138,8 +138,11 @@ func TestAPeerThatResetsWhileWritesWait(t *testing.T) {
 		srv := newServer(t, wrap, config())
 		s, p := srv.connectNarrow()
 		stuff(s)
+		// The system tells of the reset once. On the portable path that may be
+		// the writer, and then the reader finds the end.
+		onLoop := s.Group().CanLend()
 		resetNow(t, p.Conn)
-		if e := await(t, s.closed, "Closed"); e.Code != 1006 || e.Err == nil || errors.Is(e.Err, io.EOF) {
+		if e := await(t, s.closed, "Closed"); e.Code != 1006 || e.Err == nil || onLoop && errors.Is(e.Err, io.EOF) {
 			t.Errorf("closed with %+v", e)
 		}
 	})
