@@ -206,14 +206,14 @@ func (sh *shard) Closed(c *wsconn.Conn, e *wsconn.CloseError) { sh.session(c).cl
 // this turn to answer.
 func (sh *shard) Lends() bool {
 	sh.flush()
-	lends := sh.handedOver && sh.loan != nil
-	if lends {
-		sh.handedOver = false
+	if sh.loan == nil || !sh.loan.Pending() {
+		return false
 	}
-	return lends
+	sh.handedOver = false // Lend reports what is with others
+	return true
 }
 
-// Lend has callees answer calls.
+// Lend has a callee answer calls.
 func (sh *shard) Lend(n uint64) (yield bool) { return sh.loan.Work(n) }
 
 // Recall has them answer elsewhere, since Lend is held up.

@@ -13,10 +13,14 @@ import (
 func (p *pool) borrow() {
 	if conn, ok := p.conn.(loan.Borrower); ok {
 		conn.Borrow(func() loan.Worker {
-			return &worker{pool: p, conn: conn, batch: make([]broker.Call, len(p.batch))}
+			return &worker{pool: p, conn: conn, batch: make([]broker.Call, min(len(p.batch), workerBatch))}
 		})
 	}
 }
+
+// workerBatch is how many calls a worker takes at once: with functions as slow as
+// quick ones may be, they take as long as a loop waits before it goes on elsewhere.
+const workerBatch = 64
 
 // A worker answers calls on a goroutine that is lent, as any goroutine of the
 // pool would, but for two things: it calls only functions that are known to be
@@ -32,12 +36,12 @@ type worker struct {
 }
 
 // Work implements [loan.Worker].
-func (w *worker) Work() (left bool) {
+func (w *worker) Work() (took int, left bool) {
 	p := w.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.state != poolOpen {
-		return false
+	if p.state != poolOpen || p.failed || p.queue.len > 0 || p.room() <= 0 {
+		return 0, false
 	}
 	p.workers.Add(1)
 	defer func() { // also when a function ends the goroutine
@@ -46,29 +50,24 @@ func (w *worker) Work() (left bool) {
 		p.checkDrained()
 		p.workers.Done()
 	}()
-	for w.take() {
-		w.runQuick()
-		if p.canStore() && !w.recalled {
-			p.store()
-		}
+	took = w.take()
+	w.runQuick()
+	if p.canStore() && !w.recalled {
+		p.store()
 	}
-	return p.queue.len > 0 || len(p.ready) > 0
+	return took, p.queue.len > 0 || len(p.ready) > 0
 }
 
-// take takes calls that are there, unless something else is left to do. It
-// reports whether it got any.
-func (w *worker) take() bool {
+// take takes calls that are there, and returns how many.
+func (w *worker) take() int {
 	p := w.pool
-	if p.state != poolOpen || p.failed || w.recalled || p.queue.len > 0 || p.room() <= 0 {
-		return false
-	}
 	dst := w.batch[:min(p.room(), len(w.batch))]
 	n := w.conn.TakeNow(dst)
 	now := p.now()
 	for i := range dst[:n] {
 		p.admit(&dst[i], now)
 	}
-	return n > 0
+	return n
 }
 
 // runQuick answers calls as long as their functions are quick.

@@ -40,10 +40,12 @@ func newLendingSystem(t *testing.T, f calleekit.HandlerFunc, opts ...calleekit.O
 	return s, c
 }
 
-// lend lends the goroutine.
+// lend lends the goroutine until nothing is pending.
 func (s *system) lend() {
-	s.lent++
-	s.loan.Work(s.lent)
+	for s.loan.Pending() {
+		s.lent++
+		s.loan.Work(s.lent)
+	}
 }
 
 // work makes n calls and then lends a goroutine, whose name it returns.

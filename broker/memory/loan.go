@@ -35,11 +35,18 @@ type lentConn struct {
 
 	// The following is guarded by rpc.mu.
 
-	pending  []*calleeConn // have calls to be answered, and somebody who waits in Take
-	left     bool          // others got calls since the last Work
-	working  *calleeConn   // of Work under way
-	recalled uint64        // the last Work that was recalled
+	pending  []keptCalls
+	left     bool        // others got calls since the last Work
+	working  *calleeConn // of Work under way
+	recalled uint64      // the last Work that was recalled
 	workers  map[*calleeConn]loan.Worker
+}
+
+// keptCalls are calls that wait for Work in the queues of a callee that waits in
+// Take: so many at most, as others take some, too.
+type keptCalls struct {
+	callee *calleeConn
+	n      int
 }
 
 // sameTime is how many calls of a turn count as made at one time: to read the
@@ -71,10 +78,25 @@ func (l *lentConn) keeps(q *queue) bool {
 		return false
 	}
 	c := q.callees[0]
-	if !c.waiting {
+	i := slices.IndexFunc(l.pending, func(k keptCalls) bool { return k.callee == c })
+	switch {
+	case i >= 0:
+		l.pending[i].n++
+	case c.waiting:
+		l.pending = append(l.pending, keptCalls{c, 1})
+	default:
 		l.left = true
-	} else if !slices.Contains(l.pending, c) {
-		l.pending = append(l.pending, c)
+	}
+	return true
+}
+
+// Pending implements [loan.Loan].
+func (l *lentConn) Pending() bool {
+	l.rpc.mu.Lock()
+	defer l.rpc.mu.Unlock()
+	if len(l.pending) == 0 {
+		l.left = false // its lender knows that somebody has the calls
+		return false
 	}
 	return true
 }
@@ -83,31 +105,32 @@ func (l *lentConn) keeps(q *queue) bool {
 func (l *lentConn) Work(n uint64) (left bool) {
 	l.rpc.mu.Lock()
 	defer l.rpc.mu.Unlock()
-	if l.recalled >= n {
+	if l.recalled >= n || len(l.pending) == 0 {
 		return false
 	}
 	defer func() { // also if a function ends the goroutine
-		if l.recalled < n {
-			l.leaveRest()
+		if l.recalled < n && l.working != nil {
+			l.giveUp()
 		}
 	}()
 	l.made = 0
-	left, l.left = l.left, false
-	for l.recalled < n && len(l.pending) > 0 {
-		c := l.pending[0]
-		l.pending = slices.Delete(l.pending, 0, 1)
-		l.working = c
-		left = l.lendTo(c) || left
-		if l.recalled < n {
-			l.working = nil
-			left = c.rouse() || left
-		}
+	k := &l.pending[0]
+	l.working = k.callee
+	took, left := l.lendTo(k.callee)
+	if l.recalled >= n {
+		return false
 	}
+	left = left || l.left
+	l.left = false
+	if k.n -= took; took == 0 || k.n <= 0 {
+		return l.giveUp() || left
+	}
+	l.working = nil
 	return left
 }
 
 // lendTo has c work, without rpc.mu.
-func (l *lentConn) lendTo(c *calleeConn) (left bool) {
+func (l *lentConn) lendTo(c *calleeConn) (took int, left bool) {
 	w := l.workers[c]
 	if w == nil {
 		maps.DeleteFunc(l.workers, func(c *calleeConn, _ loan.Worker) bool { return c.closed })
@@ -119,18 +142,13 @@ func (l *lentConn) lendTo(c *calleeConn) (left bool) {
 	return w.Work()
 }
 
-// leaveRest leaves what Work has not done to those who wait in Take. The caller
-// holds rpc.mu.
-func (l *lentConn) leaveRest() {
-	if l.working != nil {
-		l.working.rouse()
-		l.working = nil
-	}
-	for _, c := range l.pending {
-		c.rouse()
-	}
-	clear(l.pending)
-	l.pending = l.pending[:0]
+// giveUp leaves what waits for the first callee to who waits in Take, and
+// reports whether that is anything. The caller holds rpc.mu.
+func (l *lentConn) giveUp() (left bool) {
+	left = l.pending[0].callee.rouse()
+	l.pending = slices.Delete(l.pending, 0, 1)
+	l.working = nil
+	return left
 }
 
 // Recall implements [loan.Loan].
@@ -139,7 +157,9 @@ func (l *lentConn) Recall(n uint64) {
 	l.recalled = n
 	w := l.workers[l.working]
 	delete(l.workers, l.working)
-	l.leaveRest()
+	for len(l.pending) > 0 {
+		l.giveUp()
+	}
 	l.rpc.mu.Unlock()
 	if w != nil {
 		w.Recall()

@@ -16,7 +16,7 @@ import (
 
 // borrowing is a callee whose workers run f.
 type borrowing struct {
-	f       func(conn loan.Borrower) (left bool)
+	f       func(conn loan.Borrower) (took int, left bool)
 	conn    loan.Borrower
 	recalls int
 	workers int
@@ -24,11 +24,11 @@ type borrowing struct {
 
 type worker struct{ *borrowing }
 
-func (w worker) Work() bool { return w.f(w.conn) }
-func (w worker) Recall()    { w.recalls++ }
+func (w worker) Work() (int, bool) { return w.f(w.conn) }
+func (w worker) Recall()           { w.recalls++ }
 
 // borrow has c borrow goroutines for f.
-func borrow(c broker.CalleeConn, f func(conn loan.Borrower) bool) *borrowing {
+func borrow(c broker.CalleeConn, f func(conn loan.Borrower) (int, bool)) *borrowing {
 	b := &borrowing{f: f, conn: c.(loan.Borrower)}
 	b.conn.Borrow(func() loan.Worker {
 		b.workers++
@@ -38,9 +38,8 @@ func borrow(c broker.CalleeConn, f func(conn loan.Borrower) bool) *borrowing {
 }
 
 // takeAll is what a worker does that takes all calls and answers none.
-func takeAll(conn loan.Borrower) bool {
-	conn.TakeNow(make([]broker.Call, 100))
-	return false
+func takeAll(conn loan.Borrower) (int, bool) {
+	return conn.TakeNow(make([]broker.Call, 100)), false
 }
 
 // A lender numbers what is lent.
@@ -51,9 +50,13 @@ type lender struct {
 
 func (s *system) newLender() *lender { return &lender{Loan: s.caller.(loan.Lender).NewLoan()} }
 
+// work lends until nothing is pending.
 func (l *lender) work() (left bool) {
-	l.n++
-	return l.Work(l.n)
+	for l.Pending() {
+		l.n++
+		left = l.Work(l.n) || left
+	}
+	return left
 }
 
 // lend makes a call over a loan.
@@ -106,15 +109,16 @@ func TestALentGoroutineGetsTheCalls(t *testing.T) {
 		s := newSystem(t)
 		c := s.callee(nil, "a")
 		var got []broker.Address
-		b := borrow(c, func(conn loan.Borrower) bool {
-			dst := make([]broker.Call, 100)
-			for _, call := range dst[:conn.TakeNow(dst)] {
+		b := borrow(c, func(conn loan.Borrower) (int, bool) {
+			dst := make([]broker.Call, 1)
+			n := conn.TakeNow(dst)
+			for _, call := range dst[:n] {
 				got = append(got, call.ReplyTo)
 				if err := c.Reply(context.Background(), []broker.Result{{To: call.ReplyTo, Args: call.Args}}); err != nil {
 					t.Error(err)
 				}
 			}
-			return false
+			return n, false
 		})
 		k := startTaker(t, c)
 		l := s.newLender()
@@ -141,10 +145,11 @@ func TestALentGoroutineGetsTheCalls(t *testing.T) {
 func TestWhatALentGoroutineLeavesIsTaken(t *testing.T) {
 	tests := []struct {
 		name string
-		work func(conn loan.Borrower) bool
+		work func(conn loan.Borrower) (int, bool)
+		left bool
 	}{
-		{"it takes nothing", func(loan.Borrower) bool { return false }},
-		{"it ends", func(loan.Borrower) bool { runtime.Goexit(); return false }},
+		{"it takes nothing", func(loan.Borrower) (int, bool) { return 0, false }, true},
+		{"it ends", func(loan.Borrower) (int, bool) { runtime.Goexit(); return 0, false }, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -156,12 +161,15 @@ func TestWhatALentGoroutineLeavesIsTaken(t *testing.T) {
 				atA, atB := startTaker(t, c), startTaker(t, d)
 				l := s.newLender()
 				a, b := s.lend(l, "a"), s.lend(l, "b")
-				var left bool
-				var wait sync.WaitGroup
-				wait.Go(func() { left = true; left = l.work() })
-				wait.Wait()
-				if !left {
-					t.Error("Work says that nothing is left")
+				left := false
+				for l.Pending() {
+					var wait sync.WaitGroup
+					l.n++
+					wait.Go(func() { left = l.Work(l.n) || left })
+					wait.Wait()
+				}
+				if left != tt.left {
+					t.Errorf("Work says that calls are left: %v, want %v", left, tt.left)
 				}
 				atA.want(t, "a", a)
 				atB.want(t, "b", b)
@@ -175,7 +183,7 @@ func TestARecalledLoanLeavesAllToOthers(t *testing.T) {
 		s := newSystem(t)
 		c, d := s.callee(nil, "a"), s.callee(nil, "b")
 		release := make(chan struct{})
-		blocked := borrow(c, func(conn loan.Borrower) bool { <-release; return false })
+		blocked := borrow(c, func(loan.Borrower) (int, bool) { <-release; return 0, false })
 		idle := borrow(d, takeAll)
 		atA, atB := startTaker(t, c), startTaker(t, d)
 		l := s.newLender()
@@ -191,7 +199,10 @@ func TestARecalledLoanLeavesAllToOthers(t *testing.T) {
 		}
 
 		// One that begins only now does nothing.
-		blocked.f = func(loan.Borrower) bool { t.Error("a worker works for a loan that was recalled"); return false }
+		blocked.f = func(loan.Borrower) (int, bool) {
+			t.Error("a worker works for a loan that was recalled")
+			return 0, false
+		}
 		l.Work(l.n)
 
 		// The loan goes on, with another worker, while that one still blocks.
@@ -217,8 +228,8 @@ func TestCallsAreKeptForALoanOnlyWhereItServes(t *testing.T) {
 
 		to := s.lend(l, "other")
 		atOther.want(t, "a callee that does not borrow", to)
-		if !l.work() {
-			t.Error("Work does not say that another goroutine has got the call")
+		if l.Pending() {
+			t.Error("the loan waits for Work")
 		}
 
 		// More than a quarter of the queue's capacity is not kept.
@@ -246,11 +257,11 @@ func TestACalleeThatClosesGetsNoLentGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSystem(t)
 		c := s.callee(nil, "a")
-		borrow(c, func(conn loan.Borrower) bool {
+		borrow(c, func(conn loan.Borrower) (int, bool) {
 			if n := conn.TakeNow(make([]broker.Call, 10)); n != 0 {
 				t.Errorf("a closed callee took %d calls", n)
 			}
-			return false
+			return 0, false
 		})
 		startTaker(t, c)
 		l := s.newLender()

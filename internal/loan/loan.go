@@ -28,10 +28,14 @@ type Loan interface {
 	Call(ctx context.Context, c *broker.Call) error
 	broker.BatchCaller
 
-	// Work lends the calling goroutine to the callees of the calls that came
-	// since the last Work, and wakes those that do not want it. It reports
-	// whether any of the calls is answered by other goroutines. A function of
-	// the user may hold it up, or end the goroutine. n is greater each time.
+	// Pending reports whether there is anything for Work to do.
+	Pending() bool
+
+	// Work lends the calling goroutine to a callee of calls that came since
+	// nothing was pending the last time, for some of them, or wakes the callee
+	// if it does not want it. It reports whether any of the calls is answered by
+	// other goroutines. A function of the user may hold it up, or end the
+	// goroutine. n is greater each time.
 	Work(n uint64) (left bool)
 
 	// Recall is called by another goroutine when Work(n) does not return:
@@ -54,10 +58,10 @@ type Borrower interface {
 
 // A Worker answers calls on goroutines that are lent, for a callee.
 type Worker interface {
-	// Work takes and answers calls as long as it likes to. What it does not
-	// take is for who waits in Take. It reports whether it left any that it
-	// took to other goroutines.
-	Work() (left bool)
+	// Work takes some calls and answers them. It returns how many it took, 0 if
+	// it does not want to work here, and whether it left any to other
+	// goroutines.
+	Work() (took int, left bool)
 
 	// Recall is called once, by another goroutine, when Work does not return:
 	// its goroutine is the callee's from now on. The Worker is not used again.

@@ -192,11 +192,13 @@ func (g *Group) finishTurn(wasLent bool) (next int64, ours bool) {
 // yield lets others do at once what the turn gave rise to, here or elsewhere. It
 // returns false if the turn has gone on on another goroutine.
 func (g *Group) yield() (ours bool) {
-	yield, lent := false, g.lender != nil && g.lender.Lends()
-	if lent {
-		if yield, ours = g.transport.lend(g.lender); !ours {
+	yield, lent := false, false
+	for g.lender != nil && g.lender.Lends() {
+		left, ours := g.transport.lend(g.lender)
+		if !ours {
 			return false
 		}
+		yield, lent = yield || left, true
 	}
 	if yield = g.handler.Yield() || yield; yield {
 		runtime.Gosched()

@@ -13,10 +13,10 @@ import (
 // soon goes on without it, on another goroutine.
 type Lender interface {
 	// Lends reports whether there is anything to lend a goroutine for. It is
-	// called on the turn, before Yield.
+	// called on the turn, before Yield, until it is false.
 	Lends() bool
 
-	// Lend runs the functions, and reports what Yield does: whether other
+	// Lend runs some of the functions, and reports what Yield does: whether other
 	// goroutines have got any that may be done at once. It may take as long as
 	// it likes, and end its goroutine. It is not on the turn: nothing of the
 	// group may be used. n is greater each time.
