@@ -85,6 +85,29 @@ func TestQuickFunctionsRunOnALentGoroutine(t *testing.T) {
 	})
 }
 
+func TestALentGoroutineIsGivenBackAfterSomeCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, c := newLendingSystem(t, func(context.Context, *calleekit.Call) (any, error) { return 1, nil })
+		for range 32 {
+			s.work(1)
+		}
+		before := c.Stats().Calls
+		for range 200 {
+			s.call("f", "1")
+		}
+		for _, want := range []uint64{64, 128, 192, 200} {
+			s.lent++
+			s.loan.Work(s.lent)
+			if n := c.Stats().Calls - before; n != want {
+				t.Errorf("%d calls are answered, want %d", n, want)
+			}
+			if more := want < 200; s.loan.Pending() != more {
+				t.Errorf("after %d calls more are pending: %v, want %v", want, !more, more)
+			}
+		}
+	})
+}
+
 func TestSlowFunctionsRunElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		takes := time.Duration(0)
