@@ -68,11 +68,9 @@ func (r *Recorder) bury(c *Conn) {
 	r.Dead = true
 }
 
-func (r *Recorder) adopt(adoption) error           { return nil }
-func (r *Recorder) close()                         {}
-func (r *Recorder) wake()                          {}
-func (r *Recorder) admit()                         {}
-func (r *Recorder) attach(*Conn)                   {}
-func (r *Recorder) shutdownWrite(*Conn)            {}
-func (r *Recorder) canLend() bool                  { return false }
-func (r *Recorder) lend(Lender) (yield, ours bool) { return false, true }
+func (r *Recorder) adopt(adoption) error { return nil }
+func (r *Recorder) close()               {}
+func (r *Recorder) wake()                {}
+func (r *Recorder) admit()               {}
+func (r *Recorder) attach(*Conn)         {}
+func (r *Recorder) shutdownWrite(*Conn)  {}

@@ -14,8 +14,9 @@ import (
 type Group struct {
 	cfg       *config
 	handler   Handler
-	lender    Lender // handler, if it is one and the transport can lend
 	transport transport
+	lender    Lender  // handler, if it is one
+	lending   lending // transport, if it is one
 
 	// The rest is touched on the group's turn only.
 	now    int64
@@ -66,11 +67,6 @@ type transport interface {
 	// bury closes the socket of c, which is dead, and has the group release
 	// it when nothing of it is left.
 	bury(c *Conn)
-	// canLend reports whether lend does anything.
-	canLend() bool
-	// lend returns what lender.Lend returned, and ours: whether the turn has
-	// not gone on without this goroutine.
-	lend(lender Lender) (yield, ours bool)
 }
 
 // What Group.wakeUp may be. Wake moves wakeIdle to wakePending and wakeInTurn to
@@ -84,16 +80,15 @@ const (
 
 func newGroup(cfg *config, t transport) *Group {
 	g := &Group{cfg: cfg, transport: t, expire: (*Conn).expire}
+	g.lending, _ = t.(lending)
 	g.tick()
 	g.handler = cfg.NewHandler(g)
-	if t.canLend() {
-		g.lender, _ = g.handler.(Lender)
-	}
+	g.lender, _ = g.handler.(Lender)
 	return g
 }
 
 // CanLend reports whether the group lends its goroutine to a [Lender].
-func (g *Group) CanLend() bool { return g.transport.canLend() }
+func (g *Group) CanLend() bool { return g.lending != nil }
 
 // tick sets the group's time, which starts at 1 so that 0 means no time.
 func (g *Group) tick() { g.now = int64(time.Since(g.cfg.start)/time.Millisecond) + 1 }
@@ -193,8 +188,8 @@ func (g *Group) finishTurn(wasLent bool) (next int64, ours bool) {
 // returns false if the turn has gone on on another goroutine.
 func (g *Group) yield() (ours bool) {
 	yield, lent := false, false
-	for g.lender != nil && g.lender.Lends() {
-		left, ours := g.transport.lend(g.lender)
+	for g.lending != nil && g.lender != nil && g.lender.Lends() {
+		left, ours := g.lending.lend(g.lender)
 		if !ours {
 			return false
 		}

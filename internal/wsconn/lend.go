@@ -27,6 +27,14 @@ type Lender interface {
 	Recall(n uint64)
 }
 
+// lending is an optional interface of a transport. Portable groups do not
+// implement it: whoever takes a turn there holds their lock.
+type lending interface {
+	// lend returns what lender.Lend returned, and ours: whether the turn has
+	// not gone on without this goroutine.
+	lend(lender Lender) (yield, ours bool)
+}
+
 // lookAfter is when a loop looks whether what it lent its goroutine to blocks:
 // the turn is held up for once to twice that time.
 const lookAfter = time.Millisecond
@@ -42,10 +50,7 @@ type loan struct {
 	seen    uint64      // count at the last look, which alone uses it
 }
 
-func (l *loop) canLend() bool { return true }
-
-// lend runs lender.Lend on the goroutine of the loop. Ours is false if the loop
-// has gone on without it.
+// lend implements lending.
 func (l *loop) lend(lender Lender) (yield, ours bool) {
 	n := l.loan.count.Add(1)
 	l.keepLooking()

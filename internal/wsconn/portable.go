@@ -140,10 +140,6 @@ func (p *portable) close() {
 // admit has nothing to do: adopt takes a turn of its own.
 func (p *portable) admit() {}
 
-// canLend is false: whoever takes a turn holds mu, and is waited for elsewhere.
-func (p *portable) canLend() bool                  { return false }
-func (p *portable) lend(Lender) (yield, ours bool) { return false, true }
-
 func (p *portable) attach(c *Conn) {
 	pc := &portConn{p: p, c: c, nc: p.adopting, using: 1}
 	pc.mayRead.L = &p.mu
