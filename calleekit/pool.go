@@ -148,15 +148,17 @@ func (p *pool) work() {
 	}()
 	// After a function comes the next one, as long as there is one: their
 	// results then leave together. Who comes to it anew stores results first.
-	for ran := time.Duration(0); ; {
+	var now time.Duration // if ran, after the last function
+	for ran := false; ; {
 		switch {
-		case p.canRun() && (ran > 0 || !p.canStore()):
+		case p.canRun() && (ran || !p.canStore()):
 			t := p.queue.pop()
 			p.wakeForRest()
-			if ran == 0 {
-				ran = p.now()
+			if !ran {
+				now = p.now()
 			}
-			ran = p.run(t, ran)
+			now = p.run(t, now)
+			ran = true
 			continue
 		case p.canStore():
 			p.store()
@@ -169,7 +171,7 @@ func (p *pool) work() {
 				return
 			}
 		}
-		ran = 0
+		ran = false
 	}
 }
 
