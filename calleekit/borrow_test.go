@@ -48,12 +48,38 @@ func (s *system) lend() {
 	}
 }
 
-// work makes n calls and then lends a goroutine, whose name it returns.
-func (s *system) work(n int) (requests []*request, name string) {
+// calls makes n calls.
+func (s *system) calls(n int) (requests []*request) {
 	s.t.Helper()
 	for range n {
 		requests = append(requests, s.call("f", "1"))
 	}
+	return requests
+}
+
+// becomeQuick makes calls until the function counts as quick.
+func (s *system) becomeQuick() {
+	s.t.Helper()
+	for range 32 {
+		s.work(1)
+	}
+}
+
+// holdUp makes n calls and lends a goroutine that the function holds up; wait
+// waits for it.
+func (s *system) holdUp(n int) (requests []*request, wait func()) {
+	s.t.Helper()
+	requests = s.calls(n)
+	var lent sync.WaitGroup
+	lent.Go(s.lend)
+	synctest.Wait()
+	return requests, lent.Wait
+}
+
+// work makes n calls and then lends a goroutine, whose name it returns.
+func (s *system) work(n int) (requests []*request, name string) {
+	s.t.Helper()
+	requests = s.calls(n)
 	var wait sync.WaitGroup
 	wait.Go(func() {
 		name = goroutine()
@@ -88,13 +114,9 @@ func TestQuickFunctionsRunOnALentGoroutine(t *testing.T) {
 func TestALentGoroutineIsGivenBackAfterSomeCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, c := newLendingSystem(t, func(context.Context, *calleekit.Call) (any, error) { return 1, nil })
-		for range 32 {
-			s.work(1)
-		}
+		s.becomeQuick()
 		before := c.Stats().Calls
-		for range 200 {
-			s.call("f", "1")
-		}
+		s.calls(200)
 		for _, want := range []uint64{64, 128, 192, 200} {
 			s.lent++
 			s.loan.Work(s.lent)
@@ -150,17 +172,9 @@ func TestAFunctionThatBlocksALentGoroutineIsLeftToIt(t *testing.T) {
 			}
 			return 1, nil
 		})
-		for range 32 {
-			s.work(1)
-		}
+		s.becomeQuick()
 		block.Store(true)
-		var requests []*request
-		for range 10 {
-			requests = append(requests, s.call("f", "1"))
-		}
-		var wait sync.WaitGroup
-		wait.Go(func() { s.lend() })
-		synctest.Wait()
+		requests, wait := s.holdUp(10)
 		if st := c.Stats(); st.Running != 1 || st.Waiting != 9 {
 			t.Fatalf("%d run and %d wait, want 1 and 9", st.Running, st.Waiting)
 		}
@@ -178,7 +192,7 @@ func TestAFunctionThatBlocksALentGoroutineIsLeftToIt(t *testing.T) {
 		}
 		close(release)
 		requests[0].want("1")
-		wait.Wait()
+		wait()
 	})
 }
 
@@ -192,9 +206,7 @@ func TestAFunctionMayEndALentGoroutine(t *testing.T) {
 			}
 			return 1, nil
 		})
-		for range 32 {
-			s.work(1)
-		}
+		s.becomeQuick()
 		exit = true
 		requests, _ := s.work(5)
 		requests[0].wantError(500, "the function failed")
@@ -217,17 +229,9 @@ func TestALentGoroutineKeepsToTheLimit(t *testing.T) {
 			}
 			return 1, nil
 		}, calleekit.WithConcurrency(2))
-		for range 32 {
-			s.work(1)
-		}
+		s.becomeQuick()
 		block.Store(true)
-		var requests []*request
-		for range 10 {
-			requests = append(requests, s.call("f", "1"))
-		}
-		var wait sync.WaitGroup
-		wait.Go(func() { s.lend() })
-		synctest.Wait()
+		requests, wait := s.holdUp(10)
 		s.loan.Recall(s.lent)
 		synctest.Wait()
 		more, _ := s.work(10)
@@ -235,7 +239,7 @@ func TestALentGoroutineKeepsToTheLimit(t *testing.T) {
 			t.Errorf("%d functions ran at a time, want 2", n)
 		}
 		close(release)
-		wait.Wait()
+		wait()
 		for _, r := range append(requests, more...) {
 			r.want("1")
 		}
@@ -259,13 +263,9 @@ func TestShutdownWaitsForALentGoroutine(t *testing.T) {
 			}
 			return 1, nil
 		})
-		for range 32 {
-			s.work(1)
-		}
+		s.becomeQuick()
 		block.Store(true)
-		r := s.call("f", "1")
-		go s.lend()
-		synctest.Wait()
+		requests, wait := s.holdUp(1)
 		s.loan.Recall(s.lent)
 		down := make(chan error, 1)
 		go func() { down <- c.Shutdown(context.Background()) }()
@@ -276,7 +276,8 @@ func TestShutdownWaitsForALentGoroutine(t *testing.T) {
 		default:
 		}
 		close(release)
-		r.want("1")
+		requests[0].want("1")
+		wait()
 		if err := <-down; err != nil {
 			t.Errorf("Shutdown: %v", err)
 		}
