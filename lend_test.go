@@ -45,13 +45,6 @@ func (c *testClient) expectAll(want ...string) {
 	}
 }
 
-func decode(t *testing.T, b []byte) (v map[string]any) {
-	if err := json.Unmarshal(b, &v); err != nil {
-		t.Fatalf("%s: %v", b, err)
-	}
-	return v
-}
-
 func TestLoopsLendWhereNothingElseBlocks(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("event loops need Linux")

@@ -175,17 +175,20 @@ func (c *testClient) expect(want string) map[string]any {
 // compare checks that the message b has at least the fields of want.
 func (c *testClient) compare(b []byte, want string) map[string]any {
 	c.t.Helper()
-	var got, wanted map[string]any
-	if err := json.Unmarshal(b, &got); err != nil {
-		c.t.Fatalf("%s: %v", b, err)
-	}
-	if err := json.Unmarshal([]byte(want), &wanted); err != nil {
-		c.t.Fatal(err)
-	}
-	if !contains(got, wanted) {
+	got := decode(c.t, b)
+	if !contains(got, decode(c.t, []byte(want))) {
 		c.t.Fatalf("got %s, want %s", b, want)
 	}
 	return got
+}
+
+// decode returns the JSON object b.
+func decode(t *testing.T, b []byte) (v map[string]any) {
+	t.Helper()
+	if err := json.Unmarshal(b, &v); err != nil {
+		t.Fatalf("%s: %v", b, err)
+	}
+	return v
 }
 
 // contains reports whether got has everything that want has.
