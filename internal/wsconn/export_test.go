@@ -13,6 +13,8 @@ func HandleHangUp(c *Conn, stale bool) {
 	c.g.transport.(*loop).handle(&e)
 }
 
+const TurnBytes = turnBytes
+
 // Looks reports whether the loop of g looks after what it lends.
 func Looks(g *Group) bool { return g.transport.(*loop).loan.looking.Load() }
 

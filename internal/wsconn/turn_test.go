@@ -1,14 +1,17 @@
 package wsconn_test
 
 import (
+	"fmt"
 	"net"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/gobwas/ws"
 
+	"github.com/juggler-go/juggler/internal/netpoll"
 	"github.com/juggler-go/juggler/internal/wsconn"
 )
 
@@ -156,6 +159,63 @@ func TestAnAcknowledgementAndAFastResultLeaveTogether(t *testing.T) {
 		s.on(func() { close(calls) })
 		<-calleeDone
 	})
+}
+
+// TestATurnReadsSoMuchOnly is what keeps messages in the processor's caches from
+// their arrival to their answers, and small ones of many in a turn together.
+func TestATurnReadsSoMuchOnly(t *testing.T) {
+	if !netpoll.Supported {
+		t.Skip("this system has no event loops")
+	}
+	for _, tt := range []struct {
+		size, turns int
+	}{
+		{100, 1},
+		{wsconn.TurnBytes / 4, 3}, // with their headers 4 are enough
+		{wsconn.TurnBytes, 10},
+	} {
+		t.Run(fmt.Sprint(tt.size), func(t *testing.T) {
+			cfg := config()
+			cfg.Loops = 1
+			srv := newServer(t, plain, cfg)
+			const peers = 10
+			turns, got, inTurn := 0, 0, false
+			all := make(chan int, 1)
+			srv.message = func(*session, ws.OpCode, []byte) { got++; inTurn = true }
+			srv.turn = func(*wsconn.Group, int64) int64 {
+				if inTurn {
+					turns++
+					inTurn = false
+				}
+				if got == peers {
+					got = 0
+					all <- turns
+				}
+				return 0
+			}
+			var sent sync.WaitGroup
+			s, p := srv.connect()
+			ps := []*peer{p}
+			for range peers - 1 {
+				_, p := srv.connect()
+				ps = append(ps, p)
+			}
+			best := peers + 1
+			for range 20 { // the system may deliver some later than they are sent
+				s.on(func() { // all are sent when the turn ends
+					turns = 0
+					for _, p := range ps {
+						sent.Go(func() { p.send(text(strings.Repeat("x", tt.size))) })
+					}
+					sent.Wait()
+				})
+				best = min(best, await(t, all, "all messages"))
+			}
+			if best != tt.turns {
+				t.Errorf("%d turns, want %d", best, tt.turns)
+			}
+		})
+	}
 }
 
 func TestTurnIsCalledAgainWhenItWants(t *testing.T) {
