@@ -1,6 +1,6 @@
 // Package index finds things by keys of 64 bits: a hash table whose nodes are
 // embedded by value in what it holds, so that nothing is allocated but the
-// table, when it doubles. Go's maps took a tenth of the server's time where
+// table, when it doubles or halves. Go's maps took a tenth of the server's time where
 // calls are many, since they copy their keys and hash them for each operation.
 package index
 
@@ -24,11 +24,17 @@ func (n *Node[T]) withKey(key uint64) *Node[T] {
 	return n
 }
 
+const minBuckets = 16
+
 // An Index holds nodes. Several may have the same key, and the low bits of keys
 // should differ. The zero value is empty. It is not safe for concurrent use.
 type Index[T any] struct {
 	buckets []*Node[T] // a power of two of them
 	len     int
+
+	// Since the table was last resized or found to be of the right size:
+	most    int // len at most
+	removed int // nodes
 }
 
 // Len returns how many nodes there are.
@@ -50,11 +56,12 @@ func (x *Index[T]) bucket(key uint64) **Node[T] {
 // Add enters n, which must be in no Index.
 func (x *Index[T]) Add(n *Node[T], key uint64) {
 	if x.len == len(x.buckets) {
-		x.grow()
+		x.resize(max(minBuckets, 2*len(x.buckets)))
 	}
 	n.key = key
 	x.push(n)
 	x.len++
+	x.most = max(x.most, x.len)
 }
 
 func (x *Index[T]) push(n *Node[T]) {
@@ -62,9 +69,11 @@ func (x *Index[T]) push(n *Node[T]) {
 	n.next, *head = *head, n
 }
 
-func (x *Index[T]) grow() {
+// resize makes a table of another size, a power of two.
+func (x *Index[T]) resize(size int) {
 	old := x.buckets
-	x.buckets = make([]*Node[T], max(16, 2*len(old)))
+	x.buckets = make([]*Node[T], size)
+	x.most, x.removed = x.len, 0
 	for _, n := range old {
 		for n != nil {
 			next := n.next
@@ -82,4 +91,16 @@ func (x *Index[T]) Remove(n *Node[T]) {
 	}
 	*at, n.next = n.next, nil
 	x.len--
+	if x.removed++; x.removed >= len(x.buckets) {
+		x.shrink()
+	}
+}
+
+// shrink halves the table if it was sparse all the time: one that had to be
+// large once would be spread over more of the processor's caches than there are.
+func (x *Index[T]) shrink() {
+	if size := len(x.buckets) / 2; size >= minBuckets && x.most <= size/2 {
+		x.resize(size)
+	}
+	x.most, x.removed = x.len, 0
 }
