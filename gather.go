@@ -2,30 +2,30 @@ package juggler
 
 import "github.com/juggler-go/juggler/broker"
 
-// gatherMost is how many calls are gathered before they go to the broker.
-// With more, callees would start late; with fewer, they are woken often.
-// gatherBytes is how large a call may be to be gathered, which copies it.
+// gatherMost is how many calls are gathered before they are handed over and
+// acknowledged. With more, callees would start late; with fewer, they are woken
+// often. gatherBytes is how large a call may be to be gathered, which copies it.
 const (
 	gatherMost  = 32
 	gatherBytes = 1 << 10
 )
 
-// gatherer holds calls of the turn that go to the broker together: one batch
-// wakes the callees once, where each call by itself would wake them anew, at
-// the price of a system call.
+// gatherer holds calls of the turn that go to the broker together, and are then
+// acknowledged together: one batch wakes the callees once, where each call by
+// itself would wake them anew, at the price of a system call. It also is less
+// code at a time for the processor's cache, so calls that middleware sees, which
+// go to the broker one by one, are acknowledged together as well.
 type gatherer struct {
 	requests [gatherMost]Request
-	calls    [gatherMost]broker.Call
+	calls    [gatherMost]broker.Call // of the requests, if they go together
 	errs     [gatherMost]error
 	n        int
 	arena    arena // what the requests' slices point into
 }
 
-// gathers reports whether calls are gathered at all. Middleware has to learn
-// what became of each from its own next.
-func (h *Handler) gathers() bool {
-	return h.inline && h.batch != nil && len(h.cfg.middleware) == 0
-}
+// callsTogether reports whether gathered calls go to the broker together.
+// Middleware has to learn what became of each from its own next.
+func (h *Handler) callsTogether() bool { return h.batch != nil && len(h.cfg.middleware) == 0 }
 
 // next returns the request to be read next.
 func (g *gatherer) next(s *session) *Request {
@@ -37,12 +37,24 @@ func (g *gatherer) next(s *session) *Request {
 // gather keeps r, which next returned, for the next flush, and reports
 // whether it did.
 func (sh *shard) gather(r *Request) bool {
-	h, g := sh.h, &sh.gathered
-	size := len(r.args) + len(r.headers)
-	if r.call == nil || r.err != nil || size > gatherBytes || h.mustSignInFirst(r.s) {
+	if r.call == nil || r.err != nil || len(r.args)+len(r.headers) > gatherBytes || sh.h.mustSignInFirst(r.s) {
 		return false
 	}
 	r.id = r.call.id()
+	if !sh.h.callsTogether() {
+		sh.h.serve(sh.h.ctx, r)
+	} else if !sh.prepare(r) {
+		return false
+	}
+	if sh.gathered.n++; sh.gathered.n == gatherMost {
+		sh.flush()
+	}
+	return true
+}
+
+// prepare makes the call of r, or reports that it may not be made.
+func (sh *shard) prepare(r *Request) bool {
+	h, g := sh.h, &sh.gathered
 	r.args, r.headers = g.arena.keep(r.args), g.arena.keep(r.headers)
 	if r.err = h.authorize(h.ctx, r); r.err == nil {
 		r.err = r.makeCall()
@@ -51,32 +63,41 @@ func (sh *shard) gather(r *Request) bool {
 		return false
 	}
 	g.calls[g.n] = r.brokerCall
-	if g.n++; g.n == gatherMost {
-		sh.flush()
-	}
 	return true
 }
 
-// flush hands over what was gathered.
+// flush hands over what was gathered, and acknowledges it.
 func (sh *shard) flush() {
-	h, g := sh.h, &sh.gathered
+	g := &sh.gathered
 	n := g.n
 	if n == 0 {
 		return
 	}
+	if sh.h.callsTogether() {
+		sh.callGathered()
+	}
+	for i := range g.requests[:n] {
+		r := &g.requests[i]
+		r.s.settle(r)
+		r.s, r.call = nil, nil
+	}
+	g.n = 0
+	g.arena.reset()
+}
+
+// callGathered makes the calls.
+func (sh *shard) callGathered() {
+	h, g := sh.h, &sh.gathered
 	batch := h.batch
 	if sh.loan != nil {
 		batch = sh.loan
 	}
-	batch.CallBatch(h.ctx, g.calls[:n], g.errs[:n])
-	for i := range n {
+	calls := g.calls[:g.n]
+	batch.CallBatch(h.ctx, calls, g.errs[:g.n])
+	for i := range calls {
 		r := &g.requests[i]
 		r.err = h.callOutcome(r, g.errs[i])
 		r.accepted = r.err == nil
-		r.s.settle(r)
-		r.s, r.call = nil, nil
 	}
-	clear(g.calls[:n])
-	g.n = 0
-	g.arena.reset()
+	clear(calls)
 }

@@ -2,9 +2,11 @@ package juggler_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -128,6 +130,83 @@ func TestManyCallsAtOnce(t *testing.T) {
 	}
 	clients[0].send(`{"type":"SUB","id":"1","channel":"c"}`) // a call still has it
 	clients[0].expectClose(1002)
+}
+
+// Requests that arrive together are answered in their order, whether they are
+// gathered, and for what, or not.
+func TestRequestsThatArriveTogether(t *testing.T) {
+	rules := func(_ context.Context, r *juggler.Request) error {
+		switch r.URI() {
+		case "refused":
+			return juggler.ErrForbidden
+		case "panics":
+			panic("on purpose")
+		}
+		return nil
+	}
+	passOn := func(next juggler.RequestHandler) juggler.RequestHandler { return next }
+	kinds := []struct{ message, code string }{ // with no code: an ACK
+		{`"CALL","uri":"echo","args":1`, ""},
+		{`"CALL","uri":"echo","args":"` + strings.Repeat("x", 2000) + `"`, ""},
+		{`"CALL","uri":"nobody"`, "404"},
+		{`"CALL","uri":"refused"`, "403"},
+		{`"CALL","uri":"panics"`, "500"},
+		{`"PUB","channel":"c"`, ""},
+		{`"SUB","channel":"c"`, ""},
+		{`"UNSB","channel":"c"`, ""},
+	}
+	for name, opts := range map[string][]juggler.Option{
+		"authorizer":             {juggler.WithAuthorizer(juggler.NonBlocking(rules))},
+		"authorizer that blocks": {juggler.WithAuthorizer(juggler.AuthorizerFunc(rules))},
+		"middleware":             {juggler.WithAuthorizer(juggler.NonBlocking(rules)), juggler.WithNonBlockingMiddleware(passOn)},
+		"middleware that blocks": {juggler.WithAuthorizer(juggler.NonBlocking(rules)), juggler.WithMiddleware(passOn)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const n = 400
+			s := newServer(t, append(opts, juggler.WithLogger(quiet), juggler.WithMaxCalls(n))...)
+			s.handle("echo", echo)
+			c := dialRaw(t, s.http.Listener.Addr().String())
+			var messages, want, got []string
+			results := make(map[string]int) // that are to come
+			for i := range n {
+				k := kinds[rand.IntN(len(kinds))]
+				messages = append(messages, fmt.Sprintf(`{"id":"%d","type":%s}`, i, k.message))
+				want = append(want, strings.TrimSpace(fmt.Sprintf("%d %s", i, k.code)))
+				if strings.Contains(k.message, "echo") {
+					results[fmt.Sprint(i)] = 1
+				}
+			}
+			go c.conn.Write(maskedText(messages...))
+			for left := len(results); left > 0 || len(got) < n; {
+				_, payload, err := c.frame()
+				if err != nil {
+					t.Fatal(err)
+				}
+				var m struct {
+					Type, For string
+					Error     struct{ Code int }
+				}
+				if err := json.Unmarshal(payload, &m); err != nil {
+					t.Fatal(err)
+				}
+				switch m.Type {
+				case "ACK":
+					got = append(got, m.For)
+				case "NACK":
+					got = append(got, fmt.Sprintf("%s %d", m.For, m.Error.Code))
+					left -= results[m.For] // which is an error
+				case "RES":
+					if results[m.For]--; results[m.For] != 0 || !slices.Contains(got, m.For) {
+						t.Errorf("RES for %s a second time, or before its ACK", m.For)
+					}
+					left--
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("answered:\n%s\nwant:\n%s", got, want)
+			}
+		})
+	}
 }
 
 func TestAllowedMessages(t *testing.T) {

@@ -153,7 +153,7 @@ func (sh *shard) inline(s *session, payload []byte) {
 		s.enqueue(j)
 		return
 	}
-	if sh.h.gathers() && sh.gather(r) {
+	if sh.gather(r) {
 		return
 	}
 	if sh.gathered.n > 0 {
