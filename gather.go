@@ -25,7 +25,7 @@ type gatherer struct {
 
 // callsTogether reports whether gathered calls go to the broker together.
 // Middleware has to learn what became of each from its own next.
-func (h *Handler) callsTogether() bool { return h.batch != nil && len(h.cfg.middleware) == 0 }
+func (sh *shard) callsTogether() bool { return sh.batch != nil && len(sh.h.cfg.middleware) == 0 }
 
 // next returns the request to be read next.
 func (g *gatherer) next(s *session) *Request {
@@ -41,7 +41,7 @@ func (sh *shard) gather(r *Request) bool {
 		return false
 	}
 	r.id = r.call.id()
-	if !sh.h.callsTogether() {
+	if !sh.callsTogether() {
 		sh.h.serve(sh.h.ctx, r)
 	} else if !sh.prepare(r) {
 		return false
@@ -73,7 +73,7 @@ func (sh *shard) flush() {
 	if n == 0 {
 		return
 	}
-	if sh.h.callsTogether() {
+	if sh.callsTogether() {
 		sh.callGathered()
 	}
 	for i := range g.requests[:n] {
@@ -88,12 +88,8 @@ func (sh *shard) flush() {
 // callGathered makes the calls.
 func (sh *shard) callGathered() {
 	h, g := sh.h, &sh.gathered
-	batch := h.batch
-	if sh.loan != nil {
-		batch = sh.loan
-	}
 	calls := g.calls[:g.n]
-	batch.CallBatch(h.ctx, calls, g.errs[:g.n])
+	sh.batch.CallBatch(h.ctx, calls, g.errs[:g.n])
 	for i := range calls {
 		r := &g.requests[i]
 		r.err = h.callOutcome(r, g.errs[i])

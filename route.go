@@ -171,8 +171,8 @@ func (h *Handler) brokerContext(ctx context.Context) (context.Context, context.C
 }
 
 func (h *Handler) call(ctx context.Context, r *Request) error {
-	if l := r.s.shard.loan; l != nil && r.onTurn() {
-		return l.Call(ctx, &r.brokerCall)
+	if r.onTurn() {
+		return r.s.shard.caller.Call(ctx, &r.brokerCall)
 	}
 	if !h.callsInline {
 		var cancel context.CancelFunc

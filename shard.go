@@ -52,15 +52,22 @@ type shard struct {
 	// With a loan, callees in this process may answer on the loop's goroutine.
 	// Nil: the group or the broker does not lend.
 	loan loan.Loan
+
+	// What takes calls on the turn: the loan, or the broker. batch may be nil.
+	caller interface {
+		Call(ctx context.Context, c *broker.Call) error
+	}
+	batch broker.BatchCaller
 }
 
 // newShard makes the shard of g. It is called once for each group.
 func (h *Handler) newShard(g *wsconn.Group) wsconn.Handler {
-	sh := &shard{h: h, group: g, topics: make(map[broker.Topic]*localTopic)}
+	sh := &shard{h: h, group: g, topics: make(map[broker.Topic]*localTopic), caller: h.caller, batch: h.batch}
 	sh.inbox.taken.L = &sh.inbox.mu
 	sh.calls.init(sh)
 	if lender, ok := h.caller.(loan.Lender); ok && h.inline && g.CanLend() {
 		sh.loan = lender.NewLoan()
+		sh.caller, sh.batch = sh.loan, sh.loan
 	}
 	sh.number = uint8(h.numShards.Add(1) - 1)
 	h.shards[sh.number].Store(sh)
