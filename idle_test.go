@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/internal/child"
 )
 
 // idleClientsEnv makes the test binary be the clients of TestIdleSessions:
@@ -48,7 +49,7 @@ func TestIdleSessions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := clients.Start(); err != nil {
+	if err := child.Start(clients); err != nil {
 		t.Fatal(err)
 	}
 	defer clients.Wait()

@@ -27,7 +27,9 @@ func TestMain(m *testing.M) {
 		idleClients(addr) // this process is the other side of TestIdleSessions
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m,
+		// The thread that starts programs stays to the end of the process.
+		goleak.IgnoreAnyFunction("github.com/juggler-go/juggler/internal/child.init.func1.1"))
 }
 
 // testServer is a handler on a real socket, with its broker.

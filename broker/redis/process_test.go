@@ -13,6 +13,7 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/redis"
+	"github.com/juggler-go/juggler/internal/child"
 	"github.com/juggler-go/juggler/internal/redistest"
 )
 
@@ -75,23 +76,23 @@ func childNode(b *redis.Broker) {
 	select {}
 }
 
-// A child is a process that runs childMain.
-type child struct {
+// A childProcess is one that runs childMain.
+type childProcess struct {
 	t       *testing.T
 	process *exec.Cmd
 	lines   chan string
 }
 
-func startChild(t *testing.T, role string) *child {
+func startChild(t *testing.T, role string) *childProcess {
 	t.Helper()
-	c := &child{t: t, process: exec.Command(os.Args[0]), lines: make(chan string, 100)}
+	c := &childProcess{t: t, process: exec.Command(os.Args[0]), lines: make(chan string, 100)}
 	c.process.Env = append(os.Environ(), childVariable+"="+role)
 	c.process.Stderr = os.Stderr
 	out, err := c.process.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.process.Start(); err != nil {
+	if err := child.Start(c.process); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan struct{})
@@ -111,7 +112,7 @@ func startChild(t *testing.T, role string) *child {
 }
 
 // says waits until the child has printed a line.
-func (c *child) says(want string) {
+func (c *childProcess) says(want string) {
 	c.t.Helper()
 	select {
 	case got := <-c.lines:
@@ -123,9 +124,9 @@ func (c *child) says(want string) {
 	}
 }
 
-func (c *child) kill() { c.process.Process.Kill() } //nolint:errcheck // may have ended
+func (c *childProcess) kill() { c.process.Process.Kill() } //nolint:errcheck // may have ended
 
-func (c *child) signal(s syscall.Signal) {
+func (c *childProcess) signal(s syscall.Signal) {
 	c.t.Helper()
 	if err := c.process.Process.Signal(s); err != nil {
 		c.t.Fatal(err)

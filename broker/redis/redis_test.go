@@ -28,7 +28,9 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "3"); err != nil {
 		panic(err)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m,
+		// The thread that starts programs stays to the end of the process.
+		goleak.IgnoreAnyFunction("github.com/juggler-go/juggler/internal/child.init.func1.1"))
 }
 
 type silence struct{}

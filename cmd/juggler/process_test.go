@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/juggler-go/juggler/internal/child"
 )
 
 // program is the built command.
@@ -95,7 +97,7 @@ func startCommand(t testing.TB, cmd *exec.Cmd) *process {
 	stdin, err1 := cmd.StdinPipe()
 	stdout, err2 := cmd.StdoutPipe()
 	stderr, err3 := cmd.StderrPipe()
-	if err := errors.Join(err1, err2, err3, cmd.Start()); err != nil {
+	if err := errors.Join(err1, err2, err3, child.Start(cmd)); err != nil {
 		t.Fatal(err)
 	}
 	p.stdin, p.stdout, p.stderr = stdin, newLines(), newLines()

@@ -2,7 +2,7 @@
 
 // Package redistest starts real Redis servers on loopback for tests:
 // standalone, a cluster, or a set watched by Sentinel. They live in temporary
-// directories and end with the test.
+// directories and end with the test, or with its process.
 //
 // The program redis-server is looked for in the variable JUGGLER_TEST_REDIS (a
 // path), then on PATH. Without it tests fail: a test that is skipped in
@@ -23,6 +23,8 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/juggler-go/juggler/internal/child"
 )
 
 // TB is what the package needs of testing.TB. TestMain, which has none, can
@@ -118,7 +120,7 @@ func (s *Server) Restart() {
 	s.process = exec.Command(s.program, s.args...)
 	var output bytes.Buffer
 	s.process.Stdout, s.process.Stderr = &output, &output
-	if err := s.process.Start(); err != nil {
+	if err := child.Start(s.process); err != nil {
 		s.tb.Fatalf("start %s: %v", s.program, err)
 	}
 	exited, process := make(chan struct{}), s.process

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/client"
+	"github.com/juggler-go/juggler/internal/child"
 	"github.com/juggler-go/juggler/internal/redistest"
 )
 
@@ -32,7 +33,7 @@ func startJSCallee(t *testing.T, addr string) *jsCallee {
 	c.process.Dir = "../../examples/node-callee"
 	c.process.Env = append(os.Environ(), "REDIS_URL=redis://"+addr, "JUGGLER_LEASE=1000")
 	c.process.Stdout, c.process.Stderr = &c.output, &c.output
-	if err := c.process.Start(); err != nil {
+	if err := child.Start(c.process); err != nil {
 		t.Fatalf("the example needs Node 20.3 or later: %v", err)
 	}
 	go func() { // ends with the process

@@ -18,6 +18,7 @@ import (
 
 	"github.com/juggler-go/juggler/broker/redis"
 	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/internal/child"
 	"github.com/juggler-go/juggler/internal/redistest"
 )
 
@@ -154,7 +155,7 @@ func (c *childProcess) start() {
 	if c.stdin, err = c.process.StdinPipe(); err != nil {
 		c.t.Fatal(err)
 	}
-	if err := c.process.Start(); err != nil {
+	if err := child.Start(c.process); err != nil {
 		c.t.Fatal(err)
 	}
 	ready := make(chan struct{})

@@ -29,7 +29,10 @@ func TestMain(m *testing.M) {
 	}
 	// go-redis tries for a second more to reach a server, by a goroutine that
 	// does not notice at once that its client was closed.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
+	goleak.VerifyTestMain(m,
+		// The thread that starts programs stays to the end of the process.
+		goleak.IgnoreAnyFunction("github.com/juggler-go/juggler/internal/child.init.func1.1"),
+		goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }
 
 // quiet is a logger for tests whose subject makes noise.

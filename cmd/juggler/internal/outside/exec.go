@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/internal/child"
 )
 
 // killDelay is how long a program has to end after SIGTERM before it is killed.
@@ -72,7 +73,7 @@ func (p *Program) Answer(ctx context.Context, c *calleekit.Call) (any, error) {
 	stdout := &bounded{limit: p.limits.MaxOutput, full: cancel}
 	stderr := &bounded{limit: maxLog}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
-	err := start(cmd)
+	err := child.Start(cmd)
 	if err == nil {
 		err = cmd.Wait()
 		endGroup(cmd)

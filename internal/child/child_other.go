@@ -1,8 +1,7 @@
 //go:build !linux
 
-package outside
+package child
 
 import "os/exec"
 
-// start starts a program. Only Linux ends it if this process is killed.
 func start(cmd *exec.Cmd) error { return cmd.Start() }

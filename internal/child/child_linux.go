@@ -1,4 +1,4 @@
-package outside
+package child
 
 import (
 	"os/exec"
@@ -7,10 +7,12 @@ import (
 	"syscall"
 )
 
-// start starts a program that is killed when this process ends in whatever way.
-// The kernel does that when the thread ends that started the program, so it has
-// to be one that lives as long as the process.
+// start has the kernel kill the program. It does that when the thread ends that
+// started the program, so it has to be one that lives as long as the process.
 func start(cmd *exec.Cmd) error {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = new(syscall.SysProcAttr)
+	}
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL // prctl(2), PR_SET_PDEATHSIG
 	done := make(chan error)
 	starter() <- func() { done <- cmd.Start() }
@@ -20,7 +22,7 @@ func start(cmd *exec.Cmd) error {
 // starter returns a channel to a thread that calls what it gets.
 var starter = sync.OnceValue(func() chan<- func() {
 	work := make(chan func())
-	go func() { // to the end of the process
+	go func() { // to the end of the process: tests that look for leaks leave it out
 		runtime.LockOSThread()
 		for f := range work {
 			f()
