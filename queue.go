@@ -203,7 +203,7 @@ func (h *Handler) runGuarded(ctx context.Context, f func(context.Context)) {
 
 // batchable reports whether j may be handed over together with others.
 func (h *Handler) batchable(j *job) bool {
-	if j.err != nil || j.hook != nil || len(h.cfg.middleware) > 0 || h.mustSignInFirst(j.s) {
+	if j.err != nil || j.hook != nil || h.cfg.blocking || h.mustSignInFirst(j.s) {
 		return false
 	}
 	return j.typ == frame.Call && h.batch != nil || j.typ == frame.Pub && h.publishes != nil
@@ -223,17 +223,19 @@ func (h *Handler) serveBatch(ctx context.Context, batch []*job) (n int) {
 	}
 	start := time.Now()
 	for n = 0; n < len(batch) && (n == 0 || ctx.Err() == nil && time.Since(start) < batchPatience); n++ {
-		batch[n].err = h.authorize(ctx, &batch[n].Request)
+		h.enter(ctx, &batch[n].Request)
 	}
 	batch = batch[:n]
 	ready := make([]*Request, 0, len(batch))
 	for _, j := range batch { // now, as the time of calls went on meanwhile
-		if j.err == nil {
-			j.err = j.fillIn()
+		if j.err != nil {
+			continue
 		}
-		if j.err == nil {
-			ready = append(ready, &j.Request)
+		if err := j.fillIn(); err != nil {
+			j.leave(err)
+			continue
 		}
+		ready = append(ready, &j.Request)
 	}
 	errs := make([]error, len(ready))
 	if batch[0].typ == frame.Call {
@@ -242,8 +244,7 @@ func (h *Handler) serveBatch(ctx context.Context, batch []*job) (n int) {
 		h.publishBatch(ctx, ready, errs)
 	}
 	for i, r := range ready {
-		r.err = errs[i]
-		r.accepted = r.err == nil
+		r.leave(errs[i])
 	}
 	return n
 }

@@ -32,6 +32,7 @@ type Request struct {
 	err      error // why it did not, or was not asked
 
 	received time.Time // set if it is handled by the session's worker
+	passage  *passage  // set while middleware sees it as one of several
 
 	// What is handed to the broker, here so that it need not be allocated.
 	brokerCall  broker.Call

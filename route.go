@@ -146,22 +146,31 @@ func (h *Handler) guard(ctx context.Context, r *Request) (err error) {
 
 // route is the end of the chain: it hands r to the broker.
 func (h *Handler) route(ctx context.Context, r *Request) error {
-	var err error
-	switch r.typ {
-	case frame.Call:
-		if err = r.makeCall(); err == nil {
-			err = h.call(ctx, r)
-		}
-		err = h.callOutcome(r, err)
-	case frame.Pub:
-		if err = r.makeEvent(); err == nil {
-			err = h.publishFor(ctx, &r.brokerEvent)
-		}
-	case frame.Sub:
-		err = h.topics.acquire(ctx, r)
-	}
+	err := h.handOver(ctx, r)
 	r.accepted = err == nil
 	return err
+}
+
+func (h *Handler) handOver(ctx context.Context, r *Request) error {
+	switch {
+	case r.passage != nil:
+		return r.passage.wait()
+	case r.typ == frame.Call:
+		err := r.makeCall()
+		if err == nil {
+			err = h.call(ctx, r)
+		}
+		return h.callOutcome(r, err)
+	case r.typ == frame.Pub:
+		if err := r.makeEvent(); err != nil {
+			return err
+		}
+		return h.publishFor(ctx, &r.brokerEvent)
+	case r.typ == frame.Sub:
+		return h.topics.acquire(ctx, r)
+	default: // UNSB asks nobody
+		return nil
+	}
 }
 
 // brokerContext bounds what a broker that waits may take. The end of the

@@ -73,6 +73,10 @@ var (
 	jugglerRedis8  = contender{name: "juggler, 8 at a time", server: "juggler-redis", protocol: "juggler", callee: "redis-callee-8", redis: true}
 	jugglerRedis64 = contender{name: "juggler, 64 at a time", server: "juggler-redis", protocol: "juggler", callee: "redis-callee-64", redis: true}
 
+	jugglerRedis            = contender{name: "juggler", server: "juggler-redis", protocol: "juggler", callee: "redis-callee-64", redis: true}
+	jugglerRedisNonBlocking = contender{name: jugglerNonBlocking.name, server: "juggler-redis-nonblocking", protocol: "juggler", callee: "redis-callee-64", redis: true}
+	jugglerRedisBlocking    = contender{name: jugglerBlocking.name, server: "juggler-redis-blocking", protocol: "juggler", callee: "redis-callee-64", redis: true}
+
 	jugglerRedis10   = contender{name: "10 clients", server: "juggler-redis", protocol: "juggler", callee: "redis-callee-64", redis: true, conns: 10}
 	jugglerRedis1000 = contender{name: "1,000 clients", server: "juggler-redis", protocol: "juggler", callee: "redis-callee-64", redis: true, conns: 1000}
 
@@ -165,6 +169,14 @@ func build() []scenario {
 			{who: jugglerRedis8.name, kind: cpuMicros, limit: 89.6},     // a tenth of its 896 µs
 		},
 	})
+	for _, inFlight := range []int{1, 16} {
+		add(scenario{
+			name:       fmt.Sprintf("redis-hooks-100x%d", inFlight),
+			title:      fmt.Sprintf("Calls through Redis with authentication, an authorizer and a middleware: 100 connections, %d in flight, 16 bytes", inFlight),
+			load:       load.Spec{Kind: load.Requests, Conns: 100, InFlight: inFlight, Payload: smallPayload},
+			contenders: []contender{jugglerRedis, jugglerRedisNonBlocking, jugglerRedisBlocking},
+		})
+	}
 	add(scenario{
 		name:       "redis-1x1",
 		title:      "Calls through Redis: 1 connection, 1 in flight, 16 bytes",

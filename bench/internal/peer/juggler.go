@@ -93,19 +93,16 @@ func startNode(serve serveFunc, b interface {
 // The application that people really write: an authorizer that looks at each
 // request and a middleware that adds a header, which may block or declare
 // that they do not.
-func jugglerBlocking() (string, error) {
-	return jugglerServer(serveHTTP,
+var (
+	blockingHooks = []juggler.Option{
 		juggler.WithAuthorizer(juggler.AuthorizerFunc(authorize)),
 		juggler.WithMiddleware(addUser),
-	)
-}
-
-func jugglerNonBlocking() (string, error) {
-	return jugglerServer(serveHTTP,
+	}
+	nonBlockingHooks = []juggler.Option{
 		juggler.WithAuthorizer(juggler.NonBlocking(authorize)),
 		juggler.WithNonBlockingMiddleware(addUser),
-	)
-}
+	}
+)
 
 var errForbidden = errors.New("forbidden")
 

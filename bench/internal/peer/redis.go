@@ -6,6 +6,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/broker/redis"
 	"github.com/juggler-go/juggler/calleekit"
 )
@@ -23,12 +24,12 @@ func redisBroker() (*redis.Broker, error) {
 }
 
 // jugglerRedis is a node whose calls go through Redis.
-func jugglerRedis() (string, error) {
+func jugglerRedis(options ...juggler.Option) (string, error) {
 	b, err := redisBroker()
 	if err != nil {
 		return "", err
 	}
-	return startNode(serveHTTP, b)
+	return startNode(serveHTTP, b, options...)
 }
 
 // redisCallee answers those calls in a process of its own, which nobody
