@@ -108,7 +108,7 @@ func WithAuthorizer(a Authorizer) Option {
 
 // WithMiddleware wraps the handling of CALL, SUB, UNSB and PUB; the first is
 // the outermost. Used several times, it appends. What m does may block: that
-// holds up its session only.
+// holds up its session only, whose requests are handled one after the other.
 func WithMiddleware(m ...Middleware) Option {
 	return optionFunc(func(c *config) {
 		c.blocking = c.blocking || len(m) > 0
@@ -117,9 +117,11 @@ func WithMiddleware(m ...Middleware) Option {
 }
 
 // WithNonBlockingMiddleware is [WithMiddleware] for middleware that never
-// waits, neither for I/O nor for a lock held across it: it runs on the event
-// loop, where it costs next to nothing and where waiting would hold up many
-// sessions.
+// waits but in next, neither for I/O nor for a lock that is held across next or
+// I/O: it runs on the event loop, where it costs next to nothing and where waiting
+// would hold up many sessions. Requests that a broker such as Redis takes
+// together are in m at the same time, on one goroutine: next returns for the
+// first of them after m was called for the last.
 func WithNonBlockingMiddleware(m ...Middleware) Option {
 	return optionFunc(func(c *config) { c.addMiddleware("WithNonBlockingMiddleware", m) })
 }

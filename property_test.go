@@ -36,15 +36,21 @@ func TestPromises(t *testing.T) {
 		time.Sleep(time.Duration(rand.IntN(3)) * time.Millisecond)
 		return nil
 	}))
+	middleware := juggler.WithNonBlockingMiddleware(func(next juggler.RequestHandler) juggler.RequestHandler {
+		return func(ctx context.Context, r *juggler.Request) error { return next(ctx, r) }
+	})
 	for _, way := range []struct {
 		name  string
 		roles func(*memory.Broker) jugglertest.Roles
 		opts  []juggler.Option
 	}{
-		{"inline", func(b *memory.Broker) jugglertest.Roles { return b }, nil},
-		{"queued", func(b *memory.Broker) jugglertest.Roles { return b }, []juggler.Option{plain}},
-		{"broker that waits", func(b *memory.Broker) jugglertest.Roles { return waiting(b, false) }, nil},
-		{"broker that waits and takes batches", func(b *memory.Broker) jugglertest.Roles { return waiting(b, true) }, nil},
+		{"inline", itself, nil},
+		{"inline, middleware", itself, []juggler.Option{middleware}},
+		{"queued", itself, []juggler.Option{plain}},
+		{"broker that waits", waiting, nil},
+		{"broker that waits and takes batches", waitingInBatches, nil},
+		{"broker that waits and takes batches, middleware", waitingInBatches, []juggler.Option{middleware}},
+		{"broker that waits and takes batches, queued, middleware", waitingInBatches, []juggler.Option{plain, middleware}},
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			for seed := range uint64(25) {
@@ -54,18 +60,29 @@ func TestPromises(t *testing.T) {
 	}
 }
 
-// waiting returns b as a broker that may wait. With batches it does wait, and
-// takes calls in batches, like a broker on a network.
-func waiting(b *memory.Broker, batches bool) jugglertest.Roles {
-	plain := brokertest.Plain(brokertest.Roles{Caller: b, Callee: b, PubSub: b})
-	if batches {
-		plain.Caller = batchCaller{b}
-	}
+// waiting returns b as a broker that may wait.
+func waiting(b *memory.Broker) jugglertest.Roles { return plainRoles(b).join() }
+
+// waitingInBatches returns b as a broker that does wait, and takes calls in
+// batches, like one on a network.
+func waitingInBatches(b *memory.Broker) jugglertest.Roles {
+	plain := plainRoles(b)
+	plain.Caller = batchCaller{b}
+	return plain.join()
+}
+
+type roles brokertest.Roles
+
+func plainRoles(b *memory.Broker) roles {
+	return roles(brokertest.Plain(brokertest.Roles{Caller: b, Callee: b, PubSub: b}))
+}
+
+func (r roles) join() jugglertest.Roles {
 	return struct {
 		brokerCaller
 		brokerCallee
 		brokerPubSub
-	}{plain.Caller, plain.Callee, plain.PubSub}
+	}{r.Caller, r.Callee, r.PubSub}
 }
 
 type batchCaller struct{ broker.Caller }

@@ -3,16 +3,21 @@ package juggler_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/coder/websocket"
 
 	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/memory"
+	"github.com/juggler-go/juggler/jugglertest"
 )
 
 // What is wrong with one message of juggler.1 is answered, or ends the
@@ -132,6 +137,12 @@ func TestManyCallsAtOnce(t *testing.T) {
 	clients[0].expectClose(1002)
 }
 
+// answer is what tests look at in an ACK, NACK or RES.
+type answer struct {
+	Type, For string
+	Error     struct{ Code int }
+}
+
 // Requests that arrive together are answered in their order, whether they are
 // gathered, and for what, or not.
 func TestRequestsThatArriveTogether(t *testing.T) {
@@ -155,15 +166,23 @@ func TestRequestsThatArriveTogether(t *testing.T) {
 		{`"SUB","channel":"c"`, ""},
 		{`"UNSB","channel":"c"`, ""},
 	}
-	for name, opts := range map[string][]juggler.Option{
-		"authorizer":             {juggler.WithAuthorizer(juggler.NonBlocking(rules))},
-		"authorizer that blocks": {juggler.WithAuthorizer(juggler.AuthorizerFunc(rules))},
-		"middleware":             {juggler.WithAuthorizer(juggler.NonBlocking(rules)), juggler.WithNonBlockingMiddleware(passOn)},
-		"middleware that blocks": {juggler.WithAuthorizer(juggler.NonBlocking(rules)), juggler.WithMiddleware(passOn)},
+	nonBlocking := []juggler.Option{juggler.WithAuthorizer(juggler.NonBlocking(rules)), juggler.WithNonBlockingMiddleware(passOn)}
+	for _, way := range []struct {
+		name  string
+		roles func(*memory.Broker) jugglertest.Roles
+		opts  []juggler.Option
+	}{
+		{"authorizer", itself, []juggler.Option{juggler.WithAuthorizer(juggler.NonBlocking(rules))}},
+		{"authorizer that blocks", itself, []juggler.Option{juggler.WithAuthorizer(juggler.AuthorizerFunc(rules))}},
+		{"middleware", itself, nonBlocking},
+		{"middleware that blocks", itself, []juggler.Option{juggler.WithAuthorizer(juggler.NonBlocking(rules)), juggler.WithMiddleware(passOn)}},
+		{"authorizer, broker that waits", waitingInBatches, []juggler.Option{juggler.WithAuthorizer(juggler.NonBlocking(rules))}},
+		{"middleware, broker that waits", waitingInBatches, nonBlocking},
+		{"middleware, broker that waits and takes no batches", waiting, nonBlocking},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(way.name, func(t *testing.T) {
 			const n = 400
-			s := newServer(t, append(opts, juggler.WithLogger(quiet), juggler.WithMaxCalls(n))...)
+			s := newServerOn(t, way.roles, append(way.opts, juggler.WithLogger(quiet), juggler.WithMaxCalls(n))...)
 			s.handle("echo", echo)
 			c := dialRaw(t, s.http.Listener.Addr().String())
 			var messages, want, got []string
@@ -182,10 +201,7 @@ func TestRequestsThatArriveTogether(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				var m struct {
-					Type, For string
-					Error     struct{ Code int }
-				}
+				var m answer
 				if err := json.Unmarshal(payload, &m); err != nil {
 					t.Fatal(err)
 				}
@@ -307,6 +323,98 @@ func TestAuthorizerAndMiddleware(t *testing.T) {
 			c.send(`{"type":"CALL","id":"4","uri":"whoami","headers":{"user":"u:root","\u0075ser":"u:root"}}`)
 			c.expect(`{"type":"ACK","for":"4"}`)
 			c.expect(`{"type":"RES","for":"4","args":"u:ann"}`)
+		})
+	}
+}
+
+// What next returns is what became of the request, however many go to the broker
+// together; what middleware does about it afterwards is its own affair.
+func TestMiddlewareLearnsTheOutcome(t *testing.T) {
+	uris := []struct {
+		uri          string
+		learns, code int // 0: done
+	}{
+		{uri: "echo"},
+		{uri: "nobody", learns: 404, code: 404},
+		{uri: "panics"},
+		{uri: "refused", learns: -1, code: 403},
+		{uri: "forgotten", learns: -1, code: 500},
+		{uri: "denies", learns: 404, code: 409},
+	}
+	for name, way := range map[string]func(*memory.Broker) jugglertest.Roles{"inline": itself, "broker that waits": waitingInBatches} {
+		t.Run(name, func(t *testing.T) {
+			var mu sync.Mutex
+			learned := make(map[string][]int) // by URI
+			note := func(uri string, code int) {
+				mu.Lock()
+				defer mu.Unlock()
+				learned[uri] = append(learned[uri], code)
+			}
+			s := newServerOn(t, way, juggler.WithLogger(quiet), juggler.WithNonBlockingMiddleware(func(next juggler.RequestHandler) juggler.RequestHandler {
+				return func(ctx context.Context, r *juggler.Request) error {
+					switch r.URI() {
+					case "refused":
+						note(r.URI(), -1)
+						return juggler.ErrForbidden
+					case "forgotten":
+						note(r.URI(), -1)
+						return nil
+					}
+					err := next(ctx, r)
+					switch {
+					case err == nil:
+						note(r.URI(), 0)
+					case errors.Is(err, broker.ErrNoCallee):
+						note(r.URI(), 404)
+					default:
+						t.Errorf("%s: %v", r.URI(), err)
+					}
+					switch r.URI() {
+					case "panics":
+						panic("on purpose")
+					case "denies":
+						return &juggler.Error{Code: 409, Message: "a code of the application's"}
+					}
+					return err
+				}
+			}))
+			s.handle("echo", echo)
+			s.handle("panics", echo)
+			c := dialRaw(t, s.http.Listener.Addr().String())
+			const rounds = 20
+			var messages []string
+			for i := range rounds {
+				for j, u := range uris {
+					messages = append(messages, fmt.Sprintf(`{"type":"CALL","id":"%d","uri":"%s"}`, i*len(uris)+j, u.uri))
+				}
+			}
+			if _, err := c.conn.Write(maskedText(messages...)); err != nil {
+				t.Fatal(err)
+			}
+			for at := 0; at < len(messages); {
+				_, payload, err := c.frame()
+				if err != nil {
+					t.Fatal(err)
+				}
+				var m answer
+				if err := json.Unmarshal(payload, &m); err != nil {
+					t.Fatal(err)
+				}
+				if m.Type == "RES" {
+					continue
+				}
+				if want := uris[at%len(uris)]; m.For != fmt.Sprint(at) || m.Error.Code != want.code {
+					t.Errorf("%s: %s, want code %d for %d", want.uri, payload, want.code, at)
+				}
+				at++
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for _, u := range uris {
+				if got, want := learned[u.uri], slices.Repeat([]int{u.learns}, rounds); !slices.Equal(got, want) {
+					t.Errorf("%s: middleware learned %v, want %v", u.uri, got, want)
+				}
+			}
 		})
 	}
 }

@@ -42,11 +42,20 @@ type testServer struct {
 
 func newServer(t *testing.T, opts ...juggler.Option) *testServer {
 	t.Helper()
+	return newServerOn(t, itself, opts...)
+}
+
+// itself is how newServer looks at its broker; waiting is another way.
+func itself(b *memory.Broker) jugglertest.Roles { return b }
+
+// newServerOn is newServer with the broker that roles makes of the embedded one.
+func newServerOn(t *testing.T, roles func(*memory.Broker) jugglertest.Roles, opts ...juggler.Option) *testServer {
+	t.Helper()
 	b, err := memory.New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := juggler.New(append([]juggler.Option{juggler.WithBroker(b)}, opts...)...)
+	h, err := juggler.New(append([]juggler.Option{juggler.WithBroker(roles(b))}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
