@@ -59,6 +59,41 @@ func TestIndexIsLikeAMap(t *testing.T) {
 	}
 }
 
+// A table that was large once is not so for ever, and one that is in use is left
+// alone.
+func TestASparseTableShrinks(t *testing.T) {
+	var x index.Index[thing]
+	things := make([]thing, 4096)
+	add := func(i int) { x.Add(&things[i].Node, uint64(i)) }
+	for i := range things {
+		things[i].Owner = &things[i]
+		add(i)
+	}
+	churn := func() {
+		for range 10 * len(things) {
+			x.Remove(&things[0].Node)
+			add(0)
+		}
+	}
+	churn()
+	if n := x.Buckets(); n != len(things) {
+		t.Errorf("%d buckets for %d nodes", n, len(things))
+	}
+	const rest = 20
+	for i := rest; i < len(things); i++ {
+		x.Remove(&things[i].Node)
+	}
+	churn()
+	if n := x.Buckets(); n < 2*rest || n > 4*rest {
+		t.Errorf("%d buckets for %d nodes", n, rest)
+	}
+	for i := range rest {
+		if got := found(&x, uint64(i)); !slices.Equal(got, []*thing{&things[i]}) {
+			t.Errorf("node %d is not found", i)
+		}
+	}
+}
+
 func TestAFullIndexDoesNotAllocate(t *testing.T) {
 	var x index.Index[thing]
 	things := make([]thing, 1000)
