@@ -2,7 +2,6 @@ package juggler_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -17,6 +16,7 @@ import (
 	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
+	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/jugglertest"
 )
 
@@ -137,12 +137,6 @@ func TestManyCallsAtOnce(t *testing.T) {
 	clients[0].expectClose(1002)
 }
 
-// answer is what tests look at in an ACK, NACK or RES.
-type answer struct {
-	Type, For string
-	Error     struct{ Code int }
-}
-
 // Requests that arrive together are answered in their order, whether they are
 // gathered, and for what, or not.
 func TestRequestsThatArriveTogether(t *testing.T) {
@@ -197,23 +191,17 @@ func TestRequestsThatArriveTogether(t *testing.T) {
 			}
 			go c.conn.Write(maskedText(messages...))
 			for left := len(results); left > 0 || len(got) < n; {
-				_, payload, err := c.frame()
-				if err != nil {
-					t.Fatal(err)
-				}
-				var m answer
-				if err := json.Unmarshal(payload, &m); err != nil {
-					t.Fatal(err)
-				}
-				switch m.Type {
-				case "ACK":
-					got = append(got, m.For)
-				case "NACK":
-					got = append(got, fmt.Sprintf("%s %d", m.For, m.Error.Code))
-					left -= results[m.For] // which is an error
-				case "RES":
-					if results[m.For]--; results[m.For] != 0 || !slices.Contains(got, m.For) {
-						t.Errorf("RES for %s a second time, or before its ACK", m.For)
+				f := c.answer(t)
+				id := string(f.For)
+				switch f.Type {
+				case frame.Ack:
+					got = append(got, id)
+				case frame.Nack:
+					got = append(got, fmt.Sprintf("%s %d", id, f.Err.Code))
+					left -= results[id] // which is an error
+				case frame.Res:
+					if results[id]--; results[id] != 0 || !slices.Contains(got, id) {
+						t.Errorf("RES for %s a second time, or before its ACK", id)
 					}
 					left--
 				}
@@ -392,19 +380,12 @@ func TestMiddlewareLearnsTheOutcome(t *testing.T) {
 				t.Fatal(err)
 			}
 			for at := 0; at < len(messages); {
-				_, payload, err := c.frame()
-				if err != nil {
-					t.Fatal(err)
-				}
-				var m answer
-				if err := json.Unmarshal(payload, &m); err != nil {
-					t.Fatal(err)
-				}
-				if m.Type == "RES" {
+				f := c.answer(t)
+				if f.Type == frame.Res {
 					continue
 				}
-				if want := uris[at%len(uris)]; m.For != fmt.Sprint(at) || m.Error.Code != want.code {
-					t.Errorf("%s: %s, want code %d for %d", want.uri, payload, want.code, at)
+				if want := uris[at%len(uris)]; string(f.For) != fmt.Sprint(at) || f.Err.Code != want.code {
+					t.Errorf("%s: %v for %s with code %d, want code %d for %d", want.uri, f.Type, f.For, f.Err.Code, want.code, at)
 				}
 				at++
 			}
