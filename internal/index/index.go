@@ -32,7 +32,7 @@ type Index[T any] struct {
 	buckets []*Node[T] // a power of two of them
 	len     int
 
-	// Since the table was last resized or found to be of the right size:
+	// Since shrink last looked at the table:
 	most    int // len at most
 	removed int // nodes
 }
@@ -73,7 +73,6 @@ func (x *Index[T]) push(n *Node[T]) {
 func (x *Index[T]) resize(size int) {
 	old := x.buckets
 	x.buckets = make([]*Node[T], size)
-	x.most, x.removed = x.len, 0
 	for _, n := range old {
 		for n != nil {
 			next := n.next
