@@ -151,6 +151,7 @@ func (h *Handler) route(ctx context.Context, r *Request) error {
 	return err
 }
 
+// handOver returns what the broker says of r.
 func (h *Handler) handOver(ctx context.Context, r *Request) error {
 	switch {
 	case r.passage != nil:

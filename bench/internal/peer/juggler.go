@@ -91,7 +91,7 @@ func startNode(serve serveFunc, b interface {
 }
 
 // The application that people really write: an authorizer that looks at each
-// request and a middleware that adds a header, which may block or declare
+// request and a middleware that looks at its user, which may block or declare
 // that they do not.
 var (
 	blockingHooks = []juggler.Option{
