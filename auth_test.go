@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -28,6 +29,8 @@ func tokens(_ context.Context, _ juggler.Session, token string) (*juggler.Identi
 		return nil, errors.New("db: secret host unreachable")
 	case "panics":
 		panic("secret")
+	case "exits":
+		runtime.Goexit()
 	}
 	id := &juggler.Identity{User: user, Attributes: []juggler.Attribute{{Name: "role", Value: "admin"}, {Name: "area", Value: "51"}}}
 	if d, err := time.ParseDuration(until); err == nil {
@@ -41,7 +44,7 @@ func TestDeferredAuth(t *testing.T) {
 	c := s.dial("juggler.1")
 	c.send(`{"type":"PUB","id":"1","channel":"c"}`)
 	c.expect(`{"type":"NACK","for":"1","error":{"code":401}}`)
-	for token, code := range map[string]string{"nobody": "401", "expired": "401", "broken": "500", "panics": "500"} {
+	for token, code := range map[string]string{"nobody": "401", "expired": "401", "broken": "500", "panics": "500", "exits": "500"} {
 		c.send(`{"type":"AUTH","id":"2","token":"` + token + `"}`)
 		c.expect(`{"type":"NACK","for":"2","error":{"code":` + code + `}}`)
 	}

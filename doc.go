@@ -36,7 +36,8 @@
 // that its session has only while there is something to do, one request after
 // the other; so a blocked call holds up that session only, which is not read
 // from once [WithMaxRequests] of its requests wait. A panic ends that request
-// with code 500 and is logged with its stack.
+// with code 500 and is logged with its stack; so does runtime.Goexit, which FailNow
+// of a test calls.
 //
 // # Limits
 //

@@ -74,6 +74,9 @@ var (
 // errInternal is what a client sees of a failure that is not its business.
 var errInternal = &Error{Code: CodeInternal, Message: "internal error"}
 
+// errEnded is errInternal where user code has ended its goroutine.
+var errEnded = &Error{Code: CodeInternal, Message: errInternal.Message}
+
 // publicError maps any error of the broker or of user code to what the client
 // may see of it. known is false for an error that deserves a log line, since
 // the client does not see its text.

@@ -177,8 +177,10 @@ func (h *Handler) authenticate(r *http.Request, hs *handshake) (refusal *Error) 
 	if h.cfg.authenticate == nil {
 		return h.mustSignIn(hs)
 	}
-	defer h.recovered("authenticator", func(error) { refusal = errInternal })
+	returned := false
+	defer h.recovered("authenticator", &returned, func(error) { refusal = errInternal })
 	id, err := h.cfg.authenticate(r)
+	returned = true
 	if err != nil {
 		if e, ok := ownError(err); ok {
 			return e
@@ -269,11 +271,20 @@ func immediate(v any) bool {
 }
 
 // recovered, deferred around user code, turns its panic into a log line with
-// the stack and a call of failed.
-func (h *Handler) recovered(where string, failed func(error)) {
-	if p := recover(); p != nil {
-		h.stats.panics.Add(1)
-		h.log.Error("juggler: panic in user code", "where", where, "panic", p, "stack", string(debug.Stack()))
-		failed(errInternal)
+// the stack and a call of failed. So it does if the code ends its goroutine
+// before *returned, but that cannot be stopped: what the goroutine had to do,
+// another one has to go on with.
+func (h *Handler) recovered(where string, returned *bool, failed func(error)) {
+	p := recover() // never nil if the code panicked
+	if *returned {
+		return
 	}
+	h.stats.panics.Add(1)
+	if p == nil {
+		h.log.Error("juggler: user code ended its goroutine (runtime.Goexit, as FailNow of a test does)", "where", where, "stack", string(debug.Stack()))
+		failed(errEnded)
+		return
+	}
+	h.log.Error("juggler: panic in user code", "where", where, "panic", p, "stack", string(debug.Stack()))
+	failed(errInternal)
 }

@@ -67,8 +67,11 @@ func (h *Handler) readHandshake(r *http.Request, out http.Header) (*handshake, *
 
 // originAllowed asks the origin check, which may be user code.
 func (h *Handler) originAllowed(r *http.Request) (ok bool) {
-	defer h.recovered("origin check", func(error) { ok = false })
-	return h.cfg.origin(r)
+	returned := false
+	defer h.recovered("origin check", &returned, func(error) { ok = false })
+	ok = h.cfg.origin(r)
+	returned = true
+	return ok
 }
 
 // negotiate picks the highest of our protocols that the client offers.

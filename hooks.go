@@ -8,8 +8,8 @@ import (
 
 // Hooks are functions that are told what happens; see [WithHooks]. Any may be
 // nil. Those of a session run one after the other and in order with its
-// requests; they may block, which holds up that session only, and may panic,
-// which is logged. The context ends with the session, OnDisconnect's with the
+// requests; they may block, which holds up that session only, and may panic, or
+// call runtime.Goexit as FailNow of a test does, which is logged. The context ends with the session, OnDisconnect's with the
 // handler.
 type Hooks struct {
 	// OnConnect is called before the first request of a session is handled.

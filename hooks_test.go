@@ -3,6 +3,7 @@ package juggler_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -84,12 +85,16 @@ func TestHookOfAGap(t *testing.T) {
 	}
 }
 
-// A hook that panics hurts nobody; one that blocks holds up its session.
+// A hook that panics, or ends its goroutine, hurts nobody; one that blocks holds
+// up its session.
 func TestHooksThatMisbehave(t *testing.T) {
 	release := make(chan struct{})
 	s := newServer(t, juggler.WithLogger(quiet), juggler.WithHooks(juggler.Hooks{
-		OnConnect:   func(context.Context, juggler.Session) { panic("at connect") },
-		OnSubscribe: func(context.Context, juggler.Session, broker.Topic) { <-release },
+		OnConnect: func(context.Context, juggler.Session) { panic("at connect") },
+		OnSubscribe: func(context.Context, juggler.Session, broker.Topic) {
+			<-release
+			runtime.Goexit()
+		},
 	}))
 	a, b := s.dial("juggler.1"), s.dial("juggler.1")
 	a.send(`{"type":"SUB","id":"1","channel":"c"}`)
@@ -100,7 +105,7 @@ func TestHooksThatMisbehave(t *testing.T) {
 	close(release)
 	a.expect(`{"type":"ACK","for":"2"}`)
 	a.expect(`{"type":"EVNT","channel":"c"}`)
-	if n := s.h.Stats().Panics; n != 2 {
+	if n := s.h.Stats().Panics; n != 3 {
 		t.Errorf("%d panics counted", n)
 	}
 	a.conn.Close(websocket.StatusNormalClosure, "")

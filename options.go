@@ -121,7 +121,8 @@ func WithMiddleware(m ...Middleware) Option {
 // I/O: it runs on the event loop, where it costs next to nothing and where waiting
 // would hold up many sessions. Requests that a broker such as Redis takes
 // together are in m at the same time, on one goroutine: next returns for the
-// first of them after m was called for the last.
+// first of them after m was called for the last. m may panic, but not call
+// runtime.Goexit.
 func WithNonBlockingMiddleware(m ...Middleware) Option {
 	return optionFunc(func(c *config) { c.addMiddleware("WithNonBlockingMiddleware", m) })
 }

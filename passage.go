@@ -50,3 +50,16 @@ func (r *Request) leave(err error) {
 	r.err = err
 	r.accepted = err == nil
 }
+
+// leaveAll has requests leave, each, even if user code of one ends the goroutine.
+func leaveAll(requests []*Request, errs []error) {
+	i := 0
+	defer func() {
+		if i < len(requests) {
+			leaveAll(requests[i+1:], errs[i+1:])
+		}
+	}()
+	for ; i < len(requests); i++ {
+		requests[i].leave(errs[i])
+	}
+}

@@ -18,10 +18,11 @@ type workQueue struct {
 	mu      sync.Mutex // guards the following
 	waiting []*job
 	running bool
-	ended   bool // the session is gone: hooks only
 
-	ctx    context.Context // of the session, for user code
+	ctx    context.Context // of the session, for user code; once it has ended, hooks only
 	cancel context.CancelFunc
+
+	taken []*job // by the worker, whose it is; what is settled is cut off
 
 	// Those below belong to the turn.
 	unsettled int  // requests and hooks that were not settled yet
@@ -138,9 +139,6 @@ func (q *workQueue) stop() {
 		return
 	}
 	q.cancel()
-	q.mu.Lock()
-	q.ended = true
-	q.mu.Unlock()
 	q.held, q.heldSize = nil, 0
 }
 
@@ -148,43 +146,56 @@ func (q *workQueue) stop() {
 func (s *session) work(q *workQueue) {
 	h := s.shard.h
 	defer h.work.Done()
+	done := false
+	defer func() {
+		if !done { // user code ended this goroutine
+			h.work.Add(1)
+			go s.work(q)
+		}
+	}()
+	s.workOff(q) // what another goroutine has left
 	var batch []*job
 	for {
 		q.mu.Lock()
 		batch, q.waiting = q.waiting, batch[:0]
 		q.running = len(batch) > 0
-		ended := q.ended
 		q.mu.Unlock()
-		if len(batch) == 0 {
+		if done = len(batch) == 0; done {
 			return
 		}
-		s.workOff(q.ctx, batch, ended)
+		q.taken = batch
+		s.workOff(q)
 		clear(batch)
 	}
 }
 
-// workOff handles jobs in order. Runs of calls, or of publications, go as one
-// to a broker that takes batches. Each is settled as soon as it is handled, as
-// the next may take its time; the shard has many a wake-up anyway.
-func (s *session) workOff(ctx context.Context, batch []*job, ended bool) {
+// workOff handles, in order, what was taken. Runs of calls, or of publications,
+// go as one to a broker that takes batches. Each is settled as soon as it is
+// handled, as the next may take its time; the shard has many a wake-up anyway.
+func (s *session) workOff(q *workQueue) {
 	h := s.shard.h
-	for i := 0; i < len(batch); {
-		j := batch[i]
+	for len(q.taken) > 0 {
+		j := q.taken[0]
 		n := 1
 		switch {
 		case j.hook != nil:
-			h.runGuarded(ctx, j.hook)
-		case ended || ctx.Err() != nil:
+			hook := j.hook
+			j.hook = called // and not again, should it end this goroutine
+			h.runGuarded(q.ctx, hook)
+		case q.ctx.Err() != nil:
 			if j.err == nil {
 				j.err = ErrShutdown // nobody is left to see it
 			}
 		default:
-			n = h.serveBatch(ctx, batch[i:i+h.batchLen(batch[i:])])
+			n = h.serveBatch(q.ctx, q.taken[:h.batchLen(q.taken)])
 		}
-		s.shard.settled(batch[i : i+n])
-		i += n
+		s.shard.settled(q.taken[:n])
+		q.taken = q.taken[n:]
 	}
 }
+
+// called takes the place of a hook that was called.
+func called(context.Context) {}
 
 // batchLen returns how many of the first jobs may be handed over together.
 func (h *Handler) batchLen(batch []*job) int {
@@ -197,13 +208,15 @@ func (h *Handler) batchLen(batch []*job) int {
 
 // runGuarded calls a hook.
 func (h *Handler) runGuarded(ctx context.Context, f func(context.Context)) {
-	defer h.recovered("hook", func(error) {})
+	returned := false
+	defer h.recovered("hook", &returned, func(error) {})
 	f(ctx)
+	returned = true
 }
 
 // batchable reports whether j may be handed over together with others.
 func (h *Handler) batchable(j *job) bool {
-	if j.err != nil || j.hook != nil || h.cfg.blocking || h.mustSignInFirst(j.s) {
+	if j.err != nil || j.accepted || j.hook != nil || h.cfg.blocking || h.mustSignInFirst(j.s) {
 		return false
 	}
 	return j.typ == frame.Call && h.batch != nil || j.typ == frame.Pub && h.publishes != nil
@@ -215,38 +228,54 @@ const batchPatience = time.Millisecond
 
 // serveBatch serves the first of some calls, or publications, as one batch:
 // authorized one by one, handed over together. It returns how many: not those
-// that come up once ctx has ended. One alone may be any request.
+// that come up once ctx has ended. One alone may be any request. If user code ends
+// the goroutine, whoever goes on has all served again, which leaves those alone
+// that have an outcome.
 func (h *Handler) serveBatch(ctx context.Context, batch []*job) (n int) {
 	if len(batch) == 1 {
 		h.serve(ctx, &batch[0].Request)
 		return 1
 	}
+	ready := make([]*Request, 0, len(batch))
+	defer func() { h.handOverBatch(ctx, ready) }() // also when user code ends the goroutine
 	start := time.Now()
 	for n = 0; n < len(batch) && (n == 0 || ctx.Err() == nil && time.Since(start) < batchPatience); n++ {
-		h.enter(ctx, &batch[n].Request)
+		r := &batch[n].Request
+		if h.enter(ctx, r); r.err == nil {
+			ready = append(ready, r)
+		}
 	}
-	batch = batch[:n]
-	ready := make([]*Request, 0, len(batch))
-	for _, j := range batch { // now, as the time of calls went on meanwhile
-		if j.err != nil {
-			continue
-		}
-		if err := j.fillIn(); err != nil {
-			j.leave(err)
-			continue
-		}
-		ready = append(ready, &j.Request)
+	return n
+}
+
+// handOverBatch hands requests that have entered to the broker, all of one type.
+func (h *Handler) handOverBatch(ctx context.Context, ready []*Request) {
+	ready = filledIn(ready)
+	if len(ready) == 0 {
+		return
 	}
 	errs := make([]error, len(ready))
-	if batch[0].typ == frame.Call {
+	if ready[0].typ == frame.Call {
 		h.callBatch(ctx, ready, errs)
 	} else {
 		h.publishBatch(ctx, ready, errs)
 	}
-	for i, r := range ready {
-		r.leave(errs[i])
+	leaveAll(ready, errs)
+}
+
+// filledIn fills in what the broker gets of requests, all at the same time, as
+// the time of calls goes on. It returns, in the same place, those of which it can.
+func filledIn(requests []*Request) []*Request {
+	n := 0
+	for _, r := range requests {
+		if err := r.fillIn(); err != nil {
+			r.leave(err)
+			continue
+		}
+		requests[n] = r
+		n++
 	}
-	return n
+	return requests[:n]
 }
 
 func (h *Handler) callBatch(ctx context.Context, ready []*Request, errs []error) {
@@ -288,8 +317,11 @@ func (h *Handler) authorize(ctx context.Context, r *Request) (err error) {
 	if a == nil {
 		return nil
 	}
-	defer h.recovered("authorizer", func(e error) { err = e })
-	return a.Authorize(ctx, r)
+	returned := false
+	defer h.recovered("authorizer", &returned, func(e error) { err = r.interrupted(e) })
+	err = a.Authorize(ctx, r)
+	returned = true
+	return err
 }
 
 // fillIn fills in what the broker gets of a CALL or PUB.
@@ -386,19 +418,34 @@ func (b *backlog) len() int {
 
 func (b *backlog) work(h *Handler) {
 	defer h.work.Done()
+	more := true
+	defer func() {
+		if more { // f, user code, ended this goroutine
+			h.work.Add(1)
+			go b.work(h)
+		}
+	}()
 	for {
-		b.mu.Lock()
-		batch := b.waiting
-		b.waiting = nil
-		b.running = len(batch) > 0
-		b.mu.Unlock()
-		if len(batch) == 0 {
+		var f func()
+		if f, more = b.next(); !more {
 			return
 		}
-		for _, f := range batch {
-			f()
-		}
+		f()
 	}
+}
+
+// next takes the oldest of what waits. If there is nothing it ends the worker.
+func (b *backlog) next() (f func(), ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.running = len(b.waiting) > 0; !b.running {
+		b.waiting = nil
+		return nil, false
+	}
+	f = b.waiting[0]
+	b.waiting[0] = nil
+	b.waiting = b.waiting[1:]
+	return f, true
 }
 
 // askLater has f ask the broker soon, within the broker's time.

@@ -118,7 +118,7 @@ func (f AuthorizerFunc) Authorize(ctx context.Context, r *Request) error { retur
 // NonBlocking declares that f never waits, neither for I/O nor for a lock
 // held across it, as a lookup in static rules does not. It then runs on the
 // event loop, where it costs next to nothing and where waiting would hold up
-// many sessions.
+// many sessions. It may panic, but not call runtime.Goexit.
 func NonBlocking(f AuthorizerFunc) Authorizer { return nonBlocking{f} }
 
 type nonBlocking struct{ AuthorizerFunc }

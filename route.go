@@ -112,7 +112,7 @@ func (s *session) acceptCall(r *Request, timeout time.Duration) error {
 // worker, and leaves the outcome in r for settle.
 func (h *Handler) serve(ctx context.Context, r *Request) {
 	switch {
-	case r.err != nil || r.typ == frame.Cancel:
+	case r.err != nil || r.accepted || r.typ == frame.Cancel:
 		return
 	case r.typ == frame.Auth:
 		r.err = h.signIn(ctx, r)
@@ -138,10 +138,25 @@ func (h *Handler) mustSignInFirst(s *session) bool {
 	return h.cfg.signIn != nil && s.identity.Load() == nil
 }
 
-// guard calls the chain and turns a panic in it into an error.
+// guard calls the chain and turns a panic in it into an error, which it leaves in
+// r too, for whoever goes on if the chain ends the goroutine.
 func (h *Handler) guard(ctx context.Context, r *Request) (err error) {
-	defer h.recovered("middleware or authorizer", func(e error) { err = e })
-	return h.handle(ctx, r)
+	returned := false
+	defer h.recovered("middleware or authorizer", &returned, func(e error) { err = r.interrupted(e) })
+	err = h.handle(ctx, r)
+	returned = true
+	return err
+}
+
+// interrupted notes in r that user code has panicked or ended its goroutine.
+func (r *Request) interrupted(e error) error {
+	if e == errEnded && r.onTurn() {
+		panic("juggler: code that was declared never to block ended the goroutine of many sessions (runtime.Goexit, as FailNow of a test does)")
+	}
+	if !r.accepted {
+		r.err = e
+	}
+	return e
 }
 
 // route is the end of the chain: it hands r to the broker.
@@ -329,8 +344,10 @@ func (h *Handler) signIn(ctx context.Context, r *Request) (err error) {
 	if h.cfg.signIn == nil {
 		return &Error{Code: CodeBadRequest, Message: "this server takes no AUTH"}
 	}
-	defer h.recovered("sign-in", func(e error) { err = e })
+	returned := false
+	defer h.recovered("sign-in", &returned, func(e error) { err, r.err = e, e })
 	id, err := h.cfg.signIn(ctx, Session{r.s}, string(r.token))
+	returned = true
 	if err != nil {
 		return err
 	}

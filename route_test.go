@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -146,10 +149,20 @@ func TestRequestsThatArriveTogether(t *testing.T) {
 			return juggler.ErrForbidden
 		case "panics":
 			panic("on purpose")
+		case "exits":
+			runtime.Goexit()
 		}
 		return nil
 	}
-	passOn := func(next juggler.RequestHandler) juggler.RequestHandler { return next }
+	passOn := func(next juggler.RequestHandler) juggler.RequestHandler {
+		return func(ctx context.Context, r *juggler.Request) error {
+			err := next(ctx, r)
+			if r.URI() == "echo.exits" {
+				runtime.Goexit()
+			}
+			return err
+		}
+	}
 	kinds := []struct{ message, code string }{ // with no code: an ACK
 		{`"CALL","uri":"echo","args":1`, ""},
 		{`"CALL","uri":"echo","args":"` + strings.Repeat("x", 2000) + `"`, ""},
@@ -159,30 +172,35 @@ func TestRequestsThatArriveTogether(t *testing.T) {
 		{`"PUB","channel":"c"`, ""},
 		{`"SUB","channel":"c"`, ""},
 		{`"UNSB","channel":"c"`, ""},
+		{`"CALL","uri":"exits"`, "500"}, // the last two end the goroutine
+		{`"CALL","uri":"echo.exits"`, ""},
 	}
 	nonBlocking := []juggler.Option{juggler.WithAuthorizer(juggler.NonBlocking(rules)), juggler.WithNonBlockingMiddleware(passOn)}
 	for _, way := range []struct {
 		name  string
 		roles func(*memory.Broker) jugglertest.Roles
+		kinds int // the first of kinds
 		opts  []juggler.Option
 	}{
-		{"authorizer", itself, []juggler.Option{juggler.WithAuthorizer(juggler.NonBlocking(rules))}},
-		{"authorizer that blocks", itself, []juggler.Option{juggler.WithAuthorizer(juggler.AuthorizerFunc(rules))}},
-		{"middleware", itself, nonBlocking},
-		{"middleware that blocks", itself, []juggler.Option{juggler.WithAuthorizer(juggler.NonBlocking(rules)), juggler.WithMiddleware(passOn)}},
-		{"authorizer, broker that waits", waitingInBatches, []juggler.Option{juggler.WithAuthorizer(juggler.NonBlocking(rules))}},
-		{"middleware, broker that waits", waitingInBatches, nonBlocking},
-		{"middleware, broker that waits and takes no batches", waiting, nonBlocking},
+		{"authorizer", itself, 8, []juggler.Option{juggler.WithAuthorizer(juggler.NonBlocking(rules))}},
+		{"authorizer that blocks", itself, 10, []juggler.Option{juggler.WithAuthorizer(juggler.AuthorizerFunc(rules))}},
+		{"middleware", itself, 8, nonBlocking},
+		{"middleware that blocks", itself, 10, []juggler.Option{juggler.WithAuthorizer(juggler.NonBlocking(rules)), juggler.WithMiddleware(passOn)}},
+		{"authorizer, broker that waits", waitingInBatches, 10, []juggler.Option{juggler.WithAuthorizer(juggler.NonBlocking(rules))}},
+		{"authorizer that blocks, broker that waits", waitingInBatches, 10, []juggler.Option{juggler.WithAuthorizer(juggler.AuthorizerFunc(rules))}},
+		{"middleware, broker that waits", waitingInBatches, 10, nonBlocking},
+		{"middleware, broker that waits and takes no batches", waiting, 10, nonBlocking},
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			const n = 400
 			s := newServerOn(t, way.roles, append(way.opts, juggler.WithLogger(quiet), juggler.WithMaxCalls(n))...)
 			s.handle("echo", echo)
+			s.handle("echo.exits", echo)
 			c := dialRaw(t, s.http.Listener.Addr().String())
 			var messages, want, got []string
 			results := make(map[string]int) // that are to come
 			for i := range n {
-				k := kinds[rand.IntN(len(kinds))]
+				k := kinds[rand.IntN(way.kinds)]
 				messages = append(messages, fmt.Sprintf(`{"id":"%d","type":%s}`, i, k.message))
 				want = append(want, strings.TrimSpace(fmt.Sprintf("%d %s", i, k.code)))
 				if strings.Contains(k.message, "echo") {
@@ -210,6 +228,29 @@ func TestRequestsThatArriveTogether(t *testing.T) {
 				t.Errorf("answered:\n%s\nwant:\n%s", got, want)
 			}
 		})
+	}
+}
+
+// Where user code runs on the event loop, as it was declared never to block, it
+// must not end its goroutine either: the process says so and ends, since it
+// could not serve anybody any more.
+func TestNonBlockingCodeThatEndsItsGoroutine(t *testing.T) {
+	const env = "JUGGLER_TEST_GOEXIT"
+	if os.Getenv(env) != "" {
+		s := newServer(t, juggler.WithAuthorizer(juggler.NonBlocking(func(context.Context, *juggler.Request) error {
+			runtime.Goexit()
+			return nil
+		})))
+		c := s.dial("juggler.1")
+		c.send(`{"type":"PUB","id":"1","channel":"c"}`)
+		c.receive()
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.timeout=1m")
+	cmd.Env = append(os.Environ(), env+"=1")
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "panic: juggler: code that was declared never to block") {
+		t.Errorf("%v, with the output:\n%s", err, out)
 	}
 }
 

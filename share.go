@@ -15,6 +15,7 @@ type sharedBatch struct {
 	sh   *shard
 	jobs [shareMost]*job
 	n    int
+	rest []*job // not settled, for work
 }
 
 // share takes j into the batch of the turn, if it can, as the one thing that its
@@ -44,6 +45,7 @@ func (sh *shard) share(j *job) bool {
 func (sh *shard) handOver() {
 	if b := sh.shared; b != nil {
 		sh.shared = nil
+		b.rest = b.jobs[:b.n]
 		sh.h.work.Add(1)
 		go b.work()
 	}
@@ -53,17 +55,23 @@ func (sh *shard) handOver() {
 func (b *sharedBatch) work() {
 	h := b.sh.h
 	defer h.work.Done()
-	for rest := b.jobs[:b.n]; len(rest) > 0; {
-		n := h.serveBatch(h.ctx, rest)
+	defer func() {
+		if len(b.rest) > 0 { // user code ended this goroutine
+			h.work.Add(1)
+			go b.work()
+		}
+	}()
+	for len(b.rest) > 0 {
+		n := h.serveBatch(h.ctx, b.rest[:h.batchLen(b.rest)])
 		var sessions [shareMost]*session
-		for i, j := range rest[:n] {
+		for i, j := range b.rest[:n] {
 			sessions[i] = j.s
 		}
-		b.sh.settled(rest[:n]) // which are not ours any more
+		b.sh.settled(b.rest[:n]) // which are not ours any more
 		for _, s := range sessions[:n] {
 			s.queue.yield(s)
 		}
-		rest = rest[n:]
+		b.rest = b.rest[n:]
 	}
 }
 

@@ -20,7 +20,7 @@ type Stats struct {
 	Events       uint64 // EVNT handed to sessions
 	Gaps         uint64 // topics for which events may have been missed
 	LateResults  uint64 // results that came for calls that were over
-	Panics       uint64 // in user code
+	Panics       uint64 // in user code, its runtime.Goexit included
 }
 
 // counters are what Stats reads.
