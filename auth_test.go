@@ -104,7 +104,7 @@ func TestCredentialsThatExpire(t *testing.T) {
 
 func TestHello(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := jugglertest.New(t, juggler.WithMaxCalls(7), juggler.WithMaxSubscriptions(8), juggler.WithMaxMessageBytes(9000), juggler.WithPing(3*time.Second),
+		srv := jugglertest.New(t, juggler.WithMaxCalls(7), juggler.WithMaxCallTimeout(5*time.Minute), juggler.WithMaxSubscriptions(8), juggler.WithMaxMessageBytes(9000), juggler.WithPing(3*time.Second),
 			juggler.WithAuthenticator(func(*http.Request) (*juggler.Identity, error) {
 				return &juggler.Identity{Expires: time.Now().Add(90 * time.Second)}, nil
 			}))
@@ -125,7 +125,7 @@ func TestHello(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := frame.HelloBody{Session: hello.Hello.Session, Node: hello.Hello.Node, Ping: 3 * time.Second, Expires: 90 * time.Second,
-			MaxMessage: 9000, MaxSubscriptions: 8, MaxCalls: 7}
+			MaxMessage: 9000, MaxSubscriptions: 8, MaxCalls: 7, MaxCallTimeout: 5 * time.Minute}
 		if hello.Hello != want {
 			t.Errorf("got %+v, want %+v", hello.Hello, want)
 		}

@@ -205,8 +205,8 @@ func TestGuideStatesTheDefaults(t *testing.T) {
 	if stated < 12 {
 		t.Errorf("the table of limits has %d options only", stated)
 	}
-	hello := fmt.Sprintf(`"ping":%d,"limits":{"message":%d,"subscriptions":%d,"calls":%d}`, options["WithPing"].Default/int64(time.Millisecond),
-		options["WithMaxMessageBytes"].Default, options["WithMaxSubscriptions"].Default, options["WithMaxCalls"].Default)
+	hello := fmt.Sprintf(`"ping":%d,"limits":{"message":%d,"subscriptions":%d,"calls":%d,"timeout":%d}`, options["WithPing"].Default/int64(time.Millisecond),
+		options["WithMaxMessageBytes"].Default, options["WithMaxSubscriptions"].Default, options["WithMaxCalls"].Default, options["WithMaxCallTimeout"].Default/int64(time.Millisecond))
 	if !strings.Contains(readDoc(t, "docs/protocol.md"), hello) {
 		t.Errorf("docs/protocol.md does not show a HELLO with the defaults: %s", hello)
 	}

@@ -129,6 +129,7 @@ func (s *session) begin(id *Identity) {
 			MaxMessage:       h.cfg.maxMessage,
 			MaxSubscriptions: h.cfg.maxSubscriptions,
 			MaxCalls:         h.cfg.maxCalls,
+			MaxCallTimeout:   h.cfg.maxCallTimeout,
 		}}
 		s.send(&f)
 	} else {

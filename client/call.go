@@ -67,8 +67,9 @@ func FailFast() RequestOption { return requestFunc(func(r *request) { r.failFast
 // The call has the time until the deadline of ctx, or else that of
 // [WithCallTimeout]; it includes the wait for a connection. When ctx ends, the
 // call is cancelled at the server and its callee, and the error wraps that of
-// ctx. More time than the server's maximum is refused ([CodeBadRequest]), so
-// where ctx has a deadline far away, set [WithTimeout] too.
+// ctx. Where that is more time than the server gives a call it has the server's
+// maximum, after which the server answers with [CodeExpired]; more than that by
+// [WithTimeout] is refused ([CodeBadRequest]).
 //
 // The error for what the server or the callee answered wraps an [*Error]. Calls
 // are done at most once: if the connection is lost before the outcome is known,

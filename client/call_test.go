@@ -46,6 +46,8 @@ func TestCallSendsTheTimeItHas(t *testing.T) {
 		{"WithTimeout", 0, []client.CallOption{client.WithTimeout(time.Second)}, time.Second},
 		{"WithTimeout before the deadline", time.Minute, []client.CallOption{client.WithTimeout(time.Second)}, time.Second},
 		{"the deadline before WithTimeout", time.Second, []client.CallOption{client.WithTimeout(time.Minute)}, time.Second},
+		{"the deadline after the server's limit", time.Hour, nil, 10 * time.Minute},
+		{"WithTimeout after the server's limit", 0, []client.CallOption{client.WithTimeout(time.Hour)}, time.Hour},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -56,6 +58,7 @@ func TestCallSendsTheTimeItHas(t *testing.T) {
 					p.answer(f)
 					p.serve()
 				})
+				s.hello.MaxCallTimeout = 10 * time.Minute
 				ctx := t.Context()
 				if test.deadline > 0 {
 					var cancel context.CancelFunc

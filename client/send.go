@@ -169,7 +169,7 @@ func (cn *conn) put(r *request) error {
 	switch r.typ {
 	case frame.Call:
 		f.URI = r.name
-		f.Timeout = left
+		f.Timeout = cn.timeout(r, left)
 		if cn.proto == frame.Juggler1 {
 			deadline = deadline.Add(grace)
 		}
@@ -186,6 +186,15 @@ func (cn *conn) put(r *request) error {
 	r.conn, r.id = cn, id
 	cn.expect(id, entry{typ: r.typ, req: r, deadline: deadline})
 	return nil
+}
+
+// timeout returns the time that a call asks for, which has this left: no more than
+// the server gives, unless WithTimeout says more. The server then refuses it.
+func (cn *conn) timeout(r *request, left time.Duration) time.Duration {
+	if limit := cn.hello.MaxCallTimeout; limit > 0 && r.timeout == 0 {
+		return min(left, limit)
+	}
+	return left
 }
 
 // append encodes f into the queue, with mu held, unless it is larger than the

@@ -364,6 +364,12 @@ func readLimits(raw []byte, h *HelloBody) (reason string) {
 			limit = &h.MaxSubscriptions
 		case "calls":
 			limit = &h.MaxCalls
+		case "timeout":
+			var ok bool
+			if h.MaxCallTimeout, ok = milliseconds(m.value()); !ok {
+				return "limits.timeout: " + wantMilliseconds
+			}
+			continue
 		}
 		n, ok := integer(m.value())
 		if limit == nil {

@@ -86,6 +86,7 @@ func hello1(dst []byte, h *HelloBody) []byte {
 	dst = strconv.AppendInt(append(dst, `,"limits":{"message":`...), int64(h.MaxMessage), 10)
 	dst = strconv.AppendInt(append(dst, `,"subscriptions":`...), int64(h.MaxSubscriptions), 10)
 	dst = strconv.AppendInt(append(dst, `,"calls":`...), int64(h.MaxCalls), 10)
+	dst = timeMember1(dst, `,"timeout":`, h.MaxCallTimeout)
 	return timeMember1(append(dst, '}'), `,"expires":`, h.Expires)
 }
 

@@ -128,6 +128,7 @@ type HelloBody struct {
 	MaxMessage       int // bytes
 	MaxSubscriptions int
 	MaxCalls         int
+	MaxCallTimeout   time.Duration // 0: absent
 }
 
 // Reset makes f a zero Frame.

@@ -139,7 +139,7 @@ func FuzzRoundTrip(f *testing.F) {
 			},
 			Hello: frame.HelloBody{
 				Ping: time.Duration(ms) * time.Millisecond, Expires: time.Duration(ms) * time.Millisecond,
-				MaxMessage: max(n, 0), MaxSubscriptions: 7, MaxCalls: math.MaxInt32,
+				MaxMessage: max(n, 0), MaxSubscriptions: 7, MaxCalls: math.MaxInt32, MaxCallTimeout: time.Duration(ms) * time.Millisecond,
 			},
 		}
 		for _, id := range []*[16]byte{&sent.UUID, &sent.Publication, &sent.Hello.Session, &sent.Hello.Node} {

@@ -165,10 +165,10 @@ var golden1 = []golden{
 	{`{"type":"PONG"}`, frame.Frame{Type: frame.Pong}},
 
 	{
-		`{"type":"HELLO","session":"01KAVQ0RV0TGT1GJJ6JRW5Y0Z4","node":"01KAVPZZZZTGT1GJJ6JRW5Y0Z5","ping":25000,"limits":{"message":65536,"subscriptions":128,"calls":128}}`,
+		`{"type":"HELLO","session":"01KAVQ0RV0TGT1GJJ6JRW5Y0Z4","node":"01KAVPZZZZTGT1GJJ6JRW5Y0Z5","ping":25000,"limits":{"message":65536,"subscriptions":128,"calls":128,"timeout":600000}}`,
 		frame.Frame{Type: frame.Hello, Hello: frame.HelloBody{
 			Session: ulid("01KAVQ0RV0TGT1GJJ6JRW5Y0Z4"), Node: ulid("01KAVPZZZZTGT1GJJ6JRW5Y0Z5"),
-			Ping: 25 * time.Second, MaxMessage: 65536, MaxSubscriptions: 128, MaxCalls: 128,
+			Ping: 25 * time.Second, MaxMessage: 65536, MaxSubscriptions: 128, MaxCalls: 128, MaxCallTimeout: 10 * time.Minute,
 		}},
 	},
 	{

@@ -295,6 +295,7 @@ var refusedAnswers1 = []refusal{
 	{text: `{"type":"HELLO","session":"` + aULID + `","node":"` + aULID + `","limits":1}`, reason: "limits: want an object"},
 	{text: `{"type":"HELLO","session":"` + aULID + `","node":"` + aULID + `","limits":{"calls":-1}}`, reason: "limits: want integers, 0 or more"},
 	{text: `{"type":"HELLO","session":"` + aULID + `","node":"` + aULID + `","limits":{"message":"1"}}`, reason: "limits: want integers, 0 or more"},
+	{text: `{"type":"HELLO","session":"` + aULID + `","node":"` + aULID + `","limits":{"timeout":-1}}`, reason: "limits.timeout: want an integer number of milliseconds, 0 or more"},
 }
 
 // A message that a later server may send does not cost an older client its
