@@ -230,7 +230,7 @@ func (sh *shard) Recall(n uint64) { sh.loan.Recall(n) }
 // results may be there soon.
 func (sh *shard) Yield() bool {
 	sh.flush()
-	sh.handOver()
+	sh.handOverShared()
 	yes := sh.handedOver
 	sh.handedOver = false
 	return yes
@@ -239,7 +239,7 @@ func (sh *shard) Yield() bool {
 // Turn handles what others left in the inbox and what is due.
 func (sh *shard) Turn(now int64) (next int64) {
 	sh.flush()
-	sh.handOver()
+	sh.handOverShared()
 	mail := sh.inbox.take()
 	for _, j := range mail.settled {
 		if j.hook == nil {

@@ -36,13 +36,13 @@ func (sh *shard) share(j *job) bool {
 	b := sh.shared
 	b.jobs[b.n] = j
 	if b.n++; b.n == shareMost {
-		sh.handOver()
+		sh.handOverShared()
 	}
 	return true
 }
 
-// handOver has what is shared handed to the broker.
-func (sh *shard) handOver() {
+// handOverShared has what is shared handed to the broker.
+func (sh *shard) handOverShared() {
 	if b := sh.shared; b != nil {
 		sh.shared = nil
 		b.rest = b.jobs[:b.n]

@@ -22,11 +22,15 @@ func start(cmd *exec.Cmd) error {
 // starter returns a channel to a thread that calls what it gets.
 var starter = sync.OnceValue(func() chan<- func() {
 	work := make(chan func())
-	go func() { // to the end of the process: tests that look for leaks leave it out
-		runtime.LockOSThread()
-		for f := range work {
-			f()
-		}
-	}()
+	go runOnOneThread(work)
 	return work
 })
+
+// runOnOneThread goes on to the end of the process: tests that look for leaks
+// leave it out.
+func runOnOneThread(work <-chan func()) {
+	runtime.LockOSThread()
+	for f := range work {
+		f()
+	}
+}

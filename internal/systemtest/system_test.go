@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	// does not notice at once that its client was closed.
 	goleak.VerifyTestMain(m,
 		// The thread that starts programs stays to the end of the process.
-		goleak.IgnoreAnyFunction("github.com/juggler-go/juggler/internal/child.init.func1.1"),
+		goleak.IgnoreAnyFunction("github.com/juggler-go/juggler/internal/child.runOnOneThread"),
 		goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }
 

@@ -20,7 +20,7 @@ import (
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		// The thread that starts programs stays to the end of the process.
-		goleak.IgnoreAnyFunction("github.com/juggler-go/juggler/internal/child.init.func1.1"))
+		goleak.IgnoreAnyFunction("github.com/juggler-go/juggler/internal/child.runOnOneThread"))
 }
 
 var (
