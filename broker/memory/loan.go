@@ -31,7 +31,7 @@ type lentConn struct {
 
 	// The lender's.
 	now  time.Duration // that counts for the calls it makes
-	made int           // calls since Work
+	made int           // calls since Pending
 
 	// The following is guarded by rpc.mu.
 
@@ -92,6 +92,7 @@ func (l *lentConn) keeps(q *queue) bool {
 
 // Pending implements [loan.Loan].
 func (l *lentConn) Pending() bool {
+	l.made = 0
 	l.rpc.mu.Lock()
 	defer l.rpc.mu.Unlock()
 	if len(l.pending) == 0 {
@@ -113,7 +114,6 @@ func (l *lentConn) Work(n uint64) (left bool) {
 			l.giveUp()
 		}
 	}()
-	l.made = 0
 	k := &l.pending[0]
 	l.working = k.callee
 	took, left := l.lendTo(k.callee)

@@ -272,3 +272,20 @@ func TestACalleeThatClosesGetsNoLentGoroutine(t *testing.T) {
 		startTaker(t, next).want(t, "the next callee", to)
 	})
 }
+
+// Calls that no loan keeps have the time of their turn as well: one that is made
+// long after those before it is not over already.
+func TestEachTurnHasItsOwnTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		k := startTaker(t, s.callee(nil, "a")) // which does not borrow
+		l := s.newLender()
+		var want []broker.Address
+		for range 3 {
+			want = append(want, s.lend(l, "a"))
+			l.work()
+			k.want(t, "in a turn of its own", want...)
+			time.Sleep(2 * time.Minute) // calls have one
+		}
+	})
+}

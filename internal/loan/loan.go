@@ -28,7 +28,8 @@ type Loan interface {
 	Call(ctx context.Context, c *broker.Call) error
 	broker.BatchCaller
 
-	// Pending reports whether there is anything for Work to do.
+	// Pending reports whether there is anything for Work to do. It follows the
+	// calls of each turn, which may count as made at one time.
 	Pending() bool
 
 	// Work lends the calling goroutine to a callee of calls that came since
