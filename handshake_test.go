@@ -280,15 +280,19 @@ func TestResponseWriterThatCannotBeTakenOver(t *testing.T) {
 	s.waitSessions(0)
 }
 
-// The client's first frame may come in the same segment as the handshake.
+// The client's first frame may come in the same segment as the handshake. It is
+// answered at once, not with the next thing that the event loop has to do.
 func TestFrameSentWithTheHandshake(t *testing.T) {
-	s := newServer(t)
+	s := newServer(t, quietly)
 	s.handle("echo", echo)
 	conn, err := net.Dial("tcp", s.http.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
 	var b strings.Builder
 	upgrade(s.http.URL).Write(&b)
 	b.Write(maskedText(`{"type":"CALL","id":"1","uri":"echo","args":1}`))

@@ -179,13 +179,20 @@ func (c *Conn) Resume() {
 		if c.in.since != 0 {
 			c.in.since = c.g.now // the rest could not arrive
 		}
-		if len(c.in.held) > 0 && c.flags&flagResumed == 0 {
-			c.flags |= flagResumed
-			c.g.resumed = append(c.g.resumed, c)
+		if len(c.in.held) > 0 {
+			c.feedLater()
 		}
 	}
 	d := c.deadlines()
 	c.arm(min(d.read, d.idle))
+}
+
+// feedLater has the group feed c in this turn.
+func (c *Conn) feedLater() {
+	if c.flags&flagResumed == 0 {
+		c.flags |= flagResumed
+		c.g.resumed = append(c.g.resumed, c)
+	}
 }
 
 // Close starts the close handshake: what is queued is written, then a close

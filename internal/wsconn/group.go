@@ -243,8 +243,10 @@ func (g *Group) bury() (any bool) {
 	return any
 }
 
-// adopt runs open and then parses what was read with the handshake. It
-// reports whether a connection was attached.
+// adopt runs open and then has what was read with the handshake parsed, as if
+// the connection had been paused: what it brings about has to come before the
+// group lends its goroutine and yields. It reports whether a connection was
+// attached.
 func (g *Group) adopt(buffered []byte, open func(*Group)) bool {
 	g.opening = true
 	open(g)
@@ -256,7 +258,8 @@ func (g *Group) adopt(buffered []byte, open func(*Group)) bool {
 		return false
 	}
 	if len(buffered) > 0 {
-		c.receive(buffered)
+		c.hold(buffered)
+		c.feedLater()
 	}
 	return true
 }
