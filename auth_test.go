@@ -102,6 +102,20 @@ func TestCredentialsThatExpire(t *testing.T) {
 	})
 }
 
+// Credentials that end far away, as in the year 9999, end no session.
+func TestCredentialsThatLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := jugglertest.New(t, juggler.WithPing(time.Hour),
+			juggler.WithAuthenticator(func(*http.Request) (*juggler.Identity, error) {
+				return &juggler.Identity{User: "ann", Expires: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)}, nil
+			}))
+		c := dialIn(t, srv, "juggler.1", nil)
+		time.Sleep(time.Minute)
+		c.send(`{"type":"PUB","id":"1","channel":"c","args":1}`)
+		c.expect(`{"type":"ACK","for":"1"}`)
+	})
+}
+
 func TestHello(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := jugglertest.New(t, juggler.WithMaxCalls(7), juggler.WithMaxCallTimeout(5*time.Minute), juggler.WithMaxSubscriptions(8), juggler.WithMaxMessageBytes(9000), juggler.WithPing(3*time.Second),

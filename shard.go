@@ -123,7 +123,11 @@ func (sh *shard) session(c *wsconn.Conn) *session { return sh.slots[c.Tag] }
 
 // after returns the group's clock d from now, in its ms, never too early.
 func (sh *shard) after(d time.Duration) int64 {
-	return sh.group.Now() + int64((d+time.Millisecond-1)/time.Millisecond)
+	ms := int64(d / time.Millisecond)
+	if d%time.Millisecond > 0 { // to add to d would overflow in the longest there is
+		ms++
+	}
+	return sh.group.Now() + ms
 }
 
 // Message handles one message of a client.
