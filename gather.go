@@ -20,7 +20,7 @@ type gatherer struct {
 	calls    [gatherMost]broker.Call // of the requests, if they go together
 	errs     [gatherMost]error
 	n        int
-	arena    arena // what the requests' slices point into
+	arena    arena // what the slices of calls point into
 }
 
 // callsTogether reports whether gathered calls go to the broker together.
@@ -55,14 +55,15 @@ func (sh *shard) gather(r *Request) bool {
 // prepare makes the call of r, or reports that it may not be made.
 func (sh *shard) prepare(r *Request) bool {
 	h, g := sh.h, &sh.gathered
-	r.args, r.headers = g.arena.keep(r.args), g.arena.keep(r.headers)
 	if r.err = h.authorize(h.ctx, r); r.err == nil {
 		r.err = r.makeCall()
 	}
 	if r.err != nil {
-		return false
+		return false // and nothing of it is kept: it may be that no flush follows
 	}
-	g.calls[g.n] = r.brokerCall
+	c := &g.calls[g.n]
+	*c = r.brokerCall
+	c.Args, c.Headers = g.arena.keep(c.Args), g.arena.keep(c.Headers)
 	return true
 }
 
