@@ -47,6 +47,7 @@ type server struct {
 
 // hooks are what a test may replace, before the first connection.
 type hooks struct {
+	made    func(g *wsconn.Group)
 	message func(s *session, op ws.OpCode, payload []byte)
 	pong    func(s *session)
 	quiet   func(s *session)
@@ -93,6 +94,9 @@ func newServer(t testing.TB, wrap func(net.Conn) net.Conn, cfg wsconn.Config) *s
 	cfg.NewHandler = func(g *wsconn.Group) wsconn.Handler {
 		h := &handler{server: srv, group: g}
 		srv.handlers.Store(g, h)
+		if srv.made != nil {
+			srv.made(g)
+		}
 		return h
 	}
 	srv.pool = wsconn.NewPool(cfg)

@@ -47,6 +47,8 @@ func newPortable(cfg *config) (*Group, error) {
 		p.begin()
 		p.end()
 	}
+	p.mu.Lock() // as the Handler lets others know the group, who wake it
+	defer p.mu.Unlock()
 	p.g = newGroup(cfg, p)
 	return p.g, nil
 }

@@ -274,3 +274,28 @@ func TestAttachIsForOpenOnly(t *testing.T) {
 		})
 	})
 }
+
+// A group may be woken as soon as its Handler knows it, before it is made.
+func TestAWakeWhileTheGroupIsMade(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
+		turns := make(chan struct{}, 1)
+		srv := newServer(t, wrap, config())
+		srv.turn = func(*wsconn.Group, int64) int64 {
+			select {
+			case turns <- struct{}{}:
+			default:
+			}
+			return 0
+		}
+		srv.made = func(g *wsconn.Group) {
+			g.Wake()
+			for range 100 {
+				runtime.Gosched() // whom that started may run now
+			}
+		}
+		_, p := srv.connect()
+		await(t, turns, "a turn")
+		p.send(text("x"))
+		p.expect(ws.OpText, "x")
+	})
+}
