@@ -55,8 +55,8 @@ type hooks struct {
 	turn    func(g *wsconn.Group, now int64) int64
 	yield   func() bool
 	lends   func() bool // nil: the other two are not called
-	lend    func() bool
-	recall  func()
+	lend    func(n uint64) bool
+	recall  func(n uint64)
 }
 
 // session is an owner's part of a connection.
@@ -166,9 +166,9 @@ func (h *handler) Yield() bool {
 	return false
 }
 
-func (h *handler) Lends() bool      { return h.server.lends != nil && h.server.lends() }
-func (h *handler) Lend(uint64) bool { return h.server.lend() }
-func (h *handler) Recall(uint64)    { h.server.recall() }
+func (h *handler) Lends() bool        { return h.server.lends != nil && h.server.lends() }
+func (h *handler) Lend(n uint64) bool { return h.server.lend(n) }
+func (h *handler) Recall(n uint64)    { h.server.recall(n) }
 
 // on runs f on a turn of s's group and waits for it.
 func (s *session) on(f func()) {

@@ -38,8 +38,8 @@ func newLender(t *testing.T, f func()) *lender {
 		pending = false
 		return was
 	}
-	l.lend = func() bool { l.f(); return false }
-	l.recall = func() { l.recalls.Add(1) }
+	l.lend = func(uint64) bool { l.f(); return false }
+	l.recall = func(uint64) { l.recalls.Add(1) }
 	return l
 }
 
@@ -128,16 +128,18 @@ func TestCloseDoesNotWaitForALentGoroutine(t *testing.T) {
 
 func TestALentGoroutineIsOffTheTurn(t *testing.T) {
 	// Blocks now and then, so that the loop changes its goroutine under way.
-	var runs, inTurn atomic.Int32
-	l := newLender(t, func() {
+	var runs atomic.Int32
+	var recalled atomic.Uint64
+	l := newLender(t, nil)
+	l.lend = func(n uint64) bool {
 		if runs.Add(1)%8 == 0 {
-			for recalled := false; !recalled; runtime.Gosched() {
-				recalled = inTurn.Load() > 0
+			for recalled.Load() < n {
+				runtime.Gosched()
 			}
-			inTurn.Store(0)
 		}
-	})
-	l.recall = func() { inTurn.Add(1); l.recalls.Add(1) }
+		return false
+	}
+	l.recall = func(n uint64) { recalled.Store(n); l.recalls.Add(1) }
 	var inside atomic.Int32
 	l.turn = func(*wsconn.Group, int64) int64 {
 		if inside.Add(1) != 1 {
@@ -159,7 +161,7 @@ func TestALentGoroutineIsOffTheTurn(t *testing.T) {
 func TestPortableGroupsDoNotLend(t *testing.T) {
 	srv := newServer(t, func(nc net.Conn) net.Conn { return wrapped{nc} }, config())
 	srv.lends = func() bool { t.Error("Lends was called"); return true }
-	srv.lend = func() bool { t.Error("Lend was called"); return false }
+	srv.lend = func(uint64) bool { t.Error("Lend was called"); return false }
 	s, p := srv.connect()
 	if s.Group().CanLend() {
 		t.Error("CanLend is true")
