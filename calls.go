@@ -237,12 +237,17 @@ func (p *pendingCall) finish(args []byte, failure *broker.Error) {
 		f.Args, f.Err = nil, frame.Error{Code: failure.Code, Message: bytesOf(failure.Message), Data: failure.Data}
 	}
 	if problem := s.shard.h.unfit(args, failure); problem != "" {
-		h := s.shard.h
-		h.payloads.log(h.log, slog.LevelError, "juggler: a callee's result cannot be sent", "uri", p.uri, "why", problem)
-		f.Args, f.Err = nil, errInternal.frameError()
+		s.refuseResult(&f, problem)
 	}
 	s.respond(&f)
 	s.shard.calls.remove(p)
+}
+
+// refuseResult makes f, a RES with what a callee returned, one that can be sent.
+func (s *session) refuseResult(f *frame.Frame, problem string) {
+	h := s.shard.h
+	h.payloads.log(h.log, slog.LevelError, "juggler: a callee's result cannot be sent", "uri", string(f.URI), "why", problem)
+	f.Args, f.Err = nil, errInternal.frameError()
 }
 
 // unfit says why a callee's result cannot be sent, or "".
@@ -253,7 +258,7 @@ func (h *Handler) unfit(args []byte, failure *broker.Error) string {
 	}
 	switch {
 	case size > h.cfg.maxQueue-envelope:
-		return "it is larger than what WithMaxQueueBytes lets wait for a client"
+		return tooLarge
 	case failure == nil && !frame.ValidJSON(args):
 		return "it is not JSON"
 	case failure != nil && failure.Code == 0:
@@ -276,6 +281,10 @@ func (p *pendingCall) fail(code int) {
 	s.shard.calls.remove(p)
 }
 
+// tooLarge is why a result or an event cannot be sent. That is certain of some
+// as they are, of others when they are encoded: names and escapes add to them.
+const tooLarge = "it is larger than what WithMaxQueueBytes lets wait for a client"
+
 var outcomeText = map[int]string{
 	CodeExpired:   "the call's time is over",
 	CodeCancelled: "cancelled",
@@ -287,10 +296,21 @@ func (s *session) respond(f *frame.Frame) {
 		if s.protocol == frame.Juggler0 {
 			f.UUID = newID()
 		}
-		s.send(f)
+		b := s.encode(f)
+		if !s.shard.h.fits(len(b)) {
+			s.refuseResult(f, tooLarge)
+			b = s.encode(f)
+		}
+		s.WriteText(b)
 		s.shard.h.stats.results.Add(1)
 	}
 }
+
+// fits reports whether a message of n bytes may wait for a client.
+func (h *Handler) fits(n int) bool { return n <= h.cfg.maxQueue-frameHeader }
+
+// frameHeader is how many bytes WebSocket puts before a message at most.
+const frameHeader = 10
 
 // expire is called when the time of p is over.
 func (p *pendingCall) expire() { p.giveUp(CodeExpired) }

@@ -51,7 +51,7 @@ func (h *Handler) unfitEvent(d *broker.Delivery) string {
 	switch {
 	case d.Gap:
 	case len(e.Args)+len(e.Headers) > h.cfg.maxQueue-envelope:
-		return "it is larger than what WithMaxQueueBytes lets wait for a client"
+		return tooLarge
 	case !frame.ValidJSON(e.Args):
 		return "its args are not JSON"
 	case len(e.Headers) > 0 && !frame.ValidHeaders(e.Headers):
@@ -88,7 +88,10 @@ func (sh *shard) event(e *eventItem) {
 		return
 	}
 	if e.gap {
-		sh.gap(lt, e.topic)
+		framed := frameGap(e.topic)
+		for i := range lt.subs {
+			lt.subs[i].s.gap(framed)
+		}
 		return
 	}
 	sh.framed[0], sh.framed[1] = sh.framed[0][:0], sh.framed[1][:0]
@@ -101,14 +104,18 @@ func (sh *shard) event(e *eventItem) {
 		if len(*framed) == 0 {
 			sh.frameEvent(framed, s.protocol, e)
 		}
-		if !s.queue.hold(s, *framed) {
+		switch {
+		case len(*framed) > sh.h.cfg.maxQueue:
+			s.gap(frameGap(e.topic))
+		case !s.queue.hold(s, *framed):
 			s.WriteRaw(*framed)
 		}
 	}
 	sh.h.stats.events.Add(uint64(len(lt.subs)))
 }
 
-// frameEvent encodes an event as a WebSocket message.
+// frameEvent encodes an event as a WebSocket message. One that is larger than
+// what may wait for a client becomes a gap, as no client of the protocol can get it.
 func (sh *shard) frameEvent(dst *[]byte, p frame.Protocol, e *eventItem) {
 	f := frame.Frame{
 		Type:        frame.Evnt,
@@ -125,23 +132,28 @@ func (sh *shard) frameEvent(dst *[]byte, p frame.Protocol, e *eventItem) {
 	}
 	sh.out = p.Append(sh.out[:0], &f)
 	*dst = wsconn.AppendText(*dst, sh.out)
+	if h := sh.h; len(*dst) > h.cfg.maxQueue {
+		h.payloads.log(h.log, slog.LevelError, "juggler: a publication cannot be sent and becomes a gap", "channel", e.channel, "protocol", p.String(), "why", tooLarge)
+	}
 }
 
-// gap tells the subscribers of a topic that they may have missed events.
-// juggler.0 has no word for it: its sessions have to come back.
-func (sh *shard) gap(lt *localTopic, name broker.Topic) {
-	framed := wsconn.AppendText(nil, frame.Juggler1.Append(nil, &frame.Frame{
+// frameGap encodes as a WebSocket message that events of a topic may have been
+// missed.
+func frameGap(name broker.Topic) []byte {
+	return wsconn.AppendText(nil, frame.Juggler1.Append(nil, &frame.Frame{
 		Type: frame.Gap, Channel: bytesOf(name.Name), Pattern: name.Pattern,
 	}))
-	for i := range lt.subs {
-		s := lt.subs[i].s
-		switch {
-		case s.state >= closing:
-		case s.protocol == frame.Juggler0:
-			s.end(CloseOverloaded, "events may have been missed")
-		case !s.queue.hold(s, framed):
-			s.WriteRaw(framed)
-		}
+}
+
+// gap hands s what frameGap made. juggler.0 has no word for it: its sessions have
+// to come back.
+func (s *session) gap(framed []byte) {
+	switch {
+	case s.state >= closing:
+	case s.protocol == frame.Juggler0:
+		s.end(CloseOverloaded, "events may have been missed")
+	case !s.queue.hold(s, framed):
+		s.WriteRaw(framed)
 	}
 }
 

@@ -91,6 +91,36 @@ func TestResultsAndEventsThatAreTooLarge(t *testing.T) {
 	c.expect(`{"type":"EVNT","args":"small"}`)
 }
 
+// Names, and what juggler.0 escapes, count as well.
+func TestResultsAndEventsThatBecomeTooLarge(t *testing.T) {
+	s := newServer(t, juggler.WithMaxQueueBytes(70<<10), juggler.WithLogger(quiet))
+	args := json.RawMessage(`"` + strings.Repeat("<", 20<<10) + `"`)
+	s.handle("html", func(context.Context, *calleeCall) (any, error) { return args, nil })
+	c, old := s.dial("juggler.1"), s.dial("juggler.0")
+
+	old.send(`{"meta":{"type":1,"uuid":""},"payload":{"uri":"html"}}`)
+	old.expect(`{"meta":{"type":8}}`)
+	old.expect(`{"meta":{"type":9},"payload":{"args":{"error":{"message":"internal error"}}}}`)
+
+	old.send(`{"meta":{"type":3,"uuid":""},"payload":{"channel":"html"}}`)
+	old.expect(`{"meta":{"type":8}}`)
+	c.send(`{"type":"PUB","id":"1","channel":"html","args":` + string(args) + `}`)
+	c.expect(`{"type":"ACK","for":"1"}`)
+	old.expectClose(juggler.CloseOverloaded)
+
+	channel := strings.Repeat("c", 1000)
+	c.send(`{"type":"SUB","id":"2","channel":"` + channel + `"}`)
+	c.expect(`{"type":"ACK","for":"2"}`)
+	if err := s.h.Publish(t.Context(), channel, strings.Repeat("x", 69<<10-2), nil); err != nil {
+		t.Fatal(err)
+	}
+	c.expect(`{"type":"GAP","channel":"` + channel + `"}`)
+	if err := s.h.Publish(t.Context(), channel, "small", nil); err != nil {
+		t.Fatal(err)
+	}
+	c.expect(`{"type":"EVNT","args":"small"}`)
+}
+
 func TestExpiryAndCancel(t *testing.T) {
 	for _, path := range paths {
 		t.Run(path.name, func(t *testing.T) {

@@ -191,15 +191,21 @@ func (s *session) overdue() {
 
 // send encodes f and queues it for the client.
 func (s *session) send(f *frame.Frame) {
+	b := s.encode(f)
+	switch {
+	case len(b) == 0: // juggler.0 lacks some messages
+	case f.Type == frame.Ack && f.ForType == frame.Call && !s.shard.h.inline:
+		s.WriteTextLater(b) // the RES may be here soon
+	default:
+		s.WriteText(b)
+	}
+}
+
+// encode returns f as the client gets it, valid until the next one is encoded.
+func (s *session) encode(f *frame.Frame) []byte {
 	sh := s.shard
 	sh.out = s.protocol.Append(sh.out[:0], f)
-	switch {
-	case len(sh.out) == 0: // juggler.0 lacks some messages
-	case f.Type == frame.Ack && f.ForType == frame.Call && !sh.h.inline:
-		s.WriteTextLater(sh.out) // the RES may be here soon
-	default:
-		s.WriteText(sh.out)
-	}
+	return sh.out
 }
 
 // end starts the close handshake. Nothing of the session is handled any more.
