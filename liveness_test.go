@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gobwas/ws"
+
 	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/jugglertest"
 )
@@ -36,6 +38,53 @@ func TestPing(t *testing.T) {
 		old.send(`{"meta":{"type":3,"uuid":""},"payload":{"channel":"c"}}`)
 		old.expect(`{"meta":{"type":8}}`)
 		old.expect(`{"meta":{"type":10}}`)
+	})
+}
+
+// A client, or a proxy, that sends WebSocket pings gets pongs, which scripts of
+// browsers do not see: PING comes all the same. What sends pings is not silent.
+func TestPingBesidesPongs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := jugglertest.New(t, juggler.WithPing(10*time.Second))
+		c := openIn(t, srv, "juggler.1")
+		ping := ws.MustCompileFrame(ws.MaskFrame(ws.NewPingFrame(nil)))
+		for range 10 {
+			c.write(t, ping)
+			time.Sleep(7 * time.Second)
+		}
+		for pings, pongs := 0, 0; pings < 6 || pongs < 10; {
+			switch op, payload, err := c.frame(); {
+			case op == ws.OpPong:
+				pongs++
+			case string(payload) == `{"type":"PING"}`:
+				pings++
+			default:
+				t.Fatalf("got %v %s, %v", op, payload, err)
+			}
+			if pongs == 10 && pings == 0 {
+				t.Fatal("no PING besides 10 pongs")
+			}
+		}
+	})
+}
+
+// A client that is sending a long message is not silent.
+func TestPingDuringAMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := jugglertest.New(t, juggler.WithPing(10*time.Second), juggler.WithReadTimeout(time.Hour))
+		c := openIn(t, srv, "juggler.1")
+		message := maskedText(`{"type":"PUB","id":"1","channel":"c","args":"0123456789"}`)
+		for i := range message {
+			c.write(t, message[i:i+1])
+			time.Sleep(time.Second)
+		}
+		for ack := false; !ack; {
+			_, payload, err := c.frame()
+			if err != nil {
+				t.Fatal(err)
+			}
+			ack = string(payload) == `{"type":"ACK","for":"1"}`
+		}
 	})
 }
 

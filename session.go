@@ -36,7 +36,7 @@ type session struct {
 	protocol frame.Protocol // never changes
 	allowed  allowed        // never changes
 	state    sessionState
-	pinged   bool // nothing came since the last ping
+	pinged   bool // and the answer could be read
 	draining bool // GOAWAY was sent
 	left     bool // belongs to no user any more; guarded by the userIndex
 }

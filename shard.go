@@ -133,7 +133,6 @@ func (sh *shard) after(d time.Duration) int64 {
 // Message handles one message of a client.
 func (sh *shard) Message(c *wsconn.Conn, _ ws.OpCode, payload []byte) {
 	s := sh.session(c)
-	s.pinged = false
 	if s.state >= closing {
 		return
 	}
@@ -176,8 +175,9 @@ func (sh *shard) inline(s *session, payload []byte) {
 	s.settle(r)
 }
 
-// Pong notes that the client lives.
-func (sh *shard) Pong(c *wsconn.Conn) { sh.session(c).pinged = false }
+// Pong has nothing to do: that something was heard of the client is all there is
+// to know.
+func (sh *shard) Pong(*wsconn.Conn) {}
 
 // Quiet is called when nothing was sent for the ping interval. A client that
 // is not being read from is pinged as well, as it would take the server as
@@ -187,7 +187,7 @@ func (sh *shard) Quiet(c *wsconn.Conn) {
 	switch {
 	case s.state >= closing:
 		return
-	case s.pinged && !s.queue.paused():
+	case !s.Heard() && s.pinged && !s.queue.paused():
 		s.end(CloseIdle, "no answer to ping")
 		return
 	}

@@ -95,8 +95,8 @@ type Config struct {
 	// CloseTimeout is how long the peer's close frame, or its hanging up
 	// after it broke the protocol, is waited for (required).
 	CloseTimeout time.Duration
-	// Ping is after how long without anything written [Handler.Quiet] is
-	// called; 0: never.
+	// Ping is after how long without anything but pongs written
+	// [Handler.Quiet] is called; 0: never.
 	Ping time.Duration
 	// Idle is after how long without anything received a connection is
 	// closed with [CodeIdle]; 0: never. Time spent paused does not count.
@@ -132,9 +132,9 @@ type Handler interface {
 	// Pong tells that a pong arrived, asked for or not.
 	Pong(c *Conn)
 
-	// Quiet tells that nothing was written for Config.Ping: the time to send
-	// a ping of whatever kind. If it writes nothing it is called again after
-	// the same time.
+	// Quiet tells that nothing but pongs was written for Config.Ping: the time
+	// to send a ping of whatever kind. If it writes nothing it is called again
+	// after the same time.
 	Quiet(c *Conn)
 
 	// Closing is called before wsconn closes c for a reason of its own: a

@@ -57,6 +57,7 @@ const (
 	flagLostFraming       // what the peer sends cannot be parsed any more
 	flagWaitsIn           // a loop waits for the socket to be readable
 	flagWaitsOut          // and for it to have room
+	flagHeard             // something was received since Heard was called
 )
 
 // never is a deadline that does not come.
@@ -71,6 +72,14 @@ func (c *Conn) Queued() int {
 		return 0
 	}
 	return c.out.pending()
+}
+
+// Heard reports whether anything was received since it was last called, were it
+// part of a message, or a ping.
+func (c *Conn) Heard() bool {
+	heard := c.flags&flagHeard != 0
+	c.flags &^= flagHeard
+	return heard
 }
 
 // WriteText queues payload, which is copied, as a text message.

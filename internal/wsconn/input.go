@@ -43,6 +43,7 @@ func (in *input) inMessage() bool { return in.nhead > 0 || in.inFrame || in.frag
 // caller again afterwards.
 func (c *Conn) receive(b []byte) {
 	c.lastRead = uint32(c.g.now)
+	c.flags |= flagHeard
 	if c.flags&flagPaused != 0 || c.in != nil && len(c.in.held) > 0 {
 		if c.parsing() {
 			c.hold(b)
@@ -232,7 +233,9 @@ func (c *Conn) message(op ws.OpCode, payload []byte) {
 func (c *Conn) controlFrame(op ws.OpCode, payload []byte) {
 	switch op {
 	case ws.OpPing:
+		last := c.lastWrite
 		c.write(ws.OpPong, payload)
+		c.lastWrite = last // a peer may not see pongs: scripts of browsers do not
 	case ws.OpPong:
 		if c.state == stateOpen {
 			c.g.handler.Pong(c)
