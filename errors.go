@@ -77,6 +77,11 @@ var errInternal = &Error{Code: CodeInternal, Message: "internal error"}
 // errEnded is errInternal where user code has ended its goroutine.
 var errEnded = &Error{Code: CodeInternal, Message: errInternal.Message}
 
+// goingAway refuses what comes too late for a handler that is shut down.
+func goingAway() *Error {
+	return &Error{Code: CodeUnavailable, Message: "going away", RetryAfter: retryAfter(nil)}
+}
+
 // publicError maps any error of the broker or of user code to what the client
 // may see of it. known is false for an error that deserves a log line, since
 // the client does not see its text.

@@ -203,7 +203,7 @@ func (h *Handler) mustSignIn(hs *handshake) *Error {
 // admit reserves the place of a session, which release gives back.
 func (h *Handler) admit(ctx context.Context) *Error {
 	if h.closing.Load() {
-		return &Error{Code: CodeUnavailable, Message: "going away", RetryAfter: retryAfter(nil)}
+		return goingAway()
 	}
 	if h.sessions.Add(1) > int64(h.cfg.maxSessions) {
 		h.release()

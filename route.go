@@ -66,6 +66,9 @@ func (s *session) malformed(r *Request, err error) bool {
 
 // accept checks the limits of a request and takes over its fields.
 func (s *session) accept(r *Request, f *frame.Frame) error {
+	if s.leaving && f.Type != frame.Unsb {
+		return goingAway()
+	}
 	cfg := s.shard.h.cfg
 	if n := max(len(f.URI), len(f.Channel)); n > cfg.maxName {
 		return &Error{Code: CodeBadRequest, Message: "a name is longer than " + strconv.Itoa(cfg.maxName) + " bytes"}

@@ -38,6 +38,7 @@ type session struct {
 	state    sessionState
 	pinged   bool // and the answer could be read
 	draining bool // GOAWAY was sent
+	leaving  bool // its time to go has come: it only finishes what it has
 	left     bool // belongs to no user any more; guarded by the userIndex
 }
 

@@ -10,9 +10,10 @@ import (
 
 // Shutdown ends the handler: new handshakes are refused, the sessions are
 // asked to go elsewhere (GOAWAY, then close code 1001) at the rate of
-// [WithDrainRate], each with the chance to finish its calls, and everything
-// that the handler started or opened is closed. If ctx ends first, what is
-// left is closed with 1001, reset a moment later, and ctx's error is returned.
+// [WithDrainRate], each with the chance to finish its calls but not to make
+// more, and everything that the handler started or opened is closed. If ctx ends
+// first, what is left is closed with 1001, reset a moment later, and ctx's error
+// is returned.
 //
 // http.Server.Shutdown does not wait for WebSockets: stop accepting there,
 // then call this one. Both may run at the same time:
@@ -114,8 +115,10 @@ func (sh *shard) drain(spread, linger time.Duration) {
 	}
 }
 
-// leave ends a draining session as soon as its calls have their outcome.
+// leave ends a draining session as soon as its calls have their outcome. Until
+// then it begins nothing new, or it might never go.
 func (s *session) leave() {
+	s.leaving = true
 	if s.calls == nil && !s.queue.busy() {
 		s.end(CloseGoingAway, "going away")
 		return

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,6 +62,47 @@ func TestShutdownPacesAndWaitsForCalls(t *testing.T) {
 			t.Errorf("took %v", d)
 		}
 	})
+}
+
+// A client that calls on and on, whatever it is told, does not keep the node from
+// going, and learns what of it was not done.
+func TestShutdownOfAClientThatCallsOnAndOn(t *testing.T) {
+	for _, protocol := range []string{"juggler.0", "juggler.1"} {
+		t.Run(protocol, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := jugglertest.New(t, quietly)
+				srv.Handle("slow", func(context.Context, *calleeCall) (any, error) {
+					time.Sleep(3 * time.Second)
+					return nil, nil
+				})
+				c := openIn(t, srv, protocol)
+				call := `{"type":"CALL","id":"%d","uri":"slow"}`
+				if protocol == "juggler.0" {
+					call = `{"meta":{"type":1,"uuid":""},"payload":{"uri":"slow"}}`
+				}
+				down := make(chan error, 1)
+				for i := range 100 {
+					_, _ = c.conn.Write(maskedText(strings.Replace(call, "%d", strconv.Itoa(i), 1))) // fails in the end
+					if i == 0 {
+						synctest.Wait()
+						go func() { down <- srv.Handler.Shutdown(context.Background()) }()
+					}
+					select {
+					case err := <-down:
+						if err != nil {
+							t.Error(err)
+						}
+						if n := srv.Handler.Stats().Nacks; n == 0 {
+							t.Error("no call was refused")
+						}
+						return
+					case <-time.After(2 * time.Second):
+					}
+				}
+				t.Fatal("the session does not end")
+			})
+		})
+	}
 }
 
 func TestShutdownOutOfTime(t *testing.T) {
