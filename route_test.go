@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -487,5 +488,30 @@ func TestNothingIsKeptOfCallsThatAreRefused(t *testing.T) {
 	}
 	if n := juggler.Gathered(s.h); n != 0 {
 		t.Errorf("%d bytes are kept", n)
+	}
+}
+
+// What a client publishes after its own SUB reaches it, also if it did not wait
+// for the ACK: requests of a session are handled in order.
+func TestPublishingRightAfterSubscribing(t *testing.T) {
+	for name, opts := range map[string][]juggler.Option{
+		"on the event loop": nil,
+		"off it":            {juggler.WithMiddleware(func(next juggler.RequestHandler) juggler.RequestHandler { return next })},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t, opts...)
+			c := dialRaw(t, s.http.Listener.Addr().String())
+			if err := c.conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			for i := range 100 {
+				sub := fmt.Sprintf(`{"type":"SUB","id":"s","channel":"c%d"}`, i)
+				c.write(t, maskedText(sub, pub("p", fmt.Sprint("c", i))))
+				c.wants(t, acks("s", "p")...)
+				if _, event, err := c.frame(); err != nil || !strings.Contains(string(event), `"type":"EVNT"`) {
+					t.Fatalf("%d: got %s, %v", i, event, err)
+				}
+			}
+		})
 	}
 }

@@ -24,7 +24,7 @@ type nodeTopic struct {
 	name  broker.Topic
 	users int // who holds or waits for it; at 0 it leaves the table
 
-	shards atomic.Uint64 // with sessions subscribed to it, a bit each
+	shards atomic.Uint64 // with sessions subscribed to it, or about to be, a bit each
 
 	mu         sync.Mutex // held while the broker is asked; guards the following
 	refs       int        // shards that hold it, and requests on their way there
@@ -51,6 +51,8 @@ func (t *topicTable) acquire(ctx context.Context, r *Request) error {
 	}
 	nt.refs++
 	r.acquired = true
+	// What the session publishes next may come before its SUB is settled.
+	nt.shards.Or(1 << r.s.shard.number)
 	return nil
 }
 
@@ -151,7 +153,11 @@ func (s *session) subscribe(r *Request) error {
 	lt := sh.topics[name]
 	err := s.maySubscribe(lt)
 	if r.acquired && (lt != nil || err != nil) {
-		sh.h.topics.drop(sh.h, sh.h.topics.find(name)) // the shard has its own already
+		nt := sh.h.topics.find(name)
+		if lt == nil {
+			nt.shards.And(^(uint64(1) << sh.number)) // nobody is subscribed here
+		}
+		sh.h.topics.drop(sh.h, nt) // the shard has its own already
 	}
 	if err != nil || lt != nil && s.subscribedTo(lt) >= 0 {
 		return err
