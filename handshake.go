@@ -165,10 +165,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, hs *handshake, 
 func (h *Handler) refuseVisibly(nc net.Conn, br *bufio.Reader, upgrade []byte, e *Error) {
 	defer nc.Close()
 	_ = nc.SetDeadline(time.Now().Add(visibleRefusalTime)) // what fails here fails below
-	reason := e.Message
-	if len(reason) > 120 {
-		reason = strings.ToValidUTF8(reason[:120], "")
-	}
+	reason := strings.ToValidUTF8(e.Message[:min(len(e.Message), 120)], "")
 	frame := ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusCode(e.closeCode()), reason))
 	b := append(upgrade, ws.MustCompileFrame(frame)...)
 	if _, err := nc.Write(b); err != nil {

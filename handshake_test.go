@@ -182,6 +182,7 @@ func TestAuthenticatorRefuses(t *testing.T) {
 		{"forbidden", juggler.ErrForbidden, 403, 4403, "not allowed"},
 		{"chosen message", &juggler.Error{Code: 401, Message: "token expired"}, 401, 4400, "token expired"},
 		{"gone", &juggler.Error{Code: 404, Message: "no such room"}, 404, 4403, "no such room"},
+		{"message that is not UTF-8", &juggler.Error{Code: 403, Message: "not \xff"}, 403, 4403, "not "},
 		{"busy", &juggler.Error{Code: 429, Message: "slow down", RetryAfter: 2500 * time.Millisecond}, 429, 1013, "slow down"},
 		{"failure", errors.New("db: secret host unreachable"), 503, 1013, "cannot authenticate now"},
 	}

@@ -3,6 +3,7 @@ package juggler_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/coder/websocket"
 	"go.uber.org/goleak"
@@ -231,6 +233,10 @@ func (c *testClient) expectClose(code int) {
 		if _, _, err := c.conn.Read(ctx); err != nil {
 			if got := websocket.CloseStatus(err); int(got) != code {
 				c.t.Fatalf("closed with %d (%v), want %d", got, err, code)
+			}
+			var end websocket.CloseError
+			if errors.As(err, &end) && !utf8.ValidString(end.Reason) {
+				c.t.Fatalf("the reason is not UTF-8: %q", end.Reason)
 			}
 			return
 		}

@@ -2,6 +2,7 @@ package wsconn
 
 import (
 	"encoding/binary"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
@@ -118,12 +119,14 @@ func frameLen(b []byte) int {
 	return 2 + int(b[1])
 }
 
-// appendClose appends a close frame. A reason too long for a control frame is
-// cut after a whole character; codes that must not be sent make an empty body.
+// appendClose appends a close frame. A reason is repaired where it is not UTF-8,
+// or the peer would fail the connection and not see the code; one too long for a
+// control frame is cut after a whole character; codes that must not be sent make an empty body.
 func appendClose(dst []byte, code uint16, reason string) []byte {
 	if code == uint16(ws.StatusNoStatusRcvd) {
 		return AppendFrame(dst, ws.OpClose, nil)
 	}
+	reason = strings.ToValidUTF8(reason, "\uFFFD")
 	const most = ws.MaxControlFramePayloadSize - 2
 	if len(reason) > most {
 		cut := most

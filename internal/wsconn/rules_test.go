@@ -242,6 +242,18 @@ func TestAnyChunkingOfTheInputIsTheSame(t *testing.T) {
 	})
 }
 
+func TestAClosesReasonIsUTF8(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
+		s, p := newServer(t, wrap, config()).connect()
+		s.on(func() { s.Close(4000, "x\xffy") })
+		if got, want := p.expectClose(4000), "x\uFFFDy"; got != want {
+			t.Errorf("reason is %q, want %q", got, want)
+		}
+		p.send(closeFrame(4000, ""))
+		p.expectEnd()
+	})
+}
+
 func TestAClosesReasonIsCutAfterAWholeCharacter(t *testing.T) {
 	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
 		s, p := newServer(t, wrap, config()).connect()
