@@ -214,14 +214,18 @@ func (c *calleeConn) awaitTake() bool {
 	return !c.closed
 }
 
-// room is how many calls the Take that waits has room for; 0: none waits.
+// takeMost is how many calls are taken at once at most: so many giveback.lua can
+// put back, and take.lua could not return many more.
+const takeMost = 2000
+
+// room is how many calls the Take that waits gets at most; 0: none waits.
 func (c *calleeConn) room() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.demand == nil {
 		return 0
 	}
-	return len(c.demand.calls)
+	return min(len(c.demand.calls), takeMost)
 }
 
 // handOver gives calls to the Take that waits, and returns those for which
