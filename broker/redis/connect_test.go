@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"os"
@@ -84,6 +85,31 @@ func TestLinkObserver(t *testing.T) {
 	}
 	proxy.CutOnce()
 	await(t, "the connection was lost and made again", func() bool { return up.Load() == 2 && down.Load() == 1 })
+}
+
+// A dialer that heeds its context, as one has to that waits for a server that
+// does not answer, gets one that ends: else nobody was ever refused, and Close
+// never returned.
+func TestDialerHangs(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t, quick(redis.WithServer(&goredis.Options{
+		Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		},
+	}))...)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := b.Publish(ctx, &broker.Event{Channel: "c"}); !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("Publish: %v", err)
+	}
+	heard, err := b.OpenSubscriber(ctx, func([]broker.Delivery) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := heard.Subscribe(ctx, broker.Topic{Name: "c"}); !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("Subscribe: %v", err)
+	}
 }
 
 // What the caller's client knows of the way to the server is used.

@@ -78,9 +78,12 @@ func newLink(o *goredis.Options, timeout time.Duration) (*link, error) {
 	o.MaintNotificationsConfig = nil
 	o.ClientSideCache, o.ClientSideCacheConfig = nil, nil
 	l.client = goredis.NewClient(o)
-	// Not by the client, which would go on trying in the background.
+	// Not by the client, which would go on trying in the background. A dialer of
+	// the user's knows of the timeout only by its context.
+	ctx, cancel := context.WithTimeout(background, o.DialTimeout)
+	defer cancel()
 	var err error
-	if l.conn, err = dial(background, l.client.Options().Network, l.client.Options().Addr); err != nil {
+	if l.conn, err = dial(ctx, l.client.Options().Network, l.client.Options().Addr); err != nil {
 		l.client.Close() //nolint:errcheck // it has no connection
 		return nil, err
 	}
