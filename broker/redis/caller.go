@@ -149,13 +149,15 @@ func (c *callerConn) prepare(o *op, call *broker.Call) error {
 	return nil
 }
 
-// lane returns the lane of a URI, whose callees the reaper watches from now on.
+// lane returns the lane of a URI, whose callees the reaper watches from now on;
+// nil: the broker closes.
 func (c *callerConn) lane(uri string) *lane {
 	i := c.broker.keys.laneOf(uri)
-	if !c.used[i].Load() {
+	l := c.broker.lane(i)
+	if l != nil && !c.used[i].Load() {
 		c.used[i].Store(true)
 	}
-	return c.broker.lane(i)
+	return l
 }
 
 // Cancel implements [broker.CallerConn].
