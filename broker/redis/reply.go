@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
@@ -71,8 +72,8 @@ func (c *calleeConn) awaitReplies(d time.Duration) {
 	}
 }
 
-// storeUntil stores results for their nodes. It tries again until ctx ends or
-// deadline is over, and returns those that are not stored, with the reason.
+// storeUntil stores results for their nodes. It tries again until ctx ends,
+// deadline is over or the broker is closed, and returns those that are not stored, with the reason.
 // What may have been stored is stored again: nodes expect that.
 func (b *Broker) storeUntil(ctx context.Context, results []*broker.Result, deadline time.Time) ([]*broker.Result, error) {
 	for attempt := 0; len(results) > 0; attempt++ {
@@ -91,7 +92,7 @@ func (b *Broker) storeUntil(ctx context.Context, results []*broker.Result, deadl
 			break
 		}
 		pause := b.backoff(attempt)
-		if time.Now().Add(pause).After(deadline) {
+		if errors.Is(err, broker.ErrClosed) || time.Now().Add(pause).After(deadline) {
 			return results, err
 		}
 		timer := time.NewTimer(pause)
