@@ -84,9 +84,11 @@ func (b *Broker) openCaller(ctx context.Context, node broker.ID, deliver func([]
 // announce says that the node lives: results are stored for it.
 func (c *callerConn) announce() []*command {
 	keys := c.broker.keys
+	node := keys.node(c.home.index, c.node)
 	alive := max(3*c.broker.config.lease, nodeFor).Milliseconds()
 	return []*command{
-		plain("SET", keys.node(c.home.index, c.node), "1", "PX", alive),
+		plain("PEXPIRE", node, alive), // which a server out of memory does not refuse
+		plain("SET", node, "1", "PX", alive),
 		plain("PEXPIRE", keys.results(c.home.index, c.node), resultsFor),
 	}
 }

@@ -8,6 +8,9 @@
 -- ARGV[4]  the command to publish with: PUBLISH or SPUBLISH
 --
 -- returns  1 if the call may still be queued and was marked, else 0
+
+-- First, as a server that is out of memory refuses the mark.
+redis.call(ARGV[4], ARGV[3], ARGV[1])
 local marked = 0
 -- With an empty queue the call cannot be queued: then no mark is left behind.
 local left = redis.call('PTTL', KEYS[1])
@@ -16,5 +19,4 @@ if left > 0 and redis.call('SCARD', KEYS[2]) < tonumber(ARGV[2]) then
   redis.call('PEXPIRE', KEYS[2], left)
   marked = 1
 end
-redis.call(ARGV[4], ARGV[3], ARGV[1])
 return marked
