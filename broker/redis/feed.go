@@ -68,8 +68,11 @@ func (f *feed) run() {
 	for failures := 0; f.quit.Err() == nil; {
 		connected, err := f.connect()
 		if connected {
-			failures = 0
+			began := time.Now()
 			err = f.receive()
+			if time.Since(began) > f.hub.broker.config.backoffMax {
+				failures = 0 // else it may be of no use although it can be made
+			}
 		}
 		f.disconnected(err)
 		f.hub.broker.topology.stale()
