@@ -23,6 +23,7 @@ type feed struct {
 	link     *link
 	refusing error    // why it is not connected
 	dirty    []*topic // whose state may differ from what is wanted
+	later    []*topic // that become dirty with the next beat of the watch
 	flushing bool     // somebody is sending commands
 	sent     []sent   // commands that the server has not answered, in order
 	heard    time.Time
@@ -122,7 +123,7 @@ func (f *feed) connect() (bool, error) {
 	}
 	f.pubsub, f.link, f.refusing = ps, l, nil
 	f.heard = time.Now()
-	f.dirty = nil
+	f.dirty, f.later = nil, nil
 	for _, t := range f.hub.topics {
 		if t.feed == f && len(t.listeners) > 0 {
 			f.dirty = append(f.dirty, t)
@@ -293,6 +294,15 @@ func (f *feed) refusal() error {
 
 // mark notes that a topic's state may have to change. hub.mu is held.
 func (f *feed) mark(t *topic) { f.dirty = append(f.dirty, t) }
+
+// retry asks again for what was refused.
+func (f *feed) retry() {
+	f.hub.mu.Lock()
+	f.dirty = append(f.dirty, f.later...)
+	f.later = nil
+	f.hub.mu.Unlock()
+	f.flush()
+}
 
 // flush sends commands until the server has been asked for what is wanted.
 // When somebody else is at it already, that one sends these too: many changes

@@ -2,6 +2,11 @@ package redis_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -9,6 +14,7 @@ import (
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/redis"
 	"github.com/juggler-go/juggler/internal/redistest"
+	goredis "github.com/redis/go-redis/v9"
 )
 
 // A connection that can be made but is lost each time when subscriptions are
@@ -39,4 +45,51 @@ func TestFeedBackoff(t *testing.T) {
 	if n := lost.Load(); n > 2 {
 		t.Errorf("the connection was made %d times", n)
 	}
+}
+
+// Subscriptions that the server refuses to restore are asked for until it does:
+// they were forgotten, and never got an event or a gap again.
+func TestRestoreRefused(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	admin := server.Client()
+	acl := func(rules ...any) {
+		t.Helper()
+		if err := admin.Do(context.Background(), append([]any{"ACL", "SETUSER", "limited"}, rules...)...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	acl("on", "nopass", "~*", "&*", "+@all")
+	option := redis.WithServer(&goredis.Options{Addr: server.Addr, Username: "limited", Password: "any"})
+	var log lockedBuffer
+	b := newBroker(t, calm(option, redis.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))...)
+	heard := listen(t, b, broker.Topic{Name: "a"}, broker.Topic{Name: "b"})
+	acl("resetchannels") // which ends connections with such subscriptions
+	await(t, "it is said that a subscription cannot be restored", func() bool {
+		return strings.Contains(log.String(), "cannot be restored") && strings.Contains(log.String(), "NOPERM")
+	})
+	if err := heard.conn.Subscribe(t.Context(), broker.Topic{Name: "c"}); !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("Subscribe: %v", err)
+	}
+	acl("&*")
+	heard.hearsAgain(t, b, "a")
+	heard.hearsAgain(t, b, "b")
+}
+
+// A lockedBuffer is one that may be read while it is written.
+type lockedBuffer struct {
+	mu  sync.Mutex // guards the following
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }

@@ -52,6 +52,7 @@ type topic struct {
 	state     topicState
 	missed    bool // it was subscribed on a connection that was lost
 	alone     bool // to be asked for in a command of its own
+	refused   bool // the server did so when it was asked for again
 	waiters   []chan error
 }
 
@@ -178,7 +179,7 @@ func (h *hub) confirmed(f *feed, s subject, on bool) (gap []listener, unasked bo
 	}
 	switch {
 	case on && t.state == subscribing:
-		t.state, t.alone = subscribed, false
+		t.state, t.alone, t.refused = subscribed, false, false
 		t.tell(nil)
 		if t.missed {
 			gap = t.listeners
@@ -201,7 +202,8 @@ func (h *hub) confirmed(f *feed, s subject, on bool) (gap []listener, unasked bo
 }
 
 // refused takes note that the server refused to subscribe to subjects. When
-// there are several, each is tried alone: one refused spoils a command.
+// there are several, each is tried alone: one refused spoils a command. One that
+// was subscribed before is tried again later, for its listeners rely on it.
 func (h *hub) refused(f *feed, subjects []subject, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -216,8 +218,16 @@ func (h *hub) refused(f *feed, subjects []subject, err error) {
 			f.mark(t)
 			continue
 		}
-		t.listeners = nil
 		t.tell(fmt.Errorf("%w: %w", broker.ErrUnavailable, err))
+		if t.missed {
+			f.later = append(f.later, t)
+			if !t.refused {
+				t.refused = true
+				h.broker.config.logger.Error("redis: a subscription cannot be restored, and is tried again", "channel", s.name, "err", err)
+			}
+			continue
+		}
+		t.listeners = nil
 		h.forget(t)
 	}
 }

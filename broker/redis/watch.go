@@ -7,8 +7,8 @@ import (
 )
 
 // A watch pings the silent server of a feed, and cuts the connection when it
-// stays silent: a read deadline could strike in the middle of a message. Its
-// goroutine runs from start to stop.
+// stays silent: a read deadline could strike in the middle of a message. It also
+// beats for what is to be tried again. Its goroutine runs from start to stop.
 type watch struct {
 	feed    *feed
 	pubsub  *goredis.PubSub
@@ -53,6 +53,7 @@ func (w *watch) run() {
 		case silence > pause:
 			w.pubsub.Ping(background) //nolint:errcheck // silence tells
 		}
+		w.feed.retry()
 	}
 }
 
