@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/redis"
@@ -23,6 +24,20 @@ func TestSentinelFailover(t *testing.T) {
 	heard.hearsAgain(t, b, "news")
 	l.finish(true)
 	wantExpiry(t, set.Replica.Client(), "juggler")
+}
+
+// A sentinel that hangs, as one may on the machine of the master that is gone,
+// leaves the time to ask the others: it used up all there was.
+func TestSentinelHangs(t *testing.T) {
+	t.Parallel()
+	set := redistest.StartSentinel(t)
+	set.Sentinels[0].Pause()
+	for range 8 { // they are asked in random order
+		b := newBroker(t, quick(redis.WithSentinel(set.Options()), redis.WithReplyTimeout(3*time.Second))...)
+		if err := b.Publish(t.Context(), &broker.Event{Channel: "c"}); err != nil {
+			t.Errorf("Publish: %v", err)
+		}
+	}
 }
 
 func TestClusterFailover(t *testing.T) {

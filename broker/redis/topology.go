@@ -42,9 +42,10 @@ type sentinel struct {
 }
 
 func (s *sentinel) master(ctx context.Context, _ int) (*goredis.Options, error) {
+	addrs := s.options.SentinelAddrs
 	var failures []error
-	for _, i := range rand.Perm(len(s.options.SentinelAddrs)) {
-		addr, err := s.ask(ctx, s.options.SentinelAddrs[i])
+	for _, i := range rand.Perm(len(addrs)) {
+		addr, err := s.ask(ctx, addrs[i], len(addrs)-len(failures))
 		if err == nil {
 			return failoverOptions(s.options, addr), nil
 		}
@@ -53,7 +54,14 @@ func (s *sentinel) master(ctx context.Context, _ int) (*goredis.Options, error) 
 	return nil, errors.Join(failures...)
 }
 
-func (s *sentinel) ask(ctx context.Context, addr string) (string, error) {
+// ask asks the next of so many sentinels that are left. It has its share of the
+// time: if it hangs, those behind it can still be asked.
+func (s *sentinel) ask(ctx context.Context, addr string, left int) (string, error) {
+	if end, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(end)/time.Duration(left))
+		defer cancel()
+	}
 	client := goredis.NewSentinelClient(&goredis.Options{
 		Addr:             addr,
 		Username:         s.options.SentinelUsername,
@@ -67,6 +75,8 @@ func (s *sentinel) ask(ctx context.Context, addr string) (string, error) {
 		PoolSize:         1,
 		PipelinePoolSize: -1,
 		DisableIdentity:  true,
+
+		ContextTimeoutEnabled: true,
 	})
 	defer client.Close()
 	master, err := client.GetMasterAddrByName(ctx, s.options.MasterName).Result()
