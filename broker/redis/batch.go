@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/oklog/ulid/v2"
 )
 
 // maxBatchBytes is how much one script gets at most, besides a single value
@@ -225,9 +226,16 @@ func (g *group) finishResults(w *writer) {
 			finishSet(set, fmt.Errorf("%w: nodes have not announced themselves yet", broker.ErrUnavailable), 0)
 			continue
 		}
-		count = max(count, 0)
+		reason := "its list is full"
+		if count < 0 {
+			count, reason = 0, "it is gone"
+		}
 		w.lane.broker.stats.results.Add(count)
-		w.lane.broker.stats.resultsDropped.Add(int64(len(set)) - count)
+		if dropped := int64(len(set)) - count; dropped > 0 {
+			w.lane.broker.stats.resultsDropped.Add(dropped)
+			w.lane.broker.config.logger.Warn("redis: results for a node dropped",
+				"node", ulid.ULID(set[0].node), "results", dropped, "reason", reason)
+		}
 		finishSet(set, nil, 0)
 	}
 }

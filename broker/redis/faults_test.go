@@ -391,6 +391,30 @@ func TestForeignKey(t *testing.T) {
 	l.finish(false)
 }
 
+// What the server refuses and nobody waits for is logged: nothing else tells why
+// callees are taken for dead, or are not.
+func TestRefusedIsLogged(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	admin := server.Client()
+	var caller, callee lockedBuffer
+	a, b := newBroker(t, quick(withAddr(server.Addr), withLog(&caller))...), newBroker(t, quick(withAddr(server.Addr), withLog(&callee))...)
+	l := startLoad(t, a, b, 2)
+	l.flows()
+	for _, key := range keysOf(t, admin, "juggler") {
+		if strings.HasSuffix(key, ":callees") {
+			if err := admin.Set(context.Background(), key, "foreign", time.Minute).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	await(t, "it is logged", func() bool {
+		return strings.Contains(caller.String(), "to look for calls of dead callees") && strings.Contains(callee.String(), "to renew a lease")
+	})
+	close(l.stop)
+	l.running.Wait()
+}
+
 // After everything was closed, nothing is left but the grace.
 func TestNothingLeft(t *testing.T) {
 	t.Parallel()

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -62,7 +60,7 @@ func TestRestoreRefused(t *testing.T) {
 	acl("on", "nopass", "~*", "&*", "+@all")
 	option := redis.WithServer(&goredis.Options{Addr: server.Addr, Username: "limited", Password: "any"})
 	var log lockedBuffer
-	b := newBroker(t, calm(option, redis.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))...)
+	b := newBroker(t, calm(option, withLog(&log))...)
 	heard := listen(t, b, broker.Topic{Name: "a"}, broker.Topic{Name: "b"})
 	acl("resetchannels") // which ends connections with such subscriptions
 	await(t, "it is said that a subscription cannot be restored", func() bool {
@@ -74,22 +72,4 @@ func TestRestoreRefused(t *testing.T) {
 	acl("&*")
 	heard.hearsAgain(t, b, "a")
 	heard.hearsAgain(t, b, "b")
-}
-
-// A lockedBuffer is one that may be read while it is written.
-type lockedBuffer struct {
-	mu  sync.Mutex // guards the following
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

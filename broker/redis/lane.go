@@ -125,3 +125,11 @@ func (l *lane) kick() {
 	default:
 	}
 }
+
+// refused reports that the server refused what nobody waits for. Where it did not
+// reply there is an outage, which the writer reports.
+func (l *lane) refused(what string, r reply) {
+	if r.kind == '-' {
+		l.broker.config.logger.Error("redis: refused "+what, "lane", l.index, "err", r.err())
+	}
+}

@@ -199,8 +199,9 @@ func WithReplyTimeout(d time.Duration) Option {
 	return optionFunc(func(c *config) { c.replyTimeout = d })
 }
 
-// WithLogger sets where lost and regained connections, and values that are not
-// juggler's, are reported. The default discards.
+// WithLogger sets where lost and regained connections, gaps, what the server
+// refuses in the background, dropped results, and values that are not juggler's
+// are reported. The default discards.
 func WithLogger(l *slog.Logger) Option {
 	return optionFunc(func(c *config) {
 		if l == nil {

@@ -250,7 +250,8 @@ func TestNodeKilled(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	admin := server.Client()
-	b := newBroker(t, quick(withAddr(server.Addr))...)
+	var log lockedBuffer
+	b := newBroker(t, quick(withAddr(server.Addr), withLog(&log))...)
 	conn, err := b.OpenCallee(t.Context(), []string{"parent"}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -301,6 +302,9 @@ func TestNodeKilled(t *testing.T) {
 	reply(dst[10:])
 	if s := b.Stats(); s.ResultsDropped != 10 {
 		t.Errorf("the counts are %+v, want 10 results dropped", s)
+	}
+	if text := log.String(); !strings.Contains(text, "results for a node dropped") || !strings.Contains(text, "it is gone") {
+		t.Errorf("dropped results are not logged:\n%s", text)
 	}
 	if n := waiting(); n != before {
 		t.Errorf("%d results wait for a dead node, before it was forgotten %d", n, before)

@@ -57,7 +57,8 @@ func (p *pulse) beat(b *beat) {
 	<-waiter.done // the writer finishes each op within its timeouts
 	for _, o := range ops {
 		if o.err != nil {
-			return // an outage is reported by the writer
+			p.lane.refused("to renew a lease", o.command.reply)
+			return
 		}
 	}
 	replied()

@@ -57,7 +57,8 @@ func (r *reaper) reap(index int) {
 	found, err := l.writer.do(r.ctx, reapScript.run(
 		[]string{keys.callees(index)}, r.conn.node[:], keys.key(index, "taken", "")+":"))
 	if err != nil {
-		return // the writer reports an outage; the next round tries again
+		l.refused("to look for calls of dead callees", found)
+		return // the next round tries again
 	}
 	for rest := found.list; len(rest) >= 2; {
 		callee, count := string(rest[0].text), rest[1].value

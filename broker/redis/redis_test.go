@@ -1,12 +1,15 @@
 package redis_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -80,6 +83,28 @@ func newBroker(t testing.TB, opts ...redis.Option) *redis.Broker {
 }
 
 func withAddr(addr string) redis.Option { return redis.WithServer(&goredis.Options{Addr: addr}) }
+
+func withLog(log *lockedBuffer) redis.Option {
+	return redis.WithLogger(slog.New(slog.NewTextHandler(log, nil)))
+}
+
+// A lockedBuffer is one that may be read while it is written.
+type lockedBuffer struct {
+	mu  sync.Mutex // guards the following
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
 
 // proxied returns an Engine on the server at addr with a way to be cut off.
 func proxied(t *testing.T, with func(addr string) redis.Option, addr string, more ...redis.Option) brokertest.Engine {
