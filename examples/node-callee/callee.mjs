@@ -98,11 +98,13 @@ async function serve() {
 async function start(uri, value, now) {
   if (value.length < 54 || value[0] !== 0x43 /* C */) return console.error('dropped a value that is not a call of', uri);
   const address = value.subarray(14, 46);
+  const name = address.toString('hex');
+  if (running.has(name)) return; // a failover has brought it back
   const left = Number(value.subarray(1, 14)) - now;
   const expiry = performance.now() + left;
   const args = 54 + value.readUInt32BE(50);
   const abort = new AbortController();
-  running.set(address.toString('hex'), abort);
+  running.set(name, abort);
   let result;
   try {
     const headers = JSON.parse(value.subarray(54, args).toString() || '{}');
@@ -114,7 +116,7 @@ async function start(uri, value, now) {
   }
   // What may have been stored is stored again: the node counts the first result.
   while (performance.now() < expiry && !(await store(address, result))) await sleep(500);
-  running.delete(address.toString('hex'));
+  running.delete(name);
   redis.answered.push(address);
   freed();
 }

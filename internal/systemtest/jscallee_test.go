@@ -142,6 +142,27 @@ func TestJSCalleeCancelled(t *testing.T) {
 	await(t, "the callee gave the call up", func() bool { return taken(t, server) == 0 })
 }
 
+// A failover may bring back a call whose taking was not replicated: the callee
+// that runs it drops it, where it ran it a second time.
+func TestJSCalleeGetsCallTwice(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	callee := startJSCallee(t, server.Addr)
+	ctx, admin := t.Context(), server.Client()
+	results := "juggler:{0.0}:results:00000000000000000000000000"
+	admin.Set(ctx, "juggler:{0.0}:node:00000000000000000000000000", 1, time.Minute)
+	call := fmt.Sprintf("C%013d%s300", admin.Time(ctx).Val().Add(time.Minute).UnixMilli(), strings.Repeat("\x00", 40))
+	if err := admin.LPush(ctx, "juggler:{0.0}:calls:js.sleep", call, call).Err(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the call was answered", func() bool { return admin.LLen(ctx, results).Val() > 0 })
+	callee.signal(syscall.SIGTERM)
+	<-callee.exited
+	if n := admin.LLen(ctx, results).Val(); n != 1 {
+		t.Errorf("the call ran %d times", n)
+	}
+}
+
 func TestJSCalleeKilled(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
