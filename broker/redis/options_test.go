@@ -93,6 +93,10 @@ func TestOutOfReach(t *testing.T) {
 			t.Errorf("Publish returned %v after %v", err, time.Since(start))
 		}
 	}
+	b.PublishBatch(t.Context(), []broker.Event{{Channel: "c"}}, make([]error, 1))
+	if n := b.Stats().Published; n != 0 {
+		t.Errorf("%d events that were refused count as published", n)
+	}
 	if err := b.Close(); err != nil {
 		t.Error(err)
 	}

@@ -26,6 +26,9 @@ func (b *Broker) Publish(ctx context.Context, e *broker.Event) error {
 	if err == nil {
 		err = o.err
 	}
+	if err == nil {
+		b.stats.published.Add(1)
+	}
 	return wrap("publish on", e.Channel, err)
 }
 
@@ -44,13 +47,16 @@ func (b *Broker) PublishBatch(ctx context.Context, events []broker.Event, errs [
 		}
 	}
 	bundle.submit()
-	err := w.wait(ctx)
+	waited := w.wait(ctx)
 	for i := range events {
+		err := waited
 		if err == nil {
-			errs[i] = wrap("publish on", events[i].Channel, ops[i].err)
-		} else {
-			errs[i] = wrap("publish on", events[i].Channel, err)
+			err = ops[i].err
 		}
+		if err == nil {
+			b.stats.published.Add(1)
+		}
+		errs[i] = wrap("publish on", events[i].Channel, err)
 	}
 }
 
@@ -66,7 +72,6 @@ func (b *Broker) prepareEvent(o *op, e *broker.Event) *lane {
 		o.finish(broker.ErrClosed)
 		return nil
 	}
-	b.stats.published.Add(1)
 	o.command = plain(b.keys.publish(), b.keys.eventChannel(e.Channel), encodeEvent(e))
 	return l
 }
