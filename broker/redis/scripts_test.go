@@ -98,3 +98,32 @@ func TestTakeScript(t *testing.T) {
 		t.Errorf("%d calls are noted as taken, want 4, 5 and 8", taken)
 	}
 }
+
+// Marks of calls that were taken before they were cancelled stay while the queue
+// is never empty. When there is room for no more they must not keep calls that
+// are queued from being cancelled.
+func TestCancelScript(t *testing.T) {
+	c := redistest.Start(t).Client()
+	ctx := context.Background()
+	now := c.Time(ctx).Val().UnixMilli()
+	c.LPush(ctx, "calls", "C"+strconv.FormatInt(now+60_000, 10)+tail("9"))
+	c.Expire(ctx, "calls", time.Minute)
+	for _, name := range []string{"1", "2", "3", "9"} {
+		if got := eval(t, c, cancelScript, "calls cancelled", tail(name)[:addressLength], 3, "channel", "PUBLISH"); got != int64(1) {
+			t.Errorf("cancel.lua returned %v for call %s", got, name)
+		}
+	}
+	if n := c.SCard(ctx, "cancelled").Val(); n != 3 {
+		t.Errorf("%d calls are marked, want 3", n)
+	}
+	if !c.SIsMember(ctx, "cancelled", tail("9")[:addressLength]).Val() {
+		t.Error("the call that is queued is not marked")
+	}
+	if left := c.PTTL(ctx, "cancelled").Val(); left <= 0 {
+		t.Errorf("the marks expire in %v", left)
+	}
+	c.Del(ctx, "calls", "cancelled")
+	if got := eval(t, c, cancelScript, "calls cancelled", tail("1")[:addressLength], 3, "channel", "PUBLISH"); got != int64(0) {
+		t.Errorf("without a queue cancel.lua returned %v", got)
+	}
+}

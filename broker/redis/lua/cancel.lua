@@ -11,12 +11,16 @@
 
 -- First, as a server that is out of memory refuses the mark.
 redis.call(ARGV[4], ARGV[3], ARGV[1])
-local marked = 0
 -- With an empty queue the call cannot be queued: then no mark is left behind.
 local left = redis.call('PTTL', KEYS[1])
-if left > 0 and redis.call('SCARD', KEYS[2]) < tonumber(ARGV[2]) then
-  redis.call('SADD', KEYS[2], ARGV[1])
-  redis.call('PEXPIRE', KEYS[2], left)
-  marked = 1
+if left <= 0 then
+  return 0
 end
-return marked
+if redis.call('SCARD', KEYS[2]) >= tonumber(ARGV[2]) then
+  -- As a rule one of a call that had been taken: such marks stay until the
+  -- queue is empty.
+  redis.call('SPOP', KEYS[2])
+end
+redis.call('SADD', KEYS[2], ARGV[1])
+redis.call('PEXPIRE', KEYS[2], left)
+return 1
