@@ -109,6 +109,7 @@ func callee(ctx context.Context, f *calleeFlags, p *process) error {
 	if onlyCheck(p.cmd) {
 		return nil
 	}
+	defer p.watch()()
 	if err := e.Await(ctx, f.startTimeout); err != nil {
 		return err
 	}
@@ -120,7 +121,6 @@ func callee(ctx context.Context, f *calleeFlags, p *process) error {
 	if err := f.admin.Start(side, log); err != nil {
 		return errors.Join(err, c.Close())
 	}
-	p.watch(ctx)
 	log.Info("answering calls")
 	<-ctx.Done()
 	side.Drain()

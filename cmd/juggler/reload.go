@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -46,21 +45,20 @@ func (p *process) onReload(name string, reload func() error) {
 	p.files = append(p.files, reloadable{name, reload})
 }
 
-// watch reloads on each SIGHUP until ctx ends.
-func (p *process) watch(ctx context.Context) {
+// watch reloads on each SIGHUP until stop is called, which a process does last:
+// while it drains, a SIGHUP that nobody takes would kill it.
+func (p *process) watch() (stop func()) {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
-	go func() { // ends with ctx
-		defer signal.Stop(hangup)
-		for {
-			select {
-			case <-hangup:
-				p.reload()
-			case <-ctx.Done():
-				return
-			}
+	go func() { // ends with stop
+		for range hangup {
+			p.reload()
 		}
 	}()
+	return func() {
+		signal.Stop(hangup)
+		close(hangup)
+	}
 }
 
 // reload reads the files again and takes over what can change while the process

@@ -84,6 +84,7 @@ func (s *server) run(ctx context.Context) error {
 	if onlyCheck(s.cmd) {
 		return nil
 	}
+	defer s.watch()()
 	if err := s.engine.Await(ctx, s.flags.startTimeout); err != nil {
 		return err
 	}
@@ -96,7 +97,6 @@ func (s *server) run(ctx context.Context) error {
 	if err := s.flags.admin.Start(s.admin, s.log); err != nil {
 		return errors.Join(err, closeAll(listeners))
 	}
-	s.watch(ctx)
 	for _, l := range listeners {
 		fmt.Fprintln(s.cmd.OutOrStdout(), listen.URL(l, s.flags.path, s.encryption != nil))
 	}

@@ -270,3 +270,27 @@ func TestReloadSettings(t *testing.T) {
 	p.stderr.await(t, "nothing was reloaded: the settings are wrong")
 	p.stop()
 }
+
+// SIGHUP ends neither a server that waits for Redis nor one that drains: what
+// renews certificates does not know what a server is about.
+func TestHangupAtAnyTime(t *testing.T) {
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	for _, verb := range []string{"serve", "callee"} {
+		p := start(t, verb, "--log-format", "json", "--start-timeout", "1h", "--redis", mute.Addr().String())
+		if _, err := mute.Accept(); err != nil { // it waits for an answer
+			t.Fatal(err)
+		}
+		p.signal(syscall.SIGHUP)
+		p.stderr.await(t, `"msg":"reloaded"`)
+	}
+
+	p, _ := startServe(t, "--drain-delay", "1h")
+	p.signal(syscall.SIGTERM)
+	p.stderr.await(t, `"msg":"draining"`)
+	p.signal(syscall.SIGHUP)
+	p.stderr.await(t, `"msg":"reloaded"`)
+}
