@@ -110,7 +110,7 @@ func callee(ctx context.Context, f *calleeFlags, p *process) error {
 		return nil
 	}
 	defer p.watch()()
-	if err := e.Await(ctx, f.startTimeout); err != nil {
+	if err := e.Await(ctx, f.startTimeout); err != nil || ctx.Err() != nil {
 		return err
 	}
 	if err := c.Start(ctx); err != nil {

@@ -230,6 +230,40 @@ func TestRedisErrors(t *testing.T) {
 	}
 }
 
+// A process that is told to stop while it waits for Redis has nothing to drain,
+// and nothing to complain about.
+func TestStoppedBeforeRedisIsThere(t *testing.T) {
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	for _, verb := range []string{"serve", "callee"} {
+		p := start(t, verb, "--start-timeout", "1h", "--redis", mute.Addr().String())
+		conn, err := mute.Accept() // it waits for an answer
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.signal(syscall.SIGTERM)
+		conn.Close()
+		if code := p.wait(); code != 0 {
+			t.Errorf("%s: exit code %d after SIGTERM", verb, code)
+		}
+		if text := p.stderr.String() + p.stdout.String(); text != "" {
+			t.Errorf("%s says:\n%s", verb, text)
+		}
+	}
+}
+
+// --start-timeout 0 does not wait: a Redis that is there is enough.
+func TestNoStartTimeout(t *testing.T) {
+	startCallee(t, "--redis", redistest.Start(t).Addr, "--start-timeout", "0s")
+	got := run(t, "", "callee", "--redis", closedAddress(t), "--start-timeout", "0s")
+	if got.code != 3 || !strings.Contains(got.stderr, "connection refused; does it run there") {
+		t.Errorf("without Redis: %+v", got)
+	}
+}
+
 func TestRedisBench(t *testing.T) {
 	redis := redistest.Start(t)
 	got := run(t, "", "redis-bench", "--redis", redis.Addr, "--pairs", "2", "--duration", "300ms", "--json")

@@ -85,7 +85,7 @@ func (s *server) run(ctx context.Context) error {
 		return nil
 	}
 	defer s.watch()()
-	if err := s.engine.Await(ctx, s.flags.startTimeout); err != nil {
+	if err := s.engine.Await(ctx, s.flags.startTimeout); err != nil || ctx.Err() != nil {
 		return err
 	}
 	listeners, err := s.open()

@@ -117,24 +117,27 @@ func (e *Engine) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Await waits until every Redis answers, for at most the given time.
+// askTimeout is what a Redis has for an answer, at least.
+const askTimeout = time.Second
+
+// Await waits until every Redis answers, and asks for at most the given time, but
+// once at least. If ctx ends first there is nothing to wait for: that is no error.
 func (e *Engine) Await(ctx context.Context, most time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, most)
-	defer cancel()
+	end := time.Now().Add(most)
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	var last error
 	for {
-		err := e.Ping(ctx)
-		if err == nil {
+		asking, cancel := context.WithTimeout(ctx, max(time.Until(end), askTimeout))
+		err := e.Ping(asking)
+		cancel()
+		switch {
+		case err == nil || ctx.Err() != nil:
 			return nil
-		}
-		if last == nil || ctx.Err() == nil {
-			last = err // not that the time is over, if there is a better reason
+		case time.Now().After(end):
+			return exit.With(exit.Unreachable, fmt.Errorf("%w; does it run there, and are the URL and the password right?", err))
 		}
 		select {
 		case <-ctx.Done():
-			return exit.With(exit.Unreachable, fmt.Errorf("%w; does it run there, and are the URL and the password right?", last))
 		case <-tick.C:
 		}
 	}
