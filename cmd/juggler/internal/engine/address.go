@@ -175,8 +175,9 @@ func (a *address) String() string {
 	return text
 }
 
-// client returns a client that tries everything once.
-func (a *address) client(f *Flags, connections int) (goredis.UniversalClient, error) {
+// client returns a client that tries everything once. In time means that deadlines
+// of contexts end its commands, at the cost of the connections.
+func (a *address) client(f *Flags, connections int, inTime bool) (goredis.UniversalClient, error) {
 	s, err := f.options(a)
 	if err != nil {
 		return nil, err
@@ -184,11 +185,14 @@ func (a *address) client(f *Flags, connections int) (goredis.UniversalClient, er
 	switch a.kind {
 	case cluster:
 		s.cluster.MaxRedirects, s.cluster.DialerRetries, s.cluster.PoolSize = 1, 1, connections
+		s.cluster.ContextTimeoutEnabled = inTime
 		return goredis.NewClusterClient(s.cluster), nil
 	case sentinel:
 		s.sentinel.MaxRetries, s.sentinel.DialerRetries, s.sentinel.PoolSize = -1, 1, connections
+		s.sentinel.ContextTimeoutEnabled = inTime
 		return goredis.NewFailoverClient(s.sentinel), nil
 	}
 	s.server.MaxRetries, s.server.DialerRetries, s.server.PoolSize = -1, 1, connections
+	s.server.ContextTimeoutEnabled = inTime
 	return goredis.NewClient(s.server), nil
 }

@@ -76,7 +76,7 @@ func (e *Engine) open(f *Flags, flag string, texts []string, log *slog.Logger) (
 	if err != nil {
 		return nil, wrong(err)
 	}
-	client, err := a.client(f, 1)
+	client, err := a.client(f, 1, true)
 	if err != nil {
 		return nil, errors.Join(wrong(err), b.Close())
 	}
@@ -103,7 +103,7 @@ func (f *Flags) Client(connections int) (goredis.UniversalClient, error) {
 		return nil, exit.With(exit.Usage, fmt.Errorf("--redis: %w", err))
 	}
 	goredis.SetLogger(silent{})
-	client, err := a.client(f, connections)
+	client, err := a.client(f, connections, false)
 	return client, exit.With(exit.Usage, err)
 }
 

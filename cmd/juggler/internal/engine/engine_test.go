@@ -1,0 +1,62 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// opened is an engine on the Redis at an address, with the defaults of the flags.
+func opened(t *testing.T, address string) *Engine {
+	t.Helper()
+	var f Flags
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	f.Bind(flags)
+	if err := flags.Parse([]string{"--redis", address}); err != nil {
+		t.Fatal(err)
+	}
+	e, err := f.Open(slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return e
+}
+
+// A Redis that takes connections and says nothing holds up nobody for longer than
+// they want to wait: whoever asks for /readyz does not wait for go-redis.
+func TestPingEndsInTime(t *testing.T) {
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	patient, hasty := opened(t, mute.Addr().String()), opened(t, mute.Addr().String())
+	var over atomic.Bool
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		_ = patient.Ping(t.Context()) // fails sooner or later
+		over.Store(true)
+	})
+	for range 3 { // together far shorter, or far longer, than without a limit
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		if err := hasty.Ping(ctx); err == nil {
+			t.Error("a Redis answers that is none")
+		}
+		cancel()
+	}
+	if over.Load() {
+		t.Error("waiting without a limit ended first")
+	}
+	mute.Close() // ends what waits
+	waiting.Wait()
+}
