@@ -229,8 +229,8 @@ func (s *server) serve(ctx context.Context, listeners []net.Listener) error {
 
 // drain tells load balancers first, then asks clients to go elsewhere.
 func (s *server) drain(web *http.Server) error {
-	s.log.Info("draining", "sessions", s.handler.NumSessions())
 	s.admin.Drain()
+	s.log.Info("draining", "sessions", s.handler.NumSessions())
 	delay := time.NewTimer(s.flags.drainDelay)
 	defer delay.Stop()
 	<-delay.C
