@@ -132,6 +132,16 @@ func TestKeySets(t *testing.T) {
 	}
 }
 
+// Keys that cannot be fetched are told of like everything else.
+func TestKeySetOutOfReach(t *testing.T) {
+	url := "http://" + closedAddress(t) + "/"
+	p, _ := startServe(t, "--token-jwks", url)
+	var line struct{ Level, URL string }
+	if err := json.Unmarshal([]byte(p.stderr.await(t, url)), &line); err != nil || line.Level != "ERROR" || line.URL != url {
+		t.Errorf("%+v, %v", line, err)
+	}
+}
+
 func TestRules(t *testing.T) {
 	dir := t.TempDir()
 	hmac, rules := filepath.Join(dir, "secret"), filepath.Join(dir, "rules.yaml")

@@ -224,8 +224,8 @@ func TestRedisErrors(t *testing.T) {
 		if strings.HasPrefix(tt.args, "callee") {
 			got = run(t, "", strings.Fields(tt.args+" --start-timeout 300ms")...)
 		}
-		if got.code != tt.code || !strings.Contains(got.stderr, tt.want) || got.stdout != "" {
-			t.Errorf("juggler %s: code %d, stderr:\n%s\nwant %d and %q", tt.args, got.code, got.stderr, tt.code, tt.want)
+		if got.code != tt.code || !strings.Contains(got.stderr, tt.want) || strings.Count(got.stderr, "\n") != 1 || got.stdout != "" {
+			t.Errorf("juggler %s: code %d, stderr:\n%s\nwant %d and %q in one line", tt.args, got.code, got.stderr, tt.code, tt.want)
 		}
 	}
 }

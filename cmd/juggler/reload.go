@@ -34,6 +34,7 @@ func newProcess(cmd *cobra.Command, flags *logs.Flags) *process {
 	p := &process{cmd: cmd, level: new(slog.LevelVar)}
 	p.level.Set(flags.Level())
 	p.log = flags.New(cmd.ErrOrStderr(), p.level)
+	slog.SetDefault(p.log) // for packages that log by themselves
 	for _, warning := range schema(cmd.Root()).Misspelt(os.Environ()) {
 		p.log.Warn(warning)
 	}

@@ -33,6 +33,14 @@ type probe struct {
 	client  goredis.UniversalClient
 }
 
+// silent takes the log of go-redis, which writes to the standard error, in a form of
+// its own, what comes back as an error as well.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
+func init() { goredis.SetLogger(silent{}) }
+
 // Open opens the broker that the flags name; it connects later.
 func (f *Flags) Open(log *slog.Logger) (*Engine, error) {
 	if len(f.RPC) == 0 {
@@ -86,12 +94,6 @@ func (e *Engine) open(f *Flags, flag string, texts []string, log *slog.Logger) (
 	return b, nil
 }
 
-// silent takes the log of go-redis, which writes to the standard error what comes
-// back as an error as well.
-type silent struct{}
-
-func (silent) Printf(context.Context, string, ...any) {}
-
 // Client returns a client of the Redis that --redis names, for measurements.
 // Every goroutine that waits uses a connection of it.
 func (f *Flags) Client(connections int) (goredis.UniversalClient, error) {
@@ -102,7 +104,6 @@ func (f *Flags) Client(connections int) (goredis.UniversalClient, error) {
 	if err != nil {
 		return nil, exit.With(exit.Usage, fmt.Errorf("--redis: %w", err))
 	}
-	goredis.SetLogger(silent{})
 	client, err := a.client(f, connections, false)
 	return client, exit.With(exit.Usage, err)
 }
