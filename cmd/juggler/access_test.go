@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -139,6 +140,17 @@ func TestKeySetOutOfReach(t *testing.T) {
 	var line struct{ Level, URL string }
 	if err := json.Unmarshal([]byte(p.stderr.await(t, url)), &line); err != nil || line.Level != "ERROR" || line.URL != url {
 		t.Errorf("%+v, %v", line, err)
+	}
+}
+
+// --check connects to nothing.
+func TestCheckFetchesNoKeys(t *testing.T) {
+	var fetched atomic.Bool
+	web := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { fetched.Store(true) }))
+	defer web.Close()
+	got := run(t, "", "serve", "--check", "--token-jwks", web.URL)
+	if got.code != 0 || got.stderr != "" || fetched.Load() {
+		t.Errorf("%+v, the keys were fetched: %v", got, fetched.Load())
 	}
 }
 

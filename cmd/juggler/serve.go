@@ -107,7 +107,7 @@ func (s *server) run(ctx context.Context) error {
 // prepare makes everything that flags and files can get wrong.
 func (s *server) prepare(ctx context.Context) error {
 	f := s.flags
-	control, err := f.access.Open(ctx)
+	control, err := f.access.Open(ctx, onlyCheck(s.cmd))
 	if err != nil {
 		return err
 	}

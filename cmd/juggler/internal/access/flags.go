@@ -49,12 +49,12 @@ type Control struct {
 	tokens *tokens // nil: nobody has tokens
 }
 
-// Open reads the files that the flags name. Keys from a URL are fetched, and
-// fetched again from time to time until ctx ends.
-func (f *Flags) Open(ctx context.Context) (*Control, error) {
+// Open reads the files that the flags name. Unless it is only to check them, keys
+// from a URL are fetched, and fetched again from time to time until ctx ends.
+func (f *Flags) Open(ctx context.Context, onlyCheck bool) (*Control, error) {
 	c := &Control{flags: f}
 	if f.hmacFile != "" || f.jwks != "" {
-		c.tokens = &tokens{flags: f}
+		c.tokens = &tokens{flags: f, onlyCheck: onlyCheck}
 	} else if f.anonymous || f.issuer != "" || len(f.audience) > 0 {
 		return nil, errors.New("--anonymous, --token-issuer and --token-audience go with --token-hmac-file or --token-jwks")
 	}

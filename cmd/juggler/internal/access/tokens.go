@@ -27,8 +27,9 @@ const minSecret = 32
 
 // tokens checks tokens (JWT, RFC 7519).
 type tokens struct {
-	flags *Flags
-	keys  atomic.Pointer[keys]
+	flags     *Flags
+	onlyCheck bool // without fetching
+	keys      atomic.Pointer[keys]
 }
 
 // keys are what signatures are checked with. Either of the two may be nil.
@@ -50,7 +51,7 @@ func (t *tokens) load(ctx context.Context) error {
 		}
 	}
 	if t.flags.jwks != "" {
-		if k.set, err = openKeys(ctx, t.flags.jwks); err != nil {
+		if k.set, err = t.openKeys(ctx); err != nil {
 			stop()
 			return fmt.Errorf("--token-jwks: %w", err)
 		}
@@ -73,8 +74,12 @@ func readSecret(path string) ([]byte, error) {
 	return secret, nil
 }
 
-func openKeys(ctx context.Context, place string) (keyfunc.Keyfunc, error) {
+func (t *tokens) openKeys(ctx context.Context) (keyfunc.Keyfunc, error) {
+	place := t.flags.jwks
 	if strings.HasPrefix(place, "https://") || strings.HasPrefix(place, "http://") {
+		if t.onlyCheck {
+			return nil, nil
+		}
 		return keyfunc.NewDefaultCtx(ctx, []string{place})
 	}
 	text, err := os.ReadFile(place)
