@@ -138,23 +138,30 @@ func (f *loadFlags) run(cmd *cobra.Command) error {
 	f.config.Progress = progress.show
 	report, err := load.Run(cmd.Context(), f.config)
 	progress.end()
-	if err != nil {
+	interrupted := cmd.Context().Err() != nil
+	switch {
+	case err != nil && interrupted:
+		return exit.With(exit.Interrupted, errors.New("interrupted"))
+	case err != nil:
 		return exit.With(exit.Unreachable, fmt.Errorf("%w; is a juggler server running there?", err))
-	}
-	if f.html != "" {
-		if err := writeHTML(report, f.html, "juggler load "+f.config.URL); err != nil {
-			return err
-		}
 	}
 	if f.json {
 		err = json.NewEncoder(cmd.OutOrStdout()).Encode(report)
 	} else {
 		err = report.Write(cmd.OutOrStdout())
 	}
-	if err == nil && !report.OK() {
-		err = errors.New("something was lost, doubled, out of order or wrong: see the report")
+	if f.html != "" { // last: a page that cannot be written does not take the report with it
+		err = errors.Join(err, writeHTML(report, f.html, "juggler load "+f.config.URL))
 	}
-	return err
+	switch {
+	case err != nil:
+		return err
+	case !report.OK():
+		return errors.New("something was lost, doubled, out of order or wrong: see the report")
+	case interrupted:
+		return exit.With(exit.Interrupted, errors.New("interrupted: the report is about the time until then"))
+	}
+	return nil
 }
 
 func writeHTML(report *load.Report, path, title string) error {

@@ -2,9 +2,11 @@ package main_test
 
 import (
 	"encoding/json"
+	"net"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/juggler-go/juggler/internal/redistest"
@@ -82,6 +84,46 @@ func TestLoadCountsErrors(t *testing.T) {
 			t.Errorf("%s: %+v", tt.args, got)
 		}
 	}
+}
+
+// Interrupting a run ends it early, with the report of what was measured; a run
+// that is still connecting has none.
+func TestLoadInterrupted(t *testing.T) {
+	_, url := startDemo(t)
+	for _, loop := range [][]string{{"--in-flight", "4"}, {"--rate", "500"}} {
+		l := start(t, append([]string{"load", "--clients", "3", "--duration", "1h", "--json", url}, loop...)...)
+		l.stderr.await(t, "measuring")
+		l.signal(syscall.SIGINT)
+		if code := l.wait(); code != 130 || !strings.Contains(l.stderr.String(), "interrupted: the report is about the time until then") {
+			t.Errorf("%v: code %d", loop, code)
+		}
+		if r := parseReport(t, outcome{stdout: l.stdout.String()}); r.Lost != 0 || r.Calls == 0 && loop[0] == "--in-flight" {
+			t.Errorf("%v: %+v", loop, r)
+		}
+	}
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	l := start(t, "load", "--clients", "1", "ws://"+mute.Addr().String()+"/")
+	if _, err := mute.Accept(); err != nil { // its handshake is not answered
+		t.Fatal(err)
+	}
+	l.signal(syscall.SIGINT)
+	if code := l.wait(); code != 130 || l.stderr.String() != "juggler: interrupted" {
+		t.Errorf("while connecting: code %d", code)
+	}
+}
+
+// A page that cannot be written does not take the report with it.
+func TestLoadPageCannotBeWritten(t *testing.T) {
+	_, url := startDemo(t)
+	got := run(t, "", "load", "--clients", "1", "--duration", "10ms", "--json", "--html", "/nowhere/report.html", url)
+	if got.code != 1 || !strings.Contains(got.stderr, "/nowhere/report.html") {
+		t.Errorf("%+v", got)
+	}
+	parseReport(t, got)
 }
 
 // A server that dies takes connections with it, and nothing is counted as lost

@@ -25,40 +25,43 @@ func (r *run) now() int64     { return int64(time.Since(r.epoch)) }
 func (r *run) sending() bool  { return r.open.Load() }
 func (r *run) fail(err error) { r.cancel(err) }
 
-// Run drives the server as c says, until it is done or ctx ends, and reports.
-// It fails if it cannot connect.
+// Run drives the server as c says, until it is done or ctx ends, and reports. If
+// ctx ends the outcomes that are on their way still count. It fails if it cannot
+// connect.
 func Run(ctx context.Context, c Config) (*Report, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
+	running, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	r := &run{config: c, name: ulid.Make().String(), record: newRecord(), epoch: time.Now(), cancel: cancel}
 	report := &Report{Config: describe(&c)}
 
 	var serving sync.WaitGroup
 	defer serving.Wait() // ends with the context of the clients
-	clients, stop := context.WithCancel(ctx)
+	clients, stop := context.WithCancel(running)
 	defer stop()
+	connected := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
 	if err := r.connect(clients, &serving); err != nil {
 		return nil, err
 	}
+	connected()
 	if c.Started != nil {
 		c.Started()
 	}
 	start, cpu := time.Now(), cpuTime()
 	r.start(clients, &serving)
-	r.measure(ctx, report, start)
+	measuring, enough := context.WithCancel(running)
+	defer enough()
+	context.AfterFunc(ctx, enough)
+	r.measure(measuring, report, start)
 	report.Duration = time.Since(start).Seconds()
 	report.CPU = cpuShare(cpuTime()-cpu, time.Since(start))
 	r.open.Store(false)
-	r.drain(ctx)
-	if err := context.Cause(ctx); err != nil && ctx.Err() != nil && !isEnd(err) {
+	r.drain(running)
+	if err := context.Cause(running); err != nil {
 		return nil, err
 	}
 	r.finish(report)
 	return report, nil
 }
-
-// isEnd reports whether a run was ended from outside, by a signal say.
-func isEnd(err error) bool { return err == context.Canceled || err == context.DeadlineExceeded }
 
 // connect opens all clients, spread over the ramp.
 func (r *run) connect(ctx context.Context, serving *sync.WaitGroup) error {
