@@ -93,6 +93,25 @@ func closedAddress(t testing.TB) string {
 	return l.Addr().String()
 }
 
+// Who interrupts a client that connects is not told that its call failed.
+func TestInterruptedWhileConnecting(t *testing.T) {
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	for _, command := range []string{"call x", "pub x", "sub x", ""} {
+		p := start(t, append([]string{"client", "ws://" + mute.Addr().String() + "/"}, strings.Fields(command)...)...)
+		if _, err := mute.Accept(); err != nil { // its handshake is not answered
+			t.Fatal(err)
+		}
+		p.signal(syscall.SIGINT)
+		if code := p.wait(); code != 130 || p.stderr.String() != "juggler: interrupted" {
+			t.Errorf("%s: code %d", command, code)
+		}
+	}
+}
+
 func TestOneShotEvents(t *testing.T) {
 	_, url := startDemo(t)
 	sub := start(t, "client", url, "--count", "2", "psub", "news.*")

@@ -318,8 +318,11 @@ func checkURL(text string) error {
 
 // dialError says in one line why there is no connection.
 func dialError(address string, err error) error {
-	if errors.Is(err, client.ErrInvalidOption) {
+	switch {
+	case errors.Is(err, client.ErrInvalidOption):
 		return exit.With(exit.Usage, err)
+	case errors.Is(err, context.Canceled): // by a signal
+		return exit.With(exit.Interrupted, errors.New("interrupted"))
 	}
 	code := CodeOf(err)
 	if code == exit.Failure || code == exit.Expired {
