@@ -190,11 +190,13 @@ export class Client<C extends Contract = AnyContract> {
     const isHandler = typeof optionsOrHandler === 'function';
     const options = isHandler ? {} : (optionsOrHandler ?? {});
     const pattern = options.pattern ?? false;
-    const key = topicKey(channel, pattern);
-    let topic = this.#topics.get(key);
-    if (!topic) this.#topics.set(key, (topic = new Topic(channel, pattern, this.#host)));
+    const topic = this.#topics.get(topicKey(channel, pattern)) ?? new Topic(channel, pattern, this.#host);
     const subscription = new Subscription(topic, options, isHandler ? optionsOrHandler : handler);
-    this.#wanted();
+    // Not if it has ended by now, as its signal was aborted: nobody would ever take the topic away.
+    if (topic.wanted) {
+      this.#topics.set(topic.key, topic);
+      this.#wanted();
+    }
     return subscription;
   }
 

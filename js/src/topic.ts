@@ -64,6 +64,10 @@ export class Topic {
     return this.on !== undefined;
   }
 
+  /** Whether it has subscriptions. */
+  get wanted(): boolean {
+    return this.#subscriptions.size > 0;
+  }
 
   add(subscription: Subscription<any>): void {
     this.#subscriptions.add(subscription);
@@ -78,7 +82,7 @@ export class Topic {
   remove(subscription: Subscription<any>): void {
     if (!this.#subscriptions.delete(subscription)) return;
     queueMicrotask(() => {
-      if (this.#subscriptions.size) return;
+      if (this.wanted) return;
       clearTimeout(this.#retry);
       this.owner.forget(this);
       for (const link of new Set([this.on, this.#asked])) if (link) this.#unsubscribe(link);
@@ -113,7 +117,7 @@ export class Topic {
       fields: this.#fields,
       idempotent: true,
       settle: (error) => {
-        if (this.#asked !== link || !this.#subscriptions.size) return;
+        if (this.#asked !== link || !this.wanted) return;
         clearTimeout(this.#retry);
         if (error) this.#refused(error);
         else this.#confirm(link);

@@ -134,6 +134,20 @@ describe('subscribing', () => {
     expect(script.socket.all('SUB')).toHaveLength(1);
   });
 
+  it('whose signal was aborted before is never asked for', async () => {
+    const client = new Client('ws://test/ws', script.options);
+    client.subscribe('news', { signal: AbortSignal.abort() }, () => {});
+    expect(client.state.status).toBe('closed');
+    client.connect();
+    script.socket.hello();
+    expect(script.socket.received).toEqual([]);
+    client.subscribe('news', { signal: AbortSignal.abort() }, () => {});
+    script.socket.drop();
+    await pass(500);
+    script.socket.hello();
+    expect(script.socket.received).toEqual([]);
+  });
+
   it('ends with `using`', async () => {
     const client = open();
     {
