@@ -48,7 +48,8 @@ export class Request implements Exchange {
     resolve: (result: unknown) => void,
     reject: (reason: unknown) => void,
   ) {
-    if (!(timeout > 0)) throw new RangeError(`timeout: want milliseconds above 0, not ${timeout}`);
+    // JSON has no Infinity: the server would close the connection for good.
+    if (!(timeout > 0 && timeout < Infinity)) throw new RangeError(`timeout: want finite milliseconds above 0, not ${timeout}`);
     this.idempotent = options.idempotent ?? false;
     this.wait = options.wait ?? true;
     this.#dispatcher = dispatcher;

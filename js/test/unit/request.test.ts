@@ -85,8 +85,9 @@ describe('a call', () => {
     expect(script.socket.received).toEqual([]);
   });
 
-  it.each([0, -1, NaN])('rejects a timeout of %d', async (timeout) => {
+  it.each([0, -1, NaN, Infinity])('rejects a timeout of %d', async (timeout) => {
     expect(await reason(open().call('x', null, { timeout }))).toBeInstanceOf(RangeError);
+    expect(script.socket.received).toEqual([]);
   });
 
   it('takes a timeout that no timer can hold', async () => {
