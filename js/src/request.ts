@@ -88,6 +88,7 @@ export class Request implements Exchange {
       this.#pause = setTimeout(() => this.#dispatcher.dispatch(this), after);
       return;
     }
+    if (error?.outcome === 'refused') return this.refuse(error.code, error.message, error);
     this.#end();
     if (error) this.#reject(error);
     else this.#resolve(answer.args);

@@ -327,6 +327,15 @@ describe('a lost connection', () => {
     await pass(400);
   });
 
+  it('an idempotent call that is refused when it is sent again may have been done', async () => {
+    const client = open();
+    const error = reason(client.call('x', 7, { idempotent: true }));
+    script.socket.drop();
+    await pass(500);
+    script.socket.hello().say({ type: 'NACK', for: '1', error: { code: 404, message: 'nobody', data: 1 } });
+    expect(await error).toMatchObject({ code: 404, message: 'nobody', data: 1, outcome: 'unknown', retryable: true });
+  });
+
   it('an idempotent call that cannot be sent again may have been done', async () => {
     const client = open();
     const error = reason(client.call('x', 7, { idempotent: true }));
