@@ -91,10 +91,10 @@ export class Client<C extends Contract = AnyContract> {
         log('info', `the server asks to move in ${after} ms`);
         if (link === this.#link && !this.#opening) this.#openIn(after);
       },
-      settled: (link) => this.#leaveIfIdle(link),
+      settled: (link) => this.#settled(link),
       ended: (link, error, final) => this.#ended(link, error, final ?? isFinal(error.code)),
       dispatch: (request) => this.#dispatch(request),
-      release: (request) => this.#release(request),
+      release: (request) => this.#queue.delete(request),
       gap: (gap) => this.#emit('gap', gap),
       forget: (topic) => {
         if (this.#topics.get(topic.key) === topic) this.#topics.delete(topic.key);
@@ -234,12 +234,13 @@ export class Client<C extends Contract = AnyContract> {
     return !!link?.usable && (request.type === 'PUB' || link.calls < link.maxCalls) && request.sendOn(link);
   }
 
-  /** A request is over: the next that waits takes its place. */
-  #release(request: Request): void {
-    this.#queue.delete(request);
-    if (!this.#queue.size) return;
-    const [next] = this.#queue;
-    if (this.#trySend(next!)) this.#queue.delete(next!);
+  /** An outcome has come on a link: there may be room for what waits, or nothing left to wait for. */
+  #settled(link: Link): void {
+    for (const request of this.#queue) {
+      if (!this.#trySend(request)) break;
+      this.#queue.delete(request);
+    }
+    this.#leaveIfIdle(link);
   }
 
   // The connection.

@@ -75,7 +75,7 @@ export class Link {
   node = '';
   /** How many calls the server allows at once. */
   maxCalls = Infinity;
-  /** How many are on their way; kept by the requests. */
+  /** How many have no outcome yet: as the server counts, whether or not somebody still waits for it. */
   calls = 0;
 
   #host: LinkHost;
@@ -163,6 +163,7 @@ export class Link {
     exchange.id = id;
     exchange.acked = false;
     this.#pending.set(id, exchange);
+    if (exchange.type === 'CALL') this.calls++;
     this.#socket.send(text);
     return true;
   }
@@ -255,6 +256,7 @@ export class Link {
       if (isCall) return;
     }
     this.#pending.delete(id);
+    if (isCall) this.calls--;
     const failed = type === 'NACK' || (type === 'RES' && message.error);
     exchange.settle(failed ? wireError(message.error, type, exchange) : undefined, message);
     this.#host.settled(this);

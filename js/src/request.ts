@@ -8,7 +8,7 @@ export interface Dispatcher {
   readonly trouble: JugglerError | undefined;
   /** Sends the request, or keeps it until a link can take it. */
   dispatch(request: Request): void;
-  /** The request is over, or pauses: it is kept no longer, and its place is free. */
+  /** The request is over: it is kept no longer. */
   release(request: Request): void;
 }
 
@@ -72,10 +72,10 @@ export class Request implements Exchange {
   /** Sends it on the link; false: the link could not. */
   sendOn(link: Link): boolean {
     // Set before, as the link may settle it at once.
-    this.#occupy(link);
+    this.link = link;
     const left = Math.max(1, Math.ceil(this.#deadline - Date.now()));
     const sent = link.request(this, this.type === 'CALL' ? `${this.fields},"timeout":${left}` : this.fields);
-    if (!sent) this.#occupy(undefined);
+    if (!sent) this.link = undefined;
     return sent;
   }
 
@@ -83,8 +83,7 @@ export class Request implements Exchange {
     if (this.#settled) return;
     const after = error?.outcome === 'refused' ? error.retryAfter : undefined;
     if (this.wait && after !== undefined && Date.now() + after < this.#deadline) {
-      this.#occupy(undefined);
-      this.#dispatcher.release(this);
+      this.link = undefined;
       this.#pause = setTimeout(() => this.#dispatcher.dispatch(this), after);
       return;
     }
@@ -96,7 +95,7 @@ export class Request implements Exchange {
 
   lost(error: JugglerError): void {
     if (this.#settled) return;
-    this.#occupy(undefined);
+    this.link = undefined;
     this.#doubt = true;
     if (this.idempotent) this.#dispatcher.dispatch(this);
     else this.refuse(error.code, `outcome unknown: ${error.message}`, { cause: error });
@@ -119,16 +118,7 @@ export class Request implements Exchange {
     clearTimeout(this.#timer);
     clearTimeout(this.#pause);
     this.#signal?.removeEventListener('abort', this.#abort);
-    this.#occupy(undefined);
+    this.link = undefined;
     this.#dispatcher.release(this);
-  }
-
-  /** Moves it to a link, or off the one it is on, keeping that link's count of calls. */
-  #occupy(link: Link | undefined): void {
-    if (this.type === 'CALL') {
-      if (this.link) this.link.calls--;
-      if (link) link.calls++;
-    }
-    this.link = link;
   }
 }

@@ -417,15 +417,28 @@ describe("the server's limits", () => {
     expect(await Promise.all(results)).toEqual(['1', '2', '4', '5']);
   });
 
-  it('a call given up makes room', async () => {
+  it('a call given up counts until the server has ended it', async () => {
     const client = open({ limits: { calls: 1 } });
     const error = reason(client.call('a', null, { timeout: 100 }));
     const next = client.call('b');
     await pass(100);
     await error;
-    expect(script.socket.received.map((m) => m['type'])).toEqual(['CALL', 'CANCEL', 'CALL']);
+    expect(script.socket.received.map((m) => m['type'])).toEqual(['CALL', 'CANCEL']);
+    script.socket.say({ type: 'RES', for: '1', error: { code: 499, message: 'cancelled' } });
+    expect(script.socket.last('CALL')['uri']).toBe('b');
     script.socket.say({ type: 'RES', for: '2', args: 'ok' });
     expect(await next).toBe('ok');
+  });
+
+  it('a call that is refused here leaves its place to the next', async () => {
+    const client = open({ limits: { calls: 1, message: 100 } });
+    const results = [client.call('a'), client.call('b', 'x'.repeat(100)), client.call('c')];
+    const refused = reason(results[1]!);
+    script.socket.say({ type: 'RES', for: '1', args: 'a' });
+    expect(await refused).toMatchObject({ code: 413 });
+    expect(script.socket.last('CALL')['uri']).toBe('c');
+    script.socket.say({ type: 'RES', for: script.socket.last('CALL')['id'], args: 'c' });
+    expect(await results[2]).toBe('c');
   });
 
   it.each(['x', 'é', '中', '💥'])('a message of %j beyond the limit is refused here, as the server would close', async (char) => {
