@@ -85,6 +85,8 @@ export class Link {
   #maxMessage = Infinity;
   #ping = 25_000;
   #ready = false;
+  /** What GOAWAY said before the link was ready. */
+  #moveIn: number | undefined;
   #ended = false;
   #heard = false;
   #liveness: ReturnType<typeof setTimeout> | undefined;
@@ -237,7 +239,7 @@ export class Link {
     else if (type === 'ACK' || type === 'RES' || type === 'NACK') this.#answer(type, message);
     else if (type === 'PING') this.#send('{"type":"PONG"}');
     else if (type === 'HELLO') this.#hello(message);
-    else if (type === 'GOAWAY') this.#host.goAway(this, number(message['after'], 0));
+    else if (type === 'GOAWAY') this.#goAway(number(message['after'], 0));
     else if (typeof type === 'string' && type !== 'EVNT' && type !== 'GAP') {
       this.#host.log('debug', 'ignored a message of an unknown type', message); // a newer server's
     } else this.#odd('a message that makes no sense', message);
@@ -278,6 +280,13 @@ export class Link {
     this.#ready = true;
     this.#watch();
     this.#host.ready(this);
+    if (this.#moveIn !== undefined) this.#goAway(this.#moveIn);
+  }
+
+  /** The server may say it while the client is still signing in; the client moves once it has. */
+  #goAway(after: number): void {
+    if (this.#ready) this.#host.goAway(this, after);
+    else this.#moveIn = after;
   }
 
   /** Signs in, or renews the credentials of a session that has. */

@@ -496,6 +496,22 @@ describe('GOAWAY', () => {
     expect(client.state.status).toBe('open');
   });
 
+  it('that comes during the sign-in is heeded after it', async () => {
+    const client = make({ auth: () => 'token' });
+    client.connect();
+    const old = script.socket.hello({ node: 'n1' }).say({ type: 'GOAWAY', after: 1_000 });
+    await pass();
+    old.ack('AUTH');
+    await pass(1_000);
+    expect(script.sockets).toHaveLength(2);
+    script.socket.hello({ node: 'n2' });
+    await pass();
+    script.socket.ack('AUTH');
+    expect(client.state).toMatchObject({ status: 'open', node: 'n2' });
+    expect(old.closedWith?.code).toBe(1000);
+    expect(states).toEqual(['connecting', 'open', 'open']);
+  });
+
   it('is forgotten when the old connection is lost first', async () => {
     const client = make();
     client.connect();
