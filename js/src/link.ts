@@ -89,6 +89,8 @@ export class Link {
   #moveIn: number | undefined;
   #ended = false;
   #heard = false;
+  /** Whether the server was asked for a sign of life. */
+  #asked = false;
   #liveness: ReturnType<typeof setTimeout> | undefined;
   #renewal: ReturnType<typeof setTimeout> | undefined;
 
@@ -181,7 +183,8 @@ export class Link {
    * message is one that every server answers, if only with NACK 400.
    */
   check(): void {
-    if (!this.usable) return;
+    // One question at a time: another would put off the end of a server that does not answer.
+    if (!this.usable || (this.#asked && !this.#heard)) return;
     const ignore = (): void => {};
     this.request({ type: 'PING', fields: '', idempotent: false, settle: ignore, lost: ignore });
     this.#watch(PROBE_WAIT, true);
@@ -334,12 +337,13 @@ export class Link {
    * nothing for `ping` ms; after silence the client asks once before it takes
    * the server as gone, as its own timers may have been suspended.
    */
-  #watch(wait = this.#ping * 1.5, last = false): void {
+  #watch(wait = this.#ping * 1.5, asked = false): void {
     clearTimeout(this.#liveness);
     this.#heard = false;
+    this.#asked = asked;
     this.#liveness = setTimeout(() => {
       if (this.#heard) this.#watch();
-      else if (last) this.#fail('the server is silent');
+      else if (asked) this.#fail('the server is silent');
       else this.check();
     }, delay(wait));
   }

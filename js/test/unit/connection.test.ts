@@ -249,6 +249,31 @@ describe('liveness', () => {
     expect(script.socket.closedWith?.code).toBe(4000);
   });
 
+  it('leaves a silent server however often it is told to check', async () => {
+    const client = make();
+    client.connect();
+    script.socket.hello();
+    for (let i = 0; i < 5; i++) {
+      client.connect();
+      await pass(1_000);
+    }
+    expect(client.state.status).toBe('waiting');
+    expect(script.socket.all('PING')).toHaveLength(1);
+  });
+
+  it('asks anew when the server was heard since it was asked', async () => {
+    const client = make();
+    client.connect();
+    script.socket.hello();
+    client.connect();
+    await pass(1_000);
+    script.socket.say({ type: 'PING' });
+    client.connect();
+    expect(script.socket.all('PING')).toHaveLength(2);
+    await pass(5_000);
+    expect(client.state.status).toBe('waiting');
+  });
+
   it('stays with a server that answers when asked', async () => {
     const client = make();
     client.connect();
