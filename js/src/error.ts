@@ -47,7 +47,7 @@ export class JugglerError extends Error {
   readonly retryable: boolean;
 
   constructor(code: number, message: string, outcome: Outcome, details: ErrorDetails = {}) {
-    super(message, 'cause' in details ? { cause: details.cause } : undefined);
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.name = 'JugglerError';
     this.code = code;
     this.outcome = outcome;

@@ -133,8 +133,10 @@ export class Link {
 
   #attach(socket: WebSocketLike): void {
     this.#socket = socket;
-    // What went wrong is said by onclose, but the `ws` package throws an error that no handler takes.
-    socket.onerror = () => {};
+    // A browser's does not say what went wrong; others do, and that of the `ws`
+    // package throws an error that no handler takes.
+    let cause: unknown;
+    socket.onerror = ({ error, message }) => (cause = error ?? message);
     socket.onmessage = ({ data }) => {
       this.#heard = true;
       let message: ServerMessage | undefined;
@@ -147,7 +149,7 @@ export class Link {
       else this.#violation('a message that is not a JSON object', data);
     };
     socket.onclose = ({ code, reason }) => {
-      this.end(new JugglerError(number(code, 1006), reason || `connection lost (${code})`, 'unknown'));
+      this.end(new JugglerError(number(code, 1006), reason || `connection lost (${code})`, 'unknown', { cause }));
     };
   }
 

@@ -58,7 +58,7 @@ export class Subscription<E = JugglerEvent> implements AsyncIterableIterator<E> 
     return new Promise((resolve, reject) => {
       if (this.#ended) return reject(this.#error ?? this.#gone());
       const { owner } = this.#topic;
-      if (this.#topic.confirmed) return resolve();
+      if (this.#topic.on) return resolve();
       if (owner.stopped) return reject(owner.stopped);
       const settle = (error?: JugglerError): void => {
         clearTimeout(timer);

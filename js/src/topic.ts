@@ -59,11 +59,6 @@ export class Topic {
     this.#fields = `,"channel":${JSON.stringify(channel)}${pattern ? ',"pattern":true' : ''}`;
   }
 
-  /** Whether the server has confirmed it. */
-  get confirmed(): boolean {
-    return this.on !== undefined;
-  }
-
   /** Whether it has subscriptions. */
   get wanted(): boolean {
     return this.#subscriptions.size > 0;

@@ -99,6 +99,25 @@ describe('connecting', () => {
     expect(script.sockets).toHaveLength(2);
   });
 
+  it('tells why it cannot, where the WebSocket says so', async () => {
+    const client = make({ timeout: 1_000, backoff: { min: 10_000 } });
+    const call = client.call('x').catch((error: unknown) => error);
+    const refused = new Error('connect ECONNREFUSED 127.0.0.1:8080');
+    script.socket.onerror?.({ type: 'error', message: refused.message, error: refused });
+    script.socket.drop();
+    expect(client.state).toMatchObject({ status: 'waiting', error: { code: 1006, cause: refused } });
+    await pass(1_000);
+    expect(await call).toMatchObject({ code: 408, cause: { code: 1006, cause: refused } });
+  });
+
+  it('has no cause where the WebSocket gives none, as in a browser', () => {
+    const client = make();
+    client.connect();
+    script.socket.onerror?.({ type: 'error' });
+    script.socket.drop();
+    expect((client.state as { error: JugglerError }).error).not.toHaveProperty('cause');
+  });
+
   it('gives up where there is no WebSocket, and says what to do', async () => {
     vi.stubGlobal('WebSocket', undefined);
     const client = new Client('ws://test/', { logger: () => {} });
