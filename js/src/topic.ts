@@ -1,5 +1,5 @@
 import { JugglerError } from './error.js';
-import type { Link, ServerMessage } from './link.js';
+import { delay, type Link, type ServerMessage } from './link.js';
 import type { Subscription } from './subscription.js';
 import type { Gap, JugglerEvent } from './types.js';
 
@@ -190,7 +190,7 @@ export class Topic {
     if (!error.retryable) return this.fail(error);
     this.owner.report(error);
     const pause = error.retryAfter ?? Math.min(30_000, 1_000 * 2 ** this.#refusals++);
-    this.#retry = setTimeout(() => this.ask(), pause);
+    this.#retry = setTimeout(() => this.ask(), delay(pause));
   }
 
   /**

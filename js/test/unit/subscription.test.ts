@@ -215,6 +215,14 @@ describe('a refused subscription', () => {
     await ready;
   });
 
+  it('is not asked for at once after a time that no timer can hold', async () => {
+    const client = open();
+    client.subscribe('news', () => {});
+    script.socket.say({ type: 'NACK', for: '1', error: { code: 503, message: 'later', retry_after: 1e12 } });
+    await pass(1_000);
+    expect(script.socket.all('SUB')).toHaveLength(1);
+  });
+
   it('is asked for less and less often, and reported, when the server gives no time', async () => {
     const client = open();
     const errors = vi.fn();
