@@ -23,9 +23,11 @@ import type {
 /** The connection's state; the component renders again at each change. */
 export function useConnection<C extends Contract = AnyContract>(client: Client<C>): State {
   const subscribe = useCallback((changed: () => void) => client.on('state', changed), [client]);
-  const snapshot = (): State => client.state;
-  return useSyncExternalStore(subscribe, snapshot, snapshot);
+  return useSyncExternalStore(subscribe, () => client.state, () => unused);
 }
+
+/** What a server renders, and the browser once more when it takes that over: the client there may be open by then. */
+const unused: State = { status: 'closed' };
 
 /** Options of {@link useCall}. */
 export interface UseCallOptions extends Omit<RequestOptions, 'signal'> {

@@ -1,6 +1,6 @@
 // @vitest-environment happy-dom
 import { StrictMode, act, createElement, type ReactElement } from 'react';
-import { createRoot, type Root } from 'react-dom/client';
+import { createRoot, hydrateRoot, type Root } from 'react-dom/client';
 import { renderToString } from 'react-dom/server';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Client } from '../../src/index.js';
@@ -54,6 +54,18 @@ describe('useConnection', () => {
 
   it('renders on a server', () => {
     expect(renderToString(<Status />)).toBe('closed');
+  });
+
+  it('takes over what a server rendered, though the client is open by then', async () => {
+    const page = document.createElement('div');
+    page.innerHTML = renderToString(<Status />);
+    client.connect();
+    await settle();
+    const onRecoverableError = vi.fn();
+    const hydrated = await act(async () => hydrateRoot(page, <Status />, { onRecoverableError }));
+    expect(page.textContent).toBe('open');
+    expect(onRecoverableError).not.toHaveBeenCalled();
+    await act(async () => hydrated.unmount());
   });
 });
 
