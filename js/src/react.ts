@@ -141,7 +141,13 @@ export function useSubscription(
       (event: unknown) => latest.current.handler(event),
     );
     const watch = (): void => {
-      subscription.ready.then(() => mounted && setState({ ready: true }), failed);
+      subscription.ready.then(
+        () => mounted && setState({ ready: true }),
+        (error: JugglerError) => {
+          failed(error);
+          if (mounted && error.code === 408) watch(); // The client goes on trying.
+        },
+      );
     };
     watch();
     // After a refusal the application may sign in and connect again.

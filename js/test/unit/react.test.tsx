@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Client } from '../../src/index.js';
 import { useCall, useConnection, useSubscription, type CallState, type SubscriptionState } from '../../src/react.js';
 import { MockServer } from '../../src/testing.js';
+import { Script } from '../support/script.js';
 
 interface App {
   calls: { double: (n: number) => number; slow: () => void };
@@ -26,6 +27,7 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
+  vi.useRealTimers();
   await act(async () => root.unmount());
   await client.close();
 });
@@ -181,6 +183,27 @@ describe('useSubscription', () => {
     await settle();
     await settle();
     expect(onGap).toHaveBeenCalledExactlyOnceWith({ channel: 'n*', pattern: true, reason: 'reconnect' });
+  });
+
+  it('is ready in the end where the server takes its time', async () => {
+    const script = new Script();
+    const patient = new Client<App>('ws://test', { ...script.options, timeout: 1_000 });
+    let state: SubscriptionState | undefined;
+    function News() {
+      state = useSubscription(patient, 'news', () => {});
+      return null;
+    }
+    vi.useFakeTimers();
+    const pass = (ms: number) => act(() => vi.advanceTimersByTimeAsync(ms));
+    await act(async () => root.render(<News />));
+    script.socket.hello().say({ type: 'NACK', for: '1', error: { code: 503, message: 'later', retry_after: 2_000 } });
+    await pass(1_000);
+    expect(state).toMatchObject({ ready: false, error: { code: 408 } });
+    await pass(1_000);
+    script.socket.say({ type: 'ACK', for: '2' });
+    await pass(0);
+    expect(state).toEqual({ ready: true, error: undefined });
+    await patient.close();
   });
 
   it('tells why it cannot be, and recovers', async () => {
