@@ -84,6 +84,9 @@ export function useCall<C extends Contract, U extends Uri<C>>(
   return { data: state.data, error: state.error, pending: state.pending, refresh };
 }
 
+/** Options of {@link useSubscription}. */
+export interface UseSubscriptionOptions extends Omit<SubscribeOptions, 'signal' | 'buffer'> {}
+
 /** What {@link useSubscription} returns. */
 export interface SubscriptionState {
   /** Whether the server has confirmed the subscription since the component mounted. */
@@ -101,19 +104,19 @@ export function useSubscription<C extends Contract, N extends Channel<C>>(
   client: Client<C>,
   channel: N | null,
   handler: (event: ChannelEvent<C, N>) => void,
-  options?: SubscribeOptions & { pattern?: false },
+  options?: UseSubscriptionOptions & { pattern?: false },
 ): SubscriptionState;
 export function useSubscription<C extends Contract, P extends string>(
   client: Client<C>,
   pattern: P | null,
   handler: (event: PatternEvent<C, P>) => void,
-  options: SubscribeOptions & { pattern: true },
+  options: UseSubscriptionOptions & { pattern: true },
 ): SubscriptionState;
 export function useSubscription(
   client: Client,
   channel: string | null,
   handler: (event: any) => void,
-  options: SubscribeOptions = {},
+  options: UseSubscriptionOptions = {},
 ): SubscriptionState {
   const [state, setState] = useState<{ ready: boolean; error?: JugglerError }>({ ready: false });
   const latest = useRef({ handler, options });

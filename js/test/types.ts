@@ -127,6 +127,8 @@ export function hooks(client: Client<App>): void {
   useSubscription(client, 'user.*', ({ args }) => expectTypeOf(args).toEqualTypeOf<{ online: boolean }>(), { pattern: true });
   // @ts-expect-error no such channel
   useSubscription(client, 'weather', () => {});
+  // @ts-expect-error it ends with the component
+  useSubscription(client, 'news.go', () => {}, { signal: AbortSignal.timeout(1) });
 }
 
 export function mock(): void {
