@@ -186,7 +186,7 @@ export class MockServer<C extends Contract = AnyContract> {
     try {
       socket.deliver({ type: 'RES', for: id, args: await Promise.race([work, cancelled]) });
     } catch (thrown) {
-      const { code = 500, message = String(thrown), data } = thrown as { code?: number; message?: string; data?: unknown };
+      const { code = 500, message = String(thrown), data } = (thrown ?? {}) as { code?: number; message?: string; data?: unknown };
       socket.deliver({ type: 'RES', for: id, error: { code, message, data } });
     }
     socket.calls.delete(id);

@@ -42,6 +42,11 @@ describe('calls', () => {
     await expect(client.call('fail')).rejects.toMatchObject({ code: 500, message: 'oops' });
   });
 
+  it.each([null, undefined, 'text'])('fail with 500 where %s is thrown', async (thrown) => {
+    server.handle('fail', () => Promise.reject(thrown));
+    await expect(client.call('fail')).rejects.toMatchObject({ code: 500, message: String(thrown) });
+  });
+
   it('fail with 404 without a handler', async () => {
     await expect(client.call('add', [1, 2])).rejects.toMatchObject({ code: 404 });
   });
