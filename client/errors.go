@@ -79,7 +79,8 @@ type Error struct {
 
 	// Refused says that the request was certainly not done (a NACK). Other
 	// errors are the outcome of a call that was accepted, or, with CodeInternal,
-	// of a publication that may have been made, as far as the server knows.
+	// of a publication that may have been made, as far as the server knows; or
+	// an [Idempotent] call was refused when it was repeated.
 	Refused bool
 
 	// RetryAfter is the time after which a retry is worth it, or 0.

@@ -181,7 +181,8 @@ func (cn *conn) answered(f *frame.Frame) {
 		cn.c.topics.answered(cn, e.typ, e.topic, wireError(&f.Err, true))
 	case e.req != nil && e.req.claim():
 		if f.Err.Code != 0 || f.Type == frame.Nack {
-			e.req.err = wireError(&f.Err, f.Type == frame.Nack && !(e.typ == frame.Pub && f.Err.Code == int(CodeInternal)))
+			unknown := e.req.doubt || e.typ == frame.Pub && f.Err.Code == int(CodeInternal)
+			e.req.err = wireError(&f.Err, f.Type == frame.Nack && !unknown)
 		} else if err := calleeError0(cn.proto, f.Args); err != nil {
 			e.req.err = err
 		} else {

@@ -439,3 +439,54 @@ func TestSecretsInTheURL(t *testing.T) {
 		}
 	})
 }
+
+// An idempotent call that had been lost with one connection, and was refused on
+// the next or not sent there, was said to be certainly not done.
+func TestRepeatedCallMayHaveBeenDone(t *testing.T) {
+	t.Run("refused", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newServer(t, func(n int, p *peer) {
+				f := p.expect(frame.Call)
+				if n == 1 {
+					p.drop()
+					return
+				}
+				p.nack(f, 404, 0)
+				p.serve()
+			})
+			err := s.client().Call(t.Context(), "u", nil, nil, client.Idempotent())
+			var e *client.Error
+			if !errors.As(err, &e) || e.Code != client.CodeNoCallee || e.Refused {
+				t.Errorf("got %#v", err)
+			}
+		})
+	})
+	t.Run("not sent", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newServer(t, func(n int, p *peer) {
+				if n == 2 {
+					advance(20 * time.Second) // reads nothing: what follows the SUB stays at the client
+					p.drop()
+					return
+				}
+				p.ack(p.expect(frame.Sub))
+				p.expect(frame.Call)
+				p.goAway(0)
+				advance(10 * time.Second)
+				p.drop()
+			})
+			s.refuse = func(n int, w http.ResponseWriter) bool {
+				if n > 2 {
+					http.Error(w, "go away", http.StatusServiceUnavailable)
+				}
+				return n > 2
+			}
+			c := s.client(client.WithWriteTimeout(time.Hour))
+			subscribe(t, c, "ch")
+			err := c.Call(t.Context(), "u", nil, nil, client.Idempotent(), client.WithTimeout(time.Minute))
+			if !errors.Is(err, client.ErrUnknownOutcome) || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v", err)
+			}
+		})
+	})
+}

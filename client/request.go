@@ -40,6 +40,10 @@ type request struct {
 	body    []byte        // args of a RES
 	expires time.Duration // of the ACK of an AUTH
 
+	// Sent on a connection that was lost: whatever becomes of it now, it may
+	// have been done. Settled before the request is put off.
+	doubt bool
+
 	// Of a request that was put off at a loss: the timer that ends its time
 	// meanwhile. It belongs to who has the postponed.
 	putOff *time.Timer
@@ -254,13 +258,14 @@ func (c *Client) lost(cn *conn, orphans []orphan, why error) {
 	slices.SortFunc(orphans, func(a, b orphan) int { return cmp.Compare(a.id, b.id) })
 	for _, o := range orphans {
 		r := o.req
+		r.doubt = r.doubt || !o.unsent
 		switch {
 		case r.typ == frame.Auth: // belongs to its connection
 			r.fail(why)
-		case o.unsent && r.failFast:
+		case !r.doubt && r.failFast:
 			r.fail(notConnected(why))
-		case o.unsent || r.idempotent:
-			c.putOff(postponed{r, o.unsent, why})
+		case !r.doubt || r.idempotent:
+			c.putOff(postponed{r, why})
 		default:
 			r.fail(fmt.Errorf("%w: %w", ErrUnknownOutcome, why))
 		}
@@ -288,14 +293,13 @@ type orphan struct {
 
 // postponed is a request that waits for the next connection.
 type postponed struct {
-	req    *request
-	unsent bool  // certainly not sent
-	why    error // what ended its connection
+	req *request
+	why error // what ended its connection
 }
 
 // over returns the error of a postponed request that ends with err.
 func (p postponed) over(err error) error {
-	if p.unsent {
+	if !p.req.doubt {
 		return fmt.Errorf("%w: %w", err, notConnected(p.why))
 	}
 	return fmt.Errorf("%w: %w: %w", err, ErrUnknownOutcome, p.why)
