@@ -206,6 +206,10 @@ func (p *PendingCall) Result(ctx context.Context, out any) error {
 	select {
 	case <-p.r.done:
 	case <-ctx.Done():
+	}
+	select {
+	case <-p.r.done: // whether or not ctx has ended
+	default:
 		return fmt.Errorf("juggler: call %s: not done yet: %w", p.uri, ctx.Err())
 	}
 	err := p.r.err

@@ -490,3 +490,23 @@ func TestRepeatedCallMayHaveBeenDone(t *testing.T) {
 		})
 	})
 }
+
+// The result of a call that was done was "not done yet" for a context that had
+// ended, every other time.
+func TestResultThatIsThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, serveAll)
+		call, err := s.client().Start(t.Context(), "u", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-call.Done()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 100 {
+			if err := call.Result(ctx, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
