@@ -140,9 +140,7 @@ export class Topic {
   missed(reason: Gap['reason']): void {
     const gap: Gap = { channel: this.channel, pattern: this.pattern, reason };
     this.owner.gap(gap);
-    for (const subscription of [...this.#subscriptions]) {
-      this.#guard(() => subscription.options.onGap?.(gap));
-    }
+    this.#each((subscription) => subscription.options.onGap?.(gap));
   }
 
   /** A link has ended. */
@@ -161,27 +159,30 @@ export class Topic {
 
   /** Ends all its subscriptions with an error. */
   fail(error: JugglerError): void {
-    for (const subscription of [...this.#subscriptions]) this.#guard(() => subscription.end(error));
+    this.#each((subscription) => subscription.end(error));
   }
 
   /** The client has stopped for now. */
   rest(reason: JugglerError): void {
-    for (const subscription of [...this.#subscriptions]) subscription.rest(reason);
-  }
-
-  /** Runs code of the application; what it throws is reported. */
-  #guard(run: () => void): void {
-    try {
-      run();
-    } catch (cause) {
-      const message = `a handler of ${this.channel} threw: ${String(cause)}`;
-      this.owner.report(new JugglerError(500, message, 'failed', { cause }));
-    }
+    this.#each((subscription) => subscription.rest(reason));
   }
 
   #emit(message: ServerMessage): void {
+    this.#each((subscription) => subscription.push(message as unknown as JugglerEvent));
+  }
+
+  /**
+   * Tells each subscription something, other than those that end meanwhile.
+   * What the application's code throws is reported.
+   */
+  #each(run: (subscription: Subscription<any>) => void): void {
     for (const subscription of [...this.#subscriptions]) {
-      this.#guard(() => subscription.push(message as unknown as JugglerEvent));
+      try {
+        if (this.#subscriptions.has(subscription)) run(subscription);
+      } catch (cause) {
+        const message = `a handler of ${this.channel} threw: ${String(cause)}`;
+        this.owner.report(new JugglerError(500, message, 'failed', { cause }));
+      }
     }
   }
 
@@ -218,7 +219,7 @@ export class Topic {
     if (gap) this.missed('reconnect');
     for (const message of held) this.deliver(link, message);
     if (old) this.#unsubscribe(old);
-    for (const subscription of [...this.#subscriptions]) subscription.confirmed();
+    this.#each((subscription) => subscription.confirmed());
   }
 
   #unsubscribe(link: Link): void {

@@ -158,6 +158,17 @@ describe('subscribing', () => {
     expect(script.socket.all('UNSB')).toHaveLength(1);
   });
 
+  it('a handler hears nothing after another one ended its subscription', () => {
+    const client = open();
+    const [onEvent, onGap] = [vi.fn(), vi.fn()];
+    client.subscribe('news', { onGap: () => later.unsubscribe() }, () => last.unsubscribe());
+    const last = client.subscribe('news', onEvent);
+    const later = client.subscribe('news', { onGap }, () => {});
+    script.socket.ack('SUB').say(event('news', 1)).say({ type: 'GAP', channel: 'news' });
+    expect(onEvent).not.toHaveBeenCalled();
+    expect(onGap).not.toHaveBeenCalled();
+  });
+
   it('a handler that throws is reported and harms nobody', () => {
     const client = open();
     const errors: JugglerError[] = [];
