@@ -26,8 +26,8 @@ export class Subscription<E = JugglerEvent> implements AsyncIterableIterator<E> 
   #buffering: boolean;
   #events: E[] = [];
   #waiting: Waiting<E>[] = [];
-  #ended = false;
-  #error: JugglerError | undefined;
+  /** Why it has ended, if it has. */
+  #ended: JugglerError | undefined;
   /** The error, until the iterator has thrown it. */
   #unthrown: JugglerError | undefined;
   #whenReady: ((error?: JugglerError) => void)[] = [];
@@ -40,7 +40,7 @@ export class Subscription<E = JugglerEvent> implements AsyncIterableIterator<E> 
     this.#topic = topic;
     this.#handler = handler;
     this.#buffering = !handler;
-    if (options.signal?.aborted) this.#ended = true;
+    if (options.signal?.aborted) this.unsubscribe();
     else {
       options.signal?.addEventListener('abort', this.unsubscribe);
       topic.add(this);
@@ -56,7 +56,7 @@ export class Subscription<E = JugglerEvent> implements AsyncIterableIterator<E> 
    */
   get ready(): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (this.#ended) return reject(this.#error ?? this.#gone());
+      if (this.#ended) return reject(this.#ended);
       const { owner } = this.#topic;
       if (this.#topic.on) return resolve();
       if (owner.stopped) return reject(owner.stopped);
@@ -138,18 +138,13 @@ export class Subscription<E = JugglerEvent> implements AsyncIterableIterator<E> 
     else this.end(new JugglerError(4500, `${this.channel}: more than ${limit} events wait for the iterator`, 'unknown'));
   }
 
-  #gone(): JugglerError {
-    return new JugglerError(1000, `${this.channel}: unsubscribed`, 'refused');
-  }
-
   #end(error: JugglerError | undefined): void {
     if (this.#ended) return;
-    this.#ended = true;
-    this.#error = error;
+    const reason = (this.#ended = error ?? new JugglerError(1000, `${this.channel}: unsubscribed`, 'refused'));
     if (!this.#waiting.length) this.#unthrown = error;
     this.options.signal?.removeEventListener('abort', this.unsubscribe);
     this.#topic.remove(this);
-    for (const settle of this.#whenReady.splice(0)) settle(error ?? this.#gone());
+    for (const settle of this.#whenReady.splice(0)) settle(reason);
     for (const { resolve, reject } of this.#waiting.splice(0)) {
       if (error) reject(error);
       else resolve({ value: undefined, done: true });
