@@ -224,8 +224,9 @@ func WithMaxRequests(n int) Option {
 
 // WithMaxQueueBytes sets how many bytes may wait for a client to read them, and
 // so how large a result or an event may be.
-// A client that is slower is closed with 4500. Default: 1 MiB; 4 KiB to 1 GiB,
-// and at least 1 KiB more than a message may have ([WithMaxMessageBytes]).
+// A client that is slower is closed with 4500; so is one that no event loop
+// serves, as over TLS, when more comes for it at once. Default: 1 MiB; 4 KiB to
+// 1 GiB, and at least 1 KiB more than a message may have ([WithMaxMessageBytes]).
 func WithMaxQueueBytes(n int) Option {
 	return optionFunc(func(c *config) { c.maxQueue = n })
 }

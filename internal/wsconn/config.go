@@ -82,7 +82,8 @@ type Config struct {
 	// (required; at least the largest message written, with its header of up
 	// to 10 bytes). What would exceed it closes as a slow consumer: the rest
 	// of the queue is dropped after the frame that is half written, a close
-	// frame is tried for WriteTimeout, then the connection is reset.
+	// frame is tried for WriteTimeout, then the connection is reset. On the
+	// portable path all that one turn writes counts, however fast the peer reads.
 	MaxQueue int
 
 	// ReadTimeout is how long a message may take from its first byte on,

@@ -126,7 +126,8 @@ func (c *Conn) reserve(n int) bool {
 		return false
 	}
 	if c.output().pending()+n > c.g.cfg.MaxQueue {
-		// One turn may write more than the bound to a peer that keeps up.
+		// One turn may write more than the bound to a peer that keeps up: on a
+		// loop. A portable connection writes only when the turn is over.
 		c.g.transport.settle(c)
 		if c.state != stateOpen {
 			return false
