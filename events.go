@@ -198,10 +198,11 @@ func publishOutcome(err error) error {
 }
 
 // Publish publishes an event from server code: args is encoded with
-// encoding/json, so a json.RawMessage is passed on as it is. headers may be
-// nil. It returns when the broker has taken the event, or when ctx or the time
-// of [WithBrokerTimeout] ends; the errors are those of [broker.PubSub], of
-// encoding/json, and [ErrShutdown].
+// encoding/json, which makes a json.RawMessage compact. headers may be nil. It
+// returns when the broker has taken the event, or when ctx or the time of
+// [WithBrokerTimeout] ends; the errors are those of [broker.PubSub], of
+// encoding/json, [ErrShutdown], and an [Error] with code 400 for what cannot be
+// sent: an empty channel, or a json.RawMessage that is not UTF-8.
 func (h *Handler) Publish(ctx context.Context, channel string, args any, headers map[string]string) error {
 	if channel == "" {
 		return fmt.Errorf("juggler: publish: empty channel: %w", &Error{Code: CodeBadRequest, Message: "empty channel"})
@@ -212,6 +213,9 @@ func (h *Handler) Publish(ctx context.Context, channel string, args any, headers
 	b, err := json.Marshal(args)
 	if err != nil {
 		return fmt.Errorf("juggler: publish on %s: %w", channel, err)
+	}
+	if !frame.ValidJSON(b) {
+		return fmt.Errorf("juggler: publish on %s: %w", channel, &Error{Code: CodeBadRequest, Message: "args are not UTF-8, or nested too deeply"})
 	}
 	e := broker.Event{ID: newID(), Channel: channel, Args: b}
 	if len(headers) > 0 {
