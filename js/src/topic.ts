@@ -90,6 +90,8 @@ export class Topic {
    * there, where the server may be slower than the old one.
    */
   prepare(): void {
+    // The next move comes before the end of the last.
+    if (this.#overlapping) this.#moveTo(this.#asked!, true);
     this.#seen.clear();
     this.#held = this.on && [];
   }
@@ -99,8 +101,8 @@ export class Topic {
     const link = this.owner.link;
     if (!link || this.#asked === link) return;
     clearTimeout(this.#retry);
+    if (this.#overlapping || !this.#held) this.prepare();
     this.#asked = link;
-    if (!this.#held) this.prepare();
     // A server that does not answer is given up, lest the application waits for events in vain.
     this.#retry = setTimeout(() => {
       const error = new JugglerError(1002, `${this.channel}: SUB was not answered`, 'unknown');
@@ -129,10 +131,9 @@ export class Topic {
       if (this.#held) this.#seen.add(id);
       else if (this.#seen.delete(id)) return;
       this.#emit(message);
-      if (this.#overlapping && this.#held?.some((held) => held['id'] === id)) this.#moveTo(this.#asked!, false);
-    } else if (link === this.#asked && this.#held) {
-      this.#held.push(message);
-      if (this.#overlapping && this.#seen.has(id)) this.#moveTo(link, false);
+    } else if (link === this.#asked) this.#held?.push(message);
+    if (this.#overlapping && this.#seen.has(id) && this.#held?.some((held) => held['id'] === id)) {
+      this.#moveTo(this.#asked!, false);
     }
   }
 

@@ -506,6 +506,27 @@ describe('moving to another connection', () => {
     expect(got).toEqual([1, 2]);
   });
 
+  it.each(['before', 'after'])('to one that sends away %s it confirms loses nothing, and tells of a gap', async (moment) => {
+    const { got, onGap, old, next } = await moving();
+    old.say(event('news', 1));
+    if (moment === 'after') next.ack('SUB').say(event('news', 2));
+    next.say({ type: 'GOAWAY' });
+    await pass();
+    if (moment === 'before') next.ack('SUB').say(event('news', 2));
+    const third = script.socket.hello();
+    next.say(event('news', 3));
+    third.ack('SUB').say(event('news', 3));
+    next.say(event('news', 4));
+    third.say(event('news', 4)).say(event('news', 5));
+    await pass(1_000);
+    expect(got).toEqual([1, 2, 3, 4, 5]);
+    expect(onGap).toHaveBeenCalledTimes(1); // What the old one still had to bring is not waited for.
+    old.ack('UNSB');
+    next.ack('UNSB');
+    expect([old.closedWith?.code, next.closedWith?.code]).toEqual([1000, 1000]);
+    expect(third.all('UNSB')).toEqual([]);
+  });
+
   it('leaves the old one at once when the subscription ends', async () => {
     const { sub, old, next } = await moving();
     sub.unsubscribe();
