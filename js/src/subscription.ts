@@ -30,7 +30,7 @@ export class Subscription<E = JugglerEvent> implements AsyncIterableIterator<E> 
   #ended: JugglerError | undefined;
   /** The error, until the iterator has thrown it. */
   #unthrown: JugglerError | undefined;
-  #whenReady: ((error?: JugglerError) => void)[] = [];
+  #whenReady = new Set<(error?: JugglerError) => void>();
 
   /** @internal Made by `Client.subscribe`. */
   constructor(topic: Topic, options: SubscribeOptions, handler: ((event: E) => void) | undefined) {
@@ -66,11 +66,11 @@ export class Subscription<E = JugglerEvent> implements AsyncIterableIterator<E> 
         else resolve();
       };
       const timer = setTimeout(() => {
-        this.#whenReady.splice(this.#whenReady.indexOf(settle), 1);
+        this.#whenReady.delete(settle);
         const message = `${this.channel}: not confirmed within ${owner.timeout} ms`;
         reject(new JugglerError(408, message, 'unknown', { cause: owner.trouble }));
       }, owner.timeout);
-      this.#whenReady.push(settle);
+      this.#whenReady.add(settle);
     });
   }
 
@@ -112,16 +112,17 @@ export class Subscription<E = JugglerEvent> implements AsyncIterableIterator<E> 
     this.#handler?.(event);
   }
 
-  /** @internal */
-  confirmed(): void {
-    for (const settle of this.#whenReady.splice(0)) settle();
+  /** @internal Confirmed, or not to be confirmed for now. */
+  settle(error?: JugglerError): void {
+    for (const settle of this.#whenReady) settle(error);
+    this.#whenReady.clear();
   }
 
   /** @internal The client has stopped: nothing comes until `connect()`. */
   rest(reason: JugglerError): void {
     // A handler can wait for the client to be connected again, a loop would hang.
     if (!this.#handler) return this.#end(reason.code === 1000 ? undefined : reason);
-    for (const settle of this.#whenReady.splice(0)) settle(reason);
+    this.settle(reason);
   }
 
   /** @internal Refused, or overflown. */
@@ -144,7 +145,7 @@ export class Subscription<E = JugglerEvent> implements AsyncIterableIterator<E> 
     if (!this.#waiting.length) this.#unthrown = error;
     this.options.signal?.removeEventListener('abort', this.unsubscribe);
     this.#topic.remove(this);
-    for (const settle of this.#whenReady.splice(0)) settle(reason);
+    this.settle(reason);
     for (const { resolve, reject } of this.#waiting.splice(0)) {
       if (error) reject(error);
       else resolve({ value: undefined, done: true });

@@ -220,7 +220,7 @@ export class Topic {
     if (gap) this.missed('reconnect');
     for (const message of held) this.deliver(link, message);
     if (old) this.#unsubscribe(old);
-    this.#each((subscription) => subscription.confirmed());
+    this.#each((subscription) => subscription.settle());
   }
 
   #unsubscribe(link: Link): void {
