@@ -251,6 +251,7 @@ func TestRefusedHandshake(t *testing.T) {
 				if !errors.As(err, &e) || e.Status != test.status || e.Body != "go away" || !errors.Is(err, client.ErrClosed) {
 					t.Errorf("got %v", err)
 				}
+				synctest.Wait() // the hook may run a little later than what it is about
 				if last := seen.last(); last.State != client.Closed || !errors.As(last.Err, &e) {
 					t.Errorf("last state %v", last)
 				}
