@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -19,13 +20,16 @@ type blocker struct {
 	link   *link
 	closed bool
 
-	quit chan struct{} // closed by cut
+	quit   context.Context // ends with cut
+	cancel context.CancelFunc
 
 	failures int // in a row; owned by the goroutine
 }
 
 func newBlocker(l *lane, role string) *blocker {
-	return &blocker{lane: l, role: role, quit: make(chan struct{})}
+	b := &blocker{lane: l, role: role}
+	b.quit, b.cancel = context.WithCancel(background)
+	return b
 }
 
 // connected returns the connection, made anew as often as it takes, or nil
@@ -44,7 +48,7 @@ func (b *blocker) connected() *link {
 		if l != nil {
 			return l
 		}
-		l, err := b.lane.dial(blockFor + b.lane.broker.config.replyTimeout)
+		l, err := b.lane.dial(b.quit, blockFor+b.lane.broker.config.replyTimeout)
 		if err == nil {
 			b.mu.Lock()
 			if !b.closed {
@@ -59,7 +63,7 @@ func (b *blocker) connected() *link {
 			b.lane.broker.linkUp(b.role, b.lane.index)
 			return l
 		}
-		if b.failures == 0 {
+		if b.failures == 0 && b.quit.Err() == nil {
 			b.lane.broker.linkDown(b.role, b.lane.index, err)
 		}
 		b.failures++
@@ -73,7 +77,7 @@ func (b *blocker) pause(d time.Duration) {
 	defer t.Stop()
 	select {
 	case <-t.C:
-	case <-b.quit:
+	case <-b.quit.Done():
 	}
 }
 
@@ -96,16 +100,14 @@ func (b *blocker) failed(err error) {
 	}
 }
 
-// cut ends the connection, also while the goroutine waits on it; connected
-// returns nil from then on.
+// cut ends the connection, also while the goroutine waits on it or makes it;
+// connected returns nil from then on.
 func (b *blocker) cut() {
 	b.mu.Lock()
-	l, closed := b.link, b.closed
+	l := b.link
 	b.closed = true
 	b.mu.Unlock()
-	if !closed {
-		close(b.quit)
-	}
+	b.cancel()
 	if l != nil {
 		l.cut()
 	}

@@ -104,10 +104,11 @@ func (f *feed) connect() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	l, err := newLink(options, timeout)
+	l, err := newLink(f.quit, options, timeout)
 	if err != nil {
 		return false, err
 	}
+	defer context.AfterFunc(f.quit, l.cut)()
 	ps := l.client.Subscribe(background)
 	if err := ping(ps, timeout); err != nil {
 		ps.Close() //nolint:errcheck // it failed already

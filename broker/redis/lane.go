@@ -53,20 +53,20 @@ func (l *lane) stop() {
 	l.writer.stop()
 }
 
-// dial connects to the lane's master.
-func (l *lane) dial(timeout time.Duration) (*link, error) {
-	ctx, cancel := context.WithTimeout(background, timeout)
+// dial connects to the lane's master, unless ctx ends before.
+func (l *lane) dial(ctx context.Context, timeout time.Duration) (*link, error) {
+	asking, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	options, err := l.broker.topology.master(ctx, l.slot)
+	options, err := l.broker.topology.master(asking, l.slot)
 	if err != nil {
 		return nil, err
 	}
 	loginOnce(options)
-	link, err := newLink(options, timeout)
+	link, err := newLink(ctx, options, timeout)
 	if err != nil {
 		return nil, err
 	}
-	if err := link.login(); err != nil {
+	if err := link.login(ctx); err != nil {
 		link.close()
 		return nil, err
 	}

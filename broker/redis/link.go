@@ -47,9 +47,9 @@ const (
 	keptBuffer = 64 << 10
 )
 
-// newLink connects to a server, without logging in: who uses the client, or
-// login, does that. o belongs to the link.
-func newLink(o *goredis.Options, timeout time.Duration) (*link, error) {
+// newLink connects to a server, unless ctx ends before, without logging in: who
+// uses the client, or login, does that. o belongs to the link.
+func newLink(ctx context.Context, o *goredis.Options, timeout time.Duration) (*link, error) {
 	l := &link{timeout: timeout}
 	dial := o.Dialer
 	if o.DialTimeout <= 0 || o.DialTimeout > timeout {
@@ -80,7 +80,7 @@ func newLink(o *goredis.Options, timeout time.Duration) (*link, error) {
 	l.client = goredis.NewClient(o)
 	// Not by the client, which would go on trying in the background. A dialer of
 	// the user's knows of the timeout only by its context.
-	ctx, cancel := context.WithTimeout(background, o.DialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, o.DialTimeout)
 	defer cancel()
 	var err error
 	if l.conn, err = dial(ctx, l.client.Options().Network, l.client.Options().Addr); err != nil {
@@ -90,9 +90,15 @@ func newLink(o *goredis.Options, timeout time.Duration) (*link, error) {
 	return l, nil
 }
 
-// login has the client log in, and takes the connection from it.
-func (l *link) login() error {
-	if err := l.client.Ping(background).Err(); err != nil {
+// login has the client log in, and takes the connection from it. go-redis does
+// not heed the context while it waits: when that ends the connection is cut.
+func (l *link) login(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, l.cut)
+	err := l.client.Ping(background).Err()
+	if !stop() {
+		return ctx.Err()
+	}
+	if err != nil {
 		return err
 	}
 	l.in = bufio.NewReaderSize(l.conn, readBuffer)

@@ -168,7 +168,7 @@ func (c *cluster) reload(ctx context.Context) error {
 }
 
 func (c *cluster) ask(ctx context.Context, addr string) ([]goredis.ClusterSlot, error) {
-	l, err := newLink(clusterNodeOptions(c.options, addr), askTimeout)
+	l, err := newLink(background, clusterNodeOptions(c.options, addr), askTimeout)
 	if err != nil {
 		return nil, err
 	}

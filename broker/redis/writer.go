@@ -418,7 +418,7 @@ func rerun(l *link, commands []*command) error {
 // connect makes the connection and first of all announces who lives here
 // again: the server may have forgotten, and what follows relies on it.
 func (w *writer) connect() error {
-	l, err := w.lane.dial(w.lane.broker.config.replyTimeout)
+	l, err := w.lane.dial(background, w.lane.broker.config.replyTimeout)
 	if err != nil {
 		return err
 	}

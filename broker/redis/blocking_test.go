@@ -1,0 +1,61 @@
+package redis
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// Who waits for a server that hangs, in the middle of making a connection, is
+// stopped at once: Close waited for the timeout, for each connection anew.
+func TestStopWhileConnecting(t *testing.T) {
+	for name, dial := range map[string]func(context.Context) (net.Conn, error){
+		"dial": func(ctx context.Context) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		},
+		"login": func(context.Context) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			t.Cleanup(func() { theirs.Close() })
+			return ours, nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dialed := make(chan struct{}, 1)
+			b, err := New(WithReplyTimeout(time.Minute), WithServer(&goredis.Options{
+				Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) {
+					dialed <- struct{}{}
+					return dial(ctx)
+				},
+			}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			stopped := make(chan struct{})
+			go func() {
+				defer close(stopped)
+				f := newFeed(b.hub, classicFeed)
+				f.start()
+				<-dialed
+				f.stop()
+				waits := newBlocker(newLane(b, 0), "take")
+				go func() {
+					<-dialed
+					waits.cut()
+				}()
+				if waits.connected() != nil {
+					t.Error("a connection was made")
+				}
+				waits.close()
+			}()
+			select {
+			case <-stopped:
+			case <-time.After(20 * time.Second):
+				t.Fatal("waited in vain")
+			}
+		})
+	}
+}
