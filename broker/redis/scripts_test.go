@@ -99,6 +99,29 @@ func TestTakeScript(t *testing.T) {
 	}
 }
 
+// A callee with a short lease does not shorten what one with a long lease has
+// said of their URI: calls got 404 when it had gone, and the other was there.
+func TestAnnounceScript(t *testing.T) {
+	c := redistest.Start(t).Client()
+	ctx := context.Background()
+	const long, short, grace = 60_000, 400, 1000
+	for _, lease := range []int{short, long, short} {
+		name := strconv.Itoa(lease)
+		if got := eval(t, c, announceScript, "callees taken:"+name+" served callees:u", name, lease, grace); got != int64(0) {
+			t.Errorf("announce.lua returned %v", got)
+		}
+	}
+	for key, most := range map[string]time.Duration{
+		"served":    (long + grace) * time.Millisecond,
+		"callees:u": long * time.Millisecond,
+		"callees":   (long + 60_000) * time.Millisecond,
+	} {
+		if left := c.PTTL(ctx, key).Val(); left < most/2 || left > most {
+			t.Errorf("%s expires in %v, want %v", key, left, most)
+		}
+	}
+}
+
 // Marks of calls that were taken before they were cancelled stay while the queue
 // is never empty. When there is room for no more they must not keep calls that
 // are queued from being cancelled.

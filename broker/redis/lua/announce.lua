@@ -14,18 +14,28 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lease, grace = tonumber(ARGV[2]), tonumber(ARGV[3])
 
+-- Has a key live so long at least: a callee whose lease is longer may have said
+-- more.
+local function keep(key, ms)
+  if redis.call('PTTL', key) < ms then
+    redis.call('PEXPIRE', key, ms)
+  end
+end
+
 for k = 3, #KEYS, 2 do
   -- First of all a write that frees memory: out of memory the server refuses
   -- those that need some, unless the script has written already. Callees that
   -- live must not lose their lease.
   redis.call('ZREMRANGEBYSCORE', KEYS[k + 1], '-inf', now)
   redis.call('ZADD', KEYS[k + 1], now + lease, ARGV[1])
-  redis.call('PEXPIRE', KEYS[k + 1], lease)
-  redis.call('SET', KEYS[k], '1', 'PX', lease + grace)
+  keep(KEYS[k + 1], lease)
+  if redis.call('PTTL', KEYS[k]) < lease + grace then
+    redis.call('SET', KEYS[k], '1', 'PX', lease + grace)
+  end
 end
 redis.call('ZADD', KEYS[1], now + lease, ARGV[1])
 -- A dead callee must stay listed until the reapers have answered its calls.
-redis.call('PEXPIRE', KEYS[1], lease + 60000)
+keep(KEYS[1], lease + 60000)
 if #ARGV > 3 then
   redis.call('SREM', KEYS[2], unpack(ARGV, 4))
 end
