@@ -23,6 +23,8 @@ type Broker struct {
 	lanes  []*lane    // by index; nil: not used yet
 	open   map[closer]struct{}
 	closed bool
+
+	closeOnce sync.Once
 }
 
 // closer is what Close of the broker closes first: an open connection.
@@ -57,14 +59,15 @@ func New(opts ...Option) (*Broker, error) {
 }
 
 // Close closes the connections that are still open, those of the network too,
-// and returns when nothing of the broker is left. It may be called twice, but
+// and returns nil when nothing of the broker is left. It may be called twice, but
 // not from a callback.
 func (b *Broker) Close() error {
+	b.closeOnce.Do(b.close)
+	return nil
+}
+
+func (b *Broker) close() {
 	b.mu.Lock()
-	if b.closed {
-		b.mu.Unlock()
-		return nil
-	}
 	b.closed = true
 	open := make([]closer, 0, len(b.open))
 	for c := range b.open {
@@ -72,21 +75,18 @@ func (b *Broker) Close() error {
 	}
 	b.mu.Unlock()
 
-	var first error
-	for _, c := range open {
-		if err := c.Close(); err != nil && first == nil {
-			first = err
-		}
-	}
-	b.hub.stop()
 	var all sync.WaitGroup
+	for _, c := range open {
+		all.Go(func() { c.Close() }) //nolint:errcheck // never fails
+	}
+	all.Wait()
+	b.hub.stop()
 	for _, l := range b.lanes { // none is added any more
 		if l != nil {
 			all.Go(l.stop)
 		}
 	}
 	all.Wait()
-	return first
 }
 
 // register notes an open connection, unless the broker is closed.
