@@ -208,8 +208,10 @@ func isElsewhere(err error) bool {
 			return true
 		}
 	}
-	// The error of a command inside a script, as Redis before 7 words it.
-	return strings.HasPrefix(text, "ERR Error running script") && strings.Contains(text, "-READONLY")
+	// The error of a command inside a script, as Redis before 7 words it when it is
+	// raised and when it is caught.
+	return (strings.HasPrefix(text, "ERR Error running script") || strings.HasPrefix(text, "@user_script: ")) &&
+		strings.Contains(text, "-READONLY ")
 }
 
 // elsewhere are the errors after which another connection, or the same one a
