@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -91,6 +92,22 @@ func closedAddress(t testing.TB) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
+}
+
+// A result that cannot be written is not got.
+func TestResultCannotBeWritten(t *testing.T) {
+	_, url := startDemo(t)
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	cmd := command(t, "client", url, "call", "test.echo", "1")
+	var stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = full, &stderr
+	if cmd.Run(); cmd.ProcessState.ExitCode() != 1 || !strings.Contains(stderr.String(), "no space left on device") {
+		t.Errorf("code %d, %s", cmd.ProcessState.ExitCode(), stderr.String())
+	}
 }
 
 // Who interrupts a client that connects is not told that its call failed.

@@ -57,9 +57,9 @@ it.
 		if asJSON {
 			return json.NewEncoder(out).Encode(r)
 		}
-		fmt.Fprintf(out, "pushed %d, popped %d in %.1f s: %.0f a second; LPUSH p50 %.3f ms, p99 %.3f ms, max %.3f ms\n",
+		_, err = fmt.Fprintf(out, "pushed %d, popped %d in %.1f s: %.0f a second; LPUSH p50 %.3f ms, p99 %.3f ms, max %.3f ms\n",
 			r.Pushed, r.Popped, r.Duration, r.Rate, r.P50, r.P99, r.Max)
-		return nil
+		return err
 	}
 	return cmd
 }

@@ -55,8 +55,8 @@ func callOnce(ctx context.Context, r Request) error {
 	var result json.RawMessage
 	err = c.Call(ctx, r.Command.Names[0], argsOf(r.Command), &result, callOptions(r.Command)...)
 	if err == nil {
-		fmt.Fprintf(r.Config.Out, "%s\n", orNull(result))
-		return nil
+		_, err := fmt.Fprintf(r.Config.Out, "%s\n", orNull(result))
+		return err
 	}
 	return r.failed(ctx, err)
 }
