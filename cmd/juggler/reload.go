@@ -95,11 +95,11 @@ func (p *process) reload() {
 // repeat sets in fresh what the command line set in flags.
 func repeat(flags, fresh *pflag.FlagSet) {
 	flags.Visit(func(f *pflag.Flag) {
-		value := f.Value.String()
+		_ = fresh.Set(f.Name, f.Value.String()) // it was accepted before
+		// The text of a list does not tell a comma in a value from one between two.
 		if list, ok := f.Value.(pflag.SliceValue); ok {
-			value = strings.Join(list.GetSlice(), ",")
+			_ = fresh.Lookup(f.Name).Value.(pflag.SliceValue).Replace(list.GetSlice())
 		}
-		_ = fresh.Set(f.Name, value) // it was accepted before
 	})
 }
 
