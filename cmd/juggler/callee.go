@@ -103,7 +103,7 @@ func callee(ctx context.Context, f *calleeFlags, p *process) error {
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
-	if err := f.register(c, log); err != nil {
+	if err := errors.Join(f.register(c, log), f.admin.Check()); err != nil {
 		return exit.With(exit.Usage, err)
 	}
 	if onlyCheck(p.cmd) {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -130,14 +131,21 @@ func (s *server) prepare(ctx context.Context) error {
 		return fmt.Errorf("--socket-mode %q: want permissions in octal, such as 0660", f.socketMode)
 	}
 	s.socketMode = fs.FileMode(mode)
-	// Braces and spaces mean something to a ServeMux.
-	if !strings.HasPrefix(f.path, "/") || strings.ContainsAny(f.path, "{} \t") {
-		return fmt.Errorf("--path %q: want a path that begins with /", f.path)
+	// Braces and spaces mean something to a ServeMux, and it finds clean paths only.
+	clean := strings.TrimSuffix(f.path, "/") == strings.TrimSuffix(path.Clean(f.path), "/")
+	if !clean || !strings.HasPrefix(f.path, "/") || strings.ContainsAny(f.path, "{}?# \t") {
+		return fmt.Errorf("--path %q: want a path that begins with /, such as /ws", f.path)
+	}
+	if len(f.listen) == 0 {
+		return errors.New("--listen has no address: want HOST:PORT, :PORT or unix:PATH")
 	}
 	for _, address := range f.listen {
 		if err := listen.Check(address); err != nil {
 			return fmt.Errorf("--listen %w", err)
 		}
+	}
+	if err := f.admin.Check(); err != nil {
+		return err
 	}
 	mux := http.NewServeMux()
 	mux.Handle(f.path, s.handler)

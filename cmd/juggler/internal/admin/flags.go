@@ -16,6 +16,21 @@ func (f *Flags) Bind(flags *pflag.FlagSet) {
 	flags.StringVar(&f.listen, "admin-listen", "", "`address` for /metrics, /healthz, /readyz, /debug/vars and /debug/pprof; keep it from the public")
 }
 
+// Check reports whether the address has the form that Start takes.
+func (f *Flags) Check() error {
+	if f.listen == "" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(f.listen)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return fmt.Errorf("--admin-listen %q: want HOST:PORT or :PORT", f.listen)
+	}
+	return nil
+}
+
 // Start serves s, if the flags say where, until its Close.
 func (f *Flags) Start(s *Server, log *slog.Logger) error {
 	if f.listen == "" {
