@@ -56,6 +56,9 @@ func New(b broker.Callee, opts ...Option) (*Callee, error) {
 	}
 	cfg := defaultConfig()
 	for _, o := range opts {
+		if o == nil {
+			return nil, fmt.Errorf("calleekit: %w: nil Option", ErrInvalidOption)
+		}
 		o.applyCallee(&cfg)
 	}
 	if err := cfg.validate(); err != nil {

@@ -28,6 +28,7 @@ func TestOptionBounds(t *testing.T) {
 		{calleekit.WithObserver(outcome{}), ""},
 		{calleekit.WithObserver(3), "WithObserver(int): want a StartObserver or an EndObserver"},
 		{calleekit.WithObserver(nil), "WithObserver(<nil>): want a StartObserver or an EndObserver"},
+		{nil, "nil Option"},
 	} {
 		b, err := memory.New()
 		if err != nil {

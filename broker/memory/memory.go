@@ -37,7 +37,11 @@
 // takes at most the product of both lengths.
 package memory
 
-import "github.com/juggler-go/juggler/broker"
+import (
+	"fmt"
+
+	"github.com/juggler-go/juggler/broker"
+)
 
 // A Broker is an embedded broker. It plays all three roles and is
 // safe for concurrent use. Make one with [New].
@@ -63,6 +67,9 @@ var (
 func New(opts ...Option) (*Broker, error) {
 	cfg := defaultConfig()
 	for _, o := range opts {
+		if o == nil {
+			return nil, fmt.Errorf("memory: %w: nil Option", ErrInvalidOption)
+		}
 		o.apply(&cfg)
 	}
 	if err := cfg.validate(); err != nil {

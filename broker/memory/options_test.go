@@ -55,6 +55,12 @@ func TestOptionBounds(t *testing.T) {
 	}
 }
 
+func TestNilOption(t *testing.T) {
+	if _, err := memory.New(nil); !errors.Is(err, memory.ErrInvalidOption) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // All that is wrong is said at once.
 func TestOptionErrorsAreJoined(t *testing.T) {
 	_, err := memory.New(memory.WithQueueCapacity(-1), memory.WithCalleeGrace(-time.Second))

@@ -42,6 +42,10 @@ var (
 func New(opts ...Option) (*Broker, error) {
 	c := defaultConfig()
 	for _, o := range opts {
+		if o == nil {
+			c.refuse("New: nil Option")
+			continue
+		}
 		o.apply(&c)
 	}
 	if err := c.validate(); err != nil {

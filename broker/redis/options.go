@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 	"time"
 
@@ -111,6 +112,10 @@ func WithCluster(o *goredis.ClusterOptions) Option {
 // [WithSentinel]. Other kinds of clients (Ring) are refused.
 func WithClient(client goredis.UniversalClient) Option {
 	return optionFunc(func(c *config) {
+		if v := reflect.ValueOf(client); v.Kind() == reflect.Pointer && v.IsNil() {
+			c.refuse("WithClient(nil): want a client")
+			return
+		}
 		switch client := client.(type) {
 		case *goredis.Client:
 			copied := *client.Options()

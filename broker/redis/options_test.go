@@ -33,6 +33,8 @@ func TestOptions(t *testing.T) {
 		{"WithCluster", []redis.Option{redis.WithCluster(&goredis.ClusterOptions{})}},
 		{"WithClient", []redis.Option{redis.WithClient(ring)}},
 		{"WithClient", []redis.Option{redis.WithClient(nil)}},
+		{"WithClient", []redis.Option{redis.WithClient((*goredis.Client)(nil))}},
+		{"nil Option", []redis.Option{server, nil}},
 		{"", []redis.Option{server, redis.WithPrefix("a/B_9.-")}},
 		{"WithPrefix", []redis.Option{server, redis.WithPrefix("")}},
 		{"WithPrefix", []redis.Option{server, redis.WithPrefix("a{b}")}},
