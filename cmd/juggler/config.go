@@ -50,23 +50,21 @@ name. It connects to nothing. A file looks like this:
 }
 
 // checkConfig reads the file for every command, and has those try it out that
-// it has a section for.
+// it is for.
 func checkConfig(cmd *cobra.Command, path string) error {
 	s := schema(newRoot())
 	if err := s.CheckFile(path); err != nil {
 		return err
 	}
-	for name := range s {
-		if !s.HasSection(path, name) {
-			continue
-		}
+	var errs []error
+	for _, name := range s.Concerned(path) {
 		root := newRoot()
 		root.SetArgs([]string{name, "--" + settings.FileFlag, path, "--" + checkFlag})
 		root.SetOut(io.Discard)
 		root.SetErr(io.Discard)
 		if err := root.ExecuteContext(cmd.Context()); err != nil {
-			return fmt.Errorf("%s: %s: %w", path, name, err)
+			errs = append(errs, fmt.Errorf("%s: %s: %w", path, name, err))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }

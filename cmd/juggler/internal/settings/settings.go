@@ -68,18 +68,26 @@ func (s Schema) CheckFile(path string) error {
 	return inOrder(errs)
 }
 
-// HasSection reports whether the file at path has a section for a command.
-func (s Schema) HasSection(path, command string) bool {
+// Concerned returns the commands that the file at path is for: those that it has a
+// section for, and those that alone have a setting at its top.
+func (s Schema) Concerned(path string) []string {
 	f, err := readFile(path)
 	if err != nil {
-		return false
+		return nil
 	}
-	for _, e := range f.entries {
-		if e.key == command {
-			return true
+	return slices.DeleteFunc(s.commands(), func(command string) bool {
+		return !slices.ContainsFunc(f.entries, func(e entry) bool { return e.key == command || s.only(command, e.key) })
+	})
+}
+
+// only reports whether a command, and no other, has a setting.
+func (s Schema) only(command, setting string) bool {
+	for c, flags := range s {
+		if (c == command) != (flags.Lookup(setting) != nil) {
+			return false
 		}
 	}
-	return false
+	return true
 }
 
 func (s Schema) commands() []string {
