@@ -38,7 +38,7 @@ type TB interface {
 }
 
 // patience bounds what servers may take to start, to elect, to stop.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // A Server is one redis-server process, or none while it is stopped.
 type Server struct {
