@@ -2,6 +2,7 @@ package juggler
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha1"
 	"encoding/base64"
 	"fmt"
@@ -149,7 +150,8 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, hs *handshake, 
 	h.logRefusal(r, e)
 	if hs != nil && hs.browser && hs.protocol == frame.Juggler1 && !h.cfg.hiddenRefusals {
 		if nc, rw, err := http.NewResponseController(w).Hijack(); err == nil {
-			h.refuseVisibly(nc, rw.Reader, hs.response(w.Header()), e)
+			in := io.MultiReader(bytes.NewReader(buffered(rw)), nc)
+			h.refuseVisibly(nc, bufio.NewReader(in), hs.response(w.Header()), e)
 			return
 		}
 	}
@@ -162,7 +164,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, hs *handshake, 
 
 // refuseVisibly accepts the upgrade and closes with a code: a browser shows
 // its page neither status nor body of a refused one.
-func (h *Handler) refuseVisibly(nc net.Conn, br *bufio.Reader, upgrade []byte, e *Error) {
+func (h *Handler) refuseVisibly(nc net.Conn, in *bufio.Reader, upgrade []byte, e *Error) {
 	defer nc.Close()
 	_ = nc.SetDeadline(time.Now().Add(visibleRefusalTime)) // what fails here fails below
 	reason := strings.ToValidUTF8(e.Message[:min(len(e.Message), 120)], "")
@@ -175,11 +177,11 @@ func (h *Handler) refuseVisibly(nc net.Conn, br *bufio.Reader, upgrade []byte, e
 	// close frame with it: wait for the other side's, and no longer, since a
 	// browser tells its page only when the connection is closed.
 	for {
-		header, err := ws.ReadHeader(br)
+		header, err := ws.ReadHeader(in)
 		if err != nil || header.OpCode == ws.OpClose {
 			return
 		}
-		if _, err := io.CopyN(io.Discard, br, header.Length); err != nil {
+		if _, err := io.CopyN(io.Discard, in, header.Length); err != nil {
 			return
 		}
 	}

@@ -103,7 +103,7 @@ func (sh *shard) drain(spread, linger time.Duration) {
 		}
 		n++
 		s.draining = true
-		after := spread * time.Duration(n) / time.Duration(sessions)
+		after := time.Duration(float64(spread) * float64(n) / float64(sessions)) // their product may be more than an int64 holds
 		if n == 1 {
 			after = 0
 		}
