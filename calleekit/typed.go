@@ -2,6 +2,7 @@ package calleekit
 
 import (
 	"context"
+	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -81,11 +82,23 @@ func describeMismatch(err error) string {
 	return fmt.Sprintf("%s: want %s, got %s", where, want, withArticle(mismatch.Value))
 }
 
+// What encoding/json decodes from something else than their kinds would say.
+var (
+	numberType = reflect.TypeFor[json.Number]()
+	textType   = reflect.TypeFor[encoding.TextUnmarshaler]()
+)
+
 // jsonName says what of JSON a Go type is decoded from.
 func jsonName(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.Pointer:
+	switch {
+	case t.Kind() == reflect.Pointer:
 		return jsonName(t.Elem())
+	case t == numberType:
+		return "a number"
+	case reflect.PointerTo(t).Implements(textType):
+		return "a string"
+	}
+	switch t.Kind() {
 	case reflect.Bool:
 		return "a boolean"
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:

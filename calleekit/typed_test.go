@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,8 @@ type person struct {
 	Any    map[string]person `json:"any"`
 	Pair   [2]int            `json:"pair"`
 	Fn     func()            `json:"fn"`
+	Peer   *netip.Addr       `json:"peer"`
+	Sum    json.Number       `json:"sum"`
 }
 
 // color decodes from two words only, and says so.
@@ -69,6 +72,9 @@ func TestDecodeErrors(t *testing.T) {
 		{`{"photo":"!"}`, 400, `args are not of the form that is expected here`},
 		{`{"born":"yesterday"}`, 400, `args are not of the form that is expected here`},
 		{`{"fn":1}`, 400, `args, "fn" at byte 7: want another value, got a number`},
+		{`{"peer":{}}`, 400, `args, "peer" at byte 9: want a string, got an object`},
+		{`{"peer":1}`, 400, `args, "peer" at byte 9: want a string, got a number`},
+		{`{"sum":true}`, 400, `args, "sum" at byte 11: want a number, got a boolean`},
 		{`{"color":"green"}`, 422, `color is red or blue`},
 		{`{"name"`, 400, `args are not valid JSON, at byte 7`},
 	} {
