@@ -276,27 +276,31 @@ func (c *Callee) Run(ctx context.Context) error {
 // next start.
 //
 // If ctx ends first it does what [Callee.Close] does and returns an error that
-// wraps the cause and says how many calls were abandoned. When it returns nil,
-// no goroutine of the callee is left. It must not be called by a function, for
-// which it would wait. Shutdown of a callee that was not started prevents its
-// start.
+// wraps the cause and says how many calls were abandoned. So it does for results
+// that could not be stored because the broker was closed; the cause then is the
+// broker's error. When it returns nil, no goroutine of the callee is left. It must
+// not be called by a function, for which it would wait. Shutdown of a callee that
+// was not started prevents its start.
 func (c *Callee) Shutdown(ctx context.Context) error {
 	pools := c.beginStop()
 	for _, p := range pools {
 		p.drain()
 	}
 	left := 0
+	var cause error
 	for _, p := range pools {
 		select {
 		case <-p.settled:
 		case <-ctx.Done():
 		}
-		left += p.stop()
+		n, lostBy := p.stop()
+		left += n
+		cause = cmp.Or(cause, lostBy)
 	}
 	c.stopped.Do(func() { close(c.done) })
 	if left > 0 {
 		c.log.Warn("callee stopped with calls unfinished", "calls", left)
-		return fmt.Errorf("calleekit: %d calls abandoned: %w", left, cmp.Or(context.Cause(ctx), ErrStopped))
+		return fmt.Errorf("calleekit: %d calls abandoned: %w", left, cmp.Or(cause, context.Cause(ctx), ErrStopped))
 	}
 	for _, p := range pools {
 		p.workers.Wait()

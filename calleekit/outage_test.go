@@ -245,6 +245,30 @@ func TestBrokerClosed(t *testing.T) {
 	})
 }
 
+// What a drain could not store, since the broker was closed, is not passed over.
+func TestBrokerClosedWhileDraining(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		c := s.callee(nil)
+		c.Handle("f", newSleeper().ServeCall)
+		ctx, cancel := context.WithCancel(context.Background())
+		ran := make(chan error, 1)
+		go func() { ran <- c.Run(ctx) }()
+		synctest.Wait()
+		s.call("f", "1")
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		s.engine.Close()
+		if err := <-ran; !errors.Is(err, broker.ErrClosed) || !strings.Contains(err.Error(), "1 calls abandoned") {
+			t.Errorf("Run returned %v, want 1 call abandoned and %v", err, broker.ErrClosed)
+		}
+		if st := c.Stats(); st.Calls != 1 || st.Lost != 1 {
+			t.Errorf("%+v, want 1 call, lost", st)
+		}
+	})
+}
+
 // slowWriter gives whatever must not happen meanwhile an opportunity to.
 type slowWriter struct{ io.Writer }
 

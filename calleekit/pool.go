@@ -67,7 +67,8 @@ type pool struct {
 	wake      *sync.Cond // for parked goroutines, on mu
 	state     poolState
 	failed    bool                        // the broker is of no use any more, the callee is about to stop
-	abandoned int                         // calls left when the pool was stopped
+	abandoned int                         // calls given up: not answered, or in vain
+	lostBy    error                       // of the broker, if results could not be stored
 	early     map[broker.Address]struct{} // cancelled before Take returned them; nil if none
 	counts    counters
 }
@@ -287,6 +288,10 @@ func (p *pool) store() {
 	p.spare = tasks[:0]
 	if err != nil {
 		p.counts.lost += uint64(len(tasks))
+		if p.state != poolStopped { // stop has counted what was in Reply
+			p.abandoned += len(tasks)
+			p.lostBy = err
+		}
 		p.fail(err)
 	}
 }
@@ -419,8 +424,9 @@ func (p *pool) left() int { return len(p.active) + p.unanswered() }
 
 // stop withdraws the URIs. What is left is given up: queued calls do not
 // start, the contexts of running ones end, and the broker answers 502 for all.
-// It returns how many calls that were, also when it has been called before.
-func (p *pool) stop() (abandoned int) {
+// It returns how many calls that were, with those whose results the broker has
+// refused for good before, and why it has; also when it has been called before.
+func (p *pool) stop() (abandoned int, lostBy error) {
 	p.mu.Lock()
 	active := make([]*callContext, len(p.active))
 	for i, t := range p.active {
@@ -431,17 +437,17 @@ func (p *pool) stop() (abandoned int) {
 			close(p.settled)
 		}
 		p.state = poolStopped
-		p.abandoned = p.left()
+		p.abandoned += p.left()
 		p.wake.Broadcast()
 	}
-	abandoned = p.abandoned
+	abandoned, lostBy = p.abandoned, p.lostBy
 	p.mu.Unlock()
 	p.endLife(ErrStopped)
 	for _, ctx := range active {
 		ctx.end(ErrStopped)
 	}
 	p.conn.Close()
-	return abandoned
+	return abandoned, lostBy
 }
 
 // addStats adds the pool's figures to s.
