@@ -64,7 +64,7 @@ type pool struct {
 	inTake    bool
 	parked    int
 	waking    bool       // one goroutine is on its way
-	wake      *sync.Cond // for parked goroutines, on mu
+	wake      *sync.Cond // for parked goroutines, and for stop, on mu
 	state     poolState
 	failed    bool                        // the broker is of no use any more, the callee is about to stop
 	abandoned int                         // calls given up: not answered, or in vain
@@ -286,10 +286,13 @@ func (p *pool) store() {
 	}
 	clear(tasks)
 	p.spare = tasks[:0]
+	if p.state == poolStopped {
+		p.wake.Broadcast()
+	}
 	if err != nil {
 		p.counts.lost += uint64(len(tasks))
-		if p.state != poolStopped { // stop has counted what was in Reply
-			p.abandoned += len(tasks)
+		p.abandoned += len(tasks)
+		if p.state != poolStopped {
 			p.lostBy = err
 		}
 		p.fail(err)
@@ -327,6 +330,10 @@ func (p *pool) take() {
 		p.admit(&dst[i], now)
 	}
 	p.early = nil
+	if p.state == poolStopped {
+		p.abandoned += n
+		p.wake.Broadcast()
+	}
 	if err != nil {
 		p.fail(err)
 	}
@@ -437,17 +444,24 @@ func (p *pool) stop() (abandoned int, lostBy error) {
 			close(p.settled)
 		}
 		p.state = poolStopped
-		p.abandoned += p.left()
+		p.abandoned += len(p.active) + len(p.ready)
+		p.counts.lost += uint64(len(p.ready))
+		p.ready = nil
 		p.wake.Broadcast()
 	}
-	abandoned, lostBy = p.abandoned, p.lostBy
 	p.mu.Unlock()
 	p.endLife(ErrStopped)
 	for _, ctx := range active {
 		ctx.end(ErrStopped)
 	}
-	p.conn.Close()
-	return abandoned, lostBy
+	p.conn.Close() // ends Take and Reply
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.inTake || p.storing > 0 { // what Reply still stores is not abandoned
+		p.wake.Wait()
+	}
+	return p.abandoned, p.lostBy
 }
 
 // addStats adds the pool's figures to s.

@@ -102,6 +102,69 @@ func TestShutdownDuringTake(t *testing.T) {
 	})
 }
 
+// A call that is being taken while the callee is closed is abandoned as well.
+func TestCloseDuringTake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		b := newHeldTake(s.engine)
+		c := s.callee(b)
+		c.Handle("f", newSleeper().ServeCall)
+		if err := c.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r := s.call("f", "1")
+		<-b.taken
+		time.AfterFunc(time.Second, func() { b.release <- struct{}{} })
+		if err := c.Close(); err == nil || !strings.Contains(err.Error(), "1 calls abandoned") {
+			t.Errorf("Close: %v, want 1 call abandoned", err)
+		}
+		r.wantError(broker.CodeCalleeLost, broker.ErrCalleeLost.Message)
+	})
+}
+
+// A slowReply is a broker whose Reply stores at once and returns when released.
+type slowReply struct {
+	broker.Callee
+	release chan struct{}
+}
+
+func (b slowReply) OpenCallee(ctx context.Context, uris []string, cancelled func([]broker.Address)) (broker.CalleeConn, error) {
+	conn, err := b.Callee.OpenCallee(ctx, uris, cancelled)
+	return slowConn{conn, b.release}, err
+}
+
+type slowConn struct {
+	broker.CalleeConn
+	release chan struct{}
+}
+
+func (c slowConn) Reply(ctx context.Context, results []broker.Result) error {
+	err := c.CalleeConn.Reply(ctx, results)
+	<-c.release
+	return err
+}
+
+// A call whose result is being stored while the callee is closed is not abandoned.
+func TestCloseDuringReply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		b := slowReply{s.engine, make(chan struct{})}
+		c := s.callee(b)
+		c.Handle("f", func(_ context.Context, c *calleekit.Call) (any, error) { return c.Args, nil })
+		if err := c.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.call("f", "1").want("1")
+		time.AfterFunc(time.Second, func() { close(b.release) })
+		if err := c.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		if st := c.Stats(); st != (calleekit.Stats{Calls: 1}) {
+			t.Errorf("%+v, want 1 call and nothing else", st)
+		}
+	})
+}
+
 func TestShutdownWithdraws(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSystem(t)
