@@ -295,6 +295,9 @@ func (c *calleeConn) Close() error {
 		}
 	}
 	c.gate.close()
+	c.rpc.mu.Lock() // until now Broker.Close had to find it, to wait as well
+	defer c.rpc.mu.Unlock()
+	delete(c.rpc.callees, c)
 	return nil
 }
 
@@ -309,7 +312,6 @@ func (c *calleeConn) leave() *call {
 		return nil
 	}
 	c.closed = true
-	delete(r.callees, c)
 	for _, q := range c.queues {
 		q.leave(c, now, r.grace)
 	}

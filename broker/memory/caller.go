@@ -146,11 +146,13 @@ func (c *callerConn) answer(results []broker.Result) {
 func (c *callerConn) Close() error {
 	r := c.rpc
 	r.mu.Lock()
-	if !c.closed {
-		c.closed = true
-		delete(r.callers, c.node)
-	}
+	c.closed = true
 	r.mu.Unlock()
 	c.gate.close()
+	r.mu.Lock() // until now Broker.Close had to find it, to wait as well
+	defer r.mu.Unlock()
+	if r.callers[c.node] == c {
+		delete(r.callers, c.node)
+	}
 	return nil
 }

@@ -474,6 +474,47 @@ func TestClose(t *testing.T) {
 	}
 }
 
+// Close waits for the callbacks of connections that others are closing, too.
+func TestCloseWaitsForConnectionsThatClose(t *testing.T) {
+	for _, kind := range []string{"caller", "callee", "subscriber"} {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBroker(t)
+				ctx := t.Context()
+				running := true
+				held := func() { time.Sleep(time.Second); running = false }
+				to := broker.Address{Node: broker.ID{1}}
+				callers, _ := b.OpenCaller(ctx, to.Node, func([]broker.Result) { held() })
+				callees, _ := b.OpenCallee(ctx, []string{"u"}, func([]broker.Address) { held() })
+				subscribers, _ := b.OpenSubscriber(ctx, func([]broker.Delivery) { held() })
+				callers.Call(ctx, &broker.Call{URI: "u", ReplyTo: to, Timeout: time.Minute})
+				callees.Take(ctx, make([]broker.Call, 1))
+				subscribers.Subscribe(ctx, broker.Topic{Name: "c"})
+				var conn interface{ Close() error }
+				switch kind {
+				case "caller":
+					conn = callers
+					go callees.Reply(ctx, []broker.Result{{To: to}})
+				case "callee":
+					conn = callees
+					callers.Cancel(ctx, "u", to)
+				case "subscriber":
+					conn = subscribers
+					go b.Publish(ctx, &broker.Event{Channel: "c"})
+				}
+				synctest.Wait()
+				go conn.Close()
+				synctest.Wait()
+				b.Close()
+				if running {
+					t.Error("Close returned while a callback ran")
+				}
+				time.Sleep(time.Minute) // should it have, the others end first
+			})
+		})
+	}
+}
+
 // Subscriptions that come and go leave nothing, in whatever order they do.
 func TestTopicsAreForgotten(t *testing.T) {
 	b := newBroker(t)

@@ -101,6 +101,9 @@ func (s *subscriberConn) receive(batch []broker.Delivery) {
 func (s *subscriberConn) Close() error {
 	s.leave()
 	s.gate.close()
+	s.topics.mu.Lock() // until now Broker.Close had to find it, to wait as well
+	defer s.topics.mu.Unlock()
+	delete(s.topics.subscribers, s)
 	return nil
 }
 
@@ -113,7 +116,6 @@ func (s *subscriberConn) leave() {
 		return
 	}
 	s.closed = true
-	delete(t.subscribers, s)
 	for channel := range s.exact {
 		t.removeExact(s, channel)
 	}
