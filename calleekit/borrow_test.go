@@ -283,3 +283,30 @@ func TestShutdownWaitsForALentGoroutine(t *testing.T) {
 		}
 	})
 }
+
+func TestADrainingCalleeTakesNothingOnALentGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		s, c := newLendingSystem(t, func(_ context.Context, c *calleekit.Call) (any, error) {
+			if string(c.Args) == "0" {
+				<-release
+			}
+			return 1, nil
+		})
+		held := s.call("f", "0")
+		s.lend()
+		synctest.Wait()
+		kept := s.calls(2)
+		go c.Shutdown(context.Background())
+		synctest.Wait()
+		s.lend()
+		synctest.Wait()
+		for _, r := range kept {
+			if len(r.result) > 0 {
+				t.Error("a call was answered that came before the drain and was not taken")
+			}
+		}
+		close(release)
+		held.want("1")
+	})
+}

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
@@ -274,4 +275,30 @@ func TestObserverThatPanicsAtStart(t *testing.T) {
 	c.Handle("f", func(context.Context, *calleekit.Call) (any, error) { return 1, nil })
 	s.start(c)
 	s.call("f", "").wantError(500, "the function failed")
+}
+
+func TestStats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		c := s.callee(nil, calleekit.WithConcurrency(1))
+		c.Handle("f", func(_ context.Context, c *calleekit.Call) (any, error) {
+			switch string(c.Args) {
+			case `"fail"`:
+				return nil, calleekit.Errorf(409, "no")
+			case `"panic"`:
+				panic("f")
+			case `"encode"`:
+				return func() {}, nil
+			}
+			return 1, nil
+		})
+		s.start(c)
+		for _, args := range []string{`1`, `"fail"`, `"panic"`, `"encode"`} {
+			s.call("f", args).wait()
+		}
+		synctest.Wait()
+		if st := c.Stats(); st != (calleekit.Stats{Calls: 4, Failed: 3, Panics: 1}) {
+			t.Errorf("%+v, want 4 calls, 3 failed, 1 of them by a panic", st)
+		}
+	})
 }

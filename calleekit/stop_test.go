@@ -361,6 +361,43 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// A deaf broker opens callees in its own time, whatever the context says.
+type deaf struct {
+	broker.Callee
+	opened chan struct{}
+}
+
+func (b deaf) OpenCallee(_ context.Context, uris []string, cancelled func([]broker.Address)) (broker.CalleeConn, error) {
+	<-b.opened
+	return b.Callee.OpenCallee(context.Background(), uris, cancelled)
+}
+
+// A callee that was stopped while it started does not run, not even if the
+// broker did not heed that.
+func TestStopDuringStartThatSucceeds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		b := deaf{s.engine, make(chan struct{})}
+		c := s.callee(b)
+		c.Handle("f", newSleeper().ServeCall)
+		started := make(chan error, 1)
+		go func() { started <- c.Start(context.Background()) }()
+		synctest.Wait()
+		time.AfterFunc(time.Second, func() { close(b.opened) })
+		if err := c.Shutdown(context.Background()); err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+		if err := <-started; err != calleekit.ErrStopped {
+			t.Errorf("Start: %v, want %v", err, calleekit.ErrStopped)
+		}
+		time.Sleep(time.Hour) // longer than any grace
+		err := s.conn.Call(t.Context(), &broker.Call{URI: "f", ReplyTo: broker.Address{Node: broker.ID{1}}, Timeout: time.Second})
+		if !errors.Is(err, broker.ErrNoCallee) {
+			t.Errorf("Call after that: %v, want %v", err, broker.ErrNoCallee)
+		}
+	})
+}
+
 func TestRunEndsWithShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSystem(t)
