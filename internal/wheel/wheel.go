@@ -93,7 +93,8 @@ func (w *Wheel[T]) Remove(t *Timer[T]) {
 }
 
 // Advance moves the wheel to now and calls fire for each timer whose time has
-// come, in the order of their times (equal times in any order). The timer is
+// come, in the order of their times (equal times in any order; so those that
+// had come when they were set, which are the first). The timer is
 // inactive when fire gets its owner; fire may set and remove any timers. An
 // earlier now than before does not move the wheel.
 func (w *Wheel[T]) Advance(now int64, fire func(owner *T)) {
