@@ -15,8 +15,9 @@
 // # Time
 //
 // In a bubble of testing/synctest a Server works as well, made and used inside
-// of it: timeouts, pings and expiry then take no real time and happen in the
-// same order each time.
+// of it: timeouts, pings and expiry then take no real time, and happen in the
+// order of their times. Of what is due at the same moment, such as the end of a
+// call's time at the server and of a context at the client, any may come first.
 //
 // # Faults
 //
