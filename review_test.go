@@ -21,6 +21,7 @@ import (
 	"github.com/juggler-go/juggler/broker/brokertest"
 	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/jugglertest"
 )
 
@@ -576,6 +577,46 @@ func TestDeliveriesWaitForAShardThatIsBehind(t *testing.T) {
 		close(release)
 		c.expectClose(juggler.CloseSlowConsumer)
 		<-done
+	})
+}
+
+// A SUB that was handed over and is not answered yet counts for the PUB behind
+// it, also if the last subscriber of the shard left meanwhile.
+func TestSubCountsThoughTheLastSubscriberLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		settle, release := make(chan struct{}), make(chan struct{})
+		subs := 0
+		srv := jugglertest.New(t, juggler.WithEventLoops(1), juggler.WithLogger(blockingLogger(release)),
+			juggler.WithMiddleware(func(next juggler.RequestHandler) juggler.RequestHandler {
+				return func(ctx context.Context, r *juggler.Request) error {
+					if r.Channel() == "refused" {
+						return juggler.ErrForbidden
+					}
+					err := next(ctx, r)
+					if r.Type() == frame.Sub {
+						if subs++; subs == 2 {
+							<-settle
+						}
+					}
+					return err
+				}
+			}))
+		first, second, third := dialIn(t, srv, "juggler.1", nil), dialIn(t, srv, "juggler.1", nil), dialIn(t, srv, "juggler.1", nil)
+		first.send(`{"type":"SUB","id":"1","channel":"c"}`)
+		first.expect(`{"type":"ACK","for":"1"}`)
+		second.send(`{"type":"SUB","id":"1","channel":"c"}`)
+		synctest.Wait() // it is handed over
+		second.send(`{"type":"PUB","id":"2","channel":"c"}`)
+		first.send(`{"type":"UNSB","id":"2","channel":"c"}`)
+		first.expect(`{"type":"ACK","for":"2"}`)
+		third.send(`{"type":"PUB","id":"1","channel":"refused"}`)
+		synctest.Wait() // the turn waits for the logger
+		close(settle)
+		synctest.Wait() // the event is there before the SUB is settled
+		close(release)
+		second.expect(`{"type":"ACK","for":"1"}`)
+		second.expect(`{"type":"ACK","for":"2"}`)
+		second.expect(`{"type":"EVNT","channel":"c"}`)
 	})
 }
 

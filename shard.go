@@ -33,6 +33,9 @@ type shard struct {
 	calls  callTable
 	topics map[broker.Topic]*localTopic
 
+	comingMu sync.Mutex         // guards coming
+	coming   map[*nodeTopic]int // SUBs that were handed over off the turn and are not settled
+
 	deadlines wheel.Wheel[session]
 
 	inbox inbox
@@ -62,7 +65,7 @@ type shard struct {
 
 // newShard makes the shard of g. It is called once for each group.
 func (h *Handler) newShard(g *wsconn.Group) wsconn.Handler {
-	sh := &shard{h: h, group: g, topics: make(map[broker.Topic]*localTopic), caller: h.caller, batch: h.batch}
+	sh := &shard{h: h, group: g, topics: make(map[broker.Topic]*localTopic), coming: make(map[*nodeTopic]int), caller: h.caller, batch: h.batch}
 	sh.inbox.taken.L = &sh.inbox.mu
 	sh.calls.init(sh)
 	if lender, ok := h.caller.(loan.Lender); ok && h.inline && g.CanLend() {

@@ -51,8 +51,11 @@ func (t *topicTable) acquire(ctx context.Context, r *Request) error {
 	}
 	nt.refs++
 	r.acquired = true
-	// What the session publishes next may come before its SUB is settled.
-	nt.shards.Or(1 << r.s.shard.number)
+	if r.onTurn() {
+		nt.shards.Or(1 << r.s.shard.number)
+	} else {
+		r.s.shard.expect(nt)
+	}
 	return nil
 }
 
@@ -152,12 +155,17 @@ func (s *session) subscribe(r *Request) error {
 	name := r.topic()
 	lt := sh.topics[name]
 	err := s.maySubscribe(lt)
-	if r.acquired && (lt != nil || err != nil) {
+	if r.acquired {
 		nt := sh.h.topics.find(name)
-		if lt == nil {
-			nt.shards.And(^(uint64(1) << sh.number)) // nobody is subscribed here
+		if !r.onTurn() {
+			sh.arrived(nt)
 		}
-		sh.h.topics.drop(sh.h, nt) // the shard has its own already
+		if lt == nil && err != nil {
+			sh.ignore(nt) // nobody is subscribed here
+		}
+		if lt != nil || err != nil {
+			sh.h.topics.drop(sh.h, nt) // the shard has its own already
+		}
 	}
 	if err != nil || lt != nil && s.subscribedTo(lt) >= 0 {
 		return err
@@ -171,6 +179,33 @@ func (s *session) subscribe(r *Request) error {
 	s.subs = append(s.subs, subscription{lt, int32(len(lt.subs) - 1)})
 	sh.h.stats.subscriptions.Add(1)
 	return nil
+}
+
+// expect has the shard get the events of a topic until arrived, whoever leaves it
+// meanwhile: what a session publishes behind a SUB may come before that is settled.
+func (sh *shard) expect(nt *nodeTopic) {
+	sh.comingMu.Lock()
+	defer sh.comingMu.Unlock()
+	sh.coming[nt]++
+	nt.shards.Or(1 << sh.number)
+}
+
+// arrived is called when a SUB is settled that was expected.
+func (sh *shard) arrived(nt *nodeTopic) {
+	sh.comingMu.Lock()
+	defer sh.comingMu.Unlock()
+	if sh.coming[nt]--; sh.coming[nt] == 0 {
+		delete(sh.coming, nt)
+	}
+}
+
+// ignore has the shard get no more events of a topic, unless a SUB is expected.
+func (sh *shard) ignore(nt *nodeTopic) {
+	sh.comingMu.Lock()
+	defer sh.comingMu.Unlock()
+	if sh.coming[nt] == 0 {
+		nt.shards.And(^(uint64(1) << sh.number))
+	}
 }
 
 // maySubscribe refuses a topic more than the limit allows.
@@ -226,7 +261,7 @@ func (s *session) removeSubscription(i int) {
 
 	sh.h.stats.subscriptions.Add(-1)
 	if len(lt.subs) == 0 {
-		lt.node.shards.And(^(uint64(1) << sh.number))
+		sh.ignore(lt.node)
 		delete(sh.topics, lt.node.name)
 		sh.h.topics.drop(sh.h, lt.node)
 	}
