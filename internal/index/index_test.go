@@ -21,6 +21,13 @@ func found(x *index.Index[thing], key uint64) (things []*thing) {
 	return things
 }
 
+func TestTheZeroIndexIsEmpty(t *testing.T) {
+	var x index.Index[thing]
+	if x.Find(1) != nil || x.Len() != 0 {
+		t.Error("something is in the zero Index")
+	}
+}
+
 func TestIndexIsLikeAMap(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, keys := range []uint64{1, 10, 1000, 1 << 60} { // with many alike, and with hardly any

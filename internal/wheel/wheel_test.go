@@ -124,6 +124,22 @@ func TestTimeDoesNotGoBack(t *testing.T) {
 	}
 }
 
+func TestARemovedTimerWakesNobody(t *testing.T) {
+	var w wheel.Wheel[item]
+	removed, moved := newItem(1), newItem(2)
+	w.Set(&removed.timer, 10)
+	w.Set(&moved.timer, 20)
+	w.Set(&moved.timer, 30)
+	w.Remove(&removed.timer)
+	if at, ok := w.Next(); !ok || at != 30 {
+		t.Errorf("Next is %d, %v; want 30", at, ok)
+	}
+	w.Remove(&moved.timer)
+	if at, ok := w.Next(); ok {
+		t.Errorf("Next is %d of an empty wheel", at)
+	}
+}
+
 // model is what a wheel must behave like.
 type model map[*item]int64
 
