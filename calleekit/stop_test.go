@@ -176,11 +176,7 @@ func TestShutdownWithdraws(t *testing.T) {
 		if err := c.Shutdown(t.Context()); err != nil {
 			t.Errorf("Shutdown: %v", err)
 		}
-		time.Sleep(time.Hour) // longer than any grace
-		err := s.conn.Call(t.Context(), &broker.Call{URI: "f", ReplyTo: broker.Address{Node: broker.ID{1}}, Timeout: time.Second})
-		if !errors.Is(err, broker.ErrNoCallee) {
-			t.Errorf("Call after Shutdown: %v, want %v", err, broker.ErrNoCallee)
-		}
+		s.wantWithdrawn("f")
 	})
 }
 
@@ -387,15 +383,51 @@ func TestStopDuringStartThatSucceeds(t *testing.T) {
 		if err := c.Shutdown(context.Background()); err != nil {
 			t.Errorf("Shutdown: %v", err)
 		}
-		if err := <-started; err != calleekit.ErrStopped {
-			t.Errorf("Start: %v, want %v", err, calleekit.ErrStopped)
+		for _, err := range []error{<-started, c.Start(context.Background())} {
+			if err != calleekit.ErrStopped {
+				t.Errorf("Start: %v, want %v", err, calleekit.ErrStopped)
+			}
 		}
-		time.Sleep(time.Hour) // longer than any grace
-		err := s.conn.Call(t.Context(), &broker.Call{URI: "f", ReplyTo: broker.Address{Node: broker.ID{1}}, Timeout: time.Second})
-		if !errors.Is(err, broker.ErrNoCallee) {
-			t.Errorf("Call after that: %v, want %v", err, broker.ErrNoCallee)
-		}
+		s.wantWithdrawn("f")
 	})
+}
+
+// A picky broker does not open callees of one URI.
+type picky struct {
+	broker.Callee
+	refused string
+}
+
+func (b picky) OpenCallee(ctx context.Context, uris []string, cancelled func([]broker.Address)) (broker.CalleeConn, error) {
+	if uris[0] == b.refused {
+		return nil, broker.ErrClosed
+	}
+	return b.Callee.OpenCallee(ctx, uris, cancelled)
+}
+
+// A start that fails at one URI leaves no other announced.
+func TestStartThatFailsHalfWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		c := s.callee(picky{s.engine, "g"})
+		for _, uri := range []string{"f", "g"} {
+			c.Handle(uri, newSleeper().ServeCall, calleekit.WithConcurrency(1))
+		}
+		if err := c.Start(t.Context()); !errors.Is(err, broker.ErrClosed) {
+			t.Errorf("Start: %v, want %v", err, broker.ErrClosed)
+		}
+		s.wantWithdrawn("f")
+	})
+}
+
+// wantWithdrawn waits longer than any grace and then finds no callee of uri.
+func (s *system) wantWithdrawn(uri string) {
+	s.t.Helper()
+	time.Sleep(time.Hour)
+	err := s.conn.Call(s.t.Context(), &broker.Call{URI: uri, ReplyTo: broker.Address{Node: broker.ID{1}}, Timeout: time.Second})
+	if !errors.Is(err, broker.ErrNoCallee) {
+		s.t.Errorf("Call of %s: %v, want %v", uri, err, broker.ErrNoCallee)
+	}
 }
 
 func TestRunEndsWithShutdown(t *testing.T) {
