@@ -319,56 +319,61 @@ func TestTurns(t *testing.T) {
 // can be cancelled, and goes to another callee if its own closes.
 func TestHandedCalls(t *testing.T) {
 	for round := range 300 {
-		s := newSystem(t)
-		var mu sync.Mutex
-		told := make(map[broker.Address]bool)
-		first := s.callee(func(to []broker.Address) {
-			mu.Lock()
-			defer mu.Unlock()
-			for _, a := range to {
-				told[a] = true
-			}
-		}, "u")
-		var taken []broker.Address
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			dst := make([]broker.Call, 2)
-			for {
-				n, err := first.Take(context.Background(), dst)
-				if err != nil {
-					return
+		synctest.Test(t, func(t *testing.T) {
+			s := newSystem(t)
+			var mu sync.Mutex
+			told := make(map[broker.Address]bool)
+			first := s.callee(func(to []broker.Address) {
+				mu.Lock()
+				defer mu.Unlock()
+				for _, a := range to {
+					told[a] = true
 				}
-				for _, call := range dst[:n] {
-					taken = append(taken, call.ReplyTo)
+			}, "u")
+			var taken []broker.Address
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				dst := make([]broker.Call, 2)
+				for {
+					n, err := first.Take(context.Background(), dst)
+					if err != nil {
+						return
+					}
+					for _, call := range dst[:n] {
+						taken = append(taken, call.ReplyTo)
+					}
 				}
+			}()
+			if round%4 < 2 {
+				synctest.Wait() // in Take: the calls are handed over
 			}
-		}()
-		cancelled := s.mustCall("u", time.Minute)
-		s.caller.Cancel(t.Context(), "u", cancelled)
-		kept := s.mustCall("u", time.Minute)
-		if round%2 == 0 {
-			second := s.callee(nil, "u")
-			first.Close()
-			<-ended
-			if !slices.Contains(taken, kept) {
-				if calls := s.take(second, 2); len(calls) != 1 || calls[0].ReplyTo != kept {
-					t.Fatalf("another callee took %+v", calls)
+			cancelled := s.mustCall("u", time.Minute)
+			s.caller.Cancel(t.Context(), "u", cancelled)
+			kept := s.mustCall("u", time.Minute)
+			if round%2 == 0 {
+				second := s.callee(nil, "u")
+				first.Close()
+				<-ended
+				if !slices.Contains(taken, kept) {
+					if calls := s.take(second, 2); len(calls) != 1 || calls[0].ReplyTo != kept {
+						t.Fatalf("another callee took %+v", calls)
+					}
+				} else if s.results[kept].Err != broker.ErrCalleeLost {
+					t.Fatalf("a call that was taken before Close ended in %+v", s.results[kept])
 				}
-			} else if s.results[kept].Err != broker.ErrCalleeLost {
-				t.Fatalf("a call that was taken before Close ended in %+v", s.results[kept])
+			} else {
+				first.Close()
+				<-ended
 			}
-		} else {
-			first.Close()
-			<-ended
-		}
-		if slices.Contains(taken, cancelled) && s.results[cancelled].Err != nil {
-			t.Fatalf("a call that was cancelled ended in %+v", s.results[cancelled])
-		}
-		if !slices.Contains(taken, cancelled) && told[cancelled] {
-			t.Fatal("the callee was told of a call that it had not taken")
-		}
-		s.broker.Close()
+			if slices.Contains(taken, cancelled) && s.results[cancelled].Err != nil {
+				t.Fatalf("a call that was cancelled ended in %+v", s.results[cancelled])
+			}
+			if !slices.Contains(taken, cancelled) && told[cancelled] {
+				t.Fatal("the callee was told of a call that it had not taken")
+			}
+			s.broker.Close()
+		})
 	}
 }
 
