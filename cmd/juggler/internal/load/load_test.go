@@ -1,8 +1,11 @@
 package load
 
 import (
+	"context"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/juggler-go/juggler/frame"
 )
@@ -80,4 +83,22 @@ func TestNiceStep(t *testing.T) {
 	if want := []float64{1, 0.05, 1, 2, 5, 5, 10, 10, 20000}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
+}
+
+// A request is sent when it is due, not when the next one is: at a low rate the
+// latencies, which count from then, would tell of the rate and of nothing else.
+func TestPaceIsPunctual(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &run{config: Config{Rate: 10, InFlight: 20}, record: newRecord(), epoch: time.Now()}
+		c := newClient(r, 0)
+		c.socket = &socket{wake: make(chan struct{}, 1)} // nobody writes what is queued there
+		r.clients = []*client{c}
+		r.open.Store(true)
+		ctx, cancel := context.WithTimeout(t.Context(), 950*time.Millisecond)
+		defer cancel()
+		r.pace(ctx)
+		if got := r.record.take(); got.Sent != 10 || got.lag.Max() > paceInterval.Microseconds() {
+			t.Errorf("%d requests in 950 ms at 10 a second, up to %d µs late", got.Sent, got.lag.Max())
+		}
+	})
 }

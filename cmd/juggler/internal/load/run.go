@@ -125,9 +125,12 @@ func (r *run) pace(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		for due := int64(float64(r.now()-start) / 1e9 * r.config.Rate); sent < due; sent++ {
-			at := start + int64(float64(sent)/r.config.Rate*1e9)
-			r.clients[sent%int64(len(r.clients))].request(at)
+		for now := r.now(); ; sent++ {
+			due := start + int64(float64(sent)/r.config.Rate*1e9)
+			if due > now {
+				break
+			}
+			r.clients[sent%int64(len(r.clients))].request(due)
 		}
 	}
 }
