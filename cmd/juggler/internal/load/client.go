@@ -28,7 +28,7 @@ type client struct {
 	pubs     uint64 // publications begun: the number of the last
 	acked    uint64 // of those, how many were confirmed
 	peers    map[int]*peer
-	gapped   bool // a connection was lost: events may be missing rightly
+	gapped   bool // a connection was lost, or GAP came: events may be missing rightly
 }
 
 func newClient(r *run, index int) *client {
@@ -179,6 +179,9 @@ func (c *client) handle(f *frame.Frame) {
 		c.socket.send([]byte(`{"type":"PONG"}`))
 	case frame.Evnt:
 		c.event(f)
+	case frame.Gap:
+		c.gapped = true
+		c.run.record.gap()
 	case frame.Ack, frame.Nack, frame.Res:
 		kind, seq, ok := parseID(f.For, c.run.config.Protocol)
 		if !ok {

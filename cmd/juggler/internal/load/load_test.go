@@ -85,6 +85,30 @@ func TestNiceStep(t *testing.T) {
 	}
 }
 
+// An event that is missing is lost, unless the server has said by GAP that some
+// may be.
+func TestGapIsNoLoss(t *testing.T) {
+	for _, gap := range []bool{false, true} {
+		r := &run{config: Config{InFlight: 1, Publish: 1, Channels: 1}, record: newRecord()}
+		c := newClient(r, 0)
+		c.acked = 2
+		r.clients = []*client{c}
+		if gap {
+			c.handle(&frame.Frame{Type: frame.Gap, Channel: []byte(c.channel)})
+		}
+		c.handle(&frame.Frame{Type: frame.Evnt, Channel: []byte(c.channel), Args: appendArgs(nil, 0, 2, 0, 0)})
+		report := &Report{total: newCounts()}
+		r.finish(report)
+		want := uint64(1)
+		if gap {
+			want = 0
+		}
+		if report.EventsLost != want || report.OK() != gap || report.Gaps != 1-want {
+			t.Errorf("GAP came: %v: %d events lost, %d gaps", gap, report.EventsLost, report.Gaps)
+		}
+	}
+}
+
 // A request is sent when it is due, not when the next one is: at a low rate the
 // latencies, which count from then, would tell of the rate and of nothing else.
 func TestPaceIsPunctual(t *testing.T) {

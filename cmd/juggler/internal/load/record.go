@@ -73,6 +73,7 @@ type record struct {
 	lostConns      uint64
 	failedConnects uint64
 	unknown        uint64 // requests whose connection was lost
+	gaps           uint64 // that the server told of
 	firstLoss      error
 }
 
@@ -131,6 +132,12 @@ func (r *record) unexpected(int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.unexpectedN++
+}
+
+func (r *record) gap() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gaps++
 }
 
 func (r *record) failedConnect() {

@@ -32,6 +32,7 @@ type Report struct {
 	EventsLost      uint64 `json:"events_lost"`
 	EventsDoubled   uint64 `json:"events_doubled"`
 	EventsDisorder  uint64 `json:"events_out_of_order"`
+	Gaps            uint64 `json:"gaps"` // GAP: what a client misses then does not count as lost
 	LostConnections uint64 `json:"lost_connections"`
 	FailedConnects  uint64 `json:"failed_connects"`
 	Unknown         uint64 `json:"unknown"` // requests whose connection was lost
@@ -117,6 +118,7 @@ func (r *run) finish(report *Report) {
 	defer r.record.mu.Unlock()
 	report.Unexpected, report.LostConnections = r.record.unexpectedN, r.record.lostConns
 	report.FailedConnects, report.Unknown = r.record.failedConnects, r.record.unknown
+	report.Gaps = r.record.gaps
 	if r.record.firstLoss != nil {
 		report.FirstLoss = r.record.firstLoss.Error()
 	}
@@ -219,6 +221,9 @@ func (r *Report) Write(w io.Writer) error {
 	}
 	fmt.Fprintf(&b, "lost %d, unexpected %d, events lost %d, doubled %d, out of order %d\n",
 		r.Lost, r.Unexpected, r.EventsLost, r.EventsDoubled, r.EventsDisorder)
+	if r.Gaps > 0 {
+		fmt.Fprintf(&b, "gaps %d: events that may be missing, which do not count as lost\n", r.Gaps)
+	}
 	if r.LostConnections+r.FailedConnects > 0 {
 		fmt.Fprintf(&b, "connections lost %d (requests on them %d), attempts that failed %d; the first: %s\n",
 			r.LostConnections, r.Unknown, r.FailedConnects, r.FirstLoss)
