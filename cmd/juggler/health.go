@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -19,8 +20,9 @@ func newHealth() *cobra.Command {
 		Use:   "health [URL]",
 		Short: "Ask a server or callee whether it is ready",
 		Long: `health asks the admin address of serve or callee whether it is ready, and
-ends with 0 if it is: for health checks of containers that have no other program.`,
-		Example: `  juggler health http://127.0.0.1:9090/readyz`,
+ends with 0 if it is: for health checks of containers that have no other program.
+A URL without a path stands for its /readyz.`,
+		Example: `  juggler health http://127.0.0.1:9090`,
 		Args:    argsBetween(0, 1, ""),
 	}
 	settings.DurationVar(cmd.Flags(), &timeout, "timeout", 3*time.Second, time.Millisecond, time.Hour, "time to wait for an answer")
@@ -29,15 +31,19 @@ ends with 0 if it is: for health checks of containers that have no other program
 		if err := configure(cmd); err != nil || onlyCheck(cmd) {
 			return err
 		}
-		url := "http://127.0.0.1:9090/readyz"
+		target := "http://127.0.0.1:9090"
 		if len(args) > 0 {
-			url = args[0]
+			target = args[0]
 		}
-		if !strings.HasPrefix(url, "http://") && !strings.HasPrefix(url, "https://") {
-			return usageError(cmd, fmt.Errorf("%q: want http://… or https://…", url))
+		u, err := url.Parse(target)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return usageError(cmd, fmt.Errorf("%q: want http://… or https://…", target))
+		}
+		if u.Path == "" || u.Path == "/" { // as the log of the server has it
+			u.Path = "/readyz"
 		}
 		client := &http.Client{Timeout: timeout}
-		response, err := client.Get(url)
+		response, err := client.Get(u.String())
 		if err != nil {
 			return exit.With(exit.Unreachable, err)
 		}

@@ -229,8 +229,10 @@ func TestAdmin(t *testing.T) {
 			t.Errorf("%s: %d, no %q in:\n%s", tt.path, status, tt.want, body)
 		}
 	}
-	if got := run(t, "", "health", admin+"readyz"); got.code != 0 || got.stdout != "ok\n" {
-		t.Errorf("health: %+v", got)
+	for _, url := range []string{admin + "readyz", admin, strings.TrimSuffix(admin, "/")} {
+		if got := run(t, "", "health", url); got.code != 0 || got.stdout != "ok\n" {
+			t.Errorf("health %s: %+v", url, got)
+		}
 	}
 
 	redis.Kill()
