@@ -39,31 +39,38 @@ func newClient(r *run, index int) *client {
 	return c
 }
 
-// maxPause is the longest pause between attempts to connect anew.
-const maxPause = 2 * time.Second
+// Bounds of the pause before a client connects anew, half of it more or less.
+const (
+	minPause = 50 * time.Millisecond
+	maxPause = 2 * time.Second
+)
 
 // serve keeps the client connected until ctx ends. The first attempt must
-// succeed.
+// succeed. Pauses grow until a connection holds: a server that closes each one
+// at once must not be measured under a storm of handshakes.
 func (c *client) serve(ctx context.Context, fail func(error)) {
-	pause := 50 * time.Millisecond
+	pause := minPause
 	for first := true; ctx.Err() == nil; first = false {
+		began := time.Now()
 		s, err := dial(ctx, &c.run.config)
-		switch {
-		case err == nil:
-			pause = 50 * time.Millisecond
+		connected := err == nil
+		if connected {
 			err = c.attend(ctx, s)
-			if ctx.Err() != nil {
-				return
-			}
-			c.lost(err)
-			continue
+		}
+		switch {
 		case ctx.Err() != nil:
 			return
+		case connected:
+			c.lost(err)
 		case first:
 			fail(fmt.Errorf("connect to %s: %w", c.run.config.URL, err))
 			return
+		default:
+			c.run.record.failedConnect()
 		}
-		c.run.record.failedConnect()
+		if connected && time.Since(began) > maxPause {
+			pause = minPause
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause/2 + rand.N(pause)):

@@ -2,10 +2,15 @@ package load
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gobwas/ws"
 
 	"github.com/juggler-go/juggler/frame"
 )
@@ -106,6 +111,34 @@ func TestGapIsNoLoss(t *testing.T) {
 		if report.EventsLost != want || report.OK() != gap || report.Gaps != 1-want {
 			t.Errorf("GAP came: %v: %d events lost, %d gaps", gap, report.EventsLost, report.Gaps)
 		}
+	}
+}
+
+// A server that closes each connection at once, as one that is overloaded, is
+// left alone for longer and longer.
+func TestPausesGrow(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		u := ws.HTTPUpgrader{Protocol: func(p string) bool { return p == "juggler.1" }}
+		nc, _, _, err := u.Upgrade(r, w)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = ws.WriteFrame(nc, ws.NewCloseFrame(ws.NewCloseFrameBody(1013, "overloaded")))
+		nc.Close()
+	}))
+	defer server.Close()
+	start := time.Now()
+	report, err := Run(t.Context(), Config{
+		URL: "ws" + strings.TrimPrefix(server.URL, "http"), Protocol: frame.Juggler1,
+		Clients: 1, InFlight: 1, Rate: 1, Duration: 300 * time.Millisecond, Drain: time.Minute,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Six pauses at most are shorter than the longest one, which takes at least a second.
+	if most := 7 + uint64(time.Since(start).Seconds()); report.LostConnections == 0 || report.LostConnections > most {
+		t.Errorf("%d connections were lost, want 1 to %d", report.LostConnections, most)
 	}
 }
 
