@@ -42,7 +42,7 @@
 //  8. Errors are, or wrap, the ones of this package. What an engine cannot
 //     classify is treated as a failure with unknown outcome.
 //
-// This contract is unstable until the Redis broker is done.
+// This contract is unstable until the first release.
 package broker
 
 import (
