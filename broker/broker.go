@@ -24,7 +24,7 @@
 //  3. Slices passed to a method belong to its caller again when it returns:
 //     the engine copies what it keeps. Strings may be kept.
 //  4. Slices passed to a callback (deliver, cancelled) belong to the engine:
-//     the receiver copies what it keeps after the callback returns. Slices
+//     the receiver copies what it needs after the callback has returned. Slices
 //     of a [Call] that [CalleeConn.Take] filled in are valid until the
 //     [CalleeConn.Reply] that answers that call returns.
 //  5. Callbacks come from any goroutine and may come concurrently, also
@@ -84,10 +84,9 @@ type Result struct {
 	Err  *Error // nil: the call succeeded
 }
 
-// An Error is the failure of a call as it travels in a [Result]. The codes
-// are those of the wire protocol (docs/protocol.md).
+// An Error is the failure of a call as it travels in a [Result].
 type Error struct {
-	Code    int
+	Code    int // above 0; see docs/protocol.md for those with a meaning
 	Message string
 	Data    []byte // any JSON value, or nil
 }
@@ -101,7 +100,7 @@ type Topic struct {
 
 // An Event is one publication.
 type Event struct {
-	ID      ID
+	ID      ID     // made by the publisher, a new one for each event
 	Channel string // never empty
 	Headers []byte // a JSON object of strings, or nil
 	Args    []byte // any JSON value
