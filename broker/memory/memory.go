@@ -45,10 +45,9 @@ import (
 
 // A Broker is an embedded broker. It plays all three roles and is
 // safe for concurrent use. Make one with [New].
-//
-// Its two sides have nothing in common: each has a lock, and neither is taken
-// under the other.
 type Broker struct {
+	// The two have nothing in common: each has a lock, and neither is taken
+	// under the other.
 	rpc    rpc
 	topics topics
 }

@@ -10,6 +10,9 @@
 //
 // docs/redis.md tells how it works, how to run and to size it, and what lies
 // in Redis, to the byte.
+package redis
+
+// For those who change it:
 //
 // # Files
 //
@@ -33,4 +36,3 @@
 // calleeConn.turn and cluster.mu, which are there for that. Where two are held,
 // the order is Broker.mu, hub.mu, calleeConn.mu, then the others; a writer's
 // mu is last.
-package redis
