@@ -21,7 +21,7 @@ func newHealth() *cobra.Command {
 		Short: "Ask a server or callee whether it is ready",
 		Long: `health asks the admin address of serve or callee whether it is ready, and
 ends with 0 if it is: for health checks of containers that have no other program.
-A URL without a path stands for its /readyz.`,
+A URL without a path stands for its /readyz; the default is http://127.0.0.1:9090.`,
 		Example: `  juggler health http://127.0.0.1:9090`,
 		Args:    argsBetween(0, 1, ""),
 	}
