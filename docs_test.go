@@ -223,9 +223,8 @@ func TestOptionsStateDefaultAndRange(t *testing.T) {
 			t.Errorf("%s says %s, the code %d", name, m[0], b.Default)
 		}
 		switch m := span.FindStringSubmatch(comment); {
-		case m == nil && name != "WithMaxArgsBytes": // whose range is that of messages
-			t.Errorf("%s does not state its range", name)
 		case m == nil:
+			t.Errorf("%s does not state its range", name)
 		case amount(t, m[1], m[2]) != b.Min || m[3] != "" && amount(t, m[3], m[4]) != b.Max:
 			t.Errorf("%s says %s, the code %d to %d", name, m[0], b.Min, b.Max)
 		}

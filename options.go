@@ -186,7 +186,7 @@ func WithMaxMessageBytes(n int) Option {
 }
 
 // WithMaxArgsBytes sets the size of the largest args of a request; larger
-// ones get NACK 413. Default, and 0: only the message is limited.
+// ones get NACK 413. Default, and 0: only the message is limited; 0 to 16 MiB.
 func WithMaxArgsBytes(n int) Option {
 	return optionFunc(func(c *config) { c.maxArgs = n })
 }
