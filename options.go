@@ -147,7 +147,8 @@ func WithOriginCheck(f func(*http.Request) bool) Option {
 }
 
 // WithOrigins accepts handshakes from the same origin and from these, each
-// written as browsers send it, e.g. "https://app.example.com".
+// written as browsers send it, e.g. "https://app.example.com". It takes the place
+// of an earlier WithOrigins or [WithOriginCheck], and they that of this one.
 func WithOrigins(origins ...string) Option {
 	return optionFunc(func(c *config) {
 		allowed, err := parseOrigins(origins)
@@ -180,7 +181,8 @@ func WithDefaultProtocol(p frame.Protocol) Option {
 }
 
 // WithMaxMessageBytes sets the size of the largest message of a client; a
-// larger one closes with 1009. Default: 64 KiB; 256 B to 16 MiB.
+// larger one closes with 1009. Default: 64 KiB; 256 B to 16 MiB. Nearly 1 MiB or
+// more needs [WithMaxQueueBytes] beside it.
 func WithMaxMessageBytes(n int) Option {
 	return optionFunc(func(c *config) { c.maxMessage = n })
 }
@@ -245,7 +247,8 @@ func WithCallTimeout(d time.Duration) Option {
 }
 
 // WithMaxCallTimeout sets the longest time a call may ask for; more gets NACK
-// 400. Default: 10 min; 1 ms to 24 h.
+// 400. Default: 10 min; 1 ms to 24 h. Less than 1 min needs [WithCallTimeout]
+// beside it.
 func WithMaxCallTimeout(d time.Duration) Option {
 	return optionFunc(func(c *config) { c.maxCallTimeout = d })
 }
