@@ -8,9 +8,10 @@ import (
 
 // Hooks are functions that are told what happens; see [WithHooks]. Any may be
 // nil. Those of a session run one after the other and in order with its
-// requests; they may block, which holds up that session only, and may panic, or
-// call runtime.Goexit as FailNow of a test does, which is logged. The context ends with the session, OnDisconnect's with the
-// handler.
+// requests, those of different sessions concurrently. They may block, which
+// holds up that session only. A panic is logged, and so is runtime.Goexit, which
+// FailNow of a test calls. The context ends with the session, OnDisconnect's with
+// the handler.
 type Hooks struct {
 	// OnConnect is called before the first request of a session is handled.
 	OnConnect func(ctx context.Context, s Session)
@@ -18,7 +19,8 @@ type Hooks struct {
 	// OnDisconnect is called when the session is gone. It comes last.
 	OnDisconnect func(ctx context.Context, s Session, d Disconnect)
 
-	// OnSignIn is called after an AUTH succeeded.
+	// OnSignIn is called after an AUTH succeeded, one that renews credentials
+	// included.
 	OnSignIn func(ctx context.Context, s Session)
 
 	// OnSubscribe is called when a topic was added to those of the session.
@@ -29,7 +31,7 @@ type Hooks struct {
 	OnUnsubscribe func(ctx context.Context, s Session, t broker.Topic)
 
 	// OnGap is called once for each topic of the node of which the broker may
-	// have missed events, for one after the other, beside what sessions do.
+	// have missed events: one call at a time, while sessions go on.
 	OnGap func(ctx context.Context, t broker.Topic)
 }
 

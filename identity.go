@@ -15,7 +15,8 @@ type Identity struct {
 	// no user.
 	User string
 
-	// Attributes are what else is known, e.g. a tenant or a role.
+	// Attributes are what else is known, e.g. a tenant or a role, in any
+	// order, each name once.
 	Attributes []Attribute
 
 	// Expires is when the credentials end; the session is then closed with
@@ -27,7 +28,8 @@ type Identity struct {
 type Attribute struct{ Name, Value string }
 
 // SignInFunc decides who the client behind a session is from the token of an
-// AUTH message; see [WithDeferredAuth]. The context ends with the session.
+// AUTH message; see [WithDeferredAuth]. The context ends with the session. Those
+// of several sessions run concurrently.
 type SignInFunc func(ctx context.Context, s Session, token string) (*Identity, error)
 
 // clone returns a copy of id that shares no memory with it: a substring of a

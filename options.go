@@ -84,7 +84,9 @@ func WithAuthenticator(f func(*http.Request) (*Identity, error)) Option {
 // session ([Session.Disconnect]) instead.
 //
 // f gets the token. It may block: that holds up its session only. An [Error]
-// is passed to the client in a NACK, other errors as code 500.
+// is passed to the client in a NACK, other errors as code 500; neither an
+// identity nor an error means [ErrUnauthenticated]. A client whose AUTH was
+// refused may send another one.
 func WithDeferredAuth(f SignInFunc, timeout time.Duration) Option {
 	return optionFunc(func(c *config) {
 		if f == nil {

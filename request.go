@@ -10,7 +10,7 @@ import (
 
 // A Request is a CALL, SUB, UNSB or PUB of a session on its way through
 // middleware and authorizer. It and its slices are valid until the function
-// it was passed to returns.
+// it was passed to returns. One goroutine at a time may use it.
 type Request struct {
 	s       *session
 	typ     frame.Type
@@ -62,14 +62,16 @@ func (r *Request) Channel() string { return r.channel }
 // Pattern reports whether Channel is a pattern.
 func (r *Request) Pattern() bool { return r.pattern }
 
-// Timeout returns the time that a CALL has, at least 1 ms.
+// Timeout returns the time that a CALL has, at least 1 ms; 0 for other requests.
 func (r *Request) Timeout() time.Duration { return r.timeout }
 
-// Args returns the JSON of a CALL or PUB, never empty.
+// Args returns the JSON of a CALL or PUB, never empty: null if the client sent
+// none. It is not to be changed; see [Request.SetArgs].
 func (r *Request) Args() []byte { return r.args }
 
 // SetArgs replaces the args of a CALL or PUB by args, which must be one JSON
-// value. The slice must stay as it is until the request is handled.
+// value in UTF-8: what is not breaks the messages that carry it. The slice must
+// stay as it is until the request is handled.
 func (r *Request) SetArgs(args []byte) { r.args = args }
 
 // Header returns a header of a CALL or PUB, or "". Of one that the client sent

@@ -59,7 +59,8 @@ type sessionDeadlines struct {
 
 // Session is a client's connection, as user code sees it. It is a small
 // value: pass it on and keep it as you like, also after the session ended.
-// The zero Session is none; only Handler makes others.
+// Its methods may be called concurrently. The zero Session is none, and its
+// methods panic; only Handler makes others.
 type Session struct{ s *session }
 
 // ID returns the session's id, a ULID in text, as HELLO told the client.
