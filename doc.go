@@ -36,13 +36,13 @@
 // that its session has only while there is something to do, one request after
 // the other; so a blocked call holds up that session only, which is not read
 // from once [WithMaxRequests] of its requests wait. A panic ends that request
-// with code 500 and is logged with its stack; so does runtime.Goexit, which FailNow
-// of a test calls.
+// with code 500 and is logged with its stack. The same goes for runtime.Goexit,
+// which FailNow of a test calls.
 //
 // # Limits
 //
-// Everything is bounded: see the With… options for what, with which default,
-// and what a client sees that goes beyond.
+// Everything is bounded. The With… options say what, with which default, and what
+// happens to a client that goes beyond.
 //
 // # Shutting down
 //

@@ -56,15 +56,14 @@
 //
 // A callee takes no more calls from the broker than it can start at that
 // moment; the rest wait in the broker, where other callees of the same URI
-// find them. A URI with a limit of its own has its own hold on the broker, so
-// none of its calls waits here either.
+// find them. The same is true of a URI with a limit of its own.
 //
-// In the process of a handler, on its embedded broker, functions that have
-// been done within microseconds, again and again, are called on the handler's
-// event loops: to wake a goroutine would take longer than they do. They may
-// still block. A loop that is held up for a millisecond or two goes on without
-// the goroutine, and the function has to be quick a thousand times before a loop
-// calls it again. Calls may then wait here for a moment, up to the limit.
+// In the process of a handler, on its embedded broker, functions that took
+// microseconds, again and again, are called on the handler's event loops: to wake
+// a goroutine would take longer than they do. They may still block: the loop goes
+// on without them after a millisecond or two, and calls such a function again only
+// once it has been quick a thousand times. Calls may then wait here for a moment,
+// up to the limit.
 //
 // While the broker is out of reach the callee tries again with growing,
 // jittered pauses, and keeps the results that it has.

@@ -29,7 +29,8 @@ type Roles interface {
 }
 
 // Server is a juggler system in one process. Its methods may be called
-// concurrently, but those that may fail the test only from its goroutine.
+// concurrently; but all except Dial may fail the test, and therefore belong on the
+// test's own goroutine.
 type Server struct {
 	// Handler is the node.
 	Handler *juggler.Handler
