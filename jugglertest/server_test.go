@@ -128,3 +128,9 @@ func TestNoGapAfterClose(t *testing.T) {
 	}
 	conns[first].Close()
 }
+
+// go test runs the examples that show tests, too.
+func TestExamples(t *testing.T) {
+	t.Run("outage", testOutage)
+	t.Run("time", testSlow)
+}
