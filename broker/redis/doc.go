@@ -1,6 +1,7 @@
 // Package redis is the broker for many machines, on Redis 6.2 or later:
 // standalone, Sentinel or Cluster.
 //
+//	// goredis is github.com/redis/go-redis/v9
 //	b, err := redis.New(redis.WithServer(&goredis.Options{Addr: "localhost:6379"}))
 //	if err != nil {
 //		log.Fatal(err)
