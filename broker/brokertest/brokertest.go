@@ -69,8 +69,9 @@ type Engine struct {
 	// means 10 seconds. A case that takes six times as long is ended.
 	Patience time.Duration
 
-	// Except names cases that the engine is known to fail, each with the
-	// reason. They are not run, and the output lists them.
+	// Except names cases that the engine is known to fail, e.g. "cancel queued"
+	// for whole/cancel_queued and plain/cancel_queued, each with the reason,
+	// which may not be empty. They are not run, and the output lists them.
 	Except map[string]string
 }
 
