@@ -43,6 +43,9 @@ type config struct {
 	callTimeout, maxCallTimeout     time.Duration
 	ping, readTimeout, writeTimeout time.Duration
 	brokerTimeout                   time.Duration
+
+	// Given by an option. If not, the default follows the limit beside it.
+	callTimeoutGiven, maxQueueGiven bool
 }
 
 // defaultConfig holds the defaults that the options' comments state.
@@ -127,6 +130,17 @@ func (c *config) durationBounds() []bound[time.Duration] {
 		{"WithReadTimeout", c.readTimeout, 10 * time.Millisecond, time.Hour},
 		{"WithWriteTimeout", c.writeTimeout, 10 * time.Millisecond, time.Hour},
 		{"WithBrokerTimeout", c.brokerTimeout, 10 * time.Millisecond, time.Hour},
+	}
+}
+
+// follow fits defaults to the limits that were given, so that a limit can be set
+// alone.
+func (c *config) follow() {
+	if !c.callTimeoutGiven && c.maxCallTimeout >= time.Millisecond {
+		c.callTimeout = min(c.callTimeout, c.maxCallTimeout)
+	}
+	if !c.maxQueueGiven {
+		c.maxQueue = max(c.maxQueue, c.maxMessage+envelope)
 	}
 }
 

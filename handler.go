@@ -85,6 +85,7 @@ func New(opts ...Option) (*Handler, error) {
 		}
 		o.apply(cfg)
 	}
+	cfg.follow()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}

@@ -183,8 +183,7 @@ func WithDefaultProtocol(p frame.Protocol) Option {
 }
 
 // WithMaxMessageBytes sets the size of the largest message of a client; a
-// larger one closes with 1009. Default: 64 KiB; 256 B to 16 MiB. Nearly 1 MiB or
-// more needs [WithMaxQueueBytes] beside it.
+// larger one closes with 1009. Default: 64 KiB; 256 B to 16 MiB.
 func WithMaxMessageBytes(n int) Option {
 	return optionFunc(func(c *config) { c.maxMessage = n })
 }
@@ -229,10 +228,11 @@ func WithMaxRequests(n int) Option {
 // WithMaxQueueBytes sets how many bytes may wait for a client to read them, and
 // so how large a result or an event may be.
 // A client that is slower is closed with 4500; so is one that no event loop
-// serves, as over TLS, when more comes for it at once. Default: 1 MiB; 4 KiB to
-// 1 GiB, and at least 1 KiB more than a message may have ([WithMaxMessageBytes]).
+// serves, as over TLS, when more comes for it at once. Default: 1 MiB, or more
+// where the largest message needs it; 4 KiB to 1 GiB, and at least 1 KiB more than
+// a message may have ([WithMaxMessageBytes]).
 func WithMaxQueueBytes(n int) Option {
-	return optionFunc(func(c *config) { c.maxQueue = n })
+	return optionFunc(func(c *config) { c.maxQueue, c.maxQueueGiven = n, true })
 }
 
 // WithMaxSessions sets how many sessions the node has at most; more are
@@ -242,15 +242,14 @@ func WithMaxSessions(n int) Option {
 	return optionFunc(func(c *config) { c.maxSessions = n })
 }
 
-// WithCallTimeout sets the time of a call that asks for none. Default: 1 min;
-// 1 ms to the maximum of [WithMaxCallTimeout].
+// WithCallTimeout sets the time of a call that asks for none. Default: 1 min, or
+// the maximum of [WithMaxCallTimeout] if that is less; 1 ms to the maximum.
 func WithCallTimeout(d time.Duration) Option {
-	return optionFunc(func(c *config) { c.callTimeout = d })
+	return optionFunc(func(c *config) { c.callTimeout, c.callTimeoutGiven = d, true })
 }
 
 // WithMaxCallTimeout sets the longest time a call may ask for; more gets NACK
-// 400. Default: 10 min; 1 ms to 24 h. Less than 1 min needs [WithCallTimeout]
-// beside it.
+// 400. Default: 10 min; 1 ms to 24 h.
 func WithMaxCallTimeout(d time.Duration) Option {
 	return optionFunc(func(c *config) { c.maxCallTimeout = d })
 }

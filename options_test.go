@@ -85,6 +85,22 @@ func checkBounds(t *testing.T, name string, atMin, atMax juggler.Option, past ..
 	}
 }
 
+// A limit can be set alone: the default beside it follows.
+func TestDefaultsFollow(t *testing.T) {
+	for name, o := range map[string]juggler.Option{
+		"WithMaxCallTimeout":  juggler.WithMaxCallTimeout(time.Second),
+		"WithMaxMessageBytes": juggler.WithMaxMessageBytes(16 << 20),
+	} {
+		if _, err := juggler.New(o); err != nil {
+			t.Errorf("%s alone: %v", name, err)
+		}
+	}
+	_, err := juggler.New(juggler.WithMaxCallTimeout(time.Second), juggler.WithCallTimeout(2*time.Second))
+	if err == nil || !strings.Contains(err.Error(), "WithCallTimeout(2s): want 1ms to 1s") {
+		t.Errorf("what was given followed: %v", err)
+	}
+}
+
 func TestOptionsThatAreWrong(t *testing.T) {
 	tests := []struct {
 		names  string
