@@ -558,6 +558,7 @@ func TestDeliveriesWaitForAShardThatIsBehind(t *testing.T) {
 		c := dialIn(t, srv, "juggler.1", nil)
 		c.send(`{"type":"SUB","id":"1","channel":"c"}`)
 		c.expect(`{"type":"ACK","for":"1"}`)
+		synctest.Wait() // nobody wants the turn
 		c.send(`{"type":"PUB","id":"2","channel":"refused"}`)
 		synctest.Wait() // the turn waits for the logger
 		var published atomic.Int32
@@ -609,6 +610,7 @@ func TestSubCountsThoughTheLastSubscriberLeaves(t *testing.T) {
 		second.send(`{"type":"PUB","id":"2","channel":"c"}`)
 		first.send(`{"type":"UNSB","id":"2","channel":"c"}`)
 		first.expect(`{"type":"ACK","for":"2"}`)
+		synctest.Wait() // nobody wants the turn
 		third.send(`{"type":"PUB","id":"1","channel":"refused"}`)
 		synctest.Wait() // the turn waits for the logger
 		close(settle)
