@@ -174,14 +174,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // authenticate finds the identity of a handshake.
-func (h *Handler) authenticate(r *http.Request, hs *handshake) (refusal *Error) {
+func (h *Handler) authenticate(r *http.Request, hs *handshake) *Error {
 	if h.cfg.authenticate == nil {
 		return h.mustSignIn(hs)
 	}
-	returned := false
-	defer h.recovered("authenticator", &returned, func(error) { refusal = errInternal })
-	id, err := h.cfg.authenticate(r)
-	returned = true
+	var id *Identity
+	var err error
+	h.protect("authenticator", func(error) { err = errInternal }, func() { id, err = h.cfg.authenticate(r) })
 	if err != nil {
 		if e, ok := ownError(err); ok {
 			return e
@@ -271,21 +270,26 @@ func immediate(v any) bool {
 	return ok
 }
 
-// recovered, deferred around user code, turns its panic into a log line with
-// the stack and a call of failed. So it does if the code ends its goroutine
-// before *returned, but that cannot be stopped: what the goroutine had to do,
-// another one has to go on with.
-func (h *Handler) recovered(where string, returned *bool, failed func(error)) {
-	p := recover() // never nil if the code panicked
-	if *returned {
-		return
-	}
-	h.stats.panics.Add(1)
-	if p == nil {
-		h.log.Error("juggler: user code ended its goroutine (runtime.Goexit, as FailNow of a test does)", "where", where, "stack", string(debug.Stack()))
-		failed(errEnded)
-		return
-	}
-	h.log.Error("juggler: panic in user code", "where", where, "panic", p, "stack", string(debug.Stack()))
-	failed(errInternal)
+// protect calls f, which calls user code, and turns its panic into a log line with
+// the stack and a call of failed. So it does if the code ends its goroutine, but
+// that cannot be stopped: what the goroutine had to do, another one has to go on
+// with.
+func (h *Handler) protect(where string, failed func(error), f func()) {
+	returned := false
+	defer func() {
+		p := recover() // never nil if the code panicked
+		if returned {
+			return
+		}
+		h.stats.panics.Add(1)
+		if p == nil {
+			h.log.Error("juggler: user code ended its goroutine (runtime.Goexit, as FailNow of a test does)", "where", where, "stack", string(debug.Stack()))
+			failed(errEnded)
+			return
+		}
+		h.log.Error("juggler: panic in user code", "where", where, "panic", p, "stack", string(debug.Stack()))
+		failed(errInternal)
+	}()
+	f()
+	returned = true
 }

@@ -68,10 +68,7 @@ func (h *Handler) readHandshake(r *http.Request, out http.Header) (*handshake, *
 
 // originAllowed asks the origin check, which may be user code.
 func (h *Handler) originAllowed(r *http.Request) (ok bool) {
-	returned := false
-	defer h.recovered("origin check", &returned, func(error) { ok = false })
-	ok = h.cfg.origin(r)
-	returned = true
+	h.protect("origin check", func(error) {}, func() { ok = h.cfg.origin(r) })
 	return ok
 }
 

@@ -208,10 +208,7 @@ func (h *Handler) batchLen(batch []*job) int {
 
 // runGuarded calls a hook.
 func (h *Handler) runGuarded(ctx context.Context, f func(context.Context)) {
-	returned := false
-	defer h.recovered("hook", &returned, func(error) {})
-	f(ctx)
-	returned = true
+	h.protect("hook", func(error) {}, func() { f(ctx) })
 }
 
 // batchable reports whether j may be handed over together with others.
@@ -317,10 +314,7 @@ func (h *Handler) authorize(ctx context.Context, r *Request) (err error) {
 	if a == nil {
 		return nil
 	}
-	returned := false
-	defer h.recovered("authorizer", &returned, func(e error) { err = r.interrupted(e) })
-	err = a.Authorize(ctx, r)
-	returned = true
+	h.protect("authorizer", func(e error) { err = r.interrupted(e) }, func() { err = a.Authorize(ctx, r) })
 	return err
 }
 

@@ -144,10 +144,7 @@ func (h *Handler) mustSignInFirst(s *session) bool {
 // guard calls the chain and turns a panic in it into an error, which it leaves in
 // r too, for whoever goes on if the chain ends the goroutine.
 func (h *Handler) guard(ctx context.Context, r *Request) (err error) {
-	returned := false
-	defer h.recovered("middleware or authorizer", &returned, func(e error) { err = r.interrupted(e) })
-	err = h.handle(ctx, r)
-	returned = true
+	h.protect("middleware or authorizer", func(e error) { err = r.interrupted(e) }, func() { err = h.handle(ctx, r) })
 	return err
 }
 
@@ -347,10 +344,8 @@ func (h *Handler) signIn(ctx context.Context, r *Request) (err error) {
 	if h.cfg.signIn == nil {
 		return &Error{Code: CodeBadRequest, Message: "this server takes no AUTH"}
 	}
-	returned := false
-	defer h.recovered("sign-in", &returned, func(e error) { err, r.err = e, e })
-	id, err := h.cfg.signIn(ctx, Session{r.s}, string(r.token))
-	returned = true
+	var id *Identity
+	h.protect("sign-in", func(e error) { err, r.err = e, e }, func() { id, err = h.cfg.signIn(ctx, Session{r.s}, string(r.token)) })
 	if err != nil {
 		return err
 	}

@@ -103,7 +103,8 @@ func (sh *shard) drain(spread, linger time.Duration) {
 		}
 		n++
 		s.draining = true
-		after := time.Duration(float64(spread) * float64(n) / float64(sessions)) // their product may be more than an int64 holds
+		// As floats: spread times n may be more than an int64 holds.
+		after := time.Duration(float64(spread) * float64(n) / float64(sessions))
 		if n == 1 {
 			after = 0
 		}

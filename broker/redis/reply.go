@@ -73,8 +73,8 @@ func (c *calleeConn) awaitReplies(d time.Duration) {
 }
 
 // storeUntil stores results for their nodes. It tries again until ctx ends,
-// deadline is over or the broker is closed, and returns those that are not stored, with the reason.
-// What may have been stored is stored again: nodes expect that.
+// deadline is over or the broker is closed, and returns those that are not stored,
+// with the reason. What may have been stored is stored again: nodes expect that.
 func (b *Broker) storeUntil(ctx context.Context, results []*broker.Result, deadline time.Time) ([]*broker.Result, error) {
 	for attempt := 0; len(results) > 0; attempt++ {
 		ops, waiter := b.submitResults(results)

@@ -121,7 +121,8 @@ func frameLen(b []byte) int {
 
 // appendClose appends a close frame. A reason is repaired where it is not UTF-8,
 // or the peer would fail the connection and not see the code; one too long for a
-// control frame is cut after a whole character; codes that must not be sent make an empty body.
+// control frame is cut after a whole character; codes that must not be sent make an
+// empty body.
 func appendClose(dst []byte, code uint16, reason string) []byte {
 	if code == uint16(ws.StatusNoStatusRcvd) {
 		return AppendFrame(dst, ws.OpClose, nil)
