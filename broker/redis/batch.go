@@ -44,6 +44,7 @@ func (l *lane) group(ops []*op) []group {
 	b.groups = b.groups[:0]
 	b.gather(ops, opCall, b.push)
 	b.gather(ops, opResult, b.store)
+	b.gather(ops, opEvent, b.publish)
 	for _, o := range ops {
 		if o.kind == opCommand {
 			b.groups = append(b.groups, group{command: o.command, sets: [][]*op{{o}}})
@@ -74,6 +75,9 @@ func (b *batcher) gather(ops []*op, kind opKind, command func(sets [][]*op, size
 			flush()
 		}
 		to := destination{o.uri, o.node}
+		if kind == opEvent {
+			to.uri = "" // the channel goes with each
+		}
 		i, known := b.index[to]
 		if !known {
 			i = len(sets)
@@ -136,11 +140,30 @@ func (b *batcher) store(sets [][]*op, size int) *command {
 	return c
 }
 
+// publish returns the command that publishes events. In a set they keep their
+// order, so they are all in one.
+func (b *batcher) publish(sets [][]*op, size int) *command {
+	keys := b.lane.broker.keys
+	for _, o := range sets[0] {
+		size += len(o.uri) + 16
+	}
+	c := publishScript.on([]string{keys.here(b.lane.index)}, size)
+	c.text(keys.publish())
+	for _, o := range sets[0] {
+		c.text(o.uri)
+		c.bytes(o.value)
+	}
+	return c
+}
+
 // finish finishes the ops of a group by the reply that its command got. It
 // returns those that were certainly not done and may be sent again, with the
 // reason.
 func (g *group) finish(w *writer) (again []*op, reason error) {
 	err := g.command.reply.err()
+	if pointsElsewhere(err) {
+		w.lane.broker.view.stale()
+	}
 	switch {
 	case isElsewhere(err):
 		for _, set := range g.sets {
@@ -155,6 +178,8 @@ func (g *group) finish(w *writer) (again []*op, reason error) {
 		return g.finishCalls(w)
 	case g.kind == opResult:
 		g.finishResults(w)
+	case g.kind == opEvent:
+		g.finishEvents()
 	default:
 		g.finishAll(nil)
 	}
@@ -184,7 +209,11 @@ func (g *group) finishCalls(w *writer) (again []*op, reason error) {
 		case accepted == -1:
 			finishSet(set, broker.ErrNoCallee, 0)
 		case accepted < 0:
-			if err := replyError(bytes.TrimPrefix(more.text, []byte("-"))); isElsewhere(err) {
+			err := replyError(bytes.TrimPrefix(more.text, []byte("-")))
+			if pointsElsewhere(err) {
+				w.lane.broker.view.stale()
+			}
+			if isElsewhere(err) {
 				again, reason = append(again, set...), err
 			} else {
 				finishSet(set, fmt.Errorf("%w: %w", broker.ErrUnavailable, err), time.Second)
@@ -198,6 +227,19 @@ func (g *group) finishCalls(w *writer) (again []*op, reason error) {
 	}
 	w.lane.broker.stats.pushes.Add(1)
 	return again, reason
+}
+
+// finishEvents reads the reply of publish.lua.
+func (g *group) finishEvents() {
+	refused := g.command.reply.list
+	for i, o := range g.sets[0] {
+		if len(refused) < 2 || refused[0].value != int64(i+1) {
+			o.finish(nil)
+			continue
+		}
+		o.finish(fmt.Errorf("%w: %s", broker.ErrUnavailable, refused[1].text))
+		refused = refused[2:]
+	}
 }
 
 // finishSet finishes ops with err and, unless it is 0, a jittered time after

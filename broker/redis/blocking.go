@@ -46,9 +46,14 @@ func (b *blocker) connected() *link {
 			return nil
 		}
 		if l != nil {
-			return l
+			err := l.retired()
+			if err == nil {
+				return l
+			}
+			b.failed(err)
+			continue
 		}
-		l, err := b.lane.dial(b.quit, blockFor+b.lane.broker.config.replyTimeout)
+		l, err := b.lane.dial(b.quit, blockFor+b.lane.broker.config.replyTimeout, nil)
 		if err == nil {
 			b.mu.Lock()
 			if !b.closed {
@@ -67,7 +72,7 @@ func (b *blocker) connected() *link {
 			b.lane.broker.linkDown(b.role, b.lane.index, err)
 		}
 		b.failures++
-		b.lane.broker.topology.stale()
+		b.lane.broker.view.stale()
 	}
 }
 
@@ -84,9 +89,19 @@ func (b *blocker) pause(d time.Duration) {
 // worked says that the connection did what it should.
 func (b *blocker) worked() { b.failures = 0 }
 
-// failed gives the connection up.
+// failed gives the connection up, unless the server has only refused a command,
+// as one that takes no writes does: then another connection would do no better.
 func (b *blocker) failed(err error) {
 	b.failures++
+	if pointsElsewhere(err) {
+		b.lane.broker.view.stale()
+	}
+	if isServerError(err) && !isElsewhere(err) {
+		if b.failures == 1 {
+			b.lane.broker.config.logger.Error("redis: refused, and tried again", "role", b.role, "lane", b.lane.index, "err", err)
+		}
+		return
+	}
 	b.mu.Lock()
 	l, closed := b.link, b.closed
 	b.link = nil
@@ -95,7 +110,7 @@ func (b *blocker) failed(err error) {
 		l.close()
 	}
 	if !closed {
-		b.lane.broker.topology.stale()
+		b.lane.broker.view.stale()
 		b.lane.broker.linkDown(b.role, b.lane.index, err)
 	}
 }

@@ -13,11 +13,11 @@ import (
 // requests at once (it is a [broker.BatchPublisher], its caller connections
 // are [broker.BatchCaller]). Its methods may be called concurrently.
 type Broker struct {
-	config   config
-	topology topology
-	keys     *keyspace
-	hub      *hub
-	stats    counters
+	config config
+	view   *view
+	keys   *keyspace
+	hub    *hub
+	stats  counters
 
 	mu     sync.Mutex // guards the following
 	lanes  []*lane    // by index; nil: not used yet
@@ -52,12 +52,12 @@ func New(opts ...Option) (*Broker, error) {
 		return nil, err
 	}
 	b := &Broker{
-		config:   c,
-		topology: c.topology,
-		keys:     newKeyspace(c.prefix, c.lanes, c.sharded),
-		lanes:    make([]*lane, c.lanes),
-		open:     map[closer]struct{}{},
+		config: c,
+		keys:   newKeyspace(c.prefix, c.lanes, c.sharded),
+		lanes:  make([]*lane, c.lanes),
+		open:   map[closer]struct{}{},
 	}
+	b.view = newView(b)
 	b.hub = newHub(b)
 	return b, nil
 }
@@ -91,6 +91,7 @@ func (b *Broker) close() {
 		}
 	}
 	all.Wait()
+	b.view.stop()
 }
 
 // register notes an open connection, unless the broker is closed.
@@ -120,6 +121,30 @@ func (b *Broker) lane(index int) *lane {
 		b.lanes[index].start()
 	}
 	return b.lanes[index]
+}
+
+// laneOn returns a lane of which a server is the master, one that is used already
+// if there is one; nil: there is none, or the broker is closed.
+func (b *Broker) laneOn(master server) *lane {
+	first := -1
+	b.mu.Lock()
+	for i, l := range b.lanes {
+		if !b.view.leads(master, b.keys.slotOf(i)) {
+			continue
+		}
+		if l != nil {
+			b.mu.Unlock()
+			return l
+		}
+		if first < 0 {
+			first = i
+		}
+	}
+	b.mu.Unlock()
+	if first < 0 {
+		return nil
+	}
+	return b.lane(first)
 }
 
 // backoff returns the pause after the attempt-th failure, from 0.

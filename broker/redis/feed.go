@@ -3,33 +3,38 @@ package redis
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
-	goredis "github.com/redis/go-redis/v9"
 )
 
 // A feed is one pub-sub connection: a goroutine, from start to stop, that
 // receives, and keeps the subscriptions as the hub wants them over lost
-// connections. Others send commands on the connection meanwhile.
+// connections. Others send commands on the connection meanwhile. Its watch proves
+// that events arrive.
 type feed struct {
-	hub  *hub
-	lane int // whose sharded channels it serves, or classicFeed
+	hub    *hub
+	lane   int // whose sharded channels it serves, or classicFeed
+	prober *prober
 
 	// Guarded by hub.mu.
-	pubsub   *goredis.PubSub // nil: not connected
-	link     *link
+	link     *link    // nil: not connected
 	refusing error    // why it is not connected
 	dirty    []*topic // whose state may differ from what is wanted
 	later    []*topic // that become dirty with the next beat of the watch
 	flushing bool     // somebody is sending commands
+	pings    []sent   // to be sent
 	sent     []sent   // commands that the server has not answered, in order
+	asked    int      // bytes that the answers to sent will have, about
+	pinged   time.Time
 	heard    time.Time
-	busy     bool // a message is being handed over: silence is our own fault
-	silent   bool // the watch cut the connection
+	busy     bool      // a message is being handed over: silence is our own fault
+	cutBy    error     // the watch cut the connection
+	deaf     server    // where events did not arrive, last
+	lost     time.Time // when subscriptions were lost that are not restored; zero: none
+	doubted  bool      // events may have been lost on their way to the server
 
+	nudge   chan struct{}   // has an element to have the watch look at once
 	quit    context.Context // ends with stop
 	cancel  context.CancelFunc
 	stopped chan struct{}
@@ -37,16 +42,37 @@ type feed struct {
 
 // A sent is a command on its way, with the subjects that await confirmation.
 type sent struct {
-	on       bool
+	kind     sentKind
 	subjects []subject
-	left     int
+	left     int      // confirmations that have not come
+	bytes    int      // of the answer, about
+	overdue  []uint64 // probes that must have come before the answer to this ping
 }
 
-// subscribeBatch is the number of subjects in one command.
-const subscribeBatch = 500
+type sentKind uint8
+
+const (
+	sentSubscribe sentKind = iota
+	sentUnsubscribe
+	sentPing
+)
+
+// Bounds of what is asked for in one command and at once. What the server has to
+// confirm is output to us, and it drops a subscriber with too much of that
+// (client-output-buffer-limit pubsub): where there are many subscriptions to
+// restore, they are asked for in portions.
+const (
+	subscribeBatch = 500
+	subscribeBytes = 32 << 10
+	subscribeAhead = 128 << 10
+
+	// confirmationBytes is the size of a confirmation without its name.
+	confirmationBytes = 40
+)
 
 func newFeed(h *hub, lane int) *feed {
-	f := &feed{hub: h, lane: lane, stopped: make(chan struct{})}
+	f := &feed{hub: h, lane: lane, nudge: make(chan struct{}, 1), stopped: make(chan struct{})}
+	f.prober = newProber(f)
 	f.quit, f.cancel = context.WithCancel(background)
 	return f
 }
@@ -76,7 +102,8 @@ func (f *feed) run() {
 			}
 		}
 		f.disconnected(err)
-		f.hub.broker.topology.stale()
+		f.hub.broker.view.stale()
+		f.tellLost()
 		if failures > 0 || !connected {
 			t := time.NewTimer(f.hub.broker.backoff(failures))
 			select {
@@ -89,42 +116,32 @@ func (f *feed) run() {
 	}
 }
 
-// connect connects to the master of the lane, or to any for classic subjects,
-// which reach every node, and asks for all subscriptions again.
+// slot is the slot whose master the feed connects to. Classic channels reach every
+// node of a cluster.
+func (f *feed) slot() int {
+	if f.lane == classicFeed {
+		return anyMaster
+	}
+	return f.hub.broker.keys.slotOf(f.lane)
+}
+
+// connect connects, and asks for all subscriptions again.
 func (f *feed) connect() (bool, error) {
 	b := f.hub.broker
-	index := f.lane
-	if index == classicFeed {
-		index = rand.IntN(len(b.keys.tags))
-	}
-	timeout := b.config.replyTimeout
-	ctx, cancel := context.WithTimeout(f.quit, timeout)
-	defer cancel()
-	options, err := b.topology.master(ctx, b.keys.slotOf(index))
+	l, err := b.view.dial(f.quit, f.slot(), f.deaf, b.config.replyTimeout, f.look)
 	if err != nil {
-		return false, err
-	}
-	l, err := newLink(f.quit, options, timeout)
-	if err != nil {
-		return false, err
-	}
-	defer context.AfterFunc(f.quit, l.cut)()
-	ps := l.client.Subscribe(background)
-	if err := ping(ps, timeout); err != nil {
-		ps.Close() //nolint:errcheck // it failed already
-		l.close()
 		return false, err
 	}
 	f.hub.mu.Lock()
 	if f.quit.Err() != nil {
 		f.hub.mu.Unlock()
-		ps.Close() //nolint:errcheck // nothing can be done about it
 		l.close()
 		return false, f.quit.Err()
 	}
-	f.pubsub, f.link, f.refusing = ps, l, nil
-	f.heard = time.Now()
-	f.dirty, f.later = nil, nil
+	f.link, f.refusing = l, nil
+	f.heard, f.pinged = time.Now(), time.Time{}
+	f.dirty, f.later, f.pings = nil, nil, nil
+	f.prober.begin()
 	for _, t := range f.hub.topics {
 		if t.feed == f && len(t.listeners) > 0 {
 			f.dirty = append(f.dirty, t)
@@ -136,34 +153,30 @@ func (f *feed) connect() (bool, error) {
 	return true, nil
 }
 
-func ping(ps *goredis.PubSub, timeout time.Duration) error {
-	if err := ps.Ping(background); err != nil {
-		return err
+// look has the watch look at once. It does not wait.
+func (f *feed) look() {
+	select {
+	case f.nudge <- struct{}{}:
+	default:
 	}
-	_, err := ps.ReceiveTimeout(background, timeout)
-	return err
 }
 
-// receive handles what the server sends until the connection fails. It uses
-// Receive, not Channel, which drops messages when its reader is slow.
+// receive handles what the server sends until the connection fails.
 func (f *feed) receive() error {
 	f.hub.mu.Lock()
-	ps := f.pubsub
+	l := f.link
 	f.hub.mu.Unlock()
-	w := newWatch(f, ps)
+	l.conn.SetReadDeadline(time.Time{}) //nolint:errcheck // then reading fails, too
+	w := newWatch(f)
 	w.start()
 	defer w.stop()
 	for {
-		reply, err := ps.Receive(background)
-		f.hear(true)
-		if err != nil && !isServerError(err) {
+		r, err := readReply(l.in)
+		if err != nil {
 			return err
 		}
-		if err == nil {
-			err = f.handle(reply)
-		} else {
-			err = f.refused(err)
-		}
+		f.hear(true)
+		err = f.handle(&r)
 		f.hear(false)
 		if err != nil {
 			return err
@@ -181,37 +194,45 @@ func (f *feed) hear(busy bool) {
 // errMoved: the slot of a lane has another master.
 var errMoved = errors.New("the server ended a subscription: the slot has moved")
 
-func (f *feed) handle(reply any) error {
-	switch r := reply.(type) {
-	case *goredis.Message:
-		s := subject{channel, r.Channel}
-		if r.Pattern != "" {
-			s = subject{pattern, r.Pattern}
-		} else if f.lane != classicFeed {
-			s.kind = shardedChannel
-		}
-		for _, l := range f.hub.listenersOf(s) {
-			l.message(s, r.Channel, r.Payload)
-		}
-	case *goredis.Subscription:
-		s, on := confirmation(r)
-		gap, unasked := f.hub.confirmed(f, s, on)
-		if unasked {
-			return errMoved
-		}
-		f.answered()
-		for _, l := range gap {
-			f.hub.broker.stats.gaps.Add(1)
-			l.gap(s)
-		}
-		f.flush()
+func (f *feed) handle(r *reply) error {
+	switch {
+	case r.kind == '-':
+		return f.refused(r.err())
+	case r.kind == '+':
+		return f.ponged()
+	case r.kind != '*' || len(r.list) < 2:
+		return errProtocol
+	}
+	name := func(i int) string { return string(r.list[min(i, len(r.list)-1)].text) }
+	switch kind := name(0); kind {
+	case "message":
+		f.message(subject{channel, name(1)}, name(1), name(2))
+	case "smessage":
+		f.message(subject{shardedChannel, name(1)}, name(1), name(2))
+	case "pmessage":
+		f.message(subject{pattern, name(1)}, name(2), name(3))
+	case "pong":
+		return f.ponged()
+	default:
+		s, on := confirmation(kind, name(1))
+		return f.confirmed(s, on)
 	}
 	return nil
 }
 
-func confirmation(r *goredis.Subscription) (s subject, on bool) {
-	s.name = r.Channel
-	switch r.Kind {
+func (f *feed) message(s subject, name, payload string) {
+	if s.name == f.prober.name {
+		f.prober.arrived(payload)
+		return
+	}
+	for _, l := range f.hub.listenersOf(s) {
+		l.message(s, name, payload)
+	}
+}
+
+func confirmation(kind, name string) (s subject, on bool) {
+	s.name = name
+	switch kind {
 	case "subscribe", "unsubscribe":
 		s.kind = channel
 	case "psubscribe", "punsubscribe":
@@ -219,30 +240,74 @@ func confirmation(r *goredis.Subscription) (s subject, on bool) {
 	default:
 		s.kind = shardedChannel
 	}
-	return s, r.Kind == "subscribe" || r.Kind == "psubscribe" || r.Kind == "ssubscribe"
+	return s, kind == "subscribe" || kind == "psubscribe" || kind == "ssubscribe"
 }
 
-// answered counts a confirmation of the oldest command.
-func (f *feed) answered() {
+func (f *feed) confirmed(s subject, on bool) error {
+	gap, unasked := f.hub.confirmed(f, s, on)
+	if unasked {
+		return errMoved
+	}
+	if s.name == f.prober.name {
+		f.prober.confirmed()
+	}
+	if f.answered() {
+		f.flush()
+	}
+	f.hub.tellGap(s, gap)
+	return nil
+}
+
+// answered counts a confirmation of the oldest command, and reports whether there
+// is room for more.
+func (f *feed) answered() bool {
 	f.hub.mu.Lock()
 	defer f.hub.mu.Unlock()
 	if len(f.sent) == 0 {
-		return
+		return false
 	}
-	if f.sent[0].left--; f.sent[0].left == 0 {
-		f.sent = f.sent[1:]
+	if f.sent[0].left--; f.sent[0].left <= 0 {
+		f.pop()
 	}
+	return f.asked < subscribeAhead && len(f.dirty) > 0
+}
+
+// pop takes the command off that was answered. hub.mu is held.
+func (f *feed) pop() (command sent) {
+	if len(f.sent) > 0 {
+		command, f.sent = f.sent[0], f.sent[1:]
+		f.asked -= command.bytes
+	}
+	return command
+}
+
+// ponged handles the answer to a ping. A probe that was published long before the
+// ping was sent would have come before: events do not reach this connection.
+func (f *feed) ponged() error {
+	f.hub.mu.Lock()
+	f.pinged = time.Time{}
+	command := f.pop()
+	f.hub.mu.Unlock()
+	if command.kind != sentPing {
+		return errProtocol
+	}
+	return f.prober.overdue(command.overdue)
 }
 
 // refused handles an error reply: it answers the oldest command.
 func (f *feed) refused(err error) error {
 	f.hub.mu.Lock()
-	var command sent
+	var oldest sentKind
 	if len(f.sent) > 0 {
-		command, f.sent = f.sent[0], f.sent[1:]
+		oldest = f.sent[0].kind
 	}
+	if oldest == sentPing { // a server that can't save refuses pings, and sends events
+		f.hub.mu.Unlock()
+		return f.ponged()
+	}
+	command := f.pop()
 	f.hub.mu.Unlock()
-	if isElsewhere(err) || !command.on {
+	if isElsewhere(err) || oldest == sentUnsubscribe {
 		return err
 	}
 	f.hub.refused(f, command.subjects, err)
@@ -258,30 +323,52 @@ func (f *feed) disconnected(err error) {
 	}
 	h := f.hub
 	h.mu.Lock()
-	if f.silent {
-		f.silent, err = false, fmt.Errorf("no reply for %v", f.patience())
+	if f.cutBy != nil {
+		f.cutBy, err = nil, f.cutBy
 	}
 	first := f.refusing == nil
 	f.refusing = unavailable(err)
-	ps, l := f.pubsub, f.link
-	f.pubsub, f.link, f.sent, f.dirty, f.busy = nil, nil, nil, nil, false
+	l := f.link
+	f.link, f.sent, f.asked, f.dirty, f.busy, f.doubted = nil, nil, 0, nil, false, false
+	missed := 0
 	for _, t := range h.topics {
 		if t.feed != f {
 			continue
 		}
-		t.missed = t.missed || t.state == subscribed
+		if t.state == subscribed {
+			t.missed = true
+			missed++
+		}
 		t.state = unsubscribed
 		t.tell(f.refusal())
 		h.forget(t)
 	}
+	if missed > 0 && f.lost.IsZero() {
+		f.lost = time.Now()
+	}
 	h.mu.Unlock()
 	if l != nil {
-		ps.Close() //nolint:errcheck // it failed already
 		l.close()
 	}
 	if first && f.quit.Err() == nil {
 		h.broker.linkDown("pubsub", f.lane, err)
+		h.warnOfGaps(missed, err.Error())
 	}
+}
+
+// tellLost tells those whose subscriptions have not been restored for a while
+// that they miss events. They are told again when they are restored.
+func (f *feed) tellLost() {
+	h := f.hub
+	h.mu.Lock()
+	if f.lost.IsZero() || time.Since(f.lost) < h.broker.config.replyTimeout || f.quit.Err() != nil {
+		h.mu.Unlock()
+		return
+	}
+	f.lost = time.Time{}
+	lost := h.listening(f, func(t *topic) bool { return t.missed && t.state != subscribed })
+	h.mu.Unlock()
+	h.tellGaps(lost)
 }
 
 // refusal is what new subscriptions get. hub.mu is held.
@@ -305,9 +392,15 @@ func (f *feed) retry() {
 	f.flush()
 }
 
-// flush sends commands until the server has been asked for what is wanted.
-// When somebody else is at it already, that one sends these too: many changes
-// at once share a command.
+// ping asks the server for a sign of life. What is overdue must have come before
+// the answer. hub.mu is held; flush must follow.
+func (f *feed) ping(overdue []uint64) {
+	f.pings = append(f.pings, sent{kind: sentPing, overdue: overdue})
+}
+
+// flush sends commands until the server has been asked for what is wanted, or has
+// so much to answer that the rest waits. When somebody else is at it already, that
+// one sends these too: many changes at once share a command.
 func (f *feed) flush() {
 	f.hub.mu.Lock()
 	defer f.hub.mu.Unlock()
@@ -315,82 +408,100 @@ func (f *feed) flush() {
 		return
 	}
 	f.flushing = true
-	for len(f.dirty) > 0 && f.pubsub != nil {
-		ps := f.pubsub
-		for _, command := range f.commands() {
-			f.sent = append(f.sent, command)
-			f.hub.mu.Unlock()
-			err := send(ps, command)
-			f.hub.mu.Lock()
-			if err != nil || f.pubsub != ps {
-				break // the receiver notices, and all starts anew
-			}
+	for f.link != nil {
+		l := f.link
+		commands := f.commands()
+		if len(commands) == 0 {
+			break
+		}
+		f.sent = append(f.sent, commands...)
+		f.hub.mu.Unlock()
+		err := f.send(l, commands)
+		f.hub.mu.Lock()
+		if err != nil && f.link == l {
+			l.cut() // the receiver notices, and all starts anew
+			break
 		}
 	}
 	f.flushing = false
 }
 
-// commands takes the dirty topics and returns the commands for them. hub.mu is
-// held.
+// commands takes pings, and dirty topics as long as there is room, and returns
+// the commands for them. hub.mu is held.
 func (f *feed) commands() []sent {
-	var commands []sent
+	commands := f.pings
+	f.pings = nil
+	for _, c := range commands {
+		if f.pinged.IsZero() && c.kind == sentPing {
+			f.pinged = time.Now()
+		}
+	}
 	byKind := map[commandKind]int{} // -> the command that is being filled
-	for _, t := range f.dirty {
-		on := len(t.listeners) > 0
+	done := 0
+	for ; done < len(f.dirty) && f.asked < subscribeAhead; done++ {
+		t := f.dirty[done]
+		kind := sentSubscribe
 		switch {
-		case on && t.state == unsubscribed:
+		case len(t.listeners) > 0 && t.state == unsubscribed:
 			t.state = subscribing
 		case t.state == leaving:
-			t.state, on = unsubscribing, false
+			t.state, kind = unsubscribing, sentUnsubscribe
 		default:
 			continue // as wanted, or on its way: looked at again then
 		}
-		k := commandKind{t.subject.kind, on}
+		k := commandKind{t.subject.kind, kind}
 		i, open := byKind[k]
-		if !open || t.alone || len(commands[i].subjects) == subscribeBatch {
+		if !open || t.alone || len(commands[i].subjects) == subscribeBatch || commands[i].bytes > subscribeBytes {
 			i = len(commands)
-			commands = append(commands, sent{on: on})
+			commands = append(commands, sent{kind: kind})
 			if !t.alone {
 				byKind[k] = i
 			}
 		}
-		commands[i].subjects = append(commands[i].subjects, t.subject)
-		commands[i].left++
+		c := &commands[i]
+		c.subjects = append(c.subjects, t.subject)
+		c.left++
+		bytes := confirmationBytes + len(t.subject.name)
+		c.bytes += bytes
+		f.asked += bytes
 	}
-	f.dirty = nil
+	f.dirty = f.dirty[done:]
 	return commands
 }
 
 type commandKind struct {
 	kind subjectKind
-	on   bool
+	sent sentKind
 }
 
-func send(ps *goredis.PubSub, s sent) error {
-	names := make([]string, len(s.subjects))
-	for i := range s.subjects {
-		names[i] = s.subjects[i].name
+// send writes commands. Only who has set flushing may call it.
+func (f *feed) send(l *link, commands []sent) error {
+	words := make([]*command, len(commands))
+	for i := range commands {
+		words[i] = commands[i].command()
 	}
-	var do func(context.Context, ...string) error
-	switch s.subjects[0].kind {
-	case channel:
-		do = ps.Unsubscribe
-		if s.on {
-			do = ps.Subscribe
-		}
-	case pattern:
-		do = ps.PUnsubscribe
-		if s.on {
-			do = ps.PSubscribe
-		}
-	case shardedChannel:
-		do = ps.SUnsubscribe
-		if s.on {
-			do = ps.SSubscribe
-		}
+	l.encode(words)
+	l.conn.SetWriteDeadline(time.Now().Add(l.timeout)) //nolint:errcheck // then writing fails, too
+	return l.flush()
+}
+
+// subscribeCommands are the names of the commands, by kind of subject.
+var subscribeCommands = map[commandKind]string{
+	{channel, sentSubscribe}:          "SUBSCRIBE",
+	{channel, sentUnsubscribe}:        "UNSUBSCRIBE",
+	{pattern, sentSubscribe}:          "PSUBSCRIBE",
+	{pattern, sentUnsubscribe}:        "PUNSUBSCRIBE",
+	{shardedChannel, sentSubscribe}:   "SSUBSCRIBE",
+	{shardedChannel, sentUnsubscribe}: "SUNSUBSCRIBE",
+}
+
+func (s *sent) command() *command {
+	if s.kind == sentPing {
+		return plain("PING")
 	}
-	if err := do(background, names...); err != nil {
-		return fmt.Errorf("subscribe: %w", err)
+	c := plain(subscribeCommands[commandKind{s.subjects[0].kind, s.kind}])
+	for _, subject := range s.subjects {
+		c.text(subject.name)
 	}
-	return nil
+	return c
 }

@@ -240,6 +240,71 @@ func (t *topic) tell(err error) {
 	t.waiters = nil
 }
 
+// A loss is a subject of which events may have been missed, with who is to be told.
+type loss struct {
+	subject   subject
+	listeners []listener
+}
+
+// listening returns the topics of a feed with the given property. mu is held.
+func (h *hub) listening(f *feed, is func(*topic) bool) (losses []loss) {
+	for _, t := range h.topics {
+		if t.feed == f && len(t.listeners) > 0 && is(t) {
+			losses = append(losses, loss{t.subject, t.listeners})
+		}
+	}
+	return losses
+}
+
+// tellGaps tells listeners that they may have missed something. It waits for
+// those that are slow.
+func (h *hub) tellGaps(losses []loss) {
+	for _, l := range losses {
+		h.tellGap(l.subject, l.listeners)
+	}
+}
+
+func (h *hub) tellGap(s subject, listeners []listener) {
+	for _, l := range listeners {
+		h.broker.stats.gaps.Add(1)
+		l.gap(s)
+	}
+}
+
+// warnOfGaps has one line for all.
+func (h *hub) warnOfGaps(subscriptions int, why string) {
+	if subscriptions > 0 {
+		h.broker.config.logger.Warn("redis: events may have been missed: each subscription is told", "subscriptions", subscriptions, "why", why)
+	}
+}
+
+// doubt says that a master of the cluster was lost or replaced. Between the nodes
+// of a cluster events travel after their publication was confirmed: what this one
+// had not passed on yet is lost for the classic channels of all others.
+func (h *hub) doubt() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f := h.feeds[classicFeed]
+	if f != nil && h.broker.config.cluster {
+		f.doubted = true
+		f.look()
+	}
+}
+
+// tellDoubt tells the subscriptions of a feed that doubt was about them.
+func (h *hub) tellDoubt(f *feed) {
+	h.mu.Lock()
+	if !f.doubted {
+		h.mu.Unlock()
+		return
+	}
+	f.doubted = false
+	losses := h.listening(f, func(t *topic) bool { return t.state == subscribed })
+	h.mu.Unlock()
+	h.warnOfGaps(len(losses), "a master of the cluster was lost")
+	h.tellGaps(losses)
+}
+
 // listenersOf returns who listens to s, and counts the message.
 func (h *hub) listenersOf(s subject) []listener {
 	h.broker.stats.events.Add(1)

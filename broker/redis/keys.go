@@ -118,6 +118,17 @@ func (ks *keyspace) eventChannel(topic string) string {
 	return ks.prefix + ":event:" + topic
 }
 
+// probeChannel is a channel of one feed alone, of a lane or classic.
+func (ks *keyspace) probeChannel(lane int, feed string) string {
+	if lane == classicFeed {
+		return ks.prefix + ":probe:" + feed
+	}
+	return ks.key(lane, "probe", feed)
+}
+
+// here is a key of a lane that nobody ever sets.
+func (ks *keyspace) here(lane int) string { return ks.key(lane, "here", "") }
+
 // laneOfKey returns the lane whose tag a key or sharded channel has.
 func (ks *keyspace) laneOfKey(key string) int {
 	for i, tag := range ks.tags {

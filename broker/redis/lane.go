@@ -53,24 +53,10 @@ func (l *lane) stop() {
 	l.writer.stop()
 }
 
-// dial connects to the lane's master, unless ctx ends before.
-func (l *lane) dial(ctx context.Context, timeout time.Duration) (*link, error) {
-	asking, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	options, err := l.broker.topology.master(asking, l.slot)
-	if err != nil {
-		return nil, err
-	}
-	loginOnce(options)
-	link, err := newLink(ctx, options, timeout)
-	if err != nil {
-		return nil, err
-	}
-	if err := link.login(ctx); err != nil {
-		link.close()
-		return nil, err
-	}
-	return link, nil
+// dial connects to the lane's master, unless ctx ends before. retired is called
+// when the link has to be replaced; it may be nil.
+func (l *lane) dial(ctx context.Context, timeout time.Duration, retired func()) (*link, error) {
+	return l.broker.view.dial(ctx, l.slot, server{}, timeout, retired)
 }
 
 func (l *lane) addBeat(b *beat) {

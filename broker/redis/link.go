@@ -30,6 +30,15 @@ type link struct {
 
 	in  *bufio.Reader // set by login
 	out []byte
+
+	// Set by the view that the link is part of; nil if it is part of none.
+	view     *view
+	to       server   // as the view names it
+	slot     int      // that it is used for
+	who      identity // of the server
+	onRetire func()
+
+	reason atomic.Pointer[error] // why it has to be replaced
 }
 
 // Errors of a link. What was not sent can be sent again on another link.
@@ -90,18 +99,43 @@ func newLink(ctx context.Context, o *goredis.Options, timeout time.Duration) (*l
 	return l, nil
 }
 
-// login has the client log in, and takes the connection from it. go-redis does
-// not heed the context while it waits: when that ends the connection is cut.
-func (l *link) login(ctx context.Context) error {
+// login has the client log in, and takes the connection from it. It returns what
+// the server calls itself, if it tells this user. go-redis does not heed the
+// context while it waits: when that ends the connection is cut.
+func (l *link) login(ctx context.Context) (identity, error) {
 	stop := context.AfterFunc(ctx, l.cut)
-	err := l.client.Ping(background).Err()
+	info, err := l.client.Info(background, "server").Result()
 	if !stop() {
-		return ctx.Err()
+		return "", ctx.Err()
 	}
-	if err != nil {
-		return err
+	if err != nil && !isRefusedInfo(err) {
+		return "", err
 	}
 	l.in = bufio.NewReaderSize(l.conn, readBuffer)
+	_, after, _ := strings.Cut(info, "run_id:")
+	who, _, _ := strings.Cut(after, "\r\n")
+	return identity(who), nil
+}
+
+// isRefusedInfo reports whether err is only about INFO: the server does not know
+// the command or the section, or this user may not ask.
+func isRefusedInfo(err error) bool {
+	text := strings.ToLower(err.Error())
+	return isServerError(err) && (strings.Contains(text, "info") || strings.Contains(text, "section"))
+}
+
+// retire says that the link has to be replaced when what is under way has ended.
+func (l *link) retire(err error) {
+	if l.reason.CompareAndSwap(nil, &err) && l.onRetire != nil {
+		l.onRetire()
+	}
+}
+
+// retired returns why the link has to be replaced, or nil.
+func (l *link) retired() error {
+	if err := l.reason.Load(); err != nil {
+		return *err
+	}
 	return nil
 }
 
@@ -185,6 +219,9 @@ func (l *link) cut() {
 
 // close ends the connection. No command may be under way.
 func (l *link) close() {
+	if l.view != nil {
+		l.view.leave(l)
+	}
 	l.client.Close() //nolint:errcheck // nothing can be done about it
 	l.cut()          // the client may not have asked for it
 }
@@ -194,6 +231,13 @@ func (l *link) close() {
 func isServerError(err error) bool {
 	var reply goredis.Error
 	return errors.As(err, &reply)
+}
+
+// pointsElsewhere reports whether the server said something that makes it likely
+// that another one is master now. One that has lost its replicas may have been
+// replaced behind its back.
+func pointsElsewhere(err error) bool {
+	return isElsewhere(err) || err != nil && isServerError(err) && strings.Contains(err.Error(), "NOREPLICAS ")
 }
 
 // isElsewhere reports whether the server said that it is not the one to ask,

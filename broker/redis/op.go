@@ -13,9 +13,9 @@ import (
 // done.
 type op struct {
 	kind    opKind
-	uri     string    // of a call
+	uri     string    // of a call; of an event its channel, with our prefix
 	node    broker.ID // of a result
-	value   []byte    // of a call or result
+	value   []byte    // of a call, result or event
 	timeout uint32    // ms, of a call
 	command *command  // of a command
 
@@ -29,6 +29,7 @@ const (
 	opCommand opKind = iota
 	opCall
 	opResult
+	opEvent
 )
 
 // A waiter waits for a number of ops.

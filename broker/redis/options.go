@@ -77,7 +77,7 @@ func WithServer(o *goredis.Options) Option {
 			return
 		}
 		copied := *o
-		c.use(&standalone{&copied}, false)
+		c.use(&standalone{given: &copied}, false)
 	})
 }
 
@@ -89,7 +89,7 @@ func WithSentinel(o *goredis.FailoverOptions) Option {
 			return
 		}
 		copied := *o
-		c.use(&sentinel{&copied}, false)
+		c.use(&sentinel{given: &copied}, false)
 	})
 }
 
@@ -101,7 +101,7 @@ func WithCluster(o *goredis.ClusterOptions) Option {
 			return
 		}
 		copied := *o
-		c.use(&cluster{options: &copied}, true)
+		c.use(&cluster{given: &copied}, true)
 	})
 }
 
@@ -119,10 +119,10 @@ func WithClient(client goredis.UniversalClient) Option {
 		switch client := client.(type) {
 		case *goredis.Client:
 			copied := *client.Options()
-			c.use(&standalone{&copied}, false)
+			c.use(&standalone{given: &copied}, false)
 		case *goredis.ClusterClient:
 			copied := *client.Options()
-			c.use(&cluster{options: &copied}, true)
+			c.use(&cluster{given: &copied}, true)
 		default:
 			c.refuse("WithClient(%T): want a *redis.Client or a *redis.ClusterClient", client)
 		}

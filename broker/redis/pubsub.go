@@ -63,7 +63,7 @@ func (b *Broker) PublishBatch(ctx context.Context, events []broker.Event, errs [
 // prepareEvent makes o publish e and returns through which lane: for a channel
 // always the same connection, which keeps the order. nil: o is finished.
 func (b *Broker) prepareEvent(o *op, e *broker.Event) *lane {
-	l := b.lane(b.keys.laneOf(e.Channel))
+	l := b.eventLane(e.Channel)
 	switch {
 	case e.Channel == "":
 		o.finish(errors.New("the channel is empty"))
@@ -72,8 +72,26 @@ func (b *Broker) prepareEvent(o *op, e *broker.Event) *lane {
 		o.finish(broker.ErrClosed)
 		return nil
 	}
-	o.command = plain(b.keys.publish(), b.keys.eventChannel(e.Channel), encodeEvent(e))
+	o.kind, o.uri, o.value = opEvent, b.keys.eventChannel(e.Channel), encodeEvent(e)
 	return l
+}
+
+// eventLane returns the lane through which an event goes; nil: the broker is
+// closed. Classic channels of a cluster need no master in particular: while the
+// usual one is out of reach another one takes its place, the same for all.
+func (b *Broker) eventLane(channel string) *lane {
+	index := b.keys.laneOf(channel)
+	usual := b.lane(index)
+	if usual == nil || usual.writer.settled() || b.keys.sharded || !b.config.cluster {
+		return usual
+	}
+	for i := range b.keys.tags {
+		other := b.lane((index + i) % len(b.keys.tags))
+		if other != nil && !b.view.together(usual.slot, other.slot) && other.writer.settled() {
+			return other
+		}
+	}
+	return usual
 }
 
 // subscriberConn is a subscriber's hold on the broker.
@@ -190,7 +208,6 @@ func (s *subscriberConn) message(sub subject, name, payload string) {
 // gap implements [listener].
 func (s *subscriberConn) gap(sub subject) {
 	if t, ok := s.topic(sub); ok {
-		s.broker.config.logger.Warn("redis: events may have been missed", "topic", t.Name, "pattern", t.Pattern)
 		s.box.put(broker.Delivery{Topic: t, Gap: true}, len(t.Name))
 	}
 }

@@ -41,6 +41,8 @@ var (
 	cancelSource string
 	//go:embed lua/reap.lua
 	reapSource string
+	//go:embed lua/publish.lua
+	publishSource string
 
 	pushScript     = newScript(pushSource)
 	takeScript     = newScript(takeSource)
@@ -51,6 +53,7 @@ var (
 	resultScript   = newScript(resultSource)
 	cancelScript   = newScript(cancelSource)
 	reapScript     = newScript(reapSource)
+	publishScript  = newScript(publishSource)
 )
 
 // scriptValues is the most values that one script gets: Lua's unpack and its

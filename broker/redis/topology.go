@@ -6,70 +6,211 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// A topology knows which server is the master of a lane.
+// A topology finds out which server is the master of what. What it finds is kept
+// by the view of the broker.
 type topology interface {
-	// master returns options that lead to the master of slot. It may ask other
-	// servers. The caller may change what it gets.
-	master(ctx context.Context, slot int) (*goredis.Options, error)
+	// look asks the system anew.
+	look(ctx context.Context) ([]slotRange, error)
 
-	// stale says that a connection to a master was lost or redirected: what is
-	// known may be wrong.
-	stale()
+	// options returns options that lead to a server that look has named. The
+	// caller may change what it gets.
+	options(s server) *goredis.Options
+
+	// watch calls changed when the system may have announced a change, until ctx
+	// ends or watching fails; at once if the system announces nothing.
+	watch(ctx context.Context, changed func()) error
+
+	// renamed reports whether another server may take over an address without
+	// look noticing it.
+	renamed() bool
+
+	// wait waits for questions that look has begun and has not waited for.
+	wait()
 }
+
+// A slotRange is a range of hash slots with its master. Without a cluster there
+// is one range, of all slots.
+type slotRange struct {
+	first, last int
+	master      server
+}
+
+// A server is an address, and the name that the server has in its cluster, if
+// it is in one: addresses may be written in several ways.
+type server struct {
+	addr string
+	id   string
+}
+
+// is reports whether both are the same server, as far as their names tell.
+func (s server) is(other server) bool {
+	if s.id != "" && other.id != "" {
+		return s.id == other.id
+	}
+	return s.addr == other.addr
+}
+
+func everySlot(addr string) []slotRange {
+	return []slotRange{{first: 0, last: slots - 1, master: server{addr: addr}}}
+}
+
+// askTimeout bounds how long one server is asked about the system.
+const askTimeout = time.Second
 
 // standalone is one server, whose address may be a name that others take over.
 type standalone struct {
-	options *goredis.Options
+	given *goredis.Options
 }
 
-func (s *standalone) master(context.Context, int) (*goredis.Options, error) {
-	copied := *s.options
-	return &copied, nil
+func (s *standalone) look(context.Context) ([]slotRange, error) { return everySlot(s.given.Addr), nil }
+
+func (s *standalone) options(server) *goredis.Options {
+	copied := *s.given
+	return &copied
 }
 
-func (s *standalone) stale() {}
+func (s *standalone) watch(context.Context, func()) error { return errors.ErrUnsupported }
+func (s *standalone) renamed() bool                       { return true }
+func (s *standalone) wait()                               {}
 
-// sentinel asks the sentinels for each connection: go-redis' own client would
-// keep two connections to them open for what is needed once in months.
+// sentinel asks the sentinels at each look: go-redis' own client would keep two
+// connections to them open for what is needed once in months.
 type sentinel struct {
-	options *goredis.FailoverOptions
+	given *goredis.FailoverOptions
+	asker
+
+	mu      sync.Mutex // guards the following
+	current opinion    // the last one that was believed
 }
 
-func (s *sentinel) master(ctx context.Context, _ int) (*goredis.Options, error) {
-	addrs := s.options.SentinelAddrs
+// An opinion is what a sentinel says about the master.
+type opinion struct {
+	addr  string
+	epoch int64 // of the failover that made it one; 0: not known
+}
+
+// look asks all sentinels at once. One that is cut off from the others may name a
+// master that has been replaced: the newest failover counts, and an older one
+// than that is believed only when most sentinels know of no other.
+func (s *sentinel) look(context.Context) ([]slotRange, error) {
+	addrs := s.given.SentinelAddrs
+	answers := askAll(&s.asker, addrs, s.ask)
+	count := map[opinion]int{}
+	answered := 0
 	var failures []error
-	for _, i := range rand.Perm(len(addrs)) {
-		addr, err := s.ask(ctx, addrs[i], len(addrs)-len(failures))
-		if err == nil {
-			return failoverOptions(s.options, addr), nil
+	for range addrs {
+		a := <-answers
+		if a.err != nil {
+			failures = append(failures, a.err)
+			continue
 		}
-		failures = append(failures, err)
+		answered++
+		count[a.value]++
+		if len(count) == 1 && 2*answered > len(addrs) {
+			break // the others need not be waited for
+		}
 	}
-	return nil, errors.Join(failures...)
+	if answered == 0 {
+		return nil, errors.Join(failures...)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	best := s.best(count)
+	if best.epoch >= s.current.epoch || 2*answered > len(addrs) {
+		s.current = best
+	}
+	return everySlot(s.current.addr), nil
 }
 
-// ask asks the next of so many sentinels that are left. It has its share of the
-// time: if it hangs, those behind it can still be asked.
-func (s *sentinel) ask(ctx context.Context, addr string, left int) (string, error) {
-	if end, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(end)/time.Duration(left))
-		defer cancel()
+// best returns the opinion about the newest failover, of several the one that most
+// have, of several the current one. mu is held.
+func (s *sentinel) best(count map[opinion]int) (best opinion) {
+	for o, n := range count {
+		most := count[best]
+		if o.epoch > best.epoch || o.epoch == best.epoch && (n > most || n == most && o == s.current) {
+			best = o
+		}
 	}
-	client := goredis.NewSentinelClient(&goredis.Options{
+	return best
+}
+
+func (s *sentinel) ask(addr string) (opinion, error) {
+	ctx, cancel := context.WithTimeout(background, askTimeout)
+	defer cancel()
+	client := goredis.NewSentinelClient(s.sentinelOptions(addr))
+	defer client.Close()
+	master, err := client.GetMasterAddrByName(ctx, s.given.MasterName).Result()
+	switch {
+	case errors.Is(err, goredis.Nil):
+		return opinion{}, fmt.Errorf("sentinel %s does not know the master %s", addr, s.given.MasterName)
+	case err != nil:
+		return opinion{}, fmt.Errorf("sentinel %s: %w", addr, err)
+	case len(master) != 2:
+		return opinion{}, fmt.Errorf("sentinel %s: unexpected reply %q", addr, master)
+	}
+	o := opinion{addr: net.JoinHostPort(master[0], master[1])}
+	if more, err := client.Master(ctx, s.given.MasterName).Result(); err == nil {
+		o.epoch, _ = strconv.ParseInt(more["config-epoch"], 10, 64) //nolint:errcheck // then it is not known
+	}
+	return o, nil
+}
+
+// watch listens to one sentinel.
+func (s *sentinel) watch(ctx context.Context, changed func()) error {
+	addrs := s.given.SentinelAddrs
+	addr := addrs[rand.IntN(len(addrs))]
+	client := goredis.NewSentinelClient(s.sentinelOptions(addr))
+	defer client.Close()
+	ps := client.Subscribe(ctx, "+switch-master")
+	defer ps.Close()
+	defer context.AfterFunc(ctx, func() { ps.Close() })() //nolint:errcheck // it ends the wait below
+	for {
+		// A sentinel that has gone silent is left for another one.
+		reply, err := ps.ReceiveTimeout(ctx, watchSilence)
+		var timeout net.Error
+		switch {
+		case err == nil:
+			if _, ok := reply.(*goredis.Pong); !ok {
+				changed() // also when listening begins: what was before is not known
+			}
+			continue
+		case !errors.As(err, &timeout) || !timeout.Timeout():
+			return fmt.Errorf("sentinel %s: %w", addr, err)
+		}
+		if err := ps.Ping(ctx); err != nil {
+			return fmt.Errorf("sentinel %s: %w", addr, err)
+		}
+		if _, err := ps.ReceiveTimeout(ctx, askTimeout); err != nil {
+			return fmt.Errorf("sentinel %s: %w", addr, err)
+		}
+	}
+}
+
+// watchSilence is after how much silence a sentinel is asked whether it lives.
+const watchSilence = 5 * time.Second
+
+func (s *sentinel) renamed() bool { return false }
+
+func (s *sentinel) options(to server) *goredis.Options { return failoverOptions(s.given, to.addr) }
+
+func (s *sentinel) sentinelOptions(addr string) *goredis.Options {
+	return &goredis.Options{
 		Addr:             addr,
-		Username:         s.options.SentinelUsername,
-		Password:         s.options.SentinelPassword,
-		Dialer:           s.options.Dialer,
-		TLSConfig:        s.options.TLSConfig,
-		DialTimeout:      s.options.DialTimeout,
-		ReadTimeout:      s.options.ReadTimeout,
+		Username:         s.given.SentinelUsername,
+		Password:         s.given.SentinelPassword,
+		Dialer:           s.given.Dialer,
+		TLSConfig:        s.given.TLSConfig,
+		DialTimeout:      s.given.DialTimeout,
+		ReadTimeout:      s.given.ReadTimeout,
 		DialerRetries:    1,
 		MaxRetries:       -1,
 		PoolSize:         1,
@@ -77,125 +218,176 @@ func (s *sentinel) ask(ctx context.Context, addr string, left int) (string, erro
 		DisableIdentity:  true,
 
 		ContextTimeoutEnabled: true,
-	})
-	defer client.Close()
-	master, err := client.GetMasterAddrByName(ctx, s.options.MasterName).Result()
-	switch {
-	case errors.Is(err, goredis.Nil):
-		return "", fmt.Errorf("sentinel %s does not know the master %s", addr, s.options.MasterName)
-	case err != nil:
-		return "", fmt.Errorf("sentinel %s: %w", addr, err)
-	case len(master) != 2:
-		return "", fmt.Errorf("sentinel %s: unexpected reply %q", addr, master)
 	}
-	return net.JoinHostPort(master[0], master[1]), nil
 }
 
-func (s *sentinel) stale() {}
-
-// cluster holds the map of slots. It is read when it is first needed and when
-// stale was called since, at most once in reloadPause.
+// cluster asks nodes of the cluster for the map of slots.
 type cluster struct {
-	options *goredis.ClusterOptions
+	given *goredis.ClusterOptions
+	asker
 
-	mu     sync.Mutex // held while the map is read, so that one reads for all
-	ranges []slotRange
-	read   time.Time // when ranges was read
-	old    bool
+	mu     sync.Mutex  // guards the following
+	ranges []slotRange // as it was last believed
 }
 
-type slotRange struct {
-	first, last int
-	addr        string
-}
+// votes is how many nodes are asked for the map. One alone may have been cut off
+// or taken out of the cluster, and not know what became of it.
+const votes = 3
 
-const reloadPause = 100 * time.Millisecond
-
-func (c *cluster) master(ctx context.Context, slot int) (*goredis.Options, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ranges == nil || c.old && time.Since(c.read) > reloadPause {
-		if err := c.reload(ctx); err != nil {
-			return nil, err
-		}
-	}
-	for _, r := range c.ranges {
-		if r.first <= slot && slot <= r.last {
-			return clusterNodeOptions(c.options, r.addr), nil
-		}
-	}
-	c.old = true
-	return nil, fmt.Errorf("no master of slot %d in the cluster", slot)
-}
-
-func (c *cluster) stale() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.old = true
-}
-
-// reload asks the known masters and the seeds, in random order, until one
-// answers.
-func (c *cluster) reload(ctx context.Context) error {
-	if c.options.ClusterSlots != nil {
-		slots, err := c.options.ClusterSlots(ctx)
+// look asks some of the masters, and all others and the seeds when none of those
+// answers. The map that most have counts.
+func (c *cluster) look(ctx context.Context) ([]slotRange, error) {
+	if c.given.ClusterSlots != nil {
+		slots, err := c.given.ClusterSlots(ctx)
 		if err != nil {
-			return fmt.Errorf("ClusterSlots: %w", err)
+			return nil, fmt.Errorf("ClusterSlots: %w", err)
 		}
-		c.use(slots, "")
-		return nil
+		return rangesOf(slots, ""), nil
 	}
-	candidates := map[string]bool{}
-	for _, r := range c.ranges {
-		candidates[r.addr] = true
+	masters, others := c.candidates()
+	some := masters[:min(votes, len(masters))]
+	others = append(others, masters[len(some):]...)
+	ranges, failures := c.vote(ctx, some)
+	if ranges == nil {
+		var more []error
+		ranges, more = c.vote(ctx, others)
+		failures = append(failures, more...)
 	}
-	for _, addr := range c.options.Addrs {
-		candidates[addr] = true
+	if ranges == nil {
+		return nil, errors.Join(failures...)
 	}
-	var failures []error
-	for addr := range candidates { // a map's order is random
-		slots, err := c.ask(ctx, addr)
-		if err == nil && len(slots) > 0 {
-			c.use(slots, addr)
-			return nil
-		}
-		if err == nil {
-			err = errors.New("knows no slots")
-		}
-		failures = append(failures, fmt.Errorf("cluster node %s: %w", addr, err))
-	}
-	return errors.Join(failures...)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ranges = ranges
+	return ranges, nil
 }
 
-func (c *cluster) ask(ctx context.Context, addr string) ([]goredis.ClusterSlot, error) {
-	l, err := newLink(background, clusterNodeOptions(c.options, addr), askTimeout)
+// candidates returns the known masters and the other seeds, in random order.
+func (c *cluster) candidates() (masters, others []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range c.ranges {
+		if !slices.Contains(masters, r.master.addr) {
+			masters = append(masters, r.master.addr)
+		}
+	}
+	for _, addr := range c.given.Addrs {
+		if !slices.Contains(masters, addr) {
+			others = append(others, addr)
+		}
+	}
+	rand.Shuffle(len(masters), func(i, j int) { masters[i], masters[j] = masters[j], masters[i] })
+	return masters, others
+}
+
+// vote returns the map that most of the nodes have that answer, of several the
+// one that was believed before; nil if none answers.
+func (c *cluster) vote(ctx context.Context, addrs []string) (winner []slotRange, failures []error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	c.mu.Lock()
+	believed := mapName(c.ranges)
+	c.mu.Unlock()
+	answers := askAll(&c.asker, addrs, func(addr string) ([]slotRange, error) { return c.ask(ctx, addr) })
+	count := map[string]int{}
+	best := 0
+	for range addrs {
+		a := <-answers
+		if a.err != nil {
+			failures = append(failures, a.err)
+			continue
+		}
+		name := mapName(a.value)
+		count[name]++
+		if n := count[name]; n > best || n == best && name == believed {
+			winner, best = a.value, n
+		}
+		if 2*best > len(addrs) {
+			break
+		}
+	}
+	return winner, failures
+}
+
+// mapName tells maps apart.
+func mapName(ranges []slotRange) string {
+	var name strings.Builder
+	for _, r := range ranges {
+		master := r.master.id
+		if master == "" {
+			master = r.master.addr
+		}
+		fmt.Fprintf(&name, "%d-%d %s,", r.first, r.last, master)
+	}
+	return name.String()
+}
+
+func (c *cluster) ask(ctx context.Context, addr string) ([]slotRange, error) {
+	l, err := newLink(ctx, c.options(server{addr: addr}), askTimeout)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cluster node %s: %w", addr, err)
 	}
 	defer l.close()
+	defer context.AfterFunc(ctx, l.cut)()
 	//lint:ignore SA1019 CLUSTER SHARDS is of Redis 7, and our floor is 6.2
-	return l.client.ClusterSlots(ctx).Result()
+	slots, err := l.client.ClusterSlots(ctx).Result()
+	if err != nil {
+		return nil, fmt.Errorf("cluster node %s: %w", addr, err)
+	}
+	ranges := rangesOf(slots, addr)
+	if len(ranges) == 0 {
+		return nil, fmt.Errorf("cluster node %s knows no slots", addr)
+	}
+	return ranges, nil
 }
 
-const askTimeout = time.Second
+func (c *cluster) options(s server) *goredis.Options { return clusterNodeOptions(c.given, s.addr) }
 
-// use replaces the map by slots, which the node at asked has sent. A node that
-// does not know its own host name leaves it empty: it is the one just asked.
-func (c *cluster) use(slots []goredis.ClusterSlot, asked string) {
-	c.ranges = c.ranges[:0:0]
+func (c *cluster) watch(context.Context, func()) error { return errors.ErrUnsupported }
+func (c *cluster) renamed() bool                       { return false }
+
+// An asker asks several servers at once.
+type asker struct{ asking sync.WaitGroup }
+
+func (a *asker) wait() { a.asking.Wait() }
+
+// An answer is what one of several servers said.
+type answer[T any] struct {
+	value T
+	err   error
+}
+
+// askAll asks all of addrs. Each gives one answer, as it comes; nobody needs to
+// wait for it.
+func askAll[T any](a *asker, addrs []string, ask func(addr string) (T, error)) <-chan answer[T] {
+	answers := make(chan answer[T], len(addrs))
+	for _, addr := range addrs {
+		a.asking.Go(func() {
+			value, err := ask(addr)
+			answers <- answer[T]{value, err}
+		})
+	}
+	return answers
+}
+
+// rangesOf reads the reply of a node to CLUSTER SLOTS, ordered by slots. A node
+// that does not know its own host name leaves it empty: it is the one just asked.
+func rangesOf(slots []goredis.ClusterSlot, asked string) []slotRange {
+	ranges := make([]slotRange, 0, len(slots))
 	for _, s := range slots {
 		if len(s.Nodes) == 0 {
 			continue
 		}
-		addr := s.Nodes[0].Addr // the master comes first
-		if host, port, err := net.SplitHostPort(addr); err == nil && host == "" {
+		master := server{addr: s.Nodes[0].Addr, id: s.Nodes[0].ID} // the master comes first
+		if host, port, err := net.SplitHostPort(master.addr); err == nil && host == "" {
 			if host, _, err = net.SplitHostPort(asked); err == nil {
-				addr = net.JoinHostPort(host, port)
+				master.addr = net.JoinHostPort(host, port)
 			}
 		}
-		c.ranges = append(c.ranges, slotRange{s.Start, s.End, addr})
+		ranges = append(ranges, slotRange{s.Start, s.End, master})
 	}
-	c.read, c.old = time.Now(), false
+	slices.SortFunc(ranges, func(a, b slotRange) int { return a.first - b.first })
+	return ranges
 }
 
 // failoverOptions are the options that lead to a server found by the sentinels.

@@ -1,23 +1,23 @@
 package redis
 
 import (
+	"fmt"
 	"time"
-
-	goredis "github.com/redis/go-redis/v9"
 )
 
-// A watch pings the silent server of a feed, and cuts the connection when it
-// stays silent: a read deadline could strike in the middle of a message. It also
-// beats for what is to be tried again. Its goroutine runs from start to stop.
+// A watch looks after the connection of a feed. It pings a silent server and cuts
+// the connection when that stays silent: a read deadline could strike in the
+// middle of a message. It sends probes, cuts a connection that leads elsewhere, and
+// has its beat for what is to be tried or told later. Its goroutine runs from start
+// to stop.
 type watch struct {
 	feed    *feed
-	pubsub  *goredis.PubSub
 	quit    chan struct{}
 	stopped chan struct{}
 }
 
-func newWatch(f *feed, ps *goredis.PubSub) *watch {
-	return &watch{feed: f, pubsub: ps, quit: make(chan struct{}), stopped: make(chan struct{})}
+func newWatch(f *feed) *watch {
+	return &watch{feed: f, quit: make(chan struct{}), stopped: make(chan struct{})}
 }
 
 func (w *watch) start() { go w.run() }
@@ -27,45 +27,50 @@ func (w *watch) stop() {
 	<-w.stopped
 }
 
-// patience is how long a feed bears silence. A ping goes out after a quarter
-// of the reply timeout, which its answer then has.
-func (f *feed) patience() time.Duration {
-	timeout := f.hub.broker.config.replyTimeout
-	return timeout + timeout/4
-}
-
 func (w *watch) run() {
 	defer close(w.stopped)
-	pause := w.feed.hub.broker.config.replyTimeout / 4
-	ticker := time.NewTicker(pause)
+	ticker := time.NewTicker(w.feed.hub.broker.config.replyTimeout / 4)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
+			w.feed.prober.tick()
+		case <-w.feed.nudge:
 		case <-w.quit:
 			return
 		}
-		silence, l := w.feed.silence()
-		switch {
-		case silence > w.feed.patience():
-			l.cut() // the feed's reader returns
-			return
-		case silence > pause:
-			w.pubsub.Ping(background) //nolint:errcheck // silence tells
+		if w.feed.judge() {
+			return // the feed's reader returns
 		}
 		w.feed.retry()
+		w.feed.hub.tellDoubt(w.feed)
+		w.feed.tellLost()
 	}
 }
 
-// silence returns how long the server has been silent, 0 while the feed itself
-// keeps it waiting, and the connection.
-func (f *feed) silence() (time.Duration, *link) {
+// judge cuts the connection if it is of no use any more, and pings the server if
+// that has been silent. It reports whether it has cut.
+func (f *feed) judge() bool {
 	f.hub.mu.Lock()
 	defer f.hub.mu.Unlock()
-	if f.busy || f.link == nil {
-		return 0, nil
+	if f.link == nil {
+		return true
 	}
+	timeout := f.hub.broker.config.replyTimeout
 	silence := time.Since(f.heard)
-	f.silent = silence > f.patience()
-	return silence, f.link
+	if f.busy {
+		silence = 0
+	}
+	switch {
+	case f.link.retired() != nil:
+		f.cutBy = f.link.retired()
+	case !f.pinged.IsZero() && silence > timeout && time.Since(f.pinged) > timeout:
+		f.cutBy = fmt.Errorf("no reply for %v", timeout)
+	case f.pinged.IsZero() && silence > f.prober.pause()+timeout/4:
+		f.ping(nil) // flush follows, in retry
+	}
+	if f.cutBy != nil {
+		f.link.cut()
+	}
+	return f.cutBy != nil
 }

@@ -50,6 +50,8 @@ type writer struct {
 
 	// lost is when a connection was lost last, in ns of Unix time; 0: never.
 	lost atomic.Int64
+
+	regained time.Time // when requests were accepted again after they had been refused; guarded by mu
 }
 
 // A flight is a batch under way.
@@ -117,7 +119,7 @@ func (w *writer) submit(ops ...*op) {
 		w.gathering = false
 	}
 	l := w.link
-	if !first || l == nil || len(w.queue) == 0 || size(w.queue) > directBytes {
+	if !first || l == nil || l.retired() != nil || len(w.queue) == 0 || size(w.queue) > directBytes {
 		w.rouse()
 		w.mu.Unlock()
 		return
@@ -128,6 +130,21 @@ func (w *writer) submit(ops ...*op) {
 	w.mu.Unlock()
 	w.flush(f, l)
 	w.sending.Unlock()
+}
+
+// open reports whether requests are accepted.
+func (w *writer) open() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.refusing == nil
+}
+
+// settled reports whether requests have been accepted for a while: long enough for
+// all that went another way meanwhile to arrive, so that nothing overtakes it.
+func (w *writer) settled() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.refusing == nil && (w.regained.IsZero() || time.Since(w.regained) > w.lane.broker.config.replyTimeout)
 }
 
 func size(ops []*op) (bytes int) {
@@ -153,6 +170,13 @@ func (w *writer) rouse() {
 		default:
 		}
 	}
+}
+
+// look has the goroutine look at the link, which is retired.
+func (w *writer) look() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.rouse()
 }
 
 // takeOff makes a flight of what is queued. mu is held, and none is under way.
@@ -220,6 +244,13 @@ func (w *writer) await() *flight {
 	for {
 		w.mu.Lock()
 		f, l := w.flight, w.link
+		if f == nil && l != nil && l.retired() != nil {
+			w.link = nil
+			w.mu.Unlock()
+			l.close()
+			w.gone(l.retired())
+			continue
+		}
 		if f == nil && len(w.queue) > 0 && !w.gathering {
 			f = w.takeOff()
 		}
@@ -267,7 +298,8 @@ func (w *writer) listen(l *link) {
 func (w *writer) gone(err error) {
 	w.lost.Store(time.Now().UnixNano())
 	w.lane.broker.linkDown("writer", w.lane.index, err)
-	w.lane.broker.topology.stale()
+	w.lane.broker.hub.doubt()
+	w.lane.broker.view.stale()
 }
 
 // land ends a flight, whose memory is used again.
@@ -276,8 +308,8 @@ func (w *writer) land(spare []*op) {
 	defer w.mu.Unlock()
 	w.stall.Stop()
 	w.flight, w.spare = nil, spare
-	if !w.closed {
-		w.refusing = nil
+	if !w.closed && w.refusing != nil {
+		w.refusing, w.regained = nil, time.Now()
 	}
 }
 
@@ -418,7 +450,7 @@ func rerun(l *link, commands []*command) error {
 // connect makes the connection and first of all announces who lives here
 // again: the server may have forgotten, and what follows relies on it.
 func (w *writer) connect() error {
-	l, err := w.lane.dial(background, w.lane.broker.config.replyTimeout)
+	l, err := w.lane.dial(background, w.lane.broker.config.replyTimeout, w.look)
 	if err != nil {
 		return err
 	}
@@ -445,7 +477,7 @@ func (w *writer) drop() {
 	w.mu.Unlock()
 	if l != nil {
 		l.close()
-		w.lane.broker.topology.stale()
+		w.lane.broker.view.stale()
 	}
 }
 
@@ -455,6 +487,7 @@ func (w *writer) outage(err error) {
 	w.stall.Stop()
 	w.lost.Store(time.Now().UnixNano())
 	w.lane.broker.linkDown("writer", w.lane.index, err)
+	w.lane.broker.hub.doubt()
 	for attempt := 0; ; attempt++ {
 		wait := w.lane.broker.backoff(attempt)
 		w.mu.Lock()
@@ -469,7 +502,7 @@ func (w *writer) outage(err error) {
 			w.lane.kick()
 			return
 		}
-		w.lane.broker.topology.stale()
+		w.lane.broker.view.stale()
 	}
 }
 
