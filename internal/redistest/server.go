@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -36,6 +37,9 @@ type TB interface {
 	TempDir() string
 	Cleanup(func())
 }
+
+// background is the context of commands: go-redis bounds them.
+var background = context.Background()
 
 // patience bounds what servers may take to start, to elect, to stop.
 const patience = time.Minute
@@ -56,7 +60,10 @@ type Server struct {
 // "10mb". It keeps nothing on disk.
 func Start(tb TB, args ...string) *Server {
 	tb.Helper()
-	args = append([]string{"--save", "", "--appendonly", "no"}, args...)
+	args = append([]string{
+		"--save", "", "--appendonly", "no", "--rdb-del-sync-files", "yes",
+		"--repl-diskless-sync-delay", "0", // a replica need not wait for others
+	}, args...)
 	return start(tb, "redis-server", nil, args)
 }
 
@@ -180,16 +187,39 @@ func (s *Server) signal(sig syscall.Signal) {
 
 // Client returns a client for what a test does behind a broker's back.
 func (s *Server) Client() *goredis.Client {
-	c := goredis.NewClient(&goredis.Options{Addr: s.Addr, Protocol: 2, DisableIdentity: true})
+	c := s.connect()
 	s.tb.Cleanup(func() { c.Close() })
 	return c
 }
 
+func (s *Server) connect() *goredis.Client {
+	return goredis.NewClient(&goredis.Options{Addr: s.Addr, Protocol: 2, DisableIdentity: true})
+}
+
+// Do runs a command, which must not fail, on a connection of its own.
+func (s *Server) Do(args ...any) any {
+	s.tb.Helper()
+	reply, err := s.do(args...)
+	if err != nil {
+		s.tb.Fatalf("%s on %s: %v", args[0], s.Addr, err)
+	}
+	return reply
+}
+
+// awaitInfo waits until a section of INFO contains line.
+func (s *Server) awaitInfo(section, line string) {
+	s.tb.Helper()
+	await(s.tb, s.Addr+" says "+line, func() bool {
+		info, _ := s.do("INFO", section)
+		return strings.Contains(fmt.Sprint(info), line)
+	})
+}
+
 // do runs a command on a connection of its own.
 func (s *Server) do(args ...any) (any, error) {
-	c := goredis.NewClient(&goredis.Options{Addr: s.Addr, Protocol: 2, DisableIdentity: true})
+	c := s.connect()
 	defer c.Close()
-	return c.Do(context.Background(), args...).Result()
+	return c.Do(background, args...).Result()
 }
 
 // await is Await with the patience that servers need.
