@@ -5,18 +5,22 @@ package redistest
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// A Cluster is a Redis Cluster of three masters with a replica each.
+// A Cluster is a Redis Cluster of three masters with a replica each, until it is
+// made smaller or larger.
 type Cluster struct {
-	Masters  []*Server // as it was started
-	Replicas []*Server // of the masters at the same index
+	Masters  []*Server // as they were started
+	Replicas []*Server // of the masters at the same index; nil: it has none
 
-	tb TB
+	tb      TB
+	args    []string
+	members []*Server // that know each other
 }
 
 const (
@@ -27,59 +31,72 @@ const (
 // StartCluster starts a cluster that notices a dead master after a second.
 func StartCluster(tb TB, args ...string) *Cluster {
 	tb.Helper()
-	args = append([]string{
+	c := &Cluster{tb: tb, args: append([]string{
 		"--cluster-enabled", "yes",
 		"--cluster-node-timeout", "1000",
 		"--cluster-replica-validity-factor", "0",
-	}, args...)
-	c := &Cluster{tb: tb}
+	}, args...)}
 	for range clusterMasters {
-		c.Masters = append(c.Masters, Start(tb, args...))
-		c.Replicas = append(c.Replicas, Start(tb, args...))
+		c.Masters = append(c.Masters, Start(tb, c.args...))
+		c.Replicas = append(c.Replicas, Start(tb, c.args...))
 	}
 	for i, m := range c.Masters {
 		first, last := i*clusterSlots/clusterMasters, (i+1)*clusterSlots/clusterMasters-1
-		c.must(m.do("CLUSTER", "ADDSLOTSRANGE", first, last))
-		c.must(m.do("CLUSTER", "SET-CONFIG-EPOCH", i+1))
+		m.Do("CLUSTER", "ADDSLOTSRANGE", first, last)
+		m.Do("CLUSTER", "SET-CONFIG-EPOCH", i+1)
 	}
-	for _, s := range c.all()[1:] {
-		host, port, _ := net.SplitHostPort(s.Addr)
-		c.must(c.Masters[0].do("CLUSTER", "MEET", host, port))
-	}
-	c.awaitInfo("cluster_known_nodes:" + strconv.Itoa(2*clusterMasters))
+	c.join(slices.Concat(c.Masters, c.Replicas)...)
 	for i, r := range c.Replicas {
-		id := c.must(c.Masters[i].do("CLUSTER", "MYID"))
-		await(tb, "a replica knows its master", func() bool {
-			_, err := r.do("CLUSTER", "REPLICATE", id)
-			return err == nil
-		})
+		r.replicate(c.Masters[i])
 	}
 	c.awaitInfo("cluster_state:ok")
-	await(tb, "the replicas are in sync", func() bool {
-		for _, r := range c.Replicas {
-			info, _ := r.do("INFO", "replication")
-			if !strings.Contains(fmt.Sprint(info), "master_link_status:up") {
-				return false
-			}
-		}
-		return true
-	})
+	for _, r := range c.Replicas {
+		r.awaitInfo("replication", "master_link_status:up")
+	}
 	return c
 }
 
-func (c *Cluster) all() []*Server { return append(append([]*Server(nil), c.Masters...), c.Replicas...) }
+// join makes servers members, and waits until all know each other.
+func (c *Cluster) join(servers ...*Server) {
+	c.tb.Helper()
+	c.members = append(c.members, servers...)
+	first := c.alive()
+	for _, s := range servers {
+		if s != first {
+			host, port, _ := net.SplitHostPort(s.Addr)
+			first.Do("CLUSTER", "MEET", host, port)
+		}
+	}
+	c.awaitInfo("cluster_known_nodes:" + strconv.Itoa(len(c.members)))
+}
 
-// awaitInfo waits until all nodes' CLUSTER INFO contains line.
+// awaitInfo waits until all members' CLUSTER INFO contains line.
 func (c *Cluster) awaitInfo(line string) {
 	c.tb.Helper()
 	await(c.tb, "the cluster says "+line, func() bool {
-		for _, s := range c.all() {
+		for _, s := range c.members {
 			info, _ := s.do("CLUSTER", "INFO")
 			if !strings.Contains(fmt.Sprint(info), line) {
 				return false
 			}
 		}
 		return true
+	})
+}
+
+// nodeID returns the server's name in its cluster.
+func (s *Server) nodeID() string {
+	s.tb.Helper()
+	return s.Do("CLUSTER", "MYID").(string)
+}
+
+// replicate makes the server a replica of a master, once it knows that.
+func (s *Server) replicate(master *Server) {
+	s.tb.Helper()
+	id := master.nodeID()
+	await(s.tb, "a replica knows its master", func() bool {
+		_, err := s.do("CLUSTER", "REPLICATE", id)
+		return err == nil
 	})
 }
 
@@ -103,60 +120,13 @@ func (c *Cluster) Client() *goredis.ClusterClient {
 func (c *Cluster) Failover(i int) {
 	c.tb.Helper()
 	c.Masters[i].Kill()
-	await(c.tb, "the replica is a master", func() bool {
-		info, _ := c.Replicas[i].do("INFO", "replication")
-		return strings.Contains(fmt.Sprint(info), "role:master")
-	})
-}
-
-// MigrateSlot moves a slot with its keys from one master to another, while
-// clients use it.
-func (c *Cluster) MigrateSlot(slot, from, to int) {
-	c.tb.Helper()
-	source, target := c.Masters[from], c.Masters[to]
-	sourceID, targetID := c.must(source.do("CLUSTER", "MYID")), c.must(target.do("CLUSTER", "MYID"))
-	c.must(target.do("CLUSTER", "SETSLOT", slot, "IMPORTING", sourceID))
-	c.must(source.do("CLUSTER", "SETSLOT", slot, "MIGRATING", targetID))
-	host, port, _ := net.SplitHostPort(target.Addr)
-	for {
-		keys, _ := c.must(source.do("CLUSTER", "GETKEYSINSLOT", slot, 100)).([]any)
-		if len(keys) == 0 {
-			break
-		}
-		args := append([]any{"MIGRATE", host, port, "", 0, 5000, "KEYS"}, keys...)
-		c.must(source.do(args...))
-	}
-	c.must(target.do("CLUSTER", "SETSLOT", slot, "NODE", targetID))
-	c.must(source.do("CLUSTER", "SETSLOT", slot, "NODE", targetID))
-	for i, m := range c.Masters {
-		if i != from && i != to {
-			c.must(m.do("CLUSTER", "SETSLOT", slot, "NODE", targetID))
-		}
-	}
-}
-
-// Owner returns the index of the master that a slot was started with.
-func (c *Cluster) Owner(slot int) int {
-	for i := range c.Masters {
-		if slot < (i+1)*clusterSlots/clusterMasters {
-			return i
-		}
-	}
-	return len(c.Masters) - 1
+	c.Replicas[i].awaitInfo("replication", "role:master")
 }
 
 // Do runs a command on each master.
 func (c *Cluster) Do(args ...any) {
 	c.tb.Helper()
 	for _, m := range c.Masters {
-		c.must(m.do(args...))
+		m.Do(args...)
 	}
-}
-
-func (c *Cluster) must(reply any, err error) any {
-	c.tb.Helper()
-	if err != nil {
-		c.tb.Fatalf("cluster: %v", err)
-	}
-	return reply
 }

@@ -1,0 +1,184 @@
+//go:build unix
+
+package redistest
+
+import (
+	"net"
+	"slices"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// MigrateSlot moves a slot with its keys from one master to another, while
+// clients use it.
+func (c *Cluster) MigrateSlot(slot, from, to int) {
+	c.tb.Helper()
+	c.migrate([]int{slot}, c.Masters[from], c.Masters[to])
+}
+
+// ScaleIn makes the cluster smaller, as redis-cli's reshard and del-node do: it
+// moves the slots of a master to the next one, and takes it out. Its process
+// lives on, and answers those who are connected to it. Masters holds it no more,
+// and its replica is one of the next master.
+func (c *Cluster) ScaleIn(i int) (removed *Server) {
+	c.tb.Helper()
+	removed, next := c.Masters[i], c.Masters[(i+1)%len(c.Masters)]
+	id := removed.nodeID()
+	c.migrate(slotsOf(removed, c.owners()), removed, next)
+	if r := c.Replicas[i]; r != nil {
+		r.replicate(next)
+	}
+	c.members = slices.DeleteFunc(c.members, func(s *Server) bool { return s == removed })
+	for _, s := range c.members {
+		// Not while it takes the node for its master, since that has had slots.
+		await(c.tb, "a member forgets the node", func() bool {
+			_, err := s.do("CLUSTER", "FORGET", id)
+			return err == nil
+		})
+	}
+	removed.Do("CLUSTER", "RESET")
+	c.Masters = slices.Delete(c.Masters, i, i+1)
+	c.Replicas = slices.Delete(c.Replicas, i, i+1)
+	c.awaitInfo("cluster_state:ok")
+	return removed
+}
+
+// ScaleOut makes the cluster larger by a master without a replica, which gets its
+// share of the slots of all others.
+func (c *Cluster) ScaleOut() (added *Server) {
+	c.tb.Helper()
+	added = Start(c.tb, c.args...)
+	c.join(added)
+	owners := c.owners()
+	for _, m := range c.Masters {
+		slots := slotsOf(m, owners)
+		c.migrate(slots[:len(slots)/(len(c.Masters)+1)], m, added)
+	}
+	c.Masters = append(c.Masters, added)
+	c.Replicas = append(c.Replicas, nil)
+	c.awaitInfo("cluster_state:ok")
+	return added
+}
+
+// batchSlots is how many slots change hands at once. The shorter a batch takes
+// the less do clients of a slot without keys notice.
+const batchSlots = 128
+
+// migrate moves slots with their keys.
+func (c *Cluster) migrate(slots []int, from, to *Server) {
+	c.tb.Helper()
+	fromID, toID := from.nodeID(), to.nodeID()
+	for batch := range slices.Chunk(slots, batchSlots) {
+		to.setSlots(batch, "IMPORTING", fromID)
+		from.setSlots(batch, "MIGRATING", toID)
+		for keys := from.keysIn(batch); len(keys) > 0; keys = from.keysIn(batch) {
+			host, port, _ := net.SplitHostPort(to.Addr)
+			from.Do(append([]any{"MIGRATE", host, port, "", 0, 5000, "KEYS"}, keys...)...)
+		}
+		to.setSlots(batch, "NODE", toID)
+		for _, m := range c.Masters {
+			switch m {
+			case to:
+			case from:
+				// It may have heard of it, and is no master any more after its last slot.
+				m.trySetSlots(batch, "NODE", toID) //nolint:errcheck // as said
+			default:
+				m.setSlots(batch, "NODE", toID)
+			}
+		}
+	}
+}
+
+// setSlots runs CLUSTER SETSLOT for each slot.
+func (s *Server) setSlots(slots []int, state, id string) {
+	s.tb.Helper()
+	if err := s.trySetSlots(slots, state, id); err != nil {
+		s.tb.Fatalf("SETSLOT %s at %s: %v", state, s.Addr, err)
+	}
+}
+
+func (s *Server) trySetSlots(slots []int, state, id string) error {
+	_, err := s.pipelined(slots, func(slot int) []any { return []any{"CLUSTER", "SETSLOT", slot, state, id} })
+	return err
+}
+
+// keysIn returns some keys of the first of slots that has any: one command moves
+// keys of one slot only.
+func (s *Server) keysIn(slots []int) (keys []any) {
+	s.tb.Helper()
+	replies, err := s.pipelined(slots, func(slot int) []any { return []any{"CLUSTER", "GETKEYSINSLOT", slot, 100} })
+	if err != nil {
+		s.tb.Fatalf("GETKEYSINSLOT at %s: %v", s.Addr, err)
+	}
+	for _, reply := range replies {
+		if keys = reply.(*goredis.Cmd).Val().([]any); len(keys) > 0 {
+			return keys
+		}
+	}
+	return nil
+}
+
+// pipelined runs a command for each slot, all in one round trip.
+func (s *Server) pipelined(slots []int, command func(slot int) []any) ([]goredis.Cmder, error) {
+	c := s.connect()
+	defer c.Close()
+	return c.Pipelined(background, func(p goredis.Pipeliner) error {
+		for _, slot := range slots {
+			p.Do(background, command(slot)...)
+		}
+		return nil
+	})
+}
+
+// Owner returns the index of the master that has a slot, or whose replica has
+// taken it over.
+func (c *Cluster) Owner(slot int) int {
+	c.tb.Helper()
+	addr := c.owners()[slot]
+	for i, m := range c.Masters {
+		if m.Addr == addr || c.Replicas[i] != nil && c.Replicas[i].Addr == addr {
+			return i
+		}
+	}
+	c.tb.Fatalf("cluster: no master has the slot %d, but %q", slot, addr)
+	return 0
+}
+
+// owners returns the address of the master of each slot.
+func (c *Cluster) owners() (addrs [clusterSlots]string) {
+	c.tb.Helper()
+	client := c.alive().connect()
+	defer client.Close()
+	//lint:ignore SA1019 CLUSTER SHARDS is of Redis 7, and our floor is 6.2
+	ranges, err := client.ClusterSlots(background).Result()
+	if err != nil {
+		c.tb.Fatalf("cluster: %v", err)
+	}
+	for _, r := range ranges {
+		for slot := r.Start; slot <= r.End; slot++ {
+			addrs[slot] = r.Nodes[0].Addr // the master comes first
+		}
+	}
+	return addrs
+}
+
+func slotsOf(m *Server, owners [clusterSlots]string) (slots []int) {
+	for slot, addr := range owners {
+		if addr == m.Addr {
+			slots = append(slots, slot)
+		}
+	}
+	return slots
+}
+
+// alive returns a member that answers.
+func (c *Cluster) alive() *Server {
+	c.tb.Helper()
+	for _, s := range c.members {
+		if s.answers() {
+			return s
+		}
+	}
+	c.tb.Fatalf("cluster: nobody answers")
+	return nil
+}
