@@ -34,6 +34,7 @@ func TestStopWhileConnecting(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			defer b.Close()
 			stopped := make(chan struct{})
 			go func() {
 				defer close(stopped)
