@@ -53,7 +53,7 @@ func (b *blocker) connected() *link {
 			b.failed(err)
 			continue
 		}
-		l, err := b.lane.dial(b.quit, blockFor+b.lane.broker.config.replyTimeout, nil)
+		l, err := b.lane.dial(b.quit, b.lane.broker.config.replyTimeout, nil)
 		if err == nil {
 			b.mu.Lock()
 			if !b.closed {

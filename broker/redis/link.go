@@ -25,11 +25,13 @@ var background = context.Background()
 // replaced.
 type link struct {
 	client  *goredis.Client
-	conn    net.Conn
-	timeout time.Duration
+	conn    *stream
+	timeout time.Duration // while nothing moves
 
-	in  *bufio.Reader // set by login
-	out []byte
+	in       *bufio.Reader // set by login
+	out      []byte
+	patience time.Duration // with which a reply to out is awaited
+	due      atomic.Int64  // when reading ends, as a time since conn.born
 
 	// Set by the view that the link is part of; nil if it is part of none.
 	view     *view
@@ -91,11 +93,12 @@ func newLink(ctx context.Context, o *goredis.Options, timeout time.Duration) (*l
 	// the user's knows of the timeout only by its context.
 	ctx, cancel := context.WithTimeout(ctx, o.DialTimeout)
 	defer cancel()
-	var err error
-	if l.conn, err = dial(ctx, l.client.Options().Network, l.client.Options().Addr); err != nil {
+	conn, err := dial(ctx, l.client.Options().Network, l.client.Options().Addr)
+	if err != nil {
 		l.client.Close() //nolint:errcheck // it has no connection
 		return nil, err
 	}
+	l.conn = newStream(conn, timeout)
 	return l, nil
 }
 
@@ -111,7 +114,7 @@ func (l *link) login(ctx context.Context) (identity, error) {
 	if err != nil && !isRefusedInfo(err) {
 		return "", err
 	}
-	l.in = bufio.NewReaderSize(l.conn, readBuffer)
+	l.in = bufio.NewReaderSize((*arrivals)(l), readBuffer)
 	_, after, _ := strings.Cut(info, "run_id:")
 	who, _, _ := strings.Cut(after, "\r\n")
 	return identity(who), nil
@@ -164,30 +167,61 @@ type deaf struct{ _ byte } // not empty: each is another one
 func (*deaf) OnNext(auth.Credentials) {}
 func (*deaf) OnError(error)           {}
 
-// run sends commands in one write and waits for the replies. nil means that
+// run sends commands and waits for the replies, as long as bytes move. nil means that
 // each has its reply, which may be the server's error. errNotSent means that
 // none was done; errLost that those without a reply may have been.
 func (l *link) run(commands ...*command) error {
 	l.encode(commands)
-	l.conn.SetDeadline(time.Now().Add(l.timeout)) //nolint:errcheck // fails as the write will
 	if err := l.flush(); err != nil {
 		return err
 	}
+	l.expect()
 	return l.receive(commands)
 }
 
-// encode prepares what flush writes, and forgets the replies that the commands
-// got before.
+// encode prepares what expect and flush are about, and forgets the replies that
+// the commands got before.
 func (l *link) encode(commands []*command) {
 	if cap(l.out) > keptBuffer {
 		l.out = nil
 	}
 	l.out = l.out[:0]
+	l.patience = l.timeout
 	for _, c := range commands {
 		l.out = c.appendTo(l.out)
+		l.patience += c.blocks
 		c.reply = reply{}
 	}
+	l.patience += passage(len(l.out))
 }
+
+// expect lets the first reply come within the link's patience from now on.
+func (l *link) expect() { l.readUntil(time.Now().Add(l.patience)) }
+
+func (l *link) readUntil(due time.Time) {
+	l.due.Store(int64(due.Sub(l.conn.born)))
+	l.conn.SetReadDeadline(due) //nolint:errcheck // then reading fails, too
+}
+
+// arrivals is a link from which replies are read. Whatever arrives gives the
+// rest its time anew.
+type arrivals link
+
+func (a *arrivals) Read(p []byte) (int, error) {
+	n, err := a.conn.Read(p)
+	if n > 0 {
+		// Not at each read, but long before it is due.
+		due := time.Now().Add(a.timeout)
+		if due.Sub(a.conn.born) > time.Duration(a.due.Load())+a.timeout/8 {
+			(*link)(a).readUntil(due)
+		}
+	}
+	return n, err
+}
+
+// moved returns when bytes moved last, in either direction. It may be called by
+// any goroutine.
+func (l *link) moved() time.Time { return l.conn.moved() }
 
 // flush writes what was encoded.
 func (l *link) flush() error {

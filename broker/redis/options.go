@@ -197,9 +197,11 @@ func WithBackoff(first, longest time.Duration) Option {
 	return optionFunc(func(c *config) { c.backoffMin, c.backoffMax = first, longest })
 }
 
-// WithReplyTimeout sets after how long without a reply a connection is given
-// up: 100 ms to one minute, default 2 s. Long before, after a quarter of it,
-// new requests are refused with [broker.ErrUnavailable].
+// WithReplyTimeout sets after how long a connection is given up on which a reply
+// is awaited and nothing moves: 100 ms to one minute, default 2 s. Long before,
+// after a quarter of it, new requests are refused with [broker.ErrUnavailable].
+// However slow the link, there is time as long as parts of a request or reply
+// pass.
 func WithReplyTimeout(d time.Duration) Option {
 	return optionFunc(func(c *config) { c.replyTimeout = d })
 }

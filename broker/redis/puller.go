@@ -48,6 +48,7 @@ func newPuller(c *calleeConn, l *lane, uris []string) *puller {
 		p.wait.text(wake)
 	}
 	p.wait.number(int64(blockFor / time.Second))
+	p.wait.blocks = blockFor
 	return p
 }
 

@@ -42,6 +42,7 @@ func (r *results) run() {
 	// One round trip for one result as well as for hundreds. A timeout of the
 	// first command does not hide the reply of the second.
 	first, more := plain("BRPOP", key, int(blockFor/time.Second)), plain("RPOP", key, resultBatch)
+	first.blocks = blockFor
 	for {
 		link := r.blocker.connected()
 		if link == nil {

@@ -6,6 +6,7 @@ import (
 	_ "embed" // the Lua scripts
 	"encoding/hex"
 	"fmt"
+	"time"
 )
 
 // A script is sent as EVALSHA, and once more as EVAL when the server does not
@@ -63,9 +64,10 @@ const scriptValues = 4000
 // A command is what goes to the server, a script or a plain command, and the
 // reply that it got.
 type command struct {
-	script *script // nil: words are the whole command
-	words  []byte  // as on the wire; of a script, what follows its name
-	count  int     // of words
+	script *script       // nil: words are the whole command
+	words  []byte        // as on the wire; of a script, what follows its name
+	count  int           // of words
+	blocks time.Duration // how long the server may wait before it replies
 	reply  reply
 }
 

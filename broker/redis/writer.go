@@ -56,7 +56,8 @@ type writer struct {
 
 // A flight is a batch under way.
 type flight struct {
-	ops []*op
+	ops  []*op
+	size int // in bytes
 
 	// Set when it is sent.
 	sent     bool
@@ -119,7 +120,7 @@ func (w *writer) submit(ops ...*op) {
 		w.gathering = false
 	}
 	l := w.link
-	if !first || l == nil || l.retired() != nil || len(w.queue) == 0 || size(w.queue) > directBytes {
+	if !first || l == nil || l.retired() != nil || !w.direct() {
 		w.rouse()
 		w.mu.Unlock()
 		return
@@ -127,6 +128,7 @@ func (w *writer) submit(ops ...*op) {
 	f := w.takeOff()
 	w.sending.Lock()
 	w.encode(f, l)
+	l.expect() // before anybody may set another deadline
 	w.mu.Unlock()
 	w.flush(f, l)
 	w.sending.Unlock()
@@ -147,14 +149,28 @@ func (w *writer) settled() bool {
 	return w.refusing == nil && (w.regained.IsZero() || time.Since(w.regained) > w.lane.broker.config.replyTimeout)
 }
 
-func size(ops []*op) (bytes int) {
-	for _, o := range ops {
-		bytes += len(o.value)
-		if o.command != nil {
-			bytes += len(o.command.words)
-		}
+func (o *op) size() int {
+	if o.command != nil {
+		return len(o.command.words)
 	}
-	return bytes
+	return len(o.value)
+}
+
+// within returns how many of ops, at least one, have together at most so many
+// bytes, and how many bytes these have.
+func within(ops []*op, most int) (n, size int) {
+	for n < len(ops) && (n == 0 || size+ops[n].size() <= most) {
+		size += ops[n].size()
+		n++
+	}
+	return n, size
+}
+
+// direct reports whether what is queued may be sent by who has submitted it. mu
+// is held.
+func (w *writer) direct() bool {
+	n, size := within(w.queue, directBytes)
+	return n > 0 && n == len(w.queue) && size <= directBytes
 }
 
 // rouse has the goroutine look what there is to do, unless it will anyway
@@ -179,13 +195,24 @@ func (w *writer) look() {
 	w.rouse()
 }
 
-// takeOff makes a flight of what is queued. mu is held, and none is under way.
+// takeOff makes a flight of what is queued, or of its front: so the replies to a
+// large flight tell early that it gets on, and little is lost with it. mu is
+// held, and none is under way.
 func (w *writer) takeOff() *flight {
-	w.flight = &flight{ops: w.queue}
+	n, size := within(w.queue, maxBatchBytes)
+	w.flight = &flight{ops: w.queue[:n:n], size: size}
 	w.crowded = len(w.queue) > 1
-	w.queue, w.spare = w.spare, nil
-	w.stall.Reset(w.lane.broker.config.replyTimeout / 4)
+	rest := w.queue[n:]
+	w.queue, w.spare = append(w.spare, rest...), nil
+	clear(rest)
+	w.stall.Reset(w.patience(w.flight))
 	return w.flight
+}
+
+// patience is how long a flight may be under way while no byte moves before
+// others are refused.
+func (w *writer) patience(f *flight) time.Duration {
+	return w.lane.broker.config.replyTimeout/4 + passage(f.size)
 }
 
 // encode makes commands of a flight. sending is held.
@@ -197,7 +224,6 @@ func (w *writer) encode(f *flight, l *link) {
 		f.commands[i] = f.groups[i].command
 	}
 	l.encode(f.commands)
-	l.conn.SetDeadline(time.Now().Add(l.timeout)) //nolint:errcheck // then writing fails, too
 }
 
 // flush writes what was encoded. sending is held.
@@ -308,25 +334,48 @@ func (w *writer) land(spare []*op) {
 	defer w.mu.Unlock()
 	w.stall.Stop()
 	w.flight, w.spare = nil, spare
+	w.accept()
+}
+
+// accept ends what refuse has begun. mu is held.
+func (w *writer) accept() {
 	if !w.closed && w.refusing != nil {
 		w.refusing, w.regained = nil, time.Now()
 	}
 }
 
-// stalled is called when a batch is under way for too long: what waits behind
-// it was certainly not sent, and is refused instead of being kept waiting.
+// stalled is called when a batch has been under way for a while. Unless bytes
+// have moved lately, what waits behind it was certainly not sent, and is refused
+// instead of being kept waiting, until they do.
 func (w *writer) stalled() {
-	w.refuse(fmt.Errorf("%w: no reply for %v", broker.ErrUnavailable, w.lane.broker.config.replyTimeout/4))
-}
-
-// refuse refuses new ops and those that wait, until the flight under way is
-// over.
-func (w *writer) refuse(err error) {
 	w.mu.Lock()
-	if w.flight == nil { // it is over just now
+	if w.flight == nil || w.moves() {
 		w.mu.Unlock()
 		return
 	}
+	w.refuse(fmt.Errorf("%w: no reply for %v", broker.ErrUnavailable, w.lane.broker.config.replyTimeout/4))
+}
+
+// moves reports whether bytes have moved lately on the connection of the flight
+// under way, and has stalled look again. mu is held.
+func (w *writer) moves() bool {
+	if w.link == nil {
+		return false
+	}
+	patience := w.patience(w.flight)
+	left := patience - time.Since(w.link.moved())
+	if left <= 0 {
+		w.stall.Reset(patience)
+		return false
+	}
+	w.stall.Reset(left)
+	w.accept()
+	return true
+}
+
+// refuse refuses new ops and those that wait, as long as the flight under way
+// does not get on. mu is held, and released.
+func (w *writer) refuse(err error) {
 	if !w.closed {
 		w.refusing = err
 	}
@@ -398,6 +447,7 @@ func (w *writer) round(f *flight) (err error) {
 		w.sending.Lock()
 		w.encode(f, w.link)
 		w.flush(f, w.link)
+		w.link.expect()
 		w.sending.Unlock()
 	}
 	f.sent = false
@@ -492,7 +542,6 @@ func (w *writer) outage(err error) {
 		wait := w.lane.broker.backoff(attempt)
 		w.mu.Lock()
 		w.next = time.Now().Add(wait)
-		w.mu.Unlock()
 		w.refuse(unavailable(err))
 		if !w.pause(wait) {
 			return

@@ -1,0 +1,72 @@
+package redis
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// A stream is the network connection of a link. It knows when bytes moved last,
+// and lets writes take their time as long as they do: what is large takes long
+// on a slow link.
+type stream struct {
+	net.Conn
+	timeout time.Duration // of a write, while nothing moves
+	born    time.Time
+	last    atomic.Int64 // when bytes moved last, as a time since born
+}
+
+func newStream(conn net.Conn, timeout time.Duration) *stream {
+	return &stream{Conn: conn, timeout: timeout, born: time.Now()}
+}
+
+// moved returns when bytes moved last, in either direction.
+func (s *stream) moved() time.Time { return s.born.Add(time.Duration(s.last.Load())) }
+
+func (s *stream) move() { s.last.Store(int64(time.Since(s.born))) }
+
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	if n > 0 {
+		s.move()
+	}
+	return n, err
+}
+
+// portion is how much is written at once: TLS does not go on with a write that
+// timed out, even if it made progress.
+const portion = 64 << 10
+
+// Write writes p in portions, each with a deadline of its own. SetWriteDeadline
+// has no effect on it.
+func (s *stream) Write(p []byte) (written int, err error) {
+	for {
+		s.SetWriteDeadline(time.Now().Add(s.timeout)) //nolint:errcheck // then writing fails, too
+		n, err := s.Conn.Write(p[written:min(len(p), written+portion)])
+		written += n
+		if n > 0 {
+			s.move()
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				continue
+			}
+		}
+		if err != nil || written == len(p) {
+			return written, err
+		}
+	}
+}
+
+// What is written may still be on its way for a while, in the buffers of kernels
+// and proxies, although nothing moves that we could see. It has the time that it
+// takes at slowest bytes a second.
+const (
+	slowest = 1 << 20
+	onWay   = 4 << 20 // as much as such buffers hold, or little more
+)
+
+// passage returns the time that so many bytes have on their way.
+func passage(bytes int) time.Duration {
+	return time.Duration(min(bytes, onWay)) * time.Second / slowest
+}
