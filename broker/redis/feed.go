@@ -166,7 +166,7 @@ func (f *feed) receive() error {
 	f.hub.mu.Lock()
 	l := f.link
 	f.hub.mu.Unlock()
-	l.conn.SetReadDeadline(time.Time{}) //nolint:errcheck // then reading fails, too
+	l.waitForever()
 	w := newWatch(f)
 	w.start()
 	defer w.stop()
@@ -481,7 +481,6 @@ func (f *feed) send(l *link, commands []sent) error {
 		words[i] = commands[i].command()
 	}
 	l.encode(words)
-	l.conn.SetWriteDeadline(time.Now().Add(l.timeout)) //nolint:errcheck // then writing fails, too
 	return l.flush()
 }
 

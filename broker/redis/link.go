@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -201,6 +202,12 @@ func (l *link) expect() { l.readUntil(time.Now().Add(l.patience)) }
 func (l *link) readUntil(due time.Time) {
 	l.due.Store(int64(due.Sub(l.conn.born)))
 	l.conn.SetReadDeadline(due) //nolint:errcheck // then reading fails, too
+}
+
+// waitForever lets what comes come at any time.
+func (l *link) waitForever() {
+	l.due.Store(math.MaxInt64 / 2)
+	l.conn.SetReadDeadline(time.Time{}) //nolint:errcheck // then reading fails, too
 }
 
 // arrivals is a link from which replies are read. Whatever arrives gives the

@@ -35,6 +35,7 @@ type probe struct {
 	number    uint64
 	lane      *lane
 	op        *op
+	sent      time.Time
 	confirmed time.Time // zero: not known yet
 	judged    bool      // a ping is on its way that must not overtake it
 }
@@ -74,13 +75,14 @@ func (p *prober) pause() time.Duration {
 func (p *prober) tick() {
 	f := p.feed
 	f.hub.mu.Lock()
-	ping := p.settle()
-	if ping != nil {
-		f.ping(ping)
+	overdue := p.settle()
+	ping := len(overdue) > 0 || f.pinged.IsZero() && p.waiting()
+	if ping {
+		f.ping(overdue)
 	}
 	due := p.on && !time.Now().Before(p.next)
 	f.hub.mu.Unlock()
-	if ping != nil {
+	if ping {
 		f.flush()
 	}
 	if due {
@@ -112,6 +114,13 @@ func (p *prober) settle() (overdue []uint64) {
 	return overdue
 }
 
+// waiting reports whether a probe is not even confirmed after a moment: the server
+// may hang. hub.mu is held.
+func (p *prober) waiting() bool {
+	moment := p.feed.hub.broker.config.replyTimeout / 4
+	return slices.ContainsFunc(p.out, func(pr *probe) bool { return pr.confirmed.IsZero() && time.Since(pr.sent) > moment })
+}
+
 // send publishes a probe through the next master that can be reached.
 func (p *prober) send() {
 	lanes := p.lanes()
@@ -126,7 +135,7 @@ func (p *prober) send() {
 			continue
 		}
 		p.last++
-		pr := &probe{number: p.last, lane: l}
+		pr := &probe{number: p.last, lane: l, sent: time.Now()}
 		pr.op = &op{kind: opEvent, uri: p.name, value: strconv.AppendUint(nil, p.last, 10), waiter: newWaiter(1)}
 		p.out = append(p.out, pr)
 		f.hub.mu.Unlock()

@@ -17,46 +17,65 @@ const deliveryBytes = 16 << 20
 
 // Publish implements [broker.PubSub].
 func (b *Broker) Publish(ctx context.Context, e *broker.Event) error {
-	w := newWaiter(1)
-	o := &op{waiter: w}
-	if l := b.prepareEvent(o, e); l != nil {
-		l.writer.submit(o)
-	}
-	err := w.wait(ctx)
-	if err == nil {
-		err = o.err
-	}
-	if err == nil {
-		b.stats.published.Add(1)
-	}
-	return wrap("publish on", e.Channel, err)
+	var errs [1]error
+	b.PublishBatch(ctx, []broker.Event{*e}, errs[:])
+	return errs[0]
 }
 
 // PublishBatch implements [broker.BatchPublisher].
 func (b *Broker) PublishBatch(ctx context.Context, events []broker.Event, errs []error) {
-	if len(events) == 0 {
-		return
-	}
-	w := newWaiter(len(events))
-	ops := make([]op, len(events))
-	bundle := bundle{size: len(events)}
-	for i := range events {
-		ops[i].waiter = w
-		if l := b.prepareEvent(&ops[i], &events[i]); l != nil {
-			bundle.add(l, &ops[i])
-		}
-	}
-	bundle.submit()
-	waited := w.wait(ctx)
-	for i := range events {
-		err := waited
-		if err == nil {
-			err = ops[i].err
-		}
+	lanes := b.publish(ctx, events, errs)
+	b.detour(ctx, events, errs, lanes)
+	for i, err := range errs {
 		if err == nil {
 			b.stats.published.Add(1)
 		}
 		errs[i] = wrap("publish on", events[i].Channel, err)
+	}
+}
+
+// publish publishes events, and returns through which lanes.
+func (b *Broker) publish(ctx context.Context, events []broker.Event, errs []error) []*lane {
+	w := newWaiter(len(events))
+	ops := make([]op, len(events))
+	lanes := make([]*lane, len(events))
+	bundle := bundle{size: len(events)}
+	for i := range events {
+		ops[i].waiter = w
+		if lanes[i] = b.prepareEvent(&ops[i], &events[i]); lanes[i] != nil {
+			bundle.add(lanes[i], &ops[i])
+		}
+	}
+	bundle.submit()
+	if len(events) == 0 {
+		return nil
+	}
+	waited := w.wait(ctx)
+	for i := range events {
+		errs[i] = waited
+		if waited == nil {
+			errs[i] = ops[i].err
+		}
+	}
+	return lanes
+}
+
+// detour publishes another way what was certainly not published, if there is one.
+func (b *Broker) detour(ctx context.Context, events []broker.Event, errs []error, lanes []*lane) {
+	var again []int
+	var left []broker.Event
+	for i, err := range errs {
+		if errors.Is(err, broker.ErrUnavailable) && b.eventLane(events[i].Channel) != lanes[i] {
+			again, left = append(again, i), append(left, events[i])
+		}
+	}
+	if len(left) == 0 {
+		return
+	}
+	outcomes := make([]error, len(left))
+	b.publish(ctx, left, outcomes)
+	for k, i := range again {
+		errs[i] = outcomes[k]
 	}
 }
 

@@ -16,6 +16,7 @@ type stream struct {
 	timeout time.Duration // of a write, while nothing moves
 	born    time.Time
 	last    atomic.Int64 // when bytes moved last, as a time since born
+	read    atomic.Int64 // when bytes were read last
 }
 
 func newStream(conn net.Conn, timeout time.Duration) *stream {
@@ -31,8 +32,14 @@ func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.Conn.Read(p)
 	if n > 0 {
 		s.move()
+		s.read.Store(s.last.Load())
 	}
 	return n, err
+}
+
+// silence returns how long nothing has been read.
+func (s *stream) silence() time.Duration {
+	return time.Since(s.born.Add(time.Duration(s.read.Load())))
 }
 
 // portion is how much is written at once: TLS does not go on with a write that

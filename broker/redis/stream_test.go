@@ -18,7 +18,7 @@ import (
 // pipeLink returns a link with a timeout of one second, and the server's end.
 func pipeLink(t *testing.T) (*link, net.Conn) {
 	ours, theirs := net.Pipe()
-	l := &link{client: goredis.NewClient(&goredis.Options{}), conn: newStream(ours, time.Second), timeout: time.Second}
+	l := &link{client: goredis.NewClient(&goredis.Options{Addr: "127.0.0.1:1"}), conn: newStream(ours, time.Second), timeout: time.Second}
 	l.in = bufio.NewReaderSize((*arrivals)(l), readBuffer)
 	t.Cleanup(func() {
 		l.close()
