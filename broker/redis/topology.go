@@ -242,7 +242,7 @@ func (c *cluster) look(ctx context.Context) ([]slotRange, error) {
 		if err != nil {
 			return nil, fmt.Errorf("ClusterSlots: %w", err)
 		}
-		return rangesOf(slots, ""), nil
+		return rangesOf(slots), nil
 	}
 	masters, others := c.candidates()
 	some := masters[:min(votes, len(masters))]
@@ -329,12 +329,14 @@ func (c *cluster) ask(ctx context.Context, addr string) ([]slotRange, error) {
 	}
 	defer l.close()
 	defer context.AfterFunc(ctx, l.cut)()
-	//lint:ignore SA1019 CLUSTER SHARDS is of Redis 7, and our floor is 6.2
-	slots, err := l.client.ClusterSlots(ctx).Result()
+	reply, err := l.client.Do(ctx, "CLUSTER", "SLOTS").Result() // CLUSTER SHARDS is of Redis 7, and our floor is 6.2
 	if err != nil {
 		return nil, fmt.Errorf("cluster node %s: %w", addr, err)
 	}
-	ranges := rangesOf(slots, addr)
+	ranges, err := readSlots(reply, addr)
+	if err != nil {
+		return nil, fmt.Errorf("cluster node %s: %w", addr, err)
+	}
 	if len(ranges) == 0 {
 		return nil, fmt.Errorf("cluster node %s knows no slots", addr)
 	}
@@ -368,26 +370,6 @@ func askAll[T any](a *asker, addrs []string, ask func(addr string) (T, error)) <
 		})
 	}
 	return answers
-}
-
-// rangesOf reads the reply of a node to CLUSTER SLOTS, ordered by slots. A node
-// that does not know its own host name leaves it empty: it is the one just asked.
-func rangesOf(slots []goredis.ClusterSlot, asked string) []slotRange {
-	ranges := make([]slotRange, 0, len(slots))
-	for _, s := range slots {
-		if len(s.Nodes) == 0 {
-			continue
-		}
-		master := server{addr: s.Nodes[0].Addr, id: s.Nodes[0].ID} // the master comes first
-		if host, port, err := net.SplitHostPort(master.addr); err == nil && host == "" {
-			if host, _, err = net.SplitHostPort(asked); err == nil {
-				master.addr = net.JoinHostPort(host, port)
-			}
-		}
-		ranges = append(ranges, slotRange{s.Start, s.End, master})
-	}
-	slices.SortFunc(ranges, func(a, b slotRange) int { return a.first - b.first })
-	return ranges
 }
 
 // failoverOptions are the options that lead to a server found by the sentinels.
