@@ -25,7 +25,8 @@ type config struct {
 	servers  int // how many of the options that name a server were given
 	topology topology
 	cluster  bool
-	problems []error // found while an option was applied
+	apart    *goredis.Options // of the sentinels; nil: as WithSentinel says
+	problems []error          // found while an option was applied
 
 	prefix        string
 	lanes         int // 0: the default of the kind of server
@@ -81,7 +82,8 @@ func WithServer(o *goredis.Options) Option {
 	})
 }
 
-// WithSentinel uses the master that Redis Sentinel names.
+// WithSentinel uses the master that Redis Sentinel names. Dialer and TLSConfig are
+// for the sentinels as well, unless [WithSentinelOptions] says otherwise.
 func WithSentinel(o *goredis.FailoverOptions) Option {
 	return optionFunc(func(c *config) {
 		if o == nil || o.MasterName == "" || len(o.SentinelAddrs) == 0 {
@@ -90,6 +92,22 @@ func WithSentinel(o *goredis.FailoverOptions) Option {
 		}
 		copied := *o
 		c.use(&sentinel{given: &copied}, false)
+	})
+}
+
+// WithSentinelOptions sets how the sentinels are reached and entered where that
+// differs from the masters; it goes with [WithSentinel], whose options then are for
+// the masters. The broker uses what says so: dialer, TLS, user and password and what
+// provides them, client name, OnConnect, and the timeouts to dial and to read. In the
+// zero Options there is neither TLS nor a password.
+func WithSentinelOptions(o *goredis.Options) Option {
+	return optionFunc(func(c *config) {
+		if o == nil {
+			c.refuse("WithSentinelOptions(nil): want options")
+			return
+		}
+		copied := *o
+		c.apart = &copied
 	})
 }
 
@@ -245,6 +263,13 @@ func (c *config) refuse(format string, args ...any) {
 func (c *config) validate() error {
 	if c.servers != 1 && len(c.problems) == 0 {
 		c.refuse("want exactly one of WithServer, WithSentinel, WithCluster, WithClient; got %d", c.servers)
+	}
+	if c.apart != nil {
+		if s, ok := c.topology.(*sentinel); ok {
+			s.apart = c.apart
+		} else if len(c.problems) == 0 {
+			c.refuse("WithSentinelOptions: goes with WithSentinel")
+		}
 	}
 	if c.lanes == 0 {
 		c.lanes = standaloneLanes

@@ -86,6 +86,7 @@ func (s *standalone) wait()                               {}
 // connections to them open for what is needed once in months.
 type sentinel struct {
 	given *goredis.FailoverOptions
+	apart *goredis.Options // of the sentinels; nil: given says
 	asker
 
 	mu      sync.Mutex // guards the following
@@ -202,20 +203,36 @@ func (s *sentinel) renamed() bool { return false }
 
 func (s *sentinel) options(to server) *goredis.Options { return failoverOptions(s.given, to.addr) }
 
+// sentinelOptions are the options that lead to a sentinel.
 func (s *sentinel) sentinelOptions(addr string) *goredis.Options {
+	own := s.apart
+	if own == nil {
+		own = &goredis.Options{
+			Username:    s.given.SentinelUsername,
+			Password:    s.given.SentinelPassword,
+			Dialer:      s.given.Dialer,
+			TLSConfig:   s.given.TLSConfig,
+			DialTimeout: s.given.DialTimeout,
+			ReadTimeout: s.given.ReadTimeout,
+		}
+	}
 	return &goredis.Options{
-		Addr:             addr,
-		Username:         s.given.SentinelUsername,
-		Password:         s.given.SentinelPassword,
-		Dialer:           s.given.Dialer,
-		TLSConfig:        s.given.TLSConfig,
-		DialTimeout:      s.given.DialTimeout,
-		ReadTimeout:      s.given.ReadTimeout,
-		DialerRetries:    1,
-		MaxRetries:       -1,
-		PoolSize:         1,
-		PipelinePoolSize: -1,
-		DisableIdentity:  true,
+		Addr:                       addr,
+		ClientName:                 own.ClientName,
+		Dialer:                     own.Dialer,
+		OnConnect:                  own.OnConnect,
+		Username:                   own.Username,
+		Password:                   own.Password,
+		CredentialsProvider:        own.CredentialsProvider,
+		CredentialsProviderContext: own.CredentialsProviderContext,
+		TLSConfig:                  own.TLSConfig,
+		DialTimeout:                own.DialTimeout,
+		ReadTimeout:                own.ReadTimeout,
+		DialerRetries:              1,
+		MaxRetries:                 -1,
+		PoolSize:                   1,
+		PipelinePoolSize:           -1,
+		DisableIdentity:            true,
 
 		ContextTimeoutEnabled: true,
 	}
