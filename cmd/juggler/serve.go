@@ -161,13 +161,13 @@ func (s *server) prepareTLS() error {
 	case f.cert == "" || f.key == "":
 		return errors.New("TLS needs both --tls-cert and --tls-key")
 	}
-	certificate, err := listen.ReadCertificate(f.cert, f.key)
+	certificate, err := listen.ReadCertificate(f.cert, f.key, f.clientCA)
 	if err != nil {
 		return err
 	}
-	s.onReload("certificate", certificate.Reload)
-	s.encryption, err = certificate.Config(f.clientCA)
-	return err
+	s.onReload("certificates", certificate.Reload)
+	s.encryption = certificate.Config()
+	return nil
 }
 
 // logged logs requests, at the level debug.

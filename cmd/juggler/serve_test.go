@@ -108,7 +108,8 @@ func TestClientCertificates(t *testing.T) {
 	writeCertificate(t, file("server"), file("server-key"), 1)
 	writeCertificate(t, file("client"), file("client-key"), 2)
 	writeCertificate(t, file("stranger"), file("stranger-key"), 3)
-	_, url := startServe(t, "--tls-cert", file("server"), "--tls-key", file("server-key"), "--tls-client-ca", file("client"))
+	writeFile(t, file("ca"), readFile(t, file("client")))
+	p, url := startServe(t, "--tls-cert", file("server"), "--tls-key", file("server-key"), "--tls-client-ca", file("ca"))
 	for _, tt := range []struct {
 		name string
 		args []string
@@ -130,6 +131,16 @@ func TestClientCertificates(t *testing.T) {
 		"--uri", "test.nope", "--clients", "1", "--duration", "10ms", url)
 	if got.code != 0 || !strings.Contains(got.stdout, "error 404") {
 		t.Errorf("load: %+v", got)
+	}
+
+	// The authority of clients is changed.
+	writeFile(t, file("ca"), readFile(t, file("stranger")))
+	p.signal(syscall.SIGHUP)
+	p.stderr.await(t, `"msg":"reloaded"`)
+	for name, code := range map[string]int{"stranger": 0, "client": 3} {
+		if got := run(t, "", "client", "--ca", file("server"), "--cert", file(name), "--key", file(name+"-key"), url, "pub", "news", "1"); got.code != code {
+			t.Errorf("%s after the reload: %+v, want %d", name, got, code)
+		}
 	}
 }
 
