@@ -106,6 +106,7 @@ func callee(ctx context.Context, f *calleeFlags, p *process) error {
 	if err := errors.Join(f.register(c, log), f.admin.Check()); err != nil {
 		return exit.With(exit.Usage, err)
 	}
+	p.onReload("passwords and certificates of Redis", e.Reload)
 	if onlyCheck(p.cmd) {
 		return nil
 	}

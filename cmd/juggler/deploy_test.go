@@ -288,7 +288,7 @@ func TestBalancers(t *testing.T) {
 	}
 }
 
-// awaitCall waits until a call succeeds through a load balancer.
+// awaitCall waits until a call succeeds.
 func awaitCall(t testing.TB, url string) {
 	t.Helper()
 	for end := time.Now().Add(patience); ; {

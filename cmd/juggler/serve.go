@@ -35,7 +35,7 @@ Redis. Without --redis the broker is embedded: events then reach the clients of
 this node, and calls find no callee.
 
 SIGTERM drains: clients are asked to go elsewhere and calls come to their end.
-SIGHUP reads certificates, rules, keys and the log level again.
+SIGHUP reads certificates, passwords, rules, keys and the log level again.
 
 ` + engine.AddressHelp,
 		Example: `  juggler serve --redis redis://127.0.0.1:6379
@@ -76,6 +76,7 @@ func (s *server) run(ctx context.Context) error {
 		return err
 	}
 	defer s.engine.Close()
+	s.onReload("passwords and certificates of Redis", s.engine.Reload)
 	// What fetches keys ends with the node.
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()

@@ -40,7 +40,7 @@ type serveFlags struct {
 func (f *serveFlags) bind(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.listen, "listen", []string{"127.0.0.1:8080"}, "`address`es to listen on, HOST:PORT or unix:PATH")
 	flags.StringVar(&f.socketMode, "socket-mode", "0660", "permissions of Unix sockets, in octal")
-	flags.StringVar(&f.cert, "tls-cert", "", "`file` with the certificate chain (PEM); reloaded on SIGHUP")
+	flags.StringVar(&f.cert, "tls-cert", "", "`file` with the certificate chain (PEM)")
 	flags.StringVar(&f.key, "tls-key", "", "`file` with its key")
 	flags.StringVar(&f.clientCA, "tls-client-ca", "", "`file` with certificates (PEM) that clients must have one of")
 	flags.StringSliceVar(&f.proxies, "trusted-proxies", nil, "`address`es and networks of proxies whose X-Forwarded-For is believed; unix for those on a Unix socket")

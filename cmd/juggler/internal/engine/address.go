@@ -7,8 +7,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-
-	goredis "github.com/redis/go-redis/v9"
 )
 
 // AddressHelp says how a Redis server or cluster is named.
@@ -20,7 +18,7 @@ const AddressHelp = `Redis is named by a URL:
   redis-sentinel://HOST:PORT,…/MASTER[/DB]        the master that Sentinel names
   unix:///PATH[?db=DB]                            one server, by a Unix socket
 
-rediss:// and so on use TLS.`
+rediss:// and so on use TLS. USER and PASSWORD are those of the masters.`
 
 // An address is a parsed URL.
 type address struct {
@@ -145,6 +143,9 @@ func (a *address) setDB(text string) error {
 	if text == "" {
 		return nil
 	}
+	if strings.Contains(text, "?") {
+		return errors.New("the URL has settings behind a ?: there are flags for them")
+	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 0 {
 		return fmt.Errorf("database %q: want a number", text)
@@ -173,26 +174,4 @@ func (a *address) String() string {
 		text += "/" + a.master
 	}
 	return text
-}
-
-// client returns a client that tries everything once. In time means that deadlines
-// of contexts end its commands, at the cost of the connections.
-func (a *address) client(f *Flags, connections int, inTime bool) (goredis.UniversalClient, error) {
-	s, err := f.options(a)
-	if err != nil {
-		return nil, err
-	}
-	switch a.kind {
-	case cluster:
-		s.cluster.MaxRedirects, s.cluster.DialerRetries, s.cluster.PoolSize = 1, 1, connections
-		s.cluster.ContextTimeoutEnabled = inTime
-		return goredis.NewClusterClient(s.cluster), nil
-	case sentinel:
-		s.sentinel.MaxRetries, s.sentinel.DialerRetries, s.sentinel.PoolSize = -1, 1, connections
-		s.sentinel.ContextTimeoutEnabled = inTime
-		return goredis.NewFailoverClient(s.sentinel), nil
-	}
-	s.server.MaxRetries, s.server.DialerRetries, s.server.PoolSize = -1, 1, connections
-	s.server.ContextTimeoutEnabled = inTime
-	return goredis.NewClient(s.server), nil
 }

@@ -49,6 +49,7 @@ func TestParseAddressErrors(t *testing.T) {
 		{"redis://:secret@a:99999", "want HOST:PORT"},
 		{"redis://:secret@a/x", `database "x"`},
 		{"redis://a/-1", `database "-1"`},
+		{"redis://a/0?protocol=3", "there are flags for them"},
 		{"redis://a,b/1", "a cluster has no database but 0"},
 		{"redis-sentinel://a", "the name of the master is missing"},
 		{"redis://:secret%zz@a", "a % stands as %25"},

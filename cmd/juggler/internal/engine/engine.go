@@ -23,14 +23,9 @@ type Engine struct {
 
 	Redis []*redis.Broker // what Caller and PubSub are, for metrics; empty: the embedded broker
 
-	probes []probe
-	close  []func() error
-}
-
-// A probe asks one Redis whether it is there.
-type probe struct {
-	address string
-	client  goredis.UniversalClient
+	addresses []string // of Redis, by index
+	entries   []*entry
+	close     []func() error
 }
 
 // silent takes the log of go-redis, which writes to the standard error, in a form of
@@ -53,44 +48,61 @@ func (f *Flags) Open(log *slog.Logger) (*Engine, error) {
 		}
 		return &Engine{Caller: b, Callee: b, PubSub: b, close: []func() error{b.Close}}, nil
 	}
-	e := &Engine{}
-	rpc, err := e.open(f, "--redis", f.RPC, log)
+	rpc, err := parse("--redis", f.RPC)
 	if err != nil {
 		return nil, err
 	}
-	e.Caller, e.Callee, e.PubSub = rpc, rpc, rpc
+	addresses := []*address{rpc}
 	if len(f.PubSub) > 0 {
-		events, err := e.open(f, "--redis-pubsub", f.PubSub, log)
+		events, err := parse("--redis-pubsub", f.PubSub)
 		if err != nil {
-			return nil, errors.Join(err, e.Close())
+			return nil, err
 		}
-		e.PubSub = events
+		addresses = append(addresses, events)
+	}
+	if err := f.check(addresses...); err != nil {
+		return nil, exit.With(exit.Usage, err)
+	}
+	e := &Engine{}
+	for i, flag := range []string{"--redis", "--redis-pubsub"}[:len(addresses)] {
+		b, err := e.open(f, addresses[i], i > 0, log)
+		if err != nil {
+			return nil, errors.Join(exit.With(exit.Usage, fmt.Errorf("%s: %w", flag, err)), e.Close())
+		}
+		if i == 0 {
+			e.Caller, e.Callee = b, b
+		}
+		e.PubSub = b
 	}
 	return e, nil
 }
 
-// open opens one broker on Redis.
-func (e *Engine) open(f *Flags, flag string, texts []string, log *slog.Logger) (*redis.Broker, error) {
-	wrong := func(err error) error { return exit.With(exit.Usage, fmt.Errorf("%s: %w", flag, err)) }
+// parse parses what a flag says.
+func parse(flag string, texts []string) (*address, error) {
 	a, err := parseAddress(append([]string(nil), texts...))
 	if err != nil {
-		return nil, wrong(err)
+		return nil, exit.With(exit.Usage, fmt.Errorf("%s: %w", flag, err))
 	}
-	options, err := f.brokerOptions(&a, log.With("redis", a.String()))
+	return &a, nil
+}
+
+// open opens one broker on Redis.
+func (e *Engine) open(f *Flags, a *address, events bool, log *slog.Logger) (*redis.Broker, error) {
+	masters, sentinels, err := f.entries(a, events)
 	if err != nil {
-		return nil, wrong(err)
+		return nil, err
 	}
-	b, err := redis.New(options...)
+	b, err := redis.New(f.brokerOptions(a, masters, sentinels, log.With("redis", a.String()))...)
 	if err != nil {
-		return nil, wrong(err)
-	}
-	client, err := a.client(f, 1, true)
-	if err != nil {
-		return nil, errors.Join(wrong(err), b.Close())
+		return nil, err
 	}
 	e.Redis = append(e.Redis, b)
-	e.probes = append(e.probes, probe{a.String(), client})
-	e.close = append(e.close, b.Close, client.Close)
+	e.addresses = append(e.addresses, a.String())
+	e.entries = append(e.entries, masters)
+	if sentinels != nil {
+		e.entries = append(e.entries, sentinels)
+	}
+	e.close = append(e.close, b.Close)
 	return b, nil
 }
 
@@ -100,19 +112,35 @@ func (f *Flags) Client(connections int) (goredis.UniversalClient, error) {
 	if len(f.RPC) == 0 {
 		return nil, exit.With(exit.Usage, errors.New("--redis is missing"))
 	}
-	a, err := parseAddress(append([]string(nil), f.RPC...))
+	a, err := parse("--redis", f.RPC)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.check(a); err != nil {
+		return nil, exit.With(exit.Usage, err)
+	}
+	masters, sentinels, err := f.entries(a, false)
 	if err != nil {
 		return nil, exit.With(exit.Usage, fmt.Errorf("--redis: %w", err))
 	}
-	client, err := a.client(f, connections, false)
-	return client, exit.With(exit.Usage, err)
+	return a.client(masters, sentinels, connections), nil
+}
+
+// Reload reads the passwords and certificates for Redis again. New connections use
+// them. Of a Redis for which something is wrong, all stays as it was.
+func (e *Engine) Reload() error {
+	var errs []error
+	for _, entry := range e.entries {
+		errs = append(errs, entry.reload())
+	}
+	return errors.Join(errs...)
 }
 
 // Ping reports whether every Redis answers.
 func (e *Engine) Ping(ctx context.Context) error {
-	for _, p := range e.probes {
-		if err := p.client.Ping(ctx).Err(); err != nil {
-			return fmt.Errorf("redis %s: %w", p.address, err)
+	for i, b := range e.Redis {
+		if err := b.Ping(ctx); err != nil {
+			return fmt.Errorf("redis %s: %w", e.addresses[i], err)
 		}
 	}
 	return nil
@@ -135,7 +163,7 @@ func (e *Engine) Await(ctx context.Context, most time.Duration) error {
 		case err == nil || ctx.Err() != nil:
 			return nil
 		case time.Now().After(end):
-			return exit.With(exit.Unreachable, fmt.Errorf("%w; does it run there, and are the URL and the password right?", err))
+			return exit.With(exit.Unreachable, fmt.Errorf("%w; %s", err, hint(err)))
 		}
 		select {
 		case <-ctx.Done():

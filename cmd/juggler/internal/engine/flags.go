@@ -2,16 +2,10 @@
 package engine
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"log/slog"
-	"os"
-	"strings"
 	"time"
 
-	goredis "github.com/redis/go-redis/v9"
 	"github.com/spf13/pflag"
 
 	"github.com/juggler-go/juggler/broker/redis"
@@ -22,25 +16,39 @@ import (
 type Flags struct {
 	RPC, PubSub []string // addresses; PubSub empty: the same as RPC
 
-	user, passwordFile string
-	ca, cert, key      string
-	prefix             string
-	lanes, capacity    int
-	maxBatch           int
-	anyURI             bool
-	grace, lease       time.Duration
-	replyTimeout       time.Duration
-	sharded            bool
+	masters, events, sentinels loginFlags
+	ca, cert, key              string
+	serverName, clientName     string
+	sentinelTLS                settings.Choice
+	sentinelServerName         string
+
+	prefix          string
+	lanes, capacity int
+	maxBatch        int
+	anyURI          bool
+	grace, lease    time.Duration
+	replyTimeout    time.Duration
+	sharded         bool
 }
+
+// loginFlags name a user, in place of what the URL says.
+type loginFlags struct{ user, passwordFile string }
 
 // Bind adds the flags that callees have too.
 func (f *Flags) Bind(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.RPC, "redis", nil, "`URL` of the Redis server or cluster; several addresses are those of a cluster")
-	flags.StringVar(&f.user, "redis-user", "", "`name` of the Redis user, in place of the one in the URL")
-	flags.StringVar(&f.passwordFile, "redis-password-file", "", "`file` with the password of Redis, in place of the one in the URL")
-	flags.StringVar(&f.ca, "redis-ca", "", "`file` with the certificates (PEM) to trust for rediss://, in place of the system's")
-	flags.StringVar(&f.cert, "redis-cert", "", "`file` with the client certificate (PEM) for rediss://")
+	flags.StringVar(&f.masters.user, "redis-user", "", "`name` of the Redis user, in place of the one in the URL")
+	flags.StringVar(&f.masters.passwordFile, "redis-password-file", "", "`file` with the password of Redis, in place of the one in the URL")
+	flags.StringVar(&f.ca, "redis-ca", "", "`file` with the certificates (PEM) to trust for TLS, in place of the system's")
+	flags.StringVar(&f.cert, "redis-cert", "", "`file` with the client certificate (PEM) for TLS")
 	flags.StringVar(&f.key, "redis-key", "", "`file` with its key")
+	flags.StringVar(&f.serverName, "redis-server-name", "", "`name` that the certificate of Redis is for, in place of the host")
+	flags.StringVar(&f.clientName, "redis-client-name", "juggler", "`name` of connections in CLIENT LIST, where Redis lets us set it; empty: none")
+	flags.StringVar(&f.sentinels.user, "redis-sentinel-user", "", "`name` of the user at the sentinels")
+	flags.StringVar(&f.sentinels.passwordFile, "redis-sentinel-password-file", "", "`file` with the password of the sentinels; that in the URL is for the masters")
+	f.sentinelTLS = settings.Choice{Value: "same", Choices: []string{"same", "on", "off"}}
+	flags.Var(&f.sentinelTLS, "redis-sentinel-tls", "TLS to the sentinels; same: as the URL says for the masters")
+	flags.StringVar(&f.sentinelServerName, "redis-sentinel-server-name", "", "`name` that the certificate of the sentinels is for, in place of the host")
 	flags.StringVar(&f.prefix, "redis-prefix", "juggler", "what keys and channels begin with; the same in all processes of a system")
 	settings.IntVar(flags, &f.lanes, "redis-lanes", 0, 0, 256, "lanes that calls are spread on, the same in all processes; 0: 1, in a cluster 16")
 	settings.DurationVar(flags, &f.grace, "redis-callee-grace", 5*time.Second, 0, time.Hour, "how long calls are still queued after the last callee has gone")
@@ -52,115 +60,83 @@ func (f *Flags) Bind(flags *pflag.FlagSet) {
 // BindServer adds the flags that only servers have.
 func (f *Flags) BindServer(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.PubSub, "redis-pubsub", nil, "`URL` of another Redis for events; --redis then carries calls only")
+	flags.StringVar(&f.events.user, "redis-pubsub-user", "", "`name` of the user at --redis-pubsub, in place of --redis-user")
+	flags.StringVar(&f.events.passwordFile, "redis-pubsub-password-file", "", "`file` with the password of --redis-pubsub, in place of --redis-password-file")
 	flags.BoolVar(&f.sharded, "redis-sharded-pubsub", false, "use the sharded channels of Redis 7, without patterns; the same in all processes")
 	settings.IntVar(flags, &f.capacity, "redis-queue-capacity", 10_000, 1, 10_000_000, "calls to one URI that are queued at most")
 	flags.BoolVar(&f.anyURI, "redis-queue-unserved", false, "queue calls to URIs that no callee serves, in place of refusing them with 404")
 }
 
-// target is what go-redis takes, for the kind of address.
-type target struct {
-	server   *goredis.Options
-	cluster  *goredis.ClusterOptions
-	sentinel *goredis.FailoverOptions
-}
-
-// options returns the options for an address.
-func (f *Flags) options(a *address) (target, error) {
-	if err := f.credentials(a); err != nil {
-		return target{}, err
+// entries returns how the servers of an address are entered, and its sentinels if it
+// has any. events says that they are those of --redis-pubsub.
+func (f *Flags) entries(a *address, events bool) (masters, sentinels *entry, err error) {
+	l := &login{user: a.user, fixed: a.password, flag: "--redis-password-file", file: f.masters.passwordFile}
+	if f.masters.user != "" {
+		l.user = f.masters.user
 	}
-	var encryption *tls.Config
-	if a.tls {
-		var err error
-		if encryption, err = f.tls(); err != nil {
-			return target{}, err
+	if events && f.events.user != "" {
+		l.user = f.events.user
+	}
+	if events && f.events.passwordFile != "" {
+		l.flag, l.file = "--redis-pubsub-password-file", f.events.passwordFile
+	}
+	masters = &entry{login: l, encryption: f.encryption(a.tls, f.serverName), clientName: f.clientName}
+	err = masters.reload()
+	if a.kind == sentinel {
+		sentinels = &entry{
+			login:      &login{user: f.sentinels.user, flag: "--redis-sentinel-password-file", file: f.sentinels.passwordFile},
+			encryption: f.encryption(f.sentinelsTLS(a), f.sentinelServerName),
+			clientName: f.clientName,
 		}
-	} else if f.ca+f.cert+f.key != "" {
-		return target{}, errors.New("--redis-ca, --redis-cert and --redis-key go with rediss:// only")
+		err = errors.Join(err, sentinels.reload())
 	}
-	const name = "juggler"
-	switch a.kind {
-	case cluster:
-		return target{cluster: &goredis.ClusterOptions{
-			Addrs: a.hosts, Username: a.user, Password: a.password, TLSConfig: encryption, ClientName: name, DisableIdentity: true,
-		}}, nil
-	case sentinel:
-		return target{sentinel: &goredis.FailoverOptions{
-			MasterName: a.master, SentinelAddrs: a.hosts, DB: a.db,
-			Username: a.user, Password: a.password, TLSConfig: encryption, ClientName: name, DisableIdentity: true,
-		}}, nil
-	}
-	network := "tcp"
-	if a.kind == socket {
-		network = "unix"
-	}
-	return target{server: &goredis.Options{
-		Network: network, Addr: a.hosts[0], DB: a.db,
-		Username: a.user, Password: a.password, TLSConfig: encryption, ClientName: name, DisableIdentity: true,
-	}}, nil
+	return masters, sentinels, err
 }
 
-// credentials puts what flags say in the place of what the URL says.
-func (f *Flags) credentials(a *address) error {
-	if f.user != "" {
-		a.user = f.user
-	}
-	if f.passwordFile == "" {
+// encryption returns TLS with the files that the flags name; nil if on is false.
+func (f *Flags) encryption(on bool, serverName string) *encryption {
+	if !on {
 		return nil
 	}
-	text, err := os.ReadFile(f.passwordFile)
-	if err != nil {
-		return fmt.Errorf("--redis-password-file: %w", err)
+	return &encryption{ca: f.ca, cert: f.cert, key: f.key, serverName: serverName}
+}
+
+// sentinelsTLS reports whether the sentinels of an address take TLS.
+func (f *Flags) sentinelsTLS(a *address) bool {
+	return a.kind == sentinel && (f.sentinelTLS.Value == "on" || f.sentinelTLS.Value == "same" && a.tls)
+}
+
+// check reports flags that are for none of the addresses.
+func (f *Flags) check(addresses ...*address) error {
+	var masterTLS, sentinelTLS, sentinels bool
+	for _, a := range addresses {
+		masterTLS = masterTLS || a.tls
+		sentinelTLS = sentinelTLS || f.sentinelsTLS(a)
+		sentinels = sentinels || a.kind == sentinel
 	}
-	a.password = strings.TrimRight(string(text), "\r\n")
+	switch {
+	case f.ca+f.cert+f.key != "" && !masterTLS && !sentinelTLS:
+		return errors.New("--redis-ca, --redis-cert and --redis-key go with rediss:// only")
+	case f.serverName != "" && !masterTLS:
+		return errors.New("--redis-server-name goes with rediss:// only")
+	case f.sentinelServerName != "" && !sentinelTLS:
+		return errors.New("--redis-sentinel-server-name goes with sentinels that take TLS only")
+	case !sentinels && (f.sentinels != loginFlags{} || f.sentinelTLS.Value != "same"):
+		return errors.New("--redis-sentinel-user, --redis-sentinel-password-file and --redis-sentinel-tls go with redis-sentinel:// only")
+	}
 	return nil
 }
 
-func (f *Flags) tls() (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if f.ca != "" {
-		text, err := os.ReadFile(f.ca)
-		if err != nil {
-			return nil, fmt.Errorf("--redis-ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("--redis-ca: %s has no certificate in PEM", f.ca)
-		}
-	}
-	if f.cert != "" || f.key != "" {
-		pair, err := tls.LoadX509KeyPair(f.cert, f.key)
-		if err != nil {
-			return nil, fmt.Errorf("--redis-cert and --redis-key: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
-}
-
 // brokerOptions returns the options of a broker on an address.
-func (f *Flags) brokerOptions(a *address, log *slog.Logger) ([]redis.Option, error) {
-	s, err := f.options(a)
-	if err != nil {
-		return nil, err
-	}
-	options := []redis.Option{
+func (f *Flags) brokerOptions(a *address, masters, sentinels *entry, log *slog.Logger) []redis.Option {
+	options := append(a.brokerOptions(masters, sentinels),
 		redis.WithPrefix(f.prefix),
 		redis.WithCalleeGrace(f.grace),
 		redis.WithCalleeLease(f.lease),
 		redis.WithReplyTimeout(f.replyTimeout),
 		redis.WithMaxBatch(f.maxBatch),
 		redis.WithCalleeDiscovery(!f.anyURI),
-		redis.WithLogger(log),
-	}
-	switch a.kind {
-	case cluster:
-		options = append(options, redis.WithCluster(s.cluster))
-	case sentinel:
-		options = append(options, redis.WithSentinel(s.sentinel))
-	default:
-		options = append(options, redis.WithServer(s.server))
-	}
+		redis.WithLogger(log))
 	if f.lanes != 0 {
 		options = append(options, redis.WithLanes(f.lanes))
 	}
@@ -170,5 +146,5 @@ func (f *Flags) brokerOptions(a *address, log *slog.Logger) ([]redis.Option, err
 	if f.sharded {
 		options = append(options, redis.WithShardedPubSub())
 	}
-	return options, nil
+	return options
 }
