@@ -53,7 +53,7 @@ func New(opts ...Option) (*Broker, error) {
 	}
 	b := &Broker{
 		config: c,
-		keys:   newKeyspace(c.prefix, c.lanes, c.sharded),
+		keys:   newKeyspace(c.prefix, c.lanes, c.sharded).in(c.database),
 		lanes:  make([]*lane, c.lanes),
 		open:   map[closer]struct{}{},
 	}

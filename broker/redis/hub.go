@@ -150,7 +150,7 @@ func (h *hub) unsubscribe(s subject, l listener) {
 func (h *hub) feed(s subject) *feed {
 	key := classicFeed
 	if s.kind == shardedChannel {
-		key = h.broker.keys.laneOfKey(s.name)
+		key = h.broker.keys.laneOfChannel(s.name)
 	}
 	f := h.feeds[key]
 	if f == nil {

@@ -19,15 +19,25 @@ const slots = 16384
 // one slot, so that one script may use them together, and the lanes' slots lie
 // evenly over the cluster.
 type keyspace struct {
-	prefix  string
-	tags    []string // by lane, with the braces
-	sharded bool     // channels are sharded ones
+	prefix   string
+	channels string   // what channels begin with, before a colon
+	tags     []string // by lane, with the braces
+	sharded  bool     // channels are sharded ones
 }
 
 func newKeyspace(prefix string, lanes int, sharded bool) *keyspace {
-	ks := &keyspace{prefix: prefix, tags: make([]string, lanes), sharded: sharded}
+	ks := &keyspace{prefix: prefix, channels: prefix, tags: make([]string, lanes), sharded: sharded}
 	for i := range ks.tags {
 		ks.tags[i] = laneTag(i, lanes)
+	}
+	return ks
+}
+
+// in has channels say in which database the keys are: Redis has the same channels
+// for all databases of a server.
+func (ks *keyspace) in(database int) *keyspace {
+	if database != 0 {
+		ks.channels = ks.prefix + ":db" + strconv.Itoa(database)
 	}
 	return ks
 }
@@ -105,34 +115,37 @@ func (ks *keyspace) results(lane int, node broker.ID) string {
 }
 
 // cancelChannel is where a lane's callees hear of cancellations.
-func (ks *keyspace) cancelChannel(lane int) string { return ks.key(lane, "cancel", "") }
+func (ks *keyspace) cancelChannel(lane int) string { return ks.channel(lane, "cancel") }
 
 // eventChannel returns the Redis channel of a topic. A sharded channel lies in
 // the slot of its lane; a classic one needs no slot, and all have one prefix
 // so that patterns reach them.
 func (ks *keyspace) eventChannel(topic string) string {
 	if ks.sharded {
-		lane := ks.laneOf(topic)
-		return ks.prefix + ":" + ks.tags[lane] + ":event:" + topic
+		return ks.channel(ks.laneOf(topic), "event:"+topic)
 	}
-	return ks.prefix + ":event:" + topic
+	return ks.channels + ":event:" + topic
 }
 
 // probeChannel is a channel of one feed alone, of a lane or classic.
 func (ks *keyspace) probeChannel(lane int, feed string) string {
 	if lane == classicFeed {
-		return ks.prefix + ":probe:" + feed
+		return ks.channels + ":probe:" + feed
 	}
-	return ks.key(lane, "probe", feed)
+	return ks.channel(lane, "probe:"+feed)
+}
+
+func (ks *keyspace) channel(lane int, name string) string {
+	return ks.channels + ":" + ks.tags[lane] + ":" + name
 }
 
 // here is a key of a lane that nobody ever sets.
 func (ks *keyspace) here(lane int) string { return ks.key(lane, "here", "") }
 
-// laneOfKey returns the lane whose tag a key or sharded channel has.
-func (ks *keyspace) laneOfKey(key string) int {
+// laneOfChannel returns the lane whose tag a sharded channel has.
+func (ks *keyspace) laneOfChannel(name string) int {
 	for i, tag := range ks.tags {
-		if strings.HasPrefix(key[len(ks.prefix)+1:], tag) {
+		if strings.HasPrefix(name[len(ks.channels)+1:], tag) {
 			return i
 		}
 	}

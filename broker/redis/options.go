@@ -25,6 +25,7 @@ type config struct {
 	servers  int // how many of the options that name a server were given
 	topology topology
 	cluster  bool
+	database int
 	apart    *goredis.Options // of the sentinels; nil: as WithSentinel says
 	problems []error          // found while an option was applied
 
@@ -78,7 +79,7 @@ func WithServer(o *goredis.Options) Option {
 			return
 		}
 		copied := *o
-		c.use(&standalone{given: &copied}, false)
+		c.use(&standalone{given: &copied}, copied.DB)
 	})
 }
 
@@ -91,7 +92,7 @@ func WithSentinel(o *goredis.FailoverOptions) Option {
 			return
 		}
 		copied := *o
-		c.use(&sentinel{given: &copied}, false)
+		c.use(&sentinel{given: &copied}, copied.DB)
 	})
 }
 
@@ -119,7 +120,7 @@ func WithCluster(o *goredis.ClusterOptions) Option {
 			return
 		}
 		copied := *o
-		c.use(&cluster{given: &copied}, true)
+		c.use(&cluster{given: &copied}, 0)
 	})
 }
 
@@ -137,10 +138,10 @@ func WithClient(client goredis.UniversalClient) Option {
 		switch client := client.(type) {
 		case *goredis.Client:
 			copied := *client.Options()
-			c.use(&standalone{given: &copied}, false)
+			c.use(&standalone{given: &copied}, copied.DB)
 		case *goredis.ClusterClient:
 			copied := *client.Options()
-			c.use(&cluster{given: &copied}, true)
+			c.use(&cluster{given: &copied}, 0)
 		default:
 			c.refuse("WithClient(%T): want a *redis.Client or a *redis.ClusterClient", client)
 		}
@@ -250,9 +251,10 @@ func WithLinkObserver(f func(LinkChange)) Option {
 	})
 }
 
-func (c *config) use(t topology, cluster bool) {
+func (c *config) use(t topology, database int) {
 	c.servers++
-	c.topology, c.cluster = t, cluster
+	c.topology, c.database = t, database
+	_, c.cluster = t.(*cluster)
 }
 
 func (c *config) refuse(format string, args ...any) {

@@ -117,7 +117,8 @@ func proxied(t *testing.T, with func(addr string) redis.Option, addr string, mor
 	return e
 }
 
-// The suite runs as a user with the rights that docs/redis.md says suffice.
+// The suite runs as a user with the rights that docs/redis.md says suffice, and in
+// another database than the first.
 func TestStandalone(t *testing.T) {
 	server := redistest.Start(t)
 	text, err := os.ReadFile("../../docs/redis.md")
@@ -138,7 +139,7 @@ func TestStandalone(t *testing.T) {
 	}
 	brokertest.Run(t, func(t *testing.T) brokertest.Engine {
 		return proxied(t, func(addr string) redis.Option {
-			return redis.WithServer(&goredis.Options{Addr: addr, Username: "limited", Password: "secret"})
+			return redis.WithServer(&goredis.Options{Addr: addr, Username: "limited", Password: "secret", DB: 3})
 		}, server.Addr)
 	})
 }
