@@ -173,8 +173,9 @@ type CalleeConn interface {
 	// later.
 	Take(ctx context.Context, dst []Call) (int, error)
 
-	// Reply stores the results of calls taken here. Those already answered,
-	// cancelled, past their time or reported lost are ignored without error.
+	// Reply stores the results of calls taken here, or takes them over: see
+	// [ResultKeeper]. Those already answered, cancelled, past their time or
+	// reported lost are ignored without error.
 	Reply(ctx context.Context, results []Result) error
 
 	// Close ends the announcement. Calls that were taken and not answered are
@@ -225,6 +226,21 @@ type SubscriberConn interface {
 type Immediate interface {
 	// Immediate has no effect; implementing it is the statement.
 	Immediate()
+}
+
+// ResultKeeper is an optional interface of a CalleeConn whose Reply does not wait
+// until all results are stored: where a part of the engine is slow or out of reach,
+// Reply returns nil, and the engine keeps the results for that part until it has
+// stored them or their calls' time is over. So they hold up no other calls.
+type ResultKeeper interface {
+	// Flush returns nil once none of the results that Reply took over is left, or
+	// the error of ctx before. After Close none is.
+	Flush(ctx context.Context) error
+
+	// Unstored returns how many results Reply was given that are not stored yet.
+	// Close waits for them, but not for long: after it has returned they are those
+	// that were lost.
+	Unstored() int
 }
 
 // BatchCaller is an optional interface of a CallerConn that takes many calls

@@ -36,7 +36,8 @@ type pool struct {
 	uris   []string
 	routes map[string]*route
 	limit  int
-	conn   broker.CalleeConn // set by open
+	conn   broker.CalleeConn   // set by open
+	keeper broker.ResultKeeper // conn, if it is one, set by open
 
 	base     context.Context // without an end; has the values of functions' contexts
 	life     context.Context // ends when the pool stops; of Reply
@@ -53,24 +54,26 @@ type pool struct {
 	workers sync.WaitGroup
 	settled chan struct{} // closed when the pool drains and nothing is left, or stops
 
-	mu        sync.Mutex // guards the following
-	tasks     taskStore
-	queue     taskList // taken, to be started
-	active    []*task  // queued or running
-	ready     []*task  // with results to be stored
-	spare     []*task  // what ready was before, empty
-	running   int      // functions
-	storing   int      // results in Reply
-	inTake    bool
-	parked    int
-	waking    bool       // one goroutine is on its way
-	wake      *sync.Cond // for parked goroutines, and for stop, on mu
-	state     poolState
-	failed    bool                        // the broker is of no use any more, the callee is about to stop
-	abandoned int                         // calls given up: not answered, or in vain
-	lostBy    error                       // of the broker, if results could not be stored
-	early     map[broker.Address]struct{} // cancelled before Take returned them; nil if none
-	counts    counters
+	mu            sync.Mutex // guards the following
+	tasks         taskStore
+	queue         taskList // taken, to be started
+	active        []*task  // queued or running
+	ready         []*task  // with results to be stored
+	spare         []*task  // what ready was before, empty
+	running       int      // functions
+	storing       int      // results in Reply
+	inTake        bool
+	flushing      bool // a goroutine waits until the broker has stored what it took over
+	parked        int
+	waking        bool       // one goroutine is on its way
+	wake          *sync.Cond // for parked goroutines, and for stop, on mu
+	state         poolState
+	failed        bool                        // the broker is of no use any more, the callee is about to stop
+	abandoned     int                         // calls given up: not answered, or in vain
+	lostInKeeping int                         // of abandoned: results that the broker had taken over
+	lostBy        error                       // of the broker, if results could not be stored
+	early         map[broker.Address]struct{} // cancelled before Take returned them; nil if none
+	counts        counters
 }
 
 type poolState uint8
@@ -118,6 +121,7 @@ func (p *pool) open(ctx context.Context) error {
 		if err == nil {
 			out.over()
 			p.conn = conn
+			p.keeper, _ = conn.(broker.ResultKeeper)
 			p.borrow()
 			return nil
 		}
@@ -418,12 +422,24 @@ func (p *pool) drain() {
 	p.stopTake(ErrStopped) // who is in Take, or about to be, goes on to checkDrained
 }
 
-// checkDrained settles the pool once it drains and nothing is left to do.
+// checkDrained settles the pool once it drains and nothing is left to do, nor in
+// the hands of the broker.
 func (p *pool) checkDrained() {
-	if p.state == poolDraining && !p.inTake && p.left() == 0 {
-		p.state = poolSettled
-		close(p.settled)
+	if p.state != poolDraining || p.inTake || p.flushing || p.left() > 0 {
+		return
 	}
+	if p.keeper != nil {
+		p.flushing = true
+		p.mu.Unlock()
+		err := p.keeper.Flush(p.life)
+		p.mu.Lock()
+		p.flushing = false
+		if err != nil || p.state != poolDraining {
+			return // the pool stops, which counts what is left
+		}
+	}
+	p.state = poolSettled
+	close(p.settled)
 }
 
 // left returns how many calls were taken and are not answered.
@@ -461,6 +477,13 @@ func (p *pool) stop() (abandoned int, lostBy error) {
 	for p.inTake || p.storing > 0 { // what Reply still stores is not abandoned
 		p.wake.Wait()
 	}
+	if p.keeper != nil {
+		if lost := p.keeper.Unstored(); lost > p.lostInKeeping {
+			p.abandoned += lost - p.lostInKeeping
+			p.counts.lost += uint64(lost - p.lostInKeeping)
+			p.lostInKeeping = lost
+		}
+	}
 	return p.abandoned, p.lostBy
 }
 
@@ -471,6 +494,9 @@ func (p *pool) addStats(s *Stats) {
 	s.Waiting += p.queue.len
 	s.Running += p.running
 	s.Unanswered += p.unanswered()
+	if p.keeper != nil && p.state != poolStopped {
+		s.Unanswered += max(0, p.keeper.Unstored()-p.storing)
+	}
 	s.Calls += p.counts.calls
 	s.Failed += p.counts.failed
 	s.Unstarted += p.counts.unstarted

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
-	"github.com/oklog/ulid/v2"
 )
 
 // maxBatchBytes is how much one script gets at most, besides a single value
@@ -204,7 +203,7 @@ func (g *group) finishCalls(w *writer) (again []*op, reason error) {
 	for i, set := range g.sets {
 		accepted, more := reply[2*i].value, reply[2*i+1]
 		switch {
-		case accepted == -1 && w.forgetful():
+		case accepted == -1 && w.lane.inDoubt():
 			finishSet(set, fmt.Errorf("%w: callees have not announced themselves yet", broker.ErrUnavailable), w.lane.broker.config.lease/4)
 		case accepted == -1:
 			finishSet(set, broker.ErrNoCallee, 0)
@@ -254,9 +253,12 @@ func finishSet(ops []*op, err error, retry time.Duration) {
 	}
 }
 
-// finishResults reads the reply of result.lua. What a node does not want is
-// dropped: nobody else could use it. But a server that has just been restarted
-// may not know yet that the node lives.
+// errNodeMissing: the server does not know the node. It is gone, or the server has
+// forgotten it.
+var errNodeMissing = fmt.Errorf("%w: the server does not know the node", broker.ErrUnavailable)
+
+// finishResults reads the reply of result.lua. What a node has no room for is
+// dropped: nobody else could use it.
 func (g *group) finishResults(w *writer) {
 	stored := g.command.reply.list
 	for i, set := range g.sets {
@@ -264,19 +266,13 @@ func (g *group) finishResults(w *writer) {
 		if i < len(stored) {
 			count = stored[i].value
 		}
-		if count < 0 && w.forgetful() {
-			finishSet(set, fmt.Errorf("%w: nodes have not announced themselves yet", broker.ErrUnavailable), 0)
+		if count < 0 {
+			finishSet(set, errNodeMissing, 0)
 			continue
 		}
-		reason := "its list is full"
-		if count < 0 {
-			count, reason = 0, "it is gone"
-		}
 		w.lane.broker.stats.results.Add(count)
-		if dropped := int64(len(set)) - count; dropped > 0 {
-			w.lane.broker.stats.resultsDropped.Add(dropped)
-			w.lane.broker.config.logger.Warn("redis: results for a node dropped",
-				"node", ulid.ULID(set[0].node), "results", dropped, "reason", reason)
+		if dropped := len(set) - int(count); dropped > 0 {
+			w.lane.resultsDropped(set[0].node, dropped, "its list is full")
 		}
 		finishSet(set, nil, 0)
 	}

@@ -18,6 +18,7 @@ type Broker struct {
 	keys   *keyspace
 	hub    *hub
 	stats  counters
+	made   time.Time
 
 	mu     sync.Mutex // guards the following
 	lanes  []*lane    // by index; nil: not used yet
@@ -56,6 +57,7 @@ func New(opts ...Option) (*Broker, error) {
 		keys:   newKeyspace(c.prefix, c.lanes, c.sharded).in(c.database),
 		lanes:  make([]*lane, c.lanes),
 		open:   map[closer]struct{}{},
+		made:   time.Now(),
 	}
 	b.view = newView(b)
 	b.hub = newHub(b)
@@ -159,6 +161,12 @@ func (b *Broker) backoff(attempt int) time.Duration {
 // farewell bounds what Close of a connection still tells the server. What it
 // cannot tell expires.
 func (b *Broker) farewell() time.Duration { return b.config.replyTimeout }
+
+// silence is how long one who lives may be silent: until its next beat, or until it
+// has noticed that its connection is lost, and has another one.
+func (b *Broker) silence() time.Duration {
+	return max(b.config.lease, b.config.replyTimeout+b.config.backoffMax)
+}
 
 // wrap adds the operation and its object to err, unless it is nil.
 func wrap(operation, object string, err error) error {

@@ -25,16 +25,21 @@ type calleeConn struct {
 	// turn is held by the puller that takes for the Take in progress.
 	turn sync.Mutex
 
-	mu      sync.Mutex // guards the following
-	changed sync.Cond  // demand, replying or closed did
-	demand  *demand    // of the Take in progress
-	held    map[broker.Address]*heldCall
-	// replying counts the calls of Reply under way.
-	replying int
-	closed   bool
+	mu        sync.Mutex // guards the following
+	changed   sync.Cond  // demand, unstored or closed did
+	demand    *demand    // of the Take in progress
+	held      map[broker.Address]*heldCall
+	unstored  int  // letters that are under way
+	owed      int  // of these, those that Reply was given; once abandoned, those that are lost
+	flushing  int  // calls of Flush under way
+	abandoned bool // what is not stored is given up
+	closed    bool
 
+	quit      chan struct{} // closed by Close
 	closeOnce sync.Once
 }
+
+var _ broker.ResultKeeper = (*calleeConn)(nil)
 
 // A demand is a Take that waits.
 type demand struct {
@@ -78,7 +83,7 @@ func (b *Broker) openCallee(ctx context.Context, uris []string, cancelled func([
 	if len(byLane) == 0 {
 		return nil, fmt.Errorf("no URI")
 	}
-	c := &calleeConn{broker: b, id: ulid.Make().String(), held: map[broker.Address]*heldCall{}}
+	c := &calleeConn{broker: b, id: ulid.Make().String(), held: map[broker.Address]*heldCall{}, quit: make(chan struct{})}
 	c.changed.L = &c.mu
 	for i, uris := range byLane {
 		l := b.lane(i)
@@ -292,6 +297,7 @@ func (c *calleeConn) close() {
 	}
 	c.changed.Broadcast()
 	c.mu.Unlock()
+	close(c.quit)
 
 	var all sync.WaitGroup
 	for _, p := range c.pullers {
@@ -307,7 +313,6 @@ func (c *calleeConn) close() {
 	if c.cancels != nil {
 		c.cancels.stop()
 	}
-	c.awaitReplies(c.broker.farewell())
 	c.leave()
 	c.broker.unregister(c)
 }
@@ -317,29 +322,31 @@ func (c *calleeConn) close() {
 func (c *calleeConn) leave() {
 	ctx, cancel := context.WithTimeout(background, c.broker.farewell())
 	defer cancel()
+	var all sync.WaitGroup
 	for _, p := range c.pullers {
-		lost, ok := c.leaveLane(ctx, p)
-		if !ok || len(lost) == 0 {
-			continue
-		}
-		c.broker.stats.lost.Add(int64(len(lost)))
-		if _, err := c.broker.storeUntil(ctx, lost, time.Now().Add(c.broker.farewell())); err != nil {
-			continue
-		}
-		// The reapers need not look after them.
-		keys := c.broker.keys
-		for _, command := range []*command{
-			plain("DEL", keys.taken(p.lane.index, c.id)),
-			plain("ZREM", keys.callees(p.lane.index), c.id),
-		} {
-			p.lane.writer.do(ctx, command) //nolint:errcheck // what is left expires
+		all.Go(func() { c.leaveLane(ctx, p) })
+	}
+	all.Wait()
+	if c.Flush(ctx) != nil {
+		c.abandon()
+		return
+	}
+	// All is answered: the reapers need not look after it.
+	for _, p := range c.pullers {
+		if p.left {
+			all.Go(func() {
+				keys := []string{c.broker.keys.callees(p.lane.index), c.broker.keys.taken(p.lane.index, c.id)}
+				p.lane.writer.do(ctx, plain("DEL", keys[1]))        //nolint:errcheck // what is left expires
+				p.lane.writer.do(ctx, plain("ZREM", keys[0], c.id)) //nolint:errcheck // as above
+			})
 		}
 	}
+	all.Wait()
 }
 
-// leaveLane ends the announcement in one lane and returns the calls that are
-// not answered.
-func (c *calleeConn) leaveLane(ctx context.Context, p *puller) (lost []*broker.Result, ok bool) {
+// leaveLane ends the announcement in one lane and reports the calls that are not
+// answered.
+func (c *calleeConn) leaveLane(ctx context.Context, p *puller) {
 	keys := c.broker.keys
 	names := []string{keys.callees(p.lane.index), keys.taken(p.lane.index, c.id), keys.stop(p.lane.index, c.id)}
 	for _, uri := range p.uris {
@@ -349,24 +356,25 @@ func (c *calleeConn) leaveLane(ctx context.Context, p *puller) (lost []*broker.R
 	for _, h := range p.answered() {
 		args = append(args, address(h.to))
 	}
-	left, err := p.lane.writer.do(ctx, withdrawScript.run(names, args...))
+	withdrawn, err := p.lane.writer.do(ctx, withdrawScript.run(names, args...))
 	if err != nil {
-		return nil, false
+		return
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, s := range left.texts() {
+	p.left = len(withdrawn.list) > 0
+	for _, s := range withdrawn.texts() {
 		// Also those that were taken by a script whose reply got lost.
 		to, ok := parseAddress(s)
 		if ok && c.held[to] == nil {
 			c.held[to] = &heldCall{to: to, puller: p}
 		}
 	}
-	for to, h := range c.held {
+	var lost []letter
+	for _, h := range c.held {
 		if h.puller == p && !h.answering {
-			h.answering = true
-			lost = append(lost, &broker.Result{To: to, Err: broker.ErrCalleeLost})
+			lost = append(lost, c.lostLetter(h))
 		}
 	}
-	return lost, true
+	c.mu.Unlock()
+	c.broker.reportLost(lost)
 }

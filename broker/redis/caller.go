@@ -81,11 +81,14 @@ func (b *Broker) openCaller(ctx context.Context, node broker.ID, deliver func([]
 	return c, nil
 }
 
+// nodeLives is how long a node that is silent is taken for alive.
+func (b *Broker) nodeLives() time.Duration { return max(3*b.config.lease, nodeFor) }
+
 // announce says that the node lives: results are stored for it.
 func (c *callerConn) announce() []*command {
 	keys := c.broker.keys
 	node := keys.node(c.home.index, c.node)
-	alive := max(3*c.broker.config.lease, nodeFor).Milliseconds()
+	alive := c.broker.nodeLives().Milliseconds()
 	return []*command{
 		plain("PEXPIRE", node, alive), // which a server out of memory does not refuse
 		plain("SET", node, "1", "PX", alive),

@@ -14,6 +14,8 @@ type lane struct {
 	slot   int // of the hash tag
 	writer *writer
 	pulse  *pulse
+	outbox *outbox
+	doubt  doubt
 
 	mu    sync.Mutex // guards the following
 	beats map[*beat]struct{}
@@ -39,6 +41,7 @@ func newLane(b *Broker, index int) *lane {
 	l.batch.lane = l
 	l.writer = newWriter(l)
 	l.pulse = newPulse(l)
+	l.outbox = newOutbox(l)
 	return l
 }
 
@@ -47,8 +50,9 @@ func (l *lane) start() {
 	l.pulse.start()
 }
 
-// stop ends the pulse before the writer that it uses.
+// stop ends those first that use the writer.
 func (l *lane) stop() {
+	l.outbox.stop()
 	l.pulse.stop()
 	l.writer.stop()
 }
@@ -104,12 +108,13 @@ func (l *lane) announcements() []*command {
 	return commands
 }
 
-// kick makes the pulse beat at once.
+// kick has those that live here announced at once, and results tried again.
 func (l *lane) kick() {
 	select {
 	case l.pulse.now <- struct{}{}:
 	default:
 	}
+	l.outbox.kick()
 }
 
 // refused reports that the server refused what nobody waits for. Where it did not

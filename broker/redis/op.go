@@ -21,6 +21,7 @@ type op struct {
 
 	err    error
 	waiter *waiter
+	letter *letter // whose result it is; nil: of no outbox
 }
 
 type opKind uint8
@@ -56,8 +57,12 @@ func (w *waiter) wait(ctx context.Context) error {
 
 func (o *op) finish(err error) {
 	o.err = err
-	if o.waiter.left.Add(-1) == 0 {
-		close(o.waiter.done)
+	w := o.waiter // of this try: a letter may be tried again at once
+	if o.letter != nil {
+		o.letter.finished(err)
+	}
+	if w.left.Add(-1) == 0 {
+		close(w.done)
 	}
 }
 

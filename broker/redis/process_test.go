@@ -300,9 +300,7 @@ func TestNodeKilled(t *testing.T) {
 		return true
 	})
 	reply(dst[10:])
-	if s := b.Stats(); s.ResultsDropped != 10 {
-		t.Errorf("the counts are %+v, want 10 results dropped", s)
-	}
+	await(t, "10 results are dropped", func() bool { return b.Stats().ResultsDropped == 10 })
 	if text := log.String(); !strings.Contains(text, "results for a node dropped") || !strings.Contains(text, "it is gone") {
 		t.Errorf("dropped results are not logged:\n%s", text)
 	}

@@ -29,6 +29,7 @@ type puller struct {
 	done     []*heldCall                 // answered, but still in the set of taken ones
 	suspects map[broker.Address]struct{} // in that set, but nobody here knows them
 	suspect  bool                        // the set is larger than it should be
+	left     bool                        // the announcement has ended, the set is still there
 }
 
 func newPuller(c *calleeConn, l *lane, uris []string) *puller {
@@ -300,7 +301,7 @@ func (p *puller) announced(lease *command, done []*heldCall) {
 // two beats, lest one be meant whose reply is just being read.
 func (p *puller) reportUnknown(members []string) {
 	unknown := map[broker.Address]struct{}{}
-	var lost []broker.Result
+	var lost []letter
 	p.conn.mu.Lock()
 	for _, s := range members {
 		to, ok := parseAddress(s)
@@ -308,10 +309,9 @@ func (p *puller) reportUnknown(members []string) {
 			continue
 		}
 		if _, before := p.suspects[to]; before {
-			lost = append(lost, broker.Result{To: to, Err: broker.ErrCalleeLost})
-			h := &heldCall{to: to, puller: p, answering: true}
+			h := &heldCall{to: to, puller: p}
 			p.conn.held[to] = h
-			p.done = append(p.done, h)
+			lost = append(lost, p.conn.lostLetter(h))
 		} else {
 			unknown[to] = struct{}{}
 		}
@@ -320,7 +320,6 @@ func (p *puller) reportUnknown(members []string) {
 	p.conn.mu.Unlock()
 	if len(lost) > 0 {
 		p.lane.broker.config.logger.Warn("redis: calls were lost with a connection", "calls", len(lost))
-		p.lane.broker.stats.lost.Add(int64(len(lost)))
-		p.lane.broker.store(lost)
+		p.lane.broker.reportLost(lost)
 	}
 }

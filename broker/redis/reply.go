@@ -2,132 +2,162 @@ package redis
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
 )
 
-// Reply implements [broker.CalleeConn]. While the server is out of reach it
-// tries again, until ctx ends or the calls' time is over.
+// takeOver is how long Reply waits for results to be stored before it leaves them
+// to the outboxes: longer than that takes where all is well.
+const takeOver = 20 * time.Millisecond
+
+// Reply implements [broker.CalleeConn]. It takes over what it cannot store at once,
+// and tries again until the calls' time is over. See [broker.ResultKeeper].
 func (c *calleeConn) Reply(ctx context.Context, results []broker.Result) error {
-	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
-		return wrap("reply for", c.id, broker.ErrClosed)
+	if err := c.awaitRoom(ctx, results); err != nil {
+		return wrap("reply for", c.id, err)
 	}
-	c.replying++
-	known := make([]*broker.Result, 0, len(results))
-	calls := make([]*heldCall, 0, len(results)) // of known
-	var deadline time.Time
-	for i := range results {
-		if h := c.held[results[i].To]; h != nil && !h.answering {
-			h.answering = true
-			known, calls = append(known, &results[i]), append(calls, h)
-			if h.deadline.After(deadline) {
-				deadline = h.deadline
-			}
-		}
+	letters, err := c.letters(results)
+	if err != nil || len(letters) == 0 {
+		return wrap("reply for", c.id, err)
 	}
-	c.mu.Unlock()
-	left, err := c.broker.storeUntil(ctx, known, deadline)
-	c.answered(calls, left)
-	return wrap("reply for", c.id, err)
+	tried := c.broker.post(letters)
+	timer := time.NewTimer(takeOver)
+	defer timer.Stop()
+	select {
+	case <-tried.done:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return nil
 }
 
-// answered notes which calls' results were stored: all but those left, which
-// may be tried again.
-func (c *calleeConn) answered(calls []*heldCall, left []*broker.Result) {
+// awaitRoom waits while the outbox of a lane is full that takes results, if slowly.
+func (c *calleeConn) awaitRoom(ctx context.Context, results []broker.Result) error {
+	for i := range results {
+		l := c.broker.lane(c.broker.keys.laneOfNode(results[i].To.Node))
+		if l == nil {
+			return broker.ErrClosed
+		}
+		for l.outbox.full() && !l.writer.outOfReach() && ctx.Err() == nil {
+			timer := time.NewTimer(takeOver)
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+			case <-c.quit:
+				timer.Stop()
+				return broker.ErrClosed
+			}
+			timer.Stop()
+		}
+	}
+	return ctx.Err()
+}
+
+// letters makes letters of those results that answer calls held here.
+func (c *calleeConn) letters(results []broker.Result) ([]letter, error) {
+	letters := make([]letter, 0, len(results))
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, r := range left {
-		c.held[r.To].answering = false
+	if c.closed {
+		return nil, broker.ErrClosed
 	}
-	for _, h := range calls {
-		if h.answering {
-			h.puller.done = append(h.puller.done, h)
+	for i := range results {
+		r := &results[i]
+		if h := c.held[r.To]; h != nil && !h.answering {
+			letters = append(letters, c.letter(r, h, h.deadline))
 		}
 	}
-	c.replying--
-	if c.closed {
-		c.changed.Broadcast() // close waits for it
+	c.owed += len(letters)
+	return letters, nil
+}
+
+// letter makes a letter of the result of a call. mu is held.
+func (c *calleeConn) letter(r *broker.Result, h *heldCall, deadline time.Time) letter {
+	h.answering = true
+	c.unstored++
+	return letter{
+		op:       op{kind: opResult, node: r.To.Node, value: encodeResult(r)},
+		conn:     c,
+		held:     h,
+		deadline: deadline,
 	}
 }
 
-// awaitReplies waits for the calls of Reply under way, but not longer than d:
-// they may be waiting for the server to come back.
-func (c *calleeConn) awaitReplies(d time.Duration) {
-	expired := false
-	timer := time.AfterFunc(d, func() {
+// lostLetter reports that a call is lost. How much time it has is not known: as
+// long as its node is taken for alive. mu is held.
+func (c *calleeConn) lostLetter(h *heldCall) letter {
+	l := c.letter(&broker.Result{To: h.to, Err: broker.ErrCalleeLost}, h, time.Now().Add(c.broker.nodeLives()))
+	l.ours = true
+	return l
+}
+
+// reportLost sends letters that report losses.
+func (b *Broker) reportLost(lost []letter) {
+	b.stats.lost.Add(int64(len(lost)))
+	b.post(lost)
+}
+
+// settled takes note that a letter is stored or of no use: the server may forget
+// the call.
+func (c *calleeConn) settled(l *letter) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l.held.puller.done = append(l.held.puller.done, l.held)
+	if c.abandoned {
+		return
+	}
+	if c.unstored--; !l.ours {
+		c.owed--
+	}
+	if c.unstored == 0 && c.flushing > 0 {
+		c.changed.Broadcast()
+	}
+}
+
+// Flush implements [broker.ResultKeeper].
+func (c *calleeConn) Flush(ctx context.Context) error {
+	defer context.AfterFunc(ctx, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		expired = true
 		c.changed.Broadcast()
-	})
-	defer timer.Stop()
+	})()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.replying > 0 && !expired {
+	c.flushing++
+	defer func() { c.flushing-- }()
+	for c.unstored > 0 && ctx.Err() == nil {
 		c.changed.Wait()
 	}
+	if c.unstored > 0 {
+		return wrap("flush results of", c.id, ctx.Err())
+	}
+	return nil
 }
 
-// storeUntil stores results for their nodes. It tries again until ctx ends,
-// deadline is over or the broker is closed, and returns those that are not stored,
-// with the reason. What may have been stored is stored again: nodes expect that.
-func (b *Broker) storeUntil(ctx context.Context, results []*broker.Result, deadline time.Time) ([]*broker.Result, error) {
-	for attempt := 0; len(results) > 0; attempt++ {
-		ops, waiter := b.submitResults(results)
-		if err := waiter.wait(ctx); err != nil {
-			return results, err
-		}
-		var left []*broker.Result
-		var err error
-		for i := range ops {
-			if ops[i].err != nil {
-				left, err = append(left, results[i]), ops[i].err
-			}
-		}
-		if results = left; len(results) == 0 {
-			break
-		}
-		pause := b.backoff(attempt)
-		if errors.Is(err, broker.ErrClosed) || time.Now().Add(pause).After(deadline) {
-			return results, err
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return results, err
-		}
-	}
-	return nil, nil
+// Unstored implements [broker.ResultKeeper].
+func (c *calleeConn) Unstored() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.owed
 }
 
-// store stores results once, and does not wait for it.
-func (b *Broker) store(results []broker.Result) {
-	pointers := make([]*broker.Result, len(results))
-	for i := range results {
-		pointers[i] = &results[i]
-	}
-	b.submitResults(pointers)
+// abandon gives up what is not stored.
+func (c *calleeConn) abandon() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.abandoned = true
+	c.unstored = 0
+	c.changed.Broadcast()
 }
 
-func (b *Broker) submitResults(results []*broker.Result) ([]op, *waiter) {
-	w := newWaiter(len(results))
-	ops := make([]op, len(results))
-	bundle := bundle{size: len(results)}
-	for i, r := range results {
-		o := &ops[i]
-		*o = op{kind: opResult, node: r.To.Node, value: encodeResult(r), waiter: w}
-		if l := b.lane(b.keys.laneOfNode(r.To.Node)); l != nil {
-			bundle.add(l, o)
-		} else {
-			o.finish(broker.ErrClosed)
-		}
+// patience is for how long a node is believed to come back that the server does not
+// know. Close waits for no more than its next beat.
+func (c *calleeConn) patience() (patience time.Duration, abandoned bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return c.broker.config.lease / 4, c.abandoned
 	}
-	bundle.submit()
-	return ops, w
+	return c.broker.silence(), c.abandoned
 }

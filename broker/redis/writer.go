@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
@@ -47,9 +46,6 @@ type writer struct {
 	stopped chan struct{} // closed by run
 
 	stall *time.Timer // runs while a batch is under way
-
-	// lost is when a connection was lost last, in ns of Unix time; 0: never.
-	lost atomic.Int64
 
 	regained time.Time // when requests were accepted again after they had been refused; guarded by mu
 }
@@ -322,7 +318,7 @@ func (w *writer) listen(l *link) {
 
 // gone takes note of a connection that was lost while it was idle.
 func (w *writer) gone(err error) {
-	w.lost.Store(time.Now().UnixNano())
+	w.lane.raiseDoubt()
 	w.lane.broker.linkDown("writer", w.lane.index, err)
 	w.lane.broker.hub.doubt()
 	w.lane.broker.view.stale()
@@ -535,7 +531,6 @@ func (w *writer) drop() {
 // is stopped.
 func (w *writer) outage(err error) {
 	w.stall.Stop()
-	w.lost.Store(time.Now().UnixNano())
 	w.lane.broker.linkDown("writer", w.lane.index, err)
 	w.lane.broker.hub.doubt()
 	for attempt := 0; ; attempt++ {
@@ -547,7 +542,7 @@ func (w *writer) outage(err error) {
 			return
 		}
 		if err = w.connect(); err == nil {
-			w.lost.Store(time.Now().UnixNano())
+			w.lane.raiseDoubt()
 			w.lane.kick()
 			return
 		}
@@ -567,11 +562,15 @@ func (w *writer) pause(d time.Duration) bool {
 	}
 }
 
-// forgetful reports whether the server may have been restarted so recently
-// that callees have not announced themselves again.
-func (w *writer) forgetful() bool {
-	lost := w.lost.Load()
-	return lost != 0 && time.Since(time.Unix(0, lost)) < w.lane.broker.config.lease
+// outOfReach reports whether requests are refused: the connection is down, or
+// stalled, or closed.
+func (w *writer) outOfReach() bool { return w.trouble() != nil }
+
+// trouble returns why requests are refused, if they are.
+func (w *writer) trouble() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.refusing
 }
 
 // unavailable marks err as one after which certainly nothing was done.

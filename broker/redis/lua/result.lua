@@ -6,8 +6,9 @@
 -- then     for each node, in the order of KEYS: the number n of its results
 --          (all nodes together at most 4,000), then the n values
 --
--- returns  for each node how many were stored, the first ones; -1: the node
---          is gone, none was stored
+-- returns  for each node how many were stored, the first ones; -1: the server does
+--          not know the node, none was stored. Where the server refuses writes, also
+--          the node's own, the script fails.
 local call = redis.call
 local capacity = tonumber(ARGV[1])
 local stored = {}
@@ -16,6 +17,7 @@ for k = 1, #KEYS, 2 do
   local n = tonumber(ARGV[arg])
   local count = n
   if call('EXISTS', KEYS[k]) == 0 then
+    call('PEXPIRE', KEYS[k + 1], '60000') -- a write, that it may be refused
     count = -1
   else
     count = math.max(math.min(n, capacity - call('LLEN', KEYS[k + 1])), 0)
