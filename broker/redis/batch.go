@@ -96,11 +96,12 @@ func (b *batcher) gather(ops []*op, kind opKind, command func(sets [][]*op, size
 // push returns the command that queues sets of calls.
 func (b *batcher) push(sets [][]*op, size int) *command {
 	keys, index := b.lane.broker.keys, b.lane.index
-	names := make([]string, 0, 3*len(sets))
+	names := make([]string, 0, 4*len(sets)+1)
 	for _, calls := range sets {
 		uri := calls[0].uri
-		names = append(names, keys.calls(index, uri), keys.wake(index, uri), keys.served(index, uri))
+		names = append(names, keys.calls(index, uri), keys.wake(index, uri), keys.served(index, uri), keys.calleesOf(index, uri))
 	}
+	names = append(names, keys.watch(index))
 	c := pushScript.on(names, size)
 	c.number(int64(b.lane.broker.config.queueCapacity))
 	if b.lane.broker.config.discovery {
@@ -202,6 +203,9 @@ func (g *group) finishCalls(w *writer) (again []*op, reason error) {
 	}
 	for i, set := range g.sets {
 		accepted, more := reply[2*i].value, reply[2*i+1]
+		if accepted == -1 {
+			w.lane.watched(more.value)
+		}
 		switch {
 		case accepted == -1 && w.lane.inDoubt():
 			finishSet(set, fmt.Errorf("%w: callees have not announced themselves yet", broker.ErrUnavailable), w.lane.broker.config.lease/4)

@@ -336,8 +336,8 @@ func (c *calleeConn) leave() {
 		if p.left {
 			all.Go(func() {
 				keys := []string{c.broker.keys.callees(p.lane.index), c.broker.keys.taken(p.lane.index, c.id)}
-				p.lane.writer.do(ctx, plain("DEL", keys[1]))        //nolint:errcheck // what is left expires
-				p.lane.writer.do(ctx, plain("ZREM", keys[0], c.id)) //nolint:errcheck // as above
+				p.lane.writer.do(ctx, plain("DEL", keys[1]))      //nolint:errcheck // what is left expires
+				p.lane.writer.do(ctx, reapScript.run(keys, c.id)) //nolint:errcheck // as above
 			})
 		}
 	}

@@ -33,8 +33,10 @@ type callerConn struct {
 	home    *lane // of the node's keys
 	beat    *beat
 	results *results
-	reaper  *reaper
-	used    []atomic.Bool // by lane: calls were queued there
+	used    []atomic.Bool // by lane: calls are queued there, and a reaper looks for them
+
+	mu      sync.Mutex // guards the following
+	reapers []*reaper
 
 	closed    atomic.Bool
 	closeOnce sync.Once
@@ -65,7 +67,6 @@ func (b *Broker) openCaller(ctx context.Context, node broker.ID, deliver func([]
 	}
 	c.beat = &beat{make: func() ([]*command, func()) { return c.announce(), func() {} }}
 	c.results = newResults(c)
-	c.reaper = newReaper(c)
 	for _, command := range c.announce() {
 		if _, err := home.writer.do(ctx, command); err != nil {
 			return nil, err
@@ -73,7 +74,7 @@ func (b *Broker) openCaller(ctx context.Context, node broker.ID, deliver func([]
 	}
 	home.addBeat(c.beat)
 	c.results.start()
-	c.reaper.start()
+	c.use(home)
 	if err := b.register(c); err != nil {
 		c.Close() //nolint:errcheck // never fails
 		return nil, err
@@ -154,15 +155,38 @@ func (c *callerConn) prepare(o *op, call *broker.Call) error {
 	return nil
 }
 
-// lane returns the lane of a URI, whose callees the reaper watches from now on;
-// nil: the broker closes.
+// lane returns the lane of a URI, whose callees a reaper watches from now on; nil:
+// the broker closes.
 func (c *callerConn) lane(uri string) *lane {
-	i := c.broker.keys.laneOf(uri)
-	l := c.broker.lane(i)
-	if l != nil && !c.used[i].Load() {
-		c.used[i].Store(true)
+	l := c.broker.lane(c.broker.keys.laneOf(uri))
+	if l != nil && !c.used[l.index].Load() {
+		c.use(l)
 	}
 	return l
+}
+
+// use starts the reaper of a lane.
+func (c *callerConn) use(l *lane) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed.Load() || c.used[l.index].Swap(true) {
+		return
+	}
+	r := newReaper(c, l)
+	c.reapers = append(c.reapers, r)
+	r.start()
+}
+
+// stopReapers ends them all at once: one whose lane hangs takes its time.
+func (c *callerConn) stopReapers() {
+	c.mu.Lock()
+	reapers := c.reapers // none is added any more, since closed is set
+	c.mu.Unlock()
+	var all sync.WaitGroup
+	for _, r := range reapers {
+		all.Go(r.stop)
+	}
+	all.Wait()
 }
 
 // Cancel implements [broker.CallerConn].
@@ -186,7 +210,7 @@ func (c *callerConn) Close() error {
 	c.closeOnce.Do(func() {
 		c.closed.Store(true)
 		c.home.removeBeat(c.beat)
-		c.reaper.stop()
+		c.stopReapers()
 		c.results.stop()
 		ctx, cancel := context.WithTimeout(background, c.broker.farewell())
 		defer cancel()

@@ -34,9 +34,7 @@ func TestCallsWhileClosing(t *testing.T) {
 			t.Errorf("Call: %v", err)
 		}
 	}
-	for lane := range c.used {
-		if c.used[lane].Load() {
-			c.reaper.reap(lane)
-		}
+	for _, r := range c.reapers {
+		r.reap()
 	}
 }

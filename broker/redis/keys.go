@@ -102,6 +102,7 @@ func (ks *keyspace) calleesOf(lane int, uri string) string { return ks.key(lane,
 
 // Keys of a lane and of one of its callees.
 func (ks *keyspace) callees(lane int) string              { return ks.key(lane, "callees", "") }
+func (ks *keyspace) watch(lane int) string                { return ks.key(lane, "watch", "") }
 func (ks *keyspace) taken(lane int, callee string) string { return ks.key(lane, "taken", callee) }
 func (ks *keyspace) stop(lane int, callee string) string  { return ks.key(lane, "stop", callee) }
 

@@ -63,6 +63,26 @@ func (l *lane) dial(ctx context.Context, timeout time.Duration, retired func()) 
 	return l.broker.view.dial(ctx, l.slot, server{}, timeout, retired)
 }
 
+// doAll runs commands that go out together, and reports whether the server has done
+// each.
+func (l *lane) doAll(ctx context.Context, commands []*command) bool {
+	w := newWaiter(len(commands))
+	ops := make([]*op, len(commands))
+	for i, c := range commands {
+		ops[i] = &op{command: c, waiter: w}
+	}
+	l.writer.submit(ops...)
+	if w.wait(ctx) != nil {
+		return false
+	}
+	for _, o := range ops {
+		if o.err != nil {
+			return false
+		}
+	}
+	return true
+}
+
 func (l *lane) addBeat(b *beat) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -281,6 +281,12 @@ func pointsElsewhere(err error) bool {
 	return isElsewhere(err) || err != nil && isServerError(err) && strings.Contains(err.Error(), "NOREPLICAS ")
 }
 
+// isFull reports whether the server refused what needs memory.
+func isFull(err error) bool {
+	var reply goredis.Error
+	return errors.As(err, &reply) && strings.HasPrefix(reply.Error(), "OOM ")
+}
+
 // isElsewhere reports whether the server said that it is not the one to ask,
 // or not yet. Nothing was done.
 func isElsewhere(err error) bool {

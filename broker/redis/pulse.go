@@ -57,6 +57,11 @@ func (p *pulse) beat(b *beat) {
 	<-waiter.done // the writer finishes each op within its timeouts
 	for _, o := range ops {
 		if o.err != nil {
+			// Others may not have been able to say that they live, either. A server
+			// that is full takes what says so.
+			if !isFull(o.err) {
+				p.lane.raiseDoubt()
+			}
 			p.lane.refused("to renew a lease", o.command.reply)
 			return
 		}

@@ -7,19 +7,39 @@ import (
 	"github.com/juggler-go/juggler/broker"
 )
 
-// A reaper reports the calls of one node whose callee died: a goroutine, from
-// start to stop, that looks four times in a lease. Each node looks for its own
-// calls only, so a loss is reported without a detour over the server, and a
-// dead node's calls trouble nobody.
+// A reaper reports the calls of one node to one lane whose callee died: a
+// goroutine, from start to stop, that looks four times in a lease. Each node looks
+// for its own calls only, so a loss is reported without a detour over the server,
+// and a dead node's calls trouble nobody.
 type reaper struct {
 	conn    *callerConn
+	lane    *lane
 	ctx     context.Context // ends with stop
 	cancel  context.CancelFunc
 	stopped chan struct{}
+
+	// reaped are the dead callees that were seen to, with the end of their lease:
+	// who is dead takes nothing.
+	reaped map[string]string
 }
 
-func newReaper(c *callerConn) *reaper {
-	r := &reaper{conn: c, stopped: make(chan struct{})}
+// A deadCallee is one whose lease is over.
+type deadCallee struct {
+	name   string
+	lease  string // its end, as the server has it
+	cursor string // of SSCAN over what it has taken
+}
+
+// deadPage is how many dead callees are listed at once. Those of scanMost are looked
+// through together, scanPage calls of each at a time.
+const (
+	deadPage = 500
+	scanMost = 50
+	scanPage = 500
+)
+
+func newReaper(c *callerConn, l *lane) *reaper {
+	r := &reaper{conn: c, lane: l, stopped: make(chan struct{})}
 	r.ctx, r.cancel = context.WithCancel(background)
 	return r
 }
@@ -35,58 +55,118 @@ func (r *reaper) run() {
 	defer close(r.stopped)
 	ticker := time.NewTicker(r.conn.broker.config.lease / 4)
 	defer ticker.Stop()
-	for {
+	for r.ctx.Err() == nil {
+		r.reap()
 		select {
 		case <-ticker.C:
 		case <-r.ctx.Done():
-			return
-		}
-		for i := range r.conn.used {
-			if r.conn.used[i].Load() {
-				r.reap(i)
-			}
 		}
 	}
 }
 
-// reap reports first and deletes then: a loss may be reported twice, but is
-// not forgotten when the connection is lost in between.
-func (r *reaper) reap(index int) {
-	l := r.conn.broker.lane(index)
-	keys := r.conn.broker.keys
-	found, err := l.writer.do(r.ctx, reapScript.run(
-		[]string{keys.callees(index)}, r.conn.node[:], keys.key(index, "taken", "")+":"))
-	if err != nil {
-		l.refused("to look for calls of dead callees", found)
-		return // the next round tries again
-	}
-	for rest := found.list; len(rest) >= 2; {
-		callee, count := string(rest[0].text), rest[1].value
-		if int(count) > len(rest)-2 {
-			return
-		}
-		addresses := rest[2 : 2+count]
-		r.report(callee, addresses)
-		rest = rest[2+count:]
-		forget := plain("SREM", keys.taken(index, callee))
-		for _, a := range addresses {
-			forget.bytes(a.text)
-		}
-		l.writer.do(r.ctx, forget) //nolint:errcheck // done again in the next round
-	}
-}
-
-func (r *reaper) report(callee string, addresses []reply) {
-	batch := make([]broker.Result, 0, len(addresses))
-	for _, v := range addresses {
-		if a, ok := parseAddress(v.text); ok {
-			batch = append(batch, broker.Result{To: a, Err: broker.ErrCalleeLost})
-		}
-	}
-	if r.ctx.Err() != nil || len(batch) == 0 {
+// reap reports the calls of those who died. Whoever has not been able to look for a
+// while believes nobody dead for a lease: others may have been as far away.
+func (r *reaper) reap() {
+	dead, ok := r.look()
+	if !ok || r.lane.inDoubt() {
 		return
 	}
-	r.conn.broker.config.logger.Warn("redis: a callee is gone", "callee", callee, "calls", len(batch))
-	r.conn.broker.stats.lost.Add(int64(len(batch)))
-	r.conn.deliver(batch)
+	reaped := make(map[string]string, len(dead))
+	fresh := dead[:0]
+	for _, d := range dead {
+		if r.reaped[d.name] == d.lease {
+			reaped[d.name] = d.lease
+		} else {
+			fresh = append(fresh, d)
+		}
+	}
+	r.reaped = reaped
+	for len(fresh) > 0 {
+		n := min(len(fresh), scanMost)
+		more, ok := r.scan(fresh[:n])
+		if !ok {
+			return // the next round goes on
+		}
+		fresh = append(fresh[n:], more...)
+	}
+}
+
+// look lists the dead callees, page by page. What one that is removed meanwhile
+// lets it overlook, the next round finds.
+func (r *reaper) look() (dead []deadCallee, ok bool) {
+	keys := r.conn.broker.keys
+	for {
+		page, err := r.lane.writer.do(r.ctx, deadScript.run(
+			[]string{keys.callees(r.lane.index), keys.watch(r.lane.index)},
+			r.conn.broker.config.lease.Milliseconds(), len(dead), deadPage))
+		if r.ctx.Err() != nil || err == nil && len(page.list) == 0 {
+			return nil, false
+		}
+		if err != nil {
+			r.lane.raiseDoubt()
+			r.lane.refused("to look for calls of dead callees", page)
+			return nil, false
+		}
+		r.lane.watched(page.list[0].value)
+		names := page.list[1:]
+		for i := 0; i+1 < len(names); i += 2 {
+			dead = append(dead, deadCallee{string(names[i].text), string(names[i+1].text), "0"})
+		}
+		if len(names) < 2*deadPage {
+			return dead, true
+		}
+	}
+}
+
+// scan goes on to look for calls of the node in what callees have taken, and
+// returns those callees that have more. It reports first and deletes then: a loss may
+// be reported twice, but is not forgotten when the connection is lost in between.
+func (r *reaper) scan(callees []deadCallee) (more []deadCallee, ok bool) {
+	keys, index := r.conn.broker.keys, r.lane.index
+	scans := make([]*command, len(callees))
+	for i, d := range callees {
+		scans[i] = plain("SSCAN", keys.taken(index, d.name), d.cursor, "COUNT", scanPage)
+	}
+	if !r.lane.doAll(r.ctx, scans) {
+		return nil, false
+	}
+	forgets := make([]*command, len(callees))
+	for i, d := range callees {
+		forgets[i] = reapScript.run([]string{keys.callees(index), keys.taken(index, d.name)}, d.name)
+		reply := scans[i].reply.list
+		if len(reply) != 2 {
+			return nil, false
+		}
+		lost := r.ours(reply[1].list)
+		for _, result := range lost {
+			forgets[i].text(address(result.To))
+		}
+		r.report(d.name, lost)
+		if d.cursor = string(reply[0].text); d.cursor != "0" {
+			more = append(more, d)
+		} else {
+			r.reaped[d.name] = d.lease
+		}
+	}
+	return more, r.lane.doAll(r.ctx, forgets) // if not, done again
+}
+
+// ours returns the results for those calls that are of the node.
+func (r *reaper) ours(addresses []reply) []broker.Result {
+	var lost []broker.Result
+	for _, v := range addresses {
+		if a, ok := parseAddress(v.text); ok && a.Node == r.conn.node {
+			lost = append(lost, broker.Result{To: a, Err: broker.ErrCalleeLost})
+		}
+	}
+	return lost
+}
+
+func (r *reaper) report(callee string, lost []broker.Result) {
+	if r.ctx.Err() != nil || len(lost) == 0 {
+		return
+	}
+	r.conn.broker.config.logger.Warn("redis: a callee is gone", "callee", callee, "calls", len(lost))
+	r.conn.broker.stats.lost.Add(int64(len(lost)))
+	r.conn.deliver(lost)
 }

@@ -40,6 +40,8 @@ var (
 	resultSource string
 	//go:embed lua/cancel.lua
 	cancelSource string
+	//go:embed lua/dead.lua
+	deadSource string
 	//go:embed lua/reap.lua
 	reapSource string
 	//go:embed lua/publish.lua
@@ -53,6 +55,7 @@ var (
 	stopScript     = newScript(stopSource)
 	resultScript   = newScript(resultSource)
 	cancelScript   = newScript(cancelSource)
+	deadScript     = newScript(deadSource)
 	reapScript     = newScript(reapSource)
 	publishScript  = newScript(publishSource)
 )

@@ -33,11 +33,13 @@ func TestPushScript(t *testing.T) {
 	for _, uri := range []string{"a", "c"} {
 		c.Set(ctx, "served:"+uri, 1, time.Minute)
 	}
-	got := eval(t, c, pushScript, "calls:a wake:a served:a calls:b wake:b served:b calls:c wake:c served:c", 3, 1,
+	c.ZAdd(ctx, "watch", goredis.Z{Score: 7, Member: "since"})
+	keys := "calls:a wake:a served:a callees:a calls:b wake:b served:b callees:b calls:c wake:c served:c callees:c watch"
+	got := eval(t, c, pushScript, keys, 3, 1,
 		4, 1000, tail("1"), tail("2"), 500, tail("3"), tail("4"),
 		2, 1000, tail("5"), 2000, tail("6"),
 		2, 70_000, tail("7"), 70_000, tail("8"))
-	want := []any{int64(3), int64(50), int64(-1), int64(0), int64(2), int64(0)}
+	want := []any{int64(3), int64(50), int64(-1), int64(7), int64(2), int64(0)}
 	if !reflect.DeepEqual(got, want) {
 		t.Fatalf("push.lua returned %v, want %v", got, want)
 	}
@@ -119,6 +121,75 @@ func TestAnnounceScript(t *testing.T) {
 		if left := c.PTTL(ctx, key).Val(); left < most/2 || left > most {
 			t.Errorf("%s expires in %v, want %v", key, left, most)
 		}
+	}
+}
+
+// Nobody is listed as dead before there was time to say who lives: since somebody
+// began to look, after nobody did for a while, and after the clock was set.
+func TestDeadScript(t *testing.T) {
+	c := redistest.Start(t).Client()
+	ctx := context.Background()
+	const lease = 10_000
+	now := c.Time(ctx).Val().UnixMilli()
+	past, future := float64(now-1000), float64(now+3_600_000)
+	c.ZAdd(ctx, "callees", goredis.Z{Score: past, Member: "a"}, goredis.Z{Score: past, Member: "b"},
+		goredis.Z{Score: float64(now + 60_000), Member: "alive"}, goredis.Z{Score: float64(now - 200_000), Member: "forgotten"})
+	look := func(skip, most int) []any {
+		t.Helper()
+		return eval(t, c, deadScript, "callees watch", lease, skip, most).([]any)
+	}
+	watch := func(since, last int64) {
+		c.ZAdd(ctx, "watch", goredis.Z{Score: float64(since), Member: "since"}, goredis.Z{Score: float64(last), Member: "last"})
+	}
+	if got := look(0, 9); len(got) != 1 || got[0].(int64) < now {
+		t.Errorf("at first: %v", got)
+	}
+	if n := c.ZCard(ctx, "callees").Val(); n != 3 {
+		t.Errorf("%d callees are listed, want all but the one that was dead for long", n)
+	}
+	watch(now-lease, now)
+	end := strconv.FormatInt(int64(past), 10)
+	if got := look(0, 9); !reflect.DeepEqual(got, []any{now - lease, "a", end, "b", end}) {
+		t.Errorf("after a lease: %v", got)
+	}
+	if got := look(1, 1); !reflect.DeepEqual(got, []any{now - lease, "b", end}) {
+		t.Errorf("of the second: %v", got)
+	}
+	for name, last := range map[string]int64{"nobody looked": now - lease, "the clock was set back": now + lease} {
+		watch(now-lease, last)
+		if got := look(0, 9); len(got) != 1 || got[0].(int64) < now {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	c.ZAdd(ctx, "callees", goredis.Z{Score: future, Member: "c"})
+	watch(now-lease, now)
+	if got := look(0, 9); len(got) != 7 || got[5] != "c" {
+		t.Errorf("with a lease that the clock has made too long: %v", got)
+	}
+	if left := c.PTTL(ctx, "watch").Val(); left <= 0 || left > lease*time.Millisecond {
+		t.Errorf("the watch expires in %v", left)
+	}
+}
+
+// A callee is forgotten when it is dead and all that it has taken was reported.
+func TestReapScript(t *testing.T) {
+	c := redistest.Start(t).Client()
+	ctx := context.Background()
+	now := c.Time(ctx).Val().UnixMilli()
+	c.SAdd(ctx, "taken", "1", "2")
+	reap := func(lease int64, addresses ...any) any {
+		t.Helper()
+		c.ZAdd(ctx, "callees", goredis.Z{Score: float64(now + lease), Member: "me"})
+		return eval(t, c, reapScript, "callees taken", append([]any{"me"}, addresses...)...)
+	}
+	if got := reap(-1000, "1"); got != int64(0) || c.SCard(ctx, "taken").Val() != 1 {
+		t.Errorf("with a call that is left reap.lua returned %v", got)
+	}
+	if got := reap(60_000, "2"); got != int64(0) {
+		t.Errorf("for one who lives reap.lua returned %v", got)
+	}
+	if got := reap(-1000); got != int64(1) || c.Exists(ctx, "callees").Val() != 0 {
+		t.Errorf("in the end reap.lua returned %v", got)
 	}
 }
 

@@ -1,6 +1,7 @@
 -- Queues a batch of calls to URIs of one lane.
 --
--- KEYS     for each URI: calls (list), wake (list), served (string)
+-- KEYS     for each URI: calls (list), wake (list), served (string), callees of
+--          the URI (sorted set); at last the watch over the lane (sorted set)
 -- ARGV[1]  capacity of a URI's queue
 -- ARGV[2]  1: refuse the calls to a URI that nobody serves; 0: queue them
 -- then     for each URI, in the order of KEYS: the number n of its calls (all
@@ -13,7 +14,9 @@
 --          serves it, none was queued; -2: the server refused a command (out
 --          of memory, a foreign value under the key), none was queued
 --          when the rest was refused because the queue is full: after how
---          many ms a retry is worth it; for -2 the server's error; else 0
+--          many ms a retry is worth it; for -1 since when the lane has been
+--          watched without a break, as dead.lua says, 0 if that is not known;
+--          for -2 the server's error; else 0
 local call, pcall = redis.call, redis.pcall
 local ARGV = ARGV -- globals are looked up at each use
 local time = call('TIME')
@@ -102,14 +105,16 @@ end
 
 local result = {}
 local arg = 3
-for k = 1, #KEYS, 3 do
-  local calls, wake, served = KEYS[k], KEYS[k + 1], KEYS[k + 2]
+for k = 1, #KEYS - 1, 4 do
+  local calls, wake = KEYS[k], KEYS[k + 1]
   local n, first = tonumber(ARGV[arg]), arg + 1
   local longest
   longest, arg = add_heads(first, n)
-  local accepted, more = -1, 0
-  if not discovery or call('EXISTS', served) == 1 then
+  local accepted, more
+  if not discovery or call('EXISTS', KEYS[k + 2], KEYS[k + 3]) > 0 then
     accepted, more = push(calls, wake, first, n, longest)
+  else
+    accepted, more = -1, tonumber(call('ZSCORE', KEYS[#KEYS], 'since') or 0)
   end
   result[#result + 1] = accepted
   result[#result + 1] = more
