@@ -60,7 +60,7 @@ func (s *SentinelSet) sentinel(host, port string) *Server {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		s.tb.Fatalf("sentinel: %v", err)
 	}
-	sentinel := start(s.tb, "redis-sentinel", []string{file}, nil)
+	sentinel := start(s.tb, []string{file, "--sentinel"}, nil)
 	// So that others and a master that is back are found soon, by Redis 7.
 	sentinel.do("SENTINEL", "DEBUG", "info-period", 500, "publish-period", 200) //nolint:errcheck // slow without
 	return sentinel

@@ -4,19 +4,19 @@
 // standalone, a cluster, or a set watched by Sentinel. They live in temporary
 // directories and end with the test, or with its process.
 //
-// The program redis-server is looked for in the variable JUGGLER_TEST_REDIS (a
-// path), then on PATH. Without it tests fail: a test that is skipped in
-// silence proves nothing.
+// The program is redis-server on PATH, or what the variable JUGGLER_TEST_REDIS
+// names: another version, or valkey-server. Without it tests fail: a test that
+// is skipped in silence proves nothing.
 package redistest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -64,17 +64,17 @@ func Start(tb TB, args ...string) *Server {
 		"--save", "", "--appendonly", "no", "--rdb-del-sync-files", "yes",
 		"--repl-diskless-sync-delay", "0", // a replica need not wait for others
 	}, args...)
-	return start(tb, "redis-server", nil, args)
+	return start(tb, nil, args)
 }
 
-// start starts a program with a free port between the two lists of arguments.
-func start(tb TB, program string, first, last []string) *Server {
+// start starts a server with a free port between the two lists of arguments.
+func start(tb TB, first, last []string) *Server {
 	tb.Helper()
 	port := freePort(tb)
 	s := &Server{
 		Addr:    net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
 		tb:      tb,
-		program: find(tb, program),
+		program: find(tb),
 		dir:     tb.TempDir(),
 	}
 	s.args = slices.Concat(first, []string{"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", s.dir}, last)
@@ -83,18 +83,13 @@ func start(tb TB, program string, first, last []string) *Server {
 	return s
 }
 
-// find returns the path of a program of the Redis distribution.
-func find(tb TB, program string) string {
+// find returns the path of the server's program.
+func find(tb TB) string {
 	tb.Helper()
-	if path := os.Getenv("JUGGLER_TEST_REDIS"); path != "" {
-		path = filepath.Join(filepath.Dir(path), program)
-		if _, err := os.Stat(path); err == nil {
-			return path
-		}
-	}
+	program := cmp.Or(os.Getenv("JUGGLER_TEST_REDIS"), "redis-server")
 	path, err := exec.LookPath(program)
 	if err != nil {
-		tb.Fatalf("%s is needed and was not found. Install it (apt-get update && apt-get install -y redis-server redis-sentinel redis-tools), or set JUGGLER_TEST_REDIS to the path of redis-server.", program)
+		tb.Fatalf("%s is needed and was not found. Install it (apt-get update && apt-get install -y redis-server redis-tools), or set JUGGLER_TEST_REDIS to the path of redis-server, or of a server like it.", program)
 	}
 	return path
 }
