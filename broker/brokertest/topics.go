@@ -18,13 +18,12 @@ var topicCases = []testCase{
 		x.publish(r, "a*", "2") // both
 		s.await(3)
 		s.unsubscribe(pattern("a*"))
-		x.publish(r, "ab", "3") // none
-		x.publish(r, "a*", "4") // exact
-		s.await(4)
+		x.publish(r, "a*", "3") // exact
+		s.await(4)              // what was published before may reach a later subscription
 		s.subscribe(pattern("a*"))
 		s.unsubscribe(channel("a*"))
-		x.publish(r, "a*", "5") // pattern
-		want := []string{"1 p", "2 e", "2 p", "4 e", "5 p"}
+		x.publish(r, "a*", "4") // pattern
+		want := []string{"1 p", "2 e", "2 p", "3 e", "4 p"}
 		var got []string
 		for _, d := range s.exactly(len(want)) {
 			got = append(got, string(d.Event.Args)+map[bool]string{false: " e", true: " p"}[d.Topic.Pattern])
