@@ -23,7 +23,7 @@ type calleeConn struct {
 	channels []subject                // where cancellations are heard of
 
 	// turn is held by the puller that takes for the Take in progress.
-	turn sync.Mutex
+	turn hold
 
 	mu        sync.Mutex // guards the following
 	changed   sync.Cond  // demand, unstored or closed did
@@ -83,7 +83,7 @@ func (b *Broker) openCallee(ctx context.Context, uris []string, cancelled func([
 	if len(byLane) == 0 {
 		return nil, fmt.Errorf("no URI")
 	}
-	c := &calleeConn{broker: b, id: ulid.Make().String(), held: map[broker.Address]*heldCall{}, quit: make(chan struct{})}
+	c := &calleeConn{broker: b, id: ulid.Make().String(), turn: newHold(), held: map[broker.Address]*heldCall{}, quit: make(chan struct{})}
 	c.changed.L = &c.mu
 	for i, uris := range byLane {
 		l := b.lane(i)

@@ -21,7 +21,7 @@ package redis
 // them. A node: caller.go, results.go, reaper.go. A callee: callee.go,
 // puller.go, reply.go. Both live as long as pulse.go says so. Events:
 // pubsub.go, hub.go, feed.go, watch.go, mailbox.go. Below: lane.go,
-// blocking.go, link.go, resp.go, topology.go. What lies in Redis: keys.go, value.go,
+// blocking.go, hold.go, link.go, resp.go, topology.go. What lies in Redis: keys.go, value.go,
 // scripts.go and lua/.
 //
 // # Goroutines
@@ -34,6 +34,6 @@ package redis
 // # Locks
 //
 // None is held while the server or a callback is waited for, except
-// calleeConn.turn and cluster.mu, which are there for that. Where two are held,
+// the holds calleeConn.turn and view.looking, which are there for that. Where two are held,
 // the order is Broker.mu, hub.mu, calleeConn.mu, then the others; a writer's
 // mu is last.

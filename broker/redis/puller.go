@@ -128,8 +128,8 @@ func (p *puller) pull(l *link) error {
 		}
 	}
 	// Without room, the token that was just taken is put back.
-	p.conn.turn.Lock()
-	defer p.conn.turn.Unlock()
+	p.conn.turn.lock()
+	defer p.conn.turn.unlock()
 	return p.take(l, nil, p.conn.room())
 }
 

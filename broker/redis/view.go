@@ -21,7 +21,7 @@ type view struct {
 	topology topology
 
 	// looking is held while the system is asked, so that one asks for all.
-	looking sync.Mutex
+	looking hold
 
 	mu      sync.Mutex // guards the following
 	ranges  []slotRange
@@ -59,6 +59,7 @@ func newView(b *Broker) *view {
 	v := &view{
 		broker:   b,
 		topology: b.config.topology,
+		looking:  newHold(),
 		answers:  map[string]identity{},
 		links:    map[*link]struct{}{},
 		kicked:   make(chan struct{}, 1),
@@ -150,8 +151,8 @@ func (v *view) stale() {
 
 // look asks the system, unless somebody has since the given time.
 func (v *view) look(ctx context.Context, since time.Time) error {
-	v.looking.Lock()
-	defer v.looking.Unlock()
+	v.looking.lock()
+	defer v.looking.unlock()
 	v.mu.Lock()
 	done := v.looked.After(since)
 	if !done {
