@@ -13,6 +13,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/auth"
+	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 // background is the context of commands: go-redis ends them by its timeouts,
@@ -87,7 +88,7 @@ func newLink(ctx context.Context, o *goredis.Options, timeout time.Duration) (*l
 	o.ContextTimeoutEnabled = false
 	o.Limiter = nil
 	o.DisableIdentity = true // CLIENT SETINFO would need an ACL rule more
-	o.MaintNotificationsConfig = nil
+	o.MaintNotificationsConfig = noNotifications()
 	o.ClientSideCache, o.ClientSideCacheConfig = nil, nil
 	l.client = goredis.NewClient(o)
 	// Not by the client, which would go on trying in the background. A dialer of
@@ -101,6 +102,12 @@ func newLink(ctx context.Context, o *goredis.Options, timeout time.Duration) (*l
 	}
 	l.conn = newStream(conn, timeout)
 	return l, nil
+}
+
+// noNotifications keeps go-redis from looking up the names of servers to find out
+// what kind of address they have.
+func noNotifications() *maintnotifications.Config {
+	return &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 }
 
 // login has the client log in, and takes the connection from it. It returns what

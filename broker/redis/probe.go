@@ -22,11 +22,12 @@ type prober struct {
 	feed *feed
 	name string // of the channel
 
+	turn int // the master that was probed last; owned by the watch
+
 	// Guarded by hub.mu.
 	on   bool // the server has confirmed the subscription
 	last uint64
-	turn int       // the master that is probed next
-	next time.Time // when
+	next time.Time // when the next probe is due; zero: at once, and of all masters
 	out  []*probe  // published and not arrived
 }
 
@@ -52,16 +53,19 @@ func newProber(f *feed) *prober {
 // begin asks for the subscription on a new connection. hub.mu is held; flush must
 // follow.
 func (p *prober) begin() {
-	p.on, p.out = false, nil
+	p.on, p.next, p.out = false, time.Time{}, nil
 	s := subject{p.feed.hub.broker.keys.kind(), p.name}
 	p.feed.pings = append(p.feed.pings, sent{kind: sentSubscribe, subjects: []subject{s}, left: 1})
 }
 
-// confirmed says that probes will arrive.
+// confirmed says that probes will arrive. All masters are probed at once: a
+// subscription that has just been confirmed must not rely on a node whose ways to
+// others are broken.
 func (p *prober) confirmed() {
 	p.feed.hub.mu.Lock()
-	defer p.feed.hub.mu.Unlock()
 	p.on = true
+	p.feed.hub.mu.Unlock()
+	p.feed.look()
 }
 
 // pause is the time between two probes: each of a few masters is probed once in two
@@ -71,7 +75,7 @@ func (p *prober) pause() time.Duration {
 	return min(max(2*timeout/time.Duration(max(len(p.feed.hub.broker.view.masters()), 1)), timeout/4), timeout)
 }
 
-// tick sees what became of probes, and sends one when it is time.
+// tick sees what became of probes, and sends some when it is time.
 func (p *prober) tick() {
 	f := p.feed
 	f.hub.mu.Lock()
@@ -81,12 +85,13 @@ func (p *prober) tick() {
 		f.ping(overdue)
 	}
 	due := p.on && !time.Now().Before(p.next)
+	first := p.next.IsZero()
 	f.hub.mu.Unlock()
 	if ping {
 		f.flush()
 	}
 	if due {
-		p.send()
+		p.send(first)
 	}
 }
 
@@ -121,28 +126,34 @@ func (p *prober) waiting() bool {
 	return slices.ContainsFunc(p.out, func(pr *probe) bool { return pr.confirmed.IsZero() && time.Since(pr.sent) > moment })
 }
 
-// send publishes a probe through the next master that can be reached.
-func (p *prober) send() {
+// send publishes a probe through the next master that can be reached, or through
+// all.
+func (p *prober) send(all bool) {
 	lanes := p.lanes()
-	f := p.feed
-	f.hub.mu.Lock()
-	defer f.hub.mu.Unlock()
-	p.next = time.Now().Add(p.pause())
+	pause := p.pause()
 	for range lanes {
 		p.turn++
-		l := lanes[p.turn%len(lanes)]
-		if !l.writer.open() {
-			continue
+		if l := lanes[p.turn%len(lanes)]; l.writer.open() {
+			l.writer.submit(p.make(l).op)
+			if !all {
+				break
+			}
 		}
-		p.last++
-		pr := &probe{number: p.last, lane: l, sent: time.Now()}
-		pr.op = &op{kind: opEvent, uri: p.name, value: strconv.AppendUint(nil, p.last, 10), waiter: newWaiter(1)}
-		p.out = append(p.out, pr)
-		f.hub.mu.Unlock()
-		l.writer.submit(pr.op)
-		f.hub.mu.Lock()
-		return
 	}
+	p.feed.hub.mu.Lock()
+	defer p.feed.hub.mu.Unlock()
+	p.next = time.Now().Add(pause)
+}
+
+// make notes a probe through a lane.
+func (p *prober) make(l *lane) *probe {
+	p.feed.hub.mu.Lock()
+	defer p.feed.hub.mu.Unlock()
+	p.last++
+	pr := &probe{number: p.last, lane: l, sent: time.Now()}
+	pr.op = &op{kind: opEvent, uri: p.name, value: strconv.AppendUint(nil, p.last, 10), waiter: newWaiter(1)}
+	p.out = append(p.out, pr)
+	return pr
 }
 
 // lanes returns a lane of each master through which events come, one that is used

@@ -233,6 +233,7 @@ func (s *sentinel) sentinelOptions(addr string) *goredis.Options {
 		PoolSize:                   1,
 		PipelinePoolSize:           -1,
 		DisableIdentity:            true,
+		MaintNotificationsConfig:   noNotifications(),
 
 		ContextTimeoutEnabled: true,
 	}

@@ -34,11 +34,11 @@ func (w *watch) run() {
 	for {
 		select {
 		case <-ticker.C:
-			w.feed.prober.tick()
 		case <-w.feed.nudge:
 		case <-w.quit:
 			return
 		}
+		w.feed.prober.tick()
 		if w.feed.judge() {
 			return // the feed's reader returns
 		}
