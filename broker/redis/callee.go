@@ -29,6 +29,7 @@ type calleeConn struct {
 	changed   sync.Cond  // demand, unstored or closed did
 	demand    *demand    // of the Take in progress
 	held      map[broker.Address]*heldCall
+	answered  answered
 	unstored  int  // letters that are under way
 	owed      int  // of these, those that Reply was given; once abandoned, those that are lost
 	flushing  int  // calls of Flush under way
@@ -83,7 +84,7 @@ func (b *Broker) openCallee(ctx context.Context, uris []string, cancelled func([
 	if len(byLane) == 0 {
 		return nil, fmt.Errorf("no URI")
 	}
-	c := &calleeConn{broker: b, id: ulid.Make().String(), turn: newHold(), held: map[broker.Address]*heldCall{}, quit: make(chan struct{})}
+	c := &calleeConn{broker: b, id: ulid.Make().String(), turn: newHold(), held: map[broker.Address]*heldCall{}, answered: newAnswered(), quit: make(chan struct{})}
 	c.changed.L = &c.mu
 	for i, uris := range byLane {
 		l := b.lane(i)
@@ -262,9 +263,19 @@ func (c *calleeConn) handOver(calls []takenCall) (unwanted []takenCall) {
 }
 
 // taken reports whether a call was taken here before: a failover brings calls
-// back whose pop had not been replicated. mu is held.
+// back whose pop had not been replicated, a snapshot those that were queued when it
+// was made. mu is held.
 func (c *calleeConn) taken(t takenCall) bool {
-	return c.held[t.call.ReplyTo] != nil
+	to := t.call.ReplyTo
+	switch {
+	case c.held[to] != nil:
+		return true
+	case !c.answered.has(to):
+		return false
+	}
+	// The server notes it as taken once more.
+	t.puller.done = append(t.puller.done, &heldCall{to: to, puller: t.puller})
+	return true
 }
 
 // heldIn counts the calls held of one puller. mu is held.

@@ -236,3 +236,43 @@ func TestManyDeadCallees(t *testing.T) {
 		t.Errorf("a call of a callee that was killed ended in %+v", r)
 	}
 }
+
+// A server that comes back with a snapshot brings back calls that were answered
+// since it was made. They ran a second time.
+func TestSnapshotRestored(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	a, b := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr), redis.WithCalleeDiscovery(false))...)
+	p := newParent(t, a)
+	h := hold(t, b, p, 1)
+	for range 50 {
+		p.call("queued")
+	}
+	server.Snapshot()
+	ran := map[broker.Address]int{}
+	take := func() {
+		dst := make([]broker.Call, 100)
+		n, err := h.conn.Take(t.Context(), dst)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range dst[:n] {
+			ran[c.ReplyTo]++
+		}
+		h.held = dst[:n]
+		h.answers(p)
+	}
+	for len(ran) < 50 {
+		take()
+	}
+	server.RestoreSnapshot()
+	p.found()
+	for len(ran) < 51 { // until what was called after that has been taken
+		take()
+	}
+	for to, n := range ran {
+		if n != 1 {
+			t.Errorf("call %x ran %d times", to.Ref[0], n)
+		}
+	}
+}

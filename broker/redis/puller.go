@@ -255,6 +255,7 @@ func (p *puller) forget(calls []*heldCall) {
 		if !h.forgotten {
 			h.forgotten = true
 			delete(p.conn.held, h.to)
+			p.conn.answered.add(h.to)
 		}
 	}
 	p.done = slices.DeleteFunc(p.done, func(h *heldCall) bool { return h.forgotten })
@@ -305,7 +306,7 @@ func (p *puller) reportUnknown(members []string) {
 	p.conn.mu.Lock()
 	for _, s := range members {
 		to, ok := parseAddress(s)
-		if !ok || p.conn.held[to] != nil {
+		if !ok || p.conn.held[to] != nil || p.conn.answered.has(to) {
 			continue
 		}
 		if _, before := p.suspects[to]; before {
