@@ -17,6 +17,7 @@ type Broker struct {
 	view   *view
 	keys   *keyspace
 	hub    *hub
+	survey *survey
 	stats  counters
 	made   time.Time
 
@@ -61,6 +62,7 @@ func New(opts ...Option) (*Broker, error) {
 	}
 	b.view = newView(b)
 	b.hub = newHub(b)
+	b.survey = newSurvey(b)
 	return b, nil
 }
 
@@ -86,6 +88,7 @@ func (b *Broker) close() {
 		all.Go(func() { c.Close() }) //nolint:errcheck // never fails
 	}
 	all.Wait()
+	b.survey.stop()
 	b.hub.stop()
 	for _, l := range b.lanes { // none is added any more
 		if l != nil {
@@ -121,8 +124,29 @@ func (b *Broker) lane(index int) *lane {
 	if b.lanes[index] == nil && !b.closed {
 		b.lanes[index] = newLane(b, index)
 		b.lanes[index].start()
+		b.survey.start()
 	}
 	return b.lanes[index]
+}
+
+// used returns a lane that is in use already, or nil.
+func (b *Broker) used(index int) *lane {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.lanes[index]
+}
+
+// lanesInUse returns the indices of the lanes that are in use.
+func (b *Broker) lanesInUse() []int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var indices []int
+	for i, l := range b.lanes {
+		if l != nil {
+			indices = append(indices, i)
+		}
+	}
+	return indices
 }
 
 // laneOn returns a lane of which a server is the master, one that is used already
@@ -184,7 +208,7 @@ type LinkChange struct {
 	Err  error // why it was lost
 }
 
-// Stats are counts since New.
+// Stats are counts since New, but for Evicting.
 type Stats struct {
 	Calls          int64 // queued here
 	Pushes         int64 // scripts that queued them
@@ -198,11 +222,17 @@ type Stats struct {
 	Gaps           int64 // subscriptions that may have missed something
 	Corrupt        int64 // values that are not juggler's, dropped
 	LinksLost      int64 // connections that failed
+
+	// Evicting is how many of the masters in use evict keys when their memory is
+	// full, as they said last (each is asked once a minute): calls and results are
+	// lost then. 0 also if they do not tell this user.
+	Evicting int64
 }
 
 type counters struct {
 	calls, pushes, taken, results, resultsDropped, received, lost atomic.Int64
 	published, events, gaps, corrupt, linksLost                   atomic.Int64
+	evicting                                                      atomic.Int64
 }
 
 // Stats returns the counts.
@@ -221,6 +251,7 @@ func (b *Broker) Stats() Stats {
 		Gaps:           c.gaps.Load(),
 		Corrupt:        c.corrupt.Load(),
 		LinksLost:      c.linksLost.Load(),
+		Evicting:       c.evicting.Load(),
 	}
 }
 

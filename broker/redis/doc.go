@@ -19,21 +19,24 @@ package redis
 //
 // Requests: op.go is one, batch.go makes commands of many, writer.go sends
 // them. A node: caller.go, results.go, reaper.go. A callee: callee.go,
-// puller.go, reply.go. Both live as long as pulse.go says so. Events:
-// pubsub.go, hub.go, feed.go, watch.go, mailbox.go. Below: lane.go,
-// blocking.go, hold.go, link.go, resp.go, topology.go. What lies in Redis: keys.go, value.go,
-// scripts.go and lua/.
+// puller.go, answered.go, reply.go, outbox.go. Both live as long as pulse.go says
+// so; doubt.go tells what a server says that has forgotten. Events: pubsub.go,
+// hub.go, feed.go, watch.go, probe.go, mailbox.go. What is warned of: survey.go,
+// eviction.go. The system behind it: view.go, topology.go, slots.go. Below:
+// lane.go, blocking.go, hold.go, link.go, stream.go, resp.go. What lies in Redis:
+// keys.go, value.go, scripts.go and lua/.
 //
 // # Goroutines
 //
-// A broker has, for each lane in use, a writer and a pulse, and for each
-// pub-sub connection a feed and its watch. A CallerConn has a results and a
-// reaper, a CalleeConn a puller for each lane and a mailbox, a SubscriberConn
-// a mailbox. Close ends each and waits for it.
+// A broker has a view, which looks and listens, and a survey; for each lane in use
+// a writer, a pulse and, with results to store, an outbox; for each pub-sub
+// connection a feed and its watch. A CallerConn has a results and a reaper for
+// each lane, a CalleeConn a puller for each lane and a mailbox, a SubscriberConn a
+// mailbox. Close ends each and waits for it.
 //
 // # Locks
 //
-// None is held while the server or a callback is waited for, except
-// the holds calleeConn.turn and view.looking, which are there for that. Where two are held,
-// the order is Broker.mu, hub.mu, calleeConn.mu, then the others; a writer's
-// mu is last.
+// None is held while the server or a callback is waited for, except the holds
+// calleeConn.turn and view.looking, which are there for that. Where two are held,
+// the order is Broker.mu, hub.mu, calleeConn.mu, view.mu, then the others; a
+// writer's mu is last.

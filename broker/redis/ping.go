@@ -23,6 +23,7 @@ func (b *Broker) Ping(ctx context.Context) error {
 		l, err := b.view.dial(ctx, b.keys.slotOf(i), server{}, b.config.replyTimeout, nil)
 		if err == nil {
 			l.close()
+			b.survey.start()
 			return nil
 		}
 		if first == nil {

@@ -82,6 +82,8 @@ func redisMetrics(e *engine.Engine) admin.Metrics {
 		total("events", "Messages received from subscriptions here.", func(s redis.Stats) int64 { return s.Events })
 		total("gaps", "Subscriptions that may have missed something.", func(s redis.Stats) int64 { return s.Gaps })
 		total("corrupt", "Values that are not juggler's, dropped.", func(s redis.Stats) int64 { return s.Corrupt })
+		m = append(m, admin.Metric{Name: "redis_evicting", Help: "Masters that evict keys when their memory is full.", Labels: labels,
+			Value: func() float64 { return float64(b.Stats().Evicting) }})
 		total("links_lost", "Connections that failed.", func(s redis.Stats) int64 { return s.LinksLost })
 	}
 	return m
