@@ -117,26 +117,35 @@ func proxied(t *testing.T, with func(addr string) redis.Option, addr string, mor
 	return e
 }
 
-// The suite runs as a user with the rights that docs/redis.md says suffice, and in
-// another database than the first.
-func TestStandalone(t *testing.T) {
-	server := redistest.Start(t)
+// limitUser has Redis know the user "limited" with the password "secret", and the
+// rights of the first blocks of access rules in docs/redis.md.
+func limitUser(t *testing.T, do func(args ...any), blocks int) {
+	t.Helper()
 	text, err := os.ReadFile("../../docs/redis.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rules, _ := strings.Cut(string(text), "```acl\n")
-	rules, _, ok := strings.Cut(rules, "\n```")
-	if !ok {
-		t.Fatal("docs/redis.md has no access rules")
-	}
 	args := []any{"ACL", "SETUSER", "limited", "on", ">secret"}
-	for _, rule := range strings.Fields(rules) {
-		args = append(args, strings.Replace(rule, "juggler:", "test-", 1))
+	rest := string(text)
+	for range blocks {
+		var rules string
+		_, rest, _ = strings.Cut(rest, "```acl\n")
+		var ok bool
+		if rules, rest, ok = strings.Cut(rest, "\n```"); !ok {
+			t.Fatal("docs/redis.md has too few blocks of access rules")
+		}
+		for _, rule := range strings.Fields(rules) {
+			args = append(args, strings.Replace(rule, "juggler:", "test-", 1))
+		}
 	}
-	if err := server.Client().Do(context.Background(), args...).Err(); err != nil {
-		t.Fatal(err)
-	}
+	do(args...)
+}
+
+// The suite runs as a user with the rights that docs/redis.md says suffice, and in
+// another database than the first.
+func TestStandalone(t *testing.T) {
+	server := redistest.Start(t)
+	limitUser(t, func(args ...any) { server.Do(args...) }, 1)
 	brokertest.Run(t, func(t *testing.T) brokertest.Engine {
 		return proxied(t, func(addr string) redis.Option {
 			return redis.WithServer(&goredis.Options{Addr: addr, Username: "limited", Password: "secret", DB: 3})
@@ -170,11 +179,13 @@ func TestCluster(t *testing.T) {
 	})
 }
 
-// TestCluster has proven the other roles.
+// TestCluster has proven the other roles. The user is the documented one.
 func TestClusterSharded(t *testing.T) {
 	cluster := redistest.StartCluster(t, calmCluster...)
+	limitUser(t, cluster.Do, 2)
+	limited := redis.WithCluster(&goredis.ClusterOptions{Addrs: cluster.Addrs(), Username: "limited", Password: "secret"})
 	brokertest.Run(t, func(t *testing.T) brokertest.Engine {
-		e := engine(t, withCluster(cluster), redis.WithShardedPubSub())
+		e := engine(t, limited, redis.WithShardedPubSub())
 		e.NoPatterns = true
 		open := e.Open
 		e.Open = func() brokertest.Roles { return brokertest.Roles{PubSub: open().PubSub} }
