@@ -246,6 +246,7 @@ func (l *link) flush() error {
 	case n == 0:
 		return fmt.Errorf("%w: %w", errNotSent, err)
 	}
+	l.conn.reset()
 	return fmt.Errorf("%w: %w", errLost, err)
 }
 
@@ -253,6 +254,7 @@ func (l *link) flush() error {
 func (l *link) receive(commands []*command) (err error) {
 	for _, c := range commands {
 		if c.reply, err = readReply(l.in); err != nil {
+			l.conn.reset()
 			return fmt.Errorf("%w: %w", errLost, err)
 		}
 	}

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -40,6 +41,19 @@ func (s *stream) Read(p []byte) (int, error) {
 // silence returns how long nothing has been read.
 func (s *stream) silence() time.Duration {
 	return time.Since(s.born.Add(time.Duration(s.read.Load())))
+}
+
+// reset has the kernel drop what it has not sent yet, when the connection is closed.
+// Else it would go on trying: when the network heals, requests would be carried out
+// that were given up long ago, after younger ones that went another way.
+func (s *stream) reset() {
+	conn := s.Conn
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	if t, ok := conn.(*net.TCPConn); ok {
+		t.SetLinger(0) //nolint:errcheck // nothing can be done about it
+	}
 }
 
 // portion is how much is written at once: TLS does not go on with a write that
