@@ -126,8 +126,10 @@ func TestExpiryAndCancel(t *testing.T) {
 		t.Run(path.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				srv := jugglertest.New(t, append(path.opts, juggler.WithCallTimeout(3*time.Second))...)
+				started := make(chan struct{}, 3)
 				cancelled := make(chan error, 1)
 				srv.Handle("wait", func(ctx context.Context, _ *calleeCall) (any, error) {
+					started <- struct{}{}
 					<-ctx.Done()
 					cancelled <- context.Cause(ctx)
 					return nil, ctx.Err()
@@ -147,6 +149,8 @@ func TestExpiryAndCancel(t *testing.T) {
 
 				c.send(`{"type":"CALL","id":"1","uri":"wait","timeout":60000}`)
 				c.expect(`{"type":"ACK","for":"1"}`)
+				<-started // of the first call
+				<-started // one that is still queued would never start
 				c.send(`{"type":"CANCEL","for":"1"}`)
 				c.send(`{"type":"CANCEL","for":"1"}`) // over: ignored
 				c.send(`{"type":"CANCEL","for":"unknown"}`)
