@@ -7,9 +7,6 @@ import (
 	"github.com/juggler-go/juggler/broker"
 )
 
-// resultBatch is how many results are popped at once.
-const resultBatch = 512
-
 // results receives the results of one node: a goroutine, from start to stop,
 // and a connection that waits for the node's list.
 type results struct {
@@ -41,7 +38,7 @@ func (r *results) run() {
 	key := r.conn.broker.keys.results(r.conn.home.index, r.conn.node)
 	// One round trip for one result as well as for hundreds. A timeout of the
 	// first command does not hide the reply of the second.
-	first, more := plain("BRPOP", key, int(blockFor/time.Second)), plain("RPOP", key, resultBatch)
+	first, more := plain("BRPOP", key, int(blockFor/time.Second)), collectScript.run([]string{key})
 	first.blocks = blockFor
 	for {
 		link := r.blocker.connected()
@@ -49,6 +46,9 @@ func (r *results) run() {
 			return
 		}
 		err := link.run(first, more)
+		if err == nil {
+			err = rerun(link, []*command{more})
+		}
 		if err == nil {
 			err = errors.Join(first.reply.err(), more.reply.err())
 		}

@@ -36,6 +36,8 @@ var (
 	givebackSource string
 	//go:embed lua/stop.lua
 	stopSource string
+	//go:embed lua/collect.lua
+	collectSource string
 	//go:embed lua/result.lua
 	resultSource string
 	//go:embed lua/cancel.lua
@@ -53,6 +55,7 @@ var (
 	withdrawScript = newScript(withdrawSource)
 	givebackScript = newScript(givebackSource)
 	stopScript     = newScript(stopSource)
+	collectScript  = newScript(collectSource)
 	resultScript   = newScript(resultSource)
 	cancelScript   = newScript(cancelSource)
 	deadScript     = newScript(deadSource)

@@ -2,7 +2,9 @@ package redis
 
 import (
 	"context"
+	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -98,6 +100,56 @@ func TestTakeScript(t *testing.T) {
 	}
 	if taken := c.SCard(ctx, "taken").Val(); taken != 3 {
 		t.Errorf("%d calls are noted as taken, want 4, 5 and 8", taken)
+	}
+}
+
+// A reply has room for about 1 MiB: what does not fit stays for the next one, and
+// the callee hears of it. A single value that is larger comes alone.
+func TestReplyBytes(t *testing.T) {
+	const kib = 1 << 10
+	for name, test := range map[string]struct {
+		sizes []int   // of the values, in KiB; 0: some bytes
+		want  [][]int // the replies
+	}{
+		"small":            {sizes: slices.Repeat([]int{0}, 300), want: [][]int{slices.Repeat([]int{0}, 300)}},
+		"even":             {sizes: []int{400, 400, 400, 400, 400}, want: [][]int{{400, 400}, {400, 400}, {400}}},
+		"larger than that": {sizes: []int{3000, 3000, 0}, want: [][]int{{3000}, {3000}, {0}}},
+		"small, large":     {sizes: append(slices.Repeat([]int{0}, 100), 500, 500, 500), want: [][]int{append(slices.Repeat([]int{0}, 100), 500, 500), {500}}},
+		"mixed":            {sizes: []int{0, 900, 0, 900, 0, 0}, want: [][]int{{0, 900, 0}, {900, 0, 0}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := redistest.Start(t).Client()
+			ctx := context.Background()
+			now := c.Time(ctx).Val().UnixMilli()
+			c.ZAdd(ctx, "callees", goredis.Z{Score: float64(now + 60_000), Member: "me"})
+			for i, size := range test.sizes {
+				value := "C" + strconv.FormatInt(now+60_000, 10) + fmt.Sprintf("%032d", i) + strings.Repeat("x", max(size*kib, 8))
+				c.LPush(ctx, "calls", value)
+				c.LPush(ctx, "results", value)
+			}
+			for i, want := range test.want {
+				more := int64(1)
+				if i == len(test.want)-1 {
+					more = 0
+				}
+				calls := eval(t, c, takeScript, "callees taken calls wake cancelled", "me", 1000, 0).([]any)
+				if calls[1] != more {
+					t.Errorf("reply %d says %v of whether there are more", i, calls[1])
+				}
+				for kind, got := range map[string][]any{"calls": calls[4:], "results": eval(t, c, collectScript, "results").([]any)} {
+					sizes := make([]int, len(got))
+					for j := range got {
+						sizes[j] = len(got[j].(string)) / kib
+					}
+					if !slices.Equal(sizes, want) {
+						t.Errorf("reply %d has %s of %v KiB, want %v", i, kind, sizes, want)
+					}
+				}
+			}
+			if keys := c.Keys(ctx, "*").Val(); len(keys) != 2 || c.SCard(ctx, "taken").Val() != int64(len(test.sizes)) {
+				t.Errorf("left are %q", keys)
+			}
+		})
 	}
 }
 

@@ -1,4 +1,5 @@
--- Moves calls from the queues of one lane to one callee.
+-- Moves calls from the queues of one lane to one callee: about 1 MiB of them, so
+-- that a reply that gets lost takes little with it, or one that is larger.
 --
 -- KEYS[1]  callees of the lane (sorted set: callee -> end of its lease)
 -- KEYS[2]  taken by this callee (set of addresses)
@@ -24,6 +25,7 @@ local alive = lease and tonumber(lease) >= now
 
 local result, size = {now, 0}, 2
 local slots = alive and tonumber(ARGV[2]) or 0
+local bytes = 1048576
 local uris, first = (#KEYS - 2) / 3, tonumber(ARGV[3])
 local noted = false -- calls in the set of taken ones
 
@@ -62,18 +64,44 @@ local function keep(popped, cancelled, check)
   end
 end
 
--- Takes up to slots calls of one URI, dropping those whose time is over or
--- that were cancelled. Returns whether the queue is empty now.
-local function take(calls, cancelled, check)
-  while slots > 0 do
-    local wanted, before = slots, size
-    local popped = call('RPOP', calls, wanted)
-    if not popped then
-      return true
+-- Pops up to wanted calls of one URI whose bytes fit into the reply; the first
+-- one comes in any case. Returns them, the oldest first, and how many are left.
+local function pop(calls, wanted)
+  local oldest = call('RPOP', calls)
+  if not oldest then
+    return {}, 0
+  end
+  local popped, count = {oldest}, 1
+  bytes = bytes - #oldest
+  -- Pages are looked at before anything is popped, and grow as long as they fit:
+  -- what is looked at in vain is little.
+  local left, page = call('LLEN', calls), 16
+  while left > 0 and count < wanted and bytes > 0 do
+    local peeked = call('LRANGE', calls, -math.min(page, wanted - count), -1)
+    local fit = 0
+    for i = #peeked, 1, -1 do
+      bytes = bytes - #peeked[i]
+      if bytes < 0 then
+        break
+      end
+      fit = fit + 1
+      popped[count + fit] = peeked[i]
     end
+    call('LTRIM', calls, 0, -fit - 1)
+    count, left, page = count + fit, left - fit, 2 * page
+  end
+  return popped, left
+end
+
+-- Takes calls of one URI until the reply is full, dropping those whose time is
+-- over or that were cancelled. Returns whether the queue is empty now.
+local function take(calls, cancelled, check)
+  while slots > 0 and bytes > 0 do
+    local popped, left = pop(calls, slots)
+    local before = size
     keep(popped, cancelled, check)
     slots = slots - (size - before)
-    if #popped < wanted then
+    if left == 0 then
       return true
     end
   end
