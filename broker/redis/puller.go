@@ -26,10 +26,11 @@ type puller struct {
 	calls []takenCall // used again
 
 	// Guarded by conn.mu.
-	done     []*heldCall                 // answered, but still in the set of taken ones
-	suspects map[broker.Address]struct{} // in that set, but nobody here knows them
-	suspect  bool                        // the set is larger than it should be
-	left     bool                        // the announcement has ended, the set is still there
+	takes    int                    // how often one began or ended: odd while one is under way
+	done     []*heldCall            // answered, but still in the set of taken ones
+	suspects map[broker.Address]int // in that set, but nobody here knows them -> takes when they were found
+	suspect  bool                   // the set is larger than it should be
+	left     bool                   // the announcement has ended, the set is still there
 }
 
 func newPuller(c *calleeConn, l *lane, uris []string) *puller {
@@ -136,6 +137,8 @@ func (p *puller) pull(l *link) error {
 // take runs take.lua for up to room calls, after wait if that is not nil, and
 // hands over what it got.
 func (p *puller) take(l *link, wait *command, room int) error {
+	p.countTake()
+	defer p.countTake()
 	done := p.answered()
 	take := takeScript.on(p.keys, 64+40*len(done))
 	take.text(p.conn.id)
@@ -164,6 +167,12 @@ func (p *puller) take(l *link, wait *command, room int) error {
 		p.forget(done)
 	}
 	return err
+}
+
+func (p *puller) countTake() {
+	p.conn.mu.Lock()
+	defer p.conn.mu.Unlock()
+	p.takes++
 }
 
 // receive hands over what take.lua returned.
@@ -299,9 +308,10 @@ func (p *puller) announced(lease *command, done []*heldCall) {
 
 // reportUnknown answers calls of the set that this callee does not know with
 // 502: it will never run them. A call is given up only when it was unknown in
-// two beats, lest one be meant whose reply is just being read.
+// two beats, and when the take is over that was under way in the first of them:
+// its reply may bring the call, and may be long on its way.
 func (p *puller) reportUnknown(members []string) {
-	unknown := map[broker.Address]struct{}{}
+	unknown := map[broker.Address]int{}
 	var lost []letter
 	p.conn.mu.Lock()
 	for _, s := range members {
@@ -309,12 +319,15 @@ func (p *puller) reportUnknown(members []string) {
 		if !ok || p.conn.held[to] != nil || p.conn.answered.has(to) {
 			continue
 		}
-		if _, before := p.suspects[to]; before {
+		switch takes, before := p.suspects[to]; {
+		case !before:
+			unknown[to] = p.takes
+		case takes == p.takes && takes%2 == 1:
+			unknown[to] = takes
+		default:
 			h := &heldCall{to: to, puller: p}
 			p.conn.held[to] = h
 			lost = append(lost, p.conn.lostLetter(h))
-		} else {
-			unknown[to] = struct{}{}
 		}
 	}
 	p.suspects = unknown
