@@ -37,19 +37,26 @@ type group struct {
 }
 
 // group returns the groups of ops, valid until it is called again. Calls come
-// first, so that a cancellation never overtakes its call.
+// before commands, so that a cancellation never overtakes its call, and what is
+// urgent before all.
 func (l *lane) group(ops []*op) []group {
 	b := &l.batch
 	b.groups = b.groups[:0]
+	b.each(ops, true)
 	b.gather(ops, opCall, b.push)
 	b.gather(ops, opResult, b.store)
 	b.gather(ops, opEvent, b.publish)
+	b.each(ops, false)
+	return b.groups
+}
+
+// each makes groups of the commands, those that are urgent or the others.
+func (b *batcher) each(ops []*op, urgent bool) {
 	for _, o := range ops {
-		if o.kind == opCommand {
+		if o.kind == opCommand && o.urgent == urgent {
 			b.groups = append(b.groups, group{command: o.command, sets: [][]*op{{o}}})
 		}
 	}
-	return b.groups
 }
 
 // gather fills groups of one kind, each within the limits of a batch.

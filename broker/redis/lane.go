@@ -29,6 +29,8 @@ type beat struct {
 	// wait, and is not called for the announcement that goes first on a new
 	// connection.
 	make func() (commands []*command, replied func())
+
+	onDetour sync.Mutex // held during one
 }
 
 func newLane(b *Broker, index int) *lane {
@@ -91,8 +93,10 @@ func (l *lane) addBeat(b *beat) {
 
 func (l *lane) removeBeat(b *beat) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	delete(l.beats, b)
+	l.mu.Unlock()
+	b.onDetour.Lock() // until it is over
+	defer b.onDetour.Unlock()
 }
 
 // submitBeat submits the ops of a beat, unless that has been removed: what is
@@ -106,6 +110,34 @@ func (l *lane) submitBeat(b *beat, ops []*op) bool {
 		l.writer.submit(ops...)
 	}
 	return current
+}
+
+// detour runs the commands of a beat over a connection of its own, unless the
+// beat has been removed. If that fails the writer's is the one that counts.
+func (l *lane) detour(b *beat) {
+	b.onDetour.Lock()
+	defer b.onDetour.Unlock()
+	l.mu.Lock()
+	_, current := l.beats[b]
+	l.mu.Unlock()
+	if !current {
+		return
+	}
+	link, err := l.dial(background, l.broker.config.replyTimeout, nil)
+	if err != nil {
+		return
+	}
+	defer link.close()
+	commands, replied := b.make()
+	if link.run(commands...) != nil || rerun(link, commands) != nil {
+		return
+	}
+	for _, c := range commands {
+		if c.reply.err() != nil {
+			return
+		}
+	}
+	replied()
 }
 
 func (l *lane) currentBeats() []*beat {

@@ -18,6 +18,7 @@ type op struct {
 	value   []byte    // of a call, result or event
 	timeout uint32    // ms, of a call
 	command *command  // of a command
+	urgent  bool      // to be sent before others that wait, as all that it is submitted with
 
 	err    error
 	waiter *waiter

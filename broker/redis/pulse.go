@@ -49,12 +49,13 @@ func (p *pulse) beat(b *beat) {
 	waiter := newWaiter(len(commands))
 	ops := make([]*op, len(commands))
 	for i, c := range commands {
-		ops[i] = &op{command: c, waiter: waiter}
+		// Behind large batches on a slow link it would come too late.
+		ops[i] = &op{command: c, waiter: waiter, urgent: true}
 	}
 	if !p.lane.submitBeat(b, ops) {
 		return
 	}
-	<-waiter.done // the writer finishes each op within its timeouts
+	p.await(b, waiter)
 	for _, o := range ops {
 		if o.err != nil {
 			// Others may not have been able to say that they live, either. A server
@@ -67,4 +68,20 @@ func (p *pulse) beat(b *beat) {
 		}
 	}
 	replied()
+}
+
+// await waits for the commands of a beat, which the writer finishes within its
+// timeouts. Behind what is large, on a slow link, they are too late: then the
+// beat makes detours.
+func (p *pulse) await(b *beat, waiter *waiter) {
+	ticker := time.NewTicker(p.lane.broker.config.lease / 4)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-waiter.done:
+			return
+		case <-ticker.C:
+			p.lane.detour(b)
+		}
+	}
 }

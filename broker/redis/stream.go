@@ -83,7 +83,7 @@ func (s *stream) Write(p []byte) (written int, err error) {
 // and proxies, although nothing moves that we could see. It has the time that it
 // takes at slowest bytes a second.
 const (
-	slowest = 1 << 20
+	slowest = 512 << 10
 	onWay   = 4 << 20 // as much as such buffers hold, or little more
 )
 

@@ -95,7 +95,8 @@ func (w *writer) stop() {
 	<-w.stopped
 }
 
-// submit hands ops over, in order; they finish later or at once.
+// submit hands ops over, in order; they finish later or at once. Urgent ones go
+// before all that waits.
 func (w *writer) submit(ops ...*op) {
 	w.mu.Lock()
 	if err := w.refusing; err != nil {
@@ -107,7 +108,11 @@ func (w *writer) submit(ops ...*op) {
 		return
 	}
 	first := w.flight == nil && len(w.queue) == 0
-	w.queue = append(w.queue, ops...)
+	if len(ops) > 0 && ops[0].urgent {
+		w.queue = slices.Insert(w.queue, 0, ops...)
+	} else {
+		w.queue = append(w.queue, ops...)
+	}
 	if first && w.crowded {
 		w.gathering = true
 		w.mu.Unlock()
