@@ -17,10 +17,11 @@ type calleeConn struct {
 	broker  *Broker
 	id      string    // a ULID, made at the opening
 	pullers []*puller // one for each lane that has URIs of this callee
-	beats   []*beat   // of the pullers
 
-	cancels  *mailbox[broker.Address] // nil: the callee does not want to know
-	channels []subject                // where cancellations are heard of
+	cancels *mailbox[broker.Address] // nil: the callee does not want to know
+	opening sync.WaitGroup           // who announces the callee
+	life    context.Context          // ends with Close
+	endLife context.CancelFunc
 
 	// turn is held by the puller that takes for the Take in progress.
 	turn hold
@@ -36,7 +37,6 @@ type calleeConn struct {
 	abandoned bool // what is not stored is given up
 	closed    bool
 
-	quit      chan struct{} // closed by Close
 	closeOnce sync.Once
 }
 
@@ -84,8 +84,15 @@ func (b *Broker) openCallee(ctx context.Context, uris []string, cancelled func([
 	if len(byLane) == 0 {
 		return nil, fmt.Errorf("no URI")
 	}
-	c := &calleeConn{broker: b, id: ulid.Make().String(), turn: newHold(), held: map[broker.Address]*heldCall{}, answered: newAnswered(), quit: make(chan struct{})}
+	c := &calleeConn{
+		broker:   b,
+		id:       ulid.Make().String(),
+		turn:     newHold(),
+		held:     map[broker.Address]*heldCall{},
+		answered: newAnswered(),
+	}
 	c.changed.L = &c.mu
+	c.life, c.endLife = context.WithCancel(background)
 	for i, uris := range byLane {
 		l := b.lane(i)
 		if l == nil {
@@ -109,30 +116,6 @@ func (b *Broker) openCallee(ctx context.Context, uris []string, cancelled func([
 		return nil, err
 	}
 	return c, nil
-}
-
-// announce returns nil when cancellations are heard of and calls to the URIs
-// are accepted.
-func (c *calleeConn) announce(ctx context.Context) error {
-	if c.cancels != nil {
-		for _, p := range c.pullers {
-			s := subject{name: c.broker.keys.cancelChannel(p.lane.index), kind: c.broker.keys.kind()}
-			c.channels = append(c.channels, s)
-			if err := c.broker.hub.subscribe(ctx, s, c); err != nil {
-				return err
-			}
-		}
-	}
-	for _, p := range c.pullers {
-		commands, _ := p.announce()
-		if _, err := p.lane.writer.do(ctx, commands[0]); err != nil {
-			return err
-		}
-		b := &beat{make: p.announce}
-		c.beats = append(c.beats, b)
-		p.lane.addBeat(b)
-	}
-	return nil
 }
 
 // message implements [listener]: a call is not wanted any more.
@@ -308,20 +291,21 @@ func (c *calleeConn) close() {
 	}
 	c.changed.Broadcast()
 	c.mu.Unlock()
-	close(c.quit)
+	c.endLife()
 
 	var all sync.WaitGroup
 	for _, p := range c.pullers {
 		all.Go(p.stop)
 	}
 	all.Wait()
-	for i, b := range c.beats {
-		c.pullers[i].lane.removeBeat(b)
-	}
-	for _, s := range c.channels {
-		c.broker.hub.unsubscribe(s, c)
+	c.opening.Wait()
+	for _, p := range c.pullers {
+		p.lane.removeBeat(p.beat)
 	}
 	if c.cancels != nil {
+		for _, p := range c.pullers {
+			c.broker.hub.unsubscribe(p.cancellations(), c)
+		}
 		c.cancels.stop()
 	}
 	c.leave()

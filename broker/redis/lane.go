@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,6 +32,37 @@ type beat struct {
 	make func() (commands []*command, replied func())
 
 	onDetour sync.Mutex // held during one
+
+	failed atomic.Pointer[error] // the last time; nil: it was accepted
+	unwell atomic.Pointer[error] // as health said since the last that was accepted
+}
+
+// health returns err, if it is one, or else why those who are announced were not well
+// and have not been announced since: an outage has moments without an error.
+func (b *beat) health(err error) error {
+	if err == nil {
+		err = b.refusal()
+	}
+	if err != nil {
+		b.unwell.Store(&err)
+	} else if before := b.unwell.Load(); before != nil {
+		err = *before
+	}
+	return err
+}
+
+// accepted takes note that the server accepts the announcement.
+func (b *beat) accepted() {
+	b.failed.Store(nil)
+	b.unwell.Store(nil)
+}
+
+// refusal returns why the last announcement failed, if it did.
+func (b *beat) refusal() error {
+	if err := b.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 func newLane(b *Broker, index int) *lane {

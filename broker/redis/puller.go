@@ -14,7 +14,10 @@ type puller struct {
 	conn    *calleeConn
 	lane    *lane
 	blocker *blocker
+	beat    *beat
 	stopped chan struct{}
+
+	appeared bool // announced once; owned by open
 
 	uris []string
 	keys []string // of take.lua
@@ -41,6 +44,7 @@ func newPuller(c *calleeConn, l *lane, uris []string) *puller {
 		stopped: make(chan struct{}),
 		uris:    uris,
 	}
+	p.beat = &beat{make: p.announce}
 	keys := c.broker.keys
 	p.keys = []string{keys.callees(l.index), keys.taken(l.index, c.id)}
 	p.wait = plain("BRPOP", keys.stop(l.index, c.id))

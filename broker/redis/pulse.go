@@ -58,6 +58,7 @@ func (p *pulse) beat(b *beat) {
 	p.await(b, waiter)
 	for _, o := range ops {
 		if o.err != nil {
+			b.failed.Store(&o.err)
 			// Others may not have been able to say that they live, either. A server
 			// that is full takes what says so.
 			if !isFull(o.err) {
@@ -67,6 +68,7 @@ func (p *pulse) beat(b *beat) {
 			return
 		}
 	}
+	b.accepted()
 	replied()
 }
 

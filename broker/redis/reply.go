@@ -44,7 +44,7 @@ func (c *calleeConn) awaitRoom(ctx context.Context, results []broker.Result) err
 			select {
 			case <-timer.C:
 			case <-ctx.Done():
-			case <-c.quit:
+			case <-c.life.Done():
 				timer.Stop()
 				return broker.ErrClosed
 			}
