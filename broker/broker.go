@@ -243,6 +243,14 @@ type ResultKeeper interface {
 	Unstored() int
 }
 
+// HealthChecker is an optional interface of a Caller, a Callee and a PubSub.
+type HealthChecker interface {
+	// Health returns nil while the open connections can do their work, else an
+	// error that says what cannot. It does not wait, nor ask the engine: it tells
+	// how the connections' own work went last.
+	Health() error
+}
+
 // BatchCaller is an optional interface of a CallerConn that takes many calls
 // at once for less than one at a time costs. The server hands it what one
 // read of a client's connection brought.

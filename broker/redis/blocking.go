@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,6 +25,35 @@ type blocker struct {
 	cancel context.CancelFunc
 
 	failures int // in a row; owned by the goroutine
+
+	ails atomic.Pointer[ailment] // nil: it works
+}
+
+// An ailment is why a connection does not do what it should.
+type ailment struct {
+	err   error
+	since time.Time
+}
+
+// ail notes why the connection does not work; nil: it does.
+func (b *blocker) ail(err error) {
+	switch before := b.ails.Load(); {
+	case err == nil:
+		b.ails.Store(nil)
+	case before == nil:
+		b.ails.Store(&ailment{err, time.Now()})
+	default:
+		b.ails.Store(&ailment{err, before.since})
+	}
+}
+
+// trouble returns why the connection has not worked for so long at least, if it
+// has not.
+func (b *blocker) trouble(least time.Duration) error {
+	if a := b.ails.Load(); a != nil && time.Since(a.since) >= least {
+		return a.err
+	}
+	return nil
 }
 
 func newBlocker(l *lane, role string) *blocker {
@@ -65,6 +95,7 @@ func (b *blocker) connected() *link {
 				l.close()
 				return nil
 			}
+			b.ail(nil)
 			b.lane.broker.linkUp(b.role, b.lane.index)
 			return l
 		}
@@ -72,6 +103,7 @@ func (b *blocker) connected() *link {
 			b.lane.broker.linkDown(b.role, b.lane.index, err)
 		}
 		b.failures++
+		b.ail(err)
 		b.lane.broker.view.stale()
 	}
 }
@@ -87,12 +119,18 @@ func (b *blocker) pause(d time.Duration) {
 }
 
 // worked says that the connection did what it should.
-func (b *blocker) worked() { b.failures = 0 }
+func (b *blocker) worked() {
+	if b.failures > 0 {
+		b.failures = 0
+		b.ail(nil)
+	}
+}
 
 // failed gives the connection up, unless the server has only refused a command,
 // as one that takes no writes does: then another connection would do no better.
 func (b *blocker) failed(err error) {
 	b.failures++
+	b.ail(err)
 	if pointsElsewhere(err) {
 		b.lane.broker.view.stale()
 	}

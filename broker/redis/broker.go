@@ -30,13 +30,17 @@ type Broker struct {
 }
 
 // closer is what Close of the broker closes first: an open connection.
-type closer interface{ Close() error }
+type closer interface {
+	Close() error
+	health() error
+}
 
 var (
 	_ broker.Caller         = (*Broker)(nil)
 	_ broker.Callee         = (*Broker)(nil)
 	_ broker.PubSub         = (*Broker)(nil)
 	_ broker.BatchPublisher = (*Broker)(nil)
+	_ broker.HealthChecker  = (*Broker)(nil)
 )
 
 // New returns a broker with these options. It connects when it is used; that

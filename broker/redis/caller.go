@@ -147,8 +147,12 @@ func (c *callerConn) prepare(o *op, call *broker.Call) error {
 	if call.ReplyTo.Node != c.node {
 		return fmt.Errorf("reply address of node %s, want %s", ulid.ULID(call.ReplyTo.Node), ulid.ULID(c.node))
 	}
-	if c.lane(call.URI) == nil {
+	l := c.lane(call.URI)
+	if l == nil {
 		return broker.ErrClosed
+	}
+	if err := c.unanswerable(l); err != nil {
+		return err
 	}
 	o.kind, o.uri = opCall, call.URI
 	o.value, o.timeout = encodeCall(call), milliseconds(call.Timeout)
