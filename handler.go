@@ -227,6 +227,32 @@ func (h *Handler) release() {
 	}
 }
 
+// Ready returns nil while new clients would be admitted, as far as that is up to the
+// node and its broker, else an error that says why they would not: it shuts down, or
+// the broker does not do its work. Like the first handshake, the first call opens the
+// node's side of the broker. Afterwards a broker that is a [broker.HealthChecker] is
+// asked, which does not wait; others count as well. How many sessions there may be is
+// not heeded. ctx bounds the opening, as does [WithBrokerTimeout].
+func (h *Handler) Ready(ctx context.Context) error {
+	if h.closing.Load() {
+		return broker.ErrClosed
+	}
+	if err := h.start(ctx); err != nil {
+		return err
+	}
+	if err := health(h.cfg.caller); err != nil {
+		return err
+	}
+	return health(h.cfg.pubsub)
+}
+
+func health(role any) error {
+	if c, ok := role.(broker.HealthChecker); ok {
+		return c.Health()
+	}
+	return nil
+}
+
 // start opens the node's side of the broker, once.
 func (h *Handler) start(ctx context.Context) error {
 	if h.started.Load() {

@@ -117,7 +117,7 @@ func callee(ctx context.Context, f *calleeFlags, p *process) error {
 	if err := c.Start(ctx); err != nil {
 		return exit.With(exit.Unreachable, err)
 	}
-	side := admin.New(calleeMetrics(c, e), func() any { return calleeVars(c, e) }, e.Ping)
+	side := admin.New(calleeMetrics(c, e), func() any { return calleeVars(c, e) }, e.Health)
 	defer side.Close()
 	if err := f.admin.Start(side, log); err != nil {
 		return errors.Join(err, c.Close())

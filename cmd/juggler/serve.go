@@ -94,7 +94,7 @@ func (s *server) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.admin = admin.New(metrics(s.handler, s.engine), func() any { return vars(s.handler, s.engine) }, s.engine.Ping)
+	s.admin = admin.New(metrics(s.handler, s.engine), func() any { return vars(s.handler, s.engine) }, s.handler.Ready)
 	defer s.admin.Close()
 	if err := s.flags.admin.Start(s.admin, s.log); err != nil {
 		return errors.Join(err, closeAll(listeners))

@@ -247,9 +247,10 @@ func TestAdmin(t *testing.T) {
 	}
 
 	redis.Kill()
-	if status, body := get(t, admin+"readyz"); status != 503 || !strings.Contains(body, redis.Addr) {
-		t.Errorf("readyz without Redis: %d %s", status, body)
-	}
+	redistest.Await(t, patience, "readyz says that Redis is gone", func() bool {
+		status, body := get(t, admin+"readyz")
+		return status == 503 && strings.Contains(body, redis.Addr)
+	})
 	if got := run(t, "", "health", admin+"readyz"); got.code != 1 || !strings.Contains(got.stderr, "503") {
 		t.Errorf("health without Redis: %+v", got)
 	}
@@ -265,6 +266,19 @@ func TestAdmin(t *testing.T) {
 	p.signal(syscall.SIGTERM) // of someone who will not wait
 	if code := p.wait(); code == 0 {
 		t.Error("a second signal does not end it")
+	}
+}
+
+// Redis answers PING, and is of no use: /readyz said ok, and every handshake got 503.
+func TestReadyIsWhatWorks(t *testing.T) {
+	redis := redistest.Start(t)
+	redis.Do("ACL", "SETUSER", "app", "on", ">pw", "+ping", "+hello", "+auth", "+client", "+role", "+info")
+	redis.Do("ACL", "SETUSER", "ok", "on", ">pw", "~*", "&*", "+@all")
+	for user, want := range map[string]int{"app": 503, "ok": 200} {
+		p, _ := startServe(t, "--redis", "redis://"+user+":pw@"+redis.Addr, "--admin-listen", "127.0.0.1:0")
+		if status, body := get(t, adminURL(t, p)+"readyz"); status != want {
+			t.Errorf("for the user %s: %d %s", user, status, body)
+		}
 	}
 }
 

@@ -18,20 +18,20 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// pingTimeout bounds how long /readyz asks the broker.
-const pingTimeout = time.Second
+// readyTimeout bounds how long /readyz waits for an answer.
+const readyTimeout = time.Second
 
 // A Server serves metrics, health and insides of one process.
 type Server struct {
 	server   *http.Server
-	ping     func(context.Context) error
+	work     func(context.Context) error
 	draining atomic.Bool
 }
 
-// New returns a server that is ready when ping succeeds. collector has the
+// New returns a server that is ready when work returns nil. collector has the
 // metrics of the process, vars returns what /debug/vars shows of it.
-func New(collector prometheus.Collector, vars func() any, ping func(context.Context) error) *Server {
-	s := &Server{ping: ping}
+func New(collector prometheus.Collector, vars func() any, work func(context.Context) error) *Server {
+	s := &Server{work: work}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collector, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -71,9 +71,9 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "draining", http.StatusServiceUnavailable)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), pingTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 	defer cancel()
-	if err := s.ping(ctx); err != nil {
+	if err := s.work(ctx); err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}

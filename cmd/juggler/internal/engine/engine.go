@@ -146,6 +146,16 @@ func (e *Engine) Ping(ctx context.Context) error {
 	return nil
 }
 
+// Health reports whether each broker does its work.
+func (e *Engine) Health(context.Context) error {
+	for i, b := range e.Redis {
+		if err := b.Health(); err != nil {
+			return fmt.Errorf("redis %s: %w", e.addresses[i], err)
+		}
+	}
+	return nil
+}
+
 // askTimeout is what a Redis has for an answer, at least.
 const askTimeout = time.Second
 
