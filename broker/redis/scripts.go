@@ -46,6 +46,8 @@ var (
 	deadSource string
 	//go:embed lua/reap.lua
 	reapSource string
+	//go:embed lua/check.lua
+	checkSource string
 	//go:embed lua/publish.lua
 	publishSource string
 
@@ -60,6 +62,7 @@ var (
 	cancelScript   = newScript(cancelSource)
 	deadScript     = newScript(deadSource)
 	reapScript     = newScript(reapSource)
+	checkScript    = newScript(checkSource)
 	publishScript  = newScript(publishSource)
 )
 

@@ -7,7 +7,8 @@ import (
 )
 
 // A survey looks now and then at what nobody else notices: that a server evicts
-// keys. It logs what it finds. What it may not ask stays unknown.
+// keys, or refuses what the broker needs. It logs what it finds. What it may not ask
+// stays unknown.
 type survey struct {
 	broker *Broker
 
@@ -86,7 +87,7 @@ func (s *survey) lookAtServers() {
 		now := before
 		switch {
 		case !known:
-			now, known = s.meet(master)
+			now, known = s.meet(master, i)
 		case time.Since(before.asked) >= min(memoryPause, 2*s.pause()):
 			now = s.ask(i, before)
 		}
@@ -104,7 +105,7 @@ func (s *survey) lookAtServers() {
 }
 
 // meet looks at a master for the first time, on a connection of its own.
-func (s *survey) meet(master server) (memory, bool) {
+func (s *survey) meet(master server, lane int) (memory, bool) {
 	l, err := s.broker.view.dialServer(s.quit, master, noMaster, s.broker.config.replyTimeout, nil)
 	if err != nil {
 		return memory{}, false
@@ -112,7 +113,11 @@ func (s *survey) meet(master server) (memory, bool) {
 	defer l.close()
 	defer context.AfterFunc(s.quit, l.cut)()
 	info := plain("INFO")
-	if err := l.run(info); err != nil {
+	err = l.run(info)
+	if err == nil {
+		err = s.broker.checkRights(l, lane)
+	}
+	if err != nil {
 		return memory{}, false
 	}
 	m, ok := readMemory(string(info.reply.text))

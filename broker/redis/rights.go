@@ -1,0 +1,117 @@
+package redis
+
+import (
+	"embed"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/oklog/ulid/v2"
+)
+
+//go:embed lua/*.lua
+var luaFiles embed.FS
+
+// optional are the scripts that the broker can do without.
+var optional = []string{"check.lua"}
+
+var scriptCommand = regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`)
+
+// commandsOfScripts returns the names of the commands that the scripts run.
+func commandsOfScripts() []string {
+	var names []string
+	files, _ := luaFiles.ReadDir("lua") //nolint:errcheck // it is there
+	for _, f := range files {
+		if slices.Contains(optional, f.Name()) {
+			continue
+		}
+		source, _ := luaFiles.ReadFile(path.Join("lua", f.Name())) //nolint:errcheck // it is there
+		for _, m := range scriptCommand.FindAllSubmatch(source, -1) {
+			if name := string(m[1]); !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// checkRights tries out what the broker needs of a server, on a link of its own, and
+// reports what that refuses: a command that it does not have, or a right that the
+// user has not. Who needs it would learn of it only in the middle of the work.
+func (b *Broker) checkRights(l *link, lane int) error {
+	key, channel := b.keys.key(lane, "check", ulid.Make().String()), b.keys.channel(lane, "check")
+	subscribe, unsubscribe := "SUBSCRIBE", "UNSUBSCRIBE"
+	if b.keys.sharded {
+		subscribe, unsubscribe = "SSUBSCRIBE", "SUNSUBSCRIBE"
+	}
+	var inScripts []any
+	for _, name := range commandsOfScripts() {
+		inScripts = append(inScripts, name)
+	}
+	tried := map[string]*command{
+		"BRPOP":          plain("BRPOP", key, "0.01"),
+		b.keys.publish(): plain(b.keys.publish(), channel, ""),
+	}
+	script := checkScript.run([]string{key}, inScripts...)
+	commands := []*command{script}
+	for _, c := range tried {
+		commands = append(commands, c)
+	}
+	tried[subscribe], tried[unsubscribe] = plain(subscribe, channel), plain(unsubscribe, channel)
+	commands = append(commands, tried[subscribe], tried[unsubscribe]) // in this order, and last
+	if err := l.run(commands...); err != nil {
+		return err
+	}
+	tried["EVALSHA"] = script
+	if script.unknown() {
+		tried["EVAL"] = script
+		delete(tried, "EVALSHA")
+		if err := l.run(script); err != nil {
+			return err
+		}
+	}
+	b.reportRefused(l.to.addr, refusedOf(tried, script))
+	return nil
+}
+
+// refusedOf returns the names of what was refused, with the errors.
+func refusedOf(tried map[string]*command, script *command) map[string]string {
+	refused := map[string]string{}
+	for name, c := range tried {
+		if c.reply.kind == '-' && isRefusal(string(c.reply.text)) {
+			refused[name] = string(c.reply.text)
+		}
+	}
+	for pair := range slices.Chunk(script.reply.texts(), 2) {
+		if len(pair) == 2 && isRefusal(pair[1]) {
+			refused[pair[0]] = pair[1]
+		}
+	}
+	return refused
+}
+
+func (b *Broker) reportRefused(server string, refused map[string]string) {
+	if len(refused) == 0 {
+		b.config.logger.Debug("redis: the server has what is needed", "server", server)
+		return
+	}
+	var names []string
+	for name := range refused {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	b.config.logger.Error("redis: the server refuses what juggler needs; docs/redis.md says which commands and rights that are",
+		"server", server, "commands", strings.Join(names, " "), "err", refused[names[0]])
+}
+
+// isRefusal reports whether an error says that a command is not there, or that the
+// user may not run it or not on our keys and channels.
+func isRefusal(text string) bool {
+	for _, part := range []string{"nknown command", "Unknown Redis command", "NOPERM", "can't run this command", "can't access at least one"} {
+		if strings.Contains(text, part) {
+			return true
+		}
+	}
+	return false
+}
