@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -111,6 +112,7 @@ func (b *Broker) register(c closer) error {
 		return broker.ErrClosed
 	}
 	b.open[c] = struct{}{}
+	b.survey.opened(c)
 	return nil
 }
 
@@ -151,6 +153,30 @@ func (b *Broker) lanesInUse() []int {
 		}
 	}
 	return indices
+}
+
+// runAt runs a command at the master of a slot: through a lane in use that has the
+// same, or on a connection of its own.
+func (b *Broker) runAt(ctx context.Context, slot int, c *command) error {
+	for _, i := range b.lanesInUse() {
+		if b.view.together(slot, b.keys.slotOf(i)) {
+			_, err := b.used(i).writer.do(ctx, c)
+			return err
+		}
+	}
+	l, err := b.view.dial(ctx, slot, server{}, b.config.replyTimeout, nil)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	defer context.AfterFunc(ctx, l.cut)()
+	if err = l.run(c); err == nil {
+		err = rerun(l, []*command{c})
+	}
+	if err != nil {
+		return err
+	}
+	return c.reply.err()
 }
 
 // laneOn returns a lane of which a server is the master, one that is used already

@@ -12,6 +12,10 @@ import (
 // slots is the number of hash slots of a Redis Cluster.
 const slots = 16384
 
+// layout is the version of what lies in Redis. It changes when processes of before
+// cannot work together with those of now.
+const layout = 1
+
 // keyspace names the keys and channels of a broker. All processes of a system
 // need the same prefix and the same number of lanes.
 //

@@ -14,7 +14,7 @@ import (
 var luaFiles embed.FS
 
 // optional are the scripts that the broker can do without.
-var optional = []string{"check.lua"}
+var optional = []string{"check.lua", "peers.lua"}
 
 var scriptCommand = regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`)
 

@@ -48,6 +48,8 @@ var (
 	reapSource string
 	//go:embed lua/check.lua
 	checkSource string
+	//go:embed lua/peers.lua
+	peersSource string
 	//go:embed lua/publish.lua
 	publishSource string
 
@@ -63,6 +65,7 @@ var (
 	deadScript     = newScript(deadSource)
 	reapScript     = newScript(reapSource)
 	checkScript    = newScript(checkSource)
+	peersScript    = newScript(peersSource)
 	publishScript  = newScript(publishSource)
 )
 

@@ -3,12 +3,13 @@ package redis
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // A survey looks now and then at what nobody else notices: that a server evicts
-// keys, or refuses what the broker needs. It logs what it finds. What it may not ask
-// stays unknown.
+// keys, or refuses what the broker needs, and that other processes of the system
+// have other settings. It logs what it finds. What it may not ask stays unknown.
 type survey struct {
 	broker *Broker
 
@@ -18,17 +19,23 @@ type survey struct {
 
 	// Owned by the goroutine.
 	memories map[string]memory // by address of a master in use
+	peers    peers
 
+	kicked  chan struct{} // has an element to look at the other processes at once
 	quit    context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 }
 
-// memoryPause is the time between two looks at the memory of a server.
-const memoryPause = time.Minute
+// Times between two looks at the other processes, and at the memory of a server.
+const (
+	peersPause  = 30 * time.Second
+	memoryPause = time.Minute
+)
 
 func newSurvey(b *Broker) *survey {
-	s := &survey{broker: b, memories: map[string]memory{}}
+	s := &survey{broker: b, memories: map[string]memory{}, kicked: make(chan struct{}, 1)}
+	s.peers.broker = b
 	s.quit, s.cancel = context.WithCancel(background)
 	return s
 }
@@ -53,17 +60,39 @@ func (s *survey) stop() {
 	s.running.Wait()
 }
 
+// opened says that this process now has the role of c. If that is new the others
+// are told soon.
+func (s *survey) opened(c closer) {
+	var role *atomic.Bool
+	switch c.(type) {
+	case *callerConn:
+		role = &s.peers.node
+	case *calleeConn:
+		role = &s.peers.callee
+	}
+	if role == nil || role.Swap(true) {
+		return
+	}
+	select {
+	case s.kicked <- struct{}{}:
+	default:
+	}
+}
+
 // pause is the time between two looks, shorter where leases are.
-func (s *survey) pause() time.Duration { return min(memoryPause/2, 6*s.broker.config.lease) }
+func (s *survey) pause() time.Duration { return min(peersPause, 6*s.broker.config.lease) }
 
 func (s *survey) run() {
 	ticker := time.NewTicker(s.pause())
 	defer ticker.Stop()
 	for {
 		s.lookAtServers()
+		s.peers.look(s.quit, 3*s.pause())
 		select {
 		case <-ticker.C:
+		case <-s.kicked:
 		case <-s.quit.Done():
+			s.peers.leave()
 			return
 		}
 	}

@@ -1,6 +1,7 @@
 package redis_test
 
 import (
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -12,7 +13,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// soon has brokers look at servers often.
+// soon has brokers look at servers and at each other often.
 var soon = redis.WithCalleeLease(400 * time.Millisecond)
 
 // A server that evicts keys is warned of at the start and when that changes.
@@ -85,6 +86,99 @@ func TestRestrictedServer(t *testing.T) {
 			}
 			conn.Close()
 			await(t, "it is found", func() bool { return strings.Contains(log.String(), "the server has what is needed") })
+		})
+	}
+}
+
+// Processes of one system with different settings are warned of on both sides, and
+// so are halves of a system with different prefixes; what is as it should be is not.
+func TestPeers(t *testing.T) {
+	t.Parallel()
+	const other, apart = "other settings", "with another prefix"
+	for name, test := range map[string]struct {
+		node, callee []redis.Option
+		want         string // what both log
+		says         []string
+	}{
+		"the same":   {nil, nil, "", nil},
+		"lanes":      {[]redis.Option{redis.WithLanes(4)}, nil, other, []string{"lanes=4", "lanes=1"}},
+		"sharding":   {nil, []redis.Option{redis.WithShardedPubSub()}, other, []string{"channels=classic", "channels=sharded"}},
+		"prefixes":   {[]redis.Option{redis.WithPrefix("a")}, []redis.Option{redis.WithPrefix("b")}, apart, []string{"prefix=a ", "prefix=b "}},
+		"one prefix": {[]redis.Option{redis.WithPrefix("a")}, nil, apart, []string{"prefix=a ", "prefix=juggler "}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t)
+			var logs [2]lockedBuffer
+			node := newBroker(t, quick(append(test.node, withAddr(server.Addr), withLog(&logs[0]), soon)...)...)
+			callee := newBroker(t, quick(append(test.callee, withAddr(server.Addr), withLog(&logs[1]), soon)...)...)
+			openPair(t, node, callee)
+			for i := range logs {
+				if test.want == "" {
+					continue
+				}
+				await(t, "both are named", func() bool {
+					text := logs[i].String()
+					named := strings.Contains(text, test.want)
+					for _, says := range test.says {
+						named = named && strings.Contains(text, says)
+					}
+					return named
+				})
+			}
+			if test.want == "" {
+				awaitLooks(t, server, 2)
+				for i := range logs {
+					if text := logs[i].String(); strings.Contains(text, other) || strings.Contains(text, apart) {
+						t.Error(text)
+					}
+				}
+			}
+		})
+	}
+}
+
+// openPair opens a node and a callee.
+func openPair(t *testing.T, node, callee *redis.Broker) {
+	t.Helper()
+	caller, err := node.OpenCaller(t.Context(), broker.ID{1}, func([]broker.Result) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { caller.Close() })
+	conn, err := callee.OpenCallee(t.Context(), []string{"u"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+}
+
+// awaitLooks waits until the processes have told each other their settings so often.
+func awaitLooks(t *testing.T, server *redistest.Server, times int) {
+	t.Helper()
+	admin, last := server.Client(), ""
+	await(t, "the settings are told", func() bool {
+		all, _ := admin.HGetAll(t.Context(), "juggler:{peers}:systems").Result()
+		text := fmt.Sprint(all)
+		if text != last && strings.Contains(text, "role=node") && strings.Contains(text, "role=callee") {
+			last = text
+			times--
+		}
+		return times == 0
+	})
+}
+
+// In a cluster the processes use masters that have nothing to do with each other.
+func TestPeersInCluster(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t, calmCluster...)
+	var logs [2]lockedBuffer
+	node := newBroker(t, quick(withCluster(cluster), withLog(&logs[0]), soon, redis.WithLanes(4))...)
+	callee := newBroker(t, quick(withCluster(cluster), withLog(&logs[1]), soon)...)
+	openPair(t, node, callee)
+	for i := range logs {
+		await(t, "both are named", func() bool {
+			return strings.Contains(logs[i].String(), "lanes=4") && strings.Contains(logs[i].String(), "lanes=16")
 		})
 	}
 }

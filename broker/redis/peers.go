@@ -1,0 +1,183 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// peers are the processes that share the servers, as far as their settings go.
+// Each says in a key what it has; one that has lanes, channels or keys of another
+// kind would talk past the others in silence. Prefixes are told apart on purpose, but
+// half a system under one and the other half under another is a mistake.
+type peers struct {
+	broker       *Broker
+	node, callee atomic.Bool // what this process is, or was
+
+	// Owned by the goroutine of the survey.
+	told     bool            // others may have read what we have
+	hidden   bool            // we may not use the key of other prefixes
+	reported map[string]bool // what was logged and is still so
+}
+
+// commonPrefix is where processes of all prefixes say what they have.
+const commonPrefix = "juggler"
+
+// settings are what all processes of a system must have in common, and what one is.
+type settings struct {
+	prefix, format, role string
+}
+
+// Roles: who makes calls, who answers them, and who does neither.
+const (
+	roleNode   = "node"
+	roleCallee = "callee"
+	roleOther  = "other"
+)
+
+// String is what the key has.
+func (s settings) String() string {
+	return fmt.Sprintf("prefix=%s %s role=%s", s.prefix, s.format, s.role)
+}
+
+func parseSettings(text string) (s settings, ok bool) {
+	prefix, rest, ok1 := strings.Cut(text, " ")
+	format, role, ok2 := strings.Cut(rest, " role=")
+	prefix, ok3 := strings.CutPrefix(prefix, "prefix=")
+	return settings{prefix, format, role}, ok1 && ok2 && ok3
+}
+
+// own returns our settings, in each role.
+func (p *peers) own() []settings {
+	c := &p.broker.config
+	channels := "classic"
+	if c.sharded {
+		channels = "sharded"
+	}
+	s := settings{prefix: c.prefix, format: fmt.Sprintf("lanes=%d channels=%s layout=%d", c.lanes, channels, layout)}
+	var all []settings
+	with := func(role string) { s.role = role; all = append(all, s) }
+	if p.node.Load() {
+		with(roleNode)
+	}
+	if p.callee.Load() {
+		with(roleCallee)
+	}
+	if len(all) == 0 {
+		with(roleOther)
+	}
+	return all
+}
+
+// who names this process.
+func who() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "?"
+	}
+	return fmt.Sprintf("%s (process %d)", host, os.Getpid())
+}
+
+// A peer is an entry of the key.
+type peer struct {
+	settings
+	who string
+}
+
+// look tells the others, for so long, and compares.
+func (p *peers) look(ctx context.Context, lease time.Duration) {
+	own := p.own()
+	others, err := p.exchange(ctx, p.broker.config.prefix, own, lease)
+	if err != nil {
+		p.broker.config.logger.Debug("redis: the settings of other processes are not known", "err", err)
+		return
+	}
+	p.told = true
+	if p.broker.config.prefix != commonPrefix && !p.hidden {
+		more, err := p.exchange(ctx, commonPrefix, own, lease)
+		p.hidden = err != nil && isRefusal(err.Error())
+		others = append(others, more...)
+	}
+	found := map[string]bool{}
+	for _, o := range others {
+		if o.prefix == own[0].prefix && o.format != own[0].format {
+			p.report(found, "redis: another process of this system has other settings: calls and events do not pass between them",
+				"here", own[0].String(), "there", o.String(), "where", o.who)
+		}
+	}
+	p.compareRoles(own, others, found)
+	p.reported = found
+}
+
+// compareRoles finds nodes without callees beside callees without nodes.
+func (p *peers) compareRoles(own []settings, others []peer, found map[string]bool) {
+	roles := map[string]map[string]peer{} // prefix -> role -> one who has it
+	for _, o := range others {
+		if roles[o.prefix] == nil {
+			roles[o.prefix] = map[string]peer{}
+		}
+		roles[o.prefix][o.role] = o
+	}
+	missing := map[string]string{roleNode: roleCallee, roleCallee: roleNode}
+	for _, s := range own {
+		want, ok := missing[s.role]
+		if _, served := roles[s.prefix][want]; !ok || served {
+			continue
+		}
+		for prefix, there := range roles {
+			other, has := there[want]
+			if _, both := there[s.role]; prefix != s.prefix && has && !both {
+				p.report(found, "redis: this system has no "+want+", and one with another prefix has no "+s.role,
+					"here", s.String(), "there", other.String(), "where", other.who)
+			}
+		}
+	}
+}
+
+// report logs what was not found by the last look.
+func (p *peers) report(found map[string]bool, message string, more ...any) {
+	name := fmt.Sprint(message, more)
+	found[name] = true
+	if !p.reported[name] {
+		p.broker.config.logger.Warn(message, more...)
+	}
+}
+
+// leave takes back what we said, if that is quick.
+func (p *peers) leave() {
+	if !p.told {
+		return
+	}
+	ctx, cancel := context.WithTimeout(background, p.broker.farewell()/4)
+	defer cancel()
+	for _, prefix := range slices.Compact([]string{p.broker.config.prefix, commonPrefix}) {
+		if prefix != p.broker.config.prefix && p.hidden {
+			continue
+		}
+		p.exchange(ctx, prefix, p.own(), 0) //nolint:errcheck // it expires
+	}
+}
+
+// exchange tells what we have and returns what the others do.
+func (p *peers) exchange(ctx context.Context, prefix string, own []settings, lease time.Duration) ([]peer, error) {
+	key := prefix + ":{peers}:systems"
+	args := []any{lease.Milliseconds(), who()}
+	for _, s := range own {
+		args = append(args, s.String())
+	}
+	c := peersScript.run([]string{key}, args...)
+	if err := p.broker.runAt(ctx, slot("peers"), c); err != nil {
+		return nil, err
+	}
+	var all []peer
+	for pair := range slices.Chunk(c.reply.texts(), 2) {
+		if s, ok := parseSettings(pair[0]); ok && len(pair) == 2 {
+			all = append(all, peer{s, pair[1]})
+		}
+	}
+	return all, nil
+}
