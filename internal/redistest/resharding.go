@@ -62,7 +62,7 @@ func (c *Cluster) ScaleOut() (added *Server) {
 
 // batchSlots is how many slots change hands at once. The shorter a batch takes
 // the less do clients of a slot without keys notice.
-const batchSlots = 128
+const batchSlots = 1024
 
 // migrate moves slots with their keys.
 func (c *Cluster) migrate(slots []int, from, to *Server) {

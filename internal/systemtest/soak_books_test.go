@@ -25,6 +25,7 @@ type stream struct {
 // A publication is when it was made, by the books' count, and what became of it.
 type publication struct {
 	at    uint64
+	made  time.Time
 	state uint8
 }
 
@@ -41,11 +42,13 @@ const (
 type books struct {
 	mu           sync.Mutex // guards the following
 	sessions     uint32
-	runs         map[callKey]int
+	runs         map[callKey][]time.Time
 	refusedCalls map[callKey]bool
 	publications map[stream][]publication
 	clock        uint64 // counts publications
 	skipped      []skip
+	expired      []expiry
+	spans        []span // of the faults
 	counts       map[string]int
 	slowest      time.Duration // until an ACK or NACK
 	violations   []string
@@ -58,20 +61,42 @@ type skip struct {
 	subscriber    string
 }
 
+// An expiry is a call that ended in 408 though its callee answers at once.
+type expiry struct {
+	key        callKey
+	begun, end time.Time
+}
+
+// A span is the time of a fault.
+type span struct {
+	*fault
+	begin, end time.Time
+}
+
+// aftermath is how long a fault may have effects: connections are given up, leases
+// end, callees and nodes announce themselves, the system is looked at anew, and
+// what is brought back runs.
+const aftermath = 10 * time.Second
+
 func newBooks() *books {
 	return &books{
-		runs:         map[callKey]int{},
+		runs:         map[callKey][]time.Time{},
 		refusedCalls: map[callKey]bool{},
 		publications: map[stream][]publication{},
 		counts:       map[string]int{},
 	}
 }
 
-// violated notes that a promise was broken.
+// violated notes that a promise was broken, and during or after which fault.
 func (b *books) violated(format string, args ...any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.violations = append(b.violations, fmt.Sprintf(format, args...))
+	what := fmt.Sprintf(format, args...)
+	if n := len(b.spans); n > 0 {
+		s := b.spans[n-1]
+		what += fmt.Sprintf(" (%v after the beginning of %q)", time.Since(s.begin).Round(time.Millisecond), s.name)
+	}
+	b.violations = append(b.violations, what)
 }
 
 func (b *books) newSession() uint32 {
@@ -103,7 +128,7 @@ func (b *books) ran(args json.RawMessage) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.runs[key]++
+	b.runs[key] = append(b.runs[key], time.Now())
 }
 
 func (b *books) refusedCall(key callKey) {
@@ -112,12 +137,39 @@ func (b *books) refusedCall(key callKey) {
 	b.refusedCalls[key] = true
 }
 
+// suffers notes that a fault begins; over, that it ends.
+func (b *books) suffers(f *fault) (over func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := len(b.spans)
+	b.spans = append(b.spans, span{fault: f, begin: time.Now()})
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.spans[n].end = time.Now()
+	}
+}
+
+// excused reports whether a fault that may do so had effects between begin and
+// end. mu is held.
+func (b *books) excused(may func(*fault) bool, begin, end time.Time) bool {
+	return slices.ContainsFunc(b.spans, func(s span) bool {
+		return may(s.fault) && s.begin.Before(end) && s.end.Add(aftermath).After(begin)
+	})
+}
+
+func (b *books) expire(e expiry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.expired = append(b.expired, e)
+}
+
 // publish enters the next publication of a stream and returns its number.
 func (b *books) publish(s stream) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.clock++
-	b.publications[s] = append(b.publications[s], publication{at: b.clock})
+	b.publications[s] = append(b.publications[s], publication{at: b.clock, made: time.Now()})
 	return len(b.publications[s]) - 1
 }
 
@@ -155,12 +207,17 @@ func (b *books) check(t *testing.T) {
 	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for key, n := range b.runs {
-		if n > 1 {
+	for key, runs := range b.runs {
+		if n := len(runs); n > 1 && !b.excused(func(f *fault) bool { return f.mayRepeat }, runs[0], runs[n-1]) {
 			t.Errorf("the call %+v ran %d times", key, n)
 		}
 		if b.refusedCalls[key] {
 			t.Errorf("the call %+v was refused, and ran", key)
+		}
+	}
+	for _, e := range b.expired {
+		if !b.excused(func(f *fault) bool { return f.mayLose }, e.begun, e.end) {
+			t.Errorf("the call %+v expired after %v, ran %d times, and no fault may lose calls", e.key, e.end.Sub(e.begun), len(b.runs[e.key]))
 		}
 	}
 	for s, publications := range b.publications {
@@ -172,7 +229,8 @@ func (b *books) check(t *testing.T) {
 	}
 	for _, skip := range b.skipped {
 		for n := skip.after + 1; n < skip.before; n++ {
-			if b.publications[skip.stream][n].state&^seen == confirmed {
+			p := b.publications[skip.stream][n]
+			if p.state&^seen == confirmed && !b.excused(func(f *fault) bool { return f.mayMiss }, p.made, p.made) {
 				t.Errorf("publication %d of %+v was confirmed, and missed without a gap by %s", n, skip.stream, skip.subscriber)
 			}
 		}

@@ -14,12 +14,9 @@ import (
 	"testing"
 	"time"
 
-	goredis "github.com/redis/go-redis/v9"
-
 	"github.com/juggler-go/juggler/broker/redis"
 	"github.com/juggler-go/juggler/calleekit"
 	"github.com/juggler-go/juggler/internal/child"
-	"github.com/juggler-go/juggler/internal/redistest"
 )
 
 // soakFunctions are what the callees of a soak answer. Each tells ran of the
@@ -97,15 +94,14 @@ func (c *localCallee) replace() {
 	}
 }
 
-// childVariable makes the test binary a callee: the name of the master, then
-// the sentinels' addresses. Only another process can be killed.
+// childVariable makes the test binary a callee on the servers that it names, as
+// childServers words it. Only another process can be killed.
 const childVariable = "JUGGLER_SYSTEM_TEST_CALLEE"
 
 // runChild answers calls and writes a line for each that it runs, until its
 // input ends.
-func runChild(sentinels string) {
-	words := strings.Fields(sentinels)
-	b, err := redis.New(quick(redis.WithSentinel(&goredis.FailoverOptions{MasterName: words[0], SentinelAddrs: words[1:]}))...)
+func runChild(servers string) {
+	b, err := redis.New(quick(childOption(strings.Fields(servers)))...)
 	if err != nil {
 		panic(err)
 	}
@@ -126,18 +122,18 @@ func runChild(sentinels string) {
 
 // A childProcess runs runChild, again and again.
 type childProcess struct {
-	t         *testing.T
-	books     *books
-	sentinels string
+	t       *testing.T
+	books   *books
+	servers func() string
 
 	process *exec.Cmd
 	stdin   io.Closer
 	reading sync.WaitGroup
 }
 
-func startChildProcess(t *testing.T, b *books, set *redistest.SentinelSet) *childProcess {
+func startChildProcess(t *testing.T, b *books, servers func() string) *childProcess {
 	t.Helper()
-	c := &childProcess{t: t, books: b, sentinels: set.MasterName + " " + strings.Join(set.Options().SentinelAddrs, " ")}
+	c := &childProcess{t: t, books: b, servers: servers}
 	c.start()
 	t.Cleanup(c.kill)
 	return c
@@ -146,7 +142,7 @@ func startChildProcess(t *testing.T, b *books, set *redistest.SentinelSet) *chil
 func (c *childProcess) start() {
 	c.t.Helper()
 	c.process = exec.Command(os.Args[0])
-	c.process.Env = append(os.Environ(), childVariable+"="+c.sentinels)
+	c.process.Env = append(os.Environ(), childVariable+"="+c.servers())
 	c.process.Stderr = os.Stderr
 	out, err := c.process.StdoutPipe()
 	if err != nil {

@@ -2,8 +2,8 @@ package systemtest_test
 
 import (
 	"math/rand/v2"
+	"regexp"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -11,23 +11,30 @@ import (
 	"github.com/juggler-go/juggler/internal/redistest"
 )
 
-// faults are what a storm consists of. Each returns when it is over.
-var faults = []struct {
-	name string
-	do   func(*soak, *rand.Rand)
-}{
-	{"connections cut", func(s *soak, r *rand.Rand) {
+// A fault is one that a storm consists of, with what docs/redis.md says it may
+// cost.
+type fault struct {
+	name      string
+	mayLose   bool                    // calls and results, so that calls expire
+	mayRepeat bool                    // calls that have been taken, so that they run once more
+	mayMiss   bool                    // events that were published where nobody listens any more
+	do        func(*soak, *rand.Rand) // returns when it is over
+}
+
+// faults are those of every ground.
+var faults = []fault{
+	{name: "connections cut", mayLose: true, do: func(s *soak, r *rand.Rand) {
 		for range 1 + r.IntN(5) {
 			s.eachProxy(r, (*redistest.Proxy).CutOnce)
 			s.pause(between(r, 0, 100))
 		}
 	}},
-	{"a broker cut off", func(s *soak, r *rand.Rand) {
+	{name: "a broker cut off", mayLose: true, do: func(s *soak, r *rand.Rand) {
 		restore := s.eachProxy(r, (*redistest.Proxy).Cut)
 		s.pause(between(r, 10, 1500))
 		restore()
 	}},
-	{"replies lost", func(s *soak, r *rand.Rand) {
+	{name: "replies lost", mayLose: true, do: func(s *soak, r *rand.Rand) {
 		var replies atomic.Int64
 		nth := int64(1 + r.IntN(200))
 		restore := s.eachProxy(r, func(p *redistest.Proxy) {
@@ -36,102 +43,94 @@ var faults = []struct {
 		s.pause(between(r, 100, 500))
 		restore()
 	}},
-	{"server paused", func(s *soak, r *rand.Rand) {
-		master := s.master(s.t)
+	{name: "connections forgotten", mayLose: true, do: func(s *soak, r *rand.Rand) {
+		s.eachProxy(r, (*redistest.Proxy).Forget)
+	}},
+	{name: "links held up", do: func(s *soak, r *rand.Rand) {
+		restore := s.eachProxy(r, (*redistest.Proxy).Hold)
+		s.pause(between(r, 10, 700)) // less than it takes to give a connection up
+		restore()
+	}},
+	{name: "links slow", do: func(s *soak, r *rand.Rand) {
+		rate, delay := 20_000+r.IntN(200_000), between(r, 0, 30)
+		restore := s.eachProxy(r, func(p *redistest.Proxy) { p.Slow(rate, delay) })
+		s.pause(between(r, 100, 1500))
+		restore()
+	}},
+	{name: "server paused", mayLose: true, do: func(s *soak, r *rand.Rand) {
+		master := s.master(r)
 		master.Pause()
 		s.pause(between(r, 100, 1500))
 		master.Resume()
 	}},
-	{"server restarted", func(s *soak, _ *rand.Rand) {
-		master := s.master(s.t)
+	{name: "server restarted", mayLose: true, do: func(s *soak, r *rand.Rand) {
+		master := s.master(r)
 		master.Kill()
 		master.Restart()
-		// The set's replica, once it is the master, starts as a replica again.
-		if err := s.admins[master].ReplicaOf(s.t.Context(), "no", "one").Err(); err != nil {
-			s.t.Error(err)
-		}
+		s.restarted(master)
 	}},
-	{"out of memory", func(s *soak, r *rand.Rand) {
-		admin := s.admins[s.master(s.t)]
-		limit := func(bytes string) {
-			if err := admin.ConfigSet(s.t.Context(), "maxmemory", bytes).Err(); err != nil {
-				s.t.Error(err)
-			}
-		}
-		limit("1")
-		s.pause(between(r, 100, 500))
-		limit("0")
+	{name: "snapshot restored", mayLose: true, mayRepeat: true, do: func(s *soak, r *rand.Rand) {
+		master := s.master(r)
+		master.Snapshot()
+		s.pause(between(r, 10, 500))
+		master.RestoreSnapshot()
+		s.restarted(master)
 	}},
-	{"scripts flushed", func(s *soak, _ *rand.Rand) {
-		if err := s.admins[s.master(s.t)].ScriptFlush(s.t.Context()).Err(); err != nil {
-			s.t.Error(err)
-		}
+	{name: "writes refused", do: func(s *soak, r *rand.Rand) {
+		reasons := []redistest.Refusal{redistest.OutOfMemory, redistest.TooFew, redistest.DiskFull}
+		accept := s.master(r).RefuseWrites(reasons[r.IntN(len(reasons))])
+		s.pause(between(r, 100, 2000))
+		accept()
 	}},
-	{"callee killed", func(s *soak, _ *rand.Rand) { s.child.restart() }},
-	{"callee stands still", func(s *soak, r *rand.Rand) {
+	{name: "keys flushed", mayLose: true, do: func(s *soak, r *rand.Rand) { s.master(r).Do("FLUSHALL") }},
+	{name: "scripts flushed", do: func(s *soak, r *rand.Rand) { s.master(r).Do("SCRIPT", "FLUSH") }},
+	{name: "callee killed", do: func(s *soak, _ *rand.Rand) { s.child.restart() }},
+	{name: "callee stands still", mayLose: true, do: func(s *soak, r *rand.Rand) {
 		s.child.signal(syscall.SIGSTOP)
 		s.pause(between(r, 100, 3000)) // its lease is a second
 		s.child.signal(syscall.SIGCONT)
 	}},
-	{"callee drained", func(s *soak, _ *rand.Rand) { s.callee.replace() }},
-	{"failover", func(s *soak, _ *rand.Rand) { s.failover() }},
+	{name: "callee drained", do: func(s *soak, _ *rand.Rand) { s.callee.replace() }},
 }
 
 // everyFault makes each fault happen once, in random order, until the end.
 func (s *soak) everyFault(r *rand.Rand, end time.Time) {
-	for _, i := range r.Perm(len(faults)) {
+	wanted := regexp.MustCompile(*soakFaults)
+	all := slices.DeleteFunc(slices.Concat(faults, s.faults()), func(f fault) bool { return !wanted.MatchString(f.name) })
+	for _, i := range r.Perm(len(all)) {
 		if time.Now().After(end) {
 			return
 		}
+		f := &all[i]
+		over := s.books.suffers(f)
 		begin := time.Now()
-		faults[i].do(s, r)
-		s.t.Logf("%s for %v", faults[i].name, time.Since(begin).Round(time.Millisecond))
-		s.books.count(faults[i].name)
+		f.do(s, r)
+		over()
+		s.t.Logf("%s for %v", f.name, time.Since(begin).Round(time.Millisecond))
+		s.books.count(f.name)
 		s.pause(between(r, 100, 1000))
 	}
+}
+
+// master returns one of the masters.
+func (s *soak) master(r *rand.Rand) *redistest.Server {
+	masters := s.masters(s.t)
+	return masters[r.IntN(len(masters))]
 }
 
 // eachProxy does something to the proxies of one broker or of all, and returns
 // what ends it.
 func (s *soak) eachProxy(r *rand.Rand, do func(*redistest.Proxy)) (restore func()) {
-	chosen := s.proxies
-	if i := r.IntN(len(s.proxies) + 1); i < len(s.proxies) {
-		chosen = s.proxies[i : i+1]
+	chosen := s.doors
+	if i := r.IntN(len(s.doors) + 1); i < len(s.doors) {
+		chosen = s.doors[i : i+1]
 	}
-	for _, proxies := range chosen {
-		for _, p := range proxies {
-			do(p)
-		}
+	for _, d := range chosen {
+		d.each(do)
 	}
 	return func() {
-		for _, proxies := range chosen {
-			for _, p := range proxies {
-				p.Restore()
-			}
+		for _, d := range chosen {
+			d.each((*redistest.Proxy).Restore)
 		}
 	}
-}
-
-// failover kills the master, waits until the sentinels have made the replica
-// the master, and gives that a new replica.
-func (s *soak) failover() {
-	old := s.master(s.t)
-	servers := []*redistest.Server{s.set.Master, s.set.Replica}
-	next := servers[1-slices.Index(servers, old)]
-	old.Kill()
-	await(s.t, "the sentinels agree on the new master", func() bool {
-		return s.isMaster(s.t, next) && strings.Contains(s.replication(next), "role:master")
-	})
-	old.Restart()
-	host, port, _ := strings.Cut(next.Addr, ":")
-	if err := s.admins[old].ReplicaOf(s.t.Context(), host, port).Err(); err != nil {
-		s.t.Error(err)
-	}
-	await(s.t, "the replica is in sync", func() bool {
-		return strings.Contains(s.replication(old), "master_link_status:up")
-	})
-}
-
-func (s *soak) replication(server *redistest.Server) string {
-	return s.admins[server].Info(s.t.Context(), "replication").Val()
 }

@@ -38,7 +38,8 @@ type request struct {
 	begun     time.Time
 	acked     bool
 	cancelled bool
-	uri       string       // of a CALL
+	uri       string // of a CALL
+	timeout   time.Duration
 	topic     broker.Topic // of SUB and UNSB
 	stream    stream       // of PUB
 	n         int
@@ -132,7 +133,7 @@ func (s *session) call(uri string, timeout time.Duration) uint32 {
 	if busy {
 		return 0
 	}
-	return s.send(&frame.Frame{Type: frame.Call, URI: []byte(uri), Timeout: timeout}, &request{uri: uri})
+	return s.send(&frame.Frame{Type: frame.Call, URI: []byte(uri), Timeout: timeout}, &request{uri: uri, timeout: timeout})
 }
 
 // cancel cancels a call without outcome, if there is one.
@@ -293,8 +294,21 @@ func (s *session) answer(f *frame.Frame) {
 	}
 }
 
+// What players give calls at least whose callee answers at once, so that there is a
+// reason if they expire, and what an answer may be late.
+const (
+	longCall = 4 * time.Second
+	lateness = 10 * time.Second
+)
+
 // callOutcome checks that of a call. mu is held.
 func (s *session) callOutcome(serial uint32, r *request, f *frame.Frame) {
+	if took := time.Since(r.begun); took > r.timeout+lateness {
+		s.books.violated("session %d: call %d of %s had %v, and ended after %v", s.id, serial, r.uri, r.timeout, took)
+	}
+	if quick := r.uri == "echo" || r.uri == "child.echo" || r.uri == "fail"; f.Err.Code == 408 && quick && r.timeout >= longCall {
+		s.books.expire(expiry{callKey{s.id, serial}, r.begun, time.Now()})
+	}
 	allowed := false
 	switch code := f.Err.Code; {
 	case f.Type == frame.Nack:

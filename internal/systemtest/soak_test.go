@@ -1,44 +1,37 @@
 package systemtest_test
 
 import (
-	"context"
 	"flag"
 	"math/rand/v2"
-	"net"
 	"os"
 	"runtime"
 	"sync"
 	"testing"
 	"time"
 
-	goredis "github.com/redis/go-redis/v9"
-
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/redis"
-	"github.com/juggler-go/juggler/internal/redistest"
 )
 
 var (
-	soakTime = flag.Duration("soak", 35*time.Second, "how long TestSoak lets clients and faults rage")
-	soakSeed = flag.Uint64("soak.seed", 0, "the seed of TestSoak; 0 takes a new one")
+	soakTime   = flag.Duration("soak", 35*time.Second, "how long TestSoak lets clients and faults rage on each topology")
+	soakSeed   = flag.Uint64("soak.seed", 0, "the seed of TestSoak; 0 takes a new one")
+	soakFaults = flag.String("soak.faults", "", "a pattern of the names of TestSoak's faults; others do not happen")
 )
 
 // A soak is two nodes, a callee here and one in a process of its own, and
-// clients that do what they like, on a Sentinel set that suffers all faults.
+// clients that do what they like, on servers that suffer all faults.
 type soak struct {
-	t      *testing.T
-	seed   uint64
-	books  *books
-	set    *redistest.SentinelSet
-	admins map[*redistest.Server]*goredis.Client
-	// sentinels are asked who the master is.
-	sentinels []*goredis.Client
+	t     *testing.T
+	seed  uint64
+	books *books
+	ground
 
-	topics  []broker.Topic
-	nodes   []*node
-	callee  *localCallee
-	child   *childProcess
-	proxies []map[string]*redistest.Proxy // of each broker here -> by the server's address
+	topics []broker.Topic
+	nodes  []*node
+	callee *localCallee
+	child  *childProcess
+	doors  []*door // of each broker here
 
 	over chan struct{} // closed when clients and faults come to their end
 }
@@ -46,7 +39,10 @@ type soak struct {
 // TestSoak checks that whatever happens
 //
 //   - a request gets one ACK or NACK, first of all, and an acknowledged call one
-//     outcome, its own; what was refused is not done, and nothing is done twice;
+//     outcome, its own, soon after its time is over at the latest; a call that is
+//     answered at once expires only where a fault may lose calls;
+//   - what was refused is not done, and nothing is done twice, but where a fault
+//     brings back calls that have been taken;
 //   - events come once, in the order of their publisher, and none is missing
 //     without a gap;
 //   - afterwards calls are answered, and the subscriptions that lived through it
@@ -58,43 +54,40 @@ func TestSoak(t *testing.T) { // not parallel: it counts goroutines and descript
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
-	t.Logf("this storm, as far as it can be repeated: -run TestSoak -soak %v -soak.seed %d", *soakTime, seed)
-	set := redistest.StartSentinel(t)
-	s := &soak{
-		seed:   seed,
-		books:  newBooks(),
-		set:    set,
-		admins: map[*redistest.Server]*goredis.Client{},
-		topics: append(patterns, channels...),
-		over:   make(chan struct{}),
-	}
-	for _, server := range []*redistest.Server{set.Master, set.Replica} {
-		s.admins[server] = server.Client()
-		s.admins[server].Ping(t.Context())
-	}
-	s.calmSentinels(t)
-	descriptors, goroutines := countDescriptors(t), runtime.NumGoroutine()
-	t.Run("storm", s.run)
-	await(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= goroutines })
-	await(t, "no descriptor is left", func() bool { return countDescriptors(t) <= descriptors })
-	for key, ttl := range keysOf(t, s.admins[s.master(t)]) {
-		if ttl < 0 || ttl > longestCall+time.Minute {
-			t.Errorf("key %q expires in %v", key, ttl)
-		}
+	for name, start := range map[string]func(*testing.T) ground{
+		"standalone": startStandaloneGround,
+		"sentinel":   startSentinelGround,
+		"cluster":    startClusterGround,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Logf("this storm, as far as it can be repeated: -run TestSoak/%s -soak %v -soak.seed %d", name, *soakTime, seed)
+			testSoak(t, seed, start(t))
+		})
 	}
 }
 
-// calmSentinels connects to the sentinels, and keeps the sentinels from taking a pause of the master for its
-// end: a set with two masters is not what is tested here.
-func (s *soak) calmSentinels(t *testing.T) {
-	for _, sentinel := range s.set.Sentinels {
-		client := sentinel.Client()
-		s.sentinels = append(s.sentinels, client)
-		err := client.Do(t.Context(), "SENTINEL", "SET", s.set.MasterName, "down-after-milliseconds", 3000).Err()
-		if err != nil {
-			t.Fatal(err)
-		}
+func testSoak(t *testing.T, seed uint64, g ground) {
+	s := &soak{
+		seed:   seed,
+		books:  newBooks(),
+		ground: g,
+		topics: append(patterns, channels...),
+		over:   make(chan struct{}),
 	}
+	descriptors, goroutines := countDescriptors(t), runtime.NumGoroutine()
+	t.Run("storm", s.run)
+	for _, master := range s.masters(t) {
+		client := master.Client()
+		for key, ttl := range keysOf(t, client) {
+			if ttl < 0 || ttl > longestCall+time.Minute {
+				t.Errorf("key %q expires in %v", key, ttl)
+			}
+		}
+		client.Close()
+	}
+	s.tidy()
+	await(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= goroutines })
+	await(t, "no descriptor is left", func() bool { return countDescriptors(t) <= descriptors })
 }
 
 func countDescriptors(t *testing.T) int {
@@ -113,7 +106,7 @@ func (s *soak) run(t *testing.T) {
 		s.nodes = append(s.nodes, startNode(t, s.brokerOptions()...))
 	}
 	s.callee = newLocalCallee(t, s.books, s.brokerOptions())
-	s.child = startChildProcess(t, s.books, s.set)
+	s.child = startChildProcess(t, s.books, s.childServers)
 
 	s.play(9, func() {
 		storm := rand.New(rand.NewPCG(s.seed, 0))
@@ -151,23 +144,12 @@ func (s *soak) play(players int, storm func()) {
 	}
 }
 
-// brokerOptions are those of a broker that reaches the servers through proxies
-// of its own, so that a fault may concern it alone.
+// brokerOptions are those of a broker that reaches the servers through a door of
+// its own, so that a fault may concern it alone.
 func (s *soak) brokerOptions() []redis.Option {
-	proxies := map[string]*redistest.Proxy{}
-	for server := range s.admins {
-		proxies[server.Addr] = redistest.StartProxy(s.t, server.Addr)
-	}
-	s.proxies = append(s.proxies, proxies)
-	options := s.set.Options()
-	options.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if p := proxies[addr]; p != nil {
-			addr = p.Addr
-		}
-		var d net.Dialer
-		return d.DialContext(ctx, network, addr)
-	}
-	return quick(redis.WithSentinel(options))
+	d := newDoor(s.t, s.known())
+	s.doors = append(s.doors, d)
+	return quick(s.option(d.dial))
 }
 
 // pause waits, unless everything comes to its end.
@@ -183,29 +165,4 @@ func (s *soak) pause(d time.Duration) {
 // between is a random time from low to high milliseconds.
 func between(r *rand.Rand, low, high int) time.Duration {
 	return time.Duration(low+r.IntN(high-low+1)) * time.Millisecond
-}
-
-// master waits until all sentinels take one server for the master, and returns
-// that.
-func (s *soak) master(t *testing.T) (master *redistest.Server) {
-	t.Helper()
-	await(t, "the sentinels agree who is the master", func() bool {
-		for server := range s.admins {
-			if s.isMaster(t, server) {
-				master = server
-			}
-		}
-		return master != nil
-	})
-	return master
-}
-
-func (s *soak) isMaster(t *testing.T, server *redistest.Server) bool {
-	for _, sentinel := range s.sentinels {
-		addr, err := sentinel.Do(t.Context(), "SENTINEL", "GET-MASTER-ADDR-BY-NAME", s.set.MasterName).StringSlice()
-		if err != nil || net.JoinHostPort(addr[0], addr[1]) != server.Addr {
-			return false
-		}
-	}
-	return true
 }

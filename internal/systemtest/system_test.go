@@ -23,8 +23,8 @@ import (
 
 func TestMain(m *testing.M) {
 	goredis.SetLogger(silence{}) // it reports each connection that a test breaks
-	if sentinels := os.Getenv(childVariable); sentinels != "" {
-		runChild(sentinels)
+	if servers := os.Getenv(childVariable); servers != "" {
+		runChild(servers)
 		return
 	}
 	// go-redis tries for a second more to reach a server, by a goroutine that
