@@ -93,20 +93,26 @@ func (v *view) stop() {
 func (v *view) run() {
 	ticker := time.NewTicker(lookPause)
 	defer ticker.Stop()
+	pause := relookPause
+	failing := false
 	for {
 		select {
 		case <-ticker.C:
+			pause = relookPause
 		case <-v.kicked:
+			pause = min(2*pause, time.Second) // an outage lasts
 		case <-v.quit.Done():
 			return
 		}
-		if err := v.look(v.quit, time.Now()); err != nil && v.quit.Err() == nil {
+		err := v.look(v.quit, time.Now())
+		if err != nil && !failing && v.quit.Err() == nil {
 			v.broker.config.logger.Warn("redis: nobody says who is master", "err", err)
 		}
+		failing = err != nil
 		if v.topology.renamed() {
 			v.visit()
 		}
-		if !v.pause(relookPause) {
+		if !v.pause(pause) {
 			return
 		}
 	}
