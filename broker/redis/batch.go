@@ -103,10 +103,11 @@ func (b *batcher) gather(ops []*op, kind opKind, command func(sets [][]*op, size
 // push returns the command that queues sets of calls.
 func (b *batcher) push(sets [][]*op, size int) *command {
 	keys, index := b.lane.broker.keys, b.lane.index
-	names := make([]string, 0, 4*len(sets)+1)
+	names := make([]string, 0, 5*len(sets)+1)
 	for _, calls := range sets {
 		uri := calls[0].uri
-		names = append(names, keys.calls(index, uri), keys.wake(index, uri), keys.served(index, uri), keys.calleesOf(index, uri))
+		names = append(names, keys.calls(index, uri), keys.wake(index, uri), keys.cancelled(index, uri),
+			keys.served(index, uri), keys.calleesOf(index, uri))
 	}
 	names = append(names, keys.watch(index))
 	c := pushScript.on(names, size)

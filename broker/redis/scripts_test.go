@@ -36,7 +36,7 @@ func TestPushScript(t *testing.T) {
 		c.Set(ctx, "served:"+uri, 1, time.Minute)
 	}
 	c.ZAdd(ctx, "watch", goredis.Z{Score: 7, Member: "since"})
-	keys := "calls:a wake:a served:a callees:a calls:b wake:b served:b callees:b calls:c wake:c served:c callees:c watch"
+	keys := "calls:a wake:a cancelled:a served:a callees:a calls:b wake:b cancelled:b served:b callees:b calls:c wake:c cancelled:c served:c callees:c watch"
 	got := eval(t, c, pushScript, keys, 3, 1,
 		4, 1000, tail("1"), tail("2"), 500, tail("3"), tail("4"),
 		2, 1000, tail("5"), 2000, tail("6"),
@@ -62,6 +62,76 @@ func TestPushScript(t *testing.T) {
 	}
 	if left := c.PTTL(ctx, "calls:c").Val(); left < 2*time.Minute || left > 130*time.Second {
 		t.Errorf("the calls expire in %v", left)
+	}
+}
+
+// Calls that were cancelled or whose time is over give up their places in a full
+// queue, wherever they stand in it, and the others keep theirs.
+func TestPushFull(t *testing.T) {
+	server := redistest.Start(t)
+	const keys = "calls wake cancelled served callees watch"
+	for name, test := range map[string]struct {
+		capacity int
+		dead     func(i int) bool // counted from the oldest
+	}{
+		"the oldest":            {10, func(i int) bool { return i == 0 }},
+		"the newest":            {10, func(i int) bool { return i == 9 }},
+		"all but the oldest":    {10, func(i int) bool { return i > 0 }},
+		"all":                   {10, func(int) bool { return true }},
+		"behind the first page": {300, func(i int) bool { return i == 128 }},
+		"in the second page":    {384, func(i int) bool { return i == 383 }},
+		"every other one":       {10_000, func(i int) bool { return i%2 == 1 }},
+		"a hundredth, far":      {10_000, func(i int) bool { return i > 5000 && i%50 == 0 }},
+	} {
+		for _, how := range []string{"expired", "cancelled", "both"} {
+			t.Run(name+" "+how, func(t *testing.T) {
+				c := server.Client()
+				ctx := context.Background()
+				c.FlushAll(ctx)
+				now := c.Time(ctx).Val().UnixMilli()
+				var alive []string
+				for i := range test.capacity {
+					left := int64(60_000)
+					address := fmt.Sprintf("%032d", i)
+					if test.dead(i) {
+						if how != "cancelled" {
+							left = 0
+						}
+						if how != "expired" {
+							c.SAdd(ctx, "cancelled", address)
+						}
+					}
+					value := "C" + strconv.FormatInt(now+left, 10) + address + strings.Repeat("\x00", 8)
+					c.LPush(ctx, "calls", value)
+					if !test.dead(i) {
+						alive = append(alive, value)
+					}
+				}
+				c.SAdd(ctx, "cancelled", "a call that was taken before")
+				// Where only some are dead it may take some attempts to come upon them.
+				var reply any
+				redistest.Await(t, 20*time.Second, "the queue took another call", func() bool {
+					reply = eval(t, c, pushScript, keys, test.capacity, 0, 1, 60_000, tail("x"))
+					return reflect.DeepEqual(reply, []any{int64(1), int64(0)})
+				})
+				queued := c.LRange(ctx, "calls", 0, -1).Val()
+				slices.Reverse(queued)
+				kept := slices.DeleteFunc(slices.Clone(queued), func(value string) bool {
+					i, err := strconv.Atoi(value[headLength : headLength+addressLength])
+					return err != nil || test.dead(i)
+				})
+				if !slices.Equal(kept, alive) {
+					t.Errorf("of %d calls that are alive %d are left", len(alive), len(kept))
+				}
+				dropped := int64(test.capacity - (len(queued) - 1))
+				if dropped == 0 {
+					t.Error("nothing was dropped")
+				}
+				if marks := c.SCard(ctx, "cancelled").Val(); how != "expired" && marks != int64(test.capacity-len(alive))+1-dropped {
+					t.Errorf("%d marks are left of %d calls, of which %d were dropped", marks, test.capacity-len(alive), dropped)
+				}
+			})
+		}
 	}
 }
 

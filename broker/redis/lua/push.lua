@@ -1,7 +1,8 @@
 -- Queues a batch of calls to URIs of one lane.
 --
--- KEYS     for each URI: calls (list), wake (list), served (string), callees of
---          the URI (sorted set); at last the watch over the lane (sorted set)
+-- KEYS     for each URI: calls (list), wake (list), cancelled (set of addresses),
+--          served (string), callees of the URI (sorted set); at last the watch
+--          over the lane (sorted set)
 -- ARGV[1]  capacity of a URI's queue
 -- ARGV[2]  1: refuse the calls to a URI that nobody serves; 0: queue them
 -- then     for each URI, in the order of KEYS: the number n of its calls (all
@@ -36,10 +37,45 @@ local function drain_time(calls)
   return now - (deadline - (((a * 256 + b) * 256 + c) * 256 + d))
 end
 
-local function expired(calls)
-  local oldest = redis.call('LINDEX', calls, -1)
-  local deadline = oldest and tonumber(string.sub(oldest, 2, 14))
-  return deadline and deadline <= now
+-- Looks at up to count queued calls, behind the oldest skip ones, and drops those
+-- that nobody waits for: their time is over or they were cancelled. Returns how
+-- many. A server that is out of memory lets none be dropped.
+local function sweep(calls, cancelled, skip, count)
+  local page = call('LRANGE', calls, -skip - count, -skip - 1)
+  if #page == 0 then
+    return 0
+  end
+  local addresses = {}
+  for i = 1, #page do
+    addresses[i] = string.sub(page[i], 15, 46)
+  end
+  local marks = call('EXISTS', cancelled) == 1 and call('SMISMEMBER', cancelled, unpack(addresses)) or {}
+  local dropped = 0
+  for i = 1, #page do
+    local deadline = tonumber(string.sub(page[i], 2, 14))
+    if deadline and (deadline <= now or marks[i] == 1) then
+      if pcall('LSET', calls, i - #page - skip - 1, '').err then
+        break
+      end
+      dropped = dropped + 1
+      if marks[i] == 1 then
+        call('SREM', cancelled, addresses[i])
+      end
+    end
+  end
+  if dropped > 0 then
+    call('LREM', calls, -dropped, '')
+  end
+  return dropped
+end
+
+-- Makes room in a full queue. The oldest calls are looked at, and some anywhere
+-- behind them: what a push costs has a bound, and nothing dead stays unseen for
+-- long, unless more than 16,000 calls are before it.
+local function make_room(calls, cancelled, length)
+  length = length - sweep(calls, cancelled, 0, 128)
+  local places = math.min(length, 16384) - 256 -- where the second page may begin
+  return length - sweep(calls, cancelled, 128 + (places > 128 and time[2] % (places - 127) or 0), 256)
 end
 
 -- Puts heads before the values of n calls, which begin at first in ARGV, and
@@ -66,17 +102,14 @@ end
 -- Queues n calls, whose values stand in ARGV from first on. Errors of the
 -- server are returned, not raised: they must not hide what happened to other
 -- URIs.
-local function push(calls, wake, first, n, longest)
+local function push(calls, wake, cancelled, first, n, longest)
   local length = pcall('LLEN', calls)
   if type(length) == 'table' then
     return -2, length.err
   end
   local was_empty = length == 0
-  -- Calls whose time is over take no room from others: the oldest are dropped
-  -- here, the others at the take.
-  while length + n > capacity and expired(calls) do
-    call('RPOP', calls)
-    length = length - 1
+  if length + n > capacity then
+    length = make_room(calls, cancelled, length)
   end
   local accepted = math.max(math.min(n, capacity - length), 0)
   if accepted > 0 then
@@ -105,14 +138,14 @@ end
 
 local result = {}
 local arg = 3
-for k = 1, #KEYS - 1, 4 do
-  local calls, wake = KEYS[k], KEYS[k + 1]
+for k = 1, #KEYS - 1, 5 do
+  local calls, wake, cancelled = KEYS[k], KEYS[k + 1], KEYS[k + 2]
   local n, first = tonumber(ARGV[arg]), arg + 1
   local longest
   longest, arg = add_heads(first, n)
   local accepted, more
-  if not discovery or call('EXISTS', KEYS[k + 2], KEYS[k + 3]) > 0 then
-    accepted, more = push(calls, wake, first, n, longest)
+  if not discovery or call('EXISTS', KEYS[k + 3], KEYS[k + 4]) > 0 then
+    accepted, more = push(calls, wake, cancelled, first, n, longest)
   else
     accepted, more = -1, tonumber(call('ZSCORE', KEYS[#KEYS], 'since') or 0)
   end
