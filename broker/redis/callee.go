@@ -35,6 +35,7 @@ type calleeConn struct {
 	owed      int  // of these, those that Reply was given; once abandoned, those that are lost
 	flushing  int  // calls of Flush under way
 	abandoned bool // what is not stored is given up
+	hurried   bool // a Flush was in vain: Close does not wait any more
 	closed    bool
 
 	closeOnce sync.Once
@@ -322,6 +323,9 @@ func (c *calleeConn) leave() {
 		all.Go(func() { c.leaveLane(ctx, p) })
 	}
 	all.Wait()
+	if c.isHurried() {
+		cancel()
+	}
 	if c.Flush(ctx) != nil {
 		c.abandon()
 		return

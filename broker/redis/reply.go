@@ -130,6 +130,7 @@ func (c *calleeConn) Flush(ctx context.Context) error {
 		c.changed.Wait()
 	}
 	if c.unstored > 0 {
+		c.hurried = true
 		return wrap("flush results of", c.id, ctx.Err())
 	}
 	return nil
@@ -140,6 +141,12 @@ func (c *calleeConn) Unstored() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.owed
+}
+
+func (c *calleeConn) isHurried() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.hurried
 }
 
 // abandon gives up what is not stored.

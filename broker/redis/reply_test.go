@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis"
 	"github.com/juggler-go/juggler/internal/redistest"
 )
 
@@ -16,7 +17,7 @@ func TestReplyWhileClosing(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.StartProxy(t, server.Addr)
-	b := newBroker(t, quick(withAddr(proxy.Addr))...)
+	b := newBroker(t, quick(withAddr(proxy.Addr), redis.WithReplyTimeout(time.Minute))...)
 	callee, err := b.OpenCallee(t.Context(), []string{"u"}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -43,8 +44,16 @@ func TestReplyWhileClosing(t *testing.T) {
 	if err := keeper.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Flush: %v", err)
 	}
-	if err := b.Close(); err != nil {
-		t.Fatal(err)
+	// Whoever has waited in vain does not wait once more.
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		b.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(patience):
+		t.Fatal("Close waits for what Flush has waited for")
 	}
 	if n := keeper.Unstored(); n != 1 {
 		t.Errorf("%d results were lost, want 1", n)
