@@ -49,6 +49,7 @@ func (c *Cluster) ScaleOut() (added *Server) {
 	c.tb.Helper()
 	added = Start(c.tb, c.args...)
 	c.join(added)
+	c.awaitInfo("cluster_state:ok")
 	owners := c.owners()
 	for _, m := range c.Masters {
 		slots := slotsOf(m, owners)
@@ -60,20 +61,25 @@ func (c *Cluster) ScaleOut() (added *Server) {
 	return added
 }
 
-// batchSlots is how many slots change hands at once. The shorter a batch takes
-// the less do clients of a slot without keys notice.
+// batchSlots is how many slots without keys change hands at once.
 const batchSlots = 1024
 
 // migrate moves slots with their keys.
 func (c *Cluster) migrate(slots []int, from, to *Server) {
 	c.tb.Helper()
 	fromID, toID := from.nodeID(), to.nodeID()
-	for batch := range slices.Chunk(slots, batchSlots) {
+	for _, batch := range from.batches(slots) {
 		to.setSlots(batch, "IMPORTING", fromID)
 		from.setSlots(batch, "MIGRATING", toID)
-		for keys := from.keysIn(batch); len(keys) > 0; keys = from.keysIn(batch) {
-			host, port, _ := net.SplitHostPort(to.Addr)
-			from.Do(append([]any{"MIGRATE", host, port, "", 0, 5000, "KEYS"}, keys...)...)
+		host, port, _ := net.SplitHostPort(to.Addr)
+		for again := true; again; {
+			again = false
+			for _, keys := range from.keysIn(batch) { // one command moves keys of one slot
+				if len(keys) > 0 {
+					from.Do(append([]any{"MIGRATE", host, port, "", 0, 5000, "KEYS"}, keys...)...)
+					again = true
+				}
+			}
 		}
 		to.setSlots(batch, "NODE", toID)
 		for _, m := range c.Masters {
@@ -102,20 +108,33 @@ func (s *Server) trySetSlots(slots []int, state, id string) error {
 	return err
 }
 
-// keysIn returns some keys of the first of slots that has any: one command moves
-// keys of one slot only.
-func (s *Server) keysIn(slots []int) (keys []any) {
+// batches divides slots: each with keys goes alone, so that those who use it wait
+// for no other.
+func (s *Server) batches(slots []int) (batches [][]int) {
+	s.tb.Helper()
+	var empty []int
+	for i, keys := range s.keysIn(slots) {
+		if len(keys) > 0 {
+			batches = append(batches, slots[i:i+1])
+		} else {
+			empty = append(empty, slots[i])
+		}
+	}
+	return slices.AppendSeq(batches, slices.Chunk(empty, batchSlots))
+}
+
+// keysIn returns some keys of each slot.
+func (s *Server) keysIn(slots []int) [][]any {
 	s.tb.Helper()
 	replies, err := s.pipelined(slots, func(slot int) []any { return []any{"CLUSTER", "GETKEYSINSLOT", slot, 100} })
 	if err != nil {
 		s.tb.Fatalf("GETKEYSINSLOT at %s: %v", s.Addr, err)
 	}
-	for _, reply := range replies {
-		if keys = reply.(*goredis.Cmd).Val().([]any); len(keys) > 0 {
-			return keys
-		}
+	keys := make([][]any, len(slots))
+	for i, reply := range replies {
+		keys[i] = reply.(*goredis.Cmd).Val().([]any)
 	}
-	return nil
+	return keys
 }
 
 // pipelined runs a command for each slot, all in one round trip.
