@@ -225,7 +225,7 @@ func TestCalleeSlow(t *testing.T) {
 	server := redistest.Start(t)
 	p := newParent(t, newBroker(t, quick(withAddr(server.Addr))...))
 	c := startChild(t, "callee "+server.Addr)
-	for range 2 {
+	for round := range 2 {
 		held := p.call("hold")
 		c.says("took hold")
 		c.signal(syscall.SIGSTOP)
@@ -233,11 +233,13 @@ func TestCalleeSlow(t *testing.T) {
 			t.Errorf("a call of a callee that stands still ended in %+v", r)
 		}
 		c.signal(syscall.SIGCONT)
+		// Another one in each round: the callee refuses what it has answered.
+		to := broker.Address{Node: p.node, Ref: [16]byte{100, byte(round)}}
 		await(t, "the callee answers again", func() bool {
-			err := p.conn.Call(t.Context(), &broker.Call{URI: "child", ReplyTo: broker.Address{Node: p.node, Ref: [16]byte{100}}, Timeout: time.Minute, Args: []byte("answer")})
+			err := p.conn.Call(t.Context(), &broker.Call{URI: "child", ReplyTo: to, Timeout: time.Minute, Args: []byte("answer")})
 			return err == nil
 		})
-		if r := p.result(broker.Address{Node: p.node, Ref: [16]byte{100}}); string(r.Args) != "answered" {
+		if r := p.result(to); string(r.Args) != "answered" {
 			t.Errorf("after the pause a call ended in %+v", r)
 		}
 		c.says("took answer")
