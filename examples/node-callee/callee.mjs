@@ -30,6 +30,8 @@ const LEASE = Number(process.env.JUGGLER_LEASE ?? 5000); // ms
 const GRACE = 5000; // ms, the same in all callees
 const CONCURRENCY = 64;
 const RESULT_CAPACITY = 65536;
+const MISSING = -1; // instead of a count: Redis does not know the node
+const REMEMBERED = 65536; // calls
 
 const scripts = Object.fromEntries(['announce', 'take', 'result', 'stop', 'withdraw'].map((name) => [name, script(name)]));
 const uris = Object.keys(functions);
@@ -44,6 +46,7 @@ function ulid(bytes) {
 }
 
 const running = new Map(); // address in hex → what aborts the call
+const finished = new Set(); // the addresses of those answered last
 let redis; // the connections in use and the callee's id, anew after each loss
 let freed = () => {}; // called when a call has ended
 let stopping = false;
@@ -100,6 +103,7 @@ async function start(uri, value, now) {
   const address = value.subarray(14, 46);
   const name = address.toString('hex');
   if (running.has(name)) return; // a failover has brought it back
+  if (finished.has(name)) return redis.answered.push(address); // or a snapshot
   const left = Number(value.subarray(1, 14)) - now;
   const expiry = performance.now() + left;
   const args = 54 + value.readUInt32BE(50);
@@ -114,9 +118,18 @@ async function start(uri, value, now) {
   } catch (error) {
     result = failure(error);
   }
-  // What may have been stored is stored again: the node counts the first result.
-  while (performance.now() < expiry && !(await store(address, result))) await sleep(500);
+  // What may have been stored is stored again: the node counts the first result. A
+  // node that Redis does not know says within a lease that it lives, if it does.
+  let missing;
+  for (let end = expiry; performance.now() < end; await sleep(500)) {
+    const stored = await store(address, result);
+    if (stored >= 0) break;
+    missing = stored === MISSING ? missing ?? performance.now() : undefined;
+    end = missing === undefined ? expiry : Math.min(expiry, missing + LEASE);
+  }
   running.delete(name);
+  finished.add(name);
+  if (finished.size > REMEMBERED) finished.delete(finished.values().next().value); // the oldest
   redis.answered.push(address);
   freed();
 }
@@ -127,14 +140,15 @@ function failure(error) {
   return [uint32(code), uint32(message.length), message, Buffer.from(JSON.stringify(data) ?? '')];
 }
 
+/** Returns how many results were stored, MISSING, or NaN if the reply did not come. */
 async function store(address, result) {
   const node = ulid(address.subarray(0, 16));
   const value = Buffer.concat([Buffer.from('R'), address.subarray(16), ...result]);
   try {
-    await redis.writes.run(scripts.result, [key('node', node), key('results', node)], [RESULT_CAPACITY, 1, value]);
-    return true;
+    const [stored] = await redis.writes.run(scripts.result, [key('node', node), key('results', node)], [RESULT_CAPACITY, 1, value]);
+    return stored;
   } catch {
-    return false;
+    return NaN;
   }
 }
 
