@@ -14,17 +14,18 @@ if not oldest then
 end
 local popped, count = {oldest}, 1
 bytes = bytes - #oldest
--- Pages are looked at before anything is popped, and grow as long as they fit:
--- what is looked at in vain is little.
-local left, page = call('LLEN', results), 16
-while left > 0 and count < most and bytes > 0 do
-  local peeked = call('LRANGE', results, -math.min(page, most - count), -1)
+-- Pages are looked at before anything is popped. They grow as long as they fit,
+-- and are small where values are large: to look at such in vain takes long.
+local left, page, largest = call('LLEN', results), 8, math.max(#oldest, 1)
+while left > 0 and count < most and bytes >= largest do
+  local peeked = call('LRANGE', results, -math.min(page, most - count, math.floor(bytes / largest)), -1)
   local fit = 0
   for i = #peeked, 1, -1 do
     bytes = bytes - #peeked[i]
     if bytes < 0 then
       break
     end
+    largest = math.max(largest, #peeked[i])
     fit = fit + 1
     popped[count + fit] = peeked[i]
   end

@@ -73,22 +73,26 @@ local function pop(calls, wanted)
   end
   local popped, count = {oldest}, 1
   bytes = bytes - #oldest
-  -- Pages are looked at before anything is popped, and grow as long as they fit:
-  -- what is looked at in vain is little.
-  local left, page = call('LLEN', calls), 16
-  while left > 0 and count < wanted and bytes > 0 do
-    local peeked = call('LRANGE', calls, -math.min(page, wanted - count), -1)
+  -- Pages are looked at before anything is popped. They grow as long as they fit,
+  -- and are small where values are large: to look at such in vain takes long.
+  local left, page, largest = call('LLEN', calls), 8, math.max(#oldest, 1)
+  while left > 0 and count < wanted and bytes >= largest do
+    local peeked = call('LRANGE', calls, -math.min(page, wanted - count, math.floor(bytes / largest)), -1)
     local fit = 0
     for i = #peeked, 1, -1 do
       bytes = bytes - #peeked[i]
       if bytes < 0 then
         break
       end
+      largest = math.max(largest, #peeked[i])
       fit = fit + 1
       popped[count + fit] = peeked[i]
     end
     call('LTRIM', calls, 0, -fit - 1)
     count, left, page = count + fit, left - fit, 2 * page
+  end
+  if left > 0 and count < wanted then
+    bytes = 0 -- the next one does not fit
   end
   return popped, left
 end
