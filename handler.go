@@ -41,6 +41,7 @@ type Handler struct {
 	started    atomic.Bool
 	caller     broker.CallerConn
 	batch      broker.BatchCaller // caller, if it is one
+	parts      broker.Divided     // caller, if it is
 	subscriber broker.SubscriberConn
 	publishes  broker.BatchPublisher // the PubSub, if it is one
 
@@ -283,6 +284,7 @@ func (h *Handler) start(ctx context.Context) error {
 	}
 	h.caller, h.subscriber = caller, subscriber
 	h.batch, _ = caller.(broker.BatchCaller)
+	h.parts, _ = caller.(broker.Divided)
 	h.publishes, _ = h.cfg.pubsub.(broker.BatchPublisher)
 	h.callsInline, h.topicsInline = immediate(caller), immediate(subscriber)
 	h.inline = h.callsInline && h.topicsInline && h.publishesInline && !h.cfg.mayBlock()

@@ -42,7 +42,7 @@ type shard struct {
 	names interner
 
 	gathered gatherer
-	shared   *sharedBatch // calls of this turn, or nil
+	shared   []*sharedBatch // calls of this turn
 
 	// Scratch of the turn, kept between uses.
 	request Request

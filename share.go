@@ -1,6 +1,10 @@
 package juggler
 
-import "github.com/juggler-go/juggler/frame"
+import (
+	"slices"
+
+	"github.com/juggler-go/juggler/frame"
+)
 
 // shareMost is how many calls are shared at most. More make a larger batch, which
 // costs less a call at each of its stops; but none is queued before all are.
@@ -10,9 +14,11 @@ const shareMost = 64
 // broker that waits. One goroutine hands them over together, in the place of
 // the sessions' own workers: with one for each call a node spends a quarter of
 // its time on goroutines. It does so for calls that no user code can hold up,
-// so a session waits for others at most as long as the broker takes.
+// so a session waits for others at most as long as the broker takes, and only for
+// those whose calls go to the same part of it.
 type sharedBatch struct {
 	sh   *shard
+	part int // of the broker, for all calls
 	jobs [shareMost]*job
 	n    int
 	rest []*job // not settled, for work
@@ -30,25 +36,37 @@ func (sh *shard) share(j *job) bool {
 		return false
 	}
 	q.unsettled++
-	if sh.shared == nil {
-		sh.shared = &sharedBatch{sh: sh}
+	part := 0
+	if h.parts != nil {
+		part = h.parts.Part(j.uri)
 	}
-	b := sh.shared
+	i := slices.IndexFunc(sh.shared, func(b *sharedBatch) bool { return b.part == part })
+	if i < 0 {
+		i = len(sh.shared)
+		sh.shared = append(sh.shared, &sharedBatch{sh: sh, part: part})
+	}
+	b := sh.shared[i]
 	b.jobs[b.n] = j
 	if b.n++; b.n == shareMost {
-		sh.handOverShared()
+		sh.shared = slices.Delete(sh.shared, i, i+1)
+		b.handOver()
 	}
 	return true
 }
 
 // handOverShared has what is shared handed to the broker.
 func (sh *shard) handOverShared() {
-	if b := sh.shared; b != nil {
-		sh.shared = nil
-		b.rest = b.jobs[:b.n]
-		sh.h.work.Add(1)
-		go b.work()
+	for _, b := range sh.shared {
+		b.handOver()
 	}
+	clear(sh.shared)
+	sh.shared = sh.shared[:0]
+}
+
+func (b *sharedBatch) handOver() {
+	b.rest = b.jobs[:b.n]
+	b.sh.h.work.Add(1)
+	go b.work()
 }
 
 // work hands the batch over. Shutdown waits for it.

@@ -261,6 +261,14 @@ type BatchCaller interface {
 	CallBatch(ctx context.Context, calls []Call, errs []error)
 }
 
+// Divided is an optional interface of a [BatchCaller] of whose engine parts may be
+// slow or out of reach by themselves. The server hands calls of different clients
+// over together only where they go to the same part: none waits for another part.
+type Divided interface {
+	// Part returns the part that calls to uri go to, any number.
+	Part(uri string) int
+}
+
 // BatchPublisher is an optional interface of a PubSub, as [BatchCaller] is
 // one of a CallerConn.
 type BatchPublisher interface {

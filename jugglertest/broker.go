@@ -132,6 +132,14 @@ func (c batchCaller) CallBatch(ctx context.Context, calls []broker.Call, errs []
 	c.batches.CallBatch(ctx, calls, errs)
 }
 
+// Part implements broker.Divided.
+func (c batchCaller) Part(uri string) int {
+	if d, ok := c.batches.(broker.Divided); ok {
+		return d.Part(uri)
+	}
+	return 0
+}
+
 func (c *callerConn) Cancel(ctx context.Context, uri string, to broker.Address) error {
 	if err := c.b.err("cancel"); err != nil {
 		return err

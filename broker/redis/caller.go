@@ -42,7 +42,10 @@ type callerConn struct {
 	closeOnce sync.Once
 }
 
-var _ broker.BatchCaller = (*callerConn)(nil)
+var (
+	_ broker.BatchCaller = (*callerConn)(nil)
+	_ broker.Divided     = (*callerConn)(nil)
+)
 
 // OpenCaller implements [broker.Caller].
 func (b *Broker) OpenCaller(ctx context.Context, node broker.ID, deliver func([]broker.Result)) (broker.CallerConn, error) {
@@ -138,6 +141,9 @@ func (c *callerConn) CallBatch(ctx context.Context, calls []broker.Call, errs []
 		}
 	}
 }
+
+// Part implements [broker.Divided]: lanes.
+func (c *callerConn) Part(uri string) int { return c.broker.keys.laneOf(uri) }
 
 // prepare makes o queue call.
 func (c *callerConn) prepare(o *op, call *broker.Call) error {
