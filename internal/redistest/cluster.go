@@ -35,6 +35,7 @@ func StartCluster(tb TB, args ...string) *Cluster {
 		"--cluster-enabled", "yes",
 		"--cluster-node-timeout", "1000",
 		"--cluster-replica-validity-factor", "0",
+		"--cluster-migration-barrier", "100", // replicas stay where they are put
 	}, args...)}
 	for range clusterMasters {
 		c.Masters = append(c.Masters, Start(tb, c.args...))

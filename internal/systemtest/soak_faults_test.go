@@ -14,11 +14,12 @@ import (
 // A fault is one that a storm consists of, with what docs/redis.md says it may
 // cost.
 type fault struct {
-	name      string
-	mayLose   bool                    // calls and results, so that calls expire
-	mayRepeat bool                    // calls that have been taken, so that they run once more
-	mayMiss   bool                    // events that were published where nobody listens any more
-	do        func(*soak, *rand.Rand) // returns when it is over
+	name       string
+	mayLose    bool                    // calls and results, so that calls expire
+	mayRepeat  bool                    // calls that have been taken, so that they run once more
+	mayReorder bool                    // events that one client has published one after the other
+	mayMiss    bool                    // events that were published where nobody listens any more
+	do         func(*soak, *rand.Rand) // returns when it is over
 }
 
 // faults are those of every ground.

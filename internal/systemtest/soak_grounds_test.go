@@ -299,10 +299,11 @@ func (g *clusterGround) tidy() {
 
 func (g *clusterGround) faults() []fault {
 	return []fault{
-		{name: "failover", mayLose: true, mayRepeat: true, do: g.failover},
-		{name: "slots migrated", do: g.migrate},
-		{name: "cluster made larger", do: func(*soak, *rand.Rand) { g.enlarge() }},
-		{name: "cluster made smaller", do: g.shrink},
+		{name: "failover", mayLose: true, mayRepeat: true, mayReorder: true, do: g.failover},
+		// Calls wait while a slot that they need migrates.
+		{name: "slots migrated", mayLose: true, mayReorder: true, do: g.migrate},
+		{name: "cluster made larger", mayLose: true, mayReorder: true, do: func(*soak, *rand.Rand) { g.enlarge() }},
+		{name: "cluster made smaller", mayLose: true, mayReorder: true, do: g.shrink},
 	}
 }
 

@@ -56,8 +56,9 @@ type subscription struct {
 
 // A position is where in a stream a subscription is.
 type position struct {
-	last int
-	gap  bool // something may have been missed since
+	last int          // the highest that has come
+	got  map[int]bool // all that have
+	gap  bool         // something may have been missed since
 }
 
 // openSession connects to a node, which no fault concerns: at worst its first
@@ -386,16 +387,19 @@ func (s *session) event(f *frame.Frame) {
 	p := sub.streams[e.stream]
 	switch {
 	case p == nil:
-		p = &position{}
+		p = &position{got: map[int]bool{}}
 		sub.streams[e.stream] = p
-	case e.N <= p.last:
-		s.books.violated("session %d: for %+v %+v came %d after %d", s.id, topic, e.stream, e.N, p.last)
+	case p.got[e.N]:
+		s.books.violated("session %d: for %+v %+v came %d once more", s.id, topic, e.stream, e.N)
+	case e.N < p.last:
+		s.books.overtaken(fmt.Sprintf("session %d: for %+v %+v came %d after %d", s.id, topic, e.stream, e.N, p.last))
 	case e.N > p.last+1 && !p.gap && sub.live:
-		s.books.skip(skip{e.stream, p.last, e.N, fmt.Sprintf("session %d with %+v", s.id, topic)})
+		s.books.skip(skip{e.stream, p, p.last, e.N, fmt.Sprintf("session %d with %+v", s.id, topic)})
 	}
+	p.got[e.N] = true
 	// What was published before the ACK may come late, from a subscription
 	// that was ended meanwhile, and more may be missing behind it.
-	p.last, p.gap = e.N, at <= sub.since
+	p.last, p.gap = max(p.last, e.N), at <= sub.since
 }
 
 // gap notes that events of a topic may have been missed.
