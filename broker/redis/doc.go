@@ -22,9 +22,9 @@ package redis
 // puller.go, answered.go, reply.go, outbox.go. Both live as long as pulse.go says
 // so; doubt.go tells what a server says that has forgotten. Events: pubsub.go,
 // hub.go, feed.go, watch.go, probe.go, mailbox.go. What is warned of: survey.go,
-// eviction.go, rights.go, peers.go. The system behind it: view.go, topology.go, slots.go. Below:
-// lane.go, blocking.go, hold.go, link.go, stream.go, resp.go. What lies in Redis:
-// keys.go, value.go, scripts.go and lua/.
+// eviction.go, rights.go, peers.go. The system behind it: view.go, topology.go,
+// slots.go. Below: lane.go, blocking.go, hold.go, link.go, stream.go, resp.go. What
+// lies in Redis: keys.go, value.go, scripts.go and lua/.
 //
 // # Goroutines
 //
