@@ -76,7 +76,11 @@ func (c *Cluster) migrate(slots []int, from, to *Server) {
 			again = false
 			for _, keys := range from.keysIn(batch) { // one command moves keys of one slot
 				if len(keys) > 0 {
-					from.Do(append([]any{"MIGRATE", host, port, "", 0, 5000, "KEYS"}, keys...)...)
+					command := append([]any{"MIGRATE", host, port, "", 0, 5000, "KEYS"}, keys...)
+					await(c.tb, "keys migrate", func() bool { // not to a node that has just been restarted
+						_, err := from.do(command...)
+						return err == nil
+					})
 					again = true
 				}
 			}
