@@ -51,6 +51,7 @@ type books struct {
 	spans        []span // of the faults
 	counts       map[string]int
 	slowest      time.Duration // until an ACK or NACK
+	slowestWhat  string
 	violations   []string
 }
 
@@ -93,12 +94,16 @@ func newBooks() *books {
 func (b *books) violated(format string, args ...any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	what := fmt.Sprintf(format, args...)
-	if n := len(b.spans); n > 0 {
-		s := b.spans[n-1]
-		what += fmt.Sprintf(" (%v after the beginning of %q)", time.Since(s.begin).Round(time.Millisecond), s.name)
+	b.violations = append(b.violations, fmt.Sprintf(format, args...)+b.lately())
+}
+
+// lately says which fault is on, or was last. mu is held.
+func (b *books) lately() string {
+	if len(b.spans) == 0 {
+		return ""
 	}
-	b.violations = append(b.violations, what)
+	s := b.spans[len(b.spans)-1]
+	return fmt.Sprintf(" (%v after the beginning of %q)", time.Since(s.begin).Round(time.Millisecond), s.name)
 }
 
 func (b *books) newSession() uint32 {
@@ -115,10 +120,12 @@ func (b *books) count(what string) {
 }
 
 // answered notes how long a request waited for its ACK or NACK.
-func (b *books) answered(after time.Duration) {
+func (b *books) answered(what string, after time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.slowest = max(b.slowest, after)
+	if after > b.slowest {
+		b.slowest, b.slowestWhat = after, what+b.lately()
+	}
 }
 
 // ran notes that a callee runs the call with these arguments.
@@ -257,5 +264,5 @@ func (b *books) check(t *testing.T) {
 	for _, what := range slices.Sorted(maps.Keys(b.counts)) {
 		lines = append(lines, fmt.Sprintf("%7d %s", b.counts[what], what))
 	}
-	t.Logf("%d sessions; the slowest ACK or NACK came after %v\n%s", b.sessions, b.slowest, strings.Join(lines, "\n"))
+	t.Logf("%d sessions; the slowest ACK or NACK came after %v: %s\n%s", b.sessions, b.slowest, b.slowestWhat, strings.Join(lines, "\n"))
 }

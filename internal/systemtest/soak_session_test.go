@@ -277,7 +277,7 @@ func (s *session) answer(f *frame.Frame) {
 	}
 	s.books.count(what)
 	if f.Type != frame.Res {
-		s.books.answered(time.Since(r.begun))
+		s.books.answered(what, time.Since(r.begun))
 	}
 	if r.kind == frame.Call && f.Type == frame.Ack {
 		r.acked = true
