@@ -21,7 +21,8 @@ type puller struct {
 
 	uris []string
 	keys []string // of take.lua
-	wait *command // BRPOP, for a token of any URI
+	wait *command // BRPOP, for a token of any URI; nil where these are many
+	span *span    // which URIs a take looks at; nil: at all
 
 	// Owned by the goroutine.
 	first int         // the URI that is asked first
@@ -47,15 +48,27 @@ func newPuller(c *calleeConn, l *lane, uris []string) *puller {
 	p.beat = &beat{make: p.announce}
 	keys := c.broker.keys
 	p.keys = []string{keys.callees(l.index), keys.taken(l.index, c.id)}
-	p.wait = plain("BRPOP", keys.stop(l.index, c.id))
 	for _, uri := range uris {
-		wake := keys.wake(l.index, uri)
-		p.keys = append(p.keys, keys.calls(l.index, uri), wake, keys.cancelled(l.index, uri))
-		p.wait.text(wake)
+		p.keys = append(p.keys, keys.calls(l.index, uri), keys.wake(l.index, uri), keys.cancelled(l.index, uri))
 	}
-	p.wait.number(int64(blockFor / time.Second))
-	p.wait.blocks = blockFor
+	if len(uris) > manyURIs {
+		p.span = newSpan(p.keys[2:])
+	} else {
+		p.wait = p.waitFrom(0)
+	}
 	return p
+}
+
+// waitFrom returns the command that waits for a token, of the first-th URI rather
+// than of those behind it.
+func (p *puller) waitFrom(first int) *command {
+	c := plain("BRPOP", p.conn.broker.keys.stop(p.lane.index, p.conn.id))
+	for i := range p.uris {
+		c.text(p.keys[3*((first+i)%len(p.uris))+3])
+	}
+	c.number(int64(blockFor / time.Second))
+	c.blocks = blockFor
+	return c
 }
 
 func (p *puller) start() { go p.run() }
@@ -107,28 +120,26 @@ func (p *puller) run() {
 }
 
 // pull waits for calls, unless it knows of some, and takes what Take has room
-// for. A callee of one lane does both in one round trip. One of several lanes
-// does not know yet which lane will fill the room: it waits first.
+// for. A callee of one lane and few URIs does both in one round trip. One of
+// several lanes does not know yet which lane will fill the room, one of many URIs
+// where to look: it waits first.
 func (p *puller) pull(l *link) error {
 	alone := len(p.conn.pullers) == 1
-	wait := p.wait
-	if p.more {
-		wait = nil
-	}
-	if alone || wait == nil {
+	if alone || p.more {
 		room := p.conn.room()
 		if room == 0 {
 			return nil
 		}
-		if alone {
+		if alone && (p.more || p.span == nil) {
+			var wait *command
+			if !p.more {
+				wait = p.wait
+			}
 			return p.take(l, wait, room)
 		}
 	}
-	if wait != nil {
-		if err := l.run(wait); err != nil {
-			return err
-		}
-		if err := wait.reply.err(); err != nil {
+	if !p.more {
+		if err := p.await(l); err != nil {
 			return err
 		}
 	}
@@ -138,16 +149,35 @@ func (p *puller) pull(l *link) error {
 	return p.take(l, nil, p.conn.room())
 }
 
+// await waits for a token.
+func (p *puller) await(l *link) error {
+	wait := p.wait
+	if p.span != nil {
+		wait = p.waitFrom(p.span.turn)
+	}
+	if err := l.run(wait); err != nil {
+		return err
+	}
+	if p.span != nil {
+		p.span.woken(&wait.reply)
+	}
+	return wait.reply.err()
+}
+
 // take runs take.lua for up to room calls, after wait if that is not nil, and
 // hands over what it got.
 func (p *puller) take(l *link, wait *command, room int) error {
 	p.countTake()
 	defer p.countTake()
 	done := p.answered()
-	take := takeScript.on(p.keys, 64+40*len(done))
+	keys, first := p.keys, p.first
+	if p.span != nil {
+		keys, first = p.span.look(p.keys), 0
+	}
+	take := takeScript.on(keys, 64+40*len(done))
 	take.text(p.conn.id)
 	take.number(int64(room))
-	take.number(int64(p.first))
+	take.number(int64(first))
 	var buffer [addressLength]byte
 	for _, h := range done {
 		take.bytes(appendAddress(buffer[:0], h.to))
@@ -192,9 +222,15 @@ func (p *puller) receive(values []reply) {
 		return
 	}
 	p.more = values[1].value == 1
+	if p.span != nil {
+		p.span.found(values[2:], p.more)
+	}
 	calls := p.calls[:0]
 	for rest := values[2:]; len(rest) >= 2; {
 		uri, count := rest[0].value, rest[1].value
+		if p.span != nil {
+			uri = p.span.uri(uri)
+		}
 		if int(uri) >= len(p.uris) || int(count) > len(rest)-2 {
 			break
 		}
