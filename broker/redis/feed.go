@@ -32,7 +32,9 @@ type feed struct {
 	cutBy    error     // the watch cut the connection
 	deaf     server    // where events did not arrive, last
 	lost     time.Time // when subscriptions were lost that are not restored; zero: none
-	doubted  bool      // events may have been lost on their way to the server
+	doubted  string    // why events may have been lost on their way to the server; "": they were not
+	place    place     // where the connection led last
+	laggards time.Time // when all publishers will have followed to another place; zero: they have
 
 	nudge   chan struct{}   // has an element to have the watch look at once
 	quit    context.Context // ends with stop
@@ -139,6 +141,7 @@ func (f *feed) connect() (bool, error) {
 		return false, f.quit.Err()
 	}
 	f.link, f.refusing = l, nil
+	f.moved(place{l.to, l.who})
 	f.heard, f.pinged = time.Now(), time.Time{}
 	f.dirty, f.later, f.pings = nil, nil, nil
 	f.prober.begin()
@@ -151,6 +154,24 @@ func (f *feed) connect() (bool, error) {
 	b.linkUp("pubsub", f.lane)
 	f.flush()
 	return true, nil
+}
+
+// A place is a server that events came from.
+type place struct {
+	server server
+	who    identity
+}
+
+// moved takes note of the place where the connection leads now. Outside a cluster
+// nobody tells publishers that a server which takes their events as ever has been
+// replaced: they find out when they look. What they publish there until then nobody
+// hears, so there is another gap when that is over. hub.mu is held.
+func (f *feed) moved(to place) {
+	c := &f.hub.broker.config
+	if f.place != (place{}) && f.place != to && !c.cluster {
+		f.laggards = time.Now().Add(lookPause + c.replyTimeout)
+	}
+	f.place = to
 }
 
 // look has the watch look at once. It does not wait.
@@ -329,7 +350,7 @@ func (f *feed) disconnected(err error) {
 	first := f.refusing == nil
 	f.refusing = unavailable(err)
 	l := f.link
-	f.link, f.sent, f.asked, f.dirty, f.busy, f.doubted = nil, nil, 0, nil, false, false
+	f.link, f.sent, f.asked, f.dirty, f.busy, f.doubted = nil, nil, 0, nil, false, ""
 	missed := 0
 	for _, t := range h.topics {
 		if t.feed != f {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/juggler-go/juggler/broker"
 )
@@ -286,7 +287,7 @@ func (h *hub) doubt() {
 	defer h.mu.Unlock()
 	f := h.feeds[classicFeed]
 	if f != nil && h.broker.config.cluster {
-		f.doubted = true
+		f.doubted = "a master of the cluster was lost"
 		f.look()
 	}
 }
@@ -294,14 +295,19 @@ func (h *hub) doubt() {
 // tellDoubt tells the subscriptions of a feed that doubt was about them.
 func (h *hub) tellDoubt(f *feed) {
 	h.mu.Lock()
-	if !f.doubted {
+	if !f.laggards.IsZero() && time.Now().After(f.laggards) {
+		f.laggards = time.Time{}
+		f.doubted = "others may have published elsewhere for a while"
+	}
+	why := f.doubted
+	f.doubted = ""
+	if why == "" {
 		h.mu.Unlock()
 		return
 	}
-	f.doubted = false
 	losses := h.listening(f, func(t *topic) bool { return t.state == subscribed })
 	h.mu.Unlock()
-	h.warnOfGaps(len(losses), "a master of the cluster was lost")
+	h.warnOfGaps(len(losses), why)
 	h.tellGaps(losses)
 }
 

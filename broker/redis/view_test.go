@@ -71,6 +71,8 @@ func TestCutOver(t *testing.T) {
 			await(t, "nobody is left on the old server", func() bool { return links(t, before) == 0 })
 			l.flows()
 			heard.hearsAgain(t, b, "news")
+			gaps := strings.Count(heard.got(), "gap")
+			await(t, "a gap is told for publishers that followed late", func() bool { return strings.Count(heard.got(), "gap") > gaps })
 			l.finish(true)
 		})
 	}

@@ -47,7 +47,9 @@ type writer struct {
 
 	stall *time.Timer // runs while a batch is under way
 
-	regained time.Time // when requests were accepted again after they had been refused; guarded by mu
+	// Of the master's reach, guarded by mu. One that only stalls is in reach.
+	down     bool
+	regained time.Time // when it was in reach again; zero: it always was
 }
 
 // A flight is a batch under way.
@@ -142,12 +144,12 @@ func (w *writer) open() bool {
 	return w.refusing == nil
 }
 
-// settled reports whether requests have been accepted for a while: long enough for
+// settled reports whether the master has been in reach for a while: long enough for
 // all that went another way meanwhile to arrive, so that nothing overtakes it.
 func (w *writer) settled() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.refusing == nil && (w.regained.IsZero() || time.Since(w.regained) > w.lane.broker.config.replyTimeout)
+	return !w.down && (w.regained.IsZero() || time.Since(w.regained) > w.lane.broker.config.replyTimeout)
 }
 
 func (o *op) size() int {
@@ -340,8 +342,8 @@ func (w *writer) land(spare []*op) {
 
 // accept ends what refuse has begun. mu is held.
 func (w *writer) accept() {
-	if !w.closed && w.refusing != nil {
-		w.refusing, w.regained = nil, time.Now()
+	if !w.closed {
+		w.refusing = nil
 	}
 }
 
@@ -401,6 +403,7 @@ func (w *writer) see(f *flight) {
 	for attempt := 0; len(f.ops) > 0; attempt++ {
 		if w.link == nil {
 			if err := w.connect(); err != nil {
+				w.fall()
 				w.finishAll(f.ops, unavailable(err))
 				w.outage(err)
 				return
@@ -414,6 +417,7 @@ func (w *writer) see(f *flight) {
 			w.drop()
 			w.gone(err)
 		case errors.Is(err, errNotSent), errors.Is(err, errLost):
+			w.fall()
 			w.finishAll(f.ops, unavailable(err))
 			w.drop()
 			w.outage(err)
@@ -429,6 +433,13 @@ func (w *writer) see(f *flight) {
 			}
 		}
 	}
+}
+
+// fall notes that the master is out of reach, before anybody is told.
+func (w *writer) fall() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.down = true
 }
 
 func (w *writer) finishAll(ops []*op, err error) {
@@ -547,6 +558,9 @@ func (w *writer) outage(err error) {
 			return
 		}
 		if err = w.connect(); err == nil {
+			w.mu.Lock()
+			w.down, w.regained = false, time.Now()
+			w.mu.Unlock()
 			w.lane.raiseDoubt()
 			w.lane.kick()
 			return
