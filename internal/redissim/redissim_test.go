@@ -1,0 +1,64 @@
+package redissim_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/juggler-go/juggler/broker/brokertest"
+	"github.com/juggler-go/juggler/broker/redis"
+	"github.com/juggler-go/juggler/internal/redissim"
+	goredis "github.com/redis/go-redis/v9"
+)
+
+const (
+	grace    = 400 * time.Millisecond
+	capacity = 64
+)
+
+// The fake does what the broker expects of a real server: the suite passes.
+func TestConformance(t *testing.T) {
+	for name, start := range map[string]func(w *redissim.World) redis.Option{
+		"one server": func(w *redissim.World) redis.Option {
+			w.Server("10.0.0.1:6379")
+			return redis.WithServer(&goredis.Options{Addr: "10.0.0.1:6379", Dialer: w.Dialer("p")})
+		},
+		"sentinel": func(w *redissim.World) redis.Option {
+			w.Server("10.0.0.1:6379")
+			w.Sentinel("10.0.1.1:26379", "main", "10.0.0.1:6379")
+			return redis.WithSentinel(&goredis.FailoverOptions{MasterName: "main", SentinelAddrs: []string{"10.0.1.1:26379"}, Dialer: w.Dialer("p")})
+		},
+		"cluster": func(w *redissim.World) redis.Option {
+			w.Assign(0, 8191, w.Server("10.0.0.1:6379"))
+			w.Assign(8192, redissim.Slots-1, w.Server("10.0.0.2:6379"))
+			return redis.WithCluster(&goredis.ClusterOptions{Addrs: []string{"10.0.0.2:6379"}, Dialer: w.Dialer("p")})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			brokertest.Run(t, func(t *testing.T) brokertest.Engine { return engine(t, start) })
+		})
+	}
+}
+
+func engine(t *testing.T, start func(w *redissim.World) redis.Option) brokertest.Engine {
+	w := redissim.New(1)
+	t.Cleanup(w.Close)
+	server := start(w)
+	return brokertest.Engine{
+		Grace:         grace,
+		QueueCapacity: capacity,
+		Open: func() brokertest.Roles {
+			b, err := redis.New(server, redis.WithLanes(4), redis.WithCalleeGrace(grace), redis.WithQueueCapacity(capacity),
+				redis.WithBackoff(10*time.Millisecond, 100*time.Millisecond), redis.WithReplyTimeout(10*time.Second))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { b.Close() })
+			return brokertest.Roles{Caller: b, Callee: b, PubSub: b}
+		},
+		Outage: func() func() {
+			w.Refuse("", "", true)
+			w.Cut("", "")
+			return func() { w.Refuse("", "", false) }
+		},
+	}
+}
