@@ -169,9 +169,9 @@ func TestEventsWithoutOneMaster(t *testing.T) {
 	}
 }
 
-// A server that has become a replica confirms publications that nobody hears who
-// listens at the master.
-func TestPublishOnReplica(t *testing.T) {
+// A server that has become a replica, or may have been replaced, confirmed
+// publications that nobody hears who listens at the master.
+func TestPublishNowhere(t *testing.T) {
 	t.Parallel()
 	server, master := redistest.Start(t), redistest.Start(t)
 	b := newBroker(t, quick(withAddr(server.Addr))...)
@@ -185,5 +185,11 @@ func TestPublishOnReplica(t *testing.T) {
 		t.Error("a replica has confirmed a publication")
 	}
 	server.Do("REPLICAOF", "NO", "ONE")
+	await(t, "publications are confirmed again", func() bool { return b.Publish(t.Context(), event) == nil })
+	accept := server.RefuseWrites(redistest.TooFew)
+	if err := b.Publish(t.Context(), event); err == nil {
+		t.Error("a master without the replicas that it should have, and that may have been replaced, has confirmed a publication")
+	}
+	accept()
 	await(t, "publications are confirmed again", func() bool { return b.Publish(t.Context(), event) == nil })
 }

@@ -1,6 +1,7 @@
 -- Publishes a batch of events, unless the server is not the one to ask: a node of
--- a cluster that has lost the slot of KEYS[1] points elsewhere, and so does a
--- replica, which would reach its own subscribers only.
+-- a cluster that has lost the slot of KEYS[1] points elsewhere. A replica, and a
+-- master that lacks the replicas that it should have and may have been replaced,
+-- would reach their own subscribers only.
 --
 -- KEYS[1]  here, a key of the lane, which nobody ever sets
 -- ARGV[1]  the command to publish with: PUBLISH or SPUBLISH
@@ -9,10 +10,11 @@
 -- returns  for each event that the server refused: its number (1 for the first),
 --          the error
 
--- On a replica each write is refused, even one that does nothing. Other reasons
--- to refuse writes (no memory, no disk) are none for events.
+-- Such a server refuses each write, even one that does nothing. Other reasons to
+-- refuse writes (no memory, no disk) are none for events.
 local here = redis.pcall('DEL', KEYS[1])
-if type(here) == 'table' and string.find(here.err, 'READONLY ', 1, true) then
+if type(here) == 'table' and
+  (string.find(here.err, 'READONLY ', 1, true) or string.find(here.err, 'NOREPLICAS ', 1, true)) then
   return here
 end
 local refused = {}
