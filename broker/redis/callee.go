@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
@@ -38,6 +39,7 @@ type calleeConn struct {
 	hurried   bool // a Flush was in vain: Close does not wait any more
 	closed    bool
 
+	timer     atomic.Pointer[time.Timer] // of Reply, to be used again
 	closeOnce sync.Once
 }
 

@@ -55,7 +55,7 @@ func (c *callerConn) unanswerable(l *lane) error {
 		err = c.home.writer.trouble()
 	}
 	if err == nil {
-		if err = c.beat.refusal(); isFull(err) {
+		if err = c.beat.refusal(); err != nil && isFull(err) {
 			err = nil
 		}
 	}

@@ -22,7 +22,13 @@ func (c *calleeConn) Reply(ctx context.Context, results []broker.Result) error {
 		return wrap("reply for", c.id, err)
 	}
 	tried := c.broker.post(letters)
-	timer := time.NewTimer(takeOver)
+	timer := c.timer.Swap(nil)
+	if timer == nil { // as a rule there is one of the last Reply
+		timer = time.NewTimer(takeOver)
+	} else {
+		timer.Reset(takeOver)
+	}
+	defer c.timer.Store(timer)
 	defer timer.Stop()
 	select {
 	case <-tried.done:
