@@ -33,11 +33,22 @@ type simBooks struct {
 
 	mu         sync.Mutex // guards the following
 	calls      map[int]*simCall
+	used       map[simUse]time.Time // since when
 	serials    [simChannels][]simPublication
 	troubles   []*simTrouble
 	allWell    time.Time
 	violations []string
 }
+
+// A simUse is a lane that a node has called.
+type simUse struct {
+	node *simNode
+	lane int
+}
+
+// simAcquainted is after how long a node notices that a lane has forgotten. Before
+// it cannot know that there were callees.
+const simAcquainted = 3 * time.Second
 
 // A simTrouble is what a fault may disturb.
 type simTrouble struct {
@@ -64,6 +75,7 @@ type simCall struct {
 	node          *simNode
 	uri           string
 	timeout, work time.Duration
+	newcomer      bool // its node has begun to call the lane just before
 	began         time.Time
 	returned      time.Time // from Call
 	err           error
@@ -95,6 +107,11 @@ func (b *simBooks) call(n *simNode, uri string, timeout, work time.Duration) *si
 	defer b.mu.Unlock()
 	c := &simCall{number: len(b.calls), node: n, uri: uri, timeout: timeout, work: work, began: time.Now(), done: make(chan struct{})}
 	b.calls[c.number] = c
+	use := simUse{n, n.sim.keys.laneOf(uri)}
+	if _, known := b.used[use]; !known {
+		b.used[use] = c.began
+	}
+	c.newcomer = c.began.Sub(b.used[use]) < simAcquainted
 	return c
 }
 
@@ -195,7 +212,7 @@ func (c *simCall) wrong(troubles []*simTrouble) string {
 	switch {
 	case c.returned.Sub(c.began) > simLongest:
 		return "neither accepted nor refused for long"
-	case errors.Is(c.err, broker.ErrNoCallee) && felt.kills == "" && !felt.evicts:
+	case errors.Is(c.err, broker.ErrNoCallee) && felt.kills == "" && !felt.evicts && !c.newcomer:
 		return "404 although callees live"
 	case c.err != nil && !errors.Is(c.err, broker.ErrUnknownOutcome) && !errors.Is(c.err, context.DeadlineExceeded) && len(c.runs) > 0:
 		return "refused, and ran"

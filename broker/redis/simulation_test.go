@@ -101,7 +101,7 @@ func simulate(t *testing.T, seed uint64) *simulation {
 		began: time.Now(),
 		world: redissim.New(seed),
 	}
-	s.books = &simBooks{sim: s, calls: map[int]*simCall{}}
+	s.books = &simBooks{sim: s, calls: map[int]*simCall{}, used: map[simUse]time.Time{}}
 	s.over, s.finish = context.WithCancel(t.Context())
 	s.build()
 	s.open()
