@@ -46,9 +46,8 @@ func TestConnections(t *testing.T) {
 	l.flows()
 	// The callee's: to take, to write, to hear of cancellations. The node's:
 	// to receive and to write.
-	if n := conns(); n != 5 {
-		t.Errorf("a callee and a node have %d connections, want 5", n)
-	}
+	// Besides, somebody looks now and then who is there, and what is missing.
+	await(t, "a callee and a node have 5 connections", func() bool { return conns() == 5 })
 	heard := listen(t, caller)
 	for _, name := range strings.Fields("a b c d e f g h") {
 		if err := heard.conn.Subscribe(t.Context(), broker.Topic{Name: name}); err != nil {
@@ -59,9 +58,7 @@ func TestConnections(t *testing.T) {
 		}
 	}
 	l.flows()
-	if n := conns(); n != 6 {
-		t.Errorf("a callee and a node with subscriptions have %d connections, want 6", n)
-	}
+	await(t, "a callee and a node with subscriptions have 6", func() bool { return conns() == 6 })
 	l.finish(false)
 }
 
