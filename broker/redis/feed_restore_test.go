@@ -21,7 +21,7 @@ func TestRestoreManySubscriptions(t *testing.T) {
 	b := newBroker(t, quick(withAddr(server.Addr), redis.WithReplyTimeout(10*time.Second))...)
 	const many = 20_000
 	heard := listen(t, b)
-	name := func(i int) string { return strings.Repeat("n", 200) + fmt.Sprint(i) }
+	name := func(i int) string { return strings.Repeat("n", 1000) + fmt.Sprint(i) }
 	for i := range many {
 		if err := heard.conn.Subscribe(t.Context(), broker.Topic{Name: name(i)}); err != nil {
 			t.Fatal(err)
