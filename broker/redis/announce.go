@@ -64,11 +64,7 @@ func (p *puller) open(ctx context.Context, outcome chan<- error) {
 		if err == nil && heard == nil {
 			return
 		}
-		timer := time.NewTimer(b.backoff(attempt))
-		select {
-		case <-timer.C:
-		case <-p.conn.life.Done():
-			timer.Stop()
+		if !pause(p.conn.life, b.backoff(attempt)) {
 			return
 		}
 		if attempt == 0 {

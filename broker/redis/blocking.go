@@ -109,14 +109,7 @@ func (b *blocker) connected() *link {
 }
 
 // pause waits, unless cut is called.
-func (b *blocker) pause(d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-b.quit.Done():
-	}
-}
+func (b *blocker) pause(d time.Duration) { pause(b.quit, d) }
 
 // worked says that the connection did what it should.
 func (b *blocker) worked() {

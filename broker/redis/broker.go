@@ -212,6 +212,18 @@ func (b *Broker) backoff(attempt int) time.Duration {
 	return d/2 + jitter(d/2)
 }
 
+// pause waits. It returns false when ctx ends before.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // farewell bounds what Close of a connection still tells the server. What it
 // cannot tell expires.
 func (b *Broker) farewell() time.Duration { return b.config.replyTimeout }

@@ -107,12 +107,7 @@ func (f *feed) run() {
 		f.hub.broker.view.stale()
 		f.tellLost()
 		if failures > 0 || !connected {
-			t := time.NewTimer(f.hub.broker.backoff(failures))
-			select {
-			case <-t.C:
-			case <-f.quit.Done():
-				t.Stop()
-			}
+			pause(f.quit, f.hub.broker.backoff(failures))
 		}
 		failures++
 	}

@@ -133,7 +133,7 @@ func (p *prober) send(all bool) {
 	pause := p.pause()
 	for range lanes {
 		p.turn++
-		if l := lanes[p.turn%len(lanes)]; l.writer.open() {
+		if l := lanes[p.turn%len(lanes)]; !l.writer.outOfReach() {
 			l.writer.submit(p.make(l).op)
 			if !all {
 				break

@@ -93,14 +93,14 @@ func (v *view) stop() {
 func (v *view) run() {
 	ticker := time.NewTicker(lookPause)
 	defer ticker.Stop()
-	pause := relookPause
+	wait := relookPause
 	failing := false
 	for {
 		select {
 		case <-ticker.C:
-			pause = relookPause
+			wait = relookPause
 		case <-v.kicked:
-			pause = min(2*pause, time.Second) // an outage lasts
+			wait = min(2*wait, time.Second) // an outage lasts
 		case <-v.quit.Done():
 			return
 		}
@@ -112,7 +112,7 @@ func (v *view) run() {
 		if v.topology.renamed() {
 			v.visit()
 		}
-		if !v.pause(pause) {
+		if !pause(v.quit, wait) {
 			return
 		}
 	}
@@ -126,20 +126,9 @@ func (v *view) listen() {
 			return
 		}
 		v.broker.config.logger.Debug("redis: nobody announces who is master", "err", err)
-		if !v.pause(v.broker.backoff(16)) {
+		if !pause(v.quit, v.broker.backoff(16)) {
 			return
 		}
-	}
-}
-
-func (v *view) pause(d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-v.quit.Done():
-		return false
 	}
 }
 

@@ -137,13 +137,6 @@ func (w *writer) submit(ops ...*op) {
 	w.sending.Unlock()
 }
 
-// open reports whether requests are accepted.
-func (w *writer) open() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.refusing == nil
-}
-
 // settled reports whether the master has been in reach for a while: long enough for
 // all that went another way meanwhile to arrive, so that nothing overtakes it.
 func (w *writer) settled() bool {
