@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -122,6 +123,11 @@ func trace(command string) ([]int, error) {
 type tracer struct {
 	pid    int
 	frozen []int // the other threads of pid, within a window
+
+	// The kernel's code that reads the clock (vdso(7)) is not counted: it begins
+	// again when the clock is updated meanwhile, which is often in a process that
+	// is stepped through, and always on a busy machine.
+	vdso struct{ begin, end uint64 }
 }
 
 // run lets the process run to its end and returns the number of instructions
@@ -129,6 +135,9 @@ type tracer struct {
 func (t *tracer) run() (counts []int, err error) {
 	var status syscall.WaitStatus
 	if _, err := syscall.Wait4(t.pid, &status, syscall.WALL, nil); err != nil { // it stops at exec
+		return nil, err
+	}
+	if err := t.findVDSO(); err != nil {
 		return nil, err
 	}
 	for signal := 0; ; {
@@ -154,6 +163,21 @@ func (t *tracer) run() (counts []int, err error) {
 		}
 		counts = append(counts, n)
 	}
+}
+
+// findVDSO looks where the kernel has mapped its code into the process.
+func (t *tracer) findVDSO() error {
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", t.pid))
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(maps)) {
+		if strings.HasSuffix(line, "[vdso]\n") {
+			_, err := fmt.Sscanf(line, "%x-%x", &t.vdso.begin, &t.vdso.end)
+			return err
+		}
+	}
+	return nil // a kernel without one: the clock is read by a system call
 }
 
 // void is the count of a window that was interfered with.
@@ -189,10 +213,11 @@ func (t *tracer) window() (n int, err error) {
 			if err := syscall.PtraceGetRegs(t.pid, &regs); err != nil {
 				return 0, err
 			}
-			if pc := regs.PC(); pc != last {
-				last = pc
+			pc := regs.PC()
+			if pc != last && (pc < t.vdso.begin || pc >= t.vdso.end) {
 				n++
 			}
+			last = pc
 		case syscall.SIGURG:
 			valid = false
 			if err := t.thaw(); err != nil {
