@@ -31,10 +31,14 @@ type beat struct {
 	// connection.
 	make func() (commands []*command, replied func())
 
-	onDetour sync.Mutex // held during one
+	onDetour hold // during one
 
 	failed atomic.Pointer[error] // the last time; nil: it was accepted
 	unwell atomic.Pointer[error] // as health said since the last that was accepted
+}
+
+func newBeat(commands func() ([]*command, func())) *beat {
+	return &beat{make: commands, onDetour: newHold()}
 }
 
 // health returns err, if it is one, or else why those who are announced were not well
@@ -127,8 +131,8 @@ func (l *lane) removeBeat(b *beat) {
 	l.mu.Lock()
 	delete(l.beats, b)
 	l.mu.Unlock()
-	b.onDetour.Lock() // until it is over
-	defer b.onDetour.Unlock()
+	b.onDetour.lock() // until it is over
+	defer b.onDetour.unlock()
 }
 
 // submitBeat submits the ops of a beat, unless that has been removed: what is
@@ -147,8 +151,8 @@ func (l *lane) submitBeat(b *beat, ops []*op) bool {
 // detour runs the commands of a beat over a connection of its own, unless the
 // beat has been removed. If that fails the writer's is the one that counts.
 func (l *lane) detour(b *beat) {
-	b.onDetour.Lock()
-	defer b.onDetour.Unlock()
+	b.onDetour.lock()
+	defer b.onDetour.unlock()
 	l.mu.Lock()
 	_, current := l.beats[b]
 	l.mu.Unlock()

@@ -45,7 +45,7 @@ func newPuller(c *calleeConn, l *lane, uris []string) *puller {
 		stopped: make(chan struct{}),
 		uris:    uris,
 	}
-	p.beat = &beat{make: p.announce}
+	p.beat = newBeat(p.announce)
 	keys := c.broker.keys
 	p.keys = []string{keys.callees(l.index), keys.taken(l.index, c.id)}
 	for _, uri := range uris {

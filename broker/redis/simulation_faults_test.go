@@ -122,9 +122,11 @@ func simHold(s *simulation, r *rand.Rand) {
 	})
 }
 
-// cutOff returns the callee that is taken for dead when its way is broken.
+// cutOff returns the callee that may be taken for dead when its way is broken: its
+// last beat was some time ago, and it may pause before it connects again.
 func cutOff(process string, d time.Duration) string {
-	if d > 3*time.Second {
+	c := defaultConfig()
+	if d > c.lease-c.lease/4-c.backoffMax {
 		return process
 	}
 	return ""
@@ -263,6 +265,9 @@ func simCalleeKilled(s *simulation, r *rand.Rand) {
 // simFailover has a replica take over from a master that died. What came in the
 // last moment was not replicated.
 func simFailover(s *simulation, r *rand.Rand) {
+	if s.cannotVote() {
+		return
+	}
 	m, t := s.someMaster(r, "failover")
 	t.loses, t.doubles = true, true
 	s.during(t, func() {
@@ -273,6 +278,10 @@ func simFailover(s *simulation, r *rand.Rand) {
 		s.promote(m, replica)
 	})
 }
+
+// cannotVote reports whether too few masters of a cluster are left to let a replica
+// take over: more than half of them have to agree, and one of them is lost.
+func (s *simulation) cannotVote() bool { return s.kind == "cluster" && len(s.masters) < 3 }
 
 // promote has a new server take the place of a master.
 func (s *simulation) promote(old *redissim.Server, replica redissim.Snapshot) {
@@ -321,6 +330,9 @@ func simPartition(s *simulation, r *rand.Rand) {
 
 // simIsolate does so in a cluster, where the master notices after a while.
 func simIsolate(s *simulation, r *rand.Rand) {
+	if s.cannotVote() {
+		return
+	}
 	m, t := s.someMaster(r, "isolate")
 	t.bus = true
 	t.loses, t.doubles = true, true
