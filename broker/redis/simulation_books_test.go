@@ -55,12 +55,13 @@ type simTrouble struct {
 	kind      string
 	from, to  time.Time // zero: it lasts
 	lanes     []int
-	processes []string // nil: all
-	loses     bool     // calls, or results
-	doubles   bool     // calls may run a second time, at another callee
-	bus       bool     // events may get lost between the nodes of a cluster
-	evicts    bool     // keys one by one, against all advice: it cannot be told whose callees are gone
-	kills     string   // a callee, or cuts it off for longer than its lease
+	processes []string  // nil: all
+	loses     bool      // calls, or results
+	doubles   bool      // calls may run a second time, at another callee
+	held      time.Time // when what comes back was held; zero: from
+	bus       bool      // events may get lost between the nodes of a cluster
+	evicts    bool      // keys one by one, against all advice: it cannot be told whose callees are gone
+	kills     string    // a callee, or cuts it off for longer than its lease
 }
 
 func (b *simBooks) violated(format string, args ...any) {
@@ -169,9 +170,20 @@ func (b *simBooks) over(t *simTrouble) {
 }
 
 // touches reports whether a fault may be felt by a call, with the time to recover.
-func (t *simTrouble) touches(c *simCall) bool {
+func (t *simTrouble) touches(c *simCall) bool { return t.touchesSince(t.from, c) }
+
+// brings reports whether a fault may bring a call back.
+func (t *simTrouble) brings(c *simCall) bool {
+	since := t.from
+	if !t.held.IsZero() {
+		since = t.held
+	}
+	return t.doubles && t.touchesSince(since, c)
+}
+
+func (t *simTrouble) touchesSince(since time.Time, c *simCall) bool {
 	keys := c.node.sim.keys
-	if c.ended.Before(t.from) || !t.to.IsZero() && c.began.After(t.to.Add(simRecovery)) {
+	if c.ended.Before(since) || !t.to.IsZero() && c.began.After(t.to.Add(simRecovery)) {
 		return false
 	}
 	lanes := slices.Contains(t.lanes, keys.laneOf(c.uri)) || slices.Contains(t.lanes, keys.laneOfNode(c.node.id))
@@ -196,12 +208,12 @@ func (c *simCall) wrong(troubles []*simTrouble) string {
 	var felt simTrouble // all together
 	touched := false
 	for _, t := range troubles {
+		felt.doubles = felt.doubles || t.brings(c)
 		if !t.touches(c) {
 			continue
 		}
 		touched = true
 		felt.loses = felt.loses || t.loses && (t.to.IsZero() || c.began.Before(t.to.Add(simSlack)))
-		felt.doubles = felt.doubles || t.doubles
 		felt.kills += t.kills
 		felt.evicts = felt.evicts || t.evicts
 		if t.to.IsZero() || t.to.After(felt.to) {

@@ -173,7 +173,7 @@ func (s *simulation) restart(r *rand.Rand, kind string, snapshot bool) {
 	m, t := s.someMaster(r, kind)
 	var held redissim.Snapshot
 	if snapshot {
-		held = m.Snapshot()
+		held, t.held = m.Snapshot(), time.Now()
 		s.pause(between(r, 100*time.Millisecond, 5*time.Second))
 	}
 	t.loses, t.doubles = true, snapshot
