@@ -67,9 +67,12 @@ func BenchmarkCall(b *testing.B) {
 	pass := func(next juggler.RequestHandler) juggler.RequestHandler {
 		return func(ctx context.Context, r *juggler.Request) error { return next(ctx, r) }
 	}
+	see := func(context.Context, *juggler.Request) (func(error) error, error) {
+		return func(err error) error { return err }, nil
+	}
 	for name, opts := range map[string][]juggler.Option{
 		"NonBlockingHooks": {
-			juggler.WithAuthorizer(juggler.NonBlocking(allow)), juggler.WithNonBlockingMiddleware(pass),
+			juggler.WithAuthorizer(juggler.NonBlocking(allow)), juggler.WithNonBlockingMiddleware(see),
 		},
 		"BlockingHooks": {
 			juggler.WithAuthorizer(juggler.AuthorizerFunc(allow)), juggler.WithMiddleware(pass),

@@ -23,8 +23,9 @@ type config struct {
 	signIn         SignInFunc
 	signInTimeout  time.Duration
 	authorizer     Authorizer
-	middleware     []Middleware
-	blocking       bool // some of middleware may block
+	middleware     []Middleware // all
+	blocking       bool         // some of it may block
+	nonBlocking    []NonBlockingMiddleware
 	hooks          Hooks
 	origin         func(*http.Request) bool
 	hiddenRefusals bool
@@ -83,16 +84,6 @@ func defaultMaxSessions() int {
 
 // refuse records what is wrong with an option.
 func (c *config) refuse(problem string) { c.problems = append(c.problems, problem) }
-
-func (c *config) addMiddleware(option string, m []Middleware) {
-	for _, mw := range m {
-		if mw == nil {
-			c.refuse(option + "(nil): want a Middleware")
-			return
-		}
-	}
-	c.middleware = append(c.middleware, m...)
-}
 
 // A bound is the range of one option.
 type bound[T cmp.Ordered] struct {

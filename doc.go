@@ -14,7 +14,9 @@
 //	c.Handle("math.add", calleekit.Typed(func(ctx context.Context, in [2]int) (int, error) {
 //		return in[0] + in[1], nil
 //	}))
-//	go c.Run(context.Background())
+//	if err := c.Start(context.Background()); err != nil {
+//		log.Fatal(err)
+//	}
 //	server := &http.Server{Addr: "127.0.0.1:8080", Handler: h, ReadHeaderTimeout: 5 * time.Second}
 //	log.Fatal(server.ListenAndServe())
 //

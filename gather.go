@@ -13,8 +13,7 @@ const (
 // gatherer holds calls of the turn that go to the broker together, and are then
 // acknowledged together: one batch wakes the callees once, where each call by
 // itself would wake them anew, at the price of a system call. It also is less
-// code at a time for the processor's cache, so calls that middleware sees, which
-// go to the broker one by one, are acknowledged together as well.
+// code at a time for the processor's cache.
 type gatherer struct {
 	requests [gatherMost]Request
 	calls    [gatherMost]broker.Call // of the requests, if they go together
@@ -22,10 +21,6 @@ type gatherer struct {
 	n        int
 	arena    arena // what the slices of calls point into
 }
-
-// callsTogether reports whether gathered calls go to the broker together.
-// Middleware has to learn what became of each from its own next.
-func (sh *shard) callsTogether() bool { return sh.batch != nil && len(sh.h.cfg.middleware) == 0 }
 
 // next returns the request to be read next.
 func (g *gatherer) next(s *session) *Request {
@@ -41,7 +36,7 @@ func (sh *shard) gather(r *Request) bool {
 		return false
 	}
 	r.id = r.call.id()
-	if !sh.callsTogether() {
+	if sh.batch == nil {
 		sh.h.serve(sh.h.ctx, r)
 	} else if !sh.prepare(r) {
 		return false
@@ -55,8 +50,10 @@ func (sh *shard) gather(r *Request) bool {
 // prepare makes the call of r, or reports that it may not be made.
 func (sh *shard) prepare(r *Request) bool {
 	h, g := sh.h, &sh.gathered
-	if r.err = h.authorize(h.ctx, r); r.err == nil {
-		r.err = r.makeCall()
+	if h.enter(h.ctx, r); r.err == nil {
+		if err := r.makeCall(); err != nil {
+			h.leave(r, err)
+		}
 	}
 	if r.err != nil {
 		return false // and nothing of it is kept: it may be that no flush follows
@@ -64,6 +61,7 @@ func (sh *shard) prepare(r *Request) bool {
 	c := &g.calls[g.n]
 	*c = r.brokerCall
 	c.Args, c.Headers = g.arena.keep(c.Args), g.arena.keep(c.Headers)
+	r.args, r.headers = c.Args, c.Headers
 	return true
 }
 
@@ -74,7 +72,7 @@ func (sh *shard) flush() {
 	if n == 0 {
 		return
 	}
-	if sh.callsTogether() {
+	if sh.batch != nil {
 		sh.callGathered()
 	}
 	for i := range g.requests[:n] {
@@ -93,8 +91,7 @@ func (sh *shard) callGathered() {
 	sh.batch.CallBatch(h.ctx, calls, g.errs[:g.n])
 	for i := range calls {
 		r := &g.requests[i]
-		r.err = h.callOutcome(r, g.errs[i])
-		r.accepted = r.err == nil
+		h.leave(r, h.callOutcome(r, g.errs[i]))
 	}
 	clear(calls)
 }

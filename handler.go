@@ -104,7 +104,10 @@ func New(opts ...Option) (*Handler, error) {
 	h.asking, h.stopAsking = context.WithCancel(context.Background())
 	h.topics.m = make(map[broker.Topic]*nodeTopic)
 	h.users.m = make(map[string]*session)
-	h.handle = cfg.chain(h.route)
+	var err error
+	if h.handle, err = cfg.chain(h.route); err != nil {
+		return nil, err
+	}
 	if cfg.caller == nil {
 		b, err := memory.New()
 		if err != nil {

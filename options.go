@@ -113,20 +113,23 @@ func WithAuthorizer(a Authorizer) Option {
 // holds up its session only, whose requests are handled one after the other.
 func WithMiddleware(m ...Middleware) Option {
 	return optionFunc(func(c *config) {
-		c.blocking = c.blocking || len(m) > 0
-		c.addMiddleware("WithMiddleware", m)
+		for _, mw := range m {
+			c.addMiddleware(mw)
+		}
 	})
 }
 
-// WithNonBlockingMiddleware is [WithMiddleware] for middleware that never
-// waits but in next, neither for I/O nor for a lock that is held across next or
-// I/O: it runs on the event loop, where it costs next to nothing and where waiting
-// would hold up many sessions. Requests that a broker such as Redis takes
-// together are in m at the same time, on one goroutine: next returns for the
-// first of them after m was called for the last. m may panic, but not call
-// runtime.Goexit.
-func WithNonBlockingMiddleware(m ...Middleware) Option {
-	return optionFunc(func(c *config) { c.addMiddleware("WithNonBlockingMiddleware", m) })
+// WithNonBlockingMiddleware adds middleware that never waits, neither for I/O nor
+// for a lock that is held across I/O: it runs on the event loop, where it costs next
+// to nothing and where waiting would hold up many sessions. It may panic, but not
+// call runtime.Goexit. Together with that of [WithMiddleware] it is called in the
+// order of the options.
+func WithNonBlockingMiddleware(m ...NonBlockingMiddleware) Option {
+	return optionFunc(func(c *config) {
+		for _, mw := range m {
+			c.addNonBlocking(mw)
+		}
+	})
 }
 
 // WithHooks sets functions that are told what happens. Used several times,

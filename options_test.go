@@ -113,6 +113,7 @@ func TestOptionsThatAreWrong(t *testing.T) {
 		{"WithDeferredAuth(nil", juggler.WithDeferredAuth(nil, time.Second)},
 		{"WithAuthorizer(nil)", juggler.WithAuthorizer(nil)},
 		{"WithMiddleware(nil)", juggler.WithMiddleware(nil)},
+		{"WithMiddleware: a Middleware returned nil", juggler.WithMiddleware(func(juggler.RequestHandler) juggler.RequestHandler { return nil })},
 		{"WithNonBlockingMiddleware(nil)", juggler.WithNonBlockingMiddleware(nil)},
 		{"WithOriginCheck(nil)", juggler.WithOriginCheck(nil)},
 		{"WithLogger(nil)", juggler.WithLogger(nil)},

@@ -36,8 +36,8 @@ func TestPromises(t *testing.T) {
 		time.Sleep(time.Duration(rand.IntN(3)) * time.Millisecond)
 		return nil
 	}))
-	middleware := juggler.WithNonBlockingMiddleware(func(next juggler.RequestHandler) juggler.RequestHandler {
-		return func(ctx context.Context, r *juggler.Request) error { return next(ctx, r) }
+	middleware := juggler.WithNonBlockingMiddleware(func(context.Context, *juggler.Request) (func(error) error, error) {
+		return func(err error) error { return err }, nil
 	})
 	for _, way := range []struct {
 		name  string

@@ -247,7 +247,7 @@ func (h *Handler) serveBatch(ctx context.Context, batch []*job) (n int) {
 
 // handOverBatch hands requests that have entered to the broker, all of one type.
 func (h *Handler) handOverBatch(ctx context.Context, ready []*Request) {
-	ready = filledIn(ready)
+	ready = h.filledIn(ready)
 	if len(ready) == 0 {
 		return
 	}
@@ -257,16 +257,16 @@ func (h *Handler) handOverBatch(ctx context.Context, ready []*Request) {
 	} else {
 		h.publishBatch(ctx, ready, errs)
 	}
-	leaveAll(ready, errs)
+	h.leaveAll(ready, errs)
 }
 
 // filledIn fills in what the broker gets of requests, all at the same time, as
 // the time of calls goes on. It returns, in the same place, those of which it can.
-func filledIn(requests []*Request) []*Request {
+func (h *Handler) filledIn(requests []*Request) []*Request {
 	n := 0
 	for _, r := range requests {
 		if err := r.fillIn(); err != nil {
-			r.leave(err)
+			h.leave(r, err)
 			continue
 		}
 		requests[n] = r
@@ -306,16 +306,6 @@ func (h *Handler) publishBatch(ctx context.Context, ready []*Request, errs []err
 	for i := range errs {
 		errs[i] = publishOutcome(errs[i])
 	}
-}
-
-// authorize asks the authorizer, where there is no middleware around it.
-func (h *Handler) authorize(ctx context.Context, r *Request) (err error) {
-	a := h.cfg.authorizer
-	if a == nil {
-		return nil
-	}
-	h.protect("authorizer", func(e error) { err = r.interrupted(e) }, func() { err = a.Authorize(ctx, r) })
-	return err
 }
 
 // fillIn fills in what the broker gets of a CALL or PUB.

@@ -31,8 +31,10 @@ type Request struct {
 	accepted bool  // the broker took it
 	err      error // why it did not, or was not asked
 
-	received time.Time // set if it is handled by the session's worker
-	passage  *passage  // set while middleware sees it as one of several
+	routed bool // it has come to the end of the chain
+
+	received time.Time           // set if it is handled by the session's worker
+	done     []func(error) error // of non-blocking middleware, to be told what became of it
 
 	// What is handed to the broker, here so that it need not be allocated.
 	brokerCall  broker.Call
@@ -44,7 +46,14 @@ type Request struct {
 func (r *Request) onTurn() bool { return r.received.IsZero() }
 
 // reset makes r an empty request of s.
-func (r *Request) reset(s *session) { *r = Request{s: s} }
+func (r *Request) reset(s *session) { *r = Request{s: s, done: r.done[:0]} }
+
+// become makes r what other is, which nobody waits to be told of.
+func (r *Request) become(other *Request) {
+	done := r.done
+	*r = *other
+	r.done = done
+}
 
 // Session returns whose request it is.
 func (r *Request) Session() Session { return Session{r.s} }
@@ -91,17 +100,6 @@ func (r *Request) SetHeader(name, value string) {
 	r.headers = frame.SetHeader(nil, r.headers, name, value)
 }
 
-// A RequestHandler handles a request. nil means that it was accepted and the
-// client gets an ACK; an error becomes a NACK: an [Error] as it is, others
-// with code 500 and a log line.
-type RequestHandler func(ctx context.Context, r *Request) error
-
-// Middleware wraps a RequestHandler, as middleware of net/http wraps an
-// http.Handler. What it returns either calls next once and returns its error,
-// or does not call it and returns an error of its own. The context ends with
-// the session.
-type Middleware func(next RequestHandler) RequestHandler
-
 // An Authorizer decides whether a request is allowed. It returns nil, an
 // [Error] such as [ErrForbidden], or any other error if it cannot tell (code
 // 500 and a log line). UNSB is always allowed and not asked for. The context
@@ -129,24 +127,4 @@ type nonBlocking struct{ AuthorizerFunc }
 func (c *config) mayBlock() bool {
 	_, static := c.authorizer.(nonBlocking)
 	return c.blocking || c.authorizer != nil && !static
-}
-
-// chain builds what handles a request: middleware around the authorizer
-// around the router.
-func (c *config) chain(route RequestHandler) RequestHandler {
-	next := route
-	if a := c.authorizer; a != nil {
-		next = func(ctx context.Context, r *Request) error {
-			if r.typ != frame.Unsb {
-				if err := a.Authorize(ctx, r); err != nil {
-					return err
-				}
-			}
-			return route(ctx, r)
-		}
-	}
-	for i := len(c.middleware) - 1; i >= 0; i-- {
-		next = c.middleware[i](next)
-	}
-	return next
 }

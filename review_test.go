@@ -81,15 +81,14 @@ func (c *alteredCaller) Call(ctx context.Context, call *broker.Call) error { ret
 func TestSubscribeBehindAHookWhileOthersUnsubscribe(t *testing.T) {
 	var first atomic.Bool
 	connected, acquired, release := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	stop := func(next juggler.RequestHandler) juggler.RequestHandler {
-		return func(ctx context.Context, r *juggler.Request) error {
-			err := next(ctx, r)
+	stop := func(_ context.Context, r *juggler.Request) (func(error) error, error) {
+		return func(err error) error {
 			if r.Session().User() == "ann" {
 				close(acquired)
 				<-release
 			}
 			return err
-		}
+		}, nil
 	}
 	s := newServer(t, juggler.WithEventLoops(1), juggler.WithNonBlockingMiddleware(stop),
 		juggler.WithAuthenticator(func(r *http.Request) (*juggler.Identity, error) {

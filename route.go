@@ -124,15 +124,12 @@ func (h *Handler) serve(ctx context.Context, r *Request) {
 		r.err = ErrUnauthenticated
 		return
 	}
-	err := h.guard(ctx, r)
-	switch {
-	case r.accepted && err != nil && r.err == nil:
-		h.log.Error("juggler: middleware returned an error for a request that was done", "type", r.typ, "error", err)
-	case !r.accepted && err == nil:
-		h.log.Error("juggler: middleware neither called next nor returned an error", "type", r.typ)
-		r.err = errInternal
-	case !r.accepted:
-		r.err = err
+	if h.cfg.blocking {
+		h.conclude(r, h.guard(ctx, r))
+		return
+	}
+	if h.enter(ctx, r); r.err == nil {
+		h.leave(r, h.handOver(ctx, r))
 	}
 }
 
@@ -144,7 +141,7 @@ func (h *Handler) mustSignInFirst(s *session) bool {
 // guard calls the chain and turns a panic in it into an error, which it leaves in
 // r too, for whoever goes on if the chain ends the goroutine.
 func (h *Handler) guard(ctx context.Context, r *Request) (err error) {
-	h.protect("middleware or authorizer", func(e error) { err = r.interrupted(e) }, func() { err = h.handle(ctx, r) })
+	h.protect("middleware", func(e error) { err = r.interrupted(e) }, func() { err = h.handle(ctx, r) })
 	return err
 }
 
@@ -159,9 +156,17 @@ func (r *Request) interrupted(e error) error {
 	return e
 }
 
-// route is the end of the chain: it hands r to the broker.
+// route is the end of the chain: it hands r to the broker, if that is allowed.
 func (h *Handler) route(ctx context.Context, r *Request) error {
-	err := h.handOver(ctx, r)
+	if r.routed {
+		h.log.Error("juggler: middleware called next twice", "type", r.typ)
+		return errInternal
+	}
+	r.routed = true
+	err := h.authorize(ctx, r)
+	if err == nil {
+		err = h.handOver(ctx, r)
+	}
 	r.accepted = err == nil
 	return err
 }
@@ -169,8 +174,6 @@ func (h *Handler) route(ctx context.Context, r *Request) error {
 // handOver returns what the broker says of r.
 func (h *Handler) handOver(ctx context.Context, r *Request) error {
 	switch {
-	case r.passage != nil:
-		return r.passage.wait()
 	case r.typ == frame.Call:
 		err := r.makeCall()
 		if err == nil {

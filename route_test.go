@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -176,7 +177,16 @@ func TestRequestsThatArriveTogether(t *testing.T) {
 		{`"CALL","uri":"exits"`, "500"}, // the last two end the goroutine
 		{`"CALL","uri":"echo.exits"`, ""},
 	}
-	nonBlocking := []juggler.Option{juggler.WithAuthorizer(juggler.NonBlocking(rules)), juggler.WithNonBlockingMiddleware(passOn)}
+	see := func(_ context.Context, r *juggler.Request) (func(error) error, error) {
+		exits := r.URI() == "echo.exits"
+		return func(err error) error {
+			if exits {
+				runtime.Goexit()
+			}
+			return err
+		}, nil
+	}
+	nonBlocking := []juggler.Option{juggler.WithAuthorizer(juggler.NonBlocking(rules)), juggler.WithNonBlockingMiddleware(see)}
 	for _, way := range []struct {
 		name  string
 		roles func(*memory.Broker) jugglertest.Roles
@@ -322,15 +332,20 @@ func TestAuthorizerAndMiddleware(t *testing.T) {
 		}
 		return nil
 	}
-	stamp := func(next juggler.RequestHandler) juggler.RequestHandler {
+	stamp := func(_ context.Context, r *juggler.Request) (func(error) error, error) {
+		r.SetHeader("user", "u:"+r.Session().User())
+		return nil, nil
+	}
+	wrap := func(next juggler.RequestHandler) juggler.RequestHandler {
 		return func(ctx context.Context, r *juggler.Request) error {
-			r.SetHeader("user", "u:"+r.Session().User())
+			stamp(ctx, r) //nolint:errcheck // never fails
 			return next(ctx, r)
 		}
 	}
 	for name, opts := range map[string][]juggler.Option{
-		"blocking":     {juggler.WithAuthorizer(juggler.AuthorizerFunc(rules)), juggler.WithMiddleware(stamp)},
+		"blocking":     {juggler.WithAuthorizer(juggler.AuthorizerFunc(rules)), juggler.WithMiddleware(wrap)},
 		"non-blocking": {juggler.WithAuthorizer(juggler.NonBlocking(rules)), juggler.WithNonBlockingMiddleware(stamp)},
+		"both":         {juggler.WithAuthorizer(juggler.NonBlocking(rules)), juggler.WithNonBlockingMiddleware(stamp), juggler.WithMiddleware(wrap)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, append(opts, juggler.WithLogger(quiet), juggler.WithAuthenticator(asUser("ann")))...)
@@ -357,8 +372,8 @@ func TestAuthorizerAndMiddleware(t *testing.T) {
 	}
 }
 
-// What next returns is what became of the request, however many go to the broker
-// together; what middleware does about it afterwards is its own affair.
+// Middleware is told what became of its request, however many go to the broker
+// together; what it does about it is its own affair.
 func TestMiddlewareLearnsTheOutcome(t *testing.T) {
 	uris := []struct {
 		uri          string
@@ -368,7 +383,8 @@ func TestMiddlewareLearnsTheOutcome(t *testing.T) {
 		{uri: "nobody", learns: 404, code: 404},
 		{uri: "panics"},
 		{uri: "refused", learns: -1, code: 403},
-		{uri: "forgotten", learns: -1, code: 500},
+		{uri: "ignored", learns: -1, code: 404},
+		{uri: "forgets", learns: 404, code: 500},
 		{uri: "denies", learns: 404, code: 409},
 	}
 	for name, way := range map[string]func(*memory.Broker) jugglertest.Roles{"inline": itself, "broker that waits": waitingInBatches} {
@@ -380,17 +396,16 @@ func TestMiddlewareLearnsTheOutcome(t *testing.T) {
 				defer mu.Unlock()
 				learned[uri] = append(learned[uri], code)
 			}
-			s := newServerOn(t, way, juggler.WithLogger(quiet), juggler.WithNonBlockingMiddleware(func(next juggler.RequestHandler) juggler.RequestHandler {
-				return func(ctx context.Context, r *juggler.Request) error {
-					switch r.URI() {
-					case "refused":
-						note(r.URI(), -1)
-						return juggler.ErrForbidden
-					case "forgotten":
-						note(r.URI(), -1)
-						return nil
-					}
-					err := next(ctx, r)
+			s := newServerOn(t, way, juggler.WithLogger(quiet), juggler.WithNonBlockingMiddleware(func(_ context.Context, r *juggler.Request) (func(error) error, error) {
+				switch r.URI() {
+				case "refused":
+					note(r.URI(), -1)
+					return nil, juggler.ErrForbidden
+				case "ignored":
+					note(r.URI(), -1)
+					return nil, nil
+				}
+				return func(err error) error {
 					switch {
 					case err == nil:
 						note(r.URI(), 0)
@@ -404,14 +419,16 @@ func TestMiddlewareLearnsTheOutcome(t *testing.T) {
 						panic("on purpose")
 					case "denies":
 						return &juggler.Error{Code: 409, Message: "a code of the application's"}
+					case "forgets":
+						return nil
 					}
 					return err
-				}
+				}, nil
 			}))
 			s.handle("echo", echo)
 			s.handle("panics", echo)
 			c := dialRaw(t, s.http.Listener.Addr().String())
-			const rounds = 20
+			const rounds = 15
 			var messages []string
 			for i := range rounds {
 				for j, u := range uris {
@@ -450,6 +467,35 @@ func TestMiddlewareThatForgetsNext(t *testing.T) {
 	c := s.dial("juggler.1")
 	c.send(`{"type":"CALL","id":"1","uri":"echo"}`)
 	c.expect(`{"type":"NACK","for":"1","error":{"code":500}}`)
+}
+
+// What middleware does wrong ends neither in a second call nor in a panic.
+func TestMiddlewareThatCallsNextTwice(t *testing.T) {
+	second := make(chan error, 2)
+	s := newServer(t, juggler.WithLogger(quiet),
+		juggler.WithMiddleware(func(next juggler.RequestHandler) juggler.RequestHandler {
+			return func(ctx context.Context, r *juggler.Request) error {
+				err := next(ctx, r)
+				second <- next(ctx, r)
+				return err
+			}
+		}))
+	var runs atomic.Int64
+	s.handle("f", func(context.Context, *calleeCall) (any, error) { return runs.Add(1), nil })
+	c := s.dial("juggler.1")
+	c.send(`{"type":"CALL","id":"1","uri":"f"}`)
+	c.expect(`{"type":"ACK","for":"1"}`)
+	c.expect(`{"type":"RES","for":"1","args":1}`)
+	c.send(`{"type":"CALL","id":"2","uri":"nobody"}`)
+	c.expect(`{"type":"NACK","for":"2","error":{"code":404}}`)
+	for range 2 {
+		if err := <-second; err == nil {
+			t.Error("the second next returned nil")
+		}
+	}
+	if n := runs.Load(); n != 1 {
+		t.Errorf("the function ran %d times", n)
+	}
 }
 
 // Requests of one session are handled in order, whatever user code takes its

@@ -170,7 +170,7 @@ func (sh *shard) inline(s *session, payload []byte) {
 		return
 	}
 	if sh.gathered.n > 0 {
-		sh.request = *r
+		sh.request.become(r)
 		r = &sh.request
 		sh.flush()
 	}

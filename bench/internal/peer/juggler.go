@@ -100,7 +100,7 @@ var (
 	}
 	nonBlockingHooks = []juggler.Option{
 		juggler.WithAuthorizer(juggler.NonBlocking(authorize)),
-		juggler.WithNonBlockingMiddleware(addUser),
+		juggler.WithNonBlockingMiddleware(seeUser),
 	}
 )
 
@@ -120,6 +120,13 @@ func addUser(next juggler.RequestHandler) juggler.RequestHandler {
 		}
 		return next(ctx, r)
 	}
+}
+
+func seeUser(_ context.Context, r *juggler.Request) (done func(error) error, err error) {
+	if r.Session().User() == "" {
+		return nil, errForbidden
+	}
+	return nil, nil
 }
 
 // jugglerEcho is the WebSocket layer alone, without sessions and messages.
