@@ -5,16 +5,13 @@
 // A [Handler] is an [http.Handler]: mount it on any mux, behind any
 // middleware. This is a complete server with one callee:
 //
-//	b, _ := memory.New()
-//	h, err := juggler.New(juggler.WithBroker(b))
-//	if err != nil {
-//		log.Fatal(err)
-//	}
-//	c, _ := calleekit.New(b)
+//	b, err1 := memory.New()
+//	h, err2 := juggler.New(juggler.WithBroker(b))
+//	c, err3 := calleekit.New(b)
 //	c.Handle("math.add", calleekit.Typed(func(ctx context.Context, in [2]int) (int, error) {
 //		return in[0] + in[1], nil
 //	}))
-//	if err := c.Start(context.Background()); err != nil {
+//	if err := errors.Join(err1, err2, err3, c.Start(context.Background())); err != nil {
 //		log.Fatal(err)
 //	}
 //	server := &http.Server{Addr: "127.0.0.1:8080", Handler: h, ReadHeaderTimeout: 5 * time.Second}

@@ -282,7 +282,7 @@ func withImports(t *testing.T, program string) string {
 	paths := make(map[string]bool)
 	for _, id := range f.Unresolved {
 		switch id.Name {
-		case "context", "log", "time":
+		case "context", "errors", "log", "time":
 			paths[id.Name] = true
 		case "http":
 			paths["net/http"] = true
