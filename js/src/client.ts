@@ -1,35 +1,19 @@
-/// <reference lib="esnext.disposable" preserve="true" />
+import type { Client as Typed } from './api.js';
+import { bind } from './bind.js';
 import { JugglerError, isFinal } from './error.js';
 import { Link, delay, type LinkHost, type ServerMessage } from './link.js';
 import { Request, abortReason, type Dispatcher } from './request.js';
-import { Subscription } from './subscription.js';
+import { Feed } from './subscription.js';
 import { Topic, topicKey, type Subscriber } from './topic.js';
-import type {
-  AnyContract,
-  CallParameters,
-  Channel,
-  ChannelEvent,
-  ClientEvents,
-  ClientOptions,
-  Contract,
-  LogLevel,
-  PatternEvent,
-  RequestOptions,
-  Result,
-  State,
-  SubscribeOptions,
-  Uri,
-} from './types.js';
+import type { ClientEvents, ClientOptions, LogLevel, RequestOptions, State, SubscribeOptions } from './types.js';
+
+type Handler = (event: any) => void;
 
 /** A connection that lasted this long was a good one: the pauses between tries begin anew. */
 const STABLE = 10_000;
 
-/**
- * A connection to a juggler server that mends itself. It connects at the
- * first use; making one costs nothing and touches nothing, so it may be made
- * while rendering on a server.
- */
-export class Client<C extends Contract = AnyContract> {
+/** The client behind its types: what its methods take and give depends on the contract. */
+export class Client implements Typed<any> {
   #options: ClientOptions;
   #state: State = { status: 'closed' };
   #listeners: { [K in keyof ClientEvents]?: Set<(event: ClientEvents[K]) => void> } = {};
@@ -55,11 +39,8 @@ export class Client<C extends Contract = AnyContract> {
   /** The client as its links, requests and subscriptions see it. */
   #host: LinkHost & Dispatcher & Subscriber;
 
-  /**
-   * @param url - Where the server is, e.g. `wss://example.com/ws`, or a
-   * function that is asked before each connection.
-   */
   constructor(url: string | (() => string | Promise<string>), options: ClientOptions = {}) {
+    bind(this);
     this.#options = options;
     const log = (level: LogLevel, message: string, detail?: unknown): void => {
       if (options.logger) options.logger(level, message, detail);
@@ -102,37 +83,25 @@ export class Client<C extends Contract = AnyContract> {
     };
   }
 
-  /** The connection's present state: the same object until it changes. */
   get state(): State {
     return this.#state;
   }
 
-  /** Listens to what happens to the client; the function returned ends that. */
   on<K extends keyof ClientEvents>(type: K, listener: (event: ClientEvents[K]) => void): () => void {
     const listeners = (this.#listeners[type] ??= new Set() as never) as Set<typeof listener>;
     listeners.add(listener);
     return () => void listeners.delete(listener);
   }
 
-  /**
-   * Connects now rather than at the first use; also again after `close()` or a
-   * refusal. While waiting for the next try, tries at once. While open, checks
-   * that the server is still there: call it when an app comes to the foreground.
-   */
-  connect = (): void => {
+  connect(): void {
     this.#stopped = undefined;
     if (this.#link) this.#link.check();
     else if (!this.#opening) {
       this.#attempt = 0;
       this.#open();
     }
-  };
+  }
 
-  /**
-   * Closes the connection. Requests under way are rejected; `for await` loops
-   * end; subscriptions with a handler rest until `connect()`. Resolves when
-   * the socket is closed, after a second at most.
-   */
   close(): Promise<void> {
     const closed = Promise.all(this.#stop(new JugglerError(1000, 'the client was closed', 'unknown'), {}));
     return new Promise((resolve) => {
@@ -144,60 +113,30 @@ export class Client<C extends Contract = AnyContract> {
     });
   }
 
-  /** Closes the client: `await using client = new Client(…)`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
-  /**
-   * Calls a URI and resolves to its result, or rejects with a
-   * {@link JugglerError}. If the connection is lost before the answer, it is
-   * not repeated unless it is `idempotent`.
-   */
-  call<U extends Uri<C>>(uri: U, ...rest: CallParameters<C, U, RequestOptions>): Promise<Result<C, U>> {
-    return this.#request('CALL', `,"uri":${JSON.stringify(uri)}`, rest[0], rest[1]) as Promise<Result<C, U>>;
+  call(uri: string, args?: unknown, options?: RequestOptions): Promise<any> {
+    return this.#request('CALL', `,"uri":${JSON.stringify(uri)}`, args, options);
   }
 
-  /** Publishes on a channel; resolves once the server has taken it. */
-  async publish<N extends Channel<C>>(channel: N, args: C['channels'][N], options?: RequestOptions): Promise<void> {
+  async publish(channel: string, args: unknown, options?: RequestOptions): Promise<void> {
     await this.#request('PUB', `,"channel":${JSON.stringify(channel)}`, args, options);
   }
 
-  /**
-   * Subscribes to a channel, or to a pattern. Events go to the handler;
-   * without one, they wait for a `for await` loop over the subscription. It is
-   * restored after a reconnection, and ends with `unsubscribe()`.
-   */
-  subscribe<N extends Channel<C>>(
-    channel: N,
-    handler?: (event: ChannelEvent<C, N>) => void,
-  ): Subscription<ChannelEvent<C, N>>;
-  subscribe<P extends string>(
-    pattern: P,
-    options: SubscribeOptions & { pattern: true },
-    handler?: (event: PatternEvent<C, P>) => void,
-  ): Subscription<PatternEvent<C, P>>;
-  subscribe<N extends Channel<C>>(
-    channel: N,
-    options: SubscribeOptions & { pattern?: false },
-    handler?: (event: ChannelEvent<C, N>) => void,
-  ): Subscription<ChannelEvent<C, N>>;
-  subscribe(
-    channel: string,
-    optionsOrHandler?: SubscribeOptions | ((event: any) => void),
-    handler?: (event: any) => void,
-  ): Subscription<any> {
+  subscribe(channel: string, optionsOrHandler?: SubscribeOptions | Handler, handler?: Handler): Feed<any> {
     const isHandler = typeof optionsOrHandler === 'function';
     const options = isHandler ? {} : (optionsOrHandler ?? {});
     const pattern = options.pattern ?? false;
     const topic = this.#topics.get(topicKey(channel, pattern)) ?? new Topic(channel, pattern, this.#host);
-    const subscription = new Subscription(topic, options, isHandler ? optionsOrHandler : handler);
+    const feed = new Feed(topic, options, isHandler ? optionsOrHandler : handler);
     // Not if it has ended by now, as its signal was aborted: nobody would ever take the topic away.
     if (topic.wanted) {
       this.#topics.set(topic.key, topic);
       this.#wanted();
     }
-    return subscription;
+    return feed;
   }
 
   // Requests.

@@ -21,11 +21,36 @@ export interface ErrorDetails {
 }
 
 /**
+ * Makes objects that inherit from Error but are plain ones to the platform. Of
+ * what `new Error` makes, structuredClone and postMessage keep only the message.
+ */
+const PlainError = function () {} as unknown as ErrorConstructor;
+Object.assign(PlainError, { prototype: Error.prototype });
+
+/**
  * What calls, publications and subscriptions reject with, and what the client
  * reports. Only an aborted `AbortSignal` rejects with something else: its
  * reason, as `fetch` does.
+ *
+ * What it says is in enumerable properties: it stays there in JSON, in
+ * `structuredClone` and over `postMessage`, where it becomes a plain object
+ * that {@link JugglerError.is} knows.
  */
-export class JugglerError extends Error {
+export class JugglerError extends PlainError {
+  /**
+   * Whether a value is such an error: of this copy of the package or of
+   * another, or one that was cloned or came as JSON.
+   */
+  static is(value: unknown): value is JugglerError {
+    const { name, code } = (value ?? {}) as Partial<JugglerError>;
+    return name === 'JugglerError' && typeof code === 'number';
+  }
+
+  /** `instanceof`, too, knows those of other copies of the package. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return Object.hasOwn(this, 'is') ? this.is(value) : Function.prototype[Symbol.hasInstance].call(this, value);
+  }
+
   /**
    * A code of the protocol (400 malformed, 401 and 403 not allowed, 404 nobody
    * answers this URI, 408 out of time, 413 too large, 429 too much, 500, 502
@@ -47,14 +72,29 @@ export class JugglerError extends Error {
   readonly retryable: boolean;
 
   constructor(code: number, message: string, outcome: Outcome, details: ErrorDetails = {}) {
-    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    super();
+    this.message = message;
     this.name = 'JugglerError';
     this.code = code;
     this.outcome = outcome;
     this.data = details.data;
     this.retryAfter = details.retryAfter;
     this.retryable = details.retryable ?? false;
+    const { captureStackTrace } = Error as { captureStackTrace?: (error: Error, leaveOut: unknown) => void };
+    if (captureStackTrace) captureStackTrace(this, new.target);
+    else hide(this, 'stack', new Error(message).stack);
+    if (details.cause !== undefined) hide(this, 'cause', details.cause);
   }
+
+  /** Stores and loggers tell errors by this. */
+  get [Symbol.toStringTag](): string {
+    return 'Error';
+  }
+}
+
+/** Sets a property as `new Error` does: it is not enumerated. */
+function hide(error: Error, key: string, value: unknown): void {
+  Object.defineProperty(error, key, { value, writable: true, configurable: true });
 }
 
 /** The `error` of a NACK or a RES, as far as a server can be trusted. */

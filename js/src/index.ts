@@ -3,8 +3,8 @@
  *
  * @packageDocumentation
  */
-export { Client } from './client.js';
+export { Client } from './api.js';
 export { JugglerError } from './error.js';
 export type { ErrorDetails, Outcome } from './error.js';
-export type { Subscription } from './subscription.js';
+export type { ClientConstructor, Subscription } from './api.js';
 export type * from './types.js';

@@ -1,25 +1,20 @@
-/// <reference lib="esnext.disposable" preserve="true" />
+import type { Subscription } from './api.js';
+import { bind } from './bind.js';
 import { JugglerError } from './error.js';
 import type { Topic } from './topic.js';
-import type { JugglerEvent, SubscribeOptions } from './types.js';
+import type { Gap, JugglerEvent, SubscribeOptions } from './types.js';
 
 interface Waiting<E> {
   resolve(result: IteratorResult<E>): void;
   reject(reason: unknown): void;
 }
 
-/**
- * One subscription of the application. Its events go to the handler that was
- * given to `subscribe`; without one they wait for the `for await` loop.
- */
-export class Subscription<E = JugglerEvent> implements AsyncIterableIterator<E> {
-  /** The channel or the pattern. */
+/** One subscription of the application, from its side and from that of its topic. */
+export class Feed<E = JugglerEvent> implements Subscription<E> {
   readonly channel: string;
-  /** Whether `channel` is a pattern. */
   readonly pattern: boolean;
-  /** @internal */
-  readonly options: SubscribeOptions;
 
+  #options: SubscribeOptions;
   #topic: Topic;
   #handler: ((event: E) => void) | undefined;
   /** Events are kept for an iterator: there is no handler, or a loop has begun. */
@@ -32,11 +27,11 @@ export class Subscription<E = JugglerEvent> implements AsyncIterableIterator<E> 
   #unthrown: JugglerError | undefined;
   #whenReady = new Set<(error?: JugglerError) => void>();
 
-  /** @internal Made by `Client.subscribe`. */
   constructor(topic: Topic, options: SubscribeOptions, handler: ((event: E) => void) | undefined) {
+    bind(this);
     this.channel = topic.channel;
     this.pattern = topic.pattern;
-    this.options = options;
+    this.#options = options;
     this.#topic = topic;
     this.#handler = handler;
     this.#buffering = !handler;
@@ -48,14 +43,8 @@ export class Subscription<E = JugglerEvent> implements AsyncIterableIterator<E> 
     }
   }
 
-  /**
-   * Resolves once the server has confirmed the subscription: no event that is
-   * published later is missed while the connection lives. Rejects if the
-   * server refuses it, if it ends before, or if the client's `timeout` passes
-   * (the client goes on trying to subscribe all the same).
-   */
   get ready(): Promise<void> {
-    return new Promise((resolve, reject) => {
+    const ready = new Promise<void>((resolve, reject) => {
       if (this.#ended) return reject(this.#ended);
       const { owner } = this.#topic;
       if (this.#topic.on) return resolve();
@@ -72,12 +61,14 @@ export class Subscription<E = JugglerEvent> implements AsyncIterableIterator<E> 
       }, owner.timeout);
       this.#whenReady.add(settle);
     });
+    bind(ready); // It is read as a property, so a Proxy wraps it.
+    return ready;
   }
 
-  /** Ends the subscription; a `for await` loop over it ends too. */
-  readonly unsubscribe = (): void => this.#end(undefined);
+  unsubscribe(): void {
+    this.#end(undefined);
+  }
 
-  /** The next event; see `for await`. */
   next(): Promise<IteratorResult<E>> {
     this.#buffering = true;
     if (this.#events.length) return Promise.resolve({ value: this.#events.shift()!, done: false });
@@ -89,52 +80,54 @@ export class Subscription<E = JugglerEvent> implements AsyncIterableIterator<E> 
     return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
   }
 
-  /** Ends the subscription, as leaving a `for await` loop does. */
   return(): Promise<IteratorResult<E>> {
     this.#events = [];
     this.unsubscribe();
     return Promise.resolve({ value: undefined, done: true });
   }
 
-  /** Iterates over the events. One loop at a time; leaving it unsubscribes. */
   [Symbol.asyncIterator](): this {
     return this;
   }
 
-  /** Ends the subscription: `using sub = client.subscribe(…)`. */
   [Symbol.dispose](): void {
     this.unsubscribe();
   }
 
-  /** @internal An event for this subscription. */
+  /** An event for this subscription. */
   push(event: E): void {
     if (this.#buffering) this.#buffer(event);
     this.#handler?.(event);
   }
 
-  /** @internal Confirmed, or not to be confirmed for now. */
+  /** Events may have been missed. */
+  gap(gap: Gap): void {
+    this.#options.onGap?.(gap);
+  }
+
+  /** Confirmed, or not to be confirmed for now. */
   settle(error?: JugglerError): void {
     for (const settle of this.#whenReady) settle(error);
     this.#whenReady.clear();
   }
 
-  /** @internal The client has stopped: nothing comes until `connect()`. */
+  /** The client has stopped: nothing comes until `connect()`. */
   rest(reason: JugglerError): void {
     // A handler can wait for the client to be connected again, a loop would hang.
     if (!this.#handler) return this.#end(reason.code === 1000 ? undefined : reason);
     this.settle(reason);
   }
 
-  /** @internal Refused, or overflown. */
+  /** Refused, or overflown. */
   end(error: JugglerError): void {
     this.#end(error);
-    this.options.onError?.(error);
+    this.#options.onError?.(error);
   }
 
   #buffer(event: E): void {
     const waiting = this.#waiting.shift();
     if (waiting) return waiting.resolve({ value: event, done: false });
-    const limit = this.options.buffer ?? 1_024;
+    const limit = this.#options.buffer ?? 1_024;
     if (this.#events.length < limit) this.#events.push(event);
     else this.end(new JugglerError(4500, `${this.channel}: more than ${limit} events wait for the iterator`, 'unknown'));
   }
@@ -143,7 +136,7 @@ export class Subscription<E = JugglerEvent> implements AsyncIterableIterator<E> 
     if (this.#ended) return;
     const reason = (this.#ended = error ?? new JugglerError(1000, `${this.channel}: unsubscribed`, 'refused'));
     if (!this.#waiting.length) this.#unthrown = error;
-    this.options.signal?.removeEventListener('abort', this.unsubscribe);
+    this.#options.signal?.removeEventListener('abort', this.unsubscribe);
     this.#topic.remove(this);
     this.settle(reason);
     for (const { resolve, reject } of this.#waiting.splice(0)) {

@@ -1,6 +1,6 @@
 import { JugglerError } from './error.js';
 import { delay, type Link, type ServerMessage } from './link.js';
-import type { Subscription } from './subscription.js';
+import type { Feed } from './subscription.js';
 import type { Gap, JugglerEvent } from './types.js';
 
 /** What subscriptions need of their client. */
@@ -34,7 +34,7 @@ export class Topic {
   /** The link that its events come from, once confirmed. */
   on: Link | undefined;
 
-  #subscriptions = new Set<Subscription<any>>();
+  #feeds = new Set<Feed<any>>();
   #fields: string;
   /** The link that the subscription was last asked for on. */
   #asked: Link | undefined;
@@ -61,11 +61,11 @@ export class Topic {
 
   /** Whether it has subscriptions. */
   get wanted(): boolean {
-    return this.#subscriptions.size > 0;
+    return this.#feeds.size > 0;
   }
 
-  add(subscription: Subscription<any>): void {
-    this.#subscriptions.add(subscription);
+  add(feed: Feed<any>): void {
+    this.#feeds.add(feed);
     this.ask();
   }
 
@@ -74,8 +74,8 @@ export class Topic {
    * the end of the present task, as a component that is mounted again (React
    * does it in development) would else pay two round trips.
    */
-  remove(subscription: Subscription<any>): void {
-    if (!this.#subscriptions.delete(subscription)) return;
+  remove(feed: Feed<any>): void {
+    if (!this.#feeds.delete(feed)) return;
     queueMicrotask(() => {
       if (this.wanted) return;
       clearTimeout(this.#retry);
@@ -141,7 +141,7 @@ export class Topic {
   missed(reason: Gap['reason']): void {
     const gap: Gap = { channel: this.channel, pattern: this.pattern, reason };
     this.owner.gap(gap);
-    this.#each((subscription) => subscription.options.onGap?.(gap));
+    this.#each((feed) => feed.gap(gap));
   }
 
   /** A link has ended. */
@@ -160,26 +160,26 @@ export class Topic {
 
   /** Ends all its subscriptions with an error. */
   fail(error: JugglerError): void {
-    this.#each((subscription) => subscription.end(error));
+    this.#each((feed) => feed.end(error));
   }
 
   /** The client has stopped for now. */
   rest(reason: JugglerError): void {
-    this.#each((subscription) => subscription.rest(reason));
+    this.#each((feed) => feed.rest(reason));
   }
 
   #emit(message: ServerMessage): void {
-    this.#each((subscription) => subscription.push(message as unknown as JugglerEvent));
+    this.#each((feed) => feed.push(message as unknown as JugglerEvent));
   }
 
   /**
    * Tells each subscription something, other than those that end meanwhile.
    * What the application's code throws is reported.
    */
-  #each(run: (subscription: Subscription<any>) => void): void {
-    for (const subscription of [...this.#subscriptions]) {
+  #each(run: (feed: Feed<any>) => void): void {
+    for (const feed of [...this.#feeds]) {
       try {
-        if (this.#subscriptions.has(subscription)) run(subscription);
+        if (this.#feeds.has(feed)) run(feed);
       } catch (cause) {
         const message = `a handler of ${this.channel} threw: ${String(cause)}`;
         this.owner.report(new JugglerError(500, message, 'failed', { cause }));
@@ -220,7 +220,7 @@ export class Topic {
     if (gap) this.missed('reconnect');
     for (const message of held) this.deliver(link, message);
     if (old) this.#unsubscribe(old);
-    this.#each((subscription) => subscription.settle());
+    this.#each((feed) => feed.settle());
   }
 
   #unsubscribe(link: Link): void {

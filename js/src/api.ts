@@ -1,0 +1,129 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+import { Client as Implementation } from './client.js';
+import type {
+  AnyContract,
+  CallParameters,
+  Channel,
+  ChannelEvent,
+  ClientEvents,
+  ClientOptions,
+  Contract,
+  JugglerEvent,
+  PatternEvent,
+  RequestOptions,
+  Result,
+  State,
+  SubscribeOptions,
+  Uri,
+} from './types.js';
+
+/**
+ * A connection to a juggler server that mends itself. It connects at the
+ * first use; making one costs nothing and touches nothing, so it may be made
+ * while rendering on a server.
+ *
+ * Its methods may be taken off it (`const { call } = client`), and it may be
+ * kept in a reactive store or behind any other Proxy.
+ */
+export interface Client<C extends Contract = AnyContract> {
+  /** The connection's present state: the same object until it changes. */
+  readonly state: State;
+
+  /** Listens to what happens to the client; the function returned ends that. */
+  on<K extends keyof ClientEvents>(type: K, listener: (event: ClientEvents[K]) => void): () => void;
+
+  /**
+   * Connects now rather than at the first use; also again after `close()` or a
+   * refusal. While waiting for the next try, tries at once. While open, checks
+   * that the server is still there: call it when an app comes to the foreground.
+   */
+  connect(): void;
+
+  /**
+   * Closes the connection. Requests under way are rejected; `for await` loops
+   * end; subscriptions with a handler rest until `connect()`. Resolves when
+   * the socket is closed, after a second at most.
+   */
+  close(): Promise<void>;
+
+  /** Closes the client: `await using client = new Client(…)`. */
+  [Symbol.asyncDispose](): Promise<void>;
+
+  /**
+   * Calls a URI and resolves to its result, or rejects with a
+   * {@link JugglerError}. If the connection is lost before the answer, it is
+   * not repeated unless it is `idempotent`.
+   */
+  call<U extends Uri<C>>(uri: U, ...rest: CallParameters<C, U, RequestOptions>): Promise<Result<C, U>>;
+
+  /** Publishes on a channel; resolves once the server has taken it. */
+  publish<N extends Channel<C>>(channel: N, args: C['channels'][N], options?: RequestOptions): Promise<void>;
+
+  /**
+   * Subscribes to a channel, or to a pattern. Events go to the handler;
+   * without one, they wait for a `for await` loop over the subscription. It is
+   * restored after a reconnection, and ends with `unsubscribe()`.
+   */
+  subscribe<N extends Channel<C>>(
+    channel: N,
+    handler?: (event: ChannelEvent<C, N>) => void,
+  ): Subscription<ChannelEvent<C, N>>;
+  subscribe<P extends string>(
+    pattern: P,
+    options: SubscribeOptions & { pattern: true },
+    handler?: (event: PatternEvent<C, P>) => void,
+  ): Subscription<PatternEvent<C, P>>;
+  subscribe<N extends Channel<C>>(
+    channel: N,
+    options: SubscribeOptions & { pattern?: false },
+    handler?: (event: ChannelEvent<C, N>) => void,
+  ): Subscription<ChannelEvent<C, N>>;
+}
+
+/** How a {@link Client} is made. */
+export interface ClientConstructor {
+  /**
+   * @param url - Where the server is, e.g. `wss://example.com/ws`, or a
+   * function that is asked before each connection.
+   */
+  new <C extends Contract = AnyContract>(url: string | (() => string | Promise<string>), options?: ClientOptions): Client<C>;
+}
+
+/** Makes a {@link Client}. */
+export const Client: ClientConstructor = Implementation;
+
+/**
+ * One subscription of the application. Its events go to the handler that was
+ * given to `subscribe`; without one they wait for the `for await` loop. Like
+ * those of the client, its methods may be taken off it and it may be kept
+ * behind a Proxy.
+ */
+export interface Subscription<E = JugglerEvent> extends AsyncIterableIterator<E>, Disposable {
+  /** The channel or the pattern. */
+  readonly channel: string;
+  /** Whether `channel` is a pattern. */
+  readonly pattern: boolean;
+
+  /**
+   * Resolves once the server has confirmed the subscription: no event that is
+   * published later is missed while the connection lives. Rejects if the
+   * server refuses it, if it ends before, or if the client's `timeout` passes
+   * (the client goes on trying to subscribe all the same).
+   */
+  readonly ready: Promise<void>;
+
+  /** Ends the subscription; a `for await` loop over it ends too. */
+  unsubscribe(): void;
+
+  /** The next event; see `for await`. */
+  next(): Promise<IteratorResult<E>>;
+
+  /** Ends the subscription, as leaving a `for await` loop does. */
+  return(): Promise<IteratorResult<E>>;
+
+  /** Iterates over the events. One loop at a time; leaving it unsubscribes. */
+  [Symbol.asyncIterator](): this;
+
+  /** Ends the subscription: `using sub = client.subscribe(…)`. */
+  [Symbol.dispose](): void;
+}
