@@ -2,8 +2,10 @@ import type { Client as Typed } from './api.js';
 import { bind } from './bind.js';
 import { JugglerError, isFinal } from './error.js';
 import { Link, delay, type LinkHost, type ServerMessage } from './link.js';
-import { Request, abortReason, type Dispatcher } from './request.js';
+import { Request, type Dispatcher } from './request.js';
+import { abortReason } from './signal.js';
 import { Feed } from './subscription.js';
+import { now } from './time.js';
 import { Topic, topicKey, type Subscriber } from './topic.js';
 import type { ClientEvents, ClientOptions, LogLevel, RequestOptions, State, SubscribeOptions } from './types.js';
 
@@ -224,7 +226,7 @@ export class Client implements Typed<any> {
     this.#opening = undefined;
     this.#link = link;
     this.#trouble = undefined;
-    this.#openedAt = Date.now();
+    this.#openedAt = now();
     for (const topic of this.#topics.values()) topic.ask();
     for (const request of this.#queue) if (this.#trySend(request)) this.#queue.delete(request);
     if (old) this.#leaving.add(old);
@@ -244,7 +246,7 @@ export class Client implements Typed<any> {
     if (link === this.#opening) this.#opening = undefined;
     else if (link === this.#link) {
       this.#link = undefined;
-      if (Date.now() - this.#openedAt > STABLE) this.#attempt = 0;
+      if (now() - this.#openedAt > STABLE) this.#attempt = 0;
     } else return;
     if (this.#stopped) return;
     if (final) {

@@ -1,4 +1,6 @@
 import { JugglerError, type ErrorDetails } from './error.js';
+import { abortReason, onAbort } from './signal.js';
+import { now } from './time.js';
 import { delay, type Exchange, type Link, type ServerMessage } from './link.js';
 import type { RequestOptions } from './types.js';
 
@@ -11,10 +13,6 @@ export interface Dispatcher {
   /** The request is over: it is kept no longer. */
   release(request: Request): void;
 }
-
-/** Why a signal was aborted. React Native's signals do not say. */
-export const abortReason = (signal: AbortSignal): unknown =>
-  signal.reason ?? new JugglerError(499, 'aborted', 'unknown');
 
 /**
  * One call or publication of the application, from its start to the settling
@@ -35,7 +33,7 @@ export class Request implements Exchange {
   #doubt = false;
   #timer: ReturnType<typeof setTimeout>;
   #pause: ReturnType<typeof setTimeout> | undefined;
-  #signal: AbortSignal | undefined;
+  #unwatch: (() => void) | undefined;
   #resolve: (result: unknown) => void;
   #reject: (reason: unknown) => void;
 
@@ -55,7 +53,7 @@ export class Request implements Exchange {
     this.#dispatcher = dispatcher;
     this.#resolve = resolve;
     this.#reject = reject;
-    this.#deadline = Date.now() + timeout;
+    this.#deadline = now() + timeout;
     this.#timer = setTimeout(() => {
       const { link } = this;
       if (this.type === 'CALL') link?.cancel(this);
@@ -65,15 +63,15 @@ export class Request implements Exchange {
         cause: dispatcher.trouble,
       });
     }, delay(timeout));
-    this.#signal = options.signal;
-    this.#signal?.addEventListener('abort', this.#abort);
+    const { signal } = options;
+    this.#unwatch = signal && onAbort(signal, () => this.#abort(abortReason(signal)));
   }
 
   /** Sends it on the link; false: the link could not. */
   sendOn(link: Link): boolean {
     // Set before, as the link may settle it at once.
     this.link = link;
-    const left = Math.max(1, Math.ceil(this.#deadline - Date.now()));
+    const left = Math.max(1, Math.ceil(this.#deadline - now()));
     const sent = link.request(this, this.type === 'CALL' ? `${this.fields},"timeout":${left}` : this.fields);
     if (!sent) this.link = undefined;
     return sent;
@@ -82,7 +80,7 @@ export class Request implements Exchange {
   settle(error: JugglerError | undefined, answer: ServerMessage): void {
     if (this.#settled) return;
     const after = error?.outcome === 'refused' ? error.retryAfter : undefined;
-    if (this.wait && after !== undefined && Date.now() + after < this.#deadline) {
+    if (this.wait && after !== undefined && now() + after < this.#deadline) {
       this.link = undefined;
       this.#pause = setTimeout(() => this.#dispatcher.dispatch(this), after);
       return;
@@ -107,17 +105,17 @@ export class Request implements Exchange {
     this.#reject(new JugglerError(code, message, this.#doubt ? 'unknown' : 'refused', details));
   }
 
-  #abort = (): void => {
+  #abort(reason: unknown): void {
     if (this.type === 'CALL') this.link?.cancel(this);
     this.#end();
-    this.#reject(abortReason(this.#signal!));
-  };
+    this.#reject(reason);
+  }
 
   #end(): void {
     this.#settled = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#pause);
-    this.#signal?.removeEventListener('abort', this.#abort);
+    this.#unwatch?.();
     this.link = undefined;
     this.#dispatcher.release(this);
   }

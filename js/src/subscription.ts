@@ -1,6 +1,7 @@
 import type { Subscription } from './api.js';
 import { bind } from './bind.js';
 import { JugglerError } from './error.js';
+import { onAbort } from './signal.js';
 import type { Topic } from './topic.js';
 import type { Gap, JugglerEvent, SubscribeOptions } from './types.js';
 
@@ -25,6 +26,7 @@ export class Feed<E = JugglerEvent> implements Subscription<E> {
   #ended: JugglerError | undefined;
   /** The error, until the iterator has thrown it. */
   #unthrown: JugglerError | undefined;
+  #unwatch: (() => void) | undefined;
   #whenReady = new Set<(error?: JugglerError) => void>();
 
   constructor(topic: Topic, options: SubscribeOptions, handler: ((event: E) => void) | undefined) {
@@ -35,9 +37,10 @@ export class Feed<E = JugglerEvent> implements Subscription<E> {
     this.#topic = topic;
     this.#handler = handler;
     this.#buffering = !handler;
-    if (options.signal?.aborted) this.unsubscribe();
+    const { signal } = options;
+    if (signal?.aborted) this.unsubscribe();
     else {
-      options.signal?.addEventListener('abort', this.unsubscribe);
+      this.#unwatch = signal && onAbort(signal, this.unsubscribe);
       topic.add(this);
       if (topic.owner.stopped) this.rest(topic.owner.stopped);
     }
@@ -62,6 +65,7 @@ export class Feed<E = JugglerEvent> implements Subscription<E> {
       this.#whenReady.add(settle);
     });
     bind(ready); // It is read as a property, so a Proxy wraps it.
+    ready.catch(() => {}); // Whoever only looks at it need not mind.
     return ready;
   }
 
@@ -70,13 +74,13 @@ export class Feed<E = JugglerEvent> implements Subscription<E> {
   }
 
   next(): Promise<IteratorResult<E>> {
-    this.#buffering = true;
     if (this.#events.length) return Promise.resolve({ value: this.#events.shift()!, done: false });
-    if (this.#ended) {
-      const error = this.#unthrown;
-      this.#unthrown = undefined;
+    const error = this.#unthrown;
+    this.#unthrown = undefined;
+    if (this.#ended || this.#topic.owner.stopped) {
       return error ? Promise.reject(error) : Promise.resolve({ value: undefined, done: true });
     }
+    this.#buffering = true;
     return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
   }
 
@@ -113,9 +117,12 @@ export class Feed<E = JugglerEvent> implements Subscription<E> {
 
   /** The client has stopped: nothing comes until `connect()`. */
   rest(reason: JugglerError): void {
+    const error = reason.code === 1000 ? undefined : reason;
+    if (!this.#handler) return this.#end(error);
     // A handler can wait for the client to be connected again, a loop would hang.
-    if (!this.#handler) return this.#end(reason.code === 1000 ? undefined : reason);
     this.settle(reason);
+    this.#endLoop(error);
+    this.#buffering = false;
   }
 
   /** Refused, or overflown. */
@@ -135,10 +142,14 @@ export class Feed<E = JugglerEvent> implements Subscription<E> {
   #end(error: JugglerError | undefined): void {
     if (this.#ended) return;
     const reason = (this.#ended = error ?? new JugglerError(1000, `${this.channel}: unsubscribed`, 'refused'));
-    if (!this.#waiting.length) this.#unthrown = error;
-    this.#options.signal?.removeEventListener('abort', this.unsubscribe);
+    this.#unwatch?.();
     this.#topic.remove(this);
     this.settle(reason);
+    this.#endLoop(error);
+  }
+
+  #endLoop(error: JugglerError | undefined): void {
+    if (!this.#waiting.length) this.#unthrown = error;
     for (const { resolve, reject } of this.#waiting.splice(0)) {
       if (error) reject(error);
       else resolve({ value: undefined, done: true });

@@ -180,6 +180,33 @@ describe('time', () => {
     await client.close();
   });
 
+  it.each([-3_600_000, 3_600_000])('is not that of the clock, which may be set: by %d ms', async (jump) => {
+    const client = make();
+    const result = client.call('x', null, { timeout: 10_000, idempotent: true });
+    vi.setSystemTime(Date.now() + jump);
+    await pass(2_000);
+    script.socket.hello();
+    expect(script.socket.last('CALL')['timeout']).toBe(8_000);
+    script.socket.say({ type: 'NACK', for: '1', error: { code: 503, message: 'full', retry_after: 5_000 } });
+    vi.setSystemTime(Date.now() + jump);
+    await pass(5_000);
+    expect(script.socket.last('CALL')['timeout']).toBe(3_000);
+    script.socket.say({ type: 'RES', for: '2', args: 'ok' });
+    expect(await result).toBe('ok');
+  });
+
+  it('goes by the clock where there is none that is not set', async () => {
+    vi.stubGlobal('performance', undefined);
+    const client = make();
+    const error = reason(client.call('x', null, { timeout: 5_000 }));
+    await pass(2_000);
+    script.socket.hello();
+    expect(script.socket.last('CALL')['timeout']).toBe(3_000);
+    await client.close();
+    expect(await error).toMatchObject({ code: 1000 });
+    vi.unstubAllGlobals();
+  });
+
   it('is that of the client where the call names none', async () => {
     const error = reason(open({}, { timeout: 100 }).call('x'));
     expect(script.socket.last('CALL')['timeout']).toBe(100);
@@ -249,6 +276,32 @@ describe('a signal', () => {
     expect(removed).toHaveBeenCalled();
     controller.abort();
     expect(script.socket.all('CANCEL')).toEqual([]);
+  });
+});
+
+describe('one signal for many', () => {
+  it('has one listener, as Node warns at the eleventh, and none in the end', async () => {
+    const client = open();
+    const controller = new AbortController();
+    const { signal } = controller;
+    const [added, removed] = [vi.spyOn(signal, 'addEventListener'), vi.spyOn(signal, 'removeEventListener')];
+    const results = Array.from({ length: 20 }, (_, n) => client.call('x', n, { signal }));
+    const subs = Array.from({ length: 20 }, (_, n) => client.subscribe(`c${n}`, { signal }, () => {}));
+    expect(added).toHaveBeenCalledTimes(1);
+    for (const { id } of script.socket.all('CALL')) script.socket.say({ type: 'RES', for: id, args: id });
+    await Promise.all(results);
+    expect(removed).not.toHaveBeenCalled();
+    for (const sub of subs) sub.unsubscribe();
+    expect(removed).toHaveBeenCalledExactlyOnceWith(...(added.mock.calls[0] as ['abort', () => void]));
+  });
+
+  it('ends all that depend on it', async () => {
+    const client = open();
+    const controller = new AbortController();
+    const errors = [1, 2, 3].map((n) => reason(client.call('x', n, { signal: controller.signal })));
+    controller.abort('enough');
+    expect(await Promise.all(errors)).toEqual(['enough', 'enough', 'enough']);
+    expect(script.socket.all('CANCEL')).toHaveLength(3);
   });
 });
 

@@ -202,10 +202,11 @@ describe('a refused subscription', () => {
     expect(script.socket.all('SUB')).toHaveLength(2);
   });
 
-  it('is no unhandled rejection when nobody asked for ready', async () => {
+  it('is no unhandled rejection when nobody waits for ready', async () => {
     const unhandled = vi.fn();
     process.on('unhandledRejection', unhandled);
-    open().subscribe('secret', () => {});
+    const sub = open().subscribe('secret', () => {});
+    JSON.stringify([sub.ready]); // As a logger may look at it.
     script.socket.say({ type: 'NACK', for: '1', error: { code: 403, message: 'not allowed' } });
     vi.useRealTimers();
     await new Promise((resolve) => setImmediate(resolve));
@@ -576,6 +577,39 @@ describe('iterating', () => {
     await client.close();
     expect(await next[1]).toEqual({ value: undefined, done: true });
     expect(await two.next()).toEqual({ value: undefined, done: true });
+  });
+
+  it.each([undefined, 4400])('ends beside a handler when the client does, and not for good: %s', async (code) => {
+    const client = open();
+    const handler = vi.fn();
+    const sub = client.subscribe('a', handler);
+    const next = sub.next();
+    next.catch(() => {});
+    const ended = code ? expect.objectContaining({ status: 'rejected' }) : { status: 'fulfilled', value: { value: undefined, done: true } };
+    if (code) script.socket.drop(code);
+    else void client.close();
+    expect(await Promise.allSettled([next])).toEqual([ended]);
+    expect(await sub.next()).toEqual({ value: undefined, done: true });
+    client.connect();
+    await pass(500);
+    script.socket.hello().ack('SUB');
+    for (let i = 0; i < 2_000; i++) script.socket.say(event('a', i)); // Nobody iterates: nothing is kept.
+    expect(handler).toHaveBeenCalledTimes(2_000);
+    const later = sub.next();
+    script.socket.say(event('a', 'later'));
+    expect(await later).toMatchObject({ value: { args: 'later' } });
+  });
+
+  it('ends beside a handler when the loop was busy at the end of the client, after what waited', async () => {
+    const client = open();
+    const sub = client.subscribe('a', () => {});
+    script.socket.ack('SUB');
+    const first = sub.next();
+    script.socket.say(event('a', 1)).say(event('a', 2));
+    await first;
+    await client.close();
+    expect(await sub.next()).toMatchObject({ value: { args: 2 } });
+    expect(await sub.next()).toEqual({ value: undefined, done: true });
   });
 
   it('throws when the client or the subscription is refused', async () => {
