@@ -1,6 +1,8 @@
 import type { Client as Typed } from './api.js';
 import { bind } from './bind.js';
-import { JugglerError, isFinal } from './error.js';
+import { checkFunction, checkRequestOptions, checkSubscribeOptions, checkTime, checkedName, checkedOptions, payload, type CheckedOptions } from './check.js';
+import { JugglerError, isFinal, isViolation } from './error.js';
+import { guard, thrown } from './guard.js';
 import { Link, delay, type LinkHost, type ServerMessage } from './link.js';
 import { Request, type Dispatcher } from './request.js';
 import { abortReason } from './signal.js';
@@ -16,7 +18,7 @@ const STABLE = 10_000;
 
 /** The client behind its types: what its methods take and give depends on the contract. */
 export class Client implements Typed<any> {
-  #options: ClientOptions;
+  #options: CheckedOptions;
   #state: State = { status: 'closed' };
   #listeners: { [K in keyof ClientEvents]?: Set<(event: ClientEvents[K]) => void> } = {};
 
@@ -35,6 +37,8 @@ export class Client implements Typed<any> {
   #openedAt = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
+  #loggerFailed = false;
+
   #queue = new Set<Request>();
   #topics = new Map<string, Topic>();
 
@@ -43,18 +47,10 @@ export class Client implements Typed<any> {
 
   constructor(url: string | (() => string | Promise<string>), options: ClientOptions = {}) {
     bind(this);
-    this.#options = options;
-    const log = (level: LogLevel, message: string, detail?: unknown): void => {
-      if (options.logger) options.logger(level, message, detail);
-      else if (level === 'warn' || level === 'error') console[level](`juggler: ${message}`, detail ?? '');
-    };
-    const report = (error: JugglerError): void => {
-      log('warn', error.message, error.cause ?? error.data);
-      this.#emit('error', error);
-    };
+    this.#options = checkedOptions(url, options);
     const client = this;
     this.#host = {
-      options,
+      options: this.#options,
       url,
       get link() {
         return client.#link;
@@ -65,13 +61,14 @@ export class Client implements Typed<any> {
       get trouble() {
         return client.#trouble;
       },
-      timeout: delay(options.timeout ?? 30_000),
-      log,
-      report,
+      timeout: delay(this.#options.timeout ?? 30_000),
+      log: (level, message, detail) => this.#log(level, message, detail),
+      report: (error) => this.#report(error),
+      run: (what, code) => guard(code, (cause) => this.#failed(what, cause)),
       ready: (link) => this.#ready(link),
       deliver: (link, message) => this.#deliver(link, message),
       goAway: (link, after) => {
-        log('info', `the server asks to move in ${after} ms`);
+        this.#log('info', `the server asks to move in ${after} ms`);
         if (link === this.#link && !this.#opening) this.#openIn(after);
       },
       settled: (link) => this.#settled(link),
@@ -90,6 +87,7 @@ export class Client implements Typed<any> {
   }
 
   on<K extends keyof ClientEvents>(type: K, listener: (event: ClientEvents[K]) => void): () => void {
+    checkFunction('listener', listener ?? null);
     const listeners = (this.#listeners[type] ??= new Set() as never) as Set<typeof listener>;
     listeners.add(listener);
     return () => void listeners.delete(listener);
@@ -120,17 +118,24 @@ export class Client implements Typed<any> {
   }
 
   call(uri: string, args?: unknown, options?: RequestOptions): Promise<any> {
-    return this.#request('CALL', `,"uri":${JSON.stringify(uri)}`, args, options);
+    return this.#request('CALL', 'uri', uri, args, options);
   }
 
   async publish(channel: string, args: unknown, options?: RequestOptions): Promise<void> {
-    await this.#request('PUB', `,"channel":${JSON.stringify(channel)}`, args, options);
+    await this.#request('PUB', 'channel', channel, args, options);
   }
 
   subscribe(channel: string, optionsOrHandler?: SubscribeOptions | Handler, handler?: Handler): Feed<any> {
     const isHandler = typeof optionsOrHandler === 'function';
     const options = isHandler ? {} : (optionsOrHandler ?? {});
-    const pattern = options.pattern ?? false;
+    const { pattern = false } = options;
+    try {
+      checkedName('channel', channel);
+      checkSubscribeOptions(options);
+      checkFunction('handler', handler);
+    } catch (cause) {
+      return this.#wrongSubscription(String(channel), options, cause as Error);
+    }
     const topic = this.#topics.get(topicKey(channel, pattern)) ?? new Topic(channel, pattern, this.#host);
     const feed = new Feed(topic, options, isHandler ? optionsOrHandler : handler);
     // Not if it has ended by now, as its signal was aborted: nobody would ever take the topic away.
@@ -141,16 +146,25 @@ export class Client implements Typed<any> {
     return feed;
   }
 
+  /** A subscription that cannot be asked for has ended: components that subscribe go on. */
+  #wrongSubscription(channel: string, { onError }: SubscribeOptions, cause: Error): Feed<any> {
+    const error = new JugglerError(400, `${channel}: cannot subscribe: ${cause.message}`, 'refused', { cause });
+    this.#report(error);
+    const told = typeof onError === 'function' ? { onError } : {};
+    return new Feed(new Topic(channel, false, this.#host), told, undefined, error);
+  }
+
   // Requests.
 
-  #request(type: 'CALL' | 'PUB', fields: string, args: unknown, options: RequestOptions = {}): Promise<unknown> {
+  #request(type: 'CALL' | 'PUB', key: string, name: string, args: unknown, given?: RequestOptions | null): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      // What this throws (an args that JSON cannot say, a bad timeout) rejects the promise.
+      const options = given ?? {};
+      // What the checks throw rejects the promise.
+      checkRequestOptions(options);
       if (options.signal?.aborted) throw abortReason(options.signal);
-      const json = JSON.stringify(args);
-      if (json !== undefined) fields += `,"args":${json}`;
-      if (options.headers) fields += `,"headers":${JSON.stringify(options.headers)}`;
+      const fields = `,"${key}":${checkedName(key, name)}${payload(args, options)}`;
       const timeout = options.timeout ?? this.#options.timeout ?? 30_000;
+      checkTime('timeout', timeout);
       this.#dispatch(new Request(type, fields, options, timeout, this.#host, resolve, reject));
     });
   }
@@ -198,11 +212,12 @@ export class Client implements Typed<any> {
 
   #emit<K extends keyof ClientEvents>(type: K, event: ClientEvents[K]): void {
     for (const listener of this.#listeners[type] ?? []) {
-      try {
-        listener(event);
-      } catch (cause) {
-        this.#host.log('error', `a listener to ${type} threw`, cause);
-      }
+      const what = `a listener to ${type}`;
+      guard(
+        () => listener(event),
+        // One to errors is not told of its own.
+        (cause) => (type === 'error' ? this.#log('error', `${what} threw`, cause) : this.#failed(what, cause)),
+      );
     }
   }
 
@@ -241,6 +256,7 @@ export class Client implements Typed<any> {
   }
 
   #ended(link: Link, error: JugglerError, final: boolean): void {
+    if (isViolation(error.code)) this.#report(error);
     this.#leaving.delete(link);
     for (const topic of this.#topics.values()) topic.linkEnded(link);
     if (link === this.#opening) this.#opening = undefined;
@@ -251,16 +267,15 @@ export class Client implements Typed<any> {
     if (this.#stopped) return;
     if (final) {
       this.#stop(error, { error });
-      if (error.code === 1000) return;
-      this.#host.log('error', `the server refuses this client: ${error.message}`);
+      this.#log('error', `the server refuses this client: ${error.message}`);
       return this.#emit('refused', error);
     }
     this.#trouble = error;
     if (this.#opening) return this.#setState({ status: 'connecting' });
-    const { min = 500, max = 30_000 } = this.#options.backoff ?? {};
+    const { min, max } = this.#options.backoff;
     const pause = Math.random() * Math.min(max, min * 2 ** this.#attempt++);
     this.#openIn(pause);
-    this.#host.log('info', `${error.message}; next try in ${Math.round(pause)} ms`);
+    this.#log('info', `${error.message}; next try in ${Math.round(pause)} ms`);
     if (!this.#link) this.#setState({ status: 'waiting', error, retryAt: Date.now() + pause });
   }
 
@@ -284,7 +299,7 @@ export class Client implements Typed<any> {
     const { channel, pattern } = message as { channel: string; pattern?: string | boolean };
     const topic = this.#topics.get(topicKey(typeof pattern === 'string' ? pattern : channel, !!pattern));
     // After UNSB some may still be on their way.
-    if (!topic) this.#host.log('debug', 'an event without a subscription', message);
+    if (!topic) this.#log('debug', 'an event without a subscription', message);
     else if (message.type === 'GAP') topic.missed('server');
     else topic.deliver(link, message);
   }
@@ -303,4 +318,35 @@ export class Client implements Typed<any> {
     if (globalThis.document?.visibilityState === 'hidden') return;
     if (this.#link || globalThis.navigator?.onLine !== false) this.connect();
   };
+
+  // What the application is told.
+
+  #log(level: LogLevel, message: string, detail?: unknown): void {
+    const { logger } = this.#options;
+    const toConsole = (): void => {
+      if (level === 'warn' || level === 'error') console[level](`juggler: ${message}`, detail ?? '');
+    };
+    if (!logger) return toConsole();
+    guard(
+      () => logger(level, message, detail),
+      (cause) => {
+        toConsole();
+        // Once, as listeners that throw are logged.
+        if (this.#loggerFailed) return;
+        this.#loggerFailed = true;
+        this.#emit('error', thrown('the logger', cause));
+      },
+    );
+  }
+
+  #report(error: JugglerError): void {
+    this.#log('warn', error.message, error.cause ?? error.data);
+    this.#emit('error', error);
+  }
+
+  /** Code of the application has thrown, or its promise was rejected. */
+  #failed(what: string, cause: unknown): void {
+    this.#log('error', `${what} threw`, cause);
+    this.#emit('error', thrown(what, cause));
+  }
 }

@@ -129,10 +129,13 @@ export function wireError(
 }
 
 /**
- * Whether the client has to give up after this WebSocket close code: a normal
- * end, a violation of the protocol, or a refusal. Trying again would end the
- * same way.
+ * Whether the client has to give up after this WebSocket close code, which is
+ * a refusal of the server. After a normal end that the client did not ask for,
+ * as of a proxy that has been idle for long, it comes back.
  */
 export function isFinal(code: number): boolean {
-  return [1000, 1002, 1003, 1007, 1008, 1009, 1010].includes(code) || (code >= 4100 && code < 4500);
+  return code === 1008 || (code >= 4100 && code < 4500);
 }
+
+/** Whether this close code says that the client sent what it may not. */
+export const isViolation = (code: number): boolean => [1002, 1003, 1007, 1009, 1010].includes(code);

@@ -170,8 +170,9 @@ export class Link {
     exchange.acked = false;
     this.#pending.set(id, exchange);
     if (exchange.type === 'CALL') this.calls++;
-    this.#socket.send(text);
-    return true;
+    if (this.#send(text)) return true;
+    this.#pending.delete(id);
+    return false;
   }
 
   /** Asks the server to give up a call that was sent here. Its answer is still awaited, and dropped. */
@@ -218,8 +219,16 @@ export class Link {
     this.#host.ended(this, error, final);
   }
 
-  #send(text: string): void {
-    if (this.#socket?.readyState === 1) this.#socket.send(text);
+  /** False: it was not sent. A socket that throws is given up. */
+  #send(text: string): boolean {
+    if (this.#socket?.readyState !== 1) return false;
+    try {
+      this.#socket.send(text);
+      return true;
+    } catch (cause) {
+      queueMicrotask(() => this.#fail('the WebSocket could not send', cause));
+      return false;
+    }
   }
 
   #fail(message: string, cause?: unknown): void {
@@ -228,9 +237,7 @@ export class Link {
 
   /** The server broke the protocol: nothing that follows can be trusted. */
   #violation(what: string, detail: unknown): void {
-    const error = new JugglerError(1002, `the server sent ${what}`, 'unknown', { data: detail });
-    this.#host.report(error);
-    this.end(error, false);
+    this.end(new JugglerError(1002, `the server sent ${what}`, 'unknown', { data: detail }));
   }
 
   /** The server sent what makes no sense here, but does no harm. */

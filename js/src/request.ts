@@ -1,4 +1,4 @@
-import { JugglerError, type ErrorDetails } from './error.js';
+import { JugglerError, isViolation, type ErrorDetails } from './error.js';
 import { abortReason, onAbort } from './signal.js';
 import { now } from './time.js';
 import { delay, type Exchange, type Link, type ServerMessage } from './link.js';
@@ -46,8 +46,6 @@ export class Request implements Exchange {
     resolve: (result: unknown) => void,
     reject: (reason: unknown) => void,
   ) {
-    // JSON has no Infinity: the server would close the connection for good.
-    if (!(timeout > 0 && timeout < Infinity)) throw new RangeError(`timeout: want finite milliseconds above 0, not ${timeout}`);
     this.idempotent = options.idempotent ?? false;
     this.wait = options.wait ?? true;
     this.#dispatcher = dispatcher;
@@ -94,8 +92,10 @@ export class Request implements Exchange {
   lost(error: JugglerError): void {
     if (this.#settled) return;
     this.link = undefined;
+    // It may be the one that the server did not like.
+    const again = this.idempotent && !(this.#doubt && isViolation(error.code));
     this.#doubt = true;
-    if (this.idempotent) this.#dispatcher.dispatch(this);
+    if (again) this.#dispatcher.dispatch(this);
     else this.refuse(error.code, `outcome unknown: ${error.message}`, { cause: error });
   }
 

@@ -29,7 +29,8 @@ export class Feed<E = JugglerEvent> implements Subscription<E> {
   #unwatch: (() => void) | undefined;
   #whenReady = new Set<(error?: JugglerError) => void>();
 
-  constructor(topic: Topic, options: SubscribeOptions, handler: ((event: E) => void) | undefined) {
+  /** `wrong`: why it cannot be asked for. */
+  constructor(topic: Topic, options: SubscribeOptions, handler: ((event: E) => void) | undefined, wrong?: JugglerError) {
     bind(this);
     this.channel = topic.channel;
     this.pattern = topic.pattern;
@@ -38,7 +39,8 @@ export class Feed<E = JugglerEvent> implements Subscription<E> {
     this.#handler = handler;
     this.#buffering = !handler;
     const { signal } = options;
-    if (signal?.aborted) this.unsubscribe();
+    if (wrong) this.end(wrong);
+    else if (signal?.aborted) this.unsubscribe();
     else {
       this.#unwatch = signal && onAbort(signal, this.unsubscribe);
       topic.add(this);
@@ -101,12 +103,12 @@ export class Feed<E = JugglerEvent> implements Subscription<E> {
   /** An event for this subscription. */
   push(event: E): void {
     if (this.#buffering) this.#buffer(event);
-    this.#handler?.(event);
+    this.#tell(() => this.#handler?.(event));
   }
 
   /** Events may have been missed. */
   gap(gap: Gap): void {
-    this.#options.onGap?.(gap);
+    this.#tell(() => this.#options.onGap?.(gap));
   }
 
   /** Confirmed, or not to be confirmed for now. */
@@ -128,7 +130,11 @@ export class Feed<E = JugglerEvent> implements Subscription<E> {
   /** Refused, or overflown. */
   end(error: JugglerError): void {
     this.#end(error);
-    this.#options.onError?.(error);
+    this.#tell(() => this.#options.onError?.(error));
+  }
+
+  #tell(code: () => unknown): void {
+    this.#topic.owner.run(`a handler of ${this.channel}`, code);
   }
 
   #buffer(event: E): void {

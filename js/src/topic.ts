@@ -14,6 +14,8 @@ export interface Subscriber {
   /** Why there is no link, if one was tried. */
   readonly trouble: JugglerError | undefined;
   report(error: JugglerError): void;
+  /** Runs code of the application. */
+  run(what: string, code: () => unknown): void;
   gap(gap: Gap): void;
   /** The topic has no subscription any more. */
   forget(topic: Topic): void;
@@ -105,9 +107,7 @@ export class Topic {
     this.#asked = link;
     // A server that does not answer is given up, lest the application waits for events in vain.
     this.#retry = setTimeout(() => {
-      const error = new JugglerError(1002, `${this.channel}: SUB was not answered`, 'unknown');
-      this.owner.report(error);
-      link.end(error, false);
+      link.end(new JugglerError(1002, `${this.channel}: SUB was not answered`, 'unknown'));
     }, this.owner.timeout);
     const sent = link.request({
       type: 'SUB',
@@ -172,19 +172,9 @@ export class Topic {
     this.#each((feed) => feed.push(message as unknown as JugglerEvent));
   }
 
-  /**
-   * Tells each subscription something, other than those that end meanwhile.
-   * What the application's code throws is reported.
-   */
+  /** Tells each subscription something, other than those that end meanwhile. */
   #each(run: (feed: Feed<any>) => void): void {
-    for (const feed of [...this.#feeds]) {
-      try {
-        if (this.#feeds.has(feed)) run(feed);
-      } catch (cause) {
-        const message = `a handler of ${this.channel} threw: ${String(cause)}`;
-        this.owner.report(new JugglerError(500, message, 'failed', { cause }));
-      }
-    }
+    for (const feed of [...this.#feeds]) if (this.#feeds.has(feed)) run(feed);
   }
 
   #refused(error: JugglerError): void {

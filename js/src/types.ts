@@ -120,8 +120,9 @@ export interface ClientEvents {
   /** Some subscription may have missed events; also told to that subscription's `onGap`. */
   gap: Gap;
   /**
-   * Something went wrong that no promise tells: a bad message, a handler that
-   * threw, a token that could not be had, a subscription that is refused for now.
+   * Something went wrong that no promise tells: a bad message, a handler or a
+   * listener that threw, a token that could not be had, a subscription that is
+   * refused for now, a connection that was closed for a mistake of the client.
    */
   error: JugglerError;
 }

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Client, ClientOptions, JugglerError, JugglerEvent } from '../../src/index.js';
+import { mistakes } from '../support/mistakes.js';
 import { TestServer, nodeClient, reached, type TestContract } from '../support/server.js';
 
 const server = new TestServer();
@@ -38,6 +39,19 @@ afterEach(async () => {
 });
 
 describe('calls', () => {
+  it('that are mistakes harm themselves only', async () => {
+    const client = connect();
+    const states: string[] = [];
+    await client.call('test.echo', 0);
+    client.on('state', ({ status }) => states.push(status));
+    const other = client.call('test.delay', 500);
+    const outcomes = await Promise.allSettled(mistakes.map(([, make]) => make(client)));
+    expect(mistakes.filter((_, i) => outcomes[i]!.status === 'fulfilled').map(([name]) => name)).toEqual([]);
+    expect(await other).toBe(500);
+    expect(states).toEqual([]);
+    errors = errors.filter(({ message }) => !message.includes('cannot subscribe'));
+  });
+
   it('return results', async () => {
     const client = connect();
     expect(await client.call('test.add', [1, 2])).toBe(3);

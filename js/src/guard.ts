@@ -1,0 +1,22 @@
+import { JugglerError } from './error.js';
+
+/** Runs code of the application. What it throws, or its promise rejects with, goes to `failed`. */
+export function guard(code: () => unknown, failed: (cause: unknown) => void): void {
+  try {
+    const result = code() as PromiseLike<unknown> | null | undefined;
+    if (typeof result?.then === 'function') result.then(undefined, failed);
+  } catch (cause) {
+    failed(cause);
+  }
+}
+
+/** What to tell of it. */
+export function thrown(what: string, cause: unknown): JugglerError {
+  let text = 'what has no text';
+  try {
+    text = String(cause);
+  } catch {
+    // An object without prototype, say.
+  }
+  return new JugglerError(500, `${what} threw: ${text}`, 'failed', { cause });
+}
