@@ -26,6 +26,10 @@ export function checkFunction(what: string, value: unknown): void {
   check(value === undefined || typeof value === 'function', what, 'a function', value);
 }
 
+export function checkToken(token: unknown): void {
+  check(token == null || (typeof token === 'string' && token), 'what auth() gives', 'a string that is not empty, or null', token);
+}
+
 function checkObject(what: string, value: unknown): void {
   check(typeof value === 'object' && value, what, 'an object', value);
 }

@@ -8,6 +8,7 @@ import { Request, type Dispatcher } from './request.js';
 import { abortReason } from './signal.js';
 import { Feed } from './subscription.js';
 import { now } from './time.js';
+import { Tokens } from './tokens.js';
 import { Topic, topicKey, type Subscriber } from './topic.js';
 import type { ClientEvents, ClientOptions, LogLevel, RequestOptions, State, SubscribeOptions } from './types.js';
 
@@ -52,6 +53,7 @@ export class Client implements Typed<any> {
     this.#host = {
       options: this.#options,
       url,
+      tokens: this.#options.auth && new Tokens(this.#options.auth),
       get link() {
         return client.#link;
       },
@@ -285,6 +287,7 @@ export class Client implements Typed<any> {
    */
   #stop(reason: JugglerError, state: { error?: JugglerError }): Promise<void>[] {
     this.#stopped = reason;
+    this.#host.tokens?.forget();
     clearTimeout(this.#timer);
     this.#watchEnvironment(false);
     const links = [this.#link, this.#opening, ...this.#leaving];

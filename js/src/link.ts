@@ -1,4 +1,6 @@
 import { JugglerError, wireError } from './error.js';
+import { now } from './time.js';
+import type { Tokens } from './tokens.js';
 import type { ClientOptions, LogLevel, WebSocketLike } from './types.js';
 
 /** The messages of the server, as far as JSON.parse can know. Every field may be missing or wrong. */
@@ -29,6 +31,8 @@ export interface Exchange {
 export interface LinkHost {
   readonly options: ClientOptions;
   readonly url: string | (() => string | Promise<string>);
+  /** Where tokens come from, if the client signs in. */
+  readonly tokens: Tokens | undefined;
   log(level: LogLevel, message: string, detail?: unknown): void;
   report(error: JugglerError): void;
   /** HELLO has come and the sign-in, if any, was acknowledged. */
@@ -48,6 +52,9 @@ export const delay = (ms: number): number => Math.min(ms, 2 ** 31 - 1);
 
 const number = (value: unknown, otherwise: number): number =>
   typeof value === 'number' && value > 0 ? value : otherwise;
+
+/** Whether a code says that somebody is not who he says, or may not. */
+const isDenial = (code: unknown): code is number => code === 401 || code === 403;
 
 /** How long a server may take to answer a sign of life. */
 const PROBE_WAIT = 5_000;
@@ -93,6 +100,9 @@ export class Link {
   #asked = false;
   #liveness: ReturnType<typeof setTimeout> | undefined;
   #renewal: ReturnType<typeof setTimeout> | undefined;
+  /** How often a renewal has failed since the last that did not. */
+  #failedRenewals = 0;
+  #openedAt = 0;
 
   constructor(host: LinkHost) {
     this.#host = host;
@@ -112,6 +122,8 @@ export class Link {
   async open(): Promise<void> {
     if (this.#ended) return;
     const { options, url } = this.#host;
+    this.#openedAt = now();
+    this.#host.tokens?.prepare(); // While the handshake runs.
     this.#liveness = setTimeout(() => {
       this.#fail('the server did not complete the connection in time');
     }, delay(options.connectTimeout ?? 15_000));
@@ -199,6 +211,8 @@ export class Link {
    */
   end(error: JugglerError, final?: boolean, whenClosed: (() => void) | null = null): void {
     if (this.#ended) return;
+    // The server had no patience with a slow token, or with how long it took itself to look at one.
+    if (error.code === 4400 && this.session && !this.#ready) final ??= false;
     this.#ended = true;
     this.#ready = false;
     clearTimeout(this.#liveness);
@@ -284,7 +298,8 @@ export class Link {
     this.maxCalls = number(limits['calls'], Infinity);
     this.#maxMessage = number(limits['message'], Infinity);
     this.#ping = number(message['ping'], this.#ping);
-    if (this.#host.options.auth) void this.#signIn();
+    const { tokens } = this.#host;
+    if (tokens) void this.#signIn(tokens);
     else this.#becomeReady();
   }
 
@@ -302,15 +317,19 @@ export class Link {
   }
 
   /** Signs in, or renews the credentials of a session that has. */
-  async #signIn(): Promise<void> {
-    let token: string | null | undefined;
+  async #signIn(tokens: Tokens): Promise<void> {
+    let token, askedAt: number;
     try {
-      token = await this.#host.options.auth!();
+      [token, askedAt] = await tokens.take(() => !this.#ended);
     } catch (cause) {
-      return this.#notSignedIn(new JugglerError(1006, 'the token could not be had', 'unknown', { cause }));
+      const { code, message } = Object(cause) as Partial<JugglerError>;
+      const signedOut = isDenial(code);
+      const text = signedOut ? String(message) : 'the token could not be had';
+      return this.#notSignedIn(new JugglerError(signedOut ? code : 1006, text, 'refused', { cause }), signedOut);
     }
+    if (this.#ended) return;
     if (token == null) {
-      if (!this.#ready && !this.#ended) this.#becomeReady();
+      if (!this.#ready) this.#becomeReady();
       return;
     }
     this.request({
@@ -318,7 +337,10 @@ export class Link {
       fields: `,"token":${JSON.stringify(token)}`,
       idempotent: true,
       settle: (error, answer) => {
-        if (error) return this.#notSignedIn(error);
+        // One that had waited for a connection may have expired meanwhile.
+        if (error && isDenial(error.code) && askedAt < this.#openedAt) return void this.#signIn(tokens);
+        if (error) return this.#notSignedIn(error, !this.#ready && isDenial(error.code));
+        this.#failedRenewals = 0;
         const expires = number(answer['expires'], 0);
         // Early enough for a slow token provider, and for one that fails once.
         if (expires) this.#signInAfter(expires - Math.min(30_000, expires / 4));
@@ -329,16 +351,16 @@ export class Link {
   }
 
   #signInAfter(ms: number): void {
-    this.#renewal = setTimeout(() => void this.#signIn(), delay(ms));
+    this.#renewal = setTimeout(() => void this.#signIn(this.#host.tokens!), delay(ms));
   }
 
-  #notSignedIn(error: JugglerError): void {
+  /** `final`: the application says that the user is signed out, or the server that he is not allowed. */
+  #notSignedIn(error: JugglerError, final: boolean): void {
     if (this.#ended) return;
     this.#host.report(error);
     // A session that has signed in lasts until its credentials expire.
-    if (this.#ready) this.#signInAfter(1_000 + Math.random() * 4_000);
-    else if (error.code === 401 || error.code === 403) this.end(error, true);
-    else this.end(error, false);
+    if (!this.#ready || final) this.end(error, final);
+    else this.#signInAfter(Math.min(60_000, (1_000 + Math.random() * 4_000) * 2 ** this.#failedRenewals++));
   }
 
   /**

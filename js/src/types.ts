@@ -147,10 +147,15 @@ export type WebSocketConstructor = new (url: string, protocols: string[]) => Web
 export interface ClientOptions {
   /**
    * Supplies the token to sign in with, sent as the first message of each
-   * connection and again before the credentials expire. If it throws, the
-   * client reports that and tries again later; null: a guest, do not sign in.
-   * Without it the client does not sign in (the handshake's cookies or the URL
-   * may have done so).
+   * connection and again before the credentials expire; null: a guest, do not
+   * sign in. Without it the client does not sign in (the handshake's cookies
+   * or the URL may have done so).
+   *
+   * It is asked by one connection at a time, while the handshake runs; an
+   * answer that comes late is used by the next connection, for a minute. If it
+   * throws, the client reports that and asks again, with growing pauses; an
+   * error whose `code` is 401 or 403 says that the user is signed out: the
+   * client is refused, as if by the server, until `connect()`.
    */
   auth?: () => string | null | undefined | Promise<string | null | undefined>;
   /** The WebSocket to use; `globalThis.WebSocket` by default. Node before 22 has none: pass that of the `ws` package. */

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import type { Client, ClientOptions, JugglerError, JugglerEvent } from '../../src/index.js';
+import { WebSocket } from 'ws';
+import { JugglerError, type Client, type ClientOptions, type JugglerEvent } from '../../src/index.js';
 import { mistakes } from '../support/mistakes.js';
 import { TestServer, nodeClient, reached, type TestContract } from '../support/server.js';
 
@@ -275,6 +276,41 @@ describe('signing in', () => {
     expect(await reached(client, 'waiting')).toMatchObject({ error: { code: 4502 } });
     expect(await client.call('test.echo', 2)).toBe(2);
     errors = []; // The failure is reported, too.
+  });
+
+  it('comes to its end with a provider that is slower than the server waits', async () => {
+    const auth = vi.fn(() => sleep(1_500, 'forever')); // The server waits for 500 ms.
+    const client = connect('/auth', { auth });
+    expect(await client.call('test.echo', 1)).toBe(1);
+    expect(auth).toHaveBeenCalledTimes(1);
+  });
+
+  it('uses no refresh token twice where connections are lost while it asks for a token', async () => {
+    let used = 0;
+    let running = 0;
+    const sockets: WebSocket[] = [];
+    const auth = vi.fn(async () => {
+      if (running++) throw new JugglerError(401, 'refresh token used twice: the session is revoked', 'refused');
+      await sleep(200);
+      running--;
+      used++;
+      return 'for 1000';
+    });
+    class Recorded extends WebSocket {
+      constructor(...args: ConstructorParameters<typeof WebSocket>) {
+        super(...args);
+        sockets.push(this);
+      }
+    }
+    const client = connect('/auth', { auth, WebSocket: Recorded });
+    for (let i = 0; i < 5; i++) {
+      await client.call('test.echo', 1);
+      const asked = auth.mock.calls.length;
+      await vi.waitFor(() => expect(auth.mock.calls.length).toBeGreaterThan(asked), 5_000);
+      sockets.at(-1)!.terminate();
+    }
+    expect(await client.call('test.echo', 2)).toBe(2);
+    expect(used).toBeGreaterThanOrEqual(5);
   });
 
   it('is over when it is refused', async () => {

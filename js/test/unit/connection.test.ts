@@ -502,6 +502,229 @@ describe('signing in', () => {
   });
 });
 
+/** A token provider whose answers come when the test says so, and which may be asked by one at a time. */
+function provider() {
+  const asked: { give(token: unknown): Promise<void>; fail(error: unknown): Promise<void> }[] = [];
+  let running = 0;
+  const auth = vi.fn(() => {
+    if (++running > 1) throw new Error('refresh token used twice: the session is revoked');
+    return new Promise<any>((resolve, reject) => {
+      const end = async (settle: () => void): Promise<void> => {
+        running--;
+        settle();
+        await pass();
+      };
+      asked.push({ give: (token) => end(() => resolve(token)), fail: (error) => end(() => reject(error)) });
+    });
+  });
+  return { auth, asked };
+}
+
+describe('a token', () => {
+  it('is asked for while the handshake runs', async () => {
+    const { auth, asked } = provider();
+    const client = make({ auth });
+    client.connect();
+    expect(auth).toHaveBeenCalledTimes(1);
+    await asked[0]!.give('t');
+    script.socket.hello();
+    await pass();
+    expect(script.socket.last('AUTH')['token']).toBe('t');
+  });
+
+  it('that comes too late for a connection is used by the next; nobody else is asked meanwhile', async () => {
+    const { auth, asked } = provider();
+    const client = make({ auth, connectTimeout: 1_000, backoff: { min: 100, max: 100 } });
+    client.connect();
+    for (let i = 0; i < 5; i++) {
+      script.socket.hello();
+      await pass(1_000);
+      expect(client.state.status).toBe('waiting');
+      if (i === 4) await asked[0]!.give('slow'); // While there is no connection.
+      await pass(100);
+    }
+    expect(auth).toHaveBeenCalledTimes(1);
+    script.socket.hello();
+    await pass();
+    script.socket.ack('AUTH');
+    expect(script.socket.last('AUTH')['token']).toBe('slow');
+    expect(client.state.status).toBe('open');
+    expect(auth).toHaveBeenCalledTimes(1);
+  });
+
+  it.each(['has not come', 'was not looked at'])('that %s in time for the server is no refusal', async (when) => {
+    const { auth, asked } = provider();
+    const client = make({ auth });
+    client.connect();
+    script.socket.hello();
+    if (when === 'was not looked at') await asked[0]!.give('t');
+    script.socket.drop(4400, 'no AUTH in time');
+    expect(client.state).toMatchObject({ status: 'waiting', error: { code: 4400 } });
+    if (when === 'has not come') await asked[0]!.give('t');
+    await pass(500);
+    if (when === 'was not looked at') await asked[1]!.give('t');
+    script.socket.hello();
+    await pass();
+    script.socket.ack('AUTH');
+    expect(client.state.status).toBe('open');
+  });
+
+  it('is no matter where the server refuses before it could be asked for one', async () => {
+    make({ auth: () => 't' }).connect();
+    script.socket.readyState = 1;
+    script.socket.drop(4400, 'no cookie');
+    expect(states).toEqual(['connecting', 'closed']);
+  });
+
+  it('goes to one connection; a renewal that is cut off, or overtaken, uses no refresh token twice', async () => {
+    const { auth, asked } = provider();
+    const client = make({ auth, backoff: { min: 100, max: 100 } });
+    client.connect();
+    const first = script.socket.hello();
+    await asked[0]!.give('1');
+    first.say({ type: 'ACK', for: '1', expires: 10_000 });
+    await pass(7_500); // The renewal begins, and the network fails.
+    expect(auth).toHaveBeenCalledTimes(2);
+    first.drop();
+    await pass(100);
+    const second = script.socket.hello();
+    await asked[1]!.give('2');
+    second.say({ type: 'ACK', for: '1', expires: 10_000 });
+    await pass(7_500); // The renewal begins, and the server asks to move.
+    second.say({ type: 'GOAWAY' });
+    await pass();
+    const third = script.socket.hello();
+    await asked[2]!.give('3');
+    await asked[3]!.give('4');
+    expect([second, third].map((socket) => socket.last('AUTH')['token'])).toEqual(['3', '4']);
+    third.ack('AUTH');
+    expect(client.state.status).toBe('open');
+    expect(auth).toHaveBeenCalledTimes(4);
+    expect(script.logged.filter(([level]) => level === 'warn')).toEqual([]);
+  });
+
+  it('that waited for a connection and is refused there is followed by a new one', async () => {
+    let n = 0;
+    const client = make({ auth: () => `token ${++n}` });
+    client.connect();
+    await pass();
+    script.socket.drop();
+    await pass(500);
+    script.socket.hello();
+    await pass();
+    expect(script.socket.last('AUTH')['token']).toBe('token 1');
+    script.socket.say({ type: 'NACK', for: '1', error: { code: 401, message: 'expired' } });
+    await pass();
+    expect(script.socket.last('AUTH')['token']).toBe('token 2');
+    script.socket.say({ type: 'NACK', for: '2', error: { code: 401, message: 'who are you?' } });
+    expect(client.state).toMatchObject({ status: 'closed', error: { code: 401 } });
+  });
+
+  it('that never comes is given up after a minute', async () => {
+    const { auth } = provider();
+    auth.mockReturnValueOnce(new Promise(() => {})).mockReturnValueOnce('second' as never);
+    const client = make({ auth, connectTimeout: 1_000, backoff: { min: 100, max: 100 } });
+    client.connect();
+    for (let t = 0; t < 62_000 && client.state.status !== 'open'; t += 100) {
+      if (script.socket.readyState === 0) script.socket.hello();
+      await pass(100);
+      if (script.socket.all('AUTH').length) script.socket.ack('AUTH');
+    }
+    expect(client.state.status).toBe('open');
+    expect(auth).toHaveBeenCalledTimes(2);
+  });
+
+  it.each([42, { accessToken: 'x' }, Symbol('x'), '', () => 'x'])('that is none (%s) is told, and asked for again', async (odd) => {
+    const auth = vi.fn().mockReturnValueOnce(odd).mockReturnValue('t');
+    const client = make({ auth });
+    client.connect();
+    script.socket.hello();
+    await pass();
+    expect(client.state).toMatchObject({
+      status: 'waiting',
+      error: { message: 'the token could not be had', cause: { message: expect.stringContaining('what auth() gives: want a string') } },
+    });
+    await pass(500);
+    script.socket.hello();
+    await pass();
+    script.socket.ack('AUTH');
+    expect(client.state.status).toBe('open');
+  });
+
+  it('that cannot be renewed is asked for after pauses that grow', async () => {
+    const auth = vi.fn().mockReturnValueOnce('first').mockRejectedValue(new Error('offline'));
+    const client = make({ auth });
+    client.connect();
+    const times: number[] = [];
+    script.socket.hello({ ping: 3_600_000 });
+    await pass();
+    script.socket.say({ type: 'ACK', for: '1', expires: 3_600_000 });
+    await pass(3_570_000);
+    auth.mockImplementation(() => {
+      times.push(Date.now());
+      return Promise.reject(new Error('offline'));
+    });
+    await pass(180_000);
+    const pauses = times.slice(1).map((time, i) => Math.round((time - times[i]!) / 1_000));
+    expect(pauses).toEqual([10, 20, 40, 60]);
+    expect(client.state.status).toBe('open');
+  });
+});
+
+describe('signed out', () => {
+  const signedOut = () => {
+    throw new JugglerError(401, 'signed out', 'refused');
+  };
+
+  it('is what auth() says with code 401 or 403: the client stops, and comes back on connect()', async () => {
+    const auth = vi.fn().mockImplementationOnce(signedOut).mockReturnValue('t');
+    const client = make({ auth });
+    const refused = vi.fn();
+    client.on('refused', refused);
+    const call = client.call('x').catch((error: unknown) => error);
+    const handler = vi.fn();
+    client.subscribe('news', handler);
+    script.socket.hello();
+    await pass();
+    expect(client.state).toMatchObject({ status: 'closed', error: { code: 401, message: 'signed out' } });
+    expect(refused).toHaveBeenCalledTimes(1);
+    expect(await call).toMatchObject({ code: 401, outcome: 'refused' });
+    await pass(120_000);
+    expect(auth).toHaveBeenCalledTimes(1);
+    client.connect();
+    script.socket.hello();
+    await pass();
+    script.socket.ack('AUTH').ack('SUB').say({ type: 'EVNT', id: '1', channel: 'news', args: 1 });
+    expect(handler).toHaveBeenCalledTimes(1);
+  });
+
+  it('during a renewal ends the connection', async () => {
+    const auth = vi.fn().mockReturnValueOnce('t').mockImplementationOnce(signedOut);
+    const client = make({ auth });
+    client.connect();
+    script.socket.hello();
+    await pass();
+    script.socket.say({ type: 'ACK', for: '1', expires: 10_000 });
+    await pass(7_500);
+    expect(client.state).toMatchObject({ status: 'closed', error: { code: 401 } });
+    expect(script.socket.closedWith).toBeDefined();
+  });
+
+  it('what was asked for before close() is not used after it, but waited for', async () => {
+    const { auth, asked } = provider();
+    const client = make({ auth });
+    client.connect();
+    await client.close();
+    client.connect();
+    script.socket.hello();
+    await pass();
+    expect(auth).toHaveBeenCalledTimes(1);
+    await asked[0]!.give('of the old user');
+    await asked[1]!.give('of the new user');
+    expect(script.socket.last('AUTH')['token']).toBe('of the new user');
+  });
+});
+
 describe('GOAWAY', () => {
   it('opens the new connection before it leaves the old', async () => {
     const client = make();
