@@ -34,8 +34,10 @@ export interface Client<C extends Contract = AnyContract> {
 
   /**
    * Connects now rather than at the first use; also again after `close()` or a
-   * refusal. While waiting for the next try, tries at once. While open, checks
-   * that the server is still there: call it when an app comes to the foreground.
+   * refusal. While waiting for the next try, tries at once, unless that was
+   * done within the last second; after refusals, with pauses that grow. While
+   * open, checks that the server is still there: call it when an app comes to
+   * the foreground.
    */
   connect(): void;
 

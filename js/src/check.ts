@@ -2,11 +2,12 @@
 // server would close the connection, which all the others need.
 import type { ClientOptions, RequestOptions, SubscribeOptions } from './types.js';
 
-/** How deep a server takes a message, less the braces of the message itself. */
-const MAX_DEPTH = 9_999;
+/** How deep a server takes a message, its own braces included. */
+const MAX_DEPTH = 10_000;
 
 /** A value as errors name it. */
-function shown(value: unknown): string {
+export function shown(value: unknown): string {
+  if (value instanceof Error) return String(value);
   if (Object(value) === value) return Object.prototype.toString.call(value);
   return typeof value === 'string' ? JSON.stringify(value) : String(value);
 }
@@ -55,7 +56,6 @@ export function payload(args: unknown, { headers }: RequestOptions): string {
     const json = JSON.stringify(args);
     checkSayable(args);
     check(json, 'args', 'what JSON can say', undefined);
-    checkDepth(json);
     fields += `,"args":${json}`;
   }
   if (headers != null) {
@@ -70,24 +70,14 @@ export function payload(args: unknown, { headers }: RequestOptions): string {
 }
 
 /** Functions, symbols, and in arrays undefined, JSON leaves out, or writes null in their place. */
-function checkSayable(value: unknown, key?: string, inArray = false): void {
+function checkSayable(value: unknown, key?: string, inArray = false, depth = 1): void {
   const type = typeof value;
-  if (type === 'function' || type === 'symbol' || (inArray && type === 'undefined')) {
-    check(false, key ? `args, at ${key}` : 'args', 'what JSON can say', value);
-  }
+  const what = key ? `args, at ${key}` : 'args';
+  const lost = type === 'function' || type === 'symbol' || (inArray && type === 'undefined');
+  check(!lost, what, 'what JSON can say', value);
   if (type !== 'object' || !value || 'toJSON' in (value as object)) return;
-  for (const member of Object.keys(value)) checkSayable(value[member as never], member, Array.isArray(value));
-}
-
-function checkDepth(json: string): void {
-  if (json.length < 2 * MAX_DEPTH) return;
-  for (let i = 0, depth = 0, quoted = false; i < json.length; i++) {
-    const c = json[i]!;
-    if (c === '"') quoted = !quoted;
-    else if (quoted) i += Number(c === '\\');
-    else if (c === '[' || c === '{') check(++depth <= MAX_DEPTH, 'args', `nesting up to ${MAX_DEPTH} deep`, 'deeper', RangeError);
-    else if (c === ']' || c === '}') depth--;
-  }
+  check(depth < MAX_DEPTH, what, 'less nesting', value, RangeError);
+  for (const member of Object.keys(value)) checkSayable(value[member as never], member, Array.isArray(value), depth + 1);
 }
 
 export function checkRequestOptions(options: RequestOptions): void {

@@ -14,6 +14,9 @@ import type { ClientEvents, ClientOptions, LogLevel, RequestOptions, State, Subs
 
 type Handler = (event: any) => void;
 
+/** How long after a try that failed connect() does not try at once. In ms. */
+const HURRY = 1_000;
+
 /** A connection that lasted this long was a good one: the pauses between tries begin anew. */
 const STABLE = 10_000;
 
@@ -34,7 +37,10 @@ export class Client implements Typed<any> {
   #stopped: JugglerError | undefined;
   /** Why there is no connection, if one was tried. */
   #trouble: JugglerError | undefined;
+  /** How many tries have failed since the last connection that lasted. */
   #attempt = 0;
+  /** When it was last tried again. */
+  #triedAt = -Infinity;
   #openedAt = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -81,6 +87,11 @@ export class Client implements Typed<any> {
       forget: (topic) => {
         if (this.#topics.get(topic.key) === topic) this.#topics.delete(topic.key);
       },
+      freed: (link) => {
+        if (link === this.#link && link.topics === link.maxTopics - 1) {
+          for (const topic of this.#topics.values()) if (topic.crowded) topic.ask();
+        }
+      },
     };
   }
 
@@ -96,12 +107,14 @@ export class Client implements Typed<any> {
   }
 
   connect(): void {
+    const stopped = this.#stopped;
     this.#stopped = undefined;
-    if (this.#link) this.#link.check();
-    else if (!this.#opening) {
-      this.#attempt = 0;
-      this.#open();
-    }
+    if (this.#link) return this.#link.check();
+    if (this.#opening) return;
+    // At once, but not again and again: it may be a listener that asks, or a network that comes and goes.
+    const pause = this.#attempt && Math.min(this.#maxPause, stopped ? Infinity : HURRY) - (now() - this.#triedAt);
+    if (pause <= 0) this.#open();
+    else if (stopped || Date.now() + pause < (this.#state as { retryAt: number }).retryAt) this.#waitFor(pause, stopped ?? this.#trouble!);
   }
 
   close(): Promise<void> {
@@ -225,6 +238,7 @@ export class Client implements Typed<any> {
 
   #open(): void {
     clearTimeout(this.#timer);
+    if (this.#attempt) this.#triedAt = now();
     this.#watchEnvironment(true);
     const link = (this.#opening = new Link(this.#host));
     if (this.#link) for (const topic of this.#topics.values()) topic.prepare();
@@ -268,17 +282,29 @@ export class Client implements Typed<any> {
     } else return;
     if (this.#stopped) return;
     if (final) {
+      this.#attempt++;
       this.#stop(error, { error });
       this.#log('error', `the server refuses this client: ${error.message}`);
       return this.#emit('refused', error);
     }
     this.#trouble = error;
     if (this.#opening) return this.#setState({ status: 'connecting' });
-    const { min, max } = this.#options.backoff;
-    const pause = Math.random() * Math.min(max, min * 2 ** this.#attempt++);
-    this.#openIn(pause);
+    const pause = Math.random() * this.#maxPause;
+    this.#attempt++;
     this.#log('info', `${error.message}; next try in ${Math.round(pause)} ms`);
-    if (!this.#link) this.#setState({ status: 'waiting', error, retryAt: Date.now() + pause });
+    if (this.#link) this.#openIn(pause);
+    else this.#waitFor(pause, error);
+  }
+
+  /** The longest pause before the next try. */
+  get #maxPause(): number {
+    const { min, max } = this.#options.backoff;
+    return Math.min(max, min * 2 ** this.#attempt);
+  }
+
+  #waitFor(ms: number, error: JugglerError): void {
+    this.#openIn(ms);
+    this.#setState({ status: 'waiting', error, retryAt: Date.now() + ms });
   }
 
   /**

@@ -48,7 +48,7 @@ export class JugglerError extends PlainError {
 
   /** `instanceof`, too, knows those of other copies of the package. */
   static override [Symbol.hasInstance](value: unknown): boolean {
-    return Object.hasOwn(this, 'is') ? this.is(value) : Function.prototype[Symbol.hasInstance].call(this, value);
+    return Object.hasOwn(this, 'is') ? this.is(value) : super[Symbol.hasInstance](value);
   }
 
   /**

@@ -1,3 +1,4 @@
+import { shown } from './check.js';
 import { JugglerError } from './error.js';
 
 /** Runs code of the application. What it throws, or its promise rejects with, goes to `failed`. */
@@ -11,12 +12,5 @@ export function guard(code: () => unknown, failed: (cause: unknown) => void): vo
 }
 
 /** What to tell of it. */
-export function thrown(what: string, cause: unknown): JugglerError {
-  let text = 'what has no text';
-  try {
-    text = String(cause);
-  } catch {
-    // An object without prototype, say.
-  }
-  return new JugglerError(500, `${what} threw: ${text}`, 'failed', { cause });
-}
+export const thrown = (what: string, cause: unknown): JugglerError =>
+  new JugglerError(500, `${what} threw: ${shown(cause)}`, 'failed', { cause });

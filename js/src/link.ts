@@ -62,15 +62,9 @@ const PROBE_WAIT = 5_000;
 /** The code with which the client closes a connection that it gives up. */
 const GIVE_UP = 4000;
 
-/** The length of a text in UTF-8, which is what the server limits. */
-function byteLength(text: string): number {
-  let bytes = 0;
-  for (let i = 0; i < text.length; i++) {
-    const c = text.charCodeAt(i);
-    bytes += c < 0x80 ? 1 : c < 0x800 || c >> 11 === 27 /* half of a surrogate pair */ ? 2 : 3;
-  }
-  return bytes;
-}
+/** The length of a text in UTF-8, which is what the server limits. Each half of a surrogate pair counts as two. */
+const byteLength = (text: string): number =>
+  text.length + text.replace(/[\0-\x7f]/g, '').length + text.replace(/[\0-\u07ff\ud800-\udfff]/g, '').length;
 
 /**
  * One WebSocket connection from its handshake to its end: signs in, matches
@@ -84,6 +78,11 @@ export class Link {
   maxCalls = Infinity;
   /** How many have no outcome yet: as the server counts, whether or not somebody still waits for it. */
   calls = 0;
+  /** How many topics the server allows, and how many it was asked for that it has not refused. */
+  maxTopics = Infinity;
+  topics = 0;
+  /** The longest time that a call may ask for. */
+  maxTimeout = Infinity;
 
   #host: LinkHost;
   #socket: WebSocketLike | undefined;
@@ -296,6 +295,8 @@ export class Link {
     this.session = String(message['session'] ?? '?');
     this.node = String(message['node'] ?? '?');
     this.maxCalls = number(limits['calls'], Infinity);
+    this.maxTopics = number(limits['subscriptions'], Infinity);
+    this.maxTimeout = number(limits['timeout'], Infinity);
     this.#maxMessage = number(limits['message'], Infinity);
     this.#ping = number(message['ping'], this.#ping);
     const { tokens } = this.#host;

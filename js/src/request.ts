@@ -67,9 +67,13 @@ export class Request implements Exchange {
 
   /** Sends it on the link; false: the link could not. */
   sendOn(link: Link): boolean {
+    const left = Math.max(1, Math.ceil(this.#deadline - now()));
+    if (this.type === 'CALL' && left > link.maxTimeout) {
+      this.refuse(400, `timeout: the server allows ${link.maxTimeout} ms`, {});
+      return true;
+    }
     // Set before, as the link may settle it at once.
     this.link = link;
-    const left = Math.max(1, Math.ceil(this.#deadline - now()));
     const sent = link.request(this, this.type === 'CALL' ? `${this.fields},"timeout":${left}` : this.fields);
     if (!sent) this.link = undefined;
     return sent;

@@ -26,6 +26,8 @@ export class Feed<E = JugglerEvent> implements Subscription<E> {
   #ended: JugglerError | undefined;
   /** The error, until the iterator has thrown it. */
   #unthrown: JugglerError | undefined;
+  /** Whether the application knows that it is refused. */
+  #told = false;
   #unwatch: (() => void) | undefined;
   #whenReady = new Set<(error?: JugglerError) => void>();
 
@@ -53,7 +55,8 @@ export class Feed<E = JugglerEvent> implements Subscription<E> {
       if (this.#ended) return reject(this.#ended);
       const { owner } = this.#topic;
       if (this.#topic.on) return resolve();
-      if (owner.stopped) return reject(owner.stopped);
+      const refusal = owner.stopped ?? this.#topic.refusal;
+      if (refusal) return reject(refusal);
       const settle = (error?: JugglerError): void => {
         clearTimeout(timer);
         if (error) reject(error);
@@ -113,6 +116,7 @@ export class Feed<E = JugglerEvent> implements Subscription<E> {
 
   /** Confirmed, or not to be confirmed for now. */
   settle(error?: JugglerError): void {
+    this.#told = false;
     for (const settle of this.#whenReady) settle(error);
     this.#whenReady.clear();
   }
@@ -127,7 +131,16 @@ export class Feed<E = JugglerEvent> implements Subscription<E> {
     this.#buffering = false;
   }
 
-  /** Refused, or overflown. */
+  /** Refused, and to be asked for again. */
+  refused(error: JugglerError): void {
+    if (!this.#handler) return this.end(error); // A loop would hang.
+    const told = this.#told;
+    this.settle(error);
+    this.#told = true;
+    if (!told) this.#tell(() => this.#options.onError?.(error));
+  }
+
+  /** It cannot be asked for, or has overflown. */
   end(error: JugglerError): void {
     this.#end(error);
     this.#tell(() => this.#options.onError?.(error));

@@ -19,6 +19,8 @@ export interface Subscriber {
   gap(gap: Gap): void;
   /** The topic has no subscription any more. */
   forget(topic: Topic): void;
+  /** A link has room for another topic. */
+  freed(link: Link): void;
 }
 
 /** How long a topic stays on a link that is left, after it was confirmed on another. In ms. */
@@ -35,6 +37,10 @@ export class Topic {
   readonly key: string;
   /** The link that its events come from, once confirmed. */
   on: Link | undefined;
+  /** Why it is refused, and not only for a moment, until it is asked for again. */
+  refusal: JugglerError | undefined;
+  /** It waits for room: the server takes no more topics on this link. */
+  crowded = false;
 
   #feeds = new Set<Feed<any>>();
   #fields: string;
@@ -82,8 +88,9 @@ export class Topic {
       if (this.wanted) return;
       clearTimeout(this.#retry);
       this.owner.forget(this);
-      for (const link of new Set([this.on, this.#asked])) if (link) this.#unsubscribe(link);
+      const links = new Set([this.on, this.#asked]);
       this.on = this.#asked = this.#held = undefined;
+      for (const link of links) if (link) this.#unsubscribe(link);
     });
   }
 
@@ -103,8 +110,15 @@ export class Topic {
     const link = this.owner.link;
     if (!link || this.#asked === link) return;
     clearTimeout(this.#retry);
+    this.refusal = undefined;
+    this.crowded = link.topics >= link.maxTopics;
+    if (this.crowded) {
+      const message = `${this.channel}: the server allows ${link.maxTopics} subscriptions`;
+      return this.#refused(new JugglerError(429, message, 'refused', { retryable: true }));
+    }
     if (this.#overlapping || !this.#held) this.prepare();
     this.#asked = link;
+    link.topics++;
     // A server that does not answer is given up, lest the application waits for events in vain.
     this.#retry = setTimeout(() => {
       link.end(new JugglerError(1002, `${this.channel}: SUB was not answered`, 'unknown'));
@@ -116,8 +130,9 @@ export class Topic {
       settle: (error) => {
         if (this.#asked !== link || !this.wanted) return;
         clearTimeout(this.#retry);
-        if (error) this.#refused(error);
-        else this.#confirm(link);
+        if (!error) return this.#confirm(link);
+        this.#refused(error);
+        this.#free(link);
       },
       lost: () => {},
     });
@@ -177,12 +192,26 @@ export class Topic {
     for (const feed of [...this.#feeds]) if (this.#feeds.has(feed)) run(feed);
   }
 
+  /**
+   * What does not pass by itself is told once to whoever subscribes, and
+   * whatever it is, the subscription is asked for again: when there is room, or
+   * after pauses that grow. Only what cannot be asked for has ended.
+   */
   #refused(error: JugglerError): void {
     this.#asked = this.#held = undefined;
-    if (!error.retryable) return this.fail(error);
-    this.owner.report(error);
-    const pause = error.retryAfter ?? Math.min(30_000, 1_000 * 2 ** this.#refusals++);
-    this.#retry = setTimeout(() => this.ask(), delay(pause));
+    if (error.code === 400 || error.code === 413) return this.fail(error);
+    if (!this.#refusals) this.owner.report(error);
+    const { retryAfter = 0, retryable } = error;
+    const pause = Math.min(retryable ? 30_000 : 300_000, (retryAfter || 1_000) * 2 ** this.#refusals++);
+    if (!this.crowded) this.#retry = setTimeout(() => this.ask(), delay(Math.max(retryAfter, pause)));
+    if (retryable && !this.crowded) return;
+    this.refusal = error;
+    this.#each((feed) => feed.refused(error));
+  }
+
+  #free(link: Link): void {
+    link.topics--;
+    this.owner.freed(link);
   }
 
   /**
@@ -216,5 +245,6 @@ export class Topic {
   #unsubscribe(link: Link): void {
     const ignore = (): void => {};
     link.request({ type: 'UNSB', fields: this.#fields, idempotent: true, settle: ignore, lost: ignore });
+    this.#free(link);
   }
 }

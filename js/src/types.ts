@@ -199,7 +199,12 @@ export interface SubscribeOptions {
   pattern?: boolean;
   /** Events may have been missed: read the state again. */
   onGap?: ((gap: Gap) => void) | undefined;
-  /** The server refused the subscription, or the iterator's buffer overflowed; it has ended. */
+  /**
+   * The server refuses the subscription, or allows no more of them. It is told
+   * once; the client goes on asking, with growing pauses or when there is room.
+   * With the codes 400 (it cannot be asked for) and 4500 (the iterator's buffer
+   * overflowed), and without a handler, it has ended.
+   */
   onError?: ((error: JugglerError) => void) | undefined;
   /** How many events may wait for the async iterator. Beyond it the iteration ends in an error. Default 1,024. */
   buffer?: number;

@@ -231,6 +231,40 @@ describe('reconnecting', () => {
     expect(client.state.status).toBe('open');
   });
 
+  it.each([
+    ['refused', (client: Client) => client.on('refused', () => client.connect()), 4403, 12],
+    ['waiting', (client: Client) => client.on('state', ({ status }) => status === 'waiting' && client.connect()), 1006, 65],
+  ] as const)('makes no storm where a listener connects whenever it is %s', async (_, listen, code, most) => {
+    const client = make();
+    listen(client);
+    client.connect();
+    for (let t = 0; t < 60_000; t += 10) {
+      if (script.socket.readyState === 0) script.socket.hello().drop(code);
+      await pass(10);
+    }
+    expect(script.sockets.length).toBeGreaterThan(5);
+    expect(script.sockets.length).toBeLessThan(most);
+  });
+
+  it('tries at once when told to, a second after the last try that failed', async () => {
+    const client = make({ backoff: { min: 60_000, max: 60_000 } });
+    client.connect();
+    script.socket.drop();
+    client.connect();
+    expect(script.sockets).toHaveLength(2);
+    script.socket.drop();
+    client.connect();
+    client.connect();
+    expect(script.sockets).toHaveLength(2);
+    expect((client.state as { retryAt: number }).retryAt).toBe(Date.now() + 1_000);
+    await pass(1_000);
+    expect(script.sockets).toHaveLength(3);
+    script.socket.drop();
+    await pass(1_000);
+    client.connect();
+    expect(script.sockets).toHaveLength(4);
+  });
+
   it('connects again after a refusal when told to', () => {
     const client = make();
     client.connect();

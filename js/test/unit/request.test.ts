@@ -483,6 +483,18 @@ describe("the server's limits", () => {
     expect(await next).toBe('ok');
   });
 
+  it('a call that asks for more time than allowed is refused here', async () => {
+    const client = open({ limits: { timeout: 1_000 } });
+    const error = await reason(client.call('x', null, { timeout: 1_001 }));
+    expect(error).toMatchObject({ code: 400, outcome: 'refused', message: 'timeout: the server allows 1000 ms' });
+    const fits = client.call('x', null, { timeout: 1_000 });
+    script.socket.say({ type: 'RES', for: '1', args: 'ok' });
+    expect(await fits).toBe('ok');
+    const published = client.publish('x', null, { timeout: 1_001 });
+    script.socket.ack('PUB');
+    await published;
+  });
+
   it('a call that is refused here leaves its place to the next', async () => {
     const client = open({ limits: { calls: 1, message: 100 } });
     const results = [client.call('a'), client.call('b', 'x'.repeat(100)), client.call('c')];

@@ -235,7 +235,7 @@ describe('a refused subscription', () => {
     expect(script.socket.all('SUB')).toHaveLength(1);
   });
 
-  it('is asked for less and less often, and reported, when the server gives no time', async () => {
+  it('is asked for less and less often, and reported once, when the server gives no time', async () => {
     const client = open();
     const errors = vi.fn();
     client.on('error', errors);
@@ -253,13 +253,81 @@ describe('a refused subscription', () => {
       pauses.push(pause);
     }
     expect(pauses).toEqual([1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
-    expect(errors).toHaveBeenCalledTimes(7);
+    expect(errors).toHaveBeenCalledTimes(1);
     script.socket.say({ type: 'ACK', for: script.socket.last('SUB')['id'] });
     script.socket.drop();
     await pass(500);
     script.socket.hello().say({ type: 'NACK', for: '1', error: { code: 500, message: 'oops' } });
     await pass(1_000);
     expect(script.socket.all('SUB')).toHaveLength(2);
+  });
+
+  it('for good, as far as the server says, is told once and comes back when it may', async () => {
+    const client = open();
+    const [errors, onError, handler] = [vi.fn(), vi.fn(), vi.fn()];
+    client.on('error', errors);
+    const sub = client.subscribe('secret', { onError }, handler);
+    const pauses: number[] = [];
+    for (let i = 0; i < 10; i++) {
+      const asked = script.socket.all('SUB').length;
+      const ready = sub.ready;
+      script.socket.say({ type: 'NACK', for: script.socket.last('SUB')['id'], error: { code: 403, message: 'no' } });
+      await expect(ready).rejects.toMatchObject({ code: 403 });
+      await expect(sub.ready).rejects.toMatchObject({ code: 403 });
+      let pause = 0;
+      while (script.socket.all('SUB').length === asked) {
+        await pass(1_000);
+        script.socket.say({ type: 'PING' });
+        pause++;
+      }
+      pauses.push(pause);
+    }
+    expect(pauses).toEqual([1, 2, 4, 8, 16, 32, 64, 128, 256, 300]);
+    for (const told of [errors, onError]) expect(told).toHaveBeenCalledTimes(1);
+    script.socket.say({ type: 'ACK', for: script.socket.last('SUB')['id'] });
+    await sub.ready;
+    script.socket.say(event('secret', 1));
+    expect(handler).toHaveBeenCalledTimes(1);
+  });
+
+  it('comes back after a sign-in, and ready waits for that', async () => {
+    const client = open();
+    const onError = vi.fn();
+    const sub = client.subscribe('secret', { onError }, () => {});
+    script.socket.say({ type: 'NACK', for: '1', error: { code: 403, message: 'no' } }).drop(4403);
+    client.connect();
+    script.socket.hello();
+    const ready = sub.ready;
+    script.socket.ack('SUB');
+    await ready;
+    script.socket.drop();
+    await pass(2_000);
+    script.socket.hello().say({ type: 'NACK', for: '1', error: { code: 403, message: 'no more' } });
+    expect(onError).toHaveBeenCalledTimes(2); // It was confirmed in between.
+  });
+
+  it.each([400, 413])('that cannot be asked for (%i) has ended', async (code) => {
+    const client = open();
+    const sub = client.subscribe('x', () => {});
+    script.socket.say({ type: 'NACK', for: '1', error: { code, message: 'a name is too long' } });
+    await expect(sub.ready).rejects.toMatchObject({ code });
+    await pass(20_000);
+    expect(script.socket.all('SUB')).toHaveLength(1);
+  });
+
+  it('is asked for after longer pauses each time, if the server always says the same', async () => {
+    open().subscribe('news', () => {});
+    const times: number[] = [];
+    for (let t = 0; t < 40_000; t += 100) {
+      const sub = script.socket.last('SUB');
+      if (times.length < script.socket.all('SUB').length) {
+        times.push(t);
+        script.socket.say({ type: 'NACK', for: sub['id'], error: { code: 429, message: 'too many', retry_after: 1_000 } });
+      }
+      script.socket.say({ type: 'PING' });
+      await pass(100);
+    }
+    expect(times).toEqual([0, 1_000, 3_000, 7_000, 15_000, 31_000]);
   });
 
   it('is not asked for again once it ended', async () => {
@@ -276,6 +344,64 @@ describe('a refused subscription', () => {
     client.connect();
     script.socket.hello({ limits: { message: 100 } });
     await expect(client.subscribe('x'.repeat(200)).ready).rejects.toMatchObject({ code: 413 });
+  });
+});
+
+describe('more subscriptions than the server allows', () => {
+  function crowded() {
+    const client = new Client('ws://test/ws', script.options);
+    client.connect();
+    script.socket.hello({ limits: { subscriptions: 2 } });
+    const errors = vi.fn();
+    client.on('error', errors);
+    const told: string[] = [];
+    const subs = ['a', 'b', 'c', 'd'].map((channel) =>
+      client.subscribe(channel, { onError: ({ code, message }) => told.push(`${code} ${message}`) }, () => {}),
+    );
+    return { client, errors, told, subs };
+  }
+  const asked = (): string[] => script.socket.all('SUB').map((message) => message['channel'] as string);
+
+  it('are told so once, and asked for when there is room', async () => {
+    const { client, errors, told, subs } = crowded();
+    script.socket.ack('SUB');
+    expect(asked()).toEqual(['a', 'b']);
+    expect(told).toEqual(['429 c: the server allows 2 subscriptions', '429 d: the server allows 2 subscriptions']);
+    expect(errors).toHaveBeenCalledTimes(2);
+    await expect(subs[2]!.ready).rejects.toMatchObject({ code: 429, retryable: true });
+    await pass(20_000);
+    expect(asked()).toEqual(['a', 'b']);
+    subs[0]!.unsubscribe();
+    await pass();
+    expect(asked()).toEqual(['a', 'b', 'c']);
+    script.socket.ack('SUB');
+    await subs[2]!.ready;
+    subs[1]!.unsubscribe();
+    subs[2]!.unsubscribe();
+    await pass();
+    expect(asked()).toEqual(['a', 'b', 'c', 'd']);
+    expect(told).toHaveLength(2);
+    await client.close();
+  });
+
+  it('a refused one leaves its place; a loop ends; one that is gone is not asked for', async () => {
+    const { client, subs } = crowded();
+    await expect(client.subscribe('e').next()).rejects.toMatchObject({ code: 429 });
+    subs[2]!.unsubscribe();
+    await pass();
+    script.socket.say({ type: 'NACK', for: '1', error: { code: 403, message: 'no' } });
+    expect(asked()).toEqual(['a', 'b', 'd']);
+    await client.close();
+  });
+
+  it('find room on the next connection', async () => {
+    const { client, subs } = crowded();
+    script.socket.drop();
+    await pass(500);
+    script.socket.hello({ limits: { subscriptions: 3 } }).ack('SUB');
+    expect(asked()).toEqual(['a', 'b', 'c']);
+    await subs[2]!.ready;
+    await client.close();
   });
 });
 
