@@ -58,8 +58,20 @@ export interface Client<C extends Contract = AnyContract> {
    */
   call<U extends Uri<C>>(uri: U, ...rest: CallParameters<C, U, RequestOptions>): Promise<Result<C, U>>;
 
-  /** Publishes on a channel; resolves once the server has taken it. */
+  /**
+   * Publishes on a channel; resolves once the server has taken it. The
+   * publications of a client are taken in their order, also those that the
+   * server asks to repeat; if a later one was taken first, which it can be when
+   * the server puts off one of several on their way, the earlier is rejected.
+   */
   publish<N extends Channel<C>>(channel: N, args: C['channels'][N], options?: RequestOptions): Promise<void>;
+
+  /**
+   * Resolves once nothing waits to be sent. What is sent and not answered is
+   * bounded, so whoever awaits this before each of many requests sends no
+   * faster than the server answers, and fills no queue.
+   */
+  drained(): Promise<void>;
 
   /**
    * Subscribes to a channel, or to a pattern. Events go to the handler;

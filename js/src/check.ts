@@ -107,6 +107,6 @@ export function checkedOptions(url: unknown, options: ClientOptions): CheckedOpt
   checkTime('backoff.max', max);
   for (const time of ['timeout', 'connectTimeout'] as const) checkTime(time, options[time] ?? 1);
   for (const code of ['auth', 'WebSocket', 'logger'] as const) checkFunction(code, options[code]);
-  checkCount('queueLimit', options.queueLimit);
+  for (const count of ['queueLimit', 'queueSize'] as const) checkCount(count, options[count]);
   return { ...options, backoff: { min, max } };
 }

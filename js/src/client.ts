@@ -4,6 +4,7 @@ import { checkFunction, checkRequestOptions, checkSubscribeOptions, checkTime, c
 import { JugglerError, isFinal, isViolation } from './error.js';
 import { guard, thrown } from './guard.js';
 import { Link, delay, type LinkHost, type ServerMessage } from './link.js';
+import { Outbox } from './outbox.js';
 import { Request, type Dispatcher } from './request.js';
 import { abortReason } from './signal.js';
 import { Feed } from './subscription.js';
@@ -46,7 +47,7 @@ export class Client implements Typed<any> {
 
   #loggerFailed = false;
 
-  #queue = new Set<Request>();
+  #outbox = new Outbox();
   #topics = new Map<string, Topic>();
 
   /** The client as its links, requests and subscriptions see it. */
@@ -82,7 +83,13 @@ export class Client implements Typed<any> {
       settled: (link) => this.#settled(link),
       ended: (link, error, final) => this.#ended(link, error, final ?? isFinal(error.code)),
       dispatch: (request) => this.#dispatch(request),
-      release: (request) => this.#queue.delete(request),
+      putOff: (request) => this.#outbox.putOff(request),
+      taken: (request) => this.#outbox.taken(request),
+      flush: () => this.#flush(),
+      release: (request) => {
+        this.#outbox.remove(request);
+        this.#flush();
+      },
       gap: (gap) => this.#emit('gap', gap),
       forget: (topic) => {
         if (this.#topics.get(topic.key) === topic) this.#topics.delete(topic.key);
@@ -126,6 +133,10 @@ export class Client implements Typed<any> {
         resolve();
       });
     });
+  }
+
+  drained(): Promise<void> {
+    return this.#outbox.drained();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -189,27 +200,25 @@ export class Client implements Typed<any> {
       const { code, message } = this.#stopped;
       return request.refuse(code, `not connected: ${message}`, { cause: this.#stopped });
     }
-    if (this.#trySend(request)) return;
+    this.#outbox.add(request);
+    this.#flush();
+    if (request.link || request.settled) return;
+    const { queueLimit = 10_000, queueSize = 16 << 20 } = this.#options;
     if (!request.wait && !this.#link?.usable) {
       request.refuse(503, 'not connected', { retryable: true, cause: this.#trouble });
-    } else if (this.#queue.size >= (this.#options.queueLimit ?? 10_000)) {
+    } else if (this.#outbox.length > queueLimit || this.#outbox.size > queueSize) {
       request.refuse(429, 'too many requests wait for the connection', { retryable: true });
-    } else this.#queue.add(request);
+    }
     this.#wanted();
   }
 
-  /** Sends it, unless there is no link or the server takes no more calls for now. */
-  #trySend(request: Request): boolean {
-    const link = this.#link;
-    return !!link?.usable && (request.type === 'PUB' || link.calls < link.maxCalls) && request.sendOn(link);
+  #flush(): void {
+    this.#outbox.flush(this.#link);
   }
 
   /** An outcome has come on a link: there may be room for what waits, or nothing left to wait for. */
   #settled(link: Link): void {
-    for (const request of this.#queue) {
-      if (!this.#trySend(request)) break;
-      this.#queue.delete(request);
-    }
+    this.#flush();
     this.#leaveIfIdle(link);
   }
 
@@ -259,7 +268,7 @@ export class Client implements Typed<any> {
     this.#trouble = undefined;
     this.#openedAt = now();
     for (const topic of this.#topics.values()) topic.ask();
-    for (const request of this.#queue) if (this.#trySend(request)) this.#queue.delete(request);
+    this.#flush();
     if (old) this.#leaving.add(old);
     this.#setState({ status: 'open', session: link.session, node: link.node });
     if (old) this.#leaveIfIdle(old);
@@ -318,7 +327,7 @@ export class Client implements Typed<any> {
     this.#watchEnvironment(false);
     const links = [this.#link, this.#opening, ...this.#leaving];
     const closed = links.map((link) => new Promise<void>((resolve) => (link ? link.end(reason, true, resolve) : resolve())));
-    for (const request of this.#queue) this.#dispatch(request);
+    for (const request of this.#outbox.all) this.#dispatch(request);
     for (const topic of this.#topics.values()) topic.rest(reason);
     this.#setState({ status: 'closed', ...state });
     return closed;

@@ -59,6 +59,9 @@ const isDenial = (code: unknown): code is number => code === 401 || code === 403
 /** How long a server may take to answer a sign of life. */
 const PROBE_WAIT = 5_000;
 
+/** How much may be sent on a link and have no answer, in characters. */
+const UNANSWERED = 1 << 20;
+
 /** The code with which the client closes a connection that it gives up. */
 const GIVE_UP = 4000;
 
@@ -81,6 +84,8 @@ export class Link {
   /** How many topics the server allows, and how many it was asked for that it has not refused. */
   maxTopics = Infinity;
   topics = 0;
+  /** The length of what was sent and has no answer yet. */
+  #unanswered = 0;
   /** The longest time that a call may ask for. */
   maxTimeout = Infinity;
 
@@ -180,10 +185,21 @@ export class Link {
     exchange.id = id;
     exchange.acked = false;
     this.#pending.set(id, exchange);
-    if (exchange.type === 'CALL') this.calls++;
+    this.#count(exchange, 1);
     if (this.#send(text)) return true;
     this.#pending.delete(id);
+    this.#count(exchange, -1);
     return false;
+  }
+
+  #count({ type, fields }: Exchange, sign: 1 | -1): void {
+    if (type === 'CALL') this.calls += sign;
+    this.#unanswered += sign * fields.length;
+  }
+
+  /** Whether a request of this length may be sent now: what has no answer is bounded. */
+  hasRoom(length: number): boolean {
+    return this.idle || this.#unanswered + length <= UNANSWERED;
   }
 
   /** Asks the server to give up a call that was sent here. Its answer is still awaited, and dropped. */
@@ -283,7 +299,7 @@ export class Link {
       if (isCall) return;
     }
     this.#pending.delete(id);
-    if (isCall) this.calls--;
+    this.#count(exchange, -1);
     const failed = type === 'NACK' || (type === 'RES' && message.error);
     exchange.settle(failed ? wireError(message.error, type, exchange) : undefined, message);
     this.#host.settled(this);

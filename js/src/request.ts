@@ -10,9 +10,17 @@ export interface Dispatcher {
   readonly trouble: JugglerError | undefined;
   /** Sends the request, or keeps it until a link can take it. */
   dispatch(request: Request): void;
+  /** The server has put the request off: it is kept, and may be sent once it does not rest any more. */
+  putOff(request: Request): void;
+  /** There may be something to send. */
+  flush(): void;
+  /** The server has taken a publication. */
+  taken(request: Request): void;
   /** The request is over: it is kept no longer. */
   release(request: Request): void;
 }
+
+let turns = 0;
 
 /**
  * One call or publication of the application, from its start to the settling
@@ -25,12 +33,18 @@ export class Request implements Exchange {
   id = '';
   /** The link that it was sent on, while an answer is awaited. */
   link: Link | undefined;
+  /** Its place among all requests. */
+  readonly turn = ++turns;
+  /** The server asked not to send it again yet. */
+  resting = false;
 
   #dispatcher: Dispatcher;
   #deadline: number;
-  #settled = false;
+  settled = false;
   /** Sent once, and lost with its link: whatever comes, it may have been done. */
   #doubt = false;
+  /** Why it rests, or has. */
+  #denial: JugglerError | undefined;
   #timer: ReturnType<typeof setTimeout>;
   #pause: ReturnType<typeof setTimeout> | undefined;
   #unwatch: (() => void) | undefined;
@@ -80,21 +94,35 @@ export class Request implements Exchange {
   }
 
   settle(error: JugglerError | undefined, answer: ServerMessage): void {
-    if (this.#settled) return;
+    if (this.settled) return;
     const after = error?.outcome === 'refused' ? error.retryAfter : undefined;
     if (this.wait && after !== undefined && now() + after < this.#deadline) {
       this.link = undefined;
-      this.#pause = setTimeout(() => this.#dispatcher.dispatch(this), after);
-      return;
+      this.resting = true;
+      this.#denial = error;
+      this.#pause = setTimeout(() => {
+        this.resting = false;
+        this.#dispatcher.flush();
+      }, after);
+      return this.#dispatcher.putOff(this);
     }
     if (error?.outcome === 'refused') return this.refuse(error.code, error.message, error);
     this.#end();
     if (error) this.#reject(error);
-    else this.#resolve(answer.args);
+    else {
+      this.#resolve(answer.args);
+      if (this.type === 'PUB') this.#dispatcher.taken(this);
+    }
+  }
+
+  /** A later one was taken before it could be sent again. */
+  overtaken(): void {
+    const { code, message } = this.#denial!;
+    this.refuse(code, `${message}; a later publication was taken`, this.#denial!);
   }
 
   lost(error: JugglerError): void {
-    if (this.#settled) return;
+    if (this.settled) return;
     this.link = undefined;
     // It may be the one that the server did not like.
     const again = this.idempotent && !(this.#doubt && isViolation(error.code));
@@ -116,7 +144,7 @@ export class Request implements Exchange {
   }
 
   #end(): void {
-    this.#settled = true;
+    this.settled = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#pause);
     this.#unwatch?.();

@@ -166,8 +166,14 @@ export interface ClientOptions {
   connectTimeout?: number;
   /** The pause before try n is random between 0 and the smaller of `max` and `min` × 2ⁿ. Default 500 and 30,000. */
   backoff?: { min?: number; max?: number };
-  /** How many calls and publications may wait for a connection; beyond it they are rejected with 429. Default 10,000. */
+  /**
+   * How many calls and publications may wait to be sent, for a connection or
+   * for room; beyond it they are rejected with 429. Default 10,000. See
+   * `Client.drained`.
+   */
   queueLimit?: number;
+  /** How long they may be together, in characters of their JSON; beyond it they are rejected with 429. Default 16 Mi. */
+  queueSize?: number;
   /** Receives what the client would log. By default warnings and errors go to the console. */
   logger?: (level: LogLevel, message: string, detail?: unknown) => void;
 }

@@ -559,3 +559,169 @@ describe('a publication', () => {
     expect(script.socket.all('CANCEL')).toEqual([]);
   });
 });
+
+describe('publications', () => {
+  const sent = (socket = script.socket): unknown[] => socket.all('PUB').map((message) => message['args']);
+  /** Answers the last PUB with these args. */
+  const answer = (args: unknown, error?: object, socket = script.socket): void => {
+    const { id } = socket.all('PUB').filter((message) => message['args'] === args).at(-1)!;
+    socket.say(error ? { type: 'NACK', for: id, error } : { type: 'ACK', for: id });
+  };
+  const later = { code: 429, message: 'slow down', retry_after: 100 };
+
+  it('keep their order when the server puts some off: they are sent again one by one', async () => {
+    const client = open();
+    const all = [1, 2, 3, 4].map((n) => client.publish('c', n));
+    answer(1);
+    for (const n of [2, 3, 4]) answer(n, later);
+    const fifth = client.publish('c', 5);
+    expect(sent()).toEqual([1, 2, 3, 4]);
+    await pass(100);
+    expect(sent()).toEqual([1, 2, 3, 4, 2]);
+    answer(2, later); // Once more.
+    await pass(100);
+    for (const n of [2, 3, 4]) {
+      expect(sent().at(-1)).toBe(n);
+      answer(n);
+    }
+    answer(5);
+    await Promise.all([...all, fifth]);
+    const six = [client.publish('c', 6), client.publish('c', 7)];
+    expect(sent().slice(-2)).toEqual([6, 7]); // All is well again.
+    answer(6);
+    answer(7);
+    await Promise.all(six);
+  });
+
+  it('one that is put off while a later one is taken is rejected, not sent out of order', async () => {
+    const client = open();
+    const first = reason(client.publish('c', 1));
+    const second = client.publish('c', 2);
+    answer(1, later);
+    answer(2);
+    await second;
+    expect(await first).toMatchObject({
+      code: 429, outcome: 'refused', retryable: true, message: 'slow down; a later publication was taken',
+    });
+    await pass(1_000);
+    expect(sent()).toEqual([1, 2]);
+  });
+
+  it('one that is given up while it is put off lets the next go', async () => {
+    const client = open();
+    const controller = new AbortController();
+    const first = reason(client.publish('c', 1, { signal: controller.signal }));
+    answer(1, later);
+    const second = client.publish('c', 2);
+    expect(sent()).toEqual([1]);
+    controller.abort('enough');
+    expect(await first).toBe('enough');
+    expect(sent()).toEqual([1, 2]);
+    answer(2);
+    await second;
+  });
+
+  it('calls pass them, and do not wait for a call that is put off', async () => {
+    const client = open();
+    const publication = client.publish('c', 1);
+    answer(1, later);
+    const calls = [client.call('a'), client.call('b')];
+    const [a, b] = script.socket.all('CALL');
+    script.socket.say({ type: 'NACK', for: a!['id'], error: later }).say({ type: 'RES', for: b!['id'], args: 'b' });
+    expect(await calls[1]).toBe('b');
+    await pass(100);
+    script.socket.say({ type: 'RES', for: script.socket.last('CALL')['id'], args: 'a' });
+    expect(await calls[0]).toBe('a');
+    answer(1);
+    await publication;
+  });
+
+  it('that are lost and may be repeated come before later ones', async () => {
+    const client = open();
+    const all = [1, 2].map((n) => client.publish('c', n, { idempotent: true }));
+    script.socket.drop();
+    all.push(client.publish('c', 3));
+    await pass(500);
+    script.socket.hello();
+    expect(sent()).toEqual([1, 2, 3]);
+    for (const n of [1, 2, 3]) answer(n);
+    await Promise.all(all);
+  });
+
+  it.each(['answered', 'lost'])('are not sent on a new connection before those on the old one are %s', async (end) => {
+    const client = open();
+    const first = client.publish('c', 1).catch(() => {});
+    const old = script.socket.say({ type: 'GOAWAY' });
+    await pass();
+    script.socket.hello();
+    const second = client.publish('c', 2);
+    expect(sent()).toEqual([]);
+    if (end === 'answered') answer(1, undefined, old);
+    else old.drop();
+    await first;
+    expect(sent()).toEqual([2]);
+    answer(2);
+    await second;
+  });
+});
+
+describe('what is sent and not answered', () => {
+  it('is bounded: 128 publications', async () => {
+    const client = open();
+    const all = Array.from({ length: 300 }, (_, n) => client.publish('c', n));
+    expect(script.socket.all('PUB')).toHaveLength(128);
+    script.socket.say({ type: 'ACK', for: '1' }).say({ type: 'ACK', for: '2' });
+    expect(script.socket.all('PUB')).toHaveLength(130);
+    for (let id = 3; id <= 300; id++) script.socket.say({ type: 'ACK', for: String(id) });
+    await Promise.all(all);
+    expect(script.socket.all('PUB').map((message) => message['args'])).toEqual(Array.from({ length: 300 }, (_, n) => n));
+  });
+
+  it('is bounded in length, but for a single one', async () => {
+    const client = open();
+    const large = 'x'.repeat(700_000);
+    const all = [client.call('a', large), client.call('b', large), client.publish('c', 1)];
+    expect(script.socket.received).toHaveLength(1);
+    script.socket.say({ type: 'RES', for: '1' });
+    expect(script.socket.received.map((message) => message['uri'] ?? message['channel'])).toEqual(['a', 'b', 'c']);
+    script.socket.say({ type: 'RES', for: '2' }).say({ type: 'ACK', for: '3' });
+    const huge = client.call('d', 'x'.repeat(2_000_000));
+    script.socket.say({ type: 'RES', for: '4' });
+    await Promise.all([...all, huge]);
+  });
+
+  it('can be awaited: drained()', async () => {
+    const client = open({ limits: { calls: 1 } });
+    await client.drained();
+    const calls = [client.call('a'), client.call('b')];
+    const drained = vi.fn();
+    void client.drained().then(drained);
+    await pass();
+    expect(drained).not.toHaveBeenCalled();
+    script.socket.say({ type: 'RES', for: '1' });
+    await pass();
+    expect(drained).toHaveBeenCalled();
+    script.socket.say({ type: 'RES', for: '2' });
+    await Promise.all(calls);
+  });
+
+  it('drained() resolves when what waited was given up, or the client closed', async () => {
+    const client = make();
+    const given = reason(client.call('a', null, { timeout: 10 }));
+    const drained = client.drained();
+    await pass(10);
+    await drained;
+    expect(await given).toMatchObject({ code: 408 });
+    void reason(client.call('b'));
+    const closed = client.drained();
+    await client.close();
+    await closed;
+  });
+
+  it('what waits is bounded in length, too', async () => {
+    const client = make({ queueSize: 1_000 });
+    void reason(client.call('a', 'x'.repeat(600)));
+    expect(await reason(client.call('b', 'x'.repeat(600)))).toMatchObject({ code: 429, outcome: 'refused' });
+    await client.close();
+  });
+});
