@@ -55,8 +55,9 @@ export class Feed<E = JugglerEvent> implements Subscription<E> {
       if (this.#ended) return reject(this.#ended);
       const { owner } = this.#topic;
       if (this.#topic.on) return resolve();
-      const refusal = owner.stopped ?? this.#topic.refusal;
-      if (refusal) return reject(refusal);
+      const { refusal } = this.#topic;
+      if (owner.stopped) return reject(owner.stopped);
+      if (refusal && !refusal.retryable) return reject(refusal);
       const settle = (error?: JugglerError): void => {
         clearTimeout(timer);
         if (error) reject(error);
@@ -65,7 +66,7 @@ export class Feed<E = JugglerEvent> implements Subscription<E> {
       const timer = setTimeout(() => {
         this.#whenReady.delete(settle);
         const message = `${this.channel}: not confirmed within ${owner.timeout} ms`;
-        reject(new JugglerError(408, message, 'unknown', { cause: owner.trouble }));
+        reject(new JugglerError(408, message, 'unknown', { cause: owner.trouble ?? this.#topic.refusal }));
       }, owner.timeout);
       this.#whenReady.add(settle);
     });
@@ -80,6 +81,8 @@ export class Feed<E = JugglerEvent> implements Subscription<E> {
 
   next(): Promise<IteratorResult<E>> {
     if (this.#events.length) return Promise.resolve({ value: this.#events.shift()!, done: false });
+    const { refusal } = this.#topic;
+    if (refusal && !this.#handler) this.#end(refusal);
     const error = this.#unthrown;
     this.#unthrown = undefined;
     if (this.#ended || this.#topic.owner.stopped) {
@@ -131,11 +134,11 @@ export class Feed<E = JugglerEvent> implements Subscription<E> {
     this.#buffering = false;
   }
 
-  /** Refused, and to be asked for again. */
+  /** Refused, and to be asked for again. A loop would hang meanwhile. */
   refused(error: JugglerError): void {
-    if (!this.#handler) return this.end(error); // A loop would hang.
+    if (!this.#handler && (this.#waiting.length || !error.retryable)) return this.end(error);
     const told = this.#told;
-    this.settle(error);
+    if (!error.retryable) this.settle(error);
     this.#told = true;
     if (!told) this.#tell(() => this.#options.onError?.(error));
   }

@@ -156,6 +156,19 @@ describe('limits of the server', () => {
     expect(states).toEqual(['connecting', 'open']);
   });
 
+  it.each(['at once', 'some at once, then one after the other'])('publications keep their order where some are put off: %s', async (way) => {
+    const client = connect('/busy');
+    const got: unknown[] = [];
+    await client.subscribe('order', ({ args }) => got.push(args)).ready;
+    const all: Promise<void>[] = [];
+    for (let n = 0; n < 30; n++) {
+      all.push(client.publish('order', n));
+      if (way !== 'at once' && n > 8) await all[n - 8];
+    }
+    await Promise.all(all);
+    await vi.waitFor(() => expect(got).toEqual(Array.from({ length: 30 }, (_, n) => n)), 10_000);
+  });
+
   it('a message of exactly the greatest size is taken', async () => {
     const client = connect('/small');
     await client.call('test.echo', 1);

@@ -12,6 +12,7 @@ import (
 
 	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/broker/memory"
+	"github.com/juggler-go/juggler/frame"
 )
 
 // nodes are the nodes behind /ws, as behind a load balancer: new connections
@@ -30,6 +31,7 @@ type nodes struct {
 //	/auth           sign-in by AUTH; see signIn
 //	/refuse/{code}  an authenticator that always refuses
 //	/small          small limits
+//	/busy           five publications and calls each 100 ms, all together; see putOff
 //	/strict         the default check of Origin
 func mount(mux *http.ServeMux, b *memory.Broker) (*nodes, error) {
 	n := &nodes{broker: b}
@@ -49,6 +51,7 @@ func mount(mux *http.ServeMux, b *memory.Broker) (*nodes, error) {
 		"/refuse/403": {refuse(juggler.CodeForbidden)},
 		"/refuse/503": {refuse(juggler.CodeUnavailable)},
 		"/small":      {juggler.WithMaxCalls(2), juggler.WithMaxMessageBytes(2048), juggler.WithMaxSubscriptions(2), juggler.WithPing(time.Second)},
+		"/busy":       {juggler.WithNonBlockingMiddleware(putOff())},
 		"/strict":     {juggler.WithOrigins()},
 	} {
 		h, err := newNode(b, opts...)
@@ -59,6 +62,31 @@ func mount(mux *http.ServeMux, b *memory.Broker) (*nodes, error) {
 		mux.Handle(path, h)
 	}
 	return n, nil
+}
+
+// putOff returns middleware that answers 429 to what exceeds a rate.
+func putOff() func(juggler.RequestHandler) juggler.RequestHandler {
+	const pause = 100 * time.Millisecond
+	var mu sync.Mutex
+	var since time.Time
+	var n int
+	exceeded := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if now := time.Now(); now.Sub(since) > pause {
+			since, n = now, 0
+		}
+		n++
+		return n > 5
+	}
+	return func(next juggler.RequestHandler) juggler.RequestHandler {
+		return func(ctx context.Context, r *juggler.Request) error {
+			if (r.Type() == frame.Pub || r.Type() == frame.Call) && exceeded() {
+				return &juggler.Error{Code: juggler.CodeLimit, Message: "slow down", RetryAfter: pause}
+			}
+			return next(ctx, r)
+		}
+	}
 }
 
 // signIn takes the tokens "forever", and "for N" for N milliseconds. It hands

@@ -367,15 +367,18 @@ describe('more subscriptions than the server allows', () => {
     script.socket.ack('SUB');
     expect(asked()).toEqual(['a', 'b']);
     expect(told).toEqual(['429 c: the server allows 2 subscriptions', '429 d: the server allows 2 subscriptions']);
-    expect(errors).toHaveBeenCalledTimes(2);
-    await expect(subs[2]!.ready).rejects.toMatchObject({ code: 429, retryable: true });
+    expect(errors.mock.calls.flat()).toMatchObject([{ code: 429, retryable: true }, { code: 429 }]);
+    const [late, ready] = [client.subscribe('late', () => {}), subs[2]!.ready];
+    const error = late.ready.catch((reason: unknown) => reason);
     await pass(20_000);
     expect(asked()).toEqual(['a', 'b']);
+    late.unsubscribe();
+    expect(await error).toMatchObject({ code: 1000 });
     subs[0]!.unsubscribe();
     await pass();
     expect(asked()).toEqual(['a', 'b', 'c']);
     script.socket.ack('SUB');
-    await subs[2]!.ready;
+    await ready;
     subs[1]!.unsubscribe();
     subs[2]!.unsubscribe();
     await pass();
@@ -384,9 +387,29 @@ describe('more subscriptions than the server allows', () => {
     await client.close();
   });
 
+  it('ready that is not in time says why', async () => {
+    const client = new Client('ws://test/ws', { ...script.options, timeout: 1_000 });
+    client.connect();
+    script.socket.hello({ limits: { subscriptions: 1 } });
+    client.subscribe('a', () => {});
+    const error = client.subscribe('b').ready.catch((reason: unknown) => reason);
+    script.socket.ack('SUB');
+    await pass(1_000);
+    expect(await error).toMatchObject({ code: 408, cause: { code: 429, message: 'b: the server allows 1 subscriptions' } });
+    await client.close();
+  });
+
   it('a refused one leaves its place; a loop ends; one that is gone is not asked for', async () => {
     const { client, subs } = crowded();
     await expect(client.subscribe('e').next()).rejects.toMatchObject({ code: 429 });
+    const waiting = new Client('ws://test/ws', script.options);
+    const next = [waiting.subscribe('a'), waiting.subscribe('b')].map((sub) => sub.next());
+    next.forEach((promise) => promise.catch(() => {}));
+    const [first] = script.sockets;
+    script.socket.hello({ limits: { subscriptions: 1 } });
+    await expect(next[1]).rejects.toMatchObject({ code: 429 });
+    await waiting.close();
+    script.sockets.splice(0, 2, first!);
     subs[2]!.unsubscribe();
     await pass();
     script.socket.say({ type: 'NACK', for: '1', error: { code: 403, message: 'no' } });
