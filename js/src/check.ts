@@ -27,6 +27,10 @@ export function checkFunction(what: string, value: unknown): void {
   check(value === undefined || typeof value === 'function', what, 'a function', value);
 }
 
+export function checkUrl(url: unknown): void {
+  check(typeof url === 'string' && url, 'url', 'a string that is not empty, or a function that gives one', url);
+}
+
 export function checkToken(token: unknown): void {
   check(token == null || (typeof token === 'string' && token), 'what auth() gives', 'a string that is not empty, or null', token);
 }
@@ -44,9 +48,11 @@ function checkCount(what: string, value: unknown = 0): void {
   check(typeof value === 'number' && value >= 0, what, 'a number, 0 or more', value, RangeError);
 }
 
-function checkSignal(signal: unknown): void {
-  const { aborted, addEventListener } = (signal ?? { aborted: false, addEventListener: check }) as AbortSignal;
-  check(typeof aborted === 'boolean' && typeof addEventListener === 'function', 'signal', 'an AbortSignal', signal);
+/** The options of a request or a subscription. */
+export function checkOptions(options: RequestOptions | SubscribeOptions): void {
+  checkObject('options', options);
+  const { signal } = options;
+  check(signal == null || typeof signal.addEventListener === 'function', 'signal', 'an AbortSignal', signal);
 }
 
 /** What a request carries, as the fields of a message with a leading comma. */
@@ -80,16 +86,11 @@ function checkSayable(value: unknown, key?: string, inArray = false, depth = 1):
   for (const member of Object.keys(value)) checkSayable(value[member as never], member, Array.isArray(value), depth + 1);
 }
 
-export function checkRequestOptions(options: RequestOptions): void {
-  checkObject('options', options);
-  checkSignal(options.signal);
-}
-
-export function checkSubscribeOptions(options: SubscribeOptions): void {
-  checkObject('options', options);
-  checkSignal(options.signal);
-  checkFunction('onGap', options.onGap);
-  checkFunction('onError', options.onError);
+export function checkSubscription(channel: unknown, options: SubscribeOptions, handler: unknown): void {
+  checkedName('channel', channel);
+  checkOptions(options);
+  for (const code of ['onGap', 'onError'] as const) checkFunction(code, options[code]);
+  checkFunction('handler', handler);
   checkCount('buffer', options.buffer);
 }
 
@@ -98,7 +99,7 @@ export type CheckedOptions = ClientOptions & { readonly backoff: { readonly min:
 
 /** Checks where a client connects to, and how. */
 export function checkedOptions(url: unknown, options: ClientOptions): CheckedOptions {
-  check(typeof url === 'function' || (typeof url === 'string' && url), 'url', 'a string or a function', url);
+  if (typeof url !== 'function') checkUrl(url);
   checkObject('options', options);
   const { backoff = {} } = options;
   checkObject('backoff', backoff);

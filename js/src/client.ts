@@ -1,6 +1,6 @@
 import type { Client as Typed } from './api.js';
 import { bind } from './bind.js';
-import { checkFunction, checkRequestOptions, checkSubscribeOptions, checkTime, checkedName, checkedOptions, payload, type CheckedOptions } from './check.js';
+import { checkFunction, checkOptions, checkSubscription, checkTime, checkedName, checkedOptions, payload, type CheckedOptions } from './check.js';
 import { JugglerError, isFinal, isViolation } from './error.js';
 import { guard, thrown } from './guard.js';
 import { Link, delay, type LinkHost, type ServerMessage } from './link.js';
@@ -156,11 +156,13 @@ export class Client implements Typed<any> {
     const options = isHandler ? {} : (optionsOrHandler ?? {});
     const { pattern = false } = options;
     try {
-      checkedName('channel', channel);
-      checkSubscribeOptions(options);
-      checkFunction('handler', handler);
+      checkSubscription(channel, options, handler);
     } catch (cause) {
-      return this.#wrongSubscription(String(channel), options, cause as Error);
+      // It has ended: components that subscribe go on.
+      const name = String(channel);
+      const error = new JugglerError(400, `${name}: cannot subscribe: ${(cause as Error).message}`, 'refused', { cause });
+      this.#report(error);
+      return new Feed(new Topic(name, false, this.#host), options, undefined, error);
     }
     const topic = this.#topics.get(topicKey(channel, pattern)) ?? new Topic(channel, pattern, this.#host);
     const feed = new Feed(topic, options, isHandler ? optionsOrHandler : handler);
@@ -172,21 +174,13 @@ export class Client implements Typed<any> {
     return feed;
   }
 
-  /** A subscription that cannot be asked for has ended: components that subscribe go on. */
-  #wrongSubscription(channel: string, { onError }: SubscribeOptions, cause: Error): Feed<any> {
-    const error = new JugglerError(400, `${channel}: cannot subscribe: ${cause.message}`, 'refused', { cause });
-    this.#report(error);
-    const told = typeof onError === 'function' ? { onError } : {};
-    return new Feed(new Topic(channel, false, this.#host), told, undefined, error);
-  }
-
   // Requests.
 
   #request(type: 'CALL' | 'PUB', key: string, name: string, args: unknown, given?: RequestOptions | null): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const options = given ?? {};
       // What the checks throw rejects the promise.
-      checkRequestOptions(options);
+      checkOptions(options);
       if (options.signal?.aborted) throw abortReason(options.signal);
       const fields = `,"${key}":${checkedName(key, name)}${payload(args, options)}`;
       const timeout = options.timeout ?? this.#options.timeout ?? 30_000;

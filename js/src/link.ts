@@ -1,3 +1,4 @@
+import { checkUrl } from './check.js';
 import { JugglerError, wireError } from './error.js';
 import { now } from './time.js';
 import type { Tokens } from './tokens.js';
@@ -134,7 +135,9 @@ export class Link {
     let address;
     try {
       address = typeof url === 'string' ? url : await url();
+      checkUrl(address);
     } catch (cause) {
+      if (!this.#ended) this.#host.report(new JugglerError(1006, 'the URL could not be had', 'unknown', { cause }));
       return this.#fail('the URL could not be had', cause);
     }
     if (this.#ended) return;

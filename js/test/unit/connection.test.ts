@@ -77,12 +77,19 @@ describe('connecting', () => {
     expect(script.socket.url).toBe('ws://test/?ticket=2');
   });
 
-  it('tries again when the URL cannot be had', async () => {
-    const url = vi.fn().mockRejectedValueOnce(new Error('offline')).mockResolvedValue('ws://test/');
+  it.each([
+    ['throws', () => { throw new Error('offline'); }],
+    ['rejects', () => Promise.reject(new Error('offline'))],
+    ['gives none', () => undefined],
+  ])('tells of a URL function that %s, and tries again', async (_, first) => {
+    const url = vi.fn().mockImplementationOnce(first).mockResolvedValue('ws://test/');
     const client = new Client(url, script.options);
+    const errors = vi.fn();
+    client.on('error', errors);
     client.connect();
     await pass();
-    expect(client.state).toMatchObject({ status: 'waiting', error: { cause: new Error('offline') } });
+    expect(client.state).toMatchObject({ status: 'waiting', error: { cause: expect.any(Error) } });
+    expect(errors).toHaveBeenCalledExactlyOnceWith(expect.objectContaining({ message: 'the URL could not be had' }));
     await pass(500);
     expect(script.sockets).toHaveLength(1);
   });
