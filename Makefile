@@ -1,6 +1,6 @@
 # What developers run; CI (.ci/run) runs the same targets.
 
-.PHONY: test setup lint cross fuzz guard bench bench-check deploy-check demo
+.PHONY: test setup lint cross fuzz guard simulate bench bench-check deploy-check demo
 
 test: setup ## all tests; installs what they need first
 	.ci/test
@@ -19,6 +19,11 @@ fuzz: ## each fuzz target for a short while; FUZZTIME=1m for longer
 
 guard: ## what hot paths cost beside bench/guards.json; ARGS=-update records it
 	cd bench && go run ./guard $(ARGS)
+
+SEEDS = 2000
+# GOGC: the garbage collector would take a third of the time.
+simulate: ## the Redis broker under thousands of seeds of faults; SEEDS=20000 for more
+	GOGC=800 go test ./broker/redis -run '^TestSimulation$$' -sim.seeds $(SEEDS) -timeout 0 $(ARGS)
 
 bench: ## juggler beside its peers; ARGS=-quick takes under two minutes
 	cd bench && go run . $(ARGS)
