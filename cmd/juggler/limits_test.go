@@ -79,3 +79,28 @@ func TestLimitsAreTheHandlers(t *testing.T) {
 		}
 	})
 }
+
+// A limit can be set alone: what it needs follows, wherever it was set.
+func TestLimitsThatAreSetAlone(t *testing.T) {
+	for name, value := range map[string]string{
+		"max-message-bytes": "2MiB", "max-call-timeout": "30s", "max-queue-bytes": "128KiB", "call-timeout": "5m", "max-sessions": "0", "event-loops": "0",
+	} {
+		var f limitFlags
+		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+		f.bind(flags)
+		if n := len(f.options()); n != 0 {
+			t.Fatalf("%d options where nothing was set", n)
+		}
+		if err := flags.Set(name, value); err != nil {
+			t.Fatal(err)
+		}
+		h, err := juggler.New(f.options()...)
+		if err != nil {
+			t.Errorf("--%s %s: %v", name, value, err)
+			continue
+		}
+		if err := h.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -58,52 +58,63 @@ func (f *serveFlags) bind(flags *pflag.FlagSet) {
 }
 
 // limitFlags are the limits and times of sessions, as juggler's options have
-// them.
+// them. Only those that were set become options: defaults that were not follow
+// others that were.
 type limitFlags struct {
-	maxMessage, maxArgs, maxHeaders, maxName, maxQueue int // bytes
-
-	maxSubscriptions, maxCalls, maxRequests, maxSessions int
-	eventLoops, drainRate                                int
-
-	callTimeout, maxCallTimeout            time.Duration
-	ping                                   time.Duration
-	readTimeout, writeTimeout, waitTimeout time.Duration
+	set []func() juggler.Option // nil: the flag's value stands for no option
 
 	defaultProtocol settings.Choice
-	visibleRefusals bool
 	keepCalls       bool
 }
 
+// whenSet has a flag become an option when it was set.
+func (f *limitFlags) whenSet(flag *pflag.Flag, option func() juggler.Option) {
+	f.set = append(f.set, func() juggler.Option {
+		if !flag.Changed {
+			return nil
+		}
+		return option()
+	})
+}
+
 func (f *limitFlags) bind(flags *pflag.FlagSet) {
-	size := func(p *int, name string, value, least, most int, usage string) {
-		settings.BytesVar(flags, p, name, value, least, most, usage)
+	number := func(bind func(*pflag.FlagSet, *int, string, int, int, int, string), option func(int) juggler.Option, name string, value, least, most int, usage string) {
+		p := new(int)
+		bind(flags, p, name, value, least, most, usage)
+		f.whenSet(flags.Lookup(name), func() juggler.Option {
+			if auto := value == 0 && *p == 0; auto {
+				return nil
+			}
+			return option(*p)
+		})
 	}
-	number := func(p *int, name string, value, least, most int, usage string) {
-		settings.IntVar(flags, p, name, value, least, most, usage)
-	}
-	duration := func(p *time.Duration, name string, value, least, most time.Duration, usage string) {
+	size, count := settings.BytesVar, settings.IntVar
+	duration := func(option func(time.Duration) juggler.Option, name string, value, least, most time.Duration, usage string) {
+		p := new(time.Duration)
 		settings.DurationVar(flags, p, name, value, least, most, usage)
+		f.whenSet(flags.Lookup(name), func() juggler.Option { return option(*p) })
 	}
-	size(&f.maxMessage, "max-message-bytes", 64<<10, 256, 16<<20, "size of a message of a client")
-	size(&f.maxArgs, "max-args-bytes", 0, 0, 16<<20, "size of the args of a request; 0: only the message is limited")
-	size(&f.maxHeaders, "max-headers-bytes", 4<<10, 0, 1<<20, "size of the headers of a request")
-	size(&f.maxName, "max-name-bytes", 1<<10, 1, 64<<10, "length of a URI, channel or pattern")
-	size(&f.maxQueue, "max-queue-bytes", 1<<20, 4<<10, 1<<30, "what may wait for a client that reads slowly")
-	number(&f.maxSubscriptions, "max-subscriptions", 128, 0, 1_000_000, "subscriptions of a session")
-	number(&f.maxCalls, "max-calls", 128, 0, 1_000_000, "calls of a session without outcome")
-	number(&f.maxRequests, "max-requests", 64, 1, 100_000, "requests of a session that wait")
-	number(&f.maxSessions, "max-sessions", 0, 0, 1<<24, "sessions of this node; 0: 65536, or what the limit of open files allows")
-	number(&f.eventLoops, "event-loops", 0, 0, 32, "event loops that serve connections; 0: one for two processors")
-	number(&f.drainRate, "drain-rate", 500, 1, 1_000_000, "sessions a second that draining sends elsewhere")
-	duration(&f.callTimeout, "call-timeout", time.Minute, time.Millisecond, 24*time.Hour, "time of a call that asks for none")
-	duration(&f.maxCallTimeout, "max-call-timeout", 10*time.Minute, time.Millisecond, 24*time.Hour, "longest time that a call may ask for")
-	duration(&f.ping, "ping", 25*time.Second, 10*time.Millisecond, time.Hour, "silence after which a client is pinged")
-	duration(&f.readTimeout, "read-timeout", 10*time.Second, 10*time.Millisecond, time.Hour, "for the rest of a message once it has begun")
-	duration(&f.writeTimeout, "write-timeout", 10*time.Second, 10*time.Millisecond, time.Hour, "how long a client may read nothing of what waits for it")
-	duration(&f.waitTimeout, "broker-timeout", 10*time.Second, 10*time.Millisecond, time.Hour, "what the broker has to take a request")
+	number(size, juggler.WithMaxMessageBytes, "max-message-bytes", 64<<10, 256, 16<<20, "size of a message of a client")
+	number(size, juggler.WithMaxArgsBytes, "max-args-bytes", 0, 0, 16<<20, "size of the args of a request; 0: only the message is limited")
+	number(size, juggler.WithMaxHeadersBytes, "max-headers-bytes", 4<<10, 0, 1<<20, "size of the headers of a request")
+	number(size, juggler.WithMaxNameBytes, "max-name-bytes", 1<<10, 1, 64<<10, "length of a URI, channel or pattern")
+	number(size, juggler.WithMaxQueueBytes, "max-queue-bytes", 1<<20, 4<<10, 1<<30, "what may wait for a client that reads slowly; more by default where --max-message-bytes needs it")
+	number(count, juggler.WithMaxSubscriptions, "max-subscriptions", 128, 0, 1_000_000, "subscriptions of a session")
+	number(count, juggler.WithMaxCalls, "max-calls", 128, 0, 1_000_000, "calls of a session without outcome")
+	number(count, juggler.WithMaxRequests, "max-requests", 64, 1, 100_000, "requests of a session that wait")
+	number(count, juggler.WithMaxSessions, "max-sessions", 0, 0, 1<<24, "sessions of this node; 0: 65536, or what the limit of open files allows")
+	number(count, juggler.WithEventLoops, "event-loops", 0, 0, 32, "event loops that serve connections; 0: one for two processors")
+	number(count, juggler.WithDrainRate, "drain-rate", 500, 1, 1_000_000, "sessions a second that draining sends elsewhere")
+	duration(juggler.WithCallTimeout, "call-timeout", time.Minute, time.Millisecond, 24*time.Hour, "time of a call that asks for none; less by default where --max-call-timeout is less")
+	duration(juggler.WithMaxCallTimeout, "max-call-timeout", 10*time.Minute, time.Millisecond, 24*time.Hour, "longest time that a call may ask for")
+	duration(juggler.WithPing, "ping", 25*time.Second, 10*time.Millisecond, time.Hour, "silence after which a client is pinged")
+	duration(juggler.WithReadTimeout, "read-timeout", 10*time.Second, 10*time.Millisecond, time.Hour, "for the rest of a message once it has begun")
+	duration(juggler.WithWriteTimeout, "write-timeout", 10*time.Second, 10*time.Millisecond, time.Hour, "how long a client may read nothing of what waits for it")
+	duration(juggler.WithBrokerTimeout, "broker-timeout", 10*time.Second, 10*time.Millisecond, time.Hour, "what the broker has to take a request")
 	f.defaultProtocol = settings.Choice{Value: "none", Choices: []string{"none", "juggler.0", "juggler.1"}}
 	flags.Var(&f.defaultProtocol, "default-protocol", "protocol of clients that ask for none; none: they are refused")
-	flags.BoolVar(&f.visibleRefusals, "visible-refusals", true, "let browsers see why they are refused, by close codes")
+	visible := flags.Bool("visible-refusals", true, "let browsers see why they are refused, by close codes")
+	f.whenSet(flags.Lookup("visible-refusals"), func() juggler.Option { return juggler.WithVisibleRefusals(*visible) })
 	flags.BoolVar(&f.keepCalls, "keep-calls", false, "let calls run on when their client cancels them or goes away")
 }
 
@@ -126,27 +137,11 @@ func inFlags(text string) string {
 
 // options returns the options of the handler.
 func (f *limitFlags) options() []juggler.Option {
-	options := []juggler.Option{
-		juggler.WithMaxMessageBytes(f.maxMessage),
-		juggler.WithMaxArgsBytes(f.maxArgs),
-		juggler.WithMaxHeadersBytes(f.maxHeaders),
-		juggler.WithMaxNameBytes(f.maxName),
-		juggler.WithMaxQueueBytes(f.maxQueue),
-		juggler.WithMaxSubscriptions(f.maxSubscriptions),
-		juggler.WithMaxCalls(f.maxCalls),
-		juggler.WithMaxRequests(f.maxRequests),
-		juggler.WithEventLoops(f.eventLoops),
-		juggler.WithDrainRate(f.drainRate),
-		juggler.WithCallTimeout(f.callTimeout),
-		juggler.WithMaxCallTimeout(f.maxCallTimeout),
-		juggler.WithPing(f.ping),
-		juggler.WithReadTimeout(f.readTimeout),
-		juggler.WithWriteTimeout(f.writeTimeout),
-		juggler.WithBrokerTimeout(f.waitTimeout),
-		juggler.WithVisibleRefusals(f.visibleRefusals),
-	}
-	if f.maxSessions != 0 {
-		options = append(options, juggler.WithMaxSessions(f.maxSessions))
+	var options []juggler.Option
+	for _, option := range f.set {
+		if o := option(); o != nil {
+			options = append(options, o)
+		}
 	}
 	if f.keepCalls {
 		options = append(options, juggler.WithKeepCalls())
