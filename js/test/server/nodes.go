@@ -65,7 +65,7 @@ func mount(mux *http.ServeMux, b *memory.Broker) (*nodes, error) {
 }
 
 // putOff returns middleware that answers 429 to what exceeds a rate.
-func putOff() func(juggler.RequestHandler) juggler.RequestHandler {
+func putOff() juggler.NonBlockingMiddleware {
 	const pause = 100 * time.Millisecond
 	var mu sync.Mutex
 	var since time.Time
@@ -79,13 +79,11 @@ func putOff() func(juggler.RequestHandler) juggler.RequestHandler {
 		n++
 		return n > 5
 	}
-	return func(next juggler.RequestHandler) juggler.RequestHandler {
-		return func(ctx context.Context, r *juggler.Request) error {
-			if (r.Type() == frame.Pub || r.Type() == frame.Call) && exceeded() {
-				return &juggler.Error{Code: juggler.CodeLimit, Message: "slow down", RetryAfter: pause}
-			}
-			return next(ctx, r)
+	return func(_ context.Context, r *juggler.Request) (func(error) error, error) {
+		if (r.Type() == frame.Pub || r.Type() == frame.Call) && exceeded() {
+			return nil, &juggler.Error{Code: juggler.CodeLimit, Message: "slow down", RetryAfter: pause}
 		}
+		return nil, nil
 	}
 }
 
