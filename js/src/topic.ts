@@ -200,8 +200,8 @@ export class Topic {
   #refused(error: JugglerError): void {
     this.#asked = this.#held = undefined;
     if (error.code === 400 || error.code === 413) return this.fail(error);
-    if (!this.#refusals) this.owner.report(error);
     const { retryAfter = 0, retryable } = error;
+    if (retryable && !this.#refusals) this.owner.report(error); // No promise tells.
     const pause = Math.min(retryable ? 30_000 : 300_000, (retryAfter || 1_000) * 2 ** this.#refusals++);
     if (!this.crowded) this.#retry = setTimeout(() => this.ask(), delay(Math.max(retryAfter, pause)));
     if (retryable && !this.crowded) return;
