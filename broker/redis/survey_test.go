@@ -61,6 +61,7 @@ func TestRestrictedServer(t *testing.T) {
 		{"SUBSCRIBE", []string{"--rename-command", "SUBSCRIBE", ""}, nil, "commands=SUBSCRIBE"},
 		{"PUBLISH and TIME", []string{"--rename-command", "PUBLISH", "", "--rename-command", "TIME", ""}, nil, `commands="PUBLISH TIME"`},
 		{"a right", nil, []any{"~juggler:*", "&*", "+@all", "-lpush", "-info"}, "commands=LPUSH"},
+		{"a right of a script that names commands by short names", nil, []any{"~juggler:*", "&*", "+@all", "-llen"}, "commands=LLEN"},
 		{"a right to channels", nil, []any{"~juggler:*", "resetchannels", "+@all"}, `commands="PUBLISH SUBSCRIBE"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
