@@ -91,6 +91,7 @@ func init() { // not a literal: some of them look into it
 		"EVALSHA": {do: eval, least: 2, keys: scriptKeys},
 
 		"GET":     {do: get, least: 1, keys: first},
+		"MGET":    {do: mget, least: 1, keys: all},
 		"SET":     {do: set, least: 2, keys: first, flags: writes | grows},
 		"DEL":     {do: del, least: 1, keys: all, flags: writes},
 		"UNLINK":  {do: del, least: 1, keys: all, flags: writes},
@@ -131,6 +132,7 @@ func init() { // not a literal: some of them look into it
 		"HLEN":    {do: hlen, least: 1, keys: first},
 		"HGETALL": {do: hgetall, least: 1, keys: first},
 
+		"BZPOPMIN":         {do: blockingPop, least: 2, keys: blocking, flags: writes},
 		"ZADD":             {do: zadd, least: 3, keys: first, flags: writes | grows},
 		"ZREM":             {do: zrem, least: 2, keys: first, flags: writes},
 		"ZSCORE":           {do: zscore, least: 2, keys: first},
@@ -190,6 +192,16 @@ func get(c *call) any {
 		return *e.text
 	}
 	return nil
+}
+
+func mget(c *call) any {
+	values := []any{}
+	for _, key := range c.args {
+		one := *c
+		one.args = []string{key}
+		values = append(values, get(&one))
+	}
+	return values
 }
 
 func set(c *call) any {
@@ -358,6 +370,15 @@ func pop(c *call) any {
 		values = append(values, c.popFrom(key, e))
 	}
 	return values
+}
+
+// popLowest removes the first element of a sorted set that has one.
+func (c *call) popLowest(key string, e *entry) []any {
+	member := e.ranked()[0]
+	lowest := score(e.zset[member])
+	delete(e.zset, member)
+	c.drop(key, e)
+	return []any{key, member, lowest}
 }
 
 // list returns a list, nil if it is not there.

@@ -201,7 +201,12 @@ func blockingPop(c *call) any {
 // popAny pops from the first of the keys that has something; nil: none has.
 func (c *call) popAny() any {
 	for _, key := range blocking(c.args) {
-		if e := c.get(key); e != nil && len(e.list) > 0 {
+		e := c.get(key)
+		switch {
+		case e == nil:
+		case c.name == "BZPOPMIN" && len(e.zset) > 0:
+			return c.popLowest(key, e)
+		case c.name != "BZPOPMIN" && len(e.list) > 0:
 			one := *c
 			one.name = c.name[1:]
 			return []any{key, one.popFrom(key, e)}
