@@ -100,7 +100,7 @@ func (p *puller) appear(ctx context.Context) error {
 	if p.appeared {
 		return nil
 	}
-	commands, _ := p.announce()
+	commands, _ := p.announce(true)
 	if _, err := p.lane.writer.do(ctx, commands[0]); err != nil {
 		return err
 	}

@@ -20,6 +20,8 @@ type batcher struct {
 	lane   *lane
 	groups []group
 	index  map[destination]int // its place in the group being filled
+
+	bunches map[string]string // of URIs, as the server was found to know them; as a rule there are none
 }
 
 // A destination is where ops go: the URI of calls, the node of results.
@@ -100,14 +102,19 @@ func (b *batcher) gather(ops []*op, kind opKind, command func(sets [][]*op, size
 	flush()
 }
 
+// ofPush are the kinds of keys of a URI that push.lua wants.
+var ofPush = append([]string{"calls", "cancelled", "bunches"}, ofURI...)
+
 // push returns the command that queues sets of calls.
 func (b *batcher) push(sets [][]*op, size int) *command {
 	keys, index := b.lane.broker.keys, b.lane.index
-	names := make([]string, 0, 5*len(sets)+1)
+	names := make([]string, 0, 6*len(sets)+1)
 	for _, calls := range sets {
 		uri := calls[0].uri
-		names = append(names, keys.calls(index, uri), keys.wake(index, uri), keys.cancelled(index, uri),
-			keys.served(index, uri), keys.calleesOf(index, uri))
+		names = keys.appendKeys(names, index, uri, ofPush...)
+		for _, bunch := range namesOf(b.bunches[uri]) {
+			names = keys.appendKeys(names, index, bunch, ofBunch...)
+		}
 	}
 	names = append(names, keys.watch(index))
 	c := pushScript.on(names, size)
@@ -118,6 +125,7 @@ func (b *batcher) push(sets [][]*op, size int) *command {
 		c.number(0)
 	}
 	for _, calls := range sets {
+		c.text(b.bunches[calls[0].uri])
 		c.number(int64(len(calls)))
 		for i, o := range calls {
 			if i == 0 || o.timeout != calls[i-1].timeout {
@@ -215,6 +223,8 @@ func (g *group) finishCalls(w *writer) (again []*op, reason error) {
 			w.lane.watched(more.value)
 		}
 		switch {
+		case accepted == -3 && w.lane.batch.learn(set[0].uri, string(more.text)):
+			again, reason = append(again, set...), errBunches
 		case accepted == -1 && w.lane.inDoubt():
 			finishSet(set, fmt.Errorf("%w: callees have not announced themselves yet", broker.ErrUnavailable), w.lane.broker.config.lease/4)
 		case accepted == -1:
@@ -238,6 +248,29 @@ func (g *group) finishCalls(w *writer) (again []*op, reason error) {
 	}
 	w.lane.broker.stats.pushes.Add(1)
 	return again, reason
+}
+
+// mostLearned is of how many URIs bunches are remembered at most. Then all are learned
+// anew.
+const mostLearned = 1 << 16
+
+// errBunches: other bunches serve a URI than was known.
+var errBunches = errors.New("other bunches")
+
+// learn takes note of which bunches serve a URI besides the one that it is by itself.
+// It returns false for what are no names of bunches.
+func (b *batcher) learn(uri, names string) bool {
+	if len(names)%bunchName != 0 {
+		return false
+	}
+	if b.bunches == nil || len(b.bunches) >= mostLearned {
+		b.bunches = map[string]string{}
+	}
+	delete(b.bunches, uri)
+	if names != "" {
+		b.bunches[uri] = names
+	}
+	return true
 }
 
 // finishEvents reads the reply of publish.lua.

@@ -100,7 +100,7 @@ func benchCalls(b *testing.B, server *redistest.Server, callers, concurrency int
 		n -= stats[name]
 		counted += n
 		switch name {
-		case "evalsha", "eval":
+		case "evalsha", "eval", "bzpopmin":
 			sent += n
 		case "brpop":
 			// With its BRPOP a node sends an RPOP, of which the server's counts

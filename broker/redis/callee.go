@@ -350,8 +350,8 @@ func (c *calleeConn) leave() {
 func (c *calleeConn) leaveLane(ctx context.Context, p *puller) {
 	keys := c.broker.keys
 	names := []string{keys.callees(p.lane.index), keys.taken(p.lane.index, c.id), keys.stop(p.lane.index, c.id)}
-	for _, uri := range p.uris {
-		names = append(names, keys.served(p.lane.index, uri), keys.calleesOf(p.lane.index, uri))
+	for _, b := range p.bunches {
+		names = append(names, b.served, b.callees)
 	}
 	args := []any{c.id, c.broker.config.grace.Milliseconds()}
 	for _, h := range p.answered() {

@@ -68,7 +68,7 @@ func (b *Broker) openCaller(ctx context.Context, node broker.ID, deliver func([]
 		home:    home,
 		used:    make([]atomic.Bool, len(b.keys.tags)),
 	}
-	c.beat = newBeat(func() ([]*command, func()) { return c.announce(), func() {} })
+	c.beat = newBeat(func(bool) ([]*command, func()) { return c.announce(), func() {} })
 	c.results = newResults(c)
 	for _, command := range c.announce() {
 		if _, err := home.writer.do(ctx, command); err != nil {

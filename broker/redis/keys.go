@@ -14,7 +14,7 @@ const slots = 16384
 
 // layout is the version of what lies in Redis. It changes when processes of before
 // cannot work together with those of now.
-const layout = 1
+const layout = 2
 
 // keyspace names the keys and channels of a broker. All processes of a system
 // need the same prefix and the same number of lanes.
@@ -97,12 +97,26 @@ func (ks *keyspace) key(lane int, kind, name string) string {
 	return ks.prefix + ":" + ks.tags[lane] + ":" + kind + ":" + name
 }
 
-// Keys of a URI, in its lane.
+// appendKeys appends the keys of one name and several kinds. They are made as one
+// string, since each call needs some.
+func (ks *keyspace) appendKeys(names []string, lane int, name string, kinds ...string) []string {
+	const longest = len("bunch-callees")
+	var all strings.Builder
+	all.Grow(len(kinds) * (len(ks.prefix) + len(ks.tags[lane]) + longest + len(name) + 3))
+	for _, kind := range kinds {
+		start := all.Len()
+		for _, part := range [...]string{ks.prefix, ":", ks.tags[lane], ":", kind, ":", name} {
+			all.WriteString(part)
+		}
+		names = append(names, all.String()[start:])
+	}
+	return names
+}
+
+// Keys of a URI, in its lane. bunch.go has others.
 func (ks *keyspace) calls(lane int, uri string) string     { return ks.key(lane, "calls", uri) }
-func (ks *keyspace) wake(lane int, uri string) string      { return ks.key(lane, "wake", uri) }
 func (ks *keyspace) cancelled(lane int, uri string) string { return ks.key(lane, "cancelled", uri) }
-func (ks *keyspace) served(lane int, uri string) string    { return ks.key(lane, "served", uri) }
-func (ks *keyspace) calleesOf(lane int, uri string) string { return ks.key(lane, "callees", uri) }
+func (ks *keyspace) bunches(lane int, uri string) string   { return ks.key(lane, "bunches", uri) }
 
 // Keys of a lane and of one of its callees.
 func (ks *keyspace) callees(lane int) string              { return ks.key(lane, "callees", "") }

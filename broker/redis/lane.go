@@ -29,7 +29,7 @@ type beat struct {
 	// make returns commands, and what to do once all are done; that must not
 	// wait, and is not called for the announcement that goes first on a new
 	// connection.
-	make func() (commands []*command, replied func())
+	make func(first bool) (commands []*command, replied func())
 
 	onDetour hold // during one
 
@@ -37,7 +37,7 @@ type beat struct {
 	unwell atomic.Pointer[error] // as health said since the last that was accepted
 }
 
-func newBeat(commands func() ([]*command, func())) *beat {
+func newBeat(commands func(first bool) ([]*command, func())) *beat {
 	return &beat{make: commands, onDetour: newHold()}
 }
 
@@ -164,7 +164,7 @@ func (l *lane) detour(b *beat) {
 		return
 	}
 	defer link.close()
-	commands, replied := b.make()
+	commands, replied := b.make(false)
 	if link.run(commands...) != nil || rerun(link, commands) != nil {
 		return
 	}
@@ -186,11 +186,11 @@ func (l *lane) currentBeats() []*beat {
 	return beats
 }
 
-// announcements are the commands of all beats.
+// announcements are the commands of all beats, for a new connection.
 func (l *lane) announcements() []*command {
 	var commands []*command
 	for _, b := range l.currentBeats() {
-		more, _ := b.make()
+		more, _ := b.make(true)
 		commands = append(commands, more...)
 	}
 	return commands

@@ -19,10 +19,12 @@ type puller struct {
 
 	appeared bool // announced once; owned by open
 
-	uris []string
-	keys []string // of take.lua
-	wait *command // BRPOP, for a token of any URI; nil where these are many
-	span *span    // which URIs a take looks at; nil: at all
+	bunches []bunch
+	uris    []string // of the bunches, in their order
+	bunchOf []*bunch // of each URI
+	keys    []string // of take.lua
+	wait    *command // BZPOPMIN, for a token of any URI; nil where these are many
+	finder  *finder  // where a take is to look; nil: at all URIs
 
 	// Owned by the goroutine.
 	first int         // the URI that is asked first
@@ -35,6 +37,8 @@ type puller struct {
 	suspects map[broker.Address]int // in that set, but nobody here knows them -> takes when they were found
 	suspect  bool                   // the set is larger than it should be
 	left     bool                   // the announcement has ended, the set is still there
+	naming   int                    // the URI that the next announcement names first
+	unknown  bool                   // the server has forgotten: it names all
 }
 
 func newPuller(c *calleeConn, l *lane, uris []string) *puller {
@@ -43,28 +47,32 @@ func newPuller(c *calleeConn, l *lane, uris []string) *puller {
 		lane:    l,
 		blocker: newBlocker(l, "take"),
 		stopped: make(chan struct{}),
-		uris:    uris,
+		bunches: c.broker.keys.bunchesOf(l.index, uris),
 	}
 	p.beat = newBeat(p.announce)
 	keys := c.broker.keys
 	p.keys = []string{keys.callees(l.index), keys.taken(l.index, c.id)}
-	for _, uri := range uris {
-		p.keys = append(p.keys, keys.calls(l.index, uri), keys.wake(l.index, uri), keys.cancelled(l.index, uri))
+	for i := range p.bunches {
+		b := &p.bunches[i]
+		for _, uri := range b.uris {
+			p.uris, p.bunchOf = append(p.uris, uri), append(p.bunchOf, b)
+			p.keys = append(p.keys, keys.calls(l.index, uri), b.tokens, keys.cancelled(l.index, uri))
+		}
 	}
-	if len(uris) > manyURIs {
-		p.span = newSpan(p.keys[2:])
+	if len(uris) > fewURIs {
+		p.finder = newFinder(p.keys[2:], p.bunches)
 	} else {
 		p.wait = p.waitFrom(0)
 	}
 	return p
 }
 
-// waitFrom returns the command that waits for a token, of the first-th URI rather
+// waitFrom returns the command that waits for a token, of the first-th bunch rather
 // than of those behind it.
 func (p *puller) waitFrom(first int) *command {
-	c := plain("BRPOP", p.conn.broker.keys.stop(p.lane.index, p.conn.id))
-	for i := range p.uris {
-		c.text(p.keys[3*((first+i)%len(p.uris))+3])
+	c := plain("BZPOPMIN", p.conn.broker.keys.stop(p.lane.index, p.conn.id))
+	for i := range p.bunches {
+		c.text(p.bunches[(first+i)%len(p.bunches)].tokens)
 	}
 	c.number(int64(blockFor / time.Second))
 	c.blocks = blockFor
@@ -130,7 +138,7 @@ func (p *puller) pull(l *link) error {
 		if room == 0 {
 			return nil
 		}
-		if alone && (p.more || p.span == nil) {
+		if alone && (p.more || p.finder == nil) {
 			var wait *command
 			if !p.more {
 				wait = p.wait
@@ -152,14 +160,14 @@ func (p *puller) pull(l *link) error {
 // await waits for a token.
 func (p *puller) await(l *link) error {
 	wait := p.wait
-	if p.span != nil {
-		wait = p.waitFrom(p.span.turn)
+	if p.finder != nil {
+		wait = p.waitFrom(p.finder.turn)
 	}
 	if err := l.run(wait); err != nil {
 		return err
 	}
-	if p.span != nil {
-		p.span.woken(&wait.reply)
+	if p.finder != nil {
+		p.more = p.finder.woken(&wait.reply)
 	}
 	return wait.reply.err()
 }
@@ -170,14 +178,16 @@ func (p *puller) take(l *link, wait *command, room int) error {
 	p.countTake()
 	defer p.countTake()
 	done := p.answered()
-	keys, first := p.keys, p.first
-	if p.span != nil {
-		keys, first = p.span.look(p.keys), 0
+	keys, first, uris := p.keys, p.first, len(p.uris)
+	if p.finder != nil {
+		first = 0
+		keys, uris = p.finder.look(p.keys)
 	}
 	take := takeScript.on(keys, 64+40*len(done))
 	take.text(p.conn.id)
 	take.number(int64(room))
 	take.number(int64(first))
+	take.number(int64(uris))
 	var buffer [addressLength]byte
 	for _, h := range done {
 		take.bytes(appendAddress(buffer[:0], h.to))
@@ -222,29 +232,9 @@ func (p *puller) receive(values []reply) {
 		return
 	}
 	p.more = values[1].value == 1
-	if p.span != nil {
-		p.span.found(values[2:], p.more)
-	}
-	calls := p.calls[:0]
-	for rest := values[2:]; len(rest) >= 2; {
-		uri, count := rest[0].value, rest[1].value
-		if p.span != nil {
-			uri = p.span.uri(uri)
-		}
-		if int(uri) >= len(p.uris) || int(count) > len(rest)-2 {
-			break
-		}
-		for _, v := range rest[2 : 2+count] {
-			call, err := decodeCall(v.text, now)
-			if err != nil {
-				p.lane.broker.corrupt(p.keys[3*uri+2], err)
-				continue
-			}
-			call.URI = p.uris[uri]
-			calls = append(calls, takenCall{call, v.text, p})
-		}
-		rest = rest[2+count:]
-		p.first = (int(uri) + 1) % len(p.uris)
+	calls, tokens := p.decode(values[2:], now)
+	if p.finder != nil {
+		p.more = p.finder.taken(tokens, p.more)
 	}
 	p.lane.broker.stats.taken.Add(int64(len(calls)))
 	p.calls = calls
@@ -253,6 +243,40 @@ func (p *puller) receive(values []reply) {
 		p.more = true
 	}
 	clear(p.calls) // they belong to others now
+}
+
+// decode decodes the calls that take.lua returned, and returns the tokens as they are.
+func (p *puller) decode(values []reply, now int64) (calls []takenCall, tokens []reply) {
+	calls = p.calls[:0]
+	for len(values) >= 2 {
+		uri, count := values[0].value, values[1].value
+		if count < 0 || int(count) > len(values)-2 {
+			break
+		}
+		found := values[2 : 2+count]
+		values = values[2+count:]
+		if uri < 0 {
+			tokens = append(tokens, found...)
+			continue
+		}
+		if p.finder != nil {
+			uri = p.finder.gives(uri)
+		}
+		if int(uri) >= len(p.uris) {
+			break
+		}
+		for _, v := range found {
+			call, err := decodeCall(v.text, now)
+			if err != nil {
+				p.lane.broker.corrupt(p.keys[3*uri+2], err)
+				continue
+			}
+			call.URI = p.uris[uri]
+			calls = append(calls, takenCall{call, v.text, p})
+		}
+		p.first = (int(uri) + 1) % len(p.uris)
+	}
+	return calls, tokens
 }
 
 // A takenCall is a call with what is needed to give it back.
@@ -266,22 +290,39 @@ type takenCall struct {
 // were taken for has ended. If that fails, they are found later as calls that
 // are taken and that nobody knows.
 func (p *puller) giveBack(calls []takenCall) {
-	keys := p.conn.broker.keys
 	for len(calls) > 0 {
 		uri := calls[0].call.URI
 		n := 1
 		for n < len(calls) && calls[n].call.URI == uri {
 			n++
 		}
-		back := givebackScript.run([]string{keys.calls(p.lane.index, uri), keys.wake(p.lane.index, uri), keys.taken(p.lane.index, p.conn.id)})
-		for i := n - 1; i >= 0; i-- {
-			back.text(address(calls[i].call.ReplyTo))
-			back.bytes(calls[i].value)
+		bunches := ""
+		for range 4 { // they change rarely
+			reply, err := p.lane.writer.do(background, p.givingBack(calls[:n], bunches))
+			if err != nil || reply.kind != '$' {
+				break // see above
+			}
+			bunches = string(reply.text)
 		}
-		p.lane.writer.do(background, back) //nolint:errcheck // see above
 		p.lane.broker.stats.taken.Add(-int64(n))
 		calls = calls[n:]
 	}
+}
+
+// givingBack returns the command that puts calls of one URI back, as long as these are
+// its bunches.
+func (p *puller) givingBack(calls []takenCall, bunches string) *command {
+	keys, lane, uri := p.conn.broker.keys, p.lane.index, calls[0].call.URI
+	names := []string{keys.calls(lane, uri), keys.taken(lane, p.conn.id), keys.bunches(lane, uri), keys.key(lane, "tokens", uri)}
+	for _, name := range namesOf(bunches) {
+		names = append(names, keys.key(lane, "bunch-tokens", name))
+	}
+	back := givebackScript.run(names, bunches)
+	for _, c := range slices.Backward(calls) {
+		back.text(address(c.call.ReplyTo))
+		back.bytes(c.value)
+	}
+	return back
 }
 
 // answered returns the calls that the server may forget, at most as many as a
@@ -310,40 +351,74 @@ func (p *puller) forget(calls []*heldCall) {
 	p.done = slices.DeleteFunc(p.done, func(h *heldCall) bool { return h.forgotten })
 }
 
-// announce returns the command that renews the lease, and what to do once it
-// is done. It also looks for calls that the server gave to this callee in a
-// reply that got lost.
-func (p *puller) announce() (commands []*command, replied func()) {
+// namedAtOnce is how many URIs a callee of many names in an announcement, in turn, as
+// long as the server knows it.
+const namedAtOnce = 64
+
+// announce returns the command that renews the lease, and what to do once it is done.
+// first: the server may know nothing. It also looks for calls that the server gave to
+// this callee in a reply that got lost.
+func (p *puller) announce(first bool) (commands []*command, replied func()) {
 	c := p.conn
-	keys := c.broker.keys
-	names := []string{keys.callees(p.lane.index), keys.taken(p.lane.index, c.id)}
-	for _, uri := range p.uris {
-		names = append(names, keys.served(p.lane.index, uri), keys.calleesOf(p.lane.index, uri))
-	}
 	done := p.answered()
-	args := []any{c.id, c.broker.config.lease.Milliseconds(), c.broker.config.grace.Milliseconds()}
-	for _, h := range done {
-		args = append(args, address(h.to))
-	}
-	lease := announceScript.run(names, args...)
 	c.mu.Lock()
-	suspect := p.suspect
+	suspect, from, count := p.suspect, p.naming, min(namedAtOnce, len(p.uris))
+	if first || p.unknown {
+		from, count = 0, len(p.uris)
+	} else {
+		p.naming = (from + count) % len(p.uris)
+	}
 	c.mu.Unlock()
+	lease := p.renewal(from, count)
+	for _, h := range done {
+		lease.text(address(h.to))
+	}
 	if !suspect {
 		return []*command{lease}, func() { p.announced(lease, done) }
 	}
-	members := plain("SMEMBERS", keys.taken(p.lane.index, c.id))
+	members := plain("SMEMBERS", c.broker.keys.taken(p.lane.index, c.id))
 	return []*command{lease, members}, func() {
 		p.announced(lease, done)
 		p.reportUnknown(members.reply.texts())
 	}
 }
 
+// renewal returns the command that renews the lease and names count URIs.
+func (p *puller) renewal(from, count int) *command {
+	c, keys, lane := p.conn, p.conn.broker.keys, p.lane.index
+	names := []string{keys.callees(lane), keys.taken(lane, c.id)}
+	for _, b := range p.bunches {
+		names = append(names, b.served, b.callees)
+	}
+	lease, grace := c.broker.config.lease, c.broker.config.grace
+	turns := time.Duration(len(p.uris)/namedAtOnce + 1) // until a URI is named again
+	all := 0
+	if count == len(p.uris) {
+		all = 1
+	}
+	args := []any{c.id, lease.Milliseconds(), grace.Milliseconds(), (lease + grace + turns*lease/2).Milliseconds(), len(p.bunches), all}
+	for i := range count {
+		uri := (from + i) % len(p.uris)
+		b := p.bunchOf[uri]
+		names = append(names, keys.bunches(lane, p.uris[uri]), p.keys[3*uri+2], b.tokens)
+		args = append(args, b.name)
+	}
+	return announceScript.run(names, args...)
+}
+
 func (p *puller) announced(lease *command, done []*heldCall) {
 	p.forget(done)
+	reply := lease.reply.list
+	if len(reply) < 2 {
+		return
+	}
 	p.conn.mu.Lock()
 	defer p.conn.mu.Unlock()
-	p.suspect = int(lease.reply.value) > p.conn.heldIn(p)
+	p.suspect = int(reply[0].value) > p.conn.heldIn(p)
+	p.unknown = reply[1].value != 0
+	if p.unknown {
+		p.lane.kick()
+	}
 }
 
 // reportUnknown answers calls of the set that this callee does not know with

@@ -45,7 +45,7 @@ func (p *pulse) run() {
 }
 
 func (p *pulse) beat(b *beat) {
-	commands, replied := b.make()
+	commands, replied := b.make(false)
 	waiter := newWaiter(len(commands))
 	ops := make([]*op, len(commands))
 	for i, c := range commands {

@@ -51,6 +51,7 @@ func (b *Broker) checkRights(l *link, lane int) error {
 	}
 	tried := map[string]*command{
 		"BRPOP":          plain("BRPOP", key, "0.01"),
+		"BZPOPMIN":       plain("BZPOPMIN", key, "0.01"),
 		b.keys.publish(): plain(b.keys.publish(), channel, ""),
 	}
 	script := checkScript.run([]string{key}, inScripts...)

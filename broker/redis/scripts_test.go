@@ -36,11 +36,16 @@ func TestPushScript(t *testing.T) {
 		c.Set(ctx, "served:"+uri, 1, time.Minute)
 	}
 	c.ZAdd(ctx, "watch", goredis.Z{Score: 7, Member: "since"})
-	keys := "calls:a wake:a cancelled:a served:a callees:a calls:b wake:b cancelled:b served:b callees:b calls:c wake:c cancelled:c served:c callees:c watch"
-	got := eval(t, c, pushScript, keys, 3, 1,
-		4, 1000, tail("1"), tail("2"), 500, tail("3"), tail("4"),
-		2, 1000, tail("5"), 2000, tail("6"),
-		2, 70_000, tail("7"), 70_000, tail("8"))
+	var keys []string
+	for _, uri := range []string{"a", "b", "c"} {
+		for _, kind := range []string{"calls", "cancelled", "bunches", "served", "callees", "tokens"} {
+			keys = append(keys, kind+":"+uri)
+		}
+	}
+	got := eval(t, c, pushScript, strings.Join(keys, " ")+" watch", 3, 1,
+		"", 4, 1000, tail("1"), tail("2"), 500, tail("3"), tail("4"),
+		"", 2, 1000, tail("5"), 2000, tail("6"),
+		"", 2, 70_000, tail("7"), 70_000, tail("8"))
 	want := []any{int64(3), int64(50), int64(-1), int64(7), int64(2), int64(0)}
 	if !reflect.DeepEqual(got, want) {
 		t.Fatalf("push.lua returned %v, want %v", got, want)
@@ -69,7 +74,7 @@ func TestPushScript(t *testing.T) {
 // queue, wherever they stand in it, and the others keep theirs.
 func TestPushFull(t *testing.T) {
 	server := redistest.Start(t)
-	const keys = "calls wake cancelled served callees watch"
+	const keys = "calls cancelled bunches served callees tokens watch"
 	for name, test := range map[string]struct {
 		capacity int
 		dead     func(i int) bool // counted from the oldest
@@ -111,7 +116,7 @@ func TestPushFull(t *testing.T) {
 				// Where only some are dead it may take some attempts to come upon them.
 				var reply any
 				redistest.Await(t, 20*time.Second, "the queue took another call", func() bool {
-					reply = eval(t, c, pushScript, keys, test.capacity, 0, 1, 60_000, tail("x"))
+					reply = eval(t, c, pushScript, keys, test.capacity, 0, "", 1, 60_000, tail("x"))
 					return reflect.DeepEqual(reply, []any{int64(1), int64(0)})
 				})
 				queued := c.LRange(ctx, "calls", 0, -1).Val()
@@ -146,22 +151,22 @@ func TestTakeScript(t *testing.T) {
 	c.LPush(ctx, "calls:a", value("1", -1), value("2", 60_000), value("3", 60_000), "foreign", value("4", 50_000), value("5", 50_000))
 	c.SAdd(ctx, "cancelled:a", tail("3")[:addressLength], tail("9")[:addressLength])
 	c.LPush(ctx, "calls:c", value("6", -1), value("7", 60_000), value("8", 60_000))
-	c.LPush(ctx, "wake:c", 1)
-	keys := "callees taken calls:a wake:a cancelled:a calls:b wake:b cancelled:b calls:c wake:c cancelled:c"
+	c.ZAdd(ctx, "tokens:c", goredis.Z{Member: "calls:c"})
+	keys := "callees taken calls:a tokens:a cancelled:a calls:b tokens:b cancelled:b calls:c tokens:c cancelled:c"
 
-	if got := eval(t, c, takeScript, keys, "you", 9, 0); !reflect.DeepEqual(got, []any{int64(-1)}) {
+	if got := eval(t, c, takeScript, keys, "you", 9, 0, 3); !reflect.DeepEqual(got, []any{int64(-1)}) {
 		t.Errorf("without a lease take.lua returned %q", got)
 	}
-	got := eval(t, c, takeScript, keys, "me", 5, 1).([]any)
+	got := eval(t, c, takeScript, keys, "me", 5, 1, 3).([]any)
 	want := []any{int64(1), int64(2), int64(2), value("7", 60_000), value("8", 60_000),
 		int64(0), int64(3), value("2", 60_000), "foreign", value("4", 50_000)}
 	if !reflect.DeepEqual(got[1:], want) {
 		t.Errorf("take.lua returned\n%q, want\n%q", got[1:], want)
 	}
-	if n := c.Exists(ctx, "calls:c", "wake:c").Val(); n != 0 || c.LLen(ctx, "wake:a").Val() != 1 {
+	if n := c.Exists(ctx, "calls:c", "tokens:c").Val(); n != 0 || c.ZScore(ctx, "tokens:a", "calls:a").Val() == 0 {
 		t.Error("the token of what is left is not there, or that of what is not")
 	}
-	got = eval(t, c, takeScript, keys, "me", 5, 0, tail("2")[:addressLength], tail("7")[:addressLength]).([]any)
+	got = eval(t, c, takeScript, keys, "me", 5, 0, 3, tail("2")[:addressLength], tail("7")[:addressLength]).([]any)
 	if want := []any{int64(0), int64(0), int64(1), value("5", 50_000)}; !reflect.DeepEqual(got[1:], want) {
 		t.Errorf("take.lua returned\n%q, want\n%q", got[1:], want)
 	}
@@ -202,7 +207,7 @@ func TestReplyBytes(t *testing.T) {
 				if i == len(test.want)-1 {
 					more = 0
 				}
-				calls := eval(t, c, takeScript, "callees taken calls wake cancelled", "me", 1000, 0).([]any)
+				calls := eval(t, c, takeScript, "callees taken calls tokens cancelled", "me", 1000, 0, 1).([]any)
 				if calls[1] != more {
 					t.Errorf("reply %d says %v of whether there are more", i, calls[1])
 				}
@@ -231,7 +236,7 @@ func TestAnnounceScript(t *testing.T) {
 	const long, short, grace = 60_000, 400, 1000
 	for _, lease := range []int{short, long, short} {
 		name := strconv.Itoa(lease)
-		if got := eval(t, c, announceScript, "callees taken:"+name+" served callees:u", name, lease, grace); got != int64(0) {
+		if got := eval(t, c, announceScript, "callees taken:"+name+" served callees:u", name, lease, grace, 0, 1, 1); !reflect.DeepEqual(got, []any{int64(0), int64(0)}) {
 			t.Errorf("announce.lua returned %v", got)
 		}
 	}

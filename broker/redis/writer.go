@@ -418,6 +418,7 @@ func (w *writer) see(f *flight) {
 		case time.Since(started) > retryFor:
 			w.finishAll(f.ops, unavailable(err))
 			f.ops = nil
+		case errors.Is(err, errBunches):
 		default: // elsewhere
 			w.drop()
 			if !w.pause(w.lane.broker.backoff(attempt)) {

@@ -68,8 +68,9 @@ function open() {
 }
 
 async function announce({ id, writes, answered }) {
-  const keys = [key('callees'), key('taken', id), ...perURI('served', 'callees')];
-  await writes.run(scripts.announce, keys, [id, LEASE, GRACE, ...answered.splice(0)]);
+  const keys = [key('callees'), key('taken', id), ...perURI('served', 'callees'), ...perURI('bunches', 'calls', 'tokens')];
+  // Each URI is a bunch by itself, which has no name; all are named each time.
+  await writes.run(scripts.announce, keys, [id, LEASE, GRACE, LEASE, uris.length, 1, ...uris.map(() => ''), ...answered.splice(0)]);
 }
 
 /** Takes and starts calls until the process is told to stop. Throws when Redis is lost. */
@@ -78,14 +79,14 @@ async function serve() {
   await hears.send('SUBSCRIBE', key('cancel'));
   await announce(redis);
   console.log('ready');
-  const keys = [key('callees'), key('taken', id), ...perURI('calls', 'wake', 'cancelled')];
+  const keys = [key('callees'), key('taken', id), ...perURI('calls', 'tokens', 'cancelled')];
   for (let more = 0, first = 0; !stopping; ) {
     if (running.size >= CONCURRENCY) {
       await new Promise((resolve) => (freed = resolve));
       continue;
     }
-    const wait = more ? null : takes.send('BRPOP', key('stop', id), ...perURI('wake'), 2);
-    const take = takes.run(scripts.take, keys, [id, CONCURRENCY - running.size, first, ...answered.splice(0)]);
+    const wait = more ? null : takes.send('BZPOPMIN', key('stop', id), ...perURI('tokens'), 2);
+    const take = takes.run(scripts.take, keys, [id, CONCURRENCY - running.size, first, uris.length, ...answered.splice(0)]);
     const [[now, waiting, ...calls]] = await Promise.all([take, wait]);
     if (now === -1) await announce(redis); // the lease was over
     more = waiting;
@@ -163,7 +164,7 @@ async function leave({ id, writes, beat, answered }) {
 
 function stop() {
   stopping = true;
-  redis.writes.run(scripts.stop, [key('stop', redis.id)], []).catch(() => {}); // ends BRPOP
+  redis.writes.run(scripts.stop, [key('stop', redis.id)], []).catch(() => {}); // ends BZPOPMIN
 }
 
 process.once('SIGTERM', stop);

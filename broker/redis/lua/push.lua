@@ -1,11 +1,13 @@
 -- Queues a batch of calls to URIs of one lane.
 --
--- KEYS     for each URI: calls (list), wake (list), cancelled (set of addresses),
---          served (string), callees of the URI (sorted set); at last the watch
---          over the lane (sorted set)
+-- KEYS     for each URI: calls (list), cancelled (set of addresses), bunches of the
+--          URI (string); then of the bunch that it is by itself, and of each
+--          bunch that is named in ARGV: served (string), callees (sorted set),
+--          tokens (sorted set); at last the watch over the lane (sorted set)
 -- ARGV[1]  capacity of a URI's queue
 -- ARGV[2]  1: refuse the calls to a URI that nobody serves; 0: queue them
--- then     for each URI, in the order of KEYS: the number n of its calls (all
+-- then     for each URI, in the order of KEYS: what bunches is thought to hold (the
+--          names of bunches, 17 bytes each), the number n of its calls (all
 --          URIs together at most 4,000), then n times: the time left in ms,
 --          the call's value without its head; the time may be left out where
 --          it is that of the call before
@@ -13,11 +15,12 @@
 -- returns  for each URI two values:
 --          how many of its calls were queued, the first ones; -1: nobody
 --          serves it, none was queued; -2: the server refused a command (out
---          of memory, a foreign value under the key), none was queued
+--          of memory, a foreign value under the key), none was queued; -3:
+--          bunches holds something else, none was queued
 --          when the rest was refused because the queue is full: after how
 --          many ms a retry is worth it; for -1 since when the lane has been
 --          watched without a break, as dead.lua says, 0 if that is not known;
---          for -2 the server's error; else 0
+--          for -2 the server's error; for -3 what bunches holds; else 0
 local call, pcall = redis.call, redis.pcall
 local ARGV = ARGV -- globals are looked up at each use
 local time = call('TIME')
@@ -99,10 +102,35 @@ local function add_heads(first, n)
   return longest, arg
 end
 
+-- Finds out which bunches of a URI, whose keys begin at k, live. Returns the keys of
+-- their tokens and the names of those that have one; nil and what bunches holds if
+-- that is not what is thought.
+local function living(k, named)
+  local count = #named / 17 + 1
+  local names = {KEYS[k + 2]}
+  for g = 1, count do
+    names[g + 1] = KEYS[k + 3 * g]
+  end
+  local found = call('MGET', unpack(names))
+  if (found[1] or '') ~= named then
+    return nil, found[1] or ''
+  end
+  local tokens, left = {}, ''
+  for g = 1, count do
+    if found[g + 1] or call('EXISTS', KEYS[k + 3 * g + 1]) == 1 then
+      tokens[#tokens + 1] = KEYS[k + 3 * g + 2]
+      if g > 1 then
+        left = left .. string.sub(named, 17 * g - 33, 17 * g - 17)
+      end
+    end
+  end
+  return tokens, left
+end
+
 -- Queues n calls, whose values stand in ARGV from first on. Errors of the
 -- server are returned, not raised: they must not hide what happened to other
 -- URIs.
-local function push(calls, wake, cancelled, first, n, longest)
+local function push(calls, tokens, cancelled, first, n, longest)
   local length = pcall('LLEN', calls)
   if type(length) == 'table' then
     return -2, length.err
@@ -124,10 +152,12 @@ local function push(calls, wake, cancelled, first, n, longest)
     if was_empty or call('PTTL', calls) < longest then
       call('PEXPIRE', calls, expiry)
     end
-    -- Who emptied the queue took the token, too.
-    if was_empty or call('EXISTS', wake) == 0 then
-      pcall('LPUSH', wake, '1')
-      call('PEXPIRE', wake, expiry)
+    -- Who emptied the queue took his token, too. An hour: others' tokens may be
+    -- there, too, and one that outlives its calls hurts nobody.
+    for i = 1, #tokens do
+      if pcall('ZADD', tokens[i], 'NX', now, calls) == 1 then
+        call('PEXPIRE', tokens[i], math.max(longest + 60000, 3600000))
+      end
     end
   end
   if accepted == n then
@@ -137,19 +167,29 @@ local function push(calls, wake, cancelled, first, n, longest)
 end
 
 local result = {}
-local arg = 3
-for k = 1, #KEYS - 1, 5 do
-  local calls, wake, cancelled = KEYS[k], KEYS[k + 1], KEYS[k + 2]
-  local n, first = tonumber(ARGV[arg]), arg + 1
+local arg, k = 3, 1
+while k < #KEYS do
+  local calls, cancelled, named = KEYS[k], KEYS[k + 1], ARGV[arg]
+  local n, first = tonumber(ARGV[arg + 1]), arg + 2
   local longest
   longest, arg = add_heads(first, n)
+  local tokens, bunches = living(k, named)
   local accepted, more
-  if not discovery or call('EXISTS', KEYS[k + 3], KEYS[k + 4]) > 0 then
-    accepted, more = push(calls, wake, cancelled, first, n, longest)
-  else
+  if not tokens then
+    accepted, more = -3, bunches
+  elseif discovery and #tokens == 0 then
     accepted, more = -1, tonumber(call('ZSCORE', KEYS[#KEYS], 'since') or 0)
+  else
+    if #tokens == 0 then
+      tokens[1] = KEYS[k + 5]
+    end
+    accepted, more = push(calls, tokens, cancelled, first, n, longest)
+  end
+  if tokens and bunches ~= named then
+    pcall('SET', KEYS[k + 2], bunches, 'KEEPTTL')
   end
   result[#result + 1] = accepted
   result[#result + 1] = more
+  k = k + 6 + 3 * (#named / 17)
 end
 return result

@@ -3,18 +3,21 @@
 --
 -- KEYS[1]  callees of the lane (sorted set: callee -> end of its lease)
 -- KEYS[2]  taken by this callee (set of addresses)
--- then     for each URI of the callee in this lane:
---          calls (list), wake (list), cancelled (set of addresses)
+-- then     for each URI to be looked at: calls (list), tokens of its bunch (sorted
+--          set), cancelled (set of addresses)
+-- then     tokens of bunches (sorted sets) to be looked through for more URIs with
+--          calls
 -- ARGV[1]  the callee
--- ARGV[2]  how many calls it can take (at most 3,000); 0: only see to the
---          wake tokens
+-- ARGV[2]  how many calls it can take (at most 3,000); 0: only see to the tokens
 -- ARGV[3]  the URI to begin with, 0 for the first, so that none starves
+-- ARGV[4]  how many URIs are to be looked at
 -- then     addresses of calls taken before that are answered now (at most
 --          3,000)
 --
 -- returns  {-1} when the callee's lease is over: nothing was taken
---          else {now in ms, 1 if more calls are waiting else 0, and for each
---          URI with calls: its number (0 for the first), how many, the values}
+--          else {now in ms, 1 if more calls are waiting else 0, for each URI with
+--          calls: its number (0 for the first), how many, the values; for each bunch
+--          looked through that has tokens: -1, how many, the oldest 32 of them}
 local call, sub = redis.call, string.sub
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -26,7 +29,7 @@ local alive = lease and tonumber(lease) >= now
 local result, size = {now, 0}, 2
 local slots = alive and tonumber(ARGV[2]) or 0
 local bytes = 1048576
-local uris, first = (#KEYS - 2) / 3, tonumber(ARGV[3])
+local first, uris = tonumber(ARGV[3]), tonumber(ARGV[4])
 local noted = false -- calls in the set of taken ones
 
 -- Calls that were queued together have the same deadline as a rule: it is
@@ -112,14 +115,38 @@ local function take(calls, cancelled, check)
   return false
 end
 
-for i = 0, uris - 1 do
-  local uri = (i + first) % uris
-  local calls, wake, cancelled = KEYS[3 * uri + 3], KEYS[3 * uri + 4], KEYS[3 * uri + 5]
+-- Adds those of the URIs to asked that have calls, in the order that begins with the
+-- first one: count of those between two places, counted here if it is not given.
+-- As a rule there is one, so they are searched by halves.
+local asked = {}
+local function search(from, to, count)
+  local numbers, lists = {}, {}
+  for i = from, to do
+    numbers[#numbers + 1] = (i + first) % uris
+    lists[#lists + 1] = KEYS[3 * numbers[#numbers] + 3]
+  end
+  count = count or call('EXISTS', unpack(lists))
+  if count == #numbers then
+    for i = 1, count do
+      asked[#asked + 1] = numbers[i]
+    end
+  elseif count > 0 then
+    local half, before = math.floor((from + to) / 2), #asked
+    search(from, half)
+    search(half + 1, to, count - (#asked - before))
+  end
+end
+
+-- One whose token is known is looked at in any case: it may have to be removed.
+search(0, uris - 1, (uris < 2 or #KEYS > 3 * uris + 2) and uris or nil)
+
+for _, uri in ipairs(asked) do
+  local calls, tokens, cancelled = KEYS[3 * uri + 3], KEYS[3 * uri + 4], KEYS[3 * uri + 5]
   local start = size
   result[start + 1], result[start + 2] = uri, 0
   size = start + 2
   -- As a rule there is neither a token, which was popped, nor a mark.
-  local left = call('EXISTS', wake, cancelled)
+  local left = call('EXISTS', tokens, cancelled)
   local marks = left > 0 and call('EXISTS', cancelled) or 0
   local empty = take(calls, cancelled, marks > 0)
   if size > start + 2 then
@@ -129,22 +156,34 @@ for i = 0, uris - 1 do
     size = start
   end
   if empty then
-    if left > 0 then
-      call('DEL', wake, cancelled) -- nothing is queued that they could be about
+    if left > 0 then -- nothing is queued that they could be about
+      call('ZREM', tokens, calls)
+      call('DEL', cancelled)
     end
   elseif call('EXISTS', calls) == 1 then
     result[2] = 1
     -- As above. A missing token is made good by the timeout of the blocking pop.
-    if left == marks then
-      redis.pcall('LPUSH', wake, '1')
-      call('PEXPIRE', wake, math.max(call('PTTL', calls), 1000))
+    if redis.pcall('ZADD', tokens, 'NX', now, calls) == 1 then
+      call('PEXPIRE', tokens, math.max(call('PTTL', calls), 3600000))
+    end
+  end
+end
+
+for k = 3 * uris + 3, #KEYS do
+  local waiting = call('ZRANGE', KEYS[k], 0, 31)
+  if #waiting > 0 then
+    result[size + 1], result[size + 2] = -1, #waiting
+    size = size + 2
+    for i = 1, #waiting do
+      size = size + 1
+      result[size] = waiting[i]
     end
   end
 end
 
 local known = 0
-if #ARGV > 3 then
-  known = call('SREM', taken, unpack(ARGV, 4))
+if #ARGV > 4 then
+  known = call('SREM', taken, unpack(ARGV, 5))
 end
 if noted and known == 0 then
   call('PEXPIRE', taken, '60000') -- it may be new; announce.lua renews it

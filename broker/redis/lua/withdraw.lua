@@ -1,11 +1,11 @@
--- Ends the announcement of a callee on its URIs of one lane.
+-- Ends the announcement of a callee in one lane.
 --
 -- KEYS[1]  callees of the lane (sorted set: callee -> end of its lease)
 -- KEYS[2]  taken by this callee (set of addresses)
--- KEYS[3]  stop (list), the callee's own wake-up
--- then     for each URI: served (string), callees of the URI (sorted set)
+-- KEYS[3]  stop (sorted set), the callee's own token
+-- then     for each of its bunches: served (string), callees of the bunch (sorted set)
 -- ARGV[1]  the callee
--- ARGV[2]  grace in ms: how long a URI stays served when its callees are gone
+-- ARGV[2]  grace in ms: how long a bunch stays served when its callees are gone
 -- then     addresses of calls taken before that are answered now (at most
 --          3,000)
 --

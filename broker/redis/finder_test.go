@@ -64,39 +64,61 @@ func (m *manyURIs) take(room int) []broker.Call {
 	return dst[:n]
 }
 
-// pops is how often the server was asked for a call of a URI.
-func (m *manyURIs) pops() int {
+// costs returns how many commands the server has run, those of scripts included, and how
+// many bytes it has got.
+func (m *manyURIs) costs() (commands, bytes int) {
 	m.t.Helper()
-	info, err := m.server.Client().Info(context.Background(), "commandstats").Result()
+	c := m.server.Client()
+	for _, n := range commandStats(m.t, c) {
+		commands += n
+	}
+	info, err := c.Info(context.Background(), "stats").Result()
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	match := regexp.MustCompile(`cmdstat_rpop:calls=(\d+)`).FindStringSubmatch(info)
+	match := regexp.MustCompile(`total_net_input_bytes:(\d+)`).FindStringSubmatch(info)
 	if match == nil {
-		return 0
+		m.t.Fatal("the server does not say how many bytes it got")
 	}
-	n, _ := strconv.Atoi(match[1])
-	return n
+	bytes, _ = strconv.Atoi(match[1])
+	return commands, bytes
 }
 
-// A lone call has the server look for calls of few URIs, however many its callee
-// has: it looked at all.
+// A lone call costs the server the same however many URIs its callee has: with more
+// than 32 it named them all, and looked at all before.
 func TestLoneCallOfManyURIs(t *testing.T) {
 	t.Parallel()
-	const uris, calls = 500, 60
-	m := startManyURIs(t, uris)
-	m.call(m.uris[0])
-	m.take(8)
-	before := m.pops()
-	for i := range calls {
-		m.call(m.uris[i*7%uris])
-		if got := m.take(8); len(got) != 1 || got[0].URI != m.uris[i*7%uris] {
-			t.Fatalf("call %d: took %v", i, got)
+	const calls, used = 200, 10
+	type cost struct{ commands, bytes float64 }
+	lone := func(uris int) cost {
+		m := startManyURIs(t, uris, redis.WithCalleeLease(time.Minute))
+		call := func(i int) {
+			uri := m.uris[i%used*7%uris]
+			m.call(uri)
+			if got := m.take(8); len(got) != 1 || got[0].URI != uri {
+				t.Fatalf("took %v", got)
+			}
+		}
+		for i := range used {
+			call(i) // the node gets to know them
+		}
+		commands, bytes := m.costs()
+		for i := range calls {
+			call(i)
+		}
+		moreCommands, moreBytes := m.costs()
+		m.callee.Close() // while the node is there that hears of the calls
+		return cost{float64(moreCommands-commands) / calls, float64(moreBytes-bytes) / calls}
+	}
+	one, few, some, most := lone(1), lone(32), lone(100), lone(5000)
+	t.Logf("of 1, 32, 100, 5,000 URIs: %.1f %.1f %.1f %.1f", one, few, some, most)
+	for _, c := range []cost{few, some, most} {
+		if c.commands > 1.5*one.commands {
+			t.Errorf("a lone call costs %.1f commands, %.1f with one URI", c.commands, one.commands)
 		}
 	}
-	// A wait that ends in vain is no matter of calls.
-	if n := (m.pops() - before) / calls; n > 20 {
-		t.Errorf("a lone call costs %d pops", n)
+	if most.bytes > 1.2*some.bytes || some.bytes > few.bytes {
+		t.Errorf("a lone call costs %.0f bytes with 5,000 URIs, %.0f with 100, %.0f with 32", most.bytes, some.bytes, few.bytes)
 	}
 }
 
@@ -137,13 +159,13 @@ func TestTokenOfManyURIsLost(t *testing.T) {
 	m := startManyURIs(t, uris)
 	m.call(m.uris[uris-1])
 	admin := m.server.Client()
-	wake := ""
+	tokens := ""
 	for _, key := range keysOf(t, admin, "juggler") {
-		if strings.Contains(key, ":wake:") {
-			wake = key
+		if strings.Contains(key, "tokens:") {
+			tokens = key
 		}
 	}
-	if n, err := admin.Del(context.Background(), wake).Result(); n != 1 || err != nil {
+	if n, err := admin.Del(context.Background(), tokens).Result(); n != 1 || err != nil {
 		t.Fatalf("there is no token: %v", err)
 	}
 	if got := m.take(8); len(got) != 1 || got[0].URI != m.uris[uris-1] {
