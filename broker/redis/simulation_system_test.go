@@ -100,6 +100,9 @@ func (s *simulation) openCallee(name string) *simCallee {
 	if c.callee, err = calleekit.New(c.broker, calleekit.WithLogger(s.logger(name))); err != nil {
 		panic(err)
 	}
+	for _, uri := range s.others(name) {
+		c.callee.Handle(uri, func(context.Context, *calleekit.Call) (any, error) { return nil, nil })
+	}
 	for i := range simURIs {
 		c.callee.Handle(simURI(i), func(ctx context.Context, call *calleekit.Call) (any, error) {
 			var args simArgs
@@ -122,6 +125,23 @@ func (s *simulation) openCallee(name string) *simCallee {
 		s.tell("%s cannot start: %v", name, err)
 	}
 	return c
+}
+
+// others returns URIs that a callee answers besides and nobody calls: those who answer
+// many in a lane are announced, and wait, in another way. They do in a quarter of the
+// seeds, and in half of these each has some of its own.
+func (s *simulation) others(callee string) []string {
+	if s.seed%4 != 1 {
+		return nil
+	}
+	var uris []string
+	for i := range (fewURIs + 8) * len(s.keys.tags) {
+		uris = append(uris, fmt.Sprint("other.", i))
+		if s.seed%8 == 5 && i%8 == 0 {
+			uris = append(uris, fmt.Sprint(callee, i))
+		}
+	}
+	return uris
 }
 
 func simURI(i int) string { return fmt.Sprint("uri.", i) }
