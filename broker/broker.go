@@ -181,7 +181,9 @@ type CalleeConn interface {
 	// Close ends the announcement. Calls that were taken and not answered are
 	// answered with code 502 at once. A caller's calls to a URI whose last
 	// callee has closed are still queued during the engine's grace (a few
-	// seconds, so that a deploy fails no calls), then get [ErrNoCallee].
+	// seconds, so that a deploy fails no calls), then get [ErrNoCallee]. Those
+	// that wait in its queue when the grace is over are answered soon, with
+	// [ErrUnserved], and never taken.
 	Close() error
 }
 

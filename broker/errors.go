@@ -31,11 +31,19 @@ var (
 const (
 	// CodeCalleeLost: the callee that had taken the call died or closed.
 	CodeCalleeLost = 502
+
+	// CodeNoCallee: the call waited in its queue when the grace of its URI was over.
+	// Nobody has taken it, nor will.
+	CodeNoCallee = 404
 )
 
 // ErrCalleeLost is the [Error] that an engine reports for a call whose callee
 // died or closed before it answered.
 var ErrCalleeLost = &Error{Code: CodeCalleeLost, Message: "the callee that had taken the call is gone"}
+
+// ErrUnserved is the [Error] that an engine reports for a call that still waits when
+// the grace of its URI is over: what [ErrNoCallee] says of a call that is made then.
+var ErrUnserved = &Error{Code: CodeNoCallee, Message: ErrNoCallee.Error()}
 
 // Error implements error.
 func (e *Error) Error() string { return e.Message }

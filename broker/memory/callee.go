@@ -38,7 +38,7 @@ func (b *Broker) OpenCallee(_ context.Context, uris []string, cancelled func([]b
 		if q == nil {
 			q = r.addQueue(uri, now)
 		}
-		q.callees = append(q.callees, c)
+		q.join(c)
 		c.queues[i] = q
 	}
 	r.callees[c] = struct{}{}
@@ -289,11 +289,13 @@ func (c *calleeConn) reportAll() {
 
 // Close implements [broker.CalleeConn].
 func (c *calleeConn) Close() error {
-	for k := c.leave(); k != nil; k = k.next {
+	lost, unserved := c.leave()
+	for k := lost; k != nil; k = k.next {
 		if !k.cancelled {
 			k.caller.answer([]broker.Result{{To: k.to, Err: broker.ErrCalleeLost}})
 		}
 	}
+	c.rpc.refuse(unserved)
 	c.gate.close()
 	c.rpc.mu.Lock() // until now Broker.Close had to find it, to wait as well
 	defer c.rpc.mu.Unlock()
@@ -301,19 +303,22 @@ func (c *calleeConn) Close() error {
 	return nil
 }
 
-// leave ends the announcement and returns the calls that were taken and not
-// answered, as a chain. Their slices may still be in use: they are not pooled.
-func (c *calleeConn) leave() *call {
+// leave ends the announcement and returns, as chains, the calls that were taken and
+// not answered, and those that wait for nobody now. The slices of the first may still
+// be in use: they are not pooled.
+func (c *calleeConn) leave() (lost, unserved *call) {
 	r := c.rpc
 	now := r.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if c.closed {
-		return nil
+		return nil, nil
 	}
 	c.closed = true
 	for _, q := range c.queues {
-		q.leave(c, now, r.grace)
+		if q.leave(c) {
+			r.beginGrace(q, now)
+		}
 	}
 	if c.waiting {
 		c.endWaiting()
@@ -323,10 +328,13 @@ func (c *calleeConn) leave() *call {
 		k.callee = nil
 		r.giveBack(k)
 	}
-	lost := c.taken.head
+	lost = c.taken.head
 	c.taken = callList{}
 	for k := lost; k != nil; k = k.next {
 		r.calls.remove(k)
 	}
-	return lost
+	for _, q := range c.queues {
+		unserved = r.withdraw(q, now, unserved)
+	}
+	return lost, unserved
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -89,6 +90,13 @@ func (s *system) take(c broker.CalleeConn, most int) []broker.Call {
 	return dst[:n]
 }
 
+// outcomes returns the results that have arrived.
+func (s *system) outcomes() map[broker.Address]broker.Result {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.results)
+}
+
 // uris returns the URIs of calls, in order.
 func uris(calls []broker.Call) (uris []string) {
 	for _, c := range calls {
@@ -135,7 +143,8 @@ func TestEndlessTimeout(t *testing.T) {
 	}
 }
 
-// The grace ends on the nanosecond and begins with the last callee's Close.
+// The grace ends on the nanosecond and begins with the last callee's Close. What
+// waits then is answered, what has ended before is not.
 func TestGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSystem(t)
@@ -146,13 +155,47 @@ func TestGrace(t *testing.T) {
 		b.Close()
 		time.Sleep(5*time.Second - 1)
 		to := s.mustCall("u", time.Minute)
+		synctest.Wait()
+		if got := s.outcomes(); len(got) != 0 {
+			t.Errorf("before the grace is over %v are answered", got)
+		}
 		time.Sleep(time.Nanosecond)
+		synctest.Wait()
+		if got := s.outcomes(); len(got) != 1 || got[to].Err != broker.ErrUnserved {
+			t.Errorf("answered are %v", got)
+		}
 		if _, err := s.call("u", time.Minute); !errors.Is(err, broker.ErrNoCallee) {
 			t.Fatalf("Call returned %v", err)
 		}
+		if _, calls, bytes := s.broker.Held(); calls != 0 || bytes != 0 {
+			t.Errorf("%d calls and %d bytes are held", calls, bytes)
+		}
+	})
+}
+
+// Without a grace calls end with the last callee.
+func TestNoGrace(t *testing.T) {
+	s := newSystem(t, memory.WithCalleeGrace(0))
+	c := s.callee(nil, "u")
+	to := s.mustCall("u", time.Minute)
+	c.Close()
+	if got := s.outcomes(); len(got) != 1 || got[to].Err != broker.ErrUnserved {
+		t.Errorf("answered are %v", got)
+	}
+}
+
+// Nothing runs for a grace when the broker has closed.
+func TestCloseInGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
 		c := s.callee(nil, "u")
-		if calls := s.take(c, 8); len(calls) != 1 || calls[0].ReplyTo != to {
-			t.Errorf("took %+v", calls)
+		s.mustCall("u", time.Minute)
+		c.Close()
+		s.broker.Close()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := s.outcomes(); len(got) != 0 {
+			t.Errorf("answered are %v", got)
 		}
 	})
 }

@@ -10,13 +10,14 @@
 //
 // # Where callbacks run
 //
-// The broker has no goroutine of its own and no timer. A call is handed to a
-// callee that waits in Take by the goroutine that makes the call; results are
-// delivered by the goroutine that calls Reply, events by the one that calls
-// Publish, both before that method returns. What a publisher hands over is
-// thus never copied, and a subscriber that is slow slows its publishers down.
+// The broker has no goroutine of its own. A call is handed to a callee that waits in
+// Take by the goroutine that makes the call; results are delivered by the goroutine
+// that calls Reply, events by the one that calls Publish, both before that method
+// returns. What a publisher hands over is thus never copied, and a subscriber that is
+// slow slows its publishers down.
 // Only the cancelled callback of a callee, which may wait, runs on a goroutine
-// that exists while there are cancellations to report.
+// that exists while there are cancellations to report; and calls that wait in a queue
+// when its grace is over are answered by that of a timer, which runs for the grace.
 //
 // All connections but those of callees are [broker.Immediate], and so is the
 // Broker itself: deliver callbacks must not wait. The methods of those

@@ -50,7 +50,8 @@ func WithQueueBytes(bytes int64) Option {
 
 // WithCalleeGrace sets for how long calls to a URI are still queued after its
 // last callee has closed: 0 to 1 hour, 5 seconds by default. It bridges the
-// restart of callees; 0 refuses calls at once.
+// restart of callees; 0 refuses calls at once. Calls that wait in the queue
+// when it is over end in code 404.
 func WithCalleeGrace(grace time.Duration) Option {
 	return option(func(c *config) { c.grace = grace })
 }

@@ -18,6 +18,7 @@ type queue struct {
 	callees []*calleeConn // in the order in which they were opened
 	turn    int           // which of callees is asked first for the next call
 	until   time.Duration // without callees: when the grace is over
+	grace   *time.Timer   // runs until then; nil: it never began
 
 	soonest time.Duration // no deadline of calls is before it
 	taken   meter
@@ -43,15 +44,25 @@ func (q *queue) waiting() *calleeConn {
 	return nil
 }
 
-// leave removes a callee; calls are accepted for the grace after the last one.
-func (q *queue) leave(c *calleeConn, now, grace time.Duration) {
+// join adds a callee.
+func (q *queue) join(c *calleeConn) {
+	q.callees = append(q.callees, c)
+	q.stopGrace()
+}
+
+// leave removes a callee, and reports whether it was the last one.
+func (q *queue) leave(c *calleeConn) (last bool) {
 	i := slices.Index(q.callees, c)
 	q.callees = slices.Delete(q.callees, i, i+1)
 	if i < q.turn {
 		q.turn--
 	}
-	if len(q.callees) == 0 {
-		q.until = now + grace
+	return len(q.callees) == 0
+}
+
+func (q *queue) stopGrace() {
+	if q.grace != nil {
+		q.grace.Stop()
 	}
 }
 

@@ -175,6 +175,50 @@ func (r *rpc) giveBack(k *call) {
 	}
 }
 
+// beginGrace is called when the last callee of q has closed. The caller holds mu.
+func (r *rpc) beginGrace(q *queue, now time.Duration) {
+	q.until = now + r.grace
+	if !r.discovery || r.grace == 0 {
+		return
+	}
+	q.grace = time.AfterFunc(r.grace, func() {
+		now := r.now()
+		r.mu.Lock()
+		unserved := r.withdraw(q, now, nil)
+		r.mu.Unlock()
+		r.refuse(unserved)
+	})
+}
+
+// withdraw takes the calls out of q, if nobody answers it any more, and returns them
+// as a chain before those of unserved. The caller holds mu.
+func (r *rpc) withdraw(q *queue, now time.Duration, unserved *call) *call {
+	if !r.discovery || r.closed || !q.abandoned(now) {
+		return unserved
+	}
+	var chain callList
+	for k := r.next(q, now); k != nil; k = r.next(q, now) {
+		r.calls.remove(k)
+		chain.pushBack(k)
+	}
+	if chain.tail == nil {
+		return unserved
+	}
+	chain.tail.next = unserved
+	return chain.head
+}
+
+// refuse answers the calls of a chain: nobody is there to take them. The caller does
+// not hold mu.
+func (r *rpc) refuse(unserved *call) {
+	for unserved != nil {
+		k := unserved
+		unserved = k.next
+		k.caller.answer([]broker.Result{{To: k.to, Err: broker.ErrUnserved}})
+		r.pool.put(k)
+	}
+}
+
 // forget drops a call that nobody has seen. The caller holds mu.
 func (r *rpc) forget(k *call) {
 	r.calls.remove(k)
@@ -203,6 +247,9 @@ func (r *rpc) close() {
 	}
 
 	r.mu.Lock()
+	for _, q := range r.queues {
+		q.stopGrace()
+	}
 	clear(r.queues)
 	r.calls = callTable{}
 	r.queued = 0
