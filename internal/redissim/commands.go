@@ -451,9 +451,11 @@ func lrem(c *call) any {
 	}
 	if count < 0 {
 		slices.Reverse(e.list)
-		defer slices.Reverse(e.list)
 	}
 	e.list = slices.DeleteFunc(e.list, remove)
+	if count < 0 {
+		slices.Reverse(e.list)
+	}
 	c.drop(c.args[0], e)
 	return removed
 }
