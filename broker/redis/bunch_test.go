@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,6 +22,9 @@ type hamlet struct {
 	server *redissim.Server
 	node   broker.CallerConn
 	calls  uint16
+
+	mu    sync.Mutex // guards the following
+	ended []broker.Result
 }
 
 // inHamlet runs a test in simulated time.
@@ -29,7 +33,7 @@ func inHamlet(t *testing.T, test func(t *testing.T, h *hamlet)) {
 		h := &hamlet{t: t, world: redissim.New(1)}
 		h.server = h.world.Server("10.0.0.1:6379")
 		var err error
-		if h.node, err = h.broker("node").OpenCaller(t.Context(), broker.ID{'h'}, func([]broker.Result) {}); err != nil {
+		if h.node, err = h.broker("node").OpenCaller(t.Context(), broker.ID{'h'}, h.deliver); err != nil {
 			t.Fatal(err)
 		}
 		test(t, h)
@@ -37,6 +41,25 @@ func inHamlet(t *testing.T, test func(t *testing.T, h *hamlet)) {
 			t.Errorf("the fake does not know %s", name)
 		}
 	})
+}
+
+func (h *hamlet) deliver(results []broker.Result) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ended = append(h.ended, results...)
+}
+
+// refused counts the calls that ended in 404.
+func (h *hamlet) refused() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := 0
+	for _, r := range h.ended {
+		if r.Err != nil && r.Err.Code == broker.CodeNoCallee {
+			n++
+		}
+	}
+	return n
 }
 
 func (h *hamlet) broker(process string) *Broker {
@@ -54,7 +77,7 @@ func (h *hamlet) broker(process string) *Broker {
 
 func (h *hamlet) callee(uris []string) *calleeConn {
 	h.t.Helper()
-	conn, err := h.broker("callee").OpenCallee(h.t.Context(), uris, nil)
+	conn, err := h.broker(fmt.Sprint("callee", len(uris))).OpenCallee(h.t.Context(), uris, nil)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -149,6 +172,51 @@ func TestCalleeComesInGrace(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// Calls in the queues of many URIs end when the grace of these is over, not before, and
+// not as long as another callee serves them. A callee that was cut off is gone a lease
+// later.
+func TestGraceOfManyURIs(t *testing.T) {
+	t.Parallel()
+	const lease, grace = 5 * time.Second, 5 * time.Second
+	for _, cut := range []bool{false, true} {
+		t.Run(fmt.Sprint("cut off: ", cut), func(t *testing.T) {
+			t.Parallel()
+			inHamlet(t, func(t *testing.T, h *hamlet) {
+				uris := several(600, "a")
+				other := h.callee(uris[:100])
+				gone := h.callee(uris)
+				time.Sleep(3 * lease)
+				for _, uri := range uris {
+					if err := h.call(uri); err != nil {
+						t.Fatal(err)
+					}
+				}
+				began, wait := time.Now(), grace
+				if cut {
+					wait = lease + grace
+					h.world.Refuse("callee600", h.server.Addr, true)
+					h.world.Cut("callee600", h.server.Addr)
+				} else {
+					gone.Close() //nolint:errcheck // never fails
+				}
+				time.Sleep(time.Until(began.Add(grace - time.Second)))
+				if n := h.refused(); n != 0 {
+					t.Errorf("%d calls ended in the grace", n)
+				}
+				time.Sleep(time.Until(began.Add(wait + lease)))
+				if n := h.refused(); n != 500 {
+					t.Errorf("%d calls ended, want the 500 that nobody serves", n)
+				}
+				other.Close() //nolint:errcheck // never fails
+				time.Sleep(grace + lease)
+				if n := h.refused(); n != 600 {
+					t.Errorf("%d calls ended, want all", n)
+				}
+			})
+		})
 	}
 }
 

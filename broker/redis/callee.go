@@ -349,11 +349,14 @@ func (c *calleeConn) leave() {
 // answered.
 func (c *calleeConn) leaveLane(ctx context.Context, p *puller) {
 	keys := c.broker.keys
-	names := []string{keys.callees(p.lane.index), keys.taken(p.lane.index, c.id), keys.stop(p.lane.index, c.id)}
+	names := []string{keys.callees(p.lane.index), keys.taken(p.lane.index, c.id), keys.stop(p.lane.index, c.id), keys.uris(p.lane.index)}
+	args := []any{c.id, c.broker.config.grace.Milliseconds(), len(p.bunches)}
 	for _, b := range p.bunches {
-		names = append(names, b.served, b.callees)
+		names, args = append(names, b.served, b.callees), append(args, len(b.uris))
 	}
-	args := []any{c.id, c.broker.config.grace.Milliseconds()}
+	for _, uri := range p.uris {
+		names = append(names, keys.calls(p.lane.index, uri))
+	}
 	for _, h := range p.answered() {
 		args = append(args, address(h.to))
 	}

@@ -18,7 +18,7 @@ package redis
 // # Files
 //
 // Requests: op.go is one, batch.go makes commands of many, writer.go sends
-// them. A node: caller.go, results.go, reaper.go. A callee: callee.go,
+// them. A node: caller.go, results.go, reaper.go, refusals.go. A callee: callee.go,
 // puller.go, answered.go, reply.go, outbox.go. Both live as long as pulse.go says
 // so; doubt.go tells what a server says that has forgotten. Events: pubsub.go,
 // hub.go, feed.go, watch.go, probe.go, mailbox.go. What is warned of: survey.go,

@@ -121,8 +121,19 @@ func (ks *keyspace) bunches(lane int, uri string) string   { return ks.key(lane,
 // Keys of a lane and of one of its callees.
 func (ks *keyspace) callees(lane int) string              { return ks.key(lane, "callees", "") }
 func (ks *keyspace) watch(lane int) string                { return ks.key(lane, "watch", "") }
+func (ks *keyspace) uris(lane int) string                 { return ks.key(lane, "uris", "") }
 func (ks *keyspace) taken(lane int, callee string) string { return ks.key(lane, "taken", callee) }
 func (ks *keyspace) stop(lane int, callee string) string  { return ks.key(lane, "stop", callee) }
+
+// uriOf returns the URI whose list of calls this is.
+func (ks *keyspace) uriOf(lane int, calls string) string {
+	return strings.TrimPrefix(calls, ks.key(lane, "calls", "")+":")
+}
+
+// refused is a key of a lane and of a node that calls it.
+func (ks *keyspace) refused(lane int, node broker.ID) string {
+	return ks.key(lane, "refused", ulid.ULID(node).String())
+}
 
 // Keys of a node, in its lane.
 func (ks *keyspace) node(lane int, node broker.ID) string {

@@ -386,7 +386,7 @@ func (p *puller) announce(first bool) (commands []*command, replied func()) {
 // renewal returns the command that renews the lease and names count URIs.
 func (p *puller) renewal(from, count int) *command {
 	c, keys, lane := p.conn, p.conn.broker.keys, p.lane.index
-	names := []string{keys.callees(lane), keys.taken(lane, c.id)}
+	names := []string{keys.callees(lane), keys.taken(lane, c.id), keys.uris(lane)}
 	for _, b := range p.bunches {
 		names = append(names, b.served, b.callees)
 	}

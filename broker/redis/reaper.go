@@ -7,10 +7,10 @@ import (
 	"github.com/juggler-go/juggler/broker"
 )
 
-// A reaper reports the calls of one node to one lane whose callee died: a
-// goroutine, from start to stop, that looks four times in a lease. Each node looks
-// for its own calls only, so a loss is reported without a detour over the server,
-// and a dead node's calls trouble nobody.
+// A reaper reports the calls of one node to one lane whose callee died, and those that
+// wait for nobody: a goroutine, from start to stop, that looks four times in a lease.
+// Each node looks for its own calls only, so a loss is reported without a detour over
+// the server, and a dead node's calls trouble nobody.
 type reaper struct {
 	conn    *callerConn
 	lane    *lane
@@ -21,6 +21,8 @@ type reaper struct {
 	// reaped are the dead callees that were seen to, with the end of their lease:
 	// who is dead takes nothing.
 	reaped map[string]string
+
+	refusals refusals
 }
 
 // A deadCallee is one whose lease is over.
@@ -64,13 +66,20 @@ func (r *reaper) run() {
 	}
 }
 
-// reap reports the calls of those who died. Whoever has not been able to look for a
-// while believes nobody dead for a lease: others may have been as far away.
+// reap reports the calls of those who died, and of those who wait for nobody. Whoever
+// has not been able to look for a while believes nobody dead or gone for a lease: others
+// may have been as far away.
 func (r *reaper) reap() {
-	dead, ok := r.look()
+	dead, due, ok := r.look()
 	if !ok || r.lane.inDoubt() {
 		return
 	}
+	r.bury(dead)
+	r.refuse(due)
+}
+
+// bury reports the calls of callees who died.
+func (r *reaper) bury(dead []deadCallee) {
 	reaped := make(map[string]string, len(dead))
 	fresh := dead[:0]
 	for _, d := range dead {
@@ -91,29 +100,36 @@ func (r *reaper) reap() {
 	}
 }
 
-// look lists the dead callees, page by page. What one that is removed meanwhile
-// lets it overlook, the next round finds.
-func (r *reaper) look() (dead []deadCallee, ok bool) {
-	keys := r.conn.broker.keys
+// look lists the dead callees and the URIs that may have lost their last one, page by
+// page. What one that is removed meanwhile lets it overlook, the next round finds.
+func (r *reaper) look() (dead []deadCallee, due []dueURI, ok bool) {
+	keys, config := r.conn.broker.keys, &r.conn.broker.config
+	mostDue := duePage
+	if !config.discovery {
+		mostDue = 0
+	}
 	for {
 		page, err := r.lane.writer.do(r.ctx, deadScript.run(
-			[]string{keys.callees(r.lane.index), keys.watch(r.lane.index)},
-			r.conn.broker.config.lease.Milliseconds(), len(dead), deadPage))
-		if r.ctx.Err() != nil || err == nil && len(page.list) == 0 {
-			return nil, false
+			[]string{keys.callees(r.lane.index), keys.watch(r.lane.index), keys.uris(r.lane.index)},
+			config.lease.Milliseconds(), len(dead), len(due), deadPage, mostDue))
+		if r.ctx.Err() != nil || err == nil && len(page.list) != 3 {
+			return nil, nil, false
 		}
 		if err != nil {
 			r.lane.raiseDoubt()
 			r.lane.refused("to look for calls of dead callees", page)
-			return nil, false
+			return nil, nil, false
 		}
 		r.lane.watched(page.list[0].value)
-		names := page.list[1:]
+		names, over := page.list[1].texts(), page.list[2].texts()
 		for i := 0; i+1 < len(names); i += 2 {
-			dead = append(dead, deadCallee{string(names[i].text), string(names[i+1].text), "0"})
+			dead = append(dead, deadCallee{names[i], names[i+1], "0"})
 		}
-		if len(names) < 2*deadPage {
-			return dead, true
+		for i := 0; i+1 < len(over); i += 2 {
+			due = append(due, dueURI{calls: over[i], time: over[i+1]})
+		}
+		if len(names) < 2*deadPage && (len(over) < 2*duePage || mostDue == 0) {
+			return dead, due, true
 		}
 	}
 }
@@ -137,7 +153,7 @@ func (r *reaper) scan(callees []deadCallee) (more []deadCallee, ok bool) {
 		if len(reply) != 2 {
 			return nil, false
 		}
-		lost := r.ours(reply[1].list)
+		lost := r.ours(reply[1].list, broker.ErrCalleeLost)
 		for _, result := range lost {
 			forgets[i].text(address(result.To))
 		}
@@ -151,12 +167,12 @@ func (r *reaper) scan(callees []deadCallee) (more []deadCallee, ok bool) {
 	return more, r.lane.doAll(r.ctx, forgets) // if not, done again
 }
 
-// ours returns the results for those calls that are of the node.
-func (r *reaper) ours(addresses []reply) []broker.Result {
+// ours returns the results, with an error, for those calls that are of the node.
+func (r *reaper) ours(addresses []reply, failure *broker.Error) []broker.Result {
 	var lost []broker.Result
 	for _, v := range addresses {
 		if a, ok := parseAddress(v.text); ok && a.Node == r.conn.node {
-			lost = append(lost, broker.Result{To: a, Err: broker.ErrCalleeLost})
+			lost = append(lost, broker.Result{To: a, Err: failure})
 		}
 	}
 	return lost

@@ -46,6 +46,8 @@ var (
 	deadSource string
 	//go:embed lua/reap.lua
 	reapSource string
+	//go:embed lua/refuse.lua
+	refuseSource string
 	//go:embed lua/check.lua
 	checkSource string
 	//go:embed lua/peers.lua
@@ -64,6 +66,7 @@ var (
 	cancelScript   = newScript(cancelSource)
 	deadScript     = newScript(deadSource)
 	reapScript     = newScript(reapSource)
+	refuseScript   = newScript(refuseSource)
 	checkScript    = newScript(checkSource)
 	peersScript    = newScript(peersSource)
 	publishScript  = newScript(publishSource)

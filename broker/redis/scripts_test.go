@@ -38,7 +38,7 @@ func TestPushScript(t *testing.T) {
 	c.ZAdd(ctx, "watch", goredis.Z{Score: 7, Member: "since"})
 	var keys []string
 	for _, uri := range []string{"a", "b", "c"} {
-		for _, kind := range []string{"calls", "cancelled", "bunches", "served", "callees", "tokens"} {
+		for _, kind := range ofPush {
 			keys = append(keys, kind+":"+uri)
 		}
 	}
@@ -236,7 +236,7 @@ func TestAnnounceScript(t *testing.T) {
 	const long, short, grace = 60_000, 400, 1000
 	for _, lease := range []int{short, long, short} {
 		name := strconv.Itoa(lease)
-		if got := eval(t, c, announceScript, "callees taken:"+name+" served callees:u", name, lease, grace, 0, 1, 1); !reflect.DeepEqual(got, []any{int64(0), int64(0)}) {
+		if got := eval(t, c, announceScript, "callees taken:"+name+" uris served callees:u bunches calls tokens", name, lease, grace, 0, 1, 1, ""); !reflect.DeepEqual(got, []any{int64(0), int64(0)}) {
 			t.Errorf("announce.lua returned %v", got)
 		}
 	}
@@ -244,10 +244,149 @@ func TestAnnounceScript(t *testing.T) {
 		"served":    (long + grace) * time.Millisecond,
 		"callees:u": long * time.Millisecond,
 		"callees":   (long + 60_000) * time.Millisecond,
+		"uris":      (long + grace + 60_000) * time.Millisecond,
 	} {
 		if left := c.PTTL(ctx, key).Val(); left < most/2 || left > most {
 			t.Errorf("%s expires in %v, want %v", key, left, most)
 		}
+	}
+}
+
+// The time of a URI is put off when it is named, also when it is not known to the set:
+// never behind the end of what says that somebody serves it, except
+// for a while after the last callee has gone.
+func TestTimesOfURIs(t *testing.T) {
+	c := redistest.Start(t).Client()
+	ctx := context.Background()
+	const lease, grace = 10_000, 5000
+	announce := func() {
+		eval(t, c, announceScript, "callees taken:c uris served:u callees:u served:v callees:v bunches:u calls:u tokens:u bunches:v calls:v tokens:v",
+			"c", lease, grace, 0, 2, 1, "", "")
+	}
+	left := func(uri string) time.Duration {
+		now := c.Time(ctx).Val().UnixMilli()
+		return time.Duration(int64(c.ZScore(ctx, "uris", "calls:"+uri).Val())-now) * time.Millisecond
+	}
+	wants := func(when string, least, most time.Duration) {
+		t.Helper()
+		for _, uri := range []string{"u", "v"} {
+			if d := left(uri); d < least || d > most {
+				t.Errorf("%s: the time of %s is over in %v, want %v to %v", when, uri, d, least, most)
+			}
+		}
+	}
+	const long = (lease + grace) * time.Millisecond
+	set := func(in time.Duration) {
+		for _, uri := range []string{"u", "v"} {
+			c.ZAdd(ctx, "uris", goredis.Z{Score: float64(c.Time(ctx).Val().Add(in).UnixMilli()), Member: "calls:" + uri})
+		}
+	}
+	announce()
+	wants("at first", long/2, long)
+	set(lease / 4 * time.Millisecond)
+	announce()
+	wants("when it is soon over", long/2, long)
+	c.Del(ctx, "uris")
+	announce()
+	wants("when the set was lost", long/2, long)
+	eval(t, c, withdrawScript, "callees taken:c stop:c uris served:u callees:u served:v callees:v calls:u calls:v", "c", grace, 2, 1, 1)
+	wants("after the last callee", 0, grace*time.Millisecond)
+	if d := c.PTTL(ctx, "served:u").Val(); d < left("u") {
+		t.Errorf("somebody serves for %v, and is looked at after %v", d, left("u"))
+	}
+	announce()
+	c.Del(ctx, "served:u", "served:v", "callees:u", "callees:v")
+	announce()
+	wants("when callees are back", long/2, long)
+}
+
+// Calls of the node are taken out of the queues that nobody serves, once, those whose time
+// is over or that were cancelled are dropped, those of others stay where they were.
+func TestRefuseScript(t *testing.T) {
+	c := redistest.Start(t).Client()
+	ctx := context.Background()
+	node, other := strings.Repeat("N", 16), strings.Repeat("O", 16)
+	address := func(node string, i int) string { return node + fmt.Sprintf("%016d", i) }
+	now := c.Time(ctx).Val().UnixMilli()
+	queue := func(uri, address string, deadline int64) {
+		c.LPush(ctx, "calls:"+uri, fmt.Sprintf("C%013d%s", deadline, address)+strings.Repeat("\x00", 8))
+	}
+	const late, hour = 1, 3_600_000
+	var want, others []string
+	for i := range 700 {
+		queue("u", address(node, i), now+hour)
+		queue("u", address(other, i), now+hour)
+		want, others = append(want, address(node, i)), append(others, address(other, i))
+	}
+	queue("u", address(node, 1000), late)
+	queue("u", address(other, 1000), late)
+	queue("u", address(node, 1001), now+hour)
+	c.SAdd(ctx, "cancelled:u", address(node, 1001))
+	queue("v", address(node, 2000), now+hour)
+	want = append(want, address(node, 2000))
+	queue("w", address(node, 3000), now+hour) // which is served
+	c.Set(ctx, "served:w", 1, time.Minute)
+	c.ZAdd(ctx, "tokens:v", goredis.Z{Member: "calls:v"})
+	for _, uri := range []string{"u", "v", "w"} {
+		c.ZAdd(ctx, "uris", goredis.Z{Score: float64(now - 1), Member: "calls:" + uri})
+	}
+
+	keys := "uris refused"
+	for _, uri := range []string{"u", "v", "w"} {
+		for _, kind := range ofPush {
+			keys += " " + kind + ":" + uri
+		}
+	}
+	var got, known []string
+	skip := []int64{0, 0, 0}
+	for range 20 {
+		args := []any{node, len(known)}
+		for _, k := range known {
+			args = append(args, k)
+		}
+		for _, s := range skip {
+			args = append(args, "", max(s, 0))
+		}
+		reply := eval(t, c, refuseScript, keys, args...).([]any)
+		// As if the reply had been lost, it is asked for again.
+		args[1] = 0
+		args = append(args[:2], args[2+len(known):]...)
+		again := eval(t, c, refuseScript, "uris refused", args[:2]...).([]any)
+		known = nil
+		for _, a := range reply[0].([]any) {
+			known = append(known, a.(string))
+		}
+		if n := len(again[0].([]any)); n != len(known) || n > 512 {
+			t.Fatalf("%d are refused, then %d", len(known), n)
+		}
+		got = append(got, known...)
+		for i := range skip {
+			skip[i] = reply[i+1].(int64)
+		}
+		if len(known) == 0 && skip[0] < 0 {
+			break
+		}
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("refused are %d calls, want %d", len(got), len(want))
+	}
+	left := c.LRange(ctx, "calls:u", 0, -1).Val()
+	slices.Reverse(left)
+	for i := range left {
+		left[i] = left[i][14:46]
+	}
+	if !slices.Equal(left, others) {
+		t.Errorf("%d calls of others are left, want %d", len(left), len(others))
+	}
+	if !slices.Equal(skip, []int64{-1, -1, -1}) || c.LLen(ctx, "calls:w").Val() != 1 {
+		t.Errorf("in the end %v, and %d calls of a URI that is served", skip, c.LLen(ctx, "calls:w").Val())
+	}
+	if n := c.Exists(ctx, "calls:v", "tokens:v", "refused", "cancelled:u").Val(); n != 0 {
+		t.Errorf("%d keys are left that should not be", n)
+	}
+	if members := c.ZRangeWithScores(ctx, "uris", 0, -1).Val(); len(members) != 2 || members[0].Member != "calls:u" || members[1].Score < float64(now+50_000) {
+		t.Errorf("URIs to look at again are %v", members)
 	}
 }
 
@@ -261,36 +400,39 @@ func TestDeadScript(t *testing.T) {
 	past, future := float64(now-1000), float64(now+3_600_000)
 	c.ZAdd(ctx, "callees", goredis.Z{Score: past, Member: "a"}, goredis.Z{Score: past, Member: "b"},
 		goredis.Z{Score: float64(now + 60_000), Member: "alive"}, goredis.Z{Score: float64(now - 200_000), Member: "forgotten"})
+	c.ZAdd(ctx, "uris", goredis.Z{Score: past, Member: "served:u"}, goredis.Z{Score: past, Member: "served:v"},
+		goredis.Z{Score: future, Member: "served:w"})
 	look := func(skip, most int) []any {
 		t.Helper()
-		return eval(t, c, deadScript, "callees watch", lease, skip, most).([]any)
+		return eval(t, c, deadScript, "callees watch uris", lease, skip, skip, most, most).([]any)
 	}
+	end := strconv.FormatInt(int64(past), 10)
+	none, due := []any{}, []any{"served:u", end, "served:v", end}
 	watch := func(since, last int64) {
 		c.ZAdd(ctx, "watch", goredis.Z{Score: float64(since), Member: "since"}, goredis.Z{Score: float64(last), Member: "last"})
 	}
-	if got := look(0, 9); len(got) != 1 || got[0].(int64) < now {
+	if got := look(0, 9); got[0].(int64) < now || !reflect.DeepEqual(got[1:], []any{none, due}) {
 		t.Errorf("at first: %v", got)
 	}
 	if n := c.ZCard(ctx, "callees").Val(); n != 3 {
 		t.Errorf("%d callees are listed, want all but the one that was dead for long", n)
 	}
 	watch(now-lease, now)
-	end := strconv.FormatInt(int64(past), 10)
-	if got := look(0, 9); !reflect.DeepEqual(got, []any{now - lease, "a", end, "b", end}) {
+	if got := look(0, 9); !reflect.DeepEqual(got, []any{now - lease, []any{"a", end, "b", end}, due}) {
 		t.Errorf("after a lease: %v", got)
 	}
-	if got := look(1, 1); !reflect.DeepEqual(got, []any{now - lease, "b", end}) {
+	if got := look(1, 1); !reflect.DeepEqual(got, []any{now - lease, []any{"b", end}, due[2:]}) {
 		t.Errorf("of the second: %v", got)
 	}
 	for name, last := range map[string]int64{"nobody looked": now - lease, "the clock was set back": now + lease} {
 		watch(now-lease, last)
-		if got := look(0, 9); len(got) != 1 || got[0].(int64) < now {
+		if got := look(0, 9); got[0].(int64) < now || !reflect.DeepEqual(got[1], none) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
 	c.ZAdd(ctx, "callees", goredis.Z{Score: future, Member: "c"})
 	watch(now-lease, now)
-	if got := look(0, 9); len(got) != 7 || got[5] != "c" {
+	if got := look(0, 9)[1].([]any); len(got) != 6 || got[4] != "c" {
 		t.Errorf("with a lease that the clock has made too long: %v", got)
 	}
 	if left := c.PTTL(ctx, "watch").Val(); left <= 0 || left > lease*time.Millisecond {

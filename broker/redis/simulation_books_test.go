@@ -220,14 +220,16 @@ func (c *simCall) wrong(troubles []*simTrouble) string {
 			felt.to = t.to
 		}
 	}
-	lost := c.outcome != nil && c.outcome.Err != nil && c.outcome.Err.Code == broker.CodeCalleeLost
+	lost, unserved := c.endedIn(broker.CodeCalleeLost), c.endedIn(broker.CodeNoCallee)
 	switch {
 	case c.returned.Sub(c.began) > simLongest:
 		return "neither accepted nor refused for long"
-	case errors.Is(c.err, broker.ErrNoCallee) && felt.kills == "" && !felt.evicts && !c.newcomer:
+	case (errors.Is(c.err, broker.ErrNoCallee) || unserved) && felt.kills == "" && !felt.evicts && !c.newcomer:
 		return "404 although callees live"
 	case c.err != nil && !errors.Is(c.err, broker.ErrUnknownOutcome) && !errors.Is(c.err, context.DeadlineExceeded) && len(c.runs) > 0:
 		return "refused, and ran"
+	case unserved && len(c.runs) > 0 && !felt.doubles:
+		return "404, and ran"
 	case len(slices.Compact(slices.Sorted(slices.Values(c.runs)))) < len(c.runs):
 		return "ran twice at one callee"
 	case len(c.runs) > 1 && !felt.doubles:
@@ -246,6 +248,11 @@ func (c *simCall) wrong(troubles []*simTrouble) string {
 		return "no outcome although nothing was lost and all was well again in time"
 	}
 	return ""
+}
+
+// endedIn reports whether the outcome is an error of this code.
+func (c *simCall) endedIn(code int) bool {
+	return c.outcome != nil && c.outcome.Err != nil && c.outcome.Err.Code == code
 }
 
 func (b *simBooks) summary() string {

@@ -68,7 +68,7 @@ function open() {
 }
 
 async function announce({ id, writes, answered }) {
-  const keys = [key('callees'), key('taken', id), ...perURI('served', 'callees'), ...perURI('bunches', 'calls', 'tokens')];
+  const keys = [key('callees'), key('taken', id), key('uris'), ...perURI('served', 'callees'), ...perURI('bunches', 'calls', 'tokens')];
   // Each URI is a bunch by itself, which has no name; all are named each time.
   await writes.run(scripts.announce, keys, [id, LEASE, GRACE, LEASE, uris.length, 1, ...uris.map(() => ''), ...answered.splice(0)]);
 }
@@ -157,8 +157,8 @@ async function store(address, result) {
 async function leave({ id, writes, beat, answered }) {
   while (running.size > 0) await new Promise((resolve) => (freed = resolve));
   clearInterval(beat); // nobody is announced who has left
-  const keys = [key('callees'), key('taken', id), key('stop', id), ...perURI('served', 'callees')];
-  const lost = await writes.run(scripts.withdraw, keys, [id, GRACE, ...answered.splice(0)]);
+  const keys = [key('callees'), key('taken', id), key('stop', id), key('uris'), ...perURI('served', 'callees'), ...perURI('calls')];
+  const lost = await writes.run(scripts.withdraw, keys, [id, GRACE, uris.length, ...uris.map(() => 1), ...answered.splice(0)]);
   for (const address of lost) await store(address, failure(new CallError(502, 'the callee that had taken the call is gone')));
 }
 

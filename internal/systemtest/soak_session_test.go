@@ -322,7 +322,7 @@ func (s *session) callOutcome(serial uint32, r *request, f *frame.Frame) {
 	case code == 422:
 		allowed = r.uri == "fail"
 	default:
-		allowed = code == 408 || code == 502
+		allowed = code == 404 || code == 408 || code == 502
 	}
 	if !allowed {
 		s.books.violated("session %d: call %d of %s ended in %v %d %s %s", s.id, serial, r.uri, f.Type, f.Err.Code, f.Err.Message, f.Args)

@@ -2,6 +2,8 @@
 --
 -- KEYS[1]  callees of the lane (sorted set: callee -> end of its lease)
 -- KEYS[2]  taken by this callee (set of addresses)
+-- KEYS[3]  URIs of the lane (sorted set: key "calls" -> ms until when somebody serves
+--          it at least)
 -- then     for each of its bunches: served (string), callees of the bunch (sorted set)
 -- then     for each URI that is named: bunches of the URI (string), calls (list),
 --          tokens of its bunch (sorted set)
@@ -24,7 +26,7 @@ local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lease, grace, lasting = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local bunches = tonumber(ARGV[5])
-local first = 3 + 2 * bunches -- of the keys of URIs
+local first = 4 + 2 * bunches -- of the keys of URIs
 local uris = (#KEYS - first + 1) / 3
 
 -- Has a key live so long at least: a callee whose lease is longer may have said
@@ -38,14 +40,14 @@ end
 -- First of all a write that frees memory: out of memory the server refuses those
 -- that need some, unless the script has written already. Callees that live must not
 -- lose their lease.
-for k = 3, first - 1, 2 do
+for k = 4, first - 1, 2 do
   call('ZREMRANGEBYSCORE', KEYS[k + 1], '-inf', now)
 end
 
 -- Who is new, or was forgotten, has to name all URIs: that a bunch is known says
 -- that its URIs name it.
 local unknown = 0
-for k = 3, first - 1, 2 do
+for k = 4, first - 1, 2 do
   if ARGV[6] == '0' and call('EXISTS', KEYS[k], KEYS[k + 1]) < 2 then
     unknown = 1
   else
@@ -58,8 +60,10 @@ for k = 3, first - 1, 2 do
 end
 
 -- Has a URI name its bunch, and the bunch have a token for it if calls are queued:
--- they may have been before the bunch was there.
+-- they may have been before the bunch was there. Nodes look at a URI when its time is
+-- over; if it was only not named again they find that it is served.
 local function name(bunch, names, calls, tokens)
+  call('ZADD', KEYS[3], now + lease + grace, calls)
   if bunch ~= '' then
     local known = call('GET', names) or ''
     if not string.find(known, bunch, 1, true) then
@@ -77,6 +81,7 @@ for i = 1, uris do
   name(ARGV[6 + i], KEYS[k], KEYS[k + 1], KEYS[k + 2])
 end
 
+keep(KEYS[3], lease + grace + 60000)
 call('ZADD', KEYS[1], now + lease, ARGV[1])
 -- A dead callee must stay listed until the reapers have answered its calls.
 keep(KEYS[1], lease + 60000)

@@ -1,0 +1,100 @@
+package redis
+
+import (
+	"github.com/juggler-go/juggler/broker"
+)
+
+// refusals are the calls of one node to one lane that wait in the queue of a URI when
+// its grace is over. They are taken out of the queue first, for a callee that comes just
+// then must not have them, and then end in 404. As the reply may get lost, the server
+// keeps their addresses until the node says that it knows of them.
+type refusals struct {
+	seen   map[string]string // URIs that were seen to, by their lists of calls -> their time
+	known  []reply           // addresses that were reported, and that the server keeps
+	unsure bool              // it may keep others
+}
+
+// A dueURI is one whose callees may be gone.
+type dueURI struct {
+	calls   string // its key
+	time    string // until when somebody served it in any case, as the server has it
+	bunches string // what is thought to lie under its key of bunches
+	skip    int    // how many of the oldest calls in the queue are others'
+}
+
+// duePage is how many URIs are listed, and seen to, at once. Behind more than
+// refuseDepth calls of others in a queue nobody looks: what is there waits for its time.
+const (
+	duePage     = 500
+	refuseDepth = 16_384
+)
+
+// refuse reports the calls of the node to URIs that nobody serves.
+func (r *reaper) refuse(due []dueURI) {
+	f := &r.refusals
+	seen := make(map[string]string, len(due))
+	fresh := due[:0]
+	for _, u := range due {
+		if f.seen[u.calls] == u.time {
+			seen[u.calls] = u.time
+		} else {
+			fresh = append(fresh, u)
+		}
+	}
+	f.seen = seen
+	for len(fresh) > 0 || len(f.known) > 0 || f.unsure {
+		n := min(len(fresh), duePage)
+		more, ok := r.takeBack(fresh[:n])
+		if !ok {
+			return // the next round goes on
+		}
+		fresh = append(fresh[n:], more...)
+	}
+}
+
+// takeBack takes calls of the node out of the queues of URIs, reports them, and returns
+// those URIs whose queues may have more.
+func (r *reaper) takeBack(uris []dueURI) (more []dueURI, ok bool) {
+	f, keys, index := &r.refusals, r.conn.broker.keys, r.lane.index
+	names := []string{keys.uris(index), keys.refused(index, r.conn.node)}
+	args := []any{r.conn.node[:], len(f.known)}
+	for _, known := range f.known {
+		args = append(args, known.text)
+	}
+	for _, u := range uris {
+		names = keys.appendKeys(names, index, keys.uriOf(index, u.calls), ofPush...)
+		for _, name := range namesOf(u.bunches) {
+			names = keys.appendKeys(names, index, name, ofBunch...)
+		}
+		args = append(args, u.bunches, u.skip)
+	}
+	reply, err := r.lane.writer.do(r.ctx, refuseScript.run(names, args...))
+	f.unsure = err != nil || len(reply.list) != len(uris)+1
+	if f.unsure {
+		r.lane.refused("to end calls that nobody serves", reply)
+		return nil, false
+	}
+	f.known = reply.list[0].list
+	r.reportUnserved(f.known)
+	for i, u := range uris {
+		if left := &reply.list[i+1]; left.kind == '$' && len(left.text)%bunchName == 0 {
+			u.bunches = string(left.text)
+			more = append(more, u)
+		} else if u.skip = int(left.value); u.skip >= 0 && u.skip < refuseDepth {
+			more = append(more, u)
+		} else {
+			f.seen[u.calls] = u.time
+		}
+	}
+	return more, true
+}
+
+func (r *reaper) reportUnserved(addresses []reply) {
+	refused := r.ours(addresses, broker.ErrUnserved)
+	if r.ctx.Err() != nil || len(refused) == 0 {
+		return
+	}
+	r.conn.broker.config.logger.Warn("redis: calls waited for callees that did not come back",
+		"lane", r.lane.index, "calls", len(refused))
+	r.conn.deliver(refused)
+}
