@@ -209,6 +209,50 @@ var closeCases = []testCase{
 			return err != nil
 		})
 	}},
+	{"end of the grace", "When the grace of a URI is over, the calls that wait in its queue end in code 404 and are never taken, those of other URIs are not touched.", rpc | discovery, func(x *trial) {
+		a, b, third := x.node(x.process()), x.node(x.process()), x.process()
+		c, stays := x.callee(x.process(), "u", "v"), x.callee(x.process(), "w")
+		elsewhere := a.call("w", "elsewhere")
+		var waiting []broker.Address
+		for i := range 10 { // some before the last callee closes
+			waiting = append(waiting, a.call("u", fmt.Sprint(i)), b.call([]string{"u", "v"}[i%2], ""))
+		}
+		cancelled := a.call("v", "cancelled")
+		a.cancel("v", cancelled)
+		c.close()
+		if x.engine.Grace > 0 { // and one while nobody is there
+			waiting = append(waiting, b.call("v", "during the grace"))
+		}
+		for _, to := range waiting {
+			if to.Node == a.id {
+				x.wantUnserved(a.result(to))
+			} else {
+				x.wantUnserved(b.result(to))
+			}
+		}
+		next := x.callee(third, "u", "v")
+		want := a.call("u", "to the next")
+		if took := next.take(); took.ReplyTo != want {
+			x.errorf("a call that had been answered was taken: %+v", took)
+		}
+		if took := stays.take(); took.ReplyTo != elsewhere {
+			x.errorf("took %+v of a URI whose callee is there", took)
+		}
+		if r, ok := a.find(elsewhere); ok {
+			x.errorf("a call that waits for its callee ended in %+v", r)
+		}
+	}},
+	{"return in the grace", "Calls that wait in the queue are left there when a callee returns in the grace, and as long as it stays.", rpc | grace, func(x *trial) {
+		n := x.node(x.process())
+		x.callee(x.process(), "u").close()
+		to := n.call("u", "patient")
+		back := x.callee(x.process(), "u")
+		pass(x.engine.Grace + x.engine.Grace/2)
+		back.echo(back.take())
+		if r := n.result(to); string(r.Args) != "patient" {
+			x.errorf("the call ended in %+v", r)
+		}
+	}},
 	{"no grace needed", "The grace begins when the last callee closes: as long as another is open, calls are queued for it.", rpc | discovery, func(x *trial) {
 		n, stays := x.node(x.process()), x.callee(x.process(), "u")
 		x.callee(x.process(), "u").close()
@@ -230,6 +274,13 @@ var closeCases = []testCase{
 		n.result(to)
 		x.await("the other connection was closed", other.closed.Load)
 	}},
+}
+
+// wantUnserved checks the result of a call that waited longer than the grace.
+func (x *trial) wantUnserved(r broker.Result) {
+	if r.Err == nil || r.Err.Code != broker.CodeNoCallee {
+		x.errorf("a call that waited when the grace was over ended in %+v", r)
+	}
 }
 
 // wantLost checks the result of a call whose callee has closed.

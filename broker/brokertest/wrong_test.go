@@ -196,8 +196,17 @@ var wrong = []struct {
 		}
 	}, nil},
 	{"has no callee discovery", []string{"no callee", "grace"}, straight, []memory.Option{memory.WithoutCalleeDiscovery()}},
-	{"has no grace", []string{"grace"}, straight, []memory.Option{memory.WithCalleeGrace(0)}},
-	{"never ends the grace", []string{"grace"}, straight, []memory.Option{memory.WithCalleeGrace(time.Hour)}},
+	{"has no grace", []string{"grace", "return in the grace"}, straight, []memory.Option{memory.WithCalleeGrace(0)}},
+	{"never ends the grace", []string{"grace", "end of the grace"}, straight, []memory.Option{memory.WithCalleeGrace(time.Hour)}},
+	{"leaves calls in the queue when the grace ends", []string{"end of the grace"}, func(*testing.T) *hooks {
+		return &hooks{results: func(results []broker.Result, next func([]broker.Result)) {
+			if results[0].Err != broker.ErrUnserved {
+				next(results)
+			}
+		}}
+	}, nil},
+	{"answers calls when the grace ends and lets them be taken", []string{"end of the grace"}, refuseAfterGrace, []memory.Option{memory.WithCalleeGrace(time.Hour)}},
+	{"does not see that a callee is back", []string{"return in the grace"}, refuseAfterGrace, nil},
 	{"has a smaller queue than it says", []string{"queue full"}, straight, []memory.Option{memory.WithQueueCapacity(capacity - 1)}},
 	{"has a larger queue than it says", []string{"queue full"}, straight, []memory.Option{memory.WithQueueCapacity(capacity + 1)}},
 	{"does not say when to retry", []string{"queue full"}, func(*testing.T) *hooks {
@@ -719,4 +728,48 @@ func cloneBatch(batch []broker.Delivery) []broker.Delivery {
 		batch[i].Event = *cloneEvent(&batch[i].Event)
 	}
 	return batch
+}
+
+// refuseAfterGrace bends a broker so that calls to u and v are answered with 404 a
+// grace after they were made, or after a callee has closed, whatever became of them.
+func refuseAfterGrace(t *testing.T) *hooks {
+	var mu sync.Mutex
+	var made []broker.Address
+	nodes := map[broker.ID]func([]broker.Result){}
+	var timers sync.WaitGroup
+	t.Cleanup(timers.Wait)
+	refuse := func() {
+		defer timers.Done()
+		mu.Lock()
+		defer mu.Unlock()
+		for _, to := range made {
+			nodes[to.Node]([]broker.Result{{To: to, Err: broker.ErrUnserved}})
+		}
+		made = nil
+	}
+	later := func() {
+		timers.Add(1)
+		time.AfterFunc(grace, refuse)
+	}
+	return &hooks{
+		openCaller: func(node broker.ID, deliver func([]broker.Result)) func([]broker.Result) {
+			mu.Lock()
+			defer mu.Unlock()
+			nodes[node] = deliver
+			return deliver
+		},
+		call: func(ctx context.Context, c *broker.Call, next func(context.Context, *broker.Call) error) error {
+			if c.URI != "w" && string(c.Args) != "to the next" {
+				mu.Lock()
+				made = append(made, c.ReplyTo)
+				mu.Unlock()
+				later()
+			}
+			return next(ctx, c)
+		},
+		closeCallee: func(next func() error) error {
+			later()
+			return next()
+		},
+	}
 }
