@@ -41,9 +41,10 @@ type Handler struct {
 	started    atomic.Bool
 	caller     broker.CallerConn
 	batch      broker.BatchCaller // caller, if it is one
-	parts      broker.Divided     // caller, if it is
 	subscriber broker.SubscriberConn
 	publishes  broker.BatchPublisher // the PubSub, if it is one
+
+	callParts, publishParts broker.Divided // caller and the PubSub, if they are
 
 	// Which methods of the broker never wait, and whether requests are
 	// handled on the event loop altogether.
@@ -287,8 +288,9 @@ func (h *Handler) start(ctx context.Context) error {
 	}
 	h.caller, h.subscriber = caller, subscriber
 	h.batch, _ = caller.(broker.BatchCaller)
-	h.parts, _ = caller.(broker.Divided)
+	h.callParts, _ = caller.(broker.Divided)
 	h.publishes, _ = h.cfg.pubsub.(broker.BatchPublisher)
+	h.publishParts, _ = h.cfg.pubsub.(broker.Divided)
 	h.callsInline, h.topicsInline = immediate(caller), immediate(subscriber)
 	h.inline = h.callsInline && h.topicsInline && h.publishesInline && !h.cfg.mayBlock()
 	h.started.Store(true)

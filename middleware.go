@@ -26,9 +26,9 @@ type Middleware func(next RequestHandler) RequestHandler
 // done returns is what the client is told in place of that one; what was accepted
 // stays so.
 //
-// Many requests may be on their way at the same time, and done is called on the
-// goroutine of its request, in the order of the requests of a session. The context
-// ends with the session.
+// Many requests may be on their way at the same time, but of a session one at a time is
+// seen, or its done called, in the order of those that have one URI or channel. The
+// context ends with the session.
 type NonBlockingMiddleware func(ctx context.Context, r *Request) (done func(err error) error, err error)
 
 // wrap returns m as Middleware, for where others may block.
@@ -90,9 +90,10 @@ func (h *Handler) authorize(ctx context.Context, r *Request) (err error) {
 // enter takes r through what stands before the broker, where no middleware may
 // block. Without an error in r, leave has to follow.
 func (h *Handler) enter(ctx context.Context, r *Request) {
+	defer h.alone(r)()
 	defer func() {
 		if r.err != nil {
-			h.leave(r, r.err)
+			h.note(r, r.err)
 		}
 	}()
 	for _, m := range h.cfg.nonBlocking {
@@ -108,8 +109,24 @@ func (h *Handler) enter(ctx context.Context, r *Request) {
 	r.err = h.authorize(ctx, r)
 }
 
-// leave notes what became of r, and tells middleware.
+// alone has non-blocking user code run for one request of a session at a time, where
+// others may be on their way, until what it returns is called.
+func (h *Handler) alone(r *Request) (end func()) {
+	if r.onTurn() || len(h.cfg.nonBlocking) == 0 && h.cfg.authorizer == nil {
+		return func() {}
+	}
+	r.s.queue.parts.user.Lock()
+	return r.s.queue.parts.user.Unlock
+}
+
+// leave ends what enter began.
 func (h *Handler) leave(r *Request, err error) {
+	defer h.alone(r)()
+	h.note(r, err)
+}
+
+// note notes what became of r, and tells middleware.
+func (h *Handler) note(r *Request, err error) {
 	r.accepted = err == nil
 	h.tell(r, err)
 }

@@ -10,19 +10,15 @@ import (
 )
 
 // workQueue holds what a session has to handle off the turn, because user
-// code or a broker that waits is involved: requests and hooks, in order. A
-// goroutine works it off that exists only while there is something in it.
+// code or a broker that waits is involved: requests and hooks, in order, in
+// its line. Requests that go to different parts of the broker may have a line for
+// each part instead, see parts.go.
 //
 // A nil *workQueue is an empty one.
 type workQueue struct {
-	mu      sync.Mutex // guards the following
-	waiting []*job
-	running bool
-
-	ctx    context.Context // of the session, for user code; once it has ended, hooks only
-	cancel context.CancelFunc
-
-	taken []*job // by the worker, whose it is; what is settled is cut off
+	line
+	cancel context.CancelFunc // of ctx
+	parts  parts
 
 	// Those below belong to the turn.
 	unsettled int  // requests and hooks that were not settled yet
@@ -32,10 +28,42 @@ type workQueue struct {
 	// While PUBs are out, events are held back until those PUBs are answered
 	// that were out when the event came.
 	pubsOut  int
-	lastPub  uint32 // number of the newest PUB that went out
-	donePub  uint32 // number of the newest PUB that was answered
+	lastPub  uint32          // number of the newest PUB that went out
+	donePub  uint32          // it and all PUBs before it were answered
+	done     map[uint32]bool // PUBs that were answered before an earlier one
 	held     []heldEvent
 	heldSize int
+}
+
+// A line is jobs to be handled in order. A goroutine works it off that exists
+// only while there is something in it.
+type line struct {
+	ctx context.Context // of the session, for user code; once it has ended, hooks only
+
+	mu      sync.Mutex // guards the following
+	waiting []*job
+	running bool
+
+	taken []*job // by the worker, whose it is; what is settled is cut off
+}
+
+// add leaves jobs to the worker of l, and returns how many wait.
+func (l *line) add(s *session, jobs ...*job) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting = append(l.waiting, jobs...)
+	if !l.running {
+		l.running = true
+		s.shard.h.work.Add(1)
+		go s.work(l)
+	}
+	return len(l.waiting)
+}
+
+func (l *line) len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.waiting)
 }
 
 type heldEvent struct {
@@ -49,6 +77,8 @@ type job struct {
 	message []byte                // what the slices of the Request point into
 	frame   frame.Frame           // what message was decoded into
 	hook    func(context.Context) // set: this is no request
+	apart   bool                  // it goes, or went, through the line of a part
+	line    *line                 // that line, where the turn has shared it
 }
 
 var jobs = sync.Pool{New: func() any { return new(job) }}
@@ -78,7 +108,7 @@ const maxRecycled = 16 << 10
 func (j *job) recycle() {
 	j.reset(nil)
 	j.frame.Reset()
-	j.hook = nil
+	j.hook, j.line, j.apart = nil, nil, false
 	if cap(j.message) > maxRecycled {
 		j.message = nil
 	}
@@ -91,27 +121,25 @@ func (q *workQueue) busy() bool { return q != nil && q.unsettled > 0 }
 // paused reports whether the session is not being read from, on the turn.
 func (q *workQueue) paused() bool { return q != nil && q.full }
 
-// enqueue leaves j to the session's worker, on the turn.
+// enqueue leaves j to a worker of the session, on the turn.
 func (s *session) enqueue(j *job) {
-	h := s.shard.h
 	q := s.makeQueue()
 	if j.typ == frame.Pub && j.err == nil {
 		q.lastPub++
 		q.pubsOut++
 		j.pubSeq = q.lastPub
 	}
-	q.unsettled++
-	q.mu.Lock()
-	q.waiting = append(q.waiting, j)
-	start := !q.running
-	q.running = true
-	n := len(q.waiting)
-	q.mu.Unlock()
-	if start {
-		h.work.Add(1)
-		go s.work(q)
+	var n int
+	switch {
+	case q.goesApart(j):
+		n = q.goApart(j).add(s, j)
+	case q.parts.out > 0:
+		n = q.parts.holdBack(j)
+	default:
+		n = q.add(s, j)
 	}
-	if n >= h.cfg.maxRequests && !q.full {
+	q.unsettled++
+	if n >= s.shard.h.cfg.maxRequests && !q.full {
 		q.full = true
 		s.Pause()
 	}
@@ -142,29 +170,29 @@ func (q *workQueue) stop() {
 	q.held, q.heldSize = nil, 0
 }
 
-// work handles what is in the queue until it is empty. Shutdown waits for it.
-func (s *session) work(q *workQueue) {
+// work handles what is in a line until it is empty. Shutdown waits for it.
+func (s *session) work(l *line) {
 	h := s.shard.h
 	defer h.work.Done()
 	done := false
 	defer func() {
 		if !done { // user code ended this goroutine
 			h.work.Add(1)
-			go s.work(q)
+			go s.work(l)
 		}
 	}()
-	s.workOff(q) // what another goroutine has left
+	s.workOff(l) // what another goroutine has left
 	var batch []*job
 	for {
-		q.mu.Lock()
-		batch, q.waiting = q.waiting, batch[:0]
-		q.running = len(batch) > 0
-		q.mu.Unlock()
+		l.mu.Lock()
+		batch, l.waiting = l.waiting, batch[:0]
+		l.running = len(batch) > 0
+		l.mu.Unlock()
 		if done = len(batch) == 0; done {
 			return
 		}
-		q.taken = batch
-		s.workOff(q)
+		l.taken = batch
+		s.workOff(l)
 		clear(batch)
 	}
 }
@@ -172,25 +200,25 @@ func (s *session) work(q *workQueue) {
 // workOff handles, in order, what was taken. Runs of calls, or of publications,
 // go as one to a broker that takes batches. Each is settled as soon as it is
 // handled, as the next may take its time; the shard has many a wake-up anyway.
-func (s *session) workOff(q *workQueue) {
+func (s *session) workOff(l *line) {
 	h := s.shard.h
-	for len(q.taken) > 0 {
-		j := q.taken[0]
+	for len(l.taken) > 0 {
+		j := l.taken[0]
 		n := 1
 		switch {
 		case j.hook != nil:
 			hook := j.hook
 			j.hook = called // and not again, should it end this goroutine
-			h.runGuarded(q.ctx, hook)
-		case q.ctx.Err() != nil:
+			h.runGuarded(l.ctx, hook)
+		case l.ctx.Err() != nil:
 			if j.err == nil {
 				j.err = ErrShutdown // nobody is left to see it
 			}
 		default:
-			n = h.serveBatch(q.ctx, q.taken[:h.batchLen(q.taken)])
+			n = h.serveBatch(l.ctx, l.taken[:h.batchLen(l.taken)])
 		}
-		s.shard.settled(q.taken[:n])
-		q.taken = q.taken[n:]
+		s.shard.settled(l.taken[:n])
+		l.taken = l.taken[n:]
 	}
 }
 
@@ -327,22 +355,34 @@ func (sh *shard) settled(batch []*job) {
 // answered is called on the turn after each request or hook of the queue was
 // settled: it releases events that waited for it, and has the session read
 // again.
-func (q *workQueue) answered(s *session, pubSeq uint32) {
+func (q *workQueue) answered(s *session, j *job) {
 	q.unsettled--
-	if pubSeq != 0 {
+	if j.apart {
+		q.returned(s)
+	}
+	if j.pubSeq != 0 {
 		q.pubsOut--
-		q.donePub = pubSeq
+		q.answeredPub(j.pubSeq)
 		q.release(s)
 	}
-	if q.full {
-		q.mu.Lock()
-		room := len(q.waiting) <= s.shard.h.cfg.maxRequests/2
-		q.mu.Unlock()
-		if room {
-			q.full = false
-			s.pinged = false // its answer could not be read
-			s.Resume()
+	if q.full && max(q.len()+len(q.parts.behind), q.parts.longest()) <= s.shard.h.cfg.maxRequests/2 {
+		q.full = false
+		s.pinged = false // its answer could not be read
+		s.Resume()
+	}
+}
+
+// answeredPub notes that a PUB was answered, maybe before an earlier one.
+func (q *workQueue) answeredPub(number uint32) {
+	if number != q.donePub+1 {
+		if q.done == nil {
+			q.done = map[uint32]bool{}
 		}
+		q.done[number] = true
+		return
+	}
+	for q.donePub = number; q.done[q.donePub+1]; q.donePub++ {
+		delete(q.done, q.donePub+1)
 	}
 }
 

@@ -147,6 +147,9 @@ func (sh *shard) Message(c *wsconn.Conn, _ ws.OpCode, payload []byte) {
 	switch {
 	case !s.read(&j.Request, &j.frame, j.message):
 		j.recycle()
+	case j.typ == frame.Cancel && (!s.queue.busy() || s.queue.inParts()):
+		s.settle(&j.Request)
+		j.recycle()
 	case !sh.share(j):
 		s.enqueue(j)
 	}
@@ -252,7 +255,7 @@ func (sh *shard) Turn(now int64) (next int64) {
 		if j.hook == nil {
 			j.s.settle(&j.Request)
 		}
-		j.s.queue.answered(j.s, j.pubSeq)
+		j.s.queue.answered(j.s, j)
 		j.recycle()
 	}
 	for i := range mail.results {

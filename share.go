@@ -25,21 +25,22 @@ type sharedBatch struct {
 }
 
 // share takes j into the batch of the turn, if it can, as the one thing that its
-// session has under way: what comes next waits in the session's queue.
+// session has under way at its part of the broker: what comes next waits in a line.
 func (sh *shard) share(j *job) bool {
-	h := sh.h
-	if j.typ != frame.Call || j.s.queue.busy() || h.cfg.mayBlock() || !h.batchable(j) {
+	if j.typ != frame.Call {
 		return false
 	}
 	q := j.s.makeQueue()
-	if !q.claim() {
+	if !q.goesApart(j) {
 		return false
 	}
+	j.line = q.goApart(j)
 	q.unsettled++
-	part := 0
-	if h.parts != nil {
-		part = h.parts.Part(j.uri)
+	if !j.line.claim() {
+		j.line.add(j.s, j)
+		return true
 	}
+	part := sh.h.partOf(j)
 	i := slices.IndexFunc(sh.shared, func(b *sharedBatch) bool { return b.part == part })
 	if i < 0 {
 		i = len(sh.shared)
@@ -81,36 +82,39 @@ func (b *sharedBatch) work() {
 	}()
 	for len(b.rest) > 0 {
 		n := h.serveBatch(h.ctx, b.rest[:h.batchLen(b.rest)])
-		var sessions [shareMost]*session
+		var claimed [shareMost]struct {
+			s *session
+			l *line
+		}
 		for i, j := range b.rest[:n] {
-			sessions[i] = j.s
+			claimed[i].s, claimed[i].l = j.s, j.line
 		}
 		b.sh.settled(b.rest[:n]) // which are not ours any more
-		for _, s := range sessions[:n] {
-			s.queue.yield(s)
+		for _, c := range claimed[:n] {
+			c.l.yield(c.s)
 		}
 		b.rest = b.rest[n:]
 	}
 }
 
-// claim makes the caller the worker of q, if it has none.
-func (q *workQueue) claim() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.running {
+// claim makes the caller the worker of l, if it has none.
+func (l *line) claim() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.running {
 		return false
 	}
-	q.running = true
+	l.running = true
 	return true
 }
 
 // yield ends claim: a worker of the session's own goes on with what has come
 // meanwhile.
-func (q *workQueue) yield(s *session) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.running = len(q.waiting) > 0; q.running {
+func (l *line) yield(s *session) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.running = len(l.waiting) > 0; l.running {
 		s.shard.h.work.Add(1)
-		go s.work(q)
+		go s.work(l)
 	}
 }

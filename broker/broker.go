@@ -263,12 +263,14 @@ type BatchCaller interface {
 	CallBatch(ctx context.Context, calls []Call, errs []error)
 }
 
-// Divided is an optional interface of a [BatchCaller] of whose engine parts may be
-// slow or out of reach by themselves. The server hands calls of different clients
-// over together only where they go to the same part: none waits for another part.
+// Divided is an optional interface of a [BatchCaller] and of a [BatchPublisher] of whose
+// engine parts may be slow or out of reach by themselves. The server hands calls, or
+// publications, over together only where they go to the same part: none waits for
+// another part.
 type Divided interface {
-	// Part returns the part that calls to uri go to, any number.
-	Part(uri string) int
+	// Part returns the part, any number, that calls to the URI of this name go to,
+	// or publications on the channel of this name. It does not wait.
+	Part(name string) int
 }
 
 // BatchPublisher is an optional interface of a PubSub, as [BatchCaller] is

@@ -41,6 +41,7 @@ var (
 	_ broker.Callee         = (*Broker)(nil)
 	_ broker.PubSub         = (*Broker)(nil)
 	_ broker.BatchPublisher = (*Broker)(nil)
+	_ broker.Divided        = (*Broker)(nil)
 	_ broker.HealthChecker  = (*Broker)(nil)
 )
 

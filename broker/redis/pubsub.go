@@ -34,6 +34,9 @@ func (b *Broker) PublishBatch(ctx context.Context, events []broker.Event, errs [
 	}
 }
 
+// Part implements [broker.Divided]: lanes.
+func (b *Broker) Part(channel string) int { return b.keys.laneOf(channel) }
+
 // publish publishes events, and returns through which lanes.
 func (b *Broker) publish(ctx context.Context, events []broker.Event, errs []error) []*lane {
 	w := newWaiter(len(events))
