@@ -1,6 +1,7 @@
 /**
  * A juggler server in memory, to test applications without a network: calls,
- * events, refusals, lost connections. Works with fake timers.
+ * events, refusals, limits, lost connections. It needs no timer but for
+ * {@link MockServer.delay}, so it works with fake ones of any kind.
  *
  * @packageDocumentation
  */
@@ -20,12 +21,40 @@ export interface Publication<T = unknown> {
   readonly headers: Readonly<Record<string, string>> | undefined;
 }
 
+/** Why a {@link MockServer} refuses a request. */
+export interface Refusal {
+  /** A code of the protocol. Default 403; 429 and 503 are those that pass. */
+  code?: number;
+  message?: string;
+  /** When to try again, in milliseconds from now; the client then does so by itself. */
+  retryAfter?: number;
+  /** How many requests are refused. Default: all, until `allow`. */
+  times?: number;
+}
+
+/** What a {@link MockServer} says in HELLO that it allows a connection, and holds it to. Default: no limits. */
+export interface MockLimits {
+  /** Bytes of a message; a longer one closes the connection with 1009. */
+  message?: number;
+  /** Subscriptions; one more is refused with 429. */
+  subscriptions?: number;
+  /** Calls without an outcome; one more is refused with 429. */
+  calls?: number;
+  /** Milliseconds of a call's timeout; a longer one is refused with 400. */
+  timeout?: number;
+}
+
 /** Options of a {@link MockServer}. All times are milliseconds. */
 export interface MockServerOptions {
   /** How long the server may be silent before it sends PING. Default 25,000; it sends none, as time may be faked. */
   ping?: number;
-  /** Decides about a token: false refuses it; a number accepts it for so long. Default: any token, for ever. */
-  auth?: (token: string) => boolean | number;
+  /**
+   * Decides about a token: false refuses it; a number accepts it for so long;
+   * what it throws becomes the refusal, as with `handle`. Default: any token,
+   * for ever.
+   */
+  auth?: (token: string) => boolean | number | Promise<boolean | number>;
+  limits?: MockLimits;
 }
 
 interface Message {
@@ -37,7 +66,16 @@ interface Message {
   pattern?: boolean;
   args?: unknown;
   headers?: Record<string, string>;
+  timeout?: number;
   token: string;
+}
+
+/** The error of a NACK or a RES. */
+interface WireError {
+  code: number;
+  message: string;
+  data?: unknown;
+  retry_after?: number | undefined;
 }
 
 type Handler = (args: any, context: CallContext) => unknown;
@@ -57,18 +95,29 @@ export class MockServer<C extends Contract = AnyContract> {
   readonly published: Publication[] = [];
   /** False: connections fail, as if there were no network. */
   reachable = true;
+  /** Closes new connections in place of HELLO, e.g. with 4400, 4403 or 1013. */
+  refusing: { code: number; reason?: string } | undefined;
+  /** How long what the server sends is under way, in milliseconds (of the fake clock, if there is one). */
+  delay = 0;
 
   #options: MockServerOptions;
   #handlers = new Map<string, Handler>();
+  #refusals = new Map<string, Refusal>();
   #sockets = new Set<MockSocket>();
   #publications = 0;
+  #sessions = 0;
 
   constructor(options: MockServerOptions = {}) {
     this.#options = options;
-    const connect = (socket: MockSocket): void => this.#connect(socket);
+    const server: ServerEnd = {
+      connect: (socket) => this.#connect(socket),
+      receive: (socket, text) => this.#receive(socket, text),
+      gone: (socket) => this.#sockets.delete(socket),
+      delay: () => this.delay,
+    };
     this.WebSocket = class extends MockSocket {
       constructor() {
-        super(connect);
+        super(server);
       }
     };
   }
@@ -95,6 +144,21 @@ export class MockServer<C extends Contract = AnyContract> {
     return this;
   }
 
+  /**
+   * Refuses the calls of a URI, or publications on and subscriptions to a
+   * channel or pattern: they were certainly not done.
+   */
+  refuse(name: Uri<C> | Channel<C> | (string & {}), refusal: Refusal = {}): this {
+    this.#refusals.set(name, { ...refusal });
+    return this;
+  }
+
+  /** Ends what `refuse` has begun. */
+  allow(name: Uri<C> | Channel<C> | (string & {})): this {
+    this.#refusals.delete(name);
+    return this;
+  }
+
   /** Sends an event to all who are subscribed. */
   publish<N extends Channel<C>>(channel: N, args: C['channels'][N], headers?: Record<string, string>): void {
     const id = String(++this.#publications).padStart(26, '0');
@@ -110,7 +174,7 @@ export class MockServer<C extends Contract = AnyContract> {
   /** Tells all who are subscribed to a channel or pattern that they may have missed events. */
   gap(channel: string, pattern = false): void {
     for (const socket of this.#sockets) {
-      if (socket.topics.has(`${pattern} ${channel}`)) {
+      if (socket.topics.has(topicKey({ channel, pattern }))) {
         socket.deliver({ type: 'GAP', channel, pattern: pattern || undefined });
       }
     }
@@ -123,32 +187,35 @@ export class MockServer<C extends Contract = AnyContract> {
 
   /** Ends all connections; by default as if the network had failed. */
   disconnect(code = 1006, reason = ''): void {
-    // After what was sent before.
-    for (const socket of this.#sockets) queueMicrotask(() => socket.drop(code, reason));
+    for (const socket of this.#sockets) socket.dropAfterAll(code, reason);
   }
 
   #connect(socket: MockSocket): void {
     if (!this.reachable) return socket.drop(1006, '');
     this.#sockets.add(socket);
-    socket.onreceive = (message) => this.#receive(socket, message);
-    socket.ongone = () => this.#sockets.delete(socket);
-    socket.open();
-    const { ping = 25_000 } = this.#options;
-    socket.deliver({ type: 'HELLO', session: 'mock-session', node: 'mock-node', ping, limits: {} });
+    socket.readyState = 1;
+    if (this.refusing) return socket.dropAfterAll(this.refusing.code, this.refusing.reason ?? '');
+    const { ping = 25_000, limits = {} } = this.#options;
+    socket.deliver({ type: 'HELLO', session: `mock-session-${++this.#sessions}`, node: 'mock-node', ping, limits });
   }
 
-  #receive(socket: MockSocket, message: Message): void {
-    const ack = (more = {}): void => socket.deliver({ type: 'ACK', for: message.id, ...more });
+  #receive(socket: MockSocket, text: string): void {
+    const { message: most = Infinity } = this.#options.limits ?? {};
+    if (new TextEncoder().encode(text).length > most) return socket.drop(1009, `a message of more than ${most} bytes`);
+    const message = JSON.parse(text) as Message;
+    const refusal = this.#refusal(socket, message);
+    if (refusal) return socket.deliver({ type: 'NACK', for: message.id, error: refusal });
+    const ack = (): void => socket.deliver({ type: 'ACK', for: message.id });
     switch (message.type) {
       case 'CALL':
         return void this.#call(socket, message);
       case 'CANCEL':
         return socket.calls.get(message.for)?.abort();
       case 'SUB':
-        socket.topics.set(`${!!message.pattern} ${message.channel}`, new Topic(message.channel, !!message.pattern));
+        socket.topics.set(topicKey(message), new Topic(message.channel, !!message.pattern));
         return ack();
       case 'UNSB':
-        socket.topics.delete(`${!!message.pattern} ${message.channel}`);
+        socket.topics.delete(topicKey(message));
         return ack();
       case 'PUB': {
         const { channel, args, headers } = message;
@@ -156,25 +223,48 @@ export class MockServer<C extends Contract = AnyContract> {
         ack();
         return this.publish(channel as Channel<C>, args as never, headers);
       }
-      case 'AUTH': {
-        const verdict = this.#options.auth?.(message.token) ?? true;
-        if (verdict === false) return this.#nack(socket, message, 401, 'the token was refused');
-        return ack(typeof verdict === 'number' ? { expires: verdict } : {});
-      }
-      case 'PONG':
-        return;
-      default:
-        return this.#nack(socket, message, 400, `unknown type ${message.type}`);
+      case 'AUTH':
+        return void this.#auth(socket, message);
     }
   }
 
-  #nack(socket: MockSocket, message: Message, code: number, text: string): void {
-    socket.deliver({ type: 'NACK', for: message.id, error: { code, message: text } });
+  /** Why a request is not taken, if so. */
+  #refusal(socket: MockSocket, message: Message): WireError | undefined {
+    const { type, uri, channel } = message;
+    if (!/^(CALL|CANCEL|SUB|UNSB|PUB|AUTH|PONG)$/.test(type)) return { code: 400, message: `unknown type ${type}` };
+    if (!/^(CALL|SUB|PUB)$/.test(type)) return undefined;
+    const name = type === 'CALL' ? uri : channel;
+    const refusal = this.#refusals.get(name);
+    if (!refusal) return this.#excess(socket, message);
+    const { code = 403, message: text = `${name} was refused`, retryAfter, times = Infinity } = refusal;
+    if (times > 1) refusal.times = times - 1;
+    else this.#refusals.delete(name);
+    return { code, message: text, retry_after: retryAfter };
+  }
+
+  /** Which limit a request exceeds, if so, or that nobody is there to answer it. */
+  #excess(socket: MockSocket, message: Message): WireError | undefined {
+    const { calls = Infinity, subscriptions = Infinity, timeout = Infinity } = this.#options.limits ?? {};
+    const isNew = message.type === 'SUB' && !socket.topics.has(topicKey(message));
+    if (isNew && socket.topics.size >= subscriptions) return tooMany(subscriptions, 'subscriptions');
+    if (message.type !== 'CALL') return undefined;
+    if (socket.calls.size >= calls) return tooMany(calls, 'calls without an outcome');
+    if ((message.timeout ?? 0) > timeout) return { code: 400, message: `the timeout is more than ${timeout} ms` };
+    return this.#handlers.has(message.uri) ? undefined : { code: 404, message: `nobody answers ${message.uri}` };
+  }
+
+  async #auth(socket: MockSocket, { id, token }: Message): Promise<void> {
+    try {
+      const verdict = (await this.#options.auth?.(token)) ?? true;
+      if (verdict === false) throw { code: 401, message: 'the token was refused' };
+      socket.deliver({ type: 'ACK', for: id, expires: typeof verdict === 'number' ? verdict : undefined });
+    } catch (thrown) {
+      socket.deliver({ type: 'NACK', for: id, error: wireError(thrown) });
+    }
   }
 
   async #call(socket: MockSocket, { id, uri, args, headers = {} }: Message): Promise<void> {
-    const handler = this.#handlers.get(uri);
-    if (!handler) return this.#nack(socket, { id } as Message, 404, `nobody answers ${uri}`);
+    const handler = this.#handlers.get(uri)!;
     const controller = new AbortController();
     const { signal } = controller;
     socket.calls.set(id, controller);
@@ -186,12 +276,25 @@ export class MockServer<C extends Contract = AnyContract> {
     try {
       socket.deliver({ type: 'RES', for: id, args: await Promise.race([work, cancelled]) });
     } catch (thrown) {
-      const { code = 500, message = String(thrown), data } = (thrown ?? {}) as { code?: number; message?: string; data?: unknown };
-      socket.deliver({ type: 'RES', for: id, error: { code, message, data } });
+      socket.deliver({ type: 'RES', for: id, error: wireError(thrown) });
     }
     socket.calls.delete(id);
   }
 }
+
+/** What the application's functions throw, as an error of the protocol. */
+function wireError(thrown: unknown): WireError {
+  const { code = 500, message = String(thrown), data, retryAfter } = (thrown ?? {}) as Partial<WireError & Refusal>;
+  return { code, message, data, retry_after: retryAfter };
+}
+
+const tooMany = (most: number, what: string): WireError => ({
+  code: 429,
+  message: `more than ${most} ${what}`,
+  retry_after: 1_000,
+});
+
+const topicKey = ({ channel, pattern }: { channel: string; pattern?: boolean | undefined }): string => `${!!pattern} ${channel}`;
 
 /** A channel or pattern that a connection is subscribed to. */
 class Topic {
@@ -221,7 +324,18 @@ function glob(pattern: string): RegExp {
   return new RegExp(`^${source.join('')}$`, 's');
 }
 
-/** A WebSocket whose other end is in the same process. Each direction keeps its order and takes a microtask. */
+/** What a {@link MockSocket} tells its server. */
+interface ServerEnd {
+  connect(socket: MockSocket): void;
+  receive(socket: MockSocket, text: string): void;
+  gone(socket: MockSocket): void;
+  delay(): number;
+}
+
+/** Runs it after the present task. Test runners fake queueMicrotask and process.nextTick, but no promises. */
+const soon = (run: () => void): void => void Promise.resolve().then(run);
+
+/** A WebSocket whose other end is in the same process. Each direction keeps its order. */
 class MockSocket implements WebSocketLike {
   readyState = 0;
   readonly protocol = 'juggler.1';
@@ -230,28 +344,26 @@ class MockSocket implements WebSocketLike {
   onclose: WebSocketLike['onclose'] = null;
 
   // The server's end.
-  onreceive: (message: Message) => void = () => {};
-  ongone: () => void = () => {};
   readonly topics = new Map<string, Topic>();
   readonly calls = new Map<string, AbortController>();
+  #server: ServerEnd;
+  /** Until what the server sent has arrived. */
+  #underWay: Promise<void> = Promise.resolve();
 
-  constructor(connect: (socket: MockSocket) => void) {
-    queueMicrotask(() => this.readyState === 0 && connect(this));
-  }
-
-  open(): void {
-    this.readyState = 1;
+  constructor(server: ServerEnd) {
+    this.#server = server;
+    soon(() => this.readyState === 0 && server.connect(this));
   }
 
   /** From the client: to the server. */
   send(text: string): void {
-    queueMicrotask(() => this.readyState === 1 && this.onreceive(JSON.parse(text) as Message));
+    soon(() => this.readyState === 1 && this.#server.receive(this, text));
   }
 
   /** From the server: to the client. */
   deliver(message: object): void {
     const data = JSON.stringify(message);
-    queueMicrotask(() => this.readyState === 1 && this.onmessage?.({ data }));
+    this.#arrive(() => this.readyState === 1 && this.onmessage?.({ data }));
   }
 
   close(code = 1005, reason = ''): void {
@@ -262,7 +374,19 @@ class MockSocket implements WebSocketLike {
     if (this.readyState === 3) return;
     this.readyState = 3;
     for (const call of this.calls.values()) call.abort();
-    this.ongone();
-    queueMicrotask(() => this.onclose?.({ code, reason }));
+    this.#server.gone(this);
+    soon(() => this.onclose?.({ code, reason }));
+  }
+
+  /** Ends it once what was sent before has arrived. */
+  dropAfterAll(code: number, reason: string): void {
+    this.#arrive(() => this.drop(code, reason));
+  }
+
+  #arrive(run: () => void): void {
+    const delay = this.#server.delay();
+    const way = delay > 0 ? new Promise<void>((resolve) => void setTimeout(resolve, delay)) : undefined;
+    this.#underWay = this.#underWay.then(() => way);
+    void this.#underWay.then(run);
   }
 }

@@ -1,7 +1,7 @@
 // The mock server, as an application's tests use it.
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Client, JugglerError } from '../../src/index.js';
-import { MockServer, type MockServerOptions } from '../../src/testing.js';
+import { MockServer, type MockLimits, type MockServerOptions } from '../../src/testing.js';
 
 interface App {
   calls: { add: (args: [number, number]) => number; fail: () => void; wait: () => void; who: () => string };
@@ -147,5 +147,191 @@ describe('the connection', () => {
     void client.close();
     start({ auth }, () => 'bad');
     await expect(client.call('who')).rejects.toMatchObject({ code: 401 });
+  });
+});
+
+describe('refusals', () => {
+  it('are certain, and last until they are taken back', async () => {
+    const add = vi.fn(([a, b]: [number, number]) => a + b);
+    server.handle('add', add).refuse('add', { code: 403, message: 'not you' });
+    const refused = { code: 403, message: 'not you', outcome: 'refused' };
+    for (let i = 0; i < 2; i++) await expect(client.call('add', [1, 2])).rejects.toMatchObject(refused);
+    expect(add).not.toHaveBeenCalled();
+    server.allow('add');
+    expect(await client.call('add', [1, 2])).toBe(3);
+  });
+
+  it.each([429, 503])('that pass: %d with retry_after', async (code) => {
+    server.handle('add', ([a, b]) => a + b).refuse('add', { code, retryAfter: 250, times: 2 });
+    const sum = client.call('add', [1, 2]);
+    await vi.advanceTimersByTimeAsync(499);
+    expect(await Promise.race([sum, 'not yet'])).toBe('not yet');
+    await vi.advanceTimersByTimeAsync(1);
+    expect(await sum).toBe(3);
+  });
+
+  it('of a publication and of a subscription', async () => {
+    server.refuse('a').refuse('b*', { code: 401, message: 'sign in' });
+    await expect(client.publish('a', 1)).rejects.toMatchObject({ code: 403, message: 'a was refused' });
+    expect(server.published).toEqual([]);
+    const onError = vi.fn();
+    client.subscribe('b*', { pattern: true, onError }, () => {});
+    await vi.advanceTimersByTimeAsync(0);
+    expect(onError).toHaveBeenCalledExactlyOnceWith(expect.objectContaining({ code: 401, message: 'sign in' }));
+  });
+
+  it.each([4400, 1013])('of a connection: %d', async (code) => {
+    server.refusing = { code, reason: 'not now' };
+    client.connect();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(client.state).toMatchObject({ status: code === 4400 ? 'closed' : 'waiting', error: { code, message: 'not now' } });
+    expect(server.connections).toBe(0);
+    server.refusing = undefined;
+    client.connect();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(client.state.status).toBe('open');
+  });
+
+  it('of a token, and a token that takes its time', async () => {
+    start({ auth: (token) => new Promise((resolve) => setTimeout(resolve, 500, token === 'good')) }, () => 'good');
+    client.connect();
+    await vi.advanceTimersByTimeAsync(499);
+    expect(client.state.status).toBe('connecting');
+    await vi.advanceTimersByTimeAsync(1);
+    expect(client.state.status).toBe('open');
+    void client.close();
+    start({ auth: () => Promise.reject({ code: 503, message: 'later' }) }, () => 'good');
+    const errors = vi.fn();
+    client.on('error', errors);
+    client.connect();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(errors).toHaveBeenCalledWith(expect.objectContaining({ code: 503, message: 'later' }));
+  });
+});
+
+describe('limits', () => {
+  /** What the server says to these requests, HELLO left out, and how it closed. */
+  async function answers(limits: MockLimits, ...requests: object[]): Promise<unknown[]> {
+    server = new MockServer<App>({ limits }).handle('wait', () => new Promise(() => {}));
+    const socket = new server.WebSocket('ws://mock', []);
+    const got: unknown[] = [];
+    socket.onmessage = ({ data }) => got.push(JSON.parse(data));
+    socket.onclose = ({ code }) => got.push(code);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(got.shift()).toMatchObject({ type: 'HELLO', limits });
+    for (const request of requests) socket.send(JSON.stringify(request));
+    await vi.advanceTimersByTimeAsync(0);
+    return got;
+  }
+  const ack = { type: 'ACK' };
+  const nack = (code: number, retry_after?: number) => ({ type: 'NACK', error: { code, ...(retry_after && { retry_after }) } });
+
+  it('are told and kept', async () => {
+    const call = (id: string) => ({ type: 'CALL', id, uri: 'wait', timeout: 10 });
+    expect(await answers({ calls: 1 }, call('1'), call('2'))).toMatchObject([ack, nack(429, 1_000)]);
+    expect(await answers({ timeout: 9 }, call('1'))).toMatchObject([nack(400)]);
+    const sub = (channel: string) => ({ type: 'SUB', id: channel, channel });
+    expect(await answers({ subscriptions: 1 }, sub('a'), sub('a'), sub('b'))).toMatchObject([ack, ack, nack(429, 1_000)]);
+    expect(await answers({ message: 30 }, { type: 'PONG' }, { type: 'PONG', more: 'ünï'.repeat(9) })).toEqual([1009]);
+  });
+
+  it('are known to the client', async () => {
+    start({ limits: { calls: 2 } });
+    const ends: (() => void)[] = [];
+    server.handle('wait', () => new Promise((resolve) => ends.push(() => resolve(undefined))));
+    const calls = [1, 2, 3].map(() => client.call('wait'));
+    await vi.advanceTimersByTimeAsync(0);
+    expect(ends.length).toBe(2);
+    ends[0]!();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(ends.length).toBe(3);
+    for (const end of ends) end();
+    await Promise.all(calls);
+  });
+});
+
+it('a delay is that of the clock, and changes no order', async () => {
+  const got: number[] = [];
+  await client.subscribe('a', ({ args }) => got.push(args)).ready;
+  server.delay = 100;
+  server.publish('a', 1);
+  server.delay = 0;
+  server.publish('a', 2);
+  server.disconnect();
+  await vi.advanceTimersByTimeAsync(99);
+  expect(got).toEqual([]);
+  expect(client.state.status).toBe('open');
+  await vi.advanceTimersByTimeAsync(1);
+  expect(got).toEqual([1, 2]);
+  expect(client.state.status).toBe('waiting');
+});
+
+it('a client that moves after GOAWAY misses and repeats nothing', async () => {
+  const got: number[] = [];
+  const onGap = vi.fn();
+  await client.subscribe('a', { onGap }, ({ args }) => got.push(args)).ready;
+  const { session } = client.state as { session: string };
+  server.goAway(1_000);
+  server.publish('a', 1);
+  await vi.advanceTimersByTimeAsync(1_000);
+  server.publish('a', 2);
+  await vi.advanceTimersByTimeAsync(1_000);
+  server.publish('a', 3);
+  await vi.advanceTimersByTimeAsync(0);
+  expect(client.state).toMatchObject({ status: 'open' });
+  expect((client.state as { session: string }).session).not.toBe(session);
+  expect(got).toEqual([1, 2, 3]);
+  expect(onGap).not.toHaveBeenCalled();
+});
+
+// Where nothing but promises runs by itself, as with Jest's fake timers: no clock is advanced here.
+describe.each<[kind: string, faked: NonNullable<Parameters<typeof vi.useFakeTimers>[0]>['toFake']]>([
+  ['the default of the runner', undefined],
+  ['all', ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'setImmediate', 'clearImmediate', 'Date', 'performance', 'queueMicrotask']],
+  ['all but the clock, as the old ones', ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'setImmediate', 'queueMicrotask']],
+])('with fake timers, %s', (_, toFake) => {
+  const ticks = async (): Promise<void> => {
+    for (let i = 0; i < 50; i++) await null;
+  };
+
+  beforeEach(() => {
+    vi.useRealTimers();
+    vi.useFakeTimers(toFake && { toFake });
+    start();
+    server.handle('add', ([a, b]) => a + b).handle('wait', () => new Promise(() => {}));
+  });
+
+  it('calls, events and unsubscribing need no clock', async () => {
+    expect(await client.call('add', [1, 2])).toBe(3);
+    const got: number[] = [];
+    const subscription = client.subscribe('a', ({ args }) => got.push(args));
+    await subscription.ready;
+    await client.publish('a', 1);
+    server.publish('a', 2);
+    server.gap('a');
+    await ticks();
+    expect(got).toEqual([1, 2]);
+    subscription.unsubscribe();
+    await ticks();
+    expect(server.subscriptions).toEqual([]);
+  });
+
+  it('timeouts and pauses take as long as the clock says', async () => {
+    const late = client.call('wait', undefined, { timeout: 5_000 }).catch(({ code }) => code as number);
+    await ticks();
+    vi.advanceTimersByTime(5_000);
+    expect(await late).toBe(408);
+    server.disconnect();
+    await ticks();
+    expect(client.state.status).toBe('waiting');
+    vi.advanceTimersByTime(500);
+    await ticks();
+    expect(client.state.status).toBe('open');
+  });
+
+  it('it closes', async () => {
+    await client.call('add', [1, 2]);
+    await client.close();
+    expect(server.connections).toBe(0);
   });
 });
