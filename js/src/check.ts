@@ -89,7 +89,7 @@ function checkSayable(value: unknown, key?: string, inArray = false, depth = 1):
 export function checkSubscription(channel: unknown, options: SubscribeOptions, handler: unknown): void {
   checkedName('channel', channel);
   checkOptions(options);
-  for (const code of ['onGap', 'onError'] as const) checkFunction(code, options[code]);
+  for (const code of ['onReady', 'onGap', 'onError'] as const) checkFunction(code, options[code]);
   checkFunction('handler', handler);
   checkCount('buffer', options.buffer);
 }

@@ -46,6 +46,7 @@ export class Feed<E = JugglerEvent> implements Subscription<E> {
     else {
       this.#unwatch = signal && onAbort(signal, this.unsubscribe);
       topic.add(this);
+      if (topic.on) void Promise.resolve().then(() => this.#ended || this.settle());
       if (topic.owner.stopped) this.rest(topic.owner.stopped);
     }
   }
@@ -122,6 +123,7 @@ export class Feed<E = JugglerEvent> implements Subscription<E> {
     this.#told = false;
     for (const settle of this.#whenReady) settle(error);
     this.#whenReady.clear();
+    if (!error) this.#tell(() => this.#options.onReady?.());
   }
 
   /** The client has stopped: nothing comes until `connect()`. */

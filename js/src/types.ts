@@ -203,6 +203,8 @@ export interface RequestOptions {
 export interface SubscribeOptions {
   /** The channel is a pattern: `*` any characters, `?` any one, `[ab]` one of these. Default false. */
   pattern?: boolean;
+  /** The server has confirmed the subscription: at first, and again after a reconnection or a refusal. */
+  onReady?: (() => void) | undefined;
   /** Events may have been missed: read the state again. */
   onGap?: ((gap: Gap) => void) | undefined;
   /**

@@ -455,6 +455,32 @@ describe('ready', () => {
   });
 });
 
+describe('onReady', () => {
+  it('tells of each confirmation: the first, of others, after a refusal, after a reconnection', async () => {
+    const client = open();
+    const told: string[] = [];
+    const subscribe = (name: string) => client.subscribe('news', { onReady: () => told.push(name) }, () => {});
+    subscribe('a');
+    await pass();
+    expect(told).toEqual([]);
+    script.socket.say({ type: 'NACK', for: '1', error: { code: 403, message: 'no' } });
+    await pass(1_000);
+    expect(told).toEqual([]);
+    script.socket.say({ type: 'ACK', for: '2' });
+    expect(told).toEqual(['a']);
+    subscribe('b');
+    await pass();
+    expect(told).toEqual(['a', 'b']);
+    script.socket.drop();
+    await pass(1_000);
+    script.socket.hello().ack('SUB');
+    expect(told).toEqual(['a', 'b', 'a', 'b']);
+    subscribe('gone').unsubscribe();
+    await pass();
+    expect(told.length).toBe(4);
+  });
+});
+
 describe('a client that has stopped', () => {
   it('rejects ready, ends loops, and lets handlers wait for connect()', async () => {
     const client = open();
