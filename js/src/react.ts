@@ -5,13 +5,16 @@
  * @packageDocumentation
  */
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from 'react';
+import { Follower, Repeat, watch, type Reading } from './follow.js';
 import type { Client, JugglerError } from './index.js';
 import type {
   AnyContract,
+  Args,
   CallParameters,
   Channel,
   ChannelEvent,
   Contract,
+  Gap,
   PatternEvent,
   RequestOptions,
   Result,
@@ -29,13 +32,52 @@ export function useConnection<C extends Contract = AnyContract>(client: Client<C
 /** What a server renders, and the browser once more when it takes that over: the client there may be open by then. */
 const unused: State = { status: 'closed' };
 
+/**
+ * What is known of the answer to a question, which is told from others by its
+ * parts. It is kept with the question, so that no render shows it for another.
+ * `tell` changes what is known of the question of its own render.
+ */
+function useAnswer<T extends object>(
+  question: readonly unknown[],
+  unknown: T,
+): [known: T, tell: (change: Partial<T>) => void] {
+  const isSame = (other: readonly unknown[]): boolean => question.every((part, i) => Object.is(part, other[i]));
+  const [known, setKnown] = useState({ question, answer: unknown });
+  return [
+    isSame(known.question) ? known.answer : unknown,
+    (change) => setKnown((was) => ({ question, answer: { ...(isSame(was.question) ? was.answer : unknown), ...change } })),
+  ];
+}
+
+/** A value that effects read, as the newest render has it. */
+function useLatest<T>(value: T): { readonly current: T } {
+  const latest = useRef(value);
+  useEffect(() => {
+    latest.current = value;
+  });
+  return latest;
+}
+
+/**
+ * What tells args or headers from others, and gives a copy of them as they are
+ * now. What JSON cannot say is left to the client, which refuses it.
+ */
+function snapshot<T>(value: T): [key: string | undefined, copy: () => T] {
+  try {
+    const json = JSON.stringify(value) as string | undefined;
+    return [json, () => (json === undefined ? value : (JSON.parse(json) as T))];
+  } catch (error) {
+    return [String(error), () => value];
+  }
+}
+
 /** Options of {@link useCall}. */
 export interface UseCallOptions extends Omit<RequestOptions, 'signal'> {
   /** False: do not call, for now. Default true. */
   enabled?: boolean;
 }
 
-/** What {@link useCall} returns. */
+/** What {@link useCall} returns. It belongs to the URI, args and headers of this render. */
 export interface CallState<R> {
   /** The last result; it stays while a newer call is under way, and if that fails. */
   readonly data: R | undefined;
@@ -43,14 +85,18 @@ export interface CallState<R> {
   readonly error: JugglerError | undefined;
   /** Whether a call is under way. */
   readonly pending: boolean;
-  /** Calls again, e.g. from `onGap`. */
+  /** Calls again, e.g. from `onGap`; while a call is under way, once more after it. */
   readonly refresh: () => void;
 }
 
+type Call<R> = (uri: string, args: unknown, options: RequestOptions) => Promise<R>;
+
 /**
- * Calls a URI when the component mounts, when the URI or the args change (by
- * their JSON), and at `refresh()`. A call that is no longer wanted is
- * cancelled, at the server too.
+ * Calls a URI when the component mounts, when the client, the URI, the args or
+ * the headers change (these two by their JSON), at `refresh()`, and, if it was
+ * refused, once the client has signed in or connected anew. A call that is no
+ * longer wanted is cancelled, at the server too. No render sees the result or
+ * the error of what it does not ask.
  */
 export function useCall<C extends Contract, U extends Uri<C>>(
   client: Client<C>,
@@ -58,38 +104,49 @@ export function useCall<C extends Contract, U extends Uri<C>>(
   ...[args, { enabled = true, ...options } = {}]: CallParameters<C, U, UseCallOptions>
 ): CallState<Result<C, U>> {
   type R = Result<C, U>;
-  const [state, setState] = useState<{ data?: R; error?: JugglerError; pending: boolean }>({ pending: enabled });
-  const [turn, setTurn] = useState(0);
-  const latest = useRef(options);
-  useEffect(() => {
-    latest.current = options;
-  });
-  const json = JSON.stringify(args);
+  const [key, copy] = snapshot(args);
+  const [headersKey] = snapshot(options.headers);
+  const [known, tell] = useAnswer<Reading<R>>([client, uri, key, headersKey], { pending: true });
+  const latest = useLatest(options);
+  const repeat = useRef<() => void>(undefined);
   useEffect(() => {
     if (!enabled) return;
-    const controller = new AbortController();
-    const { signal } = controller;
-    setState((was) => ({ ...was, pending: true }));
-    const call = client.call as (uri: U, args: unknown, options: RequestOptions) => Promise<R>;
-    call.call(client, uri, json && JSON.parse(json), { ...latest.current, signal }).then(
-      (data) => signal.aborted || setState({ data, pending: false }),
-      (error: JugglerError) => signal.aborted || setState((was) => ({ ...was, error, pending: false })),
-    );
-    return () => {
-      controller.abort();
-      setState((was) => ({ ...was, pending: false }));
+    let refused = false;
+    const reads = new Repeat(async (signal) => {
+      const call = (client.call as Call<R>).call(client, uri, copy(), { ...latest.current, signal });
+      const change = await call.then(
+        (data) => ({ data, error: undefined }),
+        (error: JugglerError) => ({ error }),
+      );
+      if (signal.aborted) return;
+      refused = change.error?.outcome === 'refused';
+      tell({ ...change, pending: reads.wished });
+    });
+    repeat.current = () => {
+      tell({ pending: true });
+      void reads.wish();
     };
-  }, [client, uri, json, enabled, turn]);
-  const refresh = useCallback(() => setTurn((was) => was + 1), []);
-  return { data: state.data, error: state.error, pending: state.pending, refresh };
+    void reads.wish();
+    const off = client.on('state', ({ status }) => {
+      if (status === 'open' && refused) repeat.current!();
+    });
+    return () => {
+      off();
+      reads.stop();
+      repeat.current = undefined;
+      tell({ pending: true }); // until it is asked again
+    };
+  }, [client, uri, key, headersKey, enabled]);
+  const refresh = useCallback(() => repeat.current?.(), []);
+  return { data: known.data, error: known.error, pending: enabled && known.pending, refresh };
 }
 
 /** Options of {@link useSubscription}. */
-export interface UseSubscriptionOptions extends Omit<SubscribeOptions, 'signal' | 'buffer'> {}
+export interface UseSubscriptionOptions extends Omit<SubscribeOptions, 'signal' | 'buffer' | 'onReady'> {}
 
-/** What {@link useSubscription} returns. */
+/** What {@link useSubscription} returns. It belongs to the channel of this render. */
 export interface SubscriptionState {
-  /** Whether the server has confirmed the subscription since the component mounted. */
+  /** Whether the server has confirmed the subscription since the component mounted, and not refused it since. */
   readonly ready: boolean;
   /** Why the server refused it. */
   readonly error: JugglerError | undefined;
@@ -98,7 +155,8 @@ export interface SubscriptionState {
 /**
  * Subscribes while the component is mounted. The newest handler and options
  * are used; only another client, channel or kind of subscription subscribes
- * anew. A channel of null: none, for now.
+ * anew. It becomes ready after a refusal, too, once the server takes it, e.g.
+ * after a sign-in. A channel of null: none, for now.
  */
 export function useSubscription<C extends Contract, N extends Channel<C>>(
   client: Client<C>,
@@ -118,51 +176,96 @@ export function useSubscription(
   handler: (event: any) => void,
   options: UseSubscriptionOptions = {},
 ): SubscriptionState {
-  const [state, setState] = useState<{ ready: boolean; error?: JugglerError }>({ ready: false });
-  const latest = useRef({ handler, options });
-  useEffect(() => {
-    latest.current = { handler, options };
-  });
   const { pattern = false } = options;
+  const [known, tell] = useAnswer<SubscriptionState>([client, channel, pattern], { ready: false, error: undefined });
+  const latest = useLatest({ handler, options });
   useEffect(() => {
     if (channel === null) return;
-    let mounted = true;
-    const failed = (error: JugglerError): void => {
-      if (mounted) setState({ ready: false, error });
-    };
-    const subscription = (client.subscribe as (...args: unknown[]) => ReturnType<Client['subscribe']>).call(
-      client,
-      channel,
-      {
-        pattern,
-        onGap: (gap) => latest.current.options.onGap?.(gap),
-        onError: (error) => {
-          failed(error);
-          latest.current.options.onError?.(error);
-        },
-      } satisfies SubscribeOptions,
-      (event: unknown) => latest.current.handler(event),
-    );
-    const watch = (): void => {
-      subscription.ready.then(
-        () => mounted && setState({ ready: true }),
-        (error: JugglerError) => {
-          failed(error);
-          if (mounted && error.code === 408) watch(); // The client goes on trying.
-        },
-      );
-    };
-    watch();
-    // After a refusal the application may sign in and connect again.
-    const off = client.on('state', ({ status }) => {
-      if (status === 'open') watch();
+    const end = watch(client, channel, pattern, {
+      event: (event) => latest.current.handler(event),
+      gap: (gap) => latest.current.options.onGap?.(gap),
+      ready: () => tell({ ready: true, error: undefined }),
+      failed: (error, refused) => {
+        tell({ ready: false, error });
+        if (refused) latest.current.options.onError?.(error);
+      },
     });
     return () => {
-      mounted = false;
-      off();
-      subscription.unsubscribe();
-      setState({ ready: false });
+      end();
+      tell({ ready: false, error: undefined });
     };
   }, [client, channel, pattern]);
-  return { ready: state.ready, error: state.error };
+  return known;
+}
+
+/** What {@link useChannelState} reads and follows. */
+export type ChannelStateSource<C extends Contract, U extends Uri<C>, E> = UseChannelStateOptions<Result<C, U>, E> & {
+  /** The call that reads the state. */
+  uri: U;
+} & (undefined extends Args<C, U> ? { args?: Args<C, U> } : { args: Args<C, U> });
+
+/** How {@link useChannelState} reads and follows a state. */
+export interface UseChannelStateOptions<R, E> extends Omit<RequestOptions, 'signal' | 'idempotent'> {
+  /**
+   * The state after an event, as a new value; undefined: read the state again.
+   * Without it each event has the state read again. It must be pure. An event
+   * that came while the state was read may be in it already: give the same
+   * state for it then, by its `args` or by a number that the state holds.
+   */
+  apply?: ((state: R, event: E) => R | undefined) | undefined;
+  /** Events may have been missed; the state is read again. */
+  onGap?: ((gap: Gap) => void) | undefined;
+}
+
+/** What {@link useChannelState} returns. It belongs to the channel, URI, args and headers of this render. */
+export interface ChannelState<R> extends CallState<R> {}
+
+/**
+ * Reads a state by a call and follows it by the events of a channel, so that
+ * no change is missed and none is applied out of order: it subscribes first,
+ * reads then, and applies what has come meanwhile. It reads the state again
+ * after a gap, at `refresh()`, and, with growing pauses, where reading it
+ * failed and may succeed later. The call has to be one that may be repeated.
+ * A channel of null: none, for now. What `apply` throws, this throws when it
+ * renders.
+ */
+export function useChannelState<C extends Contract, N extends Channel<C>, U extends Uri<C>>(
+  client: Client<C>,
+  channel: N | null,
+  source: ChannelStateSource<C, U, ChannelEvent<C, N>> & { pattern?: false },
+): ChannelState<Result<C, U>>;
+export function useChannelState<C extends Contract, P extends string, U extends Uri<C>>(
+  client: Client<C>,
+  pattern: P | null,
+  source: ChannelStateSource<C, U, PatternEvent<C, P>> & { pattern: true },
+): ChannelState<Result<C, U>>;
+export function useChannelState(
+  client: Client,
+  channel: string | null,
+  source: ChannelStateSource<AnyContract, string, any> & { pattern?: boolean },
+): ChannelState<unknown> {
+  const { uri, args, pattern = false, apply, onGap, ...options } = source;
+  const [key, copy] = snapshot(args);
+  const [headersKey] = snapshot(options.headers);
+  const question = [client, channel, pattern, uri, key, headersKey] as const;
+  const [known, tell] = useAnswer<Reading<unknown>>(question, { pending: true });
+  const latest = useLatest({ apply, onGap, options });
+  const follower = useRef<Follower<unknown>>(undefined);
+  useEffect(() => {
+    if (channel === null) return;
+    const follow = (follower.current = new Follower<unknown>(client, channel, pattern, {
+      read: (signal) => client.call(uri, copy(), { ...latest.current.options, idempotent: true, signal }),
+      apply: (state, event) => latest.current.apply?.(state, event),
+      gap: (gap) => latest.current.onGap?.(gap),
+      tell,
+    }));
+    return () => {
+      follow.stop();
+      follower.current = undefined;
+      tell({ pending: true }); // until it is followed again
+    };
+  }, question);
+  const refresh = useCallback(() => follower.current?.refresh(), []);
+  if (known.thrown) throw known.thrown.cause;
+  return { data: known.data, error: known.error, pending: channel !== null && known.pending, refresh };
 }

@@ -1,7 +1,7 @@
 // What the compiler has to know, and to refuse. Never run: `npm run check` compiles it.
 import { expectTypeOf } from 'vitest';
 import { Client, type Gap, type JugglerError, type JugglerEvent, type State, type Subscription } from '../src/index.js';
-import { useCall, useConnection, useSubscription, type CallState } from '../src/react.js';
+import { useCall, useChannelState, useConnection, useSubscription, type CallState, type ChannelState } from '../src/react.js';
 import { MockServer } from '../src/testing.js';
 
 interface Article {
@@ -129,6 +129,32 @@ export function hooks(client: Client<App>): void {
   useSubscription(client, 'weather', () => {});
   // @ts-expect-error it ends with the component
   useSubscription(client, 'news.go', () => {}, { signal: AbortSignal.timeout(1) });
+  const sum = useChannelState(client, 'news.go', {
+    uri: 'math.add',
+    args: [1, 2],
+    apply: (sum, { args }) => {
+      expectTypeOf(sum).toEqualTypeOf<number>();
+      expectTypeOf(args).toEqualTypeOf<Article>();
+      return sum + 1;
+    },
+  });
+  expectTypeOf(sum).toEqualTypeOf<ChannelState<number>>();
+  useChannelState(client, 'news.go', { uri: 'time.now' });
+  useChannelState(client, 'user.*', {
+    pattern: true,
+    uri: 'time.now',
+    apply: (_, { args }) => (args.online ? 'now' : undefined),
+  });
+  // @ts-expect-error args are required
+  useChannelState(client, 'news.go', { uri: 'math.add' });
+  // @ts-expect-error wrong args
+  useChannelState(client, 'news.go', { uri: 'math.add', args: ['1', 2] });
+  // @ts-expect-error not a state
+  useChannelState(client, 'news.go', { uri: 'time.now', apply: () => 1 });
+  // @ts-expect-error no such channel
+  useChannelState(client, 'weather', { uri: 'time.now' });
+  // @ts-expect-error reading has to be repeatable
+  useChannelState(client, 'news.go', { uri: 'time.now', idempotent: false });
 }
 
 export function mock(): void {
@@ -139,4 +165,7 @@ export function mock(): void {
   server.publish('alerts', 'fire');
   // @ts-expect-error wrong args
   server.publish('alerts', 1);
+  server.refuse('math.add', { code: 429, retryAfter: 100, times: 1 }).allow('math.add');
+  // @ts-expect-error it is retryAfter here
+  server.refuse('math.add', { retry_after: 100 });
 }

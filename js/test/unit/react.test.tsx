@@ -1,5 +1,5 @@
 // @vitest-environment happy-dom
-import { StrictMode, act, createElement, type ReactElement } from 'react';
+import { StrictMode, act, createElement, useLayoutEffect, type ReactElement } from 'react';
 import { createRoot, hydrateRoot, type Root } from 'react-dom/client';
 import { renderToString } from 'react-dom/server';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -89,10 +89,123 @@ describe('useCall', () => {
     const renders = seen.length;
     await render(<Double n={2} />);
     expect(seen.length).toBe(renders + 1);
-    await act(async () => root.render(<Double n={5} />));
-    expect(container.textContent === 'pending 4' || container.textContent === '10').toBe(true);
-    await settle();
+    await render(<Double n={5} />);
     expect(container.textContent).toBe('10');
+  });
+
+  describe('shows no answer for another question', () => {
+    interface Props {
+      of: Client<any>;
+      uri: string;
+      args: unknown;
+      headers: Record<string, string>;
+    }
+    let commits: string[];
+    let other: Client<any>;
+    function Ask({ of, uri, args, headers }: Props) {
+      const { data, error, pending } = useCall(of, uri, args, { headers });
+      const shown = pending ? `pending ${data} ${error?.message}` : (error?.message ?? String(data));
+      useLayoutEffect(() => void commits.push(shown));
+      return null;
+    }
+    beforeEach(() => {
+      const echo = (name: string) => (args: unknown, { headers }: { headers: object }) => {
+        if (args === 'bad') throw new Error('bad');
+        return `${name} ${JSON.stringify(args)} ${JSON.stringify(headers)}`;
+      };
+      commits = [];
+      server.handle('a' as any, echo('a')).handle('b' as any, echo('b'));
+      const there = new MockServer().handle('a', () => 'other');
+      other = new Client('ws://other', { WebSocket: there.WebSocket, logger: () => {} });
+    });
+    afterEach(() => other.close());
+
+    it.each<[what: string, first: Partial<Props>, second: Partial<Props>, answer: string]>([
+      ['args', { args: 1 }, { args: 2 }, 'a 2 {}'],
+      ['an error', { args: 'bad' }, { args: 2 }, 'a 2 {}'],
+      ['after which an error comes', { args: 1 }, { args: 'bad' }, 'bad'],
+      ['no args', { args: null }, { args: undefined }, 'a undefined {}'],
+      ['the URI', { uri: 'a' }, { uri: 'b' }, 'b 1 {}'],
+      ['headers', { headers: { tenant: 'x' } }, { headers: { tenant: 'y' } }, 'a 1 {"tenant":"y"}'],
+      ['the client', {}, { get of() { return other; } }, 'other'],
+    ])('%s', async (_, first, second, answer) => {
+      await render(<Ask of={client} uri="a" args={1} headers={{}} {...first} />);
+      expect(commits.at(-1)).not.toContain('pending');
+      commits = [];
+      await render(<Ask of={client} uri="a" args={1} headers={{}} {...second} />);
+      expect([...new Set(commits)]).toEqual(['pending undefined undefined', answer]);
+    });
+
+    it('however the answers race', async () => {
+      const answers = new Map<unknown, (result: string) => void>();
+      server.handle('a' as any, (args: unknown) => new Promise((resolve) => answers.set(args, resolve)));
+      for (const args of [1, 2, 1, 3]) await render(<Ask of={client} uri="a" args={args} headers={{}} />);
+      answers.get(3)!('three');
+      await settle();
+      for (const args of [1, 2]) answers.get(args)!('late');
+      await settle();
+      expect([...new Set(commits)]).toEqual(['pending undefined undefined', 'three']);
+    });
+  });
+
+  it('shows what it has, as pending, from the render in which it is enabled again', async () => {
+    await render(<Double n={2} />);
+    await render(<Double n={2} enabled={false} />);
+    expect(container.textContent).toBe('4');
+    seen = [];
+    await render(<Double n={2} />);
+    expect(seen[0]).toMatchObject({ data: 4, pending: true });
+    expect(container.textContent).toBe('4');
+  });
+
+  it('tells of args that JSON cannot say, and lets the component live', async () => {
+    function Big({ n }: { n: unknown }) {
+      const { error } = useCall(client as Client<any>, 'double', n);
+      return <>{String(error)}</>;
+    }
+    await render(<Big n={10n} />);
+    expect(container.textContent).toMatch(/BigInt/);
+  });
+
+  it('makes one call at a time, and one more for all refreshes meanwhile', async () => {
+    const answers: ((n: number) => void)[] = [];
+    server.handle('double', () => new Promise((resolve) => answers.push(resolve)));
+    await render(<Double n={2} />);
+    for (let i = 0; i < 3; i++) {
+      await act(async () => seen.at(-1)!.refresh());
+      await settle();
+    }
+    expect(answers.length).toBe(1);
+    await act(async () => answers[0]!(1));
+    await settle();
+    expect(container.textContent).toBe('pending 1');
+    expect(answers.length).toBe(2);
+    await act(async () => answers[1]!(2));
+    await settle();
+    expect(container.textContent).toBe('2');
+    expect(answers.length).toBe(2);
+  });
+
+  it('calls once in strict mode', async () => {
+    const double = vi.fn((n: number) => n * 2);
+    server.handle('double', double);
+    client.connect();
+    await settle();
+    await render(createElement(StrictMode, null, <Double n={2} />));
+    expect(container.textContent).toBe('4');
+    expect(double).toHaveBeenCalledTimes(1);
+  });
+
+  it('calls again after a sign-in what was refused before', async () => {
+    client.connect();
+    await settle();
+    server.disconnect(4400, 'sign in first');
+    await settle();
+    await render(<Double n={2} />);
+    expect(container.textContent).toContain('sign in first');
+    await act(async () => client.connect());
+    await settle();
+    expect(container.textContent).toBe('4');
   });
 
   it('tells the error, and calls again at refresh', async () => {
@@ -164,6 +277,20 @@ describe('useSubscription', () => {
     expect(state.ready).toBe(true);
   });
 
+  it('is not ready, nor refused, because the channel before was', async () => {
+    const commits: string[] = [];
+    function Watched({ channel }: { channel: string }) {
+      const { ready, error } = useSubscription(client as Client<any>, channel, () => {});
+      useLayoutEffect(() => void commits.push(`${channel} ${ready} ${error?.code}`));
+      return null;
+    }
+    server.refuse('secret');
+    for (const channel of ['news', 'secret', 'other']) await render(<Watched channel={channel} />);
+    const told = [...new Set(commits)];
+    expect(told).toEqual(['news false undefined', 'news true undefined', 'secret false undefined', 'secret false 403',
+      'other false undefined', 'other true undefined']);
+  });
+
   it('is one subscription in strict mode', async () => {
     await render(createElement(StrictMode, null, <News channel="news" />));
     expect(server.subscriptions).toEqual(['news']);
@@ -216,6 +343,26 @@ describe('useSubscription', () => {
     await act(async () => client.connect());
     await settle();
     expect(state).toEqual({ ready: true, error: undefined });
+    server.publish('news', 'a');
+    await settle();
+    expect(got).toEqual(['a']);
+  });
+
+  it('comes back on the next connection where the server refused it', async () => {
+    const onError = vi.fn();
+    function Guarded() {
+      state = useSubscription(client, 'news', ({ args }) => got.push(args), { onError });
+      return null;
+    }
+    server.refuse('news', { code: 403, message: 'members only' });
+    await render(<Guarded />);
+    expect(state).toMatchObject({ ready: false, error: { code: 403, message: 'members only' } });
+    server.allow('news');
+    server.disconnect();
+    await settle();
+    await settle();
+    expect(state).toEqual({ ready: true, error: undefined });
+    expect(onError).toHaveBeenCalledTimes(1);
     server.publish('news', 'a');
     await settle();
     expect(got).toEqual(['a']);
