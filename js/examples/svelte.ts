@@ -10,6 +10,9 @@ export const connection: Readable<State> = readable(client.state, (set) => {
   return client.on('state', set);
 });
 
+/** For `{#await reverse(room)}…{:then title}{title}{:catch error}{error.message}{/await}`. */
+export const reverse = (text: string): Promise<string> => client.call('test.reverse', text);
+
 /** The lines of a room, from the first subscriber to the store to the last. */
 export function chat(room: string): Readable<string[]> {
   return readable<string[]>([], (_, update) => {

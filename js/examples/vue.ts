@@ -1,5 +1,5 @@
 // Vue: two composables, and a component that uses them.
-import { Client, type State } from '@juggler-go/client';
+import { Client, type JugglerError, type State } from '@juggler-go/client';
 import { defineComponent, h, onScopeDispose, ref, shallowRef, type Ref } from 'vue';
 import type { App } from './contract.js';
 
@@ -22,7 +22,12 @@ export const Chat = defineComponent({
   props: { room: { type: String, required: true } },
   setup(props) {
     const state = useConnection();
+    const title = ref('');
+    client.call('test.reverse', props.room).then(
+      (reversed) => (title.value = reversed),
+      (error: JugglerError) => (title.value = error.message),
+    );
     const lines = useChat(props.room);
-    return () => h('section', [h('p', state.value.status), ...lines.value.map((line) => h('p', line))]);
+    return () => h('section', [h('h1', title.value), h('p', state.value.status), ...lines.value.map((line) => h('p', line))]);
   },
 });

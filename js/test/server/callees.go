@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +20,7 @@ type counters struct {
 // register registers the callees:
 //
 //	test.echo     returns its args, byte for byte
+//	test.reverse  returns a text backwards
 //	test.add      adds two numbers
 //	test.delay    returns after so many milliseconds
 //	test.wait     waits until it is cancelled
@@ -29,6 +31,11 @@ type counters struct {
 func register(c *calleekit.Callee) *counters {
 	n := new(counters)
 	c.Handle("test.echo", func(_ context.Context, call *calleekit.Call) (any, error) { return call.Args, nil })
+	c.Handle("test.reverse", calleekit.Typed(func(_ context.Context, text string) (string, error) {
+		runes := []rune(text)
+		slices.Reverse(runes)
+		return string(runes), nil
+	}))
 	c.Handle("test.add", calleekit.Typed(func(_ context.Context, in [2]float64) (float64, error) { return in[0] + in[1], nil }))
 	c.Handle("test.delay", calleekit.Typed(func(ctx context.Context, ms int) (int, error) {
 		select {
