@@ -15,6 +15,7 @@ import (
 type counters struct {
 	cancelled atomic.Int64 // calls of test.wait that were cancelled
 	called    atomic.Int64 // calls of test.count
+	published atomic.Int64 // the last number of /control/publish
 }
 
 // register registers the callees:
@@ -25,6 +26,7 @@ type counters struct {
 //	test.delay    returns after so many milliseconds
 //	test.wait     waits until it is cancelled
 //	test.count    returns how often it was called
+//	test.last     returns the number that was last published by /control/publish
 //	test.fail     fails with code 422 and data
 //	test.broken   fails without a code
 //	test.header   returns one of the call's headers
@@ -53,6 +55,7 @@ func register(c *calleekit.Callee) *counters {
 		return nil, ctx.Err()
 	})
 	c.Handle("test.count", func(context.Context, *calleekit.Call) (any, error) { return n.called.Add(1), nil })
+	c.Handle("test.last", func(context.Context, *calleekit.Call) (any, error) { return n.published.Load(), nil })
 	c.Handle("test.fail", func(context.Context, *calleekit.Call) (any, error) {
 		return nil, &calleekit.Error{Code: 422, Message: "not a number", Data: json.RawMessage(`{"field":"a"}`)}
 	})

@@ -23,6 +23,7 @@ func control(mux *http.ServeMux, n *nodes, c *counters) {
 	mux.HandleFunc("POST /control/publish", func(w http.ResponseWriter, r *http.Request) {
 		count, err := strconv.Atoi(r.FormValue("n"))
 		for i := 0; i < count && err == nil; i++ {
+			c.published.Store(int64(i))
 			err = n.newest().Publish(r.Context(), r.FormValue("channel"), i, nil)
 		}
 		fail(w, err)
