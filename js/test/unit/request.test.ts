@@ -389,6 +389,20 @@ describe('a lost connection', () => {
     expect(await error).toMatchObject({ code: 404, message: 'nobody', data: 1, outcome: 'unknown', retryable: true });
   });
 
+  it('an idempotent call with which the server closes twice as a mistake is not sent a third time', async () => {
+    const client = open();
+    const error = reason(client.call('x', 7, { idempotent: true }));
+    script.socket.drop(1002, 'what is this?');
+    await pass(500);
+    script.socket.hello();
+    expect(script.socket.all('CALL')).toHaveLength(1);
+    script.socket.drop(1002, 'what is this?');
+    expect(await error).toMatchObject({ code: 1002, outcome: 'unknown' });
+    await pass(1_000);
+    script.socket.hello();
+    expect(script.socket.received).toEqual([]);
+  });
+
   it('an idempotent call that cannot be sent again may have been done', async () => {
     const client = open();
     const error = reason(client.call('x', 7, { idempotent: true }));
