@@ -1,4 +1,11 @@
-import { defineConfig } from 'vitest/config';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { configDefaults, defineConfig } from 'vitest/config';
+
+/** What needs the runtimes and tools of test/runtimes, more than a gigabyte: CI has to have them. */
+const inOthers = ['test/integration/runtimes.test.ts', 'test/package/consumers.test.ts'];
+const left = process.env['CI'] || existsSync(join(import.meta.dirname, 'test/runtimes/node_modules')) ? [] : inOthers;
+if (left.length > 0) console.warn(`left out: ${left.join(', ')}; \`npm run runtimes\` installs what they need (on Linux)`);
 
 export default defineConfig({
   test: {
@@ -13,6 +20,7 @@ export default defineConfig({
         test: {
           name: 'integration',
           include: ['test/{integration,package}/**/*.test.ts'],
+          exclude: [...configDefaults.exclude, ...left],
           globalSetup: ['test/support/setup.ts'],
           // For the test of memory.
           execArgv: ['--expose-gc'],

@@ -1,7 +1,8 @@
-// Builds dist/: the ESM entries and their types, and one minified file for a
-// plain <script>, where the client is `juggler.Client`.
+// Builds dist/: the ESM entries and their types; the same for CommonJS, in
+// dist/cjs; and one minified file for a plain <script>, where the client is
+// `juggler.Client`.
 import { execFileSync } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { copyFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
@@ -9,19 +10,24 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 process.chdir(root);
 rmSync('dist', { recursive: true, force: true });
 
-const common = { absWorkingDir: root, bundle: true, target: 'es2022', sourcemap: true, outdir: 'dist', logLevel: 'warning' };
+const common = { absWorkingDir: root, bundle: true, outdir: 'dist', logLevel: 'warning' };
+const entries = { ...common, entryPoints: ['src/index.ts', 'src/react.ts', 'src/testing.ts'], external: ['react'] };
 await Promise.all([
-  build({
-    ...common,
-    entryPoints: ['src/index.ts', 'src/react.ts', 'src/testing.ts'],
-    format: 'esm',
-    external: ['react'],
-  }),
+  build({ ...entries, format: 'esm', target: 'es2022', sourcemap: true }),
+  // What loads CommonJS may be old: webpack 4 understands no later syntax.
+  build({ ...entries, format: 'cjs', target: 'es2019', outdir: 'dist/cjs' }),
   build({
     ...common,
     entryPoints: { 'juggler.min': 'src/script.ts' },
     format: 'iife',
+    target: 'es2022',
+    sourcemap: true,
     minify: true,
   }),
 ]);
 execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'], { stdio: 'inherit' });
+
+// The ending is .js there, too, as Metro before 0.80 finds no .cjs file: this
+// says that such a file is CommonJS, and the types beside it as well.
+writeFileSync('dist/cjs/package.json', '{ "type": "commonjs" }\n');
+for (const file of readdirSync('dist')) if (file.endsWith('.d.ts')) copyFileSync(`dist/${file}`, `dist/cjs/${file}`);

@@ -1,4 +1,3 @@
-/// <reference lib="esnext.disposable" preserve="true" />
 import { Client as Implementation } from './client.js';
 import type {
   AnyContract,
@@ -16,6 +15,20 @@ import type {
   SubscribeOptions,
   Uri,
 } from './types.js';
+
+declare global {
+  // What the library esnext.disposable declares, which TypeScript has from 5.2 on.
+  interface SymbolConstructor {
+    readonly dispose: unique symbol;
+    readonly asyncDispose: unique symbol;
+  }
+  interface Disposable {
+    [Symbol.dispose](): void;
+  }
+  interface AsyncDisposable {
+    [Symbol.asyncDispose](): PromiseLike<void>;
+  }
+}
 
 /**
  * A connection to a juggler server that mends itself. It connects at the

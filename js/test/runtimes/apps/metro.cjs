@@ -1,0 +1,33 @@
+// Bundles app.js with a version of Metro: metro.cjs METRO TRANSFORMER EXPORTS OUT
+const path = require('node:path');
+
+const [, , metro, transformer, withExports, out] = process.argv;
+const Metro = require(metro);
+const root = path.dirname(__dirname);
+
+async function main() {
+  const config = await Metro.loadConfig({ config: undefined, cwd: root }, {});
+  const resolver = { ...config.resolver, sourceExts: ['js', 'json'] };
+  if (withExports === 'true') resolver.unstable_enablePackageExports = true;
+  await Metro.runBuild(
+    {
+      ...config,
+      projectRoot: root,
+      watchFolders: [root],
+      maxWorkers: 1,
+      resetCache: true,
+      reporter: { update() {} },
+      resolver,
+      transformer: { ...config.transformer, babelTransformerPath: require.resolve(transformer) },
+    },
+    { entry: 'apps/app.js', out, dev: false, minify: false },
+  );
+}
+
+main().then(
+  () => process.exit(0),
+  (error) => {
+    console.error(error.message);
+    process.exit(1);
+  },
+);
