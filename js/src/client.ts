@@ -21,6 +21,9 @@ const HURRY = 1_000;
 /** A connection that lasted this long was a good one: the pauses between tries begin anew. */
 const STABLE = 10_000;
 
+/** How late the next try may be before whoever wants a connection makes it. */
+const OVERDUE = 1_000;
+
 /** The client behind its types: what its methods take and give depends on the contract. */
 export class Client implements Typed<any> {
   #options: CheckedOptions;
@@ -220,7 +223,11 @@ export class Client implements Typed<any> {
 
   /** Something wants a connection. */
   #wanted(): void {
-    if (!this.#stopped && this.#state.status === 'closed') this.#open();
+    const { status, retryAt = Infinity } = this.#state as { status: State['status']; retryAt?: number };
+    // Overdue is a try whose timer was suspended, or ended with the request of a worker that set it.
+    if (!this.#stopped && (status === 'closed' || Date.now() > retryAt + OVERDUE)) this.#open();
+    // One that hangs in its closing handshake says nothing.
+    else if (this.#link && !this.#link.usable) this.#link.check();
   }
 
   #setState(state: State): void {
@@ -340,14 +347,14 @@ export class Client implements Typed<any> {
 
   #watchEnvironment(watch: boolean): void {
     const method = watch ? 'addEventListener' : 'removeEventListener';
-    globalThis[method]?.('online', this.#wake);
-    globalThis[method]?.('offline', this.#wake);
-    globalThis.document?.[method]('visibilitychange', this.#wake);
+    for (const type of ['online', 'offline', 'pageshow']) globalThis[method]?.(type, this.#wake);
+    for (const type of ['visibilitychange', 'resume']) globalThis.document?.[method](type, this.#wake);
   }
 
-  /** The network or the page's visibility has changed: find out what is left of the connection. */
-  #wake = (): void => {
-    if (globalThis.document?.visibilityState === 'hidden') return;
+  /** The network has changed, or the page is shown, or came back from a cache: find out what is left of the connection. */
+  #wake = ({ type, persisted }: { type: string; persisted?: boolean }): void => {
+    if (type === 'pageshow' && !persisted) return; // It has only been loaded.
+    if (type === 'visibilitychange' && document.visibilityState === 'hidden') return;
     if (this.#link || globalThis.navigator?.onLine !== false) this.connect();
   };
 

@@ -134,7 +134,7 @@ export function wireError(
  * as of a proxy that has been idle for long, it comes back.
  */
 export function isFinal(code: number): boolean {
-  return code === 1008 || (code >= 4100 && code < 4500);
+  return code >= 4100 && code < 4500;
 }
 
 /** Whether this close code says that the client sent what it may not. */

@@ -57,6 +57,12 @@ const number = (value: unknown, otherwise: number): number =>
 /** Whether a code says that somebody is not who he says, or may not. */
 const isDenial = (code: unknown): code is number => code === 401 || code === 403;
 
+/** The subprotocol that the client speaks. */
+const PROTOCOL = 'juggler.1';
+
+/** How long a server that has agreed on no subprotocol may take to prove that it is one of ours. */
+const DOUBT_WAIT = 1_000;
+
 /** How long a server may take to answer a sign of life. */
 const PROBE_WAIT = 5_000;
 
@@ -115,7 +121,7 @@ export class Link {
 
   /** Whether requests can be sent. */
   get usable(): boolean {
-    return this.#ready && this.#socket?.readyState === 1;
+    return this.#ready && this.#use();
   }
 
   /** Whether nothing is waited for. */
@@ -141,35 +147,51 @@ export class Link {
       return this.#fail('the URL could not be had', cause);
     }
     if (this.#ended) return;
+    const Socket = options.WebSocket ?? globalThis.WebSocket;
     try {
-      const Socket = options.WebSocket ?? globalThis.WebSocket;
-      if (!Socket) throw new Error('there is no WebSocket here: pass one in the options');
-      this.#attach(new Socket(address, ['juggler.1']));
+      if (!Socket) throw new SyntaxError('there is no WebSocket here: pass one in the options');
+      this.#attach(new Socket(address, [PROTOCOL]));
     } catch (cause) {
-      this.end(new JugglerError(400, `cannot connect: ${String(cause)}`, 'refused', { cause }), true);
+      // A URL that is wrong or forbidden stays so; what else it may lack (the
+      // memory, the permission, the context of a request) can come.
+      const final = ['SyntaxError', 'SecurityError'].includes(Object(cause).name);
+      this.end(new JugglerError(final ? 400 : 1006, `cannot connect: ${String(cause)}`, 'refused', { cause }), final);
     }
   }
 
   #attach(socket: WebSocketLike): void {
     this.#socket = socket;
-    // A browser's does not say what went wrong; others do, and that of the `ws`
-    // package throws an error that no handler takes.
-    let cause: unknown;
-    socket.onerror = ({ error, message }) => (cause = error ?? message);
+    socket.onopen = () => {
+      // Most runtimes fail such a handshake themselves. Some do not know what was agreed on: HELLO tells.
+      const { protocol = PROTOCOL } = socket;
+      if (protocol === PROTOCOL) return;
+      setTimeout(() => {
+        if (!this.session) this.#fail(`the server did not agree to speak ${PROTOCOL}`);
+      }, DOUBT_WAIT);
+    };
+    // The connection has failed, and `close` may come late (`ws`) or never (Node
+    // 22, Chromium where a policy forbids the connection). A browser's does not
+    // say what went wrong; others do. With `ws`, it throws if nobody takes it.
+    socket.onerror = ({ error, message }) => this.#fail(this.#lostText(), error || message || undefined);
     socket.onmessage = ({ data }) => {
       this.#heard = true;
-      let message: ServerMessage | undefined;
+      let message: unknown;
       try {
-        message = JSON.parse(data as string) as ServerMessage;
+        message = typeof data === 'string' && JSON.parse(data);
       } catch {
         // Reported below, as is JSON that is no object.
       }
-      if (message && typeof message === 'object') this.#receive(message);
+      if (message && typeof message === 'object') this.#receive(message as ServerMessage);
       else this.#violation('a message that is not a JSON object', data);
     };
     socket.onclose = ({ code, reason }) => {
-      this.end(new JugglerError(number(code, 1006), reason || `connection lost (${code})`, 'unknown', { cause }));
+      const known = number(code, 1006);
+      this.end(new JugglerError(known, reason || `${this.#lostText()} (${known})`, 'unknown'));
     };
+  }
+
+  #lostText(): string {
+    return this.session ? 'connection lost' : 'could not connect';
   }
 
   /**
@@ -177,7 +199,7 @@ export class Link {
    * A request that the server would not take is settled at once.
    */
   request(exchange: Exchange, fields = exchange.fields): boolean {
-    if (this.#socket?.readyState !== 1) return false;
+    if (!this.#use()) return false;
     const id = String(++this.#lastId);
     const text = `{"type":"${exchange.type}","id":"${id}"${fields}}`;
     if (text.length * 3 > this.#maxMessage && byteLength(text) > this.#maxMessage) {
@@ -217,7 +239,7 @@ export class Link {
    */
   check(): void {
     // One question at a time: another would put off the end of a server that does not answer.
-    if (!this.usable || (this.#asked && !this.#heard)) return;
+    if (!this.#ready || (this.#asked && !this.#heard)) return;
     const ignore = (): void => {};
     this.request({ type: 'PING', fields: '', idempotent: false, settle: ignore, lost: ignore });
     this.#watch(PROBE_WAIT, true);
@@ -237,11 +259,12 @@ export class Link {
     clearTimeout(this.#renewal);
     const socket = this.#socket;
     if (socket) {
-      socket.onmessage = null;
-      socket.onclose = whenClosed;
       try {
+        socket.onmessage = null;
+        socket.onclose = whenClosed;
         socket.close(error.code === 1000 ? 1000 : GIVE_UP, error.message.slice(0, 40));
       } catch (detail) {
+        whenClosed?.();
         this.#host.log('debug', 'closing the socket failed', detail);
       }
     } else whenClosed?.();
@@ -251,14 +274,23 @@ export class Link {
     this.#host.ended(this, error, final);
   }
 
-  /** False: it was not sent. A socket that throws is given up. */
+  /** False: it was not sent. */
   #send(text: string): boolean {
-    if (this.#socket?.readyState !== 1) return false;
+    return this.#use((socket) => socket.send(text));
+  }
+
+  /**
+   * Does something with the socket, if it is open. One that throws is given
+   * up: in a worker, that of an earlier request is out of reach.
+   */
+  #use(action?: (socket: WebSocketLike) => void): boolean {
+    const socket = this.#socket;
     try {
-      this.#socket.send(text);
+      if (socket?.readyState !== 1) return false;
+      action?.(socket);
       return true;
     } catch (cause) {
-      queueMicrotask(() => this.#fail('the WebSocket could not send', cause));
+      queueMicrotask(() => this.#fail('the WebSocket cannot be used', cause));
       return false;
     }
   }
@@ -394,7 +426,7 @@ export class Link {
     this.#asked = asked;
     this.#liveness = setTimeout(() => {
       if (this.#heard) this.#watch();
-      else if (asked) this.#fail('the server is silent');
+      else if (asked || !this.usable) this.#fail('the server is silent');
       else this.check();
     }, delay(wait));
   }

@@ -133,6 +133,9 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 /** The part of a WebSocket that the client uses; the browser's, Node's and the `ws` package's all have it. */
 export interface WebSocketLike {
   readonly readyState: number;
+  /** The subprotocol that the server has agreed on, if the socket can tell. */
+  readonly protocol?: string | null;
+  onopen?: ((event: any) => void) | null;
   onmessage: ((event: any) => void) | null;
   onerror: ((event: any) => void) | null;
   onclose: ((event: any) => void) | null;

@@ -110,8 +110,8 @@ describe('connecting', () => {
     const client = make({ timeout: 1_000, backoff: { min: 10_000 } });
     const call = client.call('x').catch((error: unknown) => error);
     const refused = new Error('connect ECONNREFUSED 127.0.0.1:8080');
+    // Some say nothing after it.
     script.socket.onerror?.({ type: 'error', message: refused.message, error: refused });
-    script.socket.drop();
     expect(client.state).toMatchObject({ status: 'waiting', error: { code: 1006, cause: refused } });
     await pass(1_000);
     expect(await call).toMatchObject({ code: 408, cause: { code: 1006, cause: refused } });
@@ -120,8 +120,7 @@ describe('connecting', () => {
   it('has no cause where the WebSocket gives none, as in a browser', () => {
     const client = make();
     client.connect();
-    script.socket.onerror?.({ type: 'error' });
-    script.socket.drop();
+    script.socket.onerror?.({ type: 'error', message: '' });
     expect((client.state as { error: JugglerError }).error).not.toHaveProperty('cause');
   });
 
@@ -142,6 +141,57 @@ describe('connecting', () => {
     });
     client.connect();
     expect(client.state).toMatchObject({ status: 'closed', error: { cause: new SyntaxError('bad URL') } });
+  });
+
+  it('tries again where the WebSocket cannot be made for now', () => {
+    const busy = new Error('not within a request');
+    const client = make({
+      WebSocket: class {
+        constructor() {
+          throw busy;
+        }
+      } as never,
+    });
+    client.connect();
+    expect(client.state).toMatchObject({ status: 'waiting', error: { code: 1006, cause: busy } });
+  });
+
+  it('leaves a socket that hangs in its closing handshake', async () => {
+    const client = make();
+    client.connect();
+    script.socket.hello().readyState = 2;
+    const call = client.call('x');
+    await pass(6_000);
+    script.socket.hello().say({ type: 'RES', for: script.socket.last('CALL')['id'], args: 1 });
+    expect(await call).toBe(1);
+    script.socket.readyState = 2;
+    await pass(76_000); // And if nothing is asked of it.
+    expect(script.sockets).toHaveLength(3);
+  });
+
+  it('leaves a socket that throws at whatever is done with it', async () => {
+    const client = make();
+    client.connect();
+    const fail = (): never => {
+      throw new Error('out of reach');
+    };
+    script.socket.hello();
+    for (const key of ['readyState', 'onmessage', 'onclose']) Object.defineProperty(script.socket, key, { get: fail, set: fail });
+    const call = client.call('x');
+    await pass(500);
+    script.socket.hello().say({ type: 'RES', for: script.socket.last('CALL')['id'], args: 1 });
+    expect(await call).toBe(1);
+  });
+
+  it('makes a try that is overdue when something wants a connection', async () => {
+    const client = make();
+    client.connect();
+    script.socket.drop();
+    vi.clearAllTimers(); // As the end of a worker's request does.
+    await pass(5_000);
+    expect(client.state.status).toBe('waiting');
+    void client.call('x').catch(() => {});
+    expect(client.state.status).toBe('connecting');
   });
 });
 
@@ -194,7 +244,7 @@ describe('reconnecting', () => {
   });
 
   const again = [1000, 1001, 1005, 1006, 1011, 1012, 1013, 4500, 4501, 4502, 4600, 4899];
-  const final = [1008, 4100, 4399, 4400, 4403];
+  const final = [4100, 4399, 4400, 4403];
 
   it.each(again)('connects again after close code %i', async (code) => {
     const client = make();
