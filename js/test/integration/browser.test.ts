@@ -143,6 +143,18 @@ describe('refusals, as a browser sees them', () => {
     expect(await outcome('/strict')).toMatchObject({ code: 408, outcome: 'refused' });
   });
 
+  it("the page's own policy: each try ends at once", async () => {
+    const policy = `default-src 'self' 'unsafe-inline'; connect-src 'none'`;
+    await page.route('**/policy', (route) =>
+      route.fulfill({ headers: { 'content-security-policy': policy, 'content-type': 'text/html' }, body: '<!doctype html>' }),
+    );
+    await page.goto(`${server.origin}/policy`);
+    await page.addScriptTag({ url: '/dist/juggler.min.js' });
+    await makeClient(page, server.url(), { connectTimeout: 3_600_000 });
+    await page.evaluate(() => window.client.connect());
+    await page.waitForFunction(() => window.states.filter((status) => status === 'waiting').length > 2);
+  });
+
   it('a token that is wrong', async () => {
     await page.evaluate((url) => {
       window.client = new window.juggler.Client(url, { auth: async () => 'wrong', logger: () => {} });
@@ -219,6 +231,14 @@ describe('a node that is drained', () => {
   });
 });
 
+/** Headless pages are always visible: this says and tells that they are not. */
+function setVisibility(page: Page, state: DocumentVisibilityState): Promise<void> {
+  return page.evaluate((state) => {
+    Object.defineProperty(document, 'visibilityState', { configurable: true, value: state });
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, state);
+}
+
 describe('the network', () => {
   it('back online, it connects at once', async () => {
     const own = await new TestServer().start();
@@ -238,15 +258,32 @@ describe('the network', () => {
   });
 });
 
-/** Headless pages are always visible: this says and tells that they are not. */
-function setVisibility(page: Page, state: DocumentVisibilityState): Promise<void> {
-  return page.evaluate((state) => {
-    Object.defineProperty(document, 'visibilityState', { configurable: true, value: state });
-    document.dispatchEvent(new Event('visibilitychange'));
-  }, state);
-}
-
 describe('the page', () => {
+  it('hidden, it connects at once when the network is back', async () => {
+    await makeClient(page, 'ws://127.0.0.1:1/', { backoff: { min: 3_600_000, max: 3_600_000 } });
+    await page.evaluate(() => window.client.connect());
+    await page.waitForFunction(() => window.client.state.status === 'waiting');
+    await setVisibility(page, 'hidden');
+    await page.evaluate(() => void dispatchEvent(new Event('online')));
+    await page.waitForFunction(() => window.states.filter((status) => status === 'connecting').length === 2);
+  });
+
+  it('left and come back to, it connects at once', async () => {
+    const own = await new TestServer().start();
+    try {
+      await makeClient(page, own.url(), { backoff: { min: 3_600_000, max: 3_600_000 } });
+      await own.kill();
+      await page.evaluate(() => window.client.connect());
+      await page.waitForFunction(() => window.client.state.status === 'waiting');
+      await page.goto(`${server.origin}/dist/index.js`);
+      await own.start();
+      await page.goBack({ waitUntil: 'commit' }); // Nothing is loaded: it comes as it was left.
+      await page.waitForFunction(() => window.client.state.status === 'open');
+    } finally {
+      await own.kill();
+    }
+  });
+
   it('hidden and shown again, it finds out that the connection is gone', async () => {
     const own = await new TestServer().start();
     try {

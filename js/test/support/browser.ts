@@ -23,6 +23,8 @@ export function launch(): Promise<Browser> {
   }
   return chromium.launch({
     executablePath,
+    // As people have it: pages that are left may come back as they were.
+    ignoreDefaultArgs: ['--disable-back-forward-cache'],
     args: [
       '--headless',
       '--no-sandbox',
