@@ -18,6 +18,9 @@ type Handler = (event: any) => void;
 /** How long after a try that failed connect() does not try at once. In ms. */
 const HURRY = 1_000;
 
+/** How long after the network or the page came back its lost connection may tell of its end. */
+const WOKEN = 6_000;
+
 /** A connection that lasted this long was a good one: the pauses between tries begin anew. */
 const STABLE = 10_000;
 
@@ -45,6 +48,7 @@ export class Client implements Typed<any> {
   #attempt = 0;
   /** When it was last tried again. */
   #triedAt = -Infinity;
+  #wokenAt = -Infinity;
   #openedAt = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -285,9 +289,11 @@ export class Client implements Typed<any> {
     if (isViolation(error.code)) this.#report(error);
     this.#leaving.delete(link);
     for (const topic of this.#topics.values()) topic.linkEnded(link);
+    let woken = false;
     if (link === this.#opening) this.#opening = undefined;
     else if (link === this.#link) {
       this.#link = undefined;
+      woken = now() - this.#wokenAt < WOKEN;
       if (now() - this.#openedAt > STABLE) this.#attempt = 0;
     } else return;
     if (this.#stopped) return;
@@ -299,7 +305,7 @@ export class Client implements Typed<any> {
     }
     this.#trouble = error;
     if (this.#opening) return this.#setState({ status: 'connecting' });
-    const pause = Math.random() * this.#maxPause;
+    const pause = woken ? 0 : Math.random() * this.#maxPause;
     this.#attempt++;
     this.#log('info', `${error.message}; next try in ${Math.round(pause)} ms`);
     if (this.#link) this.#openIn(pause);
@@ -347,15 +353,16 @@ export class Client implements Typed<any> {
 
   #watchEnvironment(watch: boolean): void {
     const method = watch ? 'addEventListener' : 'removeEventListener';
-    for (const type of ['online', 'offline', 'pageshow']) globalThis[method]?.(type, this.#wake);
-    for (const type of ['visibilitychange', 'resume']) globalThis.document?.[method](type, this.#wake);
+    for (const type of ['online', 'offline']) globalThis[method]?.(type, this.#wake);
+    globalThis.document?.[method]('visibilitychange', this.#wake);
   }
 
-  /** The network has changed, or the page is shown, or came back from a cache: find out what is left of the connection. */
-  #wake = ({ type, persisted }: { type: string; persisted?: boolean }): void => {
-    if (type === 'pageshow' && !persisted) return; // It has only been loaded.
+  /** The network has changed, or the page is shown, be it from a cache: find out what is left of the connection. */
+  #wake = ({ type }: { type: string }): void => {
     if (type === 'visibilitychange' && document.visibilityState === 'hidden') return;
-    if (this.#link || globalThis.navigator?.onLine !== false) this.connect();
+    const online = globalThis.navigator?.onLine !== false;
+    if (online) this.#wokenAt = now();
+    if (this.#link || online) this.connect();
   };
 
   // What the application is told.

@@ -155,7 +155,7 @@ export class Link {
       // A URL that is wrong or forbidden stays so; what else it may lack (the
       // memory, the permission, the context of a request) can come.
       const final = ['SyntaxError', 'SecurityError'].includes(Object(cause).name);
-      this.end(new JugglerError(final ? 400 : 1006, `cannot connect: ${String(cause)}`, 'refused', { cause }), final);
+      this.end(new JugglerError(final ? 400 : 1006, `cannot connect: ${cause}`, 'refused', { cause }), final);
     }
   }
 

@@ -32,9 +32,9 @@ describe('size, minified and gzipped', () => {
     expect(await size(`export * from './index.js'`)).toBeLessThan(9_000);
   });
 
-  it('the file for a plain <script> is less than 9 kB', () => {
+  it('the file for a plain <script> is less than 9.1 kB', () => {
     const file = readFileSync(join(root, 'dist/juggler.min.js'));
-    expect(gzipSync(file, { level: 9 }).length).toBeLessThan(9_000);
+    expect(gzipSync(file, { level: 9 }).length).toBeLessThan(9_100);
   });
 
   it.each([
