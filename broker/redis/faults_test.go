@@ -427,15 +427,10 @@ func TestNothingLeft(t *testing.T) {
 	wantExpiry(t, admin, "juggler")
 	l.finish(false)
 	heard.conn.Close()
-	l.callee.Close()
-	b.Close()
-	// A node looks after the grace whether calls wait in vain. Without one the list of
-	// URIs expires a minute later.
-	await(t, "nobody is waited for", func() bool {
-		return !slices.ContainsFunc(keysOf(t, admin, "juggler"), func(key string) bool { return strings.HasSuffix(key, ":uris") })
-	})
 	l.caller.Close()
+	l.callee.Close()
 	a.Close()
+	b.Close()
 	await(t, "no key is left", func() bool { return len(keysOf(t, admin, "juggler")) == 0 })
 	await(t, "no connection is left", func() bool {
 		clients, err := admin.ClientList(context.Background()).Result()

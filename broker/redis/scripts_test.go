@@ -244,7 +244,7 @@ func TestAnnounceScript(t *testing.T) {
 		"served":    (long + grace) * time.Millisecond,
 		"callees:u": long * time.Millisecond,
 		"callees":   (long + 60_000) * time.Millisecond,
-		"uris":      (long + grace + 60_000) * time.Millisecond,
+		"uris":      (3*long + grace) * time.Millisecond,
 	} {
 		if left := c.PTTL(ctx, key).Val(); left < most/2 || left > most {
 			t.Errorf("%s expires in %v, want %v", key, left, most)

@@ -81,7 +81,7 @@ for i = 1, uris do
   name(ARGV[6 + i], KEYS[k], KEYS[k + 1], KEYS[k + 2])
 end
 
-keep(KEYS[3], lease + grace + 60000)
+keep(KEYS[3], grace + 3 * lease) -- a node in doubt looks a lease later
 call('ZADD', KEYS[1], now + lease, ARGV[1])
 -- A dead callee must stay listed until the reapers have answered its calls.
 keep(KEYS[1], lease + 60000)

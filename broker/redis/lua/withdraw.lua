@@ -43,8 +43,8 @@ for b = 1, bunches do
   end
   uri = uri + uris
 end
-if redis.call('PTTL', KEYS[4]) < grace + 60000 then
-  redis.call('PEXPIRE', KEYS[4], grace + 60000)
+if redis.call('PTTL', KEYS[4]) < grace + 10000 then -- nodes look four times in a lease
+  redis.call('PEXPIRE', KEYS[4], grace + 10000)
 end
 local left = redis.call('SMEMBERS', KEYS[2])
 if #left > 0 then
