@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	simSeeds    = flag.Int("sim.seeds", 40, "how many seeds TestSimulation runs")
+	simSeeds    = flag.Int("sim.seeds", 20, "how many seeds TestSimulation runs")
 	simFirst    = flag.Uint64("sim.first", 1, "the first of them")
 	simSeed     = flag.Uint64("sim.seed", 0, "the one seed that TestSimulation runs, and tells all about")
 	simFailures = flag.Int64("sim.failures", 10, "after how many seeds that failed TestSimulation ends")
