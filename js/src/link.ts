@@ -73,7 +73,7 @@ const UNANSWERED = 1 << 20;
 const GIVE_UP = 4000;
 
 /** The length of a text in UTF-8, which is what the server limits. Each half of a surrogate pair counts as two. */
-const byteLength = (text: string): number =>
+export const byteLength = (text: string): number =>
   text.length + text.replace(/[\0-\x7f]/g, '').length + text.replace(/[\0-\u07ff\ud800-\udfff]/g, '').length;
 
 /**

@@ -5,6 +5,7 @@
  *
  * @packageDocumentation
  */
+import { byteLength } from './link.js';
 import type { AnyContract, Args, Channel, Contract, Result, Uri, WebSocketConstructor, WebSocketLike } from './types.js';
 
 /** What a handler of {@link MockServer.handle} gets beside the args. */
@@ -201,7 +202,7 @@ export class MockServer<C extends Contract = AnyContract> {
 
   #receive(socket: MockSocket, text: string): void {
     const { message: most = Infinity } = this.#options.limits ?? {};
-    if (new TextEncoder().encode(text).length > most) return socket.drop(1009, `a message of more than ${most} bytes`);
+    if (byteLength(text) > most) return socket.drop(1009, `a message of more than ${most} bytes`);
     const message = JSON.parse(text) as Message;
     const refusal = this.#refusal(socket, message);
     if (refusal) return socket.deliver({ type: 'NACK', for: message.id, error: refusal });
