@@ -1,8 +1,12 @@
 package main_test
 
 import (
+	"crypto/tls"
+	"io"
+	"net"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -53,6 +57,66 @@ func TestSentinelApart(t *testing.T) {
 	if got := run(t, "", append([]string{"redis-bench", "--duration", "10ms"}, all...)...); got.code != 0 {
 		t.Errorf("redis-bench: %+v", got)
 	}
+}
+
+// Sentinels behind TLS whose certificates come from elsewhere than the masters'.
+func TestSentinelCA(t *testing.T) {
+	t.Parallel() // it mostly waits
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	_, port := startTLSRedis(t, dir)
+	set := redistest.StartSentinel(t)
+	set.Sentinels[0].Do("SENTINEL", "MONITOR", "encrypted", "127.0.0.1", port, 1)
+	writeCertificate(t, file("sentinel"), file("sentinel-key"), 2)
+	address := "rediss-sentinel://" + encrypt(t, set.Sentinels[0].Addr, file("sentinel"), file("sentinel-key")) + "/encrypted"
+	all := []string{"--redis", address, "--redis-ca", file("redis")}
+	got := run(t, "", append([]string{"callee", "--start-timeout", "1s"}, all...)...)
+	if got.code != 3 || !strings.Contains(got.stderr, "unknown authority") {
+		t.Errorf("without the CA of the sentinels: %+v", got)
+	}
+	all = append(all, "--redis-sentinel-ca", file("sentinel"))
+	startCallee(t, all...)
+	_, url := startServe(t, all...)
+	callOf(t, url)
+}
+
+// encrypt takes TLS in front of addr, and returns where.
+func encrypt(t *testing.T, addr, cert, key string) string {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pipes sync.WaitGroup
+	t.Cleanup(pipes.Wait)
+	t.Cleanup(func() { l.Close() })
+	pipe := func(front net.Conn) {
+		defer front.Close()
+		back, err := net.Dial("tcp", addr)
+		if err != nil {
+			return
+		}
+		defer back.Close()
+		pipes.Go(func() {
+			io.Copy(back, front) //nolint:errcheck // it ends with the connection
+			back.Close()
+		})
+		io.Copy(front, back) //nolint:errcheck // as above
+	}
+	pipes.Go(func() {
+		for {
+			front, err := l.Accept()
+			if err != nil {
+				return
+			}
+			pipes.Go(func() { pipe(front) })
+		}
+	})
+	return l.Addr().String()
 }
 
 // A certificate for another name than that by which Redis is reached.
@@ -146,7 +210,8 @@ func TestReachErrors(t *testing.T) {
 		{"--redis a --redis-server-name x", "--redis-server-name goes with rediss:// only"},
 		{"--redis a --redis-sentinel-tls on", "go with redis-sentinel:// only"},
 		{"--redis a --redis-sentinel-user x", "go with redis-sentinel:// only"},
-		{"--redis redis-sentinel://a/m --redis-sentinel-server-name x", "goes with sentinels that take TLS only"},
+		{"--redis redis-sentinel://a/m --redis-sentinel-server-name x", "go with sentinels that take TLS only"},
+		{"--redis redis-sentinel://a/m --redis-sentinel-ca x", "go with sentinels that take TLS only"},
 		{"--redis redis-sentinel://a/m --redis-sentinel-password-file /nowhere", "--redis-sentinel-password-file: open /nowhere"},
 		{"--redis redis-sentinel://a/m --redis-sentinel-tls maybe", "want one of same, on, off"},
 	} {

@@ -89,6 +89,7 @@ func (l *login) current(context.Context) (user, password string, err error) {
 
 // An encryption is TLS, with certificates from files.
 type encryption struct {
+	caFlag        string // that names the file ca
 	ca, cert, key string // files; "" where there is none
 	serverName    string // "": the host
 	config        atomic.Pointer[tls.Config]
@@ -99,11 +100,11 @@ func (e *encryption) read() (*tls.Config, error) {
 	if e.ca != "" {
 		text, err := os.ReadFile(e.ca)
 		if err != nil {
-			return nil, fmt.Errorf("--redis-ca: %w", err)
+			return nil, fmt.Errorf("%s: %w", e.caFlag, err)
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("--redis-ca: %s has no certificate in PEM", e.ca)
+			return nil, fmt.Errorf("%s: %s has no certificate in PEM", e.caFlag, e.ca)
 		}
 	}
 	if e.cert != "" || e.key != "" {

@@ -20,6 +20,7 @@ type Flags struct {
 	ca, cert, key              string
 	serverName, clientName     string
 	sentinelTLS                settings.Choice
+	sentinelCA                 string
 	sentinelServerName         string
 
 	prefix          string
@@ -48,6 +49,7 @@ func (f *Flags) Bind(flags *pflag.FlagSet) {
 	flags.StringVar(&f.sentinels.passwordFile, "redis-sentinel-password-file", "", "`file` with the password of the sentinels; that in the URL is for the masters")
 	f.sentinelTLS = settings.Choice{Value: "same", Choices: []string{"same", "on", "off"}}
 	flags.Var(&f.sentinelTLS, "redis-sentinel-tls", "TLS to the sentinels; same: as the URL says for the masters")
+	flags.StringVar(&f.sentinelCA, "redis-sentinel-ca", "", "`file` with the certificates (PEM) to trust for TLS to the sentinels, in place of --redis-ca")
 	flags.StringVar(&f.sentinelServerName, "redis-sentinel-server-name", "", "`name` that the certificate of the sentinels is for, in place of the host")
 	flags.StringVar(&f.prefix, "redis-prefix", "juggler", "what keys and channels begin with; the same in all processes of a system")
 	settings.IntVar(flags, &f.lanes, "redis-lanes", 0, 0, 256, "lanes that calls are spread on, the same in all processes; 0: 1, in a cluster 16")
@@ -80,12 +82,16 @@ func (f *Flags) entries(a *address, events bool) (masters, sentinels *entry, err
 	if events && f.events.passwordFile != "" {
 		l.flag, l.file = "--redis-pubsub-password-file", f.events.passwordFile
 	}
-	masters = &entry{login: l, encryption: f.encryption(a.tls, f.serverName), clientName: f.clientName}
+	masters = &entry{login: l, encryption: f.encryption(a.tls, "--redis-ca", f.ca, f.serverName), clientName: f.clientName}
 	err = masters.reload()
 	if a.kind == sentinel {
+		caFlag, ca := "--redis-ca", f.ca
+		if f.sentinelCA != "" {
+			caFlag, ca = "--redis-sentinel-ca", f.sentinelCA
+		}
 		sentinels = &entry{
 			login:      &login{user: f.sentinels.user, flag: "--redis-sentinel-password-file", file: f.sentinels.passwordFile},
-			encryption: f.encryption(f.sentinelsTLS(a), f.sentinelServerName),
+			encryption: f.encryption(f.sentinelsTLS(a), caFlag, ca, f.sentinelServerName),
 			clientName: f.clientName,
 		}
 		err = errors.Join(err, sentinels.reload())
@@ -94,11 +100,11 @@ func (f *Flags) entries(a *address, events bool) (masters, sentinels *entry, err
 }
 
 // encryption returns TLS with the files that the flags name; nil if on is false.
-func (f *Flags) encryption(on bool, serverName string) *encryption {
+func (f *Flags) encryption(on bool, caFlag, ca, serverName string) *encryption {
 	if !on {
 		return nil
 	}
-	return &encryption{ca: f.ca, cert: f.cert, key: f.key, serverName: serverName}
+	return &encryption{caFlag: caFlag, ca: ca, cert: f.cert, key: f.key, serverName: serverName}
 }
 
 // sentinelsTLS reports whether the sentinels of an address take TLS.
@@ -119,8 +125,8 @@ func (f *Flags) check(addresses ...*address) error {
 		return errors.New("--redis-ca, --redis-cert and --redis-key go with rediss:// only")
 	case f.serverName != "" && !masterTLS:
 		return errors.New("--redis-server-name goes with rediss:// only")
-	case f.sentinelServerName != "" && !sentinelTLS:
-		return errors.New("--redis-sentinel-server-name goes with sentinels that take TLS only")
+	case f.sentinelServerName+f.sentinelCA != "" && !sentinelTLS:
+		return errors.New("--redis-sentinel-server-name and --redis-sentinel-ca go with sentinels that take TLS only")
 	case !sentinels && (f.sentinels != loginFlags{} || f.sentinelTLS.Value != "same"):
 		return errors.New("--redis-sentinel-user, --redis-sentinel-password-file and --redis-sentinel-tls go with redis-sentinel:// only")
 	}
