@@ -78,17 +78,34 @@ func (r *reaper) reap() {
 	r.refuse(due)
 }
 
-// bury reports the calls of callees who died.
-func (r *reaper) bury(dead []deadCallee) {
-	reaped := make(map[string]string, len(dead))
-	fresh := dead[:0]
-	for _, d := range dead {
-		if r.reaped[d.name] == d.lease {
-			reaped[d.name] = d.lease
+// A finding is what a look finds again and again, until it is not listed any more.
+type finding interface {
+	// found returns its name, and a time: with another one it is another finding.
+	found() (name, at string)
+}
+
+func (d deadCallee) found() (name, at string) { return d.name, d.lease }
+
+func (u dueURI) found() (name, at string) { return u.calls, u.time }
+
+// unseen returns those that are not in seen, and what of seen is found still. It uses
+// the memory of found.
+func unseen[F finding](found []F, seen map[string]string) (fresh []F, still map[string]string) {
+	still = make(map[string]string, len(found))
+	fresh = found[:0]
+	for _, f := range found {
+		if name, at := f.found(); seen[name] == at {
+			still[name] = at
 		} else {
-			fresh = append(fresh, d)
+			fresh = append(fresh, f)
 		}
 	}
+	return fresh, still
+}
+
+// bury reports the calls of callees who died.
+func (r *reaper) bury(dead []deadCallee) {
+	fresh, reaped := unseen(dead, r.reaped)
 	r.reaped = reaped
 	for len(fresh) > 0 {
 		n := min(len(fresh), scanMost)

@@ -32,15 +32,7 @@ const (
 // refuse reports the calls of the node to URIs that nobody serves.
 func (r *reaper) refuse(due []dueURI) {
 	f := &r.refusals
-	seen := make(map[string]string, len(due))
-	fresh := due[:0]
-	for _, u := range due {
-		if f.seen[u.calls] == u.time {
-			seen[u.calls] = u.time
-		} else {
-			fresh = append(fresh, u)
-		}
-	}
+	fresh, seen := unseen(due, f.seen)
 	f.seen = seen
 	for len(fresh) > 0 || len(f.known) > 0 || f.unsure {
 		n := min(len(fresh), duePage)

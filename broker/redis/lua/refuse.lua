@@ -15,8 +15,8 @@
 --
 -- returns  {the addresses in refused, then for each URI how many calls not to look
 --          at next time; -1: none of the node's is left there, or somebody serves
---          it; what bunches holds if that is something else}. About 512 calls, or 1 MiB of them, are looked at, so that the
---          script stays short.
+--          it; what bunches holds if that is something else}. About 512 calls, or
+--          1 MiB of them, are looked at, so that the script stays short.
 local call, sub = redis.call, string.sub
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
