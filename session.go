@@ -105,7 +105,7 @@ func validCloseCode(code uint16) bool {
 
 // openSession makes a session of an upgraded connection, on the turn of g.
 func (h *Handler) openSession(g *wsconn.Group, hs *handshake, upgrade []byte) {
-	sh := h.shardFor(g)
+	sh := g.Handler().(*shard)
 	s := &session{shard: sh, protocol: hs.protocol, allowed: hs.allowed, state: live}
 	sh.place(s)
 	g.Attach(&s.Conn, upgrade)

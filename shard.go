@@ -77,16 +77,6 @@ func (h *Handler) newShard(g *wsconn.Group) wsconn.Handler {
 	return sh
 }
 
-// shardFor returns the shard of g.
-func (h *Handler) shardFor(g *wsconn.Group) *shard {
-	for i := range h.numShards.Load() {
-		if sh := h.shards[i].Load(); sh != nil && sh.group == g {
-			return sh
-		}
-	}
-	panic("juggler: a group of connections without a shard") // newShard made one
-}
-
 // place finds a slot for s, and so its id.
 func (sh *shard) place(s *session) {
 	sh.slotsMu.Lock()

@@ -87,6 +87,9 @@ func newGroup(cfg *config, t transport) *Group {
 	return g
 }
 
+// Handler returns what [Config.NewHandler] made for the group.
+func (g *Group) Handler() Handler { return g.handler }
+
 // CanLend reports whether the group lends its goroutine to a [Lender].
 func (g *Group) CanLend() bool { return g.lending != nil }
 

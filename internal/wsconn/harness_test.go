@@ -38,10 +38,9 @@ func onBothPaths(t *testing.T, f func(t *testing.T, wrap func(net.Conn) net.Conn
 
 // server is a pool whose handlers echo unless a test says otherwise.
 type server struct {
-	t        testing.TB
-	pool     *wsconn.Pool
-	wrap     func(net.Conn) net.Conn
-	handlers sync.Map // by group
+	t    testing.TB
+	pool *wsconn.Pool
+	wrap func(net.Conn) net.Conn
 	hooks
 }
 
@@ -93,7 +92,6 @@ func newServer(t testing.TB, wrap func(net.Conn) net.Conn, cfg wsconn.Config) *s
 	srv := &server{t: t, wrap: wrap}
 	cfg.NewHandler = func(g *wsconn.Group) wsconn.Handler {
 		h := &handler{server: srv, group: g}
-		srv.handlers.Store(g, h)
 		if srv.made != nil {
 			srv.made(g)
 		}
@@ -196,8 +194,7 @@ func (srv *server) open(response string) (*session, func(*wsconn.Group)) {
 	s := &session{server: srv, closed: make(chan *wsconn.CloseError, 1)}
 	return s, func(g *wsconn.Group) {
 		g.Attach(&s.Conn, []byte(response))
-		h, _ := srv.handlers.Load(g)
-		s.h = h.(*handler)
+		s.h = g.Handler().(*handler)
 		s.Tag = uint32(len(s.h.byTag))
 		s.h.byTag = append(s.h.byTag, s)
 	}
