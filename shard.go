@@ -53,8 +53,9 @@ type shard struct {
 	handedOver bool // calls went to the broker in this turn
 
 	// With a loan, callees in this process may answer on the loop's goroutine.
-	// Nil: the group or the broker does not lend.
-	loan loan.Loan
+	// Nil: the group cannot lend it, or the broker has no loans.
+	loan     loan.Loan
+	loanWork bool // at the end of reading calls were pending
 
 	// What takes calls on the turn: the loan, or the broker. batch may be nil.
 	caller interface {
@@ -68,8 +69,8 @@ func (h *Handler) newShard(g *wsconn.Group) wsconn.Handler {
 	sh := &shard{h: h, group: g, topics: make(map[broker.Topic]*localTopic), coming: make(map[*nodeTopic]int), caller: h.caller, batch: h.batch}
 	sh.inbox.taken.L = &sh.inbox.mu
 	sh.calls.init(sh)
-	if lender, ok := h.caller.(loan.Lender); ok && h.inline && g.CanLend() {
-		sh.loan = lender.NewLoan()
+	if conn, ok := h.caller.(loan.CallerConn); ok && h.inline && g.CanLend() {
+		sh.loan = conn.NewLoan()
 		sh.caller, sh.batch = sh.loan, sh.loan
 	}
 	sh.number = uint8(h.numShards.Add(1) - 1)
@@ -209,37 +210,29 @@ func (sh *shard) Closing(c *wsconn.Conn, e *wsconn.CloseError) {
 // Closed is called when a connection is gone.
 func (sh *shard) Closed(c *wsconn.Conn, e *wsconn.CloseError) { sh.session(c).closed(e) }
 
-// Lends implements [wsconn.Lender]: callees in this process may have calls of
-// this turn to answer.
-func (sh *shard) Lends() bool {
-	sh.flush()
-	if sh.loan == nil || !sh.loan.Pending() {
-		return false
-	}
-	sh.handedOver = false // Lend reports what is with others
-	return true
-}
-
-// Lend has a callee answer calls.
-func (sh *shard) Lend(n uint64) (yield bool) { return sh.loan.Work(n) }
-
-// Recall has them answer elsewhere, since Lend is held up.
-func (sh *shard) Recall(n uint64) { sh.loan.Recall(n) }
-
-// Yield reports whether calls were handed to callees in this turn, whose
-// results may be there soon.
-func (sh *shard) Yield() bool {
+// EndReading sends the calls of the turn that have not gone to the broker yet. It
+// reports whether other goroutines have any, whose results may be there soon.
+func (sh *shard) EndReading() (yield bool) {
 	sh.flush()
 	sh.handOverShared()
-	yes := sh.handedOver
+	sh.loanWork = sh.loan != nil && sh.loan.EndCalls()
+	yield = sh.handedOver && !sh.loanWork // else Work reports it
 	sh.handedOver = false
-	return yes
+	return yield
 }
+
+// HasWork implements [wsconn.Borrower]: callees in this process may answer calls of
+// this turn on its goroutine.
+func (sh *shard) HasWork() bool { return sh.loanWork }
+
+// Work has a callee answer calls.
+func (sh *shard) Work(n uint64) (more, yield bool) { return sh.loan.Work(n) }
+
+// Recall has callees answer calls on goroutines of their own, since Work is held up.
+func (sh *shard) Recall(n uint64) { sh.loan.Recall(n) }
 
 // Turn handles what others left in the inbox and what is due.
 func (sh *shard) Turn(now int64) (next int64) {
-	sh.flush()
-	sh.handOverShared()
 	mail := sh.inbox.take()
 	for _, j := range mail.settled {
 		if j.hook == nil {

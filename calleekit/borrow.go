@@ -7,37 +7,38 @@ import (
 	"github.com/juggler-go/juggler/internal/loan"
 )
 
-// borrow tells the broker that the pool borrows goroutines, if it lends any: the
-// event loops of a handler in this process. On those the pool answers calls of
-// functions that are done in no time (see package loan).
+// borrow tells the broker that the pool borrows goroutines, if there are any to
+// borrow: those of the event loops of a handler in this process. On them the pool
+// answers calls whose functions take no time (see package loan).
 func (p *pool) borrow() {
-	if conn, ok := p.conn.(loan.Borrower); ok {
-		conn.Borrow(func() loan.Worker {
-			return &worker{pool: p, conn: conn, batch: make([]broker.Call, min(len(p.batch), workerBatch))}
+	if conn, ok := p.conn.(loan.CalleeConn); ok {
+		conn.Borrow(func() loan.Borrower {
+			return &borrower{pool: p, conn: conn, batch: make([]broker.Call, min(len(p.batch), borrowerBatch))}
 		})
 	}
 }
 
-// workerBatch is how many calls a worker takes at once: with functions as slow as
-// quick ones may be, they take as long as a loop waits before it goes on elsewhere.
-const workerBatch = 64
+// borrowerBatch is how many calls a borrower takes at once. If each function is as
+// slow as a quick one may be, they take as long as a loop waits before it goes on on
+// another goroutine.
+const borrowerBatch = 64
 
-// A worker answers calls on a goroutine that is lent, as any goroutine of the
+// A borrower answers calls on a goroutine that is lent, as any goroutine of the
 // pool would, but for two things: it calls only functions that are known to be
-// quick, and it wakes no other goroutine before it does. Should one block all
-// the same, the loop calls the goroutine back, and the pool's own take over.
-type worker struct {
+// quick, and it wakes no other goroutine before it has. If one blocks all the
+// same, the loop recalls the goroutine, and the pool's own take over.
+type borrower struct {
 	pool  *pool
-	conn  loan.Borrower
+	conn  loan.CalleeConn
 	batch []broker.Call // of TakeNow
 
 	current  *task // whose function is called; guarded by pool.mu
 	recalled bool  // guarded by pool.mu
 }
 
-// Work implements [loan.Worker].
-func (w *worker) Work() (took int, left bool) {
-	p := w.pool
+// Work implements [loan.Borrower].
+func (b *borrower) Work() (took int, left bool) {
+	p := b.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state != poolOpen || p.failed || p.queue.len > 0 || p.room() <= 0 {
@@ -45,24 +46,24 @@ func (w *worker) Work() (took int, left bool) {
 	}
 	p.workers.Add(1)
 	defer func() { // also when a function ends the goroutine
-		w.current = nil
+		b.current = nil
 		p.wakeForRest()
 		p.checkDrained()
 		p.workers.Done()
 	}()
-	took = w.take()
-	w.runQuick()
-	if p.canStore() && !w.recalled {
+	took = b.take()
+	b.runQuick()
+	if p.canStore() && !b.recalled {
 		p.store()
 	}
 	return took, p.queue.len > 0 || len(p.ready) > 0
 }
 
 // take takes calls that are there, and returns how many.
-func (w *worker) take() int {
-	p := w.pool
-	dst := w.batch[:min(p.room(), len(w.batch))]
-	n := w.conn.TakeNow(dst)
+func (b *borrower) take() int {
+	p := b.pool
+	dst := b.batch[:min(p.room(), len(b.batch))]
+	n := b.conn.TakeNow(dst)
 	now := p.now()
 	for i := range dst[:n] {
 		p.admit(&dst[i], now)
@@ -71,22 +72,22 @@ func (w *worker) take() int {
 }
 
 // runQuick answers calls as long as their functions are quick.
-func (w *worker) runQuick() {
-	p := w.pool
-	for now := p.now(); p.canRun() && p.queue.first.isQuick() && !w.recalled; {
-		w.current = p.queue.pop()
-		now = p.run(w.current, now)
+func (b *borrower) runQuick() {
+	p := b.pool
+	for now := p.now(); p.canRun() && p.queue.first.isQuick() && !b.recalled; {
+		b.current = p.queue.pop()
+		now = p.run(b.current, now)
 	}
-	w.current = nil
+	b.current = nil
 }
 
-// Recall implements [loan.Worker].
-func (w *worker) Recall() {
-	p := w.pool
+// Recall implements [loan.Borrower].
+func (b *borrower) Recall() {
+	p := b.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	w.recalled = true
-	if t := w.current; t != nil && t.route != nil {
+	b.recalled = true
+	if t := b.current; t != nil && t.route != nil {
 		t.route.pace.blocked()
 	}
 	p.wakeForRest()

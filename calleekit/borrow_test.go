@@ -35,16 +35,16 @@ func newLendingSystem(t *testing.T, f calleekit.HandlerFunc, opts ...calleekit.O
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	s.loan = s.conn.(loan.Lender).NewLoan()
+	s.loan = s.conn.(loan.CallerConn).NewLoan()
 	synctest.Wait()
 	return s, c
 }
 
 // lend lends the goroutine until nothing is pending.
 func (s *system) lend() {
-	for s.loan.Pending() {
+	for pending := s.loan.EndCalls(); pending; {
 		s.lent++
-		s.loan.Work(s.lent)
+		pending, _ = s.loan.Work(s.lent)
 	}
 }
 
@@ -119,12 +119,12 @@ func TestALentGoroutineIsGivenBackAfterSomeCalls(t *testing.T) {
 		s.calls(200)
 		for _, want := range []uint64{64, 128, 192, 200} {
 			s.lent++
-			s.loan.Work(s.lent)
+			pending, _ := s.loan.Work(s.lent)
 			if n := c.Stats().Calls - before; n != want {
 				t.Errorf("%d calls are answered, want %d", n, want)
 			}
-			if more := want < 200; s.loan.Pending() != more {
-				t.Errorf("after %d calls more are pending: %v, want %v", want, !more, more)
+			if pending != (want < 200) {
+				t.Errorf("after %d calls more are pending: %v", want, pending)
 			}
 		}
 	})

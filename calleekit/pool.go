@@ -181,7 +181,7 @@ func (p *pool) work() {
 }
 
 func (p *pool) canRun() bool {
-	// A worker may have taken calls besides those that a Take has room for.
+	// A borrower may have taken calls besides those that a Take has room for.
 	return p.queue.len > 0 && p.running < p.limit && p.state != poolStopped
 }
 func (p *pool) canStore() bool { return len(p.ready) > 0 && p.storing == 0 }

@@ -70,10 +70,10 @@ type calleeConn struct {
 
 	// The following is guarded by rpc.mu.
 
-	closed    bool
-	newWorker func() loan.Worker // nil: it does not borrow
+	closed      bool
+	newBorrower func() loan.Borrower // nil: it does not borrow
 	// waiting: a Take waits; handed is nil, and all queues are empty but for
-	// what waits for a lentConn's Work.
+	// what waits for a loanConn's Work.
 	waiting bool
 	handed  *call    // for the Take that was woken, not seen by anybody yet
 	taken   callList // not answered yet

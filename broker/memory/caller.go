@@ -64,7 +64,7 @@ func (c *callerConn) Call(_ context.Context, req *broker.Call) error {
 }
 
 // call is Call at the time now, for a loan or for none.
-func (c *callerConn) call(req *broker.Call, now time.Duration, l *lentConn) error {
+func (c *callerConn) call(req *broker.Call, now time.Duration, l *loanConn) error {
 	if err := c.check(req); err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (c *callerConn) CallBatch(_ context.Context, calls []broker.Call, errs []er
 }
 
 // callBatch is CallBatch for a loan, or for none.
-func (c *callerConn) callBatch(calls []broker.Call, errs []error, l *lentConn) {
+func (c *callerConn) callBatch(calls []broker.Call, errs []error, l *loanConn) {
 	r := c.rpc
 	now := r.now()
 	var batch callList

@@ -11,35 +11,35 @@ import (
 )
 
 var (
-	_ loan.Lender   = (*callerConn)(nil)
-	_ loan.Borrower = (*calleeConn)(nil)
+	_ loan.CallerConn = (*callerConn)(nil)
+	_ loan.CalleeConn = (*calleeConn)(nil)
 )
 
-// mostKept returns how many calls of a queue wait for Work at most: no queue may
-// become full for having to wait.
+// mostKept returns how many calls of a queue wait for Work at most: that they wait
+// must not fill the queue.
 func (c *config) mostKept() int { return c.queueCapacity / 4 }
 
-// NewLoan implements [loan.Lender].
+// NewLoan implements [loan.CallerConn].
 func (c *callerConn) NewLoan() loan.Loan {
-	return &lentConn{callerConn: c, workers: make(map[*calleeConn]loan.Worker)}
+	return &loanConn{callerConn: c, borrowers: make(map[*calleeConn]loan.Borrower)}
 }
 
-// A lentConn is a callerConn whose calls wait for Work: a callee that borrows
-// and is the only one of a URI is not woken for them.
-type lentConn struct {
+// A loanConn is a callerConn whose calls wait for Work where the only callee of their
+// URI borrows: it is not woken for them.
+type loanConn struct {
 	*callerConn
 
 	// The lender's.
 	now  time.Duration // that counts for the calls it makes
-	made int           // calls since Pending
+	made int           // calls since EndCalls
 
 	// The following is guarded by rpc.mu.
 
-	pending  []keptCalls
-	left     bool        // others got calls since the last Work
-	working  *calleeConn // of Work under way
-	recalled uint64      // the last Work that was recalled
-	workers  map[*calleeConn]loan.Worker
+	pending   []keptCalls
+	left      bool        // others got calls since EndCalls or the last Work
+	working   *calleeConn // of Work under way
+	recalled  uint64      // the last Work that was recalled
+	borrowers map[*calleeConn]loan.Borrower
 }
 
 // keptCalls are calls that wait for Work in the queues of a callee that waits in
@@ -54,7 +54,7 @@ type keptCalls struct {
 const sameTime = 16
 
 // Call implements [loan.Loan].
-func (l *lentConn) Call(_ context.Context, req *broker.Call) error {
+func (l *loanConn) Call(_ context.Context, req *broker.Call) error {
 	if l.made%sameTime == 0 {
 		l.now = l.rpc.now()
 	}
@@ -63,17 +63,17 @@ func (l *lentConn) Call(_ context.Context, req *broker.Call) error {
 }
 
 // CallBatch implements [loan.Loan].
-func (l *lentConn) CallBatch(_ context.Context, calls []broker.Call, errs []error) {
+func (l *loanConn) CallBatch(_ context.Context, calls []broker.Call, errs []error) {
 	l.callBatch(calls, errs, l)
 }
 
 // keeps reports whether a call of queue q is to wait for Work. The caller holds
 // rpc.mu.
-func (l *lentConn) keeps(q *queue) bool {
+func (l *loanConn) keeps(q *queue) bool {
 	if l == nil {
 		return false
 	}
-	if len(q.callees) != 1 || q.callees[0].newWorker == nil || q.calls.len >= l.rpc.mostKept() {
+	if len(q.callees) != 1 || q.callees[0].newBorrower == nil || q.calls.len >= l.rpc.mostKept() {
 		l.left = true
 		return false
 	}
@@ -90,90 +90,97 @@ func (l *lentConn) keeps(q *queue) bool {
 	return true
 }
 
-// Pending implements [loan.Loan].
-func (l *lentConn) Pending() bool {
+// EndCalls implements [loan.Loan].
+func (l *loanConn) EndCalls() (pending bool) {
 	l.made = 0
 	l.rpc.mu.Lock()
 	defer l.rpc.mu.Unlock()
-	if len(l.pending) == 0 {
-		l.left = false // its lender knows that somebody has the calls
-		return false
+	pending = len(l.pending) > 0
+	if !pending {
+		l.left = false // there is no Work to report it
 	}
-	return true
+	return pending
 }
 
 // Work implements [loan.Loan].
-func (l *lentConn) Work(n uint64) (left bool) {
+func (l *loanConn) Work(n uint64) (pending, left bool) {
 	l.rpc.mu.Lock()
 	defer l.rpc.mu.Unlock()
 	if l.recalled >= n || len(l.pending) == 0 {
-		return false
+		return false, false
 	}
-	defer func() { // also if a function ends the goroutine
-		if l.recalled < n && l.working != nil {
-			l.giveUp()
+	returned := false
+	defer func() {
+		if !returned && l.recalled < n { // a function ends the goroutine
+			l.giveUpAll()
 		}
 	}()
 	k := &l.pending[0]
 	l.working = k.callee
 	took, left := l.lendTo(k.callee)
+	returned = true
 	if l.recalled >= n {
-		return false
+		return false, false
 	}
+	l.working = nil
 	left = left || l.left
 	l.left = false
 	if k.n -= took; took == 0 || k.n <= 0 {
-		return l.giveUp() || left
+		left = l.giveUp() || left
 	}
-	l.working = nil
-	return left
+	return len(l.pending) > 0, left
 }
 
-// lendTo has c work, without rpc.mu.
-func (l *lentConn) lendTo(c *calleeConn) (took int, left bool) {
-	w := l.workers[c]
-	if w == nil {
-		maps.DeleteFunc(l.workers, func(c *calleeConn, _ loan.Worker) bool { return c.closed })
-		w = c.newWorker()
-		l.workers[c] = w
+// lendTo has c work on this goroutine, without rpc.mu.
+func (l *loanConn) lendTo(c *calleeConn) (took int, left bool) {
+	b := l.borrowers[c]
+	if b == nil {
+		maps.DeleteFunc(l.borrowers, func(c *calleeConn, _ loan.Borrower) bool { return c.closed })
+		b = c.newBorrower()
+		l.borrowers[c] = b
 	}
 	l.rpc.mu.Unlock()
 	defer l.rpc.mu.Lock()
-	return w.Work()
+	return b.Work()
 }
 
-// giveUp leaves what waits for the first callee to who waits in Take, and
-// reports whether that is anything. The caller holds rpc.mu.
-func (l *lentConn) giveUp() (left bool) {
+// giveUp leaves what waits for the first callee to the goroutine that waits in Take,
+// and reports whether that is anything. The caller holds rpc.mu.
+func (l *loanConn) giveUp() (left bool) {
 	left = l.pending[0].callee.rouse()
 	l.pending = slices.Delete(l.pending, 0, 1)
-	l.working = nil
 	return left
 }
 
-// Recall implements [loan.Loan].
-func (l *lentConn) Recall(n uint64) {
-	l.rpc.mu.Lock()
-	l.recalled = n
-	w := l.workers[l.working]
-	delete(l.workers, l.working)
+// giveUpAll leaves all that waits to who waits in Take. The caller holds rpc.mu.
+func (l *loanConn) giveUpAll() {
 	for len(l.pending) > 0 {
 		l.giveUp()
 	}
+	l.working = nil
+}
+
+// Recall implements [loan.Loan].
+func (l *loanConn) Recall(n uint64) {
+	l.rpc.mu.Lock()
+	l.recalled = n
+	b := l.borrowers[l.working]
+	delete(l.borrowers, l.working)
+	l.giveUpAll()
 	l.rpc.mu.Unlock()
-	if w != nil {
-		w.Recall()
+	if b != nil {
+		b.Recall()
 	}
 }
 
-// Borrow implements [loan.Borrower].
-func (c *calleeConn) Borrow(newWorker func() loan.Worker) {
+// Borrow implements [loan.CalleeConn].
+func (c *calleeConn) Borrow(newBorrower func() loan.Borrower) {
 	c.rpc.mu.Lock()
 	defer c.rpc.mu.Unlock()
-	c.newWorker = newWorker
+	c.newBorrower = newBorrower
 }
 
-// TakeNow implements [loan.Borrower].
+// TakeNow implements [loan.CalleeConn].
 func (c *calleeConn) TakeNow(dst []broker.Call) int {
 	r := c.rpc
 	now := r.now()

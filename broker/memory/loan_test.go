@@ -14,31 +14,31 @@ import (
 	"github.com/juggler-go/juggler/internal/loan"
 )
 
-// borrowing is a callee whose workers run f.
+// borrowing is a callee whose borrowers run f.
 type borrowing struct {
-	f       func(conn loan.Borrower) (took int, left bool)
-	conn    loan.Borrower
-	recalls int
-	workers int
+	f         func(conn loan.CalleeConn) (took int, left bool)
+	conn      loan.CalleeConn
+	recalls   int
+	borrowers int
 }
 
-type worker struct{ *borrowing }
+type borrower struct{ *borrowing }
 
-func (w worker) Work() (int, bool) { return w.f(w.conn) }
-func (w worker) Recall()           { w.recalls++ }
+func (b borrower) Work() (int, bool) { return b.f(b.conn) }
+func (b borrower) Recall()           { b.recalls++ }
 
 // borrow has c borrow goroutines for f.
-func borrow(c broker.CalleeConn, f func(conn loan.Borrower) (int, bool)) *borrowing {
-	b := &borrowing{f: f, conn: c.(loan.Borrower)}
-	b.conn.Borrow(func() loan.Worker {
-		b.workers++
-		return worker{b}
+func borrow(c broker.CalleeConn, f func(conn loan.CalleeConn) (int, bool)) *borrowing {
+	b := &borrowing{f: f, conn: c.(loan.CalleeConn)}
+	b.conn.Borrow(func() loan.Borrower {
+		b.borrowers++
+		return borrower{b}
 	})
 	return b
 }
 
-// takeAll is what a worker does that takes all calls and answers none.
-func takeAll(conn loan.Borrower) (int, bool) {
+// takeAll is what a borrower does that takes all calls and answers none.
+func takeAll(conn loan.CalleeConn) (int, bool) {
 	return conn.TakeNow(make([]broker.Call, 100)), false
 }
 
@@ -48,13 +48,15 @@ type lender struct {
 	n uint64
 }
 
-func (s *system) newLender() *lender { return &lender{Loan: s.caller.(loan.Lender).NewLoan()} }
+func (s *system) newLender() *lender { return &lender{Loan: s.caller.(loan.CallerConn).NewLoan()} }
 
 // work lends until nothing is pending.
 func (l *lender) work() (left bool) {
-	for l.Pending() {
+	for pending := l.EndCalls(); pending; {
+		var some bool
 		l.n++
-		left = l.Work(l.n) || left
+		pending, some = l.Work(l.n)
+		left = left || some
 	}
 	return left
 }
@@ -109,7 +111,7 @@ func TestALentGoroutineGetsTheCalls(t *testing.T) {
 		s := newSystem(t)
 		c := s.callee(nil, "a")
 		var got []broker.Address
-		b := borrow(c, func(conn loan.Borrower) (int, bool) {
+		b := borrow(c, func(conn loan.CalleeConn) (int, bool) {
 			dst := make([]broker.Call, 1)
 			n := conn.TakeNow(dst)
 			for _, call := range dst[:n] {
@@ -134,8 +136,8 @@ func TestALentGoroutineGetsTheCalls(t *testing.T) {
 				t.Errorf("Work got %v, want %v", got, want)
 			}
 		}
-		if b.workers != 1 || b.recalls != 0 {
-			t.Errorf("%d workers, %d recalls", b.workers, b.recalls)
+		if b.borrowers != 1 || b.recalls != 0 {
+			t.Errorf("%d borrowers, %d recalls", b.borrowers, b.recalls)
 		}
 		to := s.mustCall("a", time.Minute)
 		k.want(t, "a call without a loan", to)
@@ -145,11 +147,11 @@ func TestALentGoroutineGetsTheCalls(t *testing.T) {
 func TestWhatALentGoroutineLeavesIsTaken(t *testing.T) {
 	tests := []struct {
 		name string
-		work func(conn loan.Borrower) (int, bool)
+		work func(conn loan.CalleeConn) (int, bool)
 		left bool
 	}{
-		{"it takes nothing", func(loan.Borrower) (int, bool) { return 0, false }, true},
-		{"it ends", func(loan.Borrower) (int, bool) { runtime.Goexit(); return 0, false }, false},
+		{"it takes nothing", func(loan.CalleeConn) (int, bool) { return 0, false }, true},
+		{"it ends", func(loan.CalleeConn) (int, bool) { runtime.Goexit(); return 0, false }, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -162,12 +164,9 @@ func TestWhatALentGoroutineLeavesIsTaken(t *testing.T) {
 				l := s.newLender()
 				a, b := s.lend(l, "a"), s.lend(l, "b")
 				left := false
-				for l.Pending() {
-					var wait sync.WaitGroup
-					l.n++
-					wait.Go(func() { left = l.Work(l.n) || left })
-					wait.Wait()
-				}
+				var wait sync.WaitGroup
+				wait.Go(func() { left = l.work() })
+				wait.Wait()
 				if left != tt.left {
 					t.Errorf("Work says that calls are left: %v, want %v", left, tt.left)
 				}
@@ -183,7 +182,7 @@ func TestARecalledLoanLeavesAllToOthers(t *testing.T) {
 		s := newSystem(t)
 		c, d := s.callee(nil, "a"), s.callee(nil, "b")
 		release := make(chan struct{})
-		blocked := borrow(c, func(loan.Borrower) (int, bool) { <-release; return 0, false })
+		blocked := borrow(c, func(loan.CalleeConn) (int, bool) { <-release; return 0, false })
 		idle := borrow(d, takeAll)
 		atA, atB := startTaker(t, c), startTaker(t, d)
 		l := s.newLender()
@@ -192,26 +191,26 @@ func TestARecalledLoanLeavesAllToOthers(t *testing.T) {
 		wait.Go(func() { l.work() })
 		synctest.Wait()
 		l.Recall(l.n)
-		atA.want(t, "of the worker that blocks", a)
+		atA.want(t, "of the borrower that blocks", a)
 		atB.want(t, "behind it", b)
 		if blocked.recalls != 1 || idle.recalls != 0 {
 			t.Errorf("%d and %d recalls, want 1 and 0", blocked.recalls, idle.recalls)
 		}
 
 		// One that begins only now does nothing.
-		blocked.f = func(loan.Borrower) (int, bool) {
-			t.Error("a worker works for a loan that was recalled")
+		blocked.f = func(loan.CalleeConn) (int, bool) {
+			t.Error("a borrower works for a loan that was recalled")
 			return 0, false
 		}
 		l.Work(l.n)
 
-		// The loan goes on, with another worker, while that one still blocks.
+		// The loan goes on, with another borrower, while that one still blocks.
 		blocked.f = takeAll
 		s.lend(l, "a")
 		l.work()
 		atA.want(t, "after another Work", a)
-		if blocked.workers != 2 {
-			t.Errorf("%d workers, want 2", blocked.workers)
+		if blocked.borrowers != 2 {
+			t.Errorf("%d borrowers, want 2", blocked.borrowers)
 		}
 		close(release)
 		wait.Wait()
@@ -228,7 +227,7 @@ func TestCallsAreKeptForALoanOnlyWhereItServes(t *testing.T) {
 
 		to := s.lend(l, "other")
 		atOther.want(t, "a callee that does not borrow", to)
-		if l.Pending() {
+		if l.EndCalls() {
 			t.Error("the loan waits for Work")
 		}
 
@@ -257,7 +256,7 @@ func TestACalleeThatClosesGetsNoLentGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSystem(t)
 		c := s.callee(nil, "a")
-		borrow(c, func(conn loan.Borrower) (int, bool) {
+		borrow(c, func(conn loan.CalleeConn) (int, bool) {
 			if n := conn.TakeNow(make([]broker.Call, 10)); n != 0 {
 				t.Errorf("a closed callee took %d calls", n)
 			}

@@ -11,7 +11,7 @@ import (
 
 // A queue holds the calls to one URI that wait for a callee, the oldest first.
 // While one of its callees waits in Take, it is empty but for what waits for a
-// lentConn's Work.
+// loanConn's Work.
 type queue struct {
 	uri     string
 	calls   callList

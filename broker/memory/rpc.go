@@ -51,7 +51,7 @@ func (r *rpc) now() time.Duration { return time.Since(r.start) }
 // submit queues k, or hands it to a callee that waits, unless that borrows from
 // l (which may be nil). The caller holds mu. After an error k is the caller's
 // again.
-func (r *rpc) submit(k *call, uri string, now time.Duration, l *lentConn) error {
+func (r *rpc) submit(k *call, uri string, now time.Duration, l *loanConn) error {
 	if r.closed || k.caller.closed {
 		return broker.ErrClosed
 	}
@@ -77,7 +77,7 @@ func (r *rpc) submit(k *call, uri string, now time.Duration, l *lentConn) error 
 	case r.hasRoom(q, k.size(), now):
 		r.enqueue(k, (*callList).pushBack)
 		if waiting != nil {
-			waiting.rouse() // behind what waits for a lentConn's Work
+			waiting.rouse() // behind what waits for a loanConn's Work
 		}
 	default:
 		return q.full(now)

@@ -147,15 +147,17 @@ type Handler interface {
 	// attached. The socket is closed and c may be reused or forgotten.
 	Closed(c *Conn, e *CloseError)
 
+	// EndReading is called after the last Message of a turn and before Turn.
+	// The Handler passes on the work that it has gathered from the messages.
+	// It reports whether other goroutines got work that may be done at once:
+	// then the group lets them run before the write, so that an acknowledgement
+	// and a fast result leave together. See [Borrower] for work that the
+	// group's own goroutine can do.
+	EndReading() (yield bool)
+
 	// Turn is called at least once after any of the callbacks above and
 	// after each Wake, before the turn's output is written: it does what
 	// other goroutines queued, and what is due at now (see [Group.Now]). It
 	// returns when it wants to be called again at the latest; 0: no need.
 	Turn(now int64) (next int64)
-
-	// Yield reports whether the turn handed work to other goroutines that
-	// may be done at once. Then the group lets them run before Turn and the
-	// write, so that an acknowledgement and a fast result leave together.
-	// See [Lender] for work that the group's own goroutine can do.
-	Yield() bool
 }

@@ -33,7 +33,7 @@
 //
 // A loop lends its goroutine to user code that is known to be quick, between
 // what it has read and the write. If that blocks, the turn goes on on another
-// goroutine (see [Lender] and lend.go).
+// goroutine (see [Borrower] and lend.go).
 //
 // # The end of a connection
 //

@@ -15,8 +15,8 @@ type Group struct {
 	cfg       *config
 	handler   Handler
 	transport transport
-	lender    Lender  // handler, if it is one
-	lending   lending // transport, if it is one
+	borrower  Borrower // handler, if it is one
+	lending   lending  // transport, if it is one
 
 	// The rest is touched on the group's turn only.
 	now    int64
@@ -83,14 +83,14 @@ func newGroup(cfg *config, t transport) *Group {
 	g.lending, _ = t.(lending)
 	g.tick()
 	g.handler = cfg.NewHandler(g)
-	g.lender, _ = g.handler.(Lender)
+	g.borrower, _ = g.handler.(Borrower)
 	return g
 }
 
 // Handler returns what [Config.NewHandler] made for the group.
 func (g *Group) Handler() Handler { return g.handler }
 
-// CanLend reports whether the group lends its goroutine to a [Lender].
+// CanLend reports whether the group lends its goroutine to a [Borrower].
 func (g *Group) CanLend() bool { return g.lending != nil }
 
 // tick sets the group's time, which starts at 1 so that 0 means no time.
@@ -161,7 +161,7 @@ func (g *Group) finishTurn(wasLent bool) (next int64, ours bool) {
 			g.tick()
 		} else {
 			g.feed()
-			if !g.yield() {
+			if !g.endReading() {
 				return 0, false
 			}
 		}
@@ -187,18 +187,19 @@ func (g *Group) finishTurn(wasLent bool) (next int64, ours bool) {
 	return next, true
 }
 
-// yield lets others do at once what the turn gave rise to, here or elsewhere. It
-// returns false if the turn has gone on on another goroutine.
-func (g *Group) yield() (ours bool) {
-	yield, lent := false, false
-	for g.lending != nil && g.lender != nil && g.lender.Lends() {
-		left, ours := g.lending.lend(g.lender)
-		if !ours {
+// endReading has the handler pass on what it has gathered, and lets others do it at
+// once, on this goroutine or on theirs. It returns false if the turn has gone on on
+// another goroutine.
+func (g *Group) endReading() (ours bool) {
+	yield, lent := g.handler.EndReading(), false
+	for more := g.lending != nil && g.borrower != nil && g.borrower.HasWork(); more; lent = true {
+		var left, ours bool
+		if more, left, ours = g.lending.lend(g.borrower); !ours {
 			return false
 		}
-		yield, lent = yield || left, true
+		yield = yield || left
 	}
-	if yield = g.handler.Yield() || yield; yield {
+	if yield {
 		runtime.Gosched()
 	}
 	if lent || yield {

@@ -46,16 +46,16 @@ type server struct {
 
 // hooks are what a test may replace, before the first connection.
 type hooks struct {
-	made    func(g *wsconn.Group)
-	message func(s *session, op ws.OpCode, payload []byte)
-	pong    func(s *session)
-	quiet   func(s *session)
-	closing func(s *session, e *wsconn.CloseError)
-	turn    func(g *wsconn.Group, now int64) int64
-	yield   func() bool
-	lends   func() bool // nil: the other two are not called
-	lend    func(n uint64) bool
-	recall  func(n uint64)
+	made       func(g *wsconn.Group)
+	message    func(s *session, op ws.OpCode, payload []byte)
+	pong       func(s *session)
+	quiet      func(s *session)
+	closing    func(s *session, e *wsconn.CloseError)
+	turn       func(g *wsconn.Group, now int64) int64
+	endReading func() bool
+	hasWork    func() bool // nil: the other two are not called
+	work       func(n uint64)
+	recall     func(n uint64)
 }
 
 // session is an owner's part of a connection.
@@ -157,16 +157,21 @@ func (h *handler) Turn(now int64) int64 {
 	return 0
 }
 
-func (h *handler) Yield() bool {
-	if f := h.server.yield; f != nil {
+func (h *handler) EndReading() bool {
+	if f := h.server.endReading; f != nil {
 		return f()
 	}
 	return false
 }
 
-func (h *handler) Lends() bool        { return h.server.lends != nil && h.server.lends() }
-func (h *handler) Lend(n uint64) bool { return h.server.lend(n) }
-func (h *handler) Recall(n uint64)    { h.server.recall(n) }
+func (h *handler) HasWork() bool { return h.server.hasWork != nil && h.server.hasWork() }
+
+func (h *handler) Work(n uint64) (more, yield bool) {
+	h.server.work(n)
+	return false, false
+}
+
+func (h *handler) Recall(n uint64) { h.server.recall(n) }
 
 // on runs f on a turn of s's group and waits for it.
 func (s *session) on(f func()) {

@@ -5,24 +5,25 @@ import (
 	"time"
 )
 
-// Lender is an optional interface of a [Handler] that has functions to run
-// which are done in no time as a rule, but may block all the same: functions of
-// the user. To run them elsewhere takes waking a goroutine and a processor for
-// it, which costs more than they do. So a group that can (see [Group.CanLend])
-// lends its own goroutine to them, before Turn. Should they block, the turn
-// soon goes on without it, on another goroutine.
-type Lender interface {
-	// Lends reports whether there is anything to lend a goroutine for. It is
-	// called on the turn, before Yield, until it is false.
-	Lends() bool
+// Borrower is an optional interface of a [Handler] that has functions of the
+// user to run. As a rule they take no time, but they may block. To run one on
+// another goroutine takes waking that goroutine and a processor for it, which
+// costs more than most of them do. So a group that can lends its own goroutine
+// (see [Group.CanLend]), after EndReading and before Turn. If a function blocks,
+// the turn soon goes on on another goroutine.
+type Borrower interface {
+	// HasWork reports whether there is work for the group's goroutine. It is
+	// called on the turn, once after each EndReading.
+	HasWork() bool
 
-	// Lend runs some of the functions, and reports what Yield does: whether other
-	// goroutines have got any that may be done at once. It may take as long as
-	// it likes, and end its goroutine. It is not on the turn: nothing of the
-	// group may be used. n is greater each time.
-	Lend(n uint64) (yield bool)
+	// Work does some of the work. It reports whether there is more, for which it
+	// is called again, and what EndReading reports: whether other goroutines have
+	// got any that may be done at once. It may take as long as it likes, and end
+	// its goroutine. It is not on the turn: nothing of the group may be used. n is
+	// greater each time.
+	Work(n uint64) (more, yield bool)
 
-	// Recall tells Lend(n), which has not returned and may not even have begun,
+	// Recall tells Work(n), which has not returned and may not even have begun,
 	// that the turn goes on without it. It must not block.
 	Recall(n uint64)
 }
@@ -30,9 +31,9 @@ type Lender interface {
 // lending is an optional interface of a transport. Portable groups do not
 // implement it: whoever takes a turn there holds their lock.
 type lending interface {
-	// lend returns what lender.Lend returned, and ours: whether the turn has
-	// not gone on without this goroutine.
-	lend(lender Lender) (yield, ours bool)
+	// lend calls b.Work. It returns what that returned, and ours: whether the turn
+	// has not gone on without this goroutine.
+	lend(b Borrower) (more, yield, ours bool)
 }
 
 // lookAfter is when a loop looks whether what it lent its goroutine to blocks:
@@ -51,18 +52,18 @@ type loan struct {
 }
 
 // lend implements lending.
-func (l *loop) lend(lender Lender) (yield, ours bool) {
+func (l *loop) lend(b Borrower) (more, yield, ours bool) {
 	n := l.loan.count.Add(1)
 	l.keepLooking()
 	returned := false
 	defer func() {
 		if !returned && l.loan.count.CompareAndSwap(n, n+1) {
-			go l.run(true) // Lend ends this goroutine
+			go l.run(true) // Work ends this goroutine
 		}
 	}()
-	yield = lender.Lend(n)
+	more, yield = b.Work(n)
 	returned = true
-	return yield, l.loan.count.CompareAndSwap(n, n+1)
+	return more, yield, l.loan.count.CompareAndSwap(n, n+1)
 }
 
 // keepLooking sees to it that look is called again and again.
@@ -86,7 +87,7 @@ func (l *loop) look() {
 		}
 	case n%2 == 1 && n == last && l.loan.count.CompareAndSwap(n, n+1):
 		l.loan.timer.Reset(lookAfter)
-		l.g.lender.Recall(n)
+		l.g.borrower.Recall(n)
 		l.run(true)
 	default:
 		l.loan.timer.Reset(lookAfter)

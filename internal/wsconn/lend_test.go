@@ -13,60 +13,60 @@ import (
 	"github.com/juggler-go/juggler/internal/wsconn"
 )
 
-// lender is a server with one loop that lends its goroutine after each message
-// "lend" to f, and counts the recalls.
-type lender struct {
+// borrower is a server with one loop whose handler runs f on the loop's goroutine
+// after each message "work", and counts the recalls.
+type borrower struct {
 	*server
 	f       func()
 	recalls atomic.Int32
 }
 
-func newLender(t *testing.T, f func()) *lender {
+func newBorrower(t *testing.T, f func()) *borrower {
 	if !netpoll.Supported {
 		t.Skip("this system has no event loops")
 	}
 	cfg := config()
 	cfg.Loops = 1
-	l := &lender{server: newServer(t, plain, cfg), f: f}
+	b := &borrower{server: newServer(t, plain, cfg), f: f}
 	pending := false
-	l.message = func(s *session, _ ws.OpCode, payload []byte) {
-		pending = pending || string(payload) == "lend"
+	b.message = func(s *session, _ ws.OpCode, payload []byte) {
+		pending = pending || string(payload) == "work"
 		s.WriteText(payload)
 	}
-	l.lends = func() bool {
+	b.hasWork = func() bool {
 		was := pending
 		pending = false
 		return was
 	}
-	l.lend = func(uint64) bool { l.f(); return false }
-	l.recall = func(uint64) { l.recalls.Add(1) }
-	return l
+	b.work = func(uint64) { b.f() }
+	b.recall = func(uint64) { b.recalls.Add(1) }
+	return b
 }
 
-func (l *lender) echoes(p *peer, message string) {
-	l.t.Helper()
+func (b *borrower) echoes(p *peer, message string) {
+	b.t.Helper()
 	p.send(text(message))
 	p.expect(ws.OpText, message)
 }
 
 // wantFewRecalls checks that of 100 goroutines that did not block most were not
 // recalled: a busy system may take the processor away from one for so long.
-func (l *lender) wantFewRecalls(blocked int32) {
-	l.t.Helper()
-	if n := l.recalls.Load() - blocked; n > 50 {
-		l.t.Errorf("%d recalls of 100 goroutines that did not block", n)
+func (b *borrower) wantFewRecalls(blocked int32) {
+	b.t.Helper()
+	if n := b.recalls.Load() - blocked; n > 50 {
+		b.t.Errorf("%d recalls of 100 goroutines that did not block", n)
 	}
 }
 
 func TestALoopGoesOnWithoutAGoroutineThatBlocks(t *testing.T) {
 	release, ended := make(chan struct{}), make(chan struct{}, 200)
-	l := newLender(t, func() { <-release; ended <- struct{}{} })
-	_, p := l.connect()
-	_, other := l.connect()
+	b := newBorrower(t, func() { <-release; ended <- struct{}{} })
+	_, p := b.connect()
+	_, other := b.connect()
 	for blocked := int32(1); blocked <= 3; blocked++ {
-		l.echoes(p, "lend") // leaves after the loop has gone on
-		l.echoes(other, "x")
-		if n := l.recalls.Load(); n < blocked {
+		b.echoes(p, "work") // leaves after the loop has gone on
+		b.echoes(other, "x")
+		if n := b.recalls.Load(); n < blocked {
 			t.Fatalf("%d goroutines block, %d were recalled", blocked, n)
 		}
 	}
@@ -75,17 +75,17 @@ func TestALoopGoesOnWithoutAGoroutineThatBlocks(t *testing.T) {
 		await(t, ended, "a goroutine to end")
 	}
 	for range 100 {
-		l.echoes(p, "lend")
-		l.echoes(other, "x")
+		b.echoes(p, "work")
+		b.echoes(other, "x")
 	}
-	l.wantFewRecalls(3)
+	b.wantFewRecalls(3)
 }
 
 func TestALoopThatLendsNothingLooksAfterNothing(t *testing.T) {
-	l := newLender(t, func() {})
-	s, p := l.connect()
+	b := newBorrower(t, func() {})
+	s, p := b.connect()
 	for range 20 {
-		l.echoes(p, "lend")
+		b.echoes(p, "work")
 	}
 	for end := time.Now().Add(watchdog); wsconn.Looks(s.Group()); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
@@ -95,32 +95,32 @@ func TestALoopThatLendsNothingLooksAfterNothing(t *testing.T) {
 }
 
 func TestALentGoroutineMayEnd(t *testing.T) {
-	l := newLender(t, runtime.Goexit)
-	_, p := l.connect()
+	b := newBorrower(t, runtime.Goexit)
+	_, p := b.connect()
 	for range 100 {
-		l.echoes(p, "lend")
+		b.echoes(p, "work")
 	}
-	l.wantFewRecalls(0)
+	b.wantFewRecalls(0)
 }
 
 func TestAGoroutineMayEndAfterItBlocked(t *testing.T) {
 	release := make(chan struct{})
-	l := newLender(t, func() { <-release; runtime.Goexit() })
-	_, p := l.connect()
-	l.echoes(p, "lend")
+	b := newBorrower(t, func() { <-release; runtime.Goexit() })
+	_, p := b.connect()
+	b.echoes(p, "work")
 	close(release)
 	for range 100 {
-		l.echoes(p, "x")
+		b.echoes(p, "x")
 	}
 }
 
 func TestCloseDoesNotWaitForALentGoroutine(t *testing.T) {
 	release := make(chan struct{})
-	l := newLender(t, func() { <-release })
+	b := newBorrower(t, func() { <-release })
 	defer close(release)
-	s, p := l.connect()
-	l.echoes(p, "lend")
-	if err := l.pool.Close(); err != nil {
+	s, p := b.connect()
+	b.echoes(p, "work")
+	if err := b.pool.Close(); err != nil {
 		t.Error(err)
 	}
 	await(t, s.closed, "Closed")
@@ -130,18 +130,17 @@ func TestALentGoroutineIsOffTheTurn(t *testing.T) {
 	// Blocks now and then, so that the loop changes its goroutine under way.
 	var runs atomic.Int32
 	var recalled atomic.Uint64
-	l := newLender(t, nil)
-	l.lend = func(n uint64) bool {
+	b := newBorrower(t, nil)
+	b.work = func(n uint64) {
 		if runs.Add(1)%8 == 0 {
 			for recalled.Load() < n {
 				runtime.Gosched()
 			}
 		}
-		return false
 	}
-	l.recall = func(n uint64) { recalled.Store(n); l.recalls.Add(1) }
+	b.recall = func(n uint64) { recalled.Store(n); b.recalls.Add(1) }
 	var inside atomic.Int32
-	l.turn = func(*wsconn.Group, int64) int64 {
+	b.turn = func(*wsconn.Group, int64) int64 {
 		if inside.Add(1) != 1 {
 			t.Error("two turns at once")
 		}
@@ -149,19 +148,19 @@ func TestALentGoroutineIsOffTheTurn(t *testing.T) {
 		inside.Add(-1)
 		return 0
 	}
-	_, p := l.connect()
+	_, p := b.connect()
 	for range 64 {
-		l.echoes(p, "lend")
+		b.echoes(p, "work")
 	}
-	if n := l.recalls.Load(); n < 8 {
+	if n := b.recalls.Load(); n < 8 {
 		t.Errorf("%d recalls of 8 goroutines that blocked", n)
 	}
 }
 
 func TestPortableGroupsDoNotLend(t *testing.T) {
 	srv := newServer(t, func(nc net.Conn) net.Conn { return wrapped{nc} }, config())
-	srv.lends = func() bool { t.Error("Lends was called"); return true }
-	srv.lend = func(uint64) bool { t.Error("Lend was called"); return false }
+	srv.hasWork = func() bool { t.Error("HasWork was called"); return true }
+	srv.work = func(uint64) { t.Error("Work was called") }
 	s, p := srv.connect()
 	if s.Group().CanLend() {
 		t.Error("CanLend is true")

@@ -121,7 +121,7 @@ func TestAnAcknowledgementAndAFastResultLeaveTogether(t *testing.T) {
 			calls <- string(b) // the callee waits for it
 			handed = true
 		}
-		srv.yield = func() bool {
+		srv.endReading = func() bool {
 			was := handed
 			handed = false
 			if was {

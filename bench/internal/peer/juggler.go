@@ -173,4 +173,4 @@ func (echoHandler) Quiet(*wsconn.Conn)                       {}
 func (echoHandler) Closing(*wsconn.Conn, *wsconn.CloseError) {}
 func (echoHandler) Closed(*wsconn.Conn, *wsconn.CloseError)  {}
 func (echoHandler) Turn(int64) int64                         { return 0 }
-func (echoHandler) Yield() bool                              { return false }
+func (echoHandler) EndReading() bool                         { return false }

@@ -121,7 +121,7 @@ func (echo) Quiet(*wsconn.Conn)                       {}
 func (echo) Closing(*wsconn.Conn, *wsconn.CloseError) {}
 func (echo) Closed(*wsconn.Conn, *wsconn.CloseError)  {}
 func (echo) Turn(int64) int64                         { return 0 }
-func (echo) Yield() bool                              { return false }
+func (echo) EndReading() bool                         { return false }
 
 // plainListener hides what its connections are.
 type plainListener struct{ net.Listener }
