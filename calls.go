@@ -246,7 +246,7 @@ func (p *pendingCall) finish(args []byte, failure *broker.Error) {
 // refuseResult makes f, a RES with what a callee returned, one that can be sent.
 func (s *session) refuseResult(f *frame.Frame, problem string) {
 	h := s.shard.h
-	h.payloads.log(h.log, slog.LevelError, "juggler: a callee's result cannot be sent", "uri", string(f.URI), "why", problem)
+	h.payloads.log(h.log, slog.LevelError, "a callee's result cannot be sent", "uri", string(f.URI), "reason", problem)
 	f.Args, f.Err = nil, errInternal.frameError()
 }
 

@@ -33,7 +33,7 @@ func (h *Handler) deliverEvents(deliveries []broker.Delivery) {
 			continue // the last subscriber left meanwhile
 		}
 		if problem := h.unfitEvent(d); problem != "" {
-			h.payloads.log(h.log, slog.LevelError, "juggler: a publication cannot be sent and becomes a gap", "channel", d.Event.Channel, "why", problem)
+			h.payloads.log(h.log, slog.LevelError, "a publication cannot be sent and becomes a gap", "channel", d.Event.Channel, "reason", problem)
 			d = &broker.Delivery{Topic: d.Topic, Gap: true}
 		}
 		if d.Gap {
@@ -133,7 +133,7 @@ func (sh *shard) frameEvent(dst *[]byte, p frame.Protocol, e *eventItem) {
 	sh.out = p.Append(sh.out[:0], &f)
 	*dst = wsconn.AppendText(*dst, sh.out)
 	if h := sh.h; len(*dst) > h.cfg.maxQueue {
-		h.payloads.log(h.log, slog.LevelError, "juggler: a publication cannot be sent and becomes a gap", "channel", e.channel, "protocol", p.String(), "why", tooLarge)
+		h.payloads.log(h.log, slog.LevelError, "a publication cannot be sent and becomes a gap", "channel", e.channel, "protocol", p.String(), "reason", tooLarge)
 	}
 }
 
@@ -160,7 +160,7 @@ func (s *session) gap(framed []byte) {
 // noteGap tells the operator of a gap.
 func (h *Handler) noteGap(t broker.Topic) {
 	h.stats.gaps.Add(1)
-	h.log.Warn("juggler: events may have been missed", "topic", t.Name, "pattern", t.Pattern)
+	h.log.Warn("events may have been missed", "channel", t.Name, "pattern", t.Pattern)
 	if f := h.cfg.hooks.OnGap; f != nil {
 		h.gaps.do(h, func() {
 			h.runGuarded(h.ctx, func(ctx context.Context) { f(ctx, t) })

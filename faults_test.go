@@ -160,7 +160,7 @@ func (s *faultServer) aftermath(t *testing.T, level slog.Level, code int) {
 	if n := s.h.Stats().Subscriptions; n != 1 {
 		t.Errorf("%d subscriptions, want the bystander's", n)
 	}
-	want := fmt.Sprintf("%v juggler: session ended %d", level, code)
+	want := fmt.Sprintf("%v session ended %d", level, code)
 	if got := s.log.read(); !slices.Equal(got, []string{want}) {
 		t.Errorf("logged %q, want %q", got, want)
 	}

@@ -93,7 +93,7 @@ func New(opts ...Option) (*Handler, error) {
 	}
 	h := &Handler{
 		cfg:   cfg,
-		log:   cfg.logger,
+		log:   cfg.logger.With("component", "server"),
 		node:  newID(),
 		done:  make(chan struct{}),
 		empty: make(chan struct{}, 1),
@@ -120,7 +120,7 @@ func New(opts ...Option) (*Handler, error) {
 	h.pool = wsconn.NewPool(h.poolConfig())
 	if limit := descriptorLimit(); limit > 0 && cfg.maxSessions > limit {
 		// Beyond it connections are refused, by the system or with 503.
-		h.log.Warn("juggler: WithMaxSessions allows more sessions than the process may open files: raise RLIMIT_NOFILE or lower the option",
+		h.log.Warn("more sessions are allowed than the process may open files: raise RLIMIT_NOFILE or lower WithMaxSessions",
 			"max_sessions", cfg.maxSessions, "rlimit_nofile", limit)
 	}
 	return h, nil
@@ -163,7 +163,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	nc, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		h.release()
-		h.log.ErrorContext(r.Context(), "juggler: cannot take over the connection: is middleware that wraps the ResponseWriter missing Unwrap?", "error", err)
+		h.log.ErrorContext(r.Context(), "cannot take over the connection: is middleware that wraps the ResponseWriter missing Unwrap?", "error", err)
 		h.refuse(w, r, nil, errInternal)
 		return
 	}
@@ -173,7 +173,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := h.pool.Adopt(nc, buffered(rw), open); err != nil {
 		h.release()
 		h.stats.refused.Add(1)
-		h.refusals.log(h.log, slog.LevelError, "juggler: cannot adopt the connection", "error", err)
+		h.refusals.log(h.log, slog.LevelError, "cannot adopt the connection", "error", err)
 		answer503(nc)
 	}
 }
@@ -190,7 +190,7 @@ func (h *Handler) authenticate(r *http.Request, hs *handshake) *Error {
 		if e, ok := ownError(err); ok {
 			return e
 		}
-		h.refusals.log(h.log, slog.LevelError, "juggler: authenticator failed", "error", err)
+		h.refusals.log(h.log, slog.LevelError, "authenticator failed", "error", err)
 		return &Error{Code: CodeUnavailable, Message: "cannot authenticate now", RetryAfter: retryAfter(err)}
 	}
 	hs.identity = id.clone()
@@ -216,7 +216,7 @@ func (h *Handler) admit(ctx context.Context) *Error {
 	}
 	if err := h.start(ctx); err != nil {
 		h.release()
-		h.refusals.log(h.log, slog.LevelError, "juggler: cannot reach the broker", "error", err)
+		h.refusals.log(h.log, slog.LevelError, "cannot reach the broker", "error", err)
 		return &Error{Code: CodeUnavailable, Message: "the broker is unavailable", RetryAfter: retryAfter(err)}
 	}
 	return nil
@@ -316,11 +316,11 @@ func (h *Handler) protect(where string, failed func(error), f func()) {
 		}
 		h.stats.panics.Add(1)
 		if p == nil {
-			h.log.Error("juggler: user code ended its goroutine (runtime.Goexit, as FailNow of a test does)", "where", where, "stack", string(debug.Stack()))
+			h.log.Error("user code ended its goroutine (runtime.Goexit, as FailNow of a test does)", "where", where, "stack", string(debug.Stack()))
 			failed(errEnded)
 			return
 		}
-		h.log.Error("juggler: panic in user code", "where", where, "panic", p, "stack", string(debug.Stack()))
+		h.log.Error("panic in user code", "where", where, "panic", p, "stack", string(debug.Stack()))
 		failed(errInternal)
 	}()
 	f()

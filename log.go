@@ -18,10 +18,10 @@ import (
 func (h *Handler) logRefusal(r *http.Request, e *Error) {
 	attrs := []any{"status", e.httpStatus(), "reason", e.Message, "remote", r.RemoteAddr}
 	if e.httpStatus() < http.StatusInternalServerError {
-		h.log.DebugContext(r.Context(), "juggler: handshake refused", attrs...)
+		h.log.DebugContext(r.Context(), "handshake refused", attrs...)
 		return
 	}
-	h.refusals.log(h.log, slog.LevelWarn, "juggler: handshake refused", attrs...)
+	h.refusals.log(h.log, slog.LevelWarn, "handshake refused", attrs...)
 }
 
 // logNack says why a request was refused. An error whose text the client does
@@ -42,9 +42,9 @@ func (h *Handler) logNack(s *session, r *Request, known bool) {
 		attrs = append(attrs, "channel", r.channel)
 	}
 	if known {
-		h.log.Log(h.ctx, level, "juggler: request refused", attrs...)
+		h.log.Log(h.ctx, level, "request refused", attrs...)
 	} else {
-		h.failures.log(h.log, level, "juggler: request refused", attrs...)
+		h.failures.log(h.log, level, "request refused", attrs...)
 	}
 }
 
@@ -65,7 +65,7 @@ func (h *Handler) logClose(s *session, e *wsconn.CloseError) {
 	if e.Err != nil {
 		attrs = append(attrs, "error", e.Err)
 	}
-	h.log.Log(h.ctx, level, "juggler: session ended", attrs...)
+	h.log.Log(h.ctx, level, "session ended", attrs...)
 }
 
 // failureLog bounds how often failures of one kind are logged: in an outage of

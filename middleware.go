@@ -164,10 +164,10 @@ func (h *Handler) conclude(r *Request, err error) {
 	switch {
 	case r.accepted:
 		if err != nil && err != errInternal && err != errEnded { // these are logged
-			h.log.Error("juggler: middleware returned an error for a request that was done", "type", r.typ, "error", err)
+			h.log.Error("middleware returned an error for a request that was done", "type", r.typ, "error", err)
 		}
 	case err == nil:
-		h.log.Error("juggler: middleware says that a request was done that was not", "type", r.typ)
+		h.log.Error("middleware says that a request was done that was not", "type", r.typ)
 		r.err = errInternal
 	default:
 		r.err = err

@@ -159,7 +159,7 @@ func (r *Request) interrupted(e error) error {
 // route is the end of the chain: it hands r to the broker, if that is allowed.
 func (h *Handler) route(ctx context.Context, r *Request) error {
 	if r.routed {
-		h.log.Error("juggler: middleware called next twice", "type", r.typ)
+		h.log.Error("middleware called next twice", "type", r.typ)
 		return errInternal
 	}
 	r.routed = true
@@ -240,7 +240,7 @@ func (h *Handler) callOutcome(r *Request, err error) error {
 	if err == nil || certainlyNotDone(err) {
 		return err
 	}
-	h.asked.log(h.log, slog.LevelWarn, "juggler: outcome of queueing a call is unknown", "uri", r.uri, "error", err)
+	h.asked.log(h.log, slog.LevelWarn, "outcome of queueing a call is unknown", "uri", r.uri, "error", err)
 	return nil
 }
 
@@ -383,6 +383,6 @@ var errBehind = errors.New("too much waits for the broker")
 // cancelled logs why a cancellation failed: the call then ends by its time.
 func (h *Handler) cancelled(err error, uri string) {
 	if err != nil && !errors.Is(err, broker.ErrClosed) {
-		h.asked.log(h.log, slog.LevelWarn, "juggler: cannot cancel a call", "uri", uri, "error", err)
+		h.asked.log(h.log, slog.LevelWarn, "cannot cancel a call", "uri", uri, "error", err)
 	}
 }

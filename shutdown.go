@@ -134,7 +134,7 @@ const leaveCheck = 20 * time.Millisecond
 func (h *Handler) close(ctx context.Context) error {
 	var errs []error
 	if ctx.Err() != nil {
-		h.log.Warn("juggler: shutdown ran out of time", "sessions", h.sessions.Load())
+		h.log.Warn("shutdown ran out of time", "sessions", h.sessions.Load())
 		h.endAll()
 	}
 	errs = append(errs, h.pool.Close())

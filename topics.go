@@ -92,7 +92,7 @@ func (t *topicTable) unsubscribe(ctx context.Context, h *Handler, nt *nodeTopic)
 	if nt.refs == 0 && nt.subscribed {
 		nt.subscribed = false
 		if err := h.subscriber.Unsubscribe(ctx, nt.name); err != nil && !h.closing.Load() {
-			h.log.Warn("juggler: cannot unsubscribe", "topic", nt.name.Name, "pattern", nt.name.Pattern, "error", err)
+			h.log.Warn("cannot unsubscribe", "channel", nt.name.Name, "pattern", nt.name.Pattern, "error", err)
 		}
 	}
 	t.leave(nt)

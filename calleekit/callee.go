@@ -66,7 +66,7 @@ func New(b broker.Callee, opts ...Option) (*Callee, error) {
 	}
 	return &Callee{
 		broker:       b,
-		log:          cfg.logger,
+		log:          cfg.logger.With("component", "callee"),
 		observers:    cfg.observers,
 		concurrency:  cfg.concurrency,
 		drainTimeout: cfg.drainTimeout,
@@ -299,7 +299,7 @@ func (c *Callee) Shutdown(ctx context.Context) error {
 	}
 	c.stopped.Do(func() { close(c.done) })
 	if left > 0 {
-		c.log.Warn("callee stopped with calls unfinished", "calls", left)
+		c.log.Warn("stopped with unfinished calls", "calls", left)
 		return fmt.Errorf("calleekit: %d calls abandoned: %w", left, cmp.Or(cause, context.Cause(ctx), ErrStopped))
 	}
 	for _, p := range pools {
@@ -347,7 +347,7 @@ func (c *Callee) fail(err error) {
 	}
 	c.mu.Unlock()
 	if first {
-		c.log.Error("callee stops: broker failed for good", "error", err)
+		c.log.Error("the callee stops: the broker failed for good", "error", err)
 	}
 	c.Close()
 }

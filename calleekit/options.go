@@ -91,7 +91,8 @@ func WithDrainTimeout(d time.Duration) Option {
 }
 
 // WithLogger says where panics, results that cannot be encoded, and outages of
-// the broker are logged. The default is [slog.Default].
+// the broker are logged. Default: slog.Default(), as it is
+// when [New] is called.
 func WithLogger(l *slog.Logger) Option {
 	return option(func(c *config) { c.logger = l })
 }

@@ -45,9 +45,9 @@ func (o *outage) failed(ctx context.Context, err error) error {
 	pause := o.pause(err)
 	if o.tries == 1 {
 		o.since = time.Now()
-		o.log.Warn("broker failed, trying again", "operation", o.operation, "error", err, "pause", pause)
+		o.log.Warn("the broker failed, trying again", "operation", o.operation, "error", err, "delay", pause)
 	} else {
-		o.log.Debug("broker still fails", "operation", o.operation, "error", err, "pause", pause, "tries", o.tries)
+		o.log.Debug("the broker still fails", "operation", o.operation, "error", err, "delay", pause, "attempt", o.tries)
 	}
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -82,6 +82,6 @@ func (o *outage) over() {
 	if o.tries == 0 {
 		return
 	}
-	o.log.Info("broker works again", "operation", o.operation, "after", time.Since(o.since), "tries", o.tries)
+	o.log.Info("the broker works again", "operation", o.operation, "after", time.Since(o.since), "attempt", o.tries)
 	o.tries, o.last = 0, nil
 }

@@ -92,17 +92,17 @@ func (c *Callee) callFunction(t *task) {
 func (c *Callee) logPanic(t *task, v any) {
 	c.panics.Add(1)
 	if v == nil {
-		c.log.Error("callee function ended its goroutine", "uri", t.route.uri)
+		c.log.Error("a function ended its goroutine", "uri", t.route.uri)
 		return
 	}
-	c.log.Error("callee function panicked", "uri", t.route.uri, "panic", v, "stack", string(debug.Stack()))
+	c.log.Error("a function panicked", "uri", t.route.uri, "panic", v, "stack", string(debug.Stack()))
 }
 
 // encodeResult makes JSON of what a function returned.
 func (c *Callee) encodeResult(t *task, v any) ([]byte, *broker.Error) {
 	args, err := encode(v, t.call.Args)
 	if err != nil {
-		c.log.Error("result of a callee function cannot be encoded", "uri", t.route.uri, "error", err)
+		c.log.Error("a result cannot be encoded", "uri", t.route.uri, "error", err)
 		return nil, failedToEncode
 	}
 	return args, nil
@@ -127,7 +127,7 @@ func (c *Callee) encodeError(t *task, err error) *broker.Error {
 	}
 	if own.Data != nil {
 		if e.Data, err = encode(own.Data, t.call.Args); err != nil {
-			c.log.Error("data of a callee function's error cannot be encoded", "uri", t.route.uri, "error", err)
+			c.log.Error("the data of an error cannot be encoded", "uri", t.route.uri, "error", err)
 		}
 	}
 	return e

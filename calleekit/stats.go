@@ -33,7 +33,7 @@ func (c *Callee) observeEnd(t *task, start time.Duration) {
 	took := t.ctx.pool.now() - start
 	defer func() {
 		if v := recover(); v != nil {
-			c.log.Error("observer panicked", "uri", t.route.uri, "panic", v)
+			c.log.Error("an observer panicked", "uri", t.route.uri, "panic", v)
 		}
 	}()
 	code := 0

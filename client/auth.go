@@ -44,7 +44,7 @@ func (cn *conn) keepSignedIn(expires time.Duration) {
 		case cn.ctx.Err() != nil:
 			return
 		case err != nil:
-			cn.c.cfg.logger.Warn("juggler: credentials not renewed", "expire_in", time.Until(end), "err", err)
+			cn.c.cfg.logger.Warn("cannot renew the credentials", "expire_in", time.Until(end), "error", err)
 			if pause = time.Until(end) / 2; pause < time.Second {
 				return
 			}

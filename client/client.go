@@ -58,6 +58,7 @@ func New(url string, opts ...Option) (*Client, error) {
 	if err := errors.Join(err, cfg.validate()); err != nil {
 		return nil, err
 	}
+	cfg.logger = cfg.logger.With("component", "client")
 	c := &Client{
 		url:     url,
 		shown:   shown,

@@ -62,7 +62,7 @@ type config struct {
 func defaultConfig() config {
 	return config{
 		protocols:        []frame.Protocol{frame.Juggler1},
-		logger:           slog.New(slog.DiscardHandler),
+		logger:           slog.Default(),
 		minBackoff:       500 * time.Millisecond,
 		maxBackoff:       30 * time.Second,
 		handshakeTimeout: 10 * time.Second,
@@ -134,7 +134,8 @@ func WithToken(token TokenFunc) Option {
 	return set("WithToken", token == nil, token, func(c *config, token TokenFunc) { c.token = token })
 }
 
-// WithLogger sets the logger. The default discards everything. The client
+// WithLogger sets the logger. Default: slog.Default(), as it is when [New] is
+// called. The client
 // logs at Info what becomes of its connection, at Warn what the server did
 // wrong, and at Debug messages of a type that it does not know.
 func WithLogger(l *slog.Logger) Option {

@@ -128,7 +128,7 @@ func (cn *conn) dispatch(f *frame.Frame) {
 		default: // it is on its way already
 		}
 	case frame.Invalid: // of a later version of the protocol than this client's
-		cn.c.cfg.logger.Debug("juggler: message of an unknown type ignored", "type", string(f.Message))
+		cn.c.cfg.logger.Debug("a message of an unknown type is ignored", "type", string(f.Message))
 	}
 }
 
@@ -151,7 +151,7 @@ func (cn *conn) acknowledged(f *frame.Frame) {
 	// In juggler.0 the RES may have been faster than the ACK.
 	if !ok {
 		if cn.proto == frame.Juggler1 {
-			cn.report("ACK for nothing, or a second one", f.For)
+			cn.report("an ACK without a request is ignored", f.For)
 		}
 		return
 	}
@@ -176,7 +176,7 @@ func (cn *conn) answered(f *frame.Frame) {
 
 	switch {
 	case !ok:
-		cn.report("NACK or RES for nothing", f.For)
+		cn.report("a NACK or RES without a request is ignored", f.For)
 	case e.topic != nil:
 		cn.c.topics.answered(cn, e.typ, e.topic, wireError(&f.Err, true))
 	case e.req != nil && e.req.claim():
@@ -206,9 +206,9 @@ func (cn *conn) remove(id uint64, e entry) {
 }
 
 // report logs a message that answers nothing, the first few times.
-func (cn *conn) report(what string, id []byte) {
+func (cn *conn) report(message string, id []byte) {
 	const enough = 10
 	if cn.unexpected++; cn.unexpected <= enough {
-		cn.c.cfg.logger.Warn("juggler: unexpected message ignored", "what", what, "for", string(id))
+		cn.c.cfg.logger.Warn(message, "request", string(id))
 	}
 }

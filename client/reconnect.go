@@ -145,7 +145,7 @@ func (c *Client) succeed(cn *conn, after time.Duration, b *backoff) *conn {
 			}
 			return nil
 		}
-		c.cfg.logger.Info("juggler: no successor yet for the connection that the server ends", "url", c.shown, "err", err)
+		c.cfg.logger.Debug("no successor yet for the connection that the server ends", "url", c.shown, "error", err)
 		if isFinal(err) {
 			return nil // establish will say so when cn is lost
 		}

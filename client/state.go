@@ -1,7 +1,9 @@
 package client
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/juggler-go/juggler/frame"
@@ -103,9 +105,29 @@ func (c *Client) setState(change StateChange) {
 	c.changed = make(chan struct{})
 	c.mu.Unlock()
 
-	c.cfg.logger.Info("juggler: client "+change.State.String(),
-		"url", c.shown, "err", change.Err, "attempt", change.Attempt, "delay", change.Delay, "session", change.Session)
+	c.logState(change)
 	if c.cfg.onState != nil {
 		c.cfg.onState(change)
 	}
+}
+
+// logState logs a new state where it is everyday business at the debug level, and
+// a connection that was lost, or could not be made, above it, once for each outage.
+func (c *Client) logState(change StateChange) {
+	level := slog.LevelDebug
+	attrs := []any{"url", c.shown, "state", change.State.String()}
+	switch change.State {
+	case Open:
+		attrs = append(attrs, "session", change.Session)
+	case Connecting:
+		attrs = append(attrs, "attempt", change.Attempt)
+	case Waiting:
+		if change.Attempt == 1 {
+			level = slog.LevelWarn
+		}
+		attrs = append(attrs, "attempt", change.Attempt, "delay", change.Delay, "error", change.Err)
+	case Closed:
+		attrs = append(attrs, "error", change.Err)
+	}
+	c.cfg.logger.Log(context.Background(), level, "state changed", attrs...)
 }

@@ -187,7 +187,7 @@ func (ts *topics) answered(cn *conn, typ frame.Type, t *topic, err *Error) {
 	switch {
 	case typ == frame.Unsb:
 		if err != nil {
-			ts.c.cfg.logger.Warn("juggler: UNSB refused", "channel", t.name, "err", err)
+			ts.c.cfg.logger.Warn("cannot unsubscribe", "channel", t.name, "error", err)
 		}
 		t.wire = absent
 		ts.settle(t)
@@ -232,7 +232,7 @@ func (ts *topics) refused(t *topic, err *Error) {
 		return true
 	})
 	if len(t.subs) > 0 {
-		ts.c.cfg.logger.Warn("juggler: SUB refused, will be repeated", "channel", t.name, "err", err)
+		ts.c.cfg.logger.Warn("a subscription was refused, trying again", "channel", t.name, "error", err)
 		time.AfterFunc(max(again, retryAfter(err))+rand.N(again), func() {
 			ts.mu.Lock()
 			defer ts.mu.Unlock()
@@ -443,7 +443,7 @@ func (cn *conn) stall(slow []*Subscription) {
 	defer cancel()
 	for _, s := range slow {
 		if !s.awaitRoom(ctx) && cn.ctx.Err() == nil {
-			cn.c.cfg.logger.Warn("juggler: subscription ended, its reader is too slow", "channel", s.name)
+			cn.c.cfg.logger.Warn("a subscription ended: its reader is too slow", "channel", s.name)
 			cn.c.topics.remove(s, ErrSlow)
 		}
 	}

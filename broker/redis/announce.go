@@ -68,8 +68,8 @@ func (p *puller) open(ctx context.Context, outcome chan<- error) {
 			return
 		}
 		if attempt == 0 {
-			b.config.logger.Warn("redis: a callee is not announced on a lane, or does not hear of cancellations; tried again",
-				"lane", p.lane.index, "uris", p.uris, "err", errors.Join(err, heard))
+			b.config.logger.Warn("a callee is not announced on a lane, or does not hear of cancellations; tried again",
+				"lane", p.lane.index, "uris", p.uris, "error", errors.Join(err, heard))
 		}
 		ctx = p.conn.life
 	}

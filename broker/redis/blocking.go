@@ -129,7 +129,7 @@ func (b *blocker) failed(err error) {
 	}
 	if isServerError(err) && !isElsewhere(err) {
 		if b.failures == 1 {
-			b.lane.broker.config.logger.Error("redis: refused, and tried again", "role", b.role, "lane", b.lane.index, "err", err)
+			b.lane.broker.config.logger.Error("the server refused a command, which is tried again", "role", b.role, "lane", b.lane.index, "error", err)
 		}
 		return
 	}

@@ -59,6 +59,7 @@ func New(opts ...Option) (*Broker, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
+	c.logger = c.logger.With("component", "redis")
 	b := &Broker{
 		config: c,
 		keys:   newKeyspace(c.prefix, c.lanes, c.sharded).in(c.database),
@@ -299,18 +300,18 @@ func (b *Broker) Stats() Stats {
 }
 
 func (b *Broker) linkUp(role string, lane int) {
-	b.config.logger.Debug("redis: connected", "role", role, "lane", lane)
+	b.config.logger.Debug("connected", "role", role, "lane", lane)
 	b.config.onLink(LinkChange{Role: role, Lane: lane, Up: true})
 }
 
 func (b *Broker) linkDown(role string, lane int, err error) {
 	b.stats.linksLost.Add(1)
-	b.config.logger.Warn("redis: connection lost", "role", role, "lane", lane, "err", err)
+	b.config.logger.Warn("connection lost", "role", role, "lane", lane, "error", err)
 	b.config.onLink(LinkChange{Role: role, Lane: lane, Err: err})
 }
 
 // corrupt reports a value that is not ours and is dropped.
 func (b *Broker) corrupt(key string, err error) {
 	b.stats.corrupt.Add(1)
-	b.config.logger.Error("redis: dropped a value", "key", key, "err", err)
+	b.config.logger.Error("dropped a value", "key", key, "error", err)
 }

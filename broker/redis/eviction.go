@@ -42,11 +42,11 @@ func (b *Broker) reportMemory(server string, before, now memory) {
 	log := b.config.logger.With("server", server, "policy", now.policy)
 	switch {
 	case now.policy != "" && now.policy != before.policy:
-		log.Warn("redis: the server evicts keys when its memory is full, and calls and results with them: set maxmemory-policy to noeviction")
+		log.Warn("the server evicts keys when its memory is full, and calls and results with them: set maxmemory-policy to noeviction")
 	case now.policy == "" && before.policy != "":
-		log.Info("redis: the server evicts no keys any more")
+		log.Info("the server evicts no keys any more")
 	}
 	if !before.asked.IsZero() && now.evicted > before.evicted {
-		log.Warn("redis: the server has evicted keys: calls and results may be among them", "keys", now.evicted-before.evicted)
+		log.Warn("the server has evicted keys: calls and results may be among them", "keys", now.evicted-before.evicted)
 	}
 }

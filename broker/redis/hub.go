@@ -224,7 +224,7 @@ func (h *hub) refused(f *feed, subjects []subject, err error) {
 			f.later = append(f.later, t)
 			if !t.refused {
 				t.refused = true
-				h.broker.config.logger.Error("redis: a subscription cannot be restored, and is tried again", "channel", s.name, "err", err)
+				h.broker.config.logger.Error("a subscription cannot be restored, and is tried again", "channel", s.name, "error", err)
 			}
 			continue
 		}
@@ -275,7 +275,7 @@ func (h *hub) tellGap(s subject, listeners []listener) {
 // warnOfGaps has one line for all.
 func (h *hub) warnOfGaps(subscriptions int, why string) {
 	if subscriptions > 0 {
-		h.broker.config.logger.Warn("redis: events may have been missed: each subscription is told", "subscriptions", subscriptions, "why", why)
+		h.broker.config.logger.Warn("events may have been missed: each subscription is told", "subscriptions", subscriptions, "reason", why)
 	}
 }
 

@@ -207,8 +207,8 @@ func (l *lane) kick() {
 
 // refused reports that the server refused what nobody waits for. Where it did not
 // reply there is an outage, which the writer reports.
-func (l *lane) refused(what string, r reply) {
+func (l *lane) refused(purpose string, r reply) {
 	if r.kind == '-' {
-		l.broker.config.logger.Error("redis: refused "+what, "lane", l.index, "err", r.err())
+		l.broker.config.logger.Error("the server refused a command", "purpose", purpose, "lane", l.index, "error", r.err())
 	}
 }

@@ -61,7 +61,7 @@ func defaultConfig() config {
 		backoffMin:    50 * time.Millisecond,
 		backoffMax:    2 * time.Second,
 		replyTimeout:  2 * time.Second,
-		logger:        slog.New(slog.DiscardHandler),
+		logger:        slog.Default(),
 		onLink:        func(LinkChange) {},
 	}
 }
@@ -227,7 +227,7 @@ func WithReplyTimeout(d time.Duration) Option {
 
 // WithLogger sets where lost and regained connections, gaps, what the server
 // refuses in the background, dropped results, and values that are not juggler's
-// are reported. The default discards.
+// are logged. Default: slog.Default(), as it is when [New] is called.
 func WithLogger(l *slog.Logger) Option {
 	return optionFunc(func(c *config) {
 		if l == nil {

@@ -215,6 +215,6 @@ type droppedLetters struct {
 // resultsDropped reports results that will never be stored.
 func (l *lane) resultsDropped(node broker.ID, results int, reason string) {
 	l.broker.stats.resultsDropped.Add(int64(results))
-	l.broker.config.logger.Warn("redis: results for a node dropped",
+	l.broker.config.logger.Warn("results for a node dropped",
 		"node", ulid.ULID(node), "results", results, "reason", reason)
 }

@@ -93,7 +93,7 @@ func (p *peers) look(ctx context.Context, lease time.Duration) {
 	own := p.own()
 	others, err := p.exchange(ctx, p.broker.config.prefix, own, lease)
 	if err != nil {
-		p.broker.config.logger.Debug("redis: the settings of other processes are not known", "err", err)
+		p.broker.config.logger.Debug("the settings of other processes are not known", "error", err)
 		return
 	}
 	p.told = true
@@ -105,8 +105,8 @@ func (p *peers) look(ctx context.Context, lease time.Duration) {
 	found := map[string]bool{}
 	for _, o := range others {
 		if o.prefix == own[0].prefix && o.format != own[0].format {
-			p.report(found, "redis: another process of this system has other settings: calls and events do not pass between them",
-				"here", own[0].String(), "there", o.String(), "where", o.who)
+			p.report(found, "another process of this system has other settings: calls and events do not pass between them",
+				"here", own[0].String(), "there", o.String(), "process", o.who)
 		}
 	}
 	p.compareRoles(own, others, found)
@@ -131,8 +131,8 @@ func (p *peers) compareRoles(own []settings, others []peer, found map[string]boo
 		for prefix, there := range roles {
 			other, has := there[want]
 			if _, both := there[s.role]; prefix != s.prefix && has && !both {
-				p.report(found, "redis: this system has no "+want+", and one with another prefix has no "+s.role,
-					"here", s.String(), "there", other.String(), "where", other.who)
+				p.report(found, "this system lacks nodes or callees, and one with another prefix has them",
+					"here", s.String(), "there", other.String(), "process", other.who)
 			}
 		}
 	}

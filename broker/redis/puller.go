@@ -448,7 +448,7 @@ func (p *puller) reportUnknown(members []string) {
 	p.suspects = unknown
 	p.conn.mu.Unlock()
 	if len(lost) > 0 {
-		p.lane.broker.config.logger.Warn("redis: calls were lost with a connection", "calls", len(lost))
+		p.lane.broker.config.logger.Warn("calls were lost with a connection", "calls", len(lost))
 		p.lane.broker.reportLost(lost)
 	}
 }

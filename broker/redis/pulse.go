@@ -64,7 +64,7 @@ func (p *pulse) beat(b *beat) {
 			if !isFull(o.err) {
 				p.lane.raiseDoubt()
 			}
-			p.lane.refused("to renew a lease", o.command.reply)
+			p.lane.refused("renew a lease", o.command.reply)
 			return
 		}
 	}

@@ -134,7 +134,7 @@ func (r *reaper) look() (dead []deadCallee, due []dueURI, ok bool) {
 		}
 		if err != nil {
 			r.lane.raiseDoubt()
-			r.lane.refused("to look for calls of dead callees", page)
+			r.lane.refused("look for calls of dead callees", page)
 			return nil, nil, false
 		}
 		r.lane.watched(page.list[0].value)
@@ -199,7 +199,7 @@ func (r *reaper) report(callee string, lost []broker.Result) {
 	if r.ctx.Err() != nil || len(lost) == 0 {
 		return
 	}
-	r.conn.broker.config.logger.Warn("redis: a callee is gone", "callee", callee, "calls", len(lost))
+	r.conn.broker.config.logger.Warn("a callee is gone", "callee", callee, "calls", len(lost))
 	r.conn.broker.stats.lost.Add(int64(len(lost)))
 	r.conn.deliver(lost)
 }

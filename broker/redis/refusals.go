@@ -63,7 +63,7 @@ func (r *reaper) takeBack(uris []dueURI) (more []dueURI, ok bool) {
 	reply, err := r.lane.writer.do(r.ctx, refuseScript.run(names, args...))
 	f.unsure = err != nil || len(reply.list) != len(uris)+1
 	if f.unsure {
-		r.lane.refused("to end calls that nobody serves", reply)
+		r.lane.refused("end calls that nobody serves", reply)
 		return nil, false
 	}
 	f.known = reply.list[0].list
@@ -86,7 +86,7 @@ func (r *reaper) reportUnserved(addresses []reply) {
 	if r.ctx.Err() != nil || len(refused) == 0 {
 		return
 	}
-	r.conn.broker.config.logger.Warn("redis: calls waited for callees that did not come back",
+	r.conn.broker.config.logger.Warn("calls waited for callees that did not come back",
 		"lane", r.lane.index, "calls", len(refused))
 	r.conn.deliver(refused)
 }

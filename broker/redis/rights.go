@@ -94,7 +94,7 @@ func refusedOf(tried map[string]*command, script *command) map[string]string {
 
 func (b *Broker) reportRefused(server string, refused map[string]string) {
 	if len(refused) == 0 {
-		b.config.logger.Debug("redis: the server has what is needed", "server", server)
+		b.config.logger.Debug("the server has what is needed", "server", server)
 		return
 	}
 	var names []string
@@ -102,8 +102,8 @@ func (b *Broker) reportRefused(server string, refused map[string]string) {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	b.config.logger.Error("redis: the server refuses what juggler needs; docs/redis.md says which commands and rights that are",
-		"server", server, "commands", strings.Join(names, " "), "err", refused[names[0]])
+	b.config.logger.Error("the server refuses what juggler needs; docs/redis.md says which commands and rights that are",
+		"server", server, "commands", strings.Join(names, " "), "reason", refused[names[0]])
 }
 
 // isRefusal reports whether an error says that a command is not there, or that the

@@ -151,7 +151,7 @@ func (s *survey) meet(master server, lane int) (memory, bool) {
 	}
 	m, ok := readMemory(string(info.reply.text))
 	if !ok {
-		s.broker.config.logger.Debug("redis: whether the server evicts keys is not known", "server", master.addr, "err", info.reply.err())
+		s.broker.config.logger.Debug("whether the server evicts keys is not known", "server", master.addr, "error", info.reply.err())
 	}
 	m.asked = time.Now()
 	return m, true

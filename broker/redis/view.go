@@ -106,7 +106,7 @@ func (v *view) run() {
 		}
 		err := v.look(v.quit, time.Now())
 		if err != nil && !failing && v.quit.Err() == nil {
-			v.broker.config.logger.Warn("redis: nobody says who is master", "err", err)
+			v.broker.config.logger.Warn("nobody says who is master", "error", err)
 		}
 		failing = err != nil
 		if v.topology.renamed() {
@@ -125,7 +125,7 @@ func (v *view) listen() {
 		if v.quit.Err() != nil || errors.Is(err, errors.ErrUnsupported) {
 			return
 		}
-		v.broker.config.logger.Debug("redis: nobody announces who is master", "err", err)
+		v.broker.config.logger.Debug("nobody announces who is master", "error", err)
 		if !pause(v.quit, v.broker.backoff(16)) {
 			return
 		}

@@ -94,12 +94,12 @@ func callee(ctx context.Context, f *calleeFlags, p *process) error {
 	if len(f.engine.RPC) == 0 {
 		return exit.With(exit.Usage, errors.New("callee: --redis is missing; the embedded broker is inside of a server"))
 	}
-	e, err := f.engine.Open(log)
+	e, err := f.engine.Open(p.logs)
 	if err != nil {
 		return err
 	}
 	defer e.Close()
-	c, err := calleekit.New(e.Callee, calleekit.WithConcurrency(f.concurrency), calleekit.WithLogger(log))
+	c, err := calleekit.New(e.Callee, calleekit.WithConcurrency(f.concurrency), calleekit.WithLogger(p.logs))
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -58,7 +59,10 @@ func (f *connectionFlags) options() ([]client.Option, error) {
 		}
 		header.Add(name, strings.TrimSpace(value))
 	}
-	options := []client.Option{client.WithCallTimeout(f.callTimeout)}
+	options := []client.Option{
+		client.WithCallTimeout(f.callTimeout),
+		client.WithLogger(slog.New(slog.DiscardHandler)), // the shell says itself what matters
+	}
 	token, err := f.readToken()
 	switch {
 	case err != nil:

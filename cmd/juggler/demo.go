@@ -53,7 +53,7 @@ any web page: it is not for production.`,
 		if onlyCheck(cmd) {
 			return nil
 		}
-		return demo(cmd.Context(), *address, p.log, cmd.OutOrStdout())
+		return demo(cmd.Context(), *address, p.logs, cmd.OutOrStdout())
 	}
 	return cmd
 }

@@ -18,7 +18,8 @@ import (
 // a log whose level can change, and files that are read again on SIGHUP.
 type process struct {
 	cmd   *cobra.Command
-	log   *slog.Logger
+	logs  *slog.Logger // of everything in the process
+	log   *slog.Logger // logs, of what the command itself says
 	level *slog.LevelVar
 	files []reloadable
 }
@@ -33,10 +34,11 @@ type reloadable struct {
 func newProcess(cmd *cobra.Command, flags *logs.Flags) *process {
 	p := &process{cmd: cmd, level: new(slog.LevelVar)}
 	p.level.Set(flags.Level())
-	p.log = flags.New(cmd.ErrOrStderr(), p.level)
-	slog.SetDefault(p.log) // for packages that log by themselves
+	p.logs = flags.New(cmd.ErrOrStderr(), p.level)
+	p.log = p.logs.With("component", "command")
+	slog.SetDefault(p.logs) // for packages that log by themselves
 	for _, warning := range schema(cmd.Root()).Misspelt(os.Environ()) {
-		p.log.Warn(warning)
+		p.log.Warn("a variable is not known", "reason", warning)
 	}
 	return p
 }
@@ -81,7 +83,7 @@ func (p *process) reload() {
 	}
 	for _, f := range p.files {
 		if err := f.reload(); err != nil {
-			p.log.Error("not reloaded, it stays as it was", "what", f.name, "error", err)
+			p.log.Error("not reloaded, it stays as it was", "settings", f.name, "error", err)
 		}
 	}
 	changed := changedFlags(p.cmd.Flags(), fresh.Flags())

@@ -72,7 +72,7 @@ type server struct {
 // run runs a node until ctx ends, then drains it.
 func (s *server) run(ctx context.Context) error {
 	var err error
-	if s.engine, err = s.flags.engine.Open(s.log); err != nil {
+	if s.engine, err = s.flags.engine.Open(s.logs); err != nil {
 		return err
 	}
 	defer s.engine.Close()
@@ -116,7 +116,7 @@ func (s *server) prepare(ctx context.Context) error {
 	s.onReload("rules and keys of tokens", func() error { return control.Reload(ctx) })
 	options := append(f.limits.options(),
 		juggler.WithCaller(s.engine.Caller), juggler.WithPubSub(s.engine.PubSub),
-		juggler.WithLogger(s.log), originOption(f.origins))
+		juggler.WithLogger(s.logs), originOption(f.origins))
 	if s.handler, err = juggler.New(append(options, control.Options()...)...); err != nil {
 		return errors.New(inFlags(err.Error()))
 	}
@@ -174,7 +174,7 @@ func (s *server) prepareTLS() error {
 // logged logs requests, at the level debug.
 func (s *server) logged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.log.Debug("request", "client", r.RemoteAddr, "method", r.Method, "path", r.URL.Path,
+		s.log.Debug("request", "remote", r.RemoteAddr, "method", r.Method, "path", r.URL.Path,
 			"protocols", r.Header.Get("Sec-WebSocket-Protocol"), "origin", r.Header.Get("Origin"))
 		next.ServeHTTP(w, r)
 	})

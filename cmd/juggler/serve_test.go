@@ -195,7 +195,7 @@ func TestServeOnUnixSocket(t *testing.T) {
 func adminURL(t testing.TB, p *process) string {
 	t.Helper()
 	var line struct{ URL string }
-	if err := json.Unmarshal([]byte(p.stderr.await(t, `"msg":"admin"`)), &line); err != nil {
+	if err := json.Unmarshal([]byte(p.stderr.await(t, `"msg":"serving the admin address"`)), &line); err != nil {
 		t.Fatal(err)
 	}
 	return line.URL

@@ -161,7 +161,7 @@ func (p *Pool) notePortable(nc net.Conn) {
 	p.mu.Unlock()
 	if first {
 		p.cfg.Logger.Info("connections of this listener take the portable path, with a goroutine each",
-			"listener", addr, "type", kind)
+			"listener", addr, "kind", kind)
 	}
 }
 

@@ -40,10 +40,10 @@ func (f *Flags) Start(s *Server, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("%w; choose another address with --admin-listen", err)
 	}
-	log.Info("admin", "url", "http://"+l.Addr().String()+"/")
+	log.Info("serving the admin address", "url", "http://"+l.Addr().String()+"/")
 	go func() { // ends with Close
 		if err := s.Serve(l); err != nil {
-			log.Error("admin ended", "error", err)
+			log.Error("the admin address is served no more", "error", err)
 		}
 	}()
 	return nil

@@ -48,12 +48,14 @@ func (f *Flags) New(w io.Writer, level slog.Leveler) *slog.Logger {
 	return slog.New(&people{w: w, mu: new(sync.Mutex), level: level, colour: colour})
 }
 
-// people is a handler whose lines are short and in colour.
+// people is a handler whose lines are short and in colour, with the component before
+// the message.
 type people struct {
 	mu     *sync.Mutex // of w, shared by all that With makes
 	w      io.Writer
 	level  slog.Leveler
 	colour bool
+	source string // the component, with a colon
 	attrs  string // of With, formatted
 	group  string // prefix of names, of WithGroup
 }
@@ -62,10 +64,14 @@ func (h *people) Enabled(_ context.Context, level slog.Level) bool { return leve
 
 func (h *people) WithAttrs(attrs []slog.Attr) slog.Handler {
 	var b bytes.Buffer
+	with := *h
 	for _, a := range attrs {
+		if a.Key == "component" && h.group == "" {
+			with.source = a.Value.String() + ": "
+			continue
+		}
 		h.attr(&b, h.group, a)
 	}
-	with := *h
 	with.attrs += b.String()
 	return &with
 }
@@ -101,6 +107,7 @@ func (h *people) Handle(_ context.Context, r slog.Record) error {
 	word, colour := levelText(r.Level)
 	h.styled(&b, colour, word)
 	b.WriteByte(' ')
+	b.WriteString(h.source)
 	b.WriteString(strings.ReplaceAll(r.Message, "\n", " "))
 	b.WriteString(h.attrs)
 	r.Attrs(func(a slog.Attr) bool {

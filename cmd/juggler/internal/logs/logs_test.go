@@ -26,6 +26,9 @@ func TestLinesForPeople(t *testing.T) {
 		{slog.LevelWarn, "two\nlines", nil, nil, "13:04:05.006 WARN  two lines\n"},
 		{slog.LevelError, "x", nil, []slog.Attr{slog.Any("error", errors.New("a\nb"))}, `13:04:05.006 ERROR x error="a\nb"` + "\n"},
 		{slog.LevelDebug, "x", nil, []slog.Attr{slog.Int("n", 1), slog.String("empty", ""), slog.String("quoted", `"`)}, `13:04:05.006 DEBUG x n=1 empty="" quoted="\""` + "\n"},
+		{slog.LevelWarn, "lost", func(h slog.Handler) slog.Handler {
+			return h.WithAttrs([]slog.Attr{slog.String("component", "redis"), slog.Int("lane", 1)})
+		}, nil, "13:04:05.006 WARN  redis: lost lane=1\n"},
 		{slog.LevelInfo, "x", func(h slog.Handler) slog.Handler {
 			return h.WithAttrs([]slog.Attr{slog.String("a", "1")}).WithGroup("g").WithAttrs([]slog.Attr{slog.String("b", "2")})
 		}, []slog.Attr{slog.Group("h", slog.String("c", "3"))}, "13:04:05.006 INFO  x a=1 g.b=2 g.h.c=3\n"},

@@ -86,7 +86,7 @@ var errTooLong = errors.New("it took too long")
 
 func (p *Program) outcome(ctx context.Context, uri string, err error, stdout, stderr *bounded) (any, error) {
 	failed := func(what string) error {
-		p.log.Error("program failed", "uri", uri, "program", p.path, "what", what, "stderr", stderr.buffer.String())
+		p.log.Error("a program failed", "uri", uri, "program", p.path, "reason", what, "stderr", stderr.buffer.String())
 		return calleekit.Errorf(500, "%s failed", uri)
 	}
 	var exited *exec.ExitError

@@ -46,7 +46,7 @@ func (h *Webhook) Answer(ctx context.Context, c *calleekit.Call) (any, error) {
 	limited, cancel := context.WithTimeoutCause(ctx, h.limits.Timeout, errTooLong)
 	defer cancel()
 	failed := func(what string) error {
-		h.log.Error("webhook failed", "uri", c.URI, "url", h.url, "what", what)
+		h.log.Error("a webhook failed", "uri", c.URI, "url", h.url, "reason", what)
 		return calleekit.Errorf(500, "%s failed", c.URI)
 	}
 	args := c.Args
