@@ -172,10 +172,6 @@ func (sh *shard) inline(s *session, payload []byte) {
 	s.settle(r)
 }
 
-// Pong has nothing to do: that something was heard of the client is all there is
-// to know.
-func (sh *shard) Pong(*wsconn.Conn) {}
-
 // Quiet is called when nothing was sent for the ping interval. A client that
 // is not being read from is pinged as well, as it would take the server as
 // gone; its answer is not waited for.

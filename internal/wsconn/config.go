@@ -24,8 +24,6 @@ var (
 	// ErrSlowConsumer: more than MaxQueue bytes would have been queued, or
 	// the queue made no progress for WriteTimeout.
 	ErrSlowConsumer = errors.New("wsconn: slow consumer")
-	// ErrIdle: nothing was received for Idle.
-	ErrIdle = errors.New("wsconn: idle")
 	// ErrReadTimeout: a message was begun and not completed in ReadTimeout.
 	ErrReadTimeout = errors.New("wsconn: message not completed in time")
 	// ErrCloseTimeout: the peer did not take, or did not answer, a close
@@ -33,8 +31,6 @@ var (
 	ErrCloseTimeout = errors.New("wsconn: close handshake not completed in time")
 	// ErrHangUp: the peer hung up while the connection was paused.
 	ErrHangUp = errors.New("wsconn: peer hung up")
-	// ErrAborted: [Conn.Abort] was called.
-	ErrAborted = errors.New("wsconn: aborted")
 	// ErrPoolClosed: the pool was closed.
 	ErrPoolClosed = errors.New("wsconn: pool closed")
 )
@@ -99,9 +95,6 @@ type Config struct {
 	// Ping is after how long without anything but pongs written
 	// [Handler.Quiet] is called; 0: never.
 	Ping time.Duration
-	// Idle is after how long without anything received a connection is
-	// closed with [CodeIdle]; 0: never. Time spent paused does not count.
-	Idle time.Duration
 
 	// Binary allows binary messages; otherwise they close with 1003.
 	Binary bool
@@ -130,16 +123,13 @@ type Handler interface {
 	// place and is valid until Message returns.
 	Message(c *Conn, op ws.OpCode, payload []byte)
 
-	// Pong tells that a pong arrived, asked for or not.
-	Pong(c *Conn)
-
 	// Quiet tells that nothing but pongs was written for Config.Ping: the time
 	// to send a ping of whatever kind. If it writes nothing it is called again
 	// after the same time.
 	Quiet(c *Conn)
 
 	// Closing is called before wsconn closes c for a reason of its own: a
-	// violation, a slow consumer, an idle peer. It may change e.Code and
+	// violation, a slow consumer, a message that is not completed. It may change e.Code and
 	// e.Reason, which go into the close frame and to Closed.
 	Closing(c *Conn, e *CloseError)
 

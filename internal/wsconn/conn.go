@@ -24,8 +24,7 @@ type Conn struct {
 
 	fd        int32  // on a loop
 	slot, gen uint32 // the place in the group's table, and whose it is
-	lastRead  uint32 // ms, as is the group's now, but without its upper half
-	lastWrite uint32
+	lastWrite uint32 // ms, as is the group's now, but without its upper half
 
 	// Tag is the owner's to use.
 	Tag uint32
@@ -184,7 +183,6 @@ func (c *Conn) Resume() {
 	}
 	c.flags &^= flagPaused
 	c.markDirty()
-	c.lastRead = uint32(c.g.now)
 	if c.in != nil {
 		if c.in.since != 0 {
 			c.in.since = c.g.now // the rest could not arrive
@@ -193,8 +191,7 @@ func (c *Conn) Resume() {
 			c.feedLater()
 		}
 	}
-	d := c.deadlines()
-	c.arm(min(d.read, d.idle))
+	c.arm(c.deadlines().read)
 }
 
 // feedLater has the group feed c in this turn.
@@ -215,10 +212,8 @@ func (c *Conn) Close(code uint16, reason string) {
 	}
 }
 
-// Abort gives c up at the end of the turn: what is queued is dropped and the
-// peer sees the connection reset.
-func (c *Conn) Abort() { c.abort(ErrAborted) }
-
+// abort ends c at the end of the turn: what is queued is dropped and the peer sees
+// the connection reset.
 func (c *Conn) abort(err error) {
 	c.flags |= flagReset
 	c.lost(err)
@@ -397,34 +392,27 @@ func (c *Conn) expire() {
 		c.slowConsumer()
 	case d.read <= now:
 		c.fail(CodeIdle, "message not completed in time", ErrReadTimeout)
-	case d.idle <= now:
-		c.fail(CodeIdle, "idle", ErrIdle)
 	case d.ping <= now:
 		c.lastWrite = uint32(now)
 		d.ping = now + cfg.ping
 		c.g.handler.Quiet(c)
 	}
 	if c.state == stateOpen {
-		c.arm(min(d.write, d.read, d.idle, d.ping))
+		c.arm(min(d.write, d.read, d.ping))
 	}
 }
 
 // deadlines are those of an open connection, in ms.
-type deadlines struct{ write, read, idle, ping int64 }
+type deadlines struct{ write, read, ping int64 }
 
 func (c *Conn) deadlines() deadlines {
 	cfg, now := c.g.cfg, c.g.now
-	d := deadlines{never, never, never, never}
+	d := deadlines{never, never, never}
 	if c.flags&flagFull != 0 {
 		d.write = c.out.since + cfg.writeTimeout
 	}
-	if c.flags&flagPaused == 0 {
-		if c.in != nil && c.in.since != 0 {
-			d.read = c.in.since + cfg.readTimeout
-		}
-		if cfg.idle > 0 {
-			d.idle = now - age(now, c.lastRead) + cfg.idle
-		}
+	if c.flags&flagPaused == 0 && c.in != nil && c.in.since != 0 {
+		d.read = c.in.since + cfg.readTimeout
 	}
 	if cfg.ping > 0 {
 		d.ping = now - age(now, c.lastWrite) + cfg.ping

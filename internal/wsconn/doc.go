@@ -39,6 +39,6 @@
 //
 // However a connection ends, [Handler.Closed] is its last callback, exactly
 // once, with a [CloseError] that says how. Ends that wsconn itself decides on
-// (a violation of the protocol, a slow consumer, an idle peer) are announced
-// by [Handler.Closing], which may choose another code for the wire.
+// (a violation of the protocol, a slow consumer, a message that is not completed)
+// are announced by [Handler.Closing], which may choose another code for the wire.
 package wsconn

@@ -1,6 +1,10 @@
 package wsconn
 
-import "github.com/juggler-go/juggler/internal/netpoll"
+import (
+	"errors"
+
+	"github.com/juggler-go/juggler/internal/netpoll"
+)
 
 // HandleHangUp has the loop of c handle an event that says that the peer hung
 // up: one of c, or a stale one of the connection that had c's slot before. It
@@ -12,6 +16,12 @@ func HandleHangUp(c *Conn, stale bool) {
 	}
 	c.g.transport.(*loop).handle(&e)
 }
+
+// ErrAborted is why a connection ends that a test aborts.
+var ErrAborted = errors.New("wsconn: aborted")
+
+// Abort ends c as Pool.Close does all connections.
+func (c *Conn) Abort() { c.abort(ErrAborted) }
 
 const TurnBytes = turnBytes
 

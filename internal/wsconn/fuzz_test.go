@@ -20,7 +20,6 @@ type recording struct{ events []string }
 func (r *recording) Message(_ *wsconn.Conn, op ws.OpCode, payload []byte) {
 	r.events = append(r.events, fmt.Sprintf("%d %q", op, payload))
 }
-func (r *recording) Pong(*wsconn.Conn)                        { r.events = append(r.events, "pong") }
 func (r *recording) Quiet(*wsconn.Conn)                       {}
 func (r *recording) Closing(*wsconn.Conn, *wsconn.CloseError) {}
 func (r *recording) Closed(*wsconn.Conn, *wsconn.CloseError)  {}
@@ -69,7 +68,6 @@ func reference(input []byte) (events []string, pings [][]byte, code uint16) {
 		case h.OpCode == ws.OpPing:
 			pings = append(pings, payload)
 		case h.OpCode == ws.OpPong:
-			events = append(events, "pong")
 		case h.OpCode == ws.OpClose:
 			return events, pings, closeReply(payload)
 		default:

@@ -278,7 +278,7 @@ func (g *Group) Attach(c *Conn, response []byte) {
 	}
 	g.opening = false
 	g.attached = c
-	*c = Conn{g: g, Tag: c.Tag, lastRead: uint32(g.now), lastWrite: uint32(g.now)}
+	*c = Conn{g: g, Tag: c.Tag, lastWrite: uint32(g.now)}
 	c.timer.Owner = c
 	g.gen++
 	c.gen = g.gen
@@ -296,8 +296,7 @@ func (g *Group) Attach(c *Conn, response []byte) {
 		out.mark = len(out.buf)
 		c.markDirty()
 	}
-	d := c.deadlines()
-	c.arm(min(d.idle, d.ping))
+	c.arm(c.deadlines().ping)
 	g.transport.attach(c)
 }
 

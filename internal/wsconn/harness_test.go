@@ -48,7 +48,6 @@ type server struct {
 type hooks struct {
 	made       func(g *wsconn.Group)
 	message    func(s *session, op ws.OpCode, payload []byte)
-	pong       func(s *session)
 	quiet      func(s *session)
 	closing    func(s *session, e *wsconn.CloseError)
 	turn       func(g *wsconn.Group, now int64) int64
@@ -118,12 +117,6 @@ func (h *handler) Message(c *wsconn.Conn, op ws.OpCode, payload []byte) {
 		c.WriteText(payload)
 	} else {
 		c.WriteBinary(payload)
-	}
-}
-
-func (h *handler) Pong(c *wsconn.Conn) {
-	if f := h.server.pong; f != nil {
-		f(h.session(c))
 	}
 }
 

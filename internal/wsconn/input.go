@@ -42,7 +42,6 @@ func (in *input) inMessage() bool { return in.nhead > 0 || in.inFrame || in.frag
 // receive takes bytes that were read. They may be modified, and belong to the
 // caller again afterwards.
 func (c *Conn) receive(b []byte) {
-	c.lastRead = uint32(c.g.now)
 	c.flags |= flagHeard
 	if c.flags&flagPaused != 0 || c.in != nil && len(c.in.held) > 0 {
 		if c.parsing() {
@@ -236,10 +235,6 @@ func (c *Conn) controlFrame(op ws.OpCode, payload []byte) {
 		last := c.lastWrite
 		c.write(ws.OpPong, payload)
 		c.lastWrite = last // a peer may not see pongs: scripts of browsers do not
-	case ws.OpPong:
-		if c.state == stateOpen {
-			c.g.handler.Pong(c)
-		}
 	case ws.OpClose:
 		code, reason, err := parseClose(payload)
 		if err != nil {

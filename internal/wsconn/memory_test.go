@@ -151,7 +151,7 @@ func TestIdleConnectionsCostNoGoroutineAndFewBytes(t *testing.T) {
 	}
 	const n = 2000
 	cfg := config()
-	cfg.Ping, cfg.Idle = 25*watchdog, 50*watchdog // their timers are running
+	cfg.Ping = 25 * watchdog // their timers are running
 	cfg.NewHandler = func(*wsconn.Group) wsconn.Handler { return new(recording) }
 	pool := wsconn.NewPool(cfg)
 	defer pool.Close()

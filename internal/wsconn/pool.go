@@ -21,7 +21,6 @@ type config struct {
 	writeTimeout int64
 	closeTimeout int64
 	ping         int64
-	idle         int64
 }
 
 // milliseconds rounds up: no deadline comes early, and none becomes "never".
@@ -64,7 +63,6 @@ func NewPool(c Config) *Pool {
 			writeTimeout: milliseconds(c.WriteTimeout),
 			closeTimeout: milliseconds(c.CloseTimeout),
 			ping:         milliseconds(c.Ping),
-			idle:         milliseconds(c.Idle),
 		},
 		loops:    make([]*Group, c.Loops),
 		portable: make([]*Group, c.Loops),

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gobwas/ws"
 
@@ -78,6 +79,7 @@ func TestCallbacksOfAGroupNeverOverlap(t *testing.T) {
 	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
 		cfg := config()
 		cfg.Loops = 1
+		cfg.Ping = time.Millisecond
 		srv := newServer(t, wrap, cfg)
 		var inside atomic.Int32
 		enter := func() {
@@ -87,7 +89,7 @@ func TestCallbacksOfAGroupNeverOverlap(t *testing.T) {
 			inside.Add(-1)
 		}
 		srv.message = func(s *session, _ ws.OpCode, b []byte) { enter(); s.WriteText(b) }
-		srv.pong = func(*session) { enter() }
+		srv.quiet = func(*session) { enter() }
 		srv.turn = func(*wsconn.Group, int64) int64 { enter(); return 0 }
 		var all sync.WaitGroup
 		for range 4 {

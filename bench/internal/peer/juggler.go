@@ -168,7 +168,6 @@ func (echoHandler) Message(c *wsconn.Conn, op ws.OpCode, payload []byte) {
 	}
 }
 
-func (echoHandler) Pong(*wsconn.Conn)                        {}
 func (echoHandler) Quiet(*wsconn.Conn)                       {}
 func (echoHandler) Closing(*wsconn.Conn, *wsconn.CloseError) {}
 func (echoHandler) Closed(*wsconn.Conn, *wsconn.CloseError)  {}

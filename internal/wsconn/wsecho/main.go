@@ -116,7 +116,6 @@ func (echo) Message(c *wsconn.Conn, op ws.OpCode, payload []byte) {
 	}
 }
 
-func (echo) Pong(*wsconn.Conn)                        {}
 func (echo) Quiet(*wsconn.Conn)                       {}
 func (echo) Closing(*wsconn.Conn, *wsconn.CloseError) {}
 func (echo) Closed(*wsconn.Conn, *wsconn.CloseError)  {}
