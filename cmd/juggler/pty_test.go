@@ -15,7 +15,7 @@ import (
 
 	"github.com/creack/pty"
 
-	"github.com/juggler-go/juggler/cmd/juggler/internal/recording"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/recordingtest"
 )
 
 // A screen is a pseudo-terminal with a program in it.
@@ -28,7 +28,7 @@ type screen struct {
 	more chan struct{} // has room for one
 	eof  chan struct{}
 
-	shown *recording.Screen // what people see
+	shown *recordingtest.Screen // what people see
 }
 
 func startScreen(t testing.TB, cmd *exec.Cmd) *screen {
@@ -42,7 +42,7 @@ func startScreenOf(t testing.TB, cmd *exec.Cmd, rows, columns int) *screen {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &screen{t: t, tty: tty, cmd: cmd, more: make(chan struct{}, 1), eof: make(chan struct{}), shown: recording.NewScreen(rows, columns)}
+	s := &screen{t: t, tty: tty, cmd: cmd, more: make(chan struct{}, 1), eof: make(chan struct{}), shown: recordingtest.NewScreen(rows, columns)}
 	go func() { // ends with the program, or the terminal
 		io.Copy(s, tty) //nolint:errcheck // EIO is its end
 		close(s.eof)
@@ -98,7 +98,7 @@ func (s *screen) sees(text string) {
 }
 
 // shows waits until what people see is so.
-func (s *screen) shows(what string, so func(*recording.Screen) bool) {
+func (s *screen) shows(what string, so func(*recordingtest.Screen) bool) {
 	s.t.Helper()
 	for timeout := time.After(patience); !so(s.shown); {
 		select {

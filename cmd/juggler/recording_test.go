@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/juggler-go/juggler/cmd/juggler/internal/recording"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/recordingtest"
 )
 
 const picture = "../../docs/terminal.svg"
@@ -20,14 +20,14 @@ const picture = "../../docs/terminal.svg"
 // A player types into a shell in a terminal, and records what is to be seen.
 type player struct {
 	*screen
-	record *recording.Recording
+	record *recordingtest.Recording
 }
 
 // startPlayers starts shells in terminals of so many rows each.
 func startPlayers(t testing.TB, environment []string, rows ...int) []*player {
 	t.Helper()
 	var players []*player
-	var screens []*recording.Screen
+	var screens []*recordingtest.Screen
 	for _, n := range rows {
 		cmd := command(t)
 		cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-i"}
@@ -35,7 +35,7 @@ func startPlayers(t testing.TB, environment []string, rows ...int) []*player {
 		s := startScreenOf(t, cmd, n, 80)
 		players, screens = append(players, &player{screen: s}), append(screens, s.shown)
 	}
-	record := recording.New(screens...)
+	record := recordingtest.New(screens...)
 	for _, p := range players {
 		p.record = record
 		p.awaitLines("$ ")
@@ -47,7 +47,7 @@ func startPlayers(t testing.TB, environment []string, rows ...int) []*player {
 // a line.
 func (p *player) awaitLines(typed string, texts ...string) {
 	p.t.Helper()
-	p.shows(typed+" and "+strings.Join(texts, " and "), func(s *recording.Screen) bool {
+	p.shows(typed+" and "+strings.Join(texts, " and "), func(s *recordingtest.Screen) bool {
 		all := strings.Join(s.Text(), "\n")
 		return s.Typed() == typed && !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(all, text) })
 	})
@@ -92,7 +92,7 @@ func TestRecording(t *testing.T) {
 	server, client := players[0], players[1]
 	playSession(t, server, client)
 	server.screen.types("\x03") // the interrupt key, so that nothing is left
-	server.shows("the prompt", func(s *recording.Screen) bool { return strings.HasSuffix(s.Typed(), "$ ") })
+	server.shows("the prompt", func(s *recordingtest.Screen) bool { return strings.HasSuffix(s.Typed(), "$ ") })
 
 	var svg bytes.Buffer
 	if err := client.record.WriteSVG(&svg, "A terminal: juggler demo, and juggler client that calls, subscribes and publishes"); err != nil {
@@ -117,7 +117,7 @@ func playSession(t testing.TB, server, client *player) {
 	server.plays(800 * time.Millisecond)
 	server.types("juggler demo")
 	server.screen.types("\r")
-	server.shows("its URL", func(s *recording.Screen) bool { return strings.HasPrefix(s.Text()[1], "ws://") && s.Typed() == "" })
+	server.shows("its URL", func(s *recordingtest.Screen) bool { return strings.HasPrefix(s.Text()[1], "ws://") && s.Typed() == "" })
 	server.plays(900 * time.Millisecond)
 	url := server.shown.Text()[1]
 
@@ -151,7 +151,7 @@ var varying = regexp.MustCompile(`session \S+|\d[0-9.]*(µs|ms|s)$|127\.0\.0\.1:
 // lastLines returns the last frame without what differs each time.
 func lastLines(t testing.TB, svg []byte) []string {
 	t.Helper()
-	lines, err := recording.LastFrame(bytes.NewReader(svg))
+	lines, err := recordingtest.LastFrame(bytes.NewReader(svg))
 	if err != nil {
 		t.Fatal(err)
 	}

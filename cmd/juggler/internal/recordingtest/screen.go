@@ -1,7 +1,8 @@
-// Package recording turns what programs write to terminals into a picture that
-// moves: an SVG that needs nothing else. It understands the control sequences
-// that the juggler command and plain shells write, not those of every program.
-package recording
+// Package recordingtest makes pictures of what programs show in terminals, for tests.
+// A picture is an SVG that moves and needs nothing else. The package understands the
+// control sequences of the juggler command and of plain shells, not those of every
+// program.
+package recordingtest
 
 import (
 	"slices"

@@ -1,4 +1,4 @@
-package recording_test
+package recordingtest_test
 
 import (
 	"bytes"
@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/juggler-go/juggler/cmd/juggler/internal/recording"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/recordingtest"
 )
 
 // Each case is written at once, and byte by byte: sequences come in parts.
@@ -34,12 +34,12 @@ func TestScreen(t *testing.T) {
 		{"what is not understood", "\x1b[?2004ha\x07\x1b=b", []string{"ab", "", ""}, "ab"},
 		{"characters of several bytes", "é→", []string{"é→", "", ""}, "é→"},
 	} {
-		whole, parts := recording.NewScreen(3, 6), recording.NewScreen(3, 6)
+		whole, parts := recordingtest.NewScreen(3, 6), recordingtest.NewScreen(3, 6)
 		io.WriteString(whole, tt.written)
 		for i := range len(tt.written) {
 			io.WriteString(parts, tt.written[i:i+1])
 		}
-		for _, s := range []*recording.Screen{whole, parts} {
+		for _, s := range []*recordingtest.Screen{whole, parts} {
 			if !slices.Equal(s.Text(), tt.want) || s.Typed() != tt.typed {
 				t.Errorf("%s: %q, typed %q; want %q, %q", tt.name, s.Text(), s.Typed(), tt.want, tt.typed)
 			}
@@ -48,8 +48,8 @@ func TestScreen(t *testing.T) {
 }
 
 func TestPicture(t *testing.T) {
-	top, bottom := recording.NewScreen(2, 10), recording.NewScreen(2, 10)
-	r := recording.New(top, bottom)
+	top, bottom := recordingtest.NewScreen(2, 10), recordingtest.NewScreen(2, 10)
+	r := recordingtest.New(top, bottom)
 	io.WriteString(top, "\x1b[32mstays\x1b[0m")
 	io.WriteString(bottom, "$ a")
 	r.Show(bottom, time.Second)
@@ -83,7 +83,7 @@ func TestPicture(t *testing.T) {
 	if strings.Contains(svg, "http") && strings.Count(svg, "http") != 1 { // the name of the language
 		t.Error("the picture asks for something from elsewhere")
 	}
-	lines, err := recording.LastFrame(strings.NewReader(svg))
+	lines, err := recordingtest.LastFrame(strings.NewReader(svg))
 	if err != nil || !slices.Equal(lines, []string{"stays", "$ a<&"}) {
 		t.Errorf("the last frame is %q, %v", lines, err)
 	}
