@@ -189,7 +189,7 @@ func (sh *shard) post(results []broker.Result) {
 			e.Data = append([]byte(nil), e.Data...)
 			item.err = &e
 		} else {
-			item.args = in.arena.keep(r.Args)
+			item.args = in.arena.Copy(r.Args)
 		}
 		in.results = append(in.results, item)
 	}
@@ -246,7 +246,7 @@ func (p *pendingCall) finish(args []byte, failure *broker.Error) {
 // refuseResult makes f, a RES with what a callee returned, one that can be sent.
 func (s *session) refuseResult(f *frame.Frame, problem string) {
 	h := s.shard.h
-	h.payloads.log(h.log, slog.LevelError, "a callee's result cannot be sent", "uri", string(f.URI), "reason", problem)
+	h.payloads.Log(h.log, slog.LevelError, "a callee's result cannot be sent", "uri", string(f.URI), "reason", problem)
 	f.Args, f.Err = nil, errInternal.frameError()
 }
 

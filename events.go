@@ -33,7 +33,7 @@ func (h *Handler) deliverEvents(deliveries []broker.Delivery) {
 			continue // the last subscriber left meanwhile
 		}
 		if problem := h.unfitEvent(d); problem != "" {
-			h.payloads.log(h.log, slog.LevelError, "a publication cannot be sent and becomes a gap", "channel", d.Event.Channel, "reason", problem)
+			h.payloads.Log(h.log, slog.LevelError, "a publication cannot be sent and becomes a gap", "channel", d.Event.Channel, "reason", problem)
 			d = &broker.Delivery{Topic: d.Topic, Gap: true}
 		}
 		if d.Gap {
@@ -71,11 +71,11 @@ func (sh *shard) postEvent(d *broker.Delivery) {
 		topic:   d.Topic,
 		channel: d.Event.Channel,
 		id:      d.Event.ID,
-		headers: in.arena.keep(d.Event.Headers),
-		args:    in.arena.keep(d.Event.Args),
+		headers: in.arena.Copy(d.Event.Headers),
+		args:    in.arena.Copy(d.Event.Args),
 		gap:     d.Gap,
 	})
-	in.size.Store(int64(in.arena.size) + int64(len(in.events))*int64(unsafe.Sizeof(eventItem{})))
+	in.size.Store(int64(in.arena.Size()) + int64(len(in.events))*int64(unsafe.Sizeof(eventItem{})))
 	in.mu.Unlock()
 	sh.group.Wake()
 }
@@ -133,7 +133,7 @@ func (sh *shard) frameEvent(dst *[]byte, p frame.Protocol, e *eventItem) {
 	sh.out = p.Append(sh.out[:0], &f)
 	*dst = wsconn.AppendText(*dst, sh.out)
 	if h := sh.h; len(*dst) > h.cfg.maxQueue {
-		h.payloads.log(h.log, slog.LevelError, "a publication cannot be sent and becomes a gap", "channel", e.channel, "protocol", p.String(), "reason", tooLarge)
+		h.payloads.Log(h.log, slog.LevelError, "a publication cannot be sent and becomes a gap", "channel", e.channel, "protocol", p.String(), "reason", tooLarge)
 	}
 }
 
@@ -162,7 +162,7 @@ func (h *Handler) noteGap(t broker.Topic) {
 	h.stats.gaps.Add(1)
 	h.log.Warn("events may have been missed", "channel", t.Name, "pattern", t.Pattern)
 	if f := h.cfg.hooks.OnGap; f != nil {
-		h.gaps.do(h, func() {
+		h.gaps.Do(func() {
 			h.runGuarded(h.ctx, func(ctx context.Context) { f(ctx, t) })
 		})
 	}

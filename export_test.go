@@ -27,6 +27,6 @@ func Lends(h *Handler) bool { return h.shards[0].Load().loan != nil }
 // connection, keeps of calls that were gathered.
 func Gathered(h *Handler) int {
 	sh, size := h.shards[0].Load(), make(chan int)
-	sh.command(func() { size <- sh.gathered.arena.size })
+	sh.command(func() { size <- sh.gathered.arena.Size() })
 	return <-size
 }

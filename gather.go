@@ -1,6 +1,9 @@
 package juggler
 
-import "github.com/juggler-go/juggler/broker"
+import (
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/internal/arena"
+)
 
 // gatherMost is how many calls are gathered before they are handed over and
 // acknowledged. With more, callees would start late; with fewer, they are woken
@@ -19,7 +22,7 @@ type gatherer struct {
 	calls    [gatherMost]broker.Call // of the requests, if they go together
 	errs     [gatherMost]error
 	n        int
-	arena    arena // what the slices of calls point into
+	arena    arena.Arena // what the slices of calls point into
 }
 
 // next returns the request to be read next.
@@ -60,7 +63,7 @@ func (sh *shard) prepare(r *Request) bool {
 	}
 	c := &g.calls[g.n]
 	*c = r.brokerCall
-	c.Args, c.Headers = g.arena.keep(c.Args), g.arena.keep(c.Headers)
+	c.Args, c.Headers = g.arena.Copy(c.Args), g.arena.Copy(c.Headers)
 	r.args, r.headers = c.Args, c.Headers
 	return true
 }
@@ -81,7 +84,7 @@ func (sh *shard) flush() {
 		r.s, r.call = nil, nil
 	}
 	g.n = 0
-	g.arena.reset()
+	g.arena.Reset()
 }
 
 // callGathered makes the calls.

@@ -13,6 +13,8 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
+	"github.com/juggler-go/juggler/internal/ratelog"
+	"github.com/juggler-go/juggler/internal/worker"
 	"github.com/juggler-go/juggler/internal/wsconn"
 )
 
@@ -33,8 +35,8 @@ type Handler struct {
 
 	topics topicTable
 	users  userIndex
-	later  backlog // what waits on the broker for no session in particular
-	gaps   backlog // calls of the OnGap hook
+	later  worker.Backlog // what waits on the broker for no session in particular
+	gaps   worker.Backlog // calls of the OnGap hook
 
 	// What the first session opens on the broker, and Shutdown closes.
 	starting   chan struct{} // holds a value while someone opens or closes it
@@ -68,7 +70,7 @@ type Handler struct {
 	stats counters
 
 	// What may fail for every client at once, and is logged now and then.
-	failures, refusals, payloads, asked failureLog
+	failures, refusals, payloads, asked ratelog.Limiter
 }
 
 // maxShards bounds the shards, since a topic keeps their set in a word.
@@ -103,6 +105,7 @@ func New(opts ...Option) (*Handler, error) {
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.opening, h.stopOpening = context.WithCancel(h.ctx)
 	h.asking, h.stopAsking = context.WithCancel(context.Background())
+	h.later.Running, h.gaps.Running = &h.work, &h.work
 	h.topics.m = make(map[broker.Topic]*nodeTopic)
 	h.users.m = make(map[string]*session)
 	var err error
@@ -173,7 +176,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := h.pool.Adopt(nc, buffered(rw), open); err != nil {
 		h.release()
 		h.stats.refused.Add(1)
-		h.refusals.log(h.log, slog.LevelError, "cannot adopt the connection", "error", err)
+		h.refusals.Log(h.log, slog.LevelError, "cannot adopt the connection", "error", err)
 		answer503(nc)
 	}
 }
@@ -190,7 +193,7 @@ func (h *Handler) authenticate(r *http.Request, hs *handshake) *Error {
 		if e, ok := ownError(err); ok {
 			return e
 		}
-		h.refusals.log(h.log, slog.LevelError, "authenticator failed", "error", err)
+		h.refusals.Log(h.log, slog.LevelError, "authenticator failed", "error", err)
 		return &Error{Code: CodeUnavailable, Message: "cannot authenticate now", RetryAfter: retryAfter(err)}
 	}
 	hs.identity = id.clone()
@@ -216,7 +219,7 @@ func (h *Handler) admit(ctx context.Context) *Error {
 	}
 	if err := h.start(ctx); err != nil {
 		h.release()
-		h.refusals.log(h.log, slog.LevelError, "cannot reach the broker", "error", err)
+		h.refusals.Log(h.log, slog.LevelError, "cannot reach the broker", "error", err)
 		return &Error{Code: CodeUnavailable, Message: "the broker is unavailable", RetryAfter: retryAfter(err)}
 	}
 	return nil

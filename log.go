@@ -1,11 +1,8 @@
 package juggler
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
-	"sync/atomic"
-	"time"
 
 	"github.com/juggler-go/juggler/internal/wsconn"
 )
@@ -21,7 +18,7 @@ func (h *Handler) logRefusal(r *http.Request, e *Error) {
 		h.log.DebugContext(r.Context(), "handshake refused", attrs...)
 		return
 	}
-	h.refusals.log(h.log, slog.LevelWarn, "handshake refused", attrs...)
+	h.refusals.Log(h.log, slog.LevelWarn, "handshake refused", attrs...)
 }
 
 // logNack says why a request was refused. An error whose text the client does
@@ -44,7 +41,7 @@ func (h *Handler) logNack(s *session, r *Request, known bool) {
 	if known {
 		h.log.Log(h.ctx, level, "request refused", attrs...)
 	} else {
-		h.failures.log(h.log, level, "request refused", attrs...)
+		h.failures.Log(h.log, level, "request refused", attrs...)
 	}
 }
 
@@ -66,24 +63,4 @@ func (h *Handler) logClose(s *session, e *wsconn.CloseError) {
 		attrs = append(attrs, "error", e.Err)
 	}
 	h.log.Log(h.ctx, level, "session ended", attrs...)
-}
-
-// failureLog bounds how often failures of one kind are logged: in an outage of
-// the broker every request fails, and all lines say the same.
-type failureLog struct {
-	last   atomic.Int64 // when the last was logged, in ns of the clock
-	unsaid atomic.Int64 // not logged since
-}
-
-// failureInterval is the time between two lines.
-const failureInterval = time.Second
-
-// log logs a failure, with how many were not logged before, or counts it.
-func (f *failureLog) log(to *slog.Logger, level slog.Level, message string, attrs ...any) {
-	now, last := time.Now().UnixNano(), f.last.Load()
-	if now-last < int64(failureInterval) || !f.last.CompareAndSwap(last, now) {
-		f.unsaid.Add(1)
-		return
-	}
-	to.Log(context.Background(), level, message, append(attrs, "not_logged_before", f.unsaid.Swap(0))...)
 }

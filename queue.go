@@ -414,76 +414,11 @@ func (q *workQueue) release(s *session) {
 	}
 }
 
-// backlog is work that belongs to no living session, done in order by a
-// goroutine that exists only while there is some. Shutdown waits for it.
-type backlog struct {
-	mu      sync.Mutex // guards the following
-	waiting []func()
-	running bool
-}
-
-// do has f run soon.
-func (b *backlog) do(h *Handler, f func()) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.waiting = append(b.waiting, f)
-	if !b.running {
-		b.running = true
-		h.work.Add(1)
-		go b.work(h)
-	}
-}
-
-func (b *backlog) len() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.waiting)
-}
-
-func (b *backlog) work(h *Handler) {
-	defer h.work.Done()
-	more := true
-	defer func() {
-		if more { // f, user code, ended this goroutine
-			h.work.Add(1)
-			go b.work(h)
-		}
-	}()
-	for {
-		var f func()
-		if f, more = b.next(); !more {
-			return
-		}
-		f()
-	}
-}
-
-// next takes the oldest of what waits. If there is nothing it ends the worker.
-func (b *backlog) next() (f func(), ok bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.running = len(b.waiting) > 0; !b.running {
-		b.waiting = nil
-		return nil, false
-	}
-	f = b.waiting[0]
-	b.waiting[0] = nil
-	b.waiting = b.waiting[1:]
-	return f, true
-}
-
 // askLater has f ask the broker soon, within the broker's time.
 func (h *Handler) askLater(f func(context.Context)) {
-	h.later.do(h, func() {
+	h.later.Do(func() {
 		ctx, cancel := context.WithTimeout(h.asking, h.cfg.brokerTimeout)
 		defer cancel()
 		f(ctx)
 	})
-}
-
-// idle is closed when nothing of b is left to do.
-func (b *backlog) idle(h *Handler) <-chan struct{} {
-	done := make(chan struct{})
-	b.do(h, func() { close(done) })
-	return done
 }

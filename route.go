@@ -84,10 +84,10 @@ func (s *session) accept(r *Request, f *frame.Frame) error {
 		r.args = null
 	}
 	if f.Type != frame.Call {
-		r.channel = s.shard.names.string(f.Channel)
+		r.channel = s.shard.names.String(f.Channel)
 		return nil
 	}
-	r.uri = s.shard.names.string(f.URI)
+	r.uri = s.shard.names.String(f.URI)
 	return s.acceptCall(r, f.Timeout)
 }
 
@@ -240,7 +240,7 @@ func (h *Handler) callOutcome(r *Request, err error) error {
 	if err == nil || certainlyNotDone(err) {
 		return err
 	}
-	h.asked.log(h.log, slog.LevelWarn, "outcome of queueing a call is unknown", "uri", r.uri, "error", err)
+	h.asked.Log(h.log, slog.LevelWarn, "outcome of queueing a call is unknown", "uri", r.uri, "error", err)
 	return nil
 }
 
@@ -366,7 +366,7 @@ func (h *Handler) cancelCall(uri string, to broker.Address) {
 		h.cancelled(h.caller.Cancel(h.ctx, uri, to), uri)
 		return
 	}
-	if h.later.len() >= maxLater {
+	if h.later.Len() >= maxLater {
 		h.cancelled(errBehind, uri)
 		return
 	}
@@ -383,6 +383,6 @@ var errBehind = errors.New("too much waits for the broker")
 // cancelled logs why a cancellation failed: the call then ends by its time.
 func (h *Handler) cancelled(err error, uri string) {
 	if err != nil && !errors.Is(err, broker.ErrClosed) {
-		h.asked.log(h.log, slog.LevelWarn, "cannot cancel a call", "uri", uri, "error", err)
+		h.asked.Log(h.log, slog.LevelWarn, "cannot cancel a call", "uri", uri, "error", err)
 	}
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/arena"
+	"github.com/juggler-go/juggler/internal/intern"
 	"github.com/juggler-go/juggler/internal/loan"
 	"github.com/juggler-go/juggler/internal/wheel"
 	"github.com/juggler-go/juggler/internal/wsconn"
@@ -39,7 +41,7 @@ type shard struct {
 	deadlines wheel.Wheel[session]
 
 	inbox inbox
-	names interner
+	names intern.Table
 
 	gathered gatherer
 	shared   []*sharedBatch // calls of this turn
@@ -313,7 +315,7 @@ type mail struct {
 	results  []resultItem
 	events   []eventItem
 	commands []func()
-	arena    arena
+	arena    arena.Arena
 }
 
 // take empties the inbox.
@@ -330,7 +332,7 @@ func (in *inbox) take() mail {
 
 // giveBack keeps the memory of m for reuse.
 func (in *inbox) giveBack(m mail) {
-	m.arena.reset()
+	m.arena.Reset()
 	in.spare = mail{emptied(m.settled), emptied(m.results), emptied(m.events), emptied(m.commands), m.arena}
 }
 
@@ -344,23 +346,4 @@ func emptied[T any](list []T) []T {
 	}
 	clear(list)
 	return list[:0]
-}
-
-// interner makes strings of bytes, and the same string of the same bytes, so
-// that a name in use is not allocated for each message.
-type interner map[string]string
-
-// maxInterned bounds what clients can make the interner remember.
-const maxInterned = 4096
-
-func (in *interner) string(b []byte) string {
-	if s, ok := (*in)[string(b)]; ok {
-		return s
-	}
-	if *in == nil || len(*in) >= maxInterned {
-		*in = make(interner)
-	}
-	s := string(b)
-	(*in)[s] = s
-	return s
 }

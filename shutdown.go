@@ -181,7 +181,7 @@ func (h *Handler) endAll() {
 // moment beyond ctx.
 func (h *Handler) lastWords(ctx context.Context) {
 	defer h.stopAsking()
-	told := h.later.idle(h)
+	told := h.later.Idle()
 	select {
 	case <-told:
 		return
