@@ -78,9 +78,16 @@ func (b *blocker) connected() *link {
 		if l != nil {
 			err := l.retired()
 			if err == nil {
-				return l
+				err = l.wake()
 			}
-			b.failed(err)
+			switch {
+			case err == nil:
+				return l
+			case isEnded(err):
+				b.endedIdle(err)
+			default:
+				b.failed(err)
+			}
 			continue
 		}
 		l, err := b.lane.dial(b.quit, b.lane.broker.config.replyTimeout, nil)
@@ -133,6 +140,22 @@ func (b *blocker) failed(err error) {
 		}
 		return
 	}
+	if !b.drop() {
+		b.lane.broker.view.stale()
+		b.lane.broker.linkDown(b.role, b.lane.index, err)
+	}
+}
+
+// endedIdle takes note that the other side has ended the connection while it was idle.
+func (b *blocker) endedIdle(err error) {
+	if !b.drop() {
+		b.lane.broker.view.stale()
+		b.lane.broker.linkIdle(b.role, b.lane.index, err)
+	}
+}
+
+// drop closes the connection, and reports whether cut was called.
+func (b *blocker) drop() (closed bool) {
 	b.mu.Lock()
 	l, closed := b.link, b.closed
 	b.link = nil
@@ -140,10 +163,7 @@ func (b *blocker) failed(err error) {
 	if l != nil {
 		l.close()
 	}
-	if !closed {
-		b.lane.broker.view.stale()
-		b.lane.broker.linkDown(b.role, b.lane.index, err)
-	}
+	return closed
 }
 
 // cut ends the connection, also while the goroutine waits on it or makes it;

@@ -244,12 +244,13 @@ func wrap(operation, object string, err error) error {
 	return fmt.Errorf("redis: %s %s: %w", operation, object, err)
 }
 
-// A LinkChange says that a connection to a server was made or lost.
+// A LinkChange says that a connection to a server was made or has ended.
 type LinkChange struct {
 	Role string // "writer", "results", "take" or "pubsub"
 	Lane int    // that the connection serves; -1: none in particular
 	Up   bool
-	Err  error // why it was lost
+	Err  error // why it ended
+	Idle bool  // the other side ended it while it was idle: nothing was lost
 }
 
 // Stats are counts since New, but for Evicting.
@@ -265,7 +266,7 @@ type Stats struct {
 	Events         int64 // messages received from subscriptions here
 	Gaps           int64 // subscriptions that may have missed something
 	Corrupt        int64 // values that are not juggler's, dropped
-	LinksLost      int64 // connections that failed
+	LinksLost      int64 // connections that failed, without those that were idle
 
 	// Evicting is how many of the masters in use evict keys when their memory is
 	// full, as they said last (each is asked once a minute): calls and results are
@@ -308,6 +309,13 @@ func (b *Broker) linkDown(role string, lane int, err error) {
 	b.stats.linksLost.Add(1)
 	b.config.logger.Warn("connection lost", "role", role, "lane", lane, "error", err)
 	b.config.onLink(LinkChange{Role: role, Lane: lane, Err: err})
+}
+
+// linkIdle reports that the other side has ended a connection while nothing was under
+// way on it, as a server or proxy does that ends idle connections: nothing was lost.
+func (b *Broker) linkIdle(role string, lane int, err error) {
+	b.config.logger.Debug("redis: idle connection closed by the other side", "role", role, "lane", lane, "err", err)
+	b.config.onLink(LinkChange{Role: role, Lane: lane, Err: err, Idle: true})
 }
 
 // corrupt reports a value that is not ours and is dropped.

@@ -30,6 +30,7 @@ type feed struct {
 	heard    time.Time
 	busy     bool      // a message is being handed over: silence is our own fault
 	cutBy    error     // the watch cut the connection
+	reported bool      // that the connection is lost
 	deaf     server    // where events did not arrive, last
 	lost     time.Time // when subscriptions were lost that are not restored; zero: none
 	doubted  string    // why events may have been lost on their way to the server; "": they were not
@@ -135,8 +136,8 @@ func (f *feed) connect() (bool, error) {
 		l.close()
 		return false, f.quit.Err()
 	}
-	f.link, f.refusing = l, nil
-	f.moved(place{l.to, l.who})
+	f.link, f.refusing, f.reported = l, nil, false
+	f.moved(l.place())
 	f.heard, f.pinged = time.Now(), time.Time{}
 	f.dirty, f.later, f.pings = nil, nil, nil
 	f.prober.begin()
@@ -342,7 +343,9 @@ func (f *feed) disconnected(err error) {
 	if f.cutBy != nil {
 		f.cutBy, err = nil, f.cutBy
 	}
-	first := f.refusing == nil
+	idle := f.link != nil && isEnded(err) && !h.serves(f)
+	lost := !idle && !f.reported
+	f.reported = f.reported || lost
 	f.refusing = unavailable(err)
 	l := f.link
 	f.link, f.sent, f.asked, f.dirty, f.busy, f.doubted = nil, nil, 0, nil, false, ""
@@ -366,7 +369,11 @@ func (f *feed) disconnected(err error) {
 	if l != nil {
 		l.close()
 	}
-	if first && f.quit.Err() == nil {
+	switch {
+	case f.quit.Err() != nil:
+	case idle:
+		h.broker.linkIdle("pubsub", f.lane, err)
+	case lost:
 		h.broker.linkDown("pubsub", f.lane, err)
 		h.warnOfGaps(missed, err.Error())
 	}

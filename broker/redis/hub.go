@@ -257,6 +257,16 @@ func (h *hub) listening(f *feed, is func(*topic) bool) (losses []loss) {
 	return losses
 }
 
+// serves reports whether there is a topic of a feed. mu is held.
+func (h *hub) serves(f *feed) bool {
+	for _, t := range h.topics {
+		if t.feed == f {
+			return true
+		}
+	}
+	return false
+}
+
 // tellGaps tells listeners that they may have missed something. It waits for
 // those that are slow.
 func (h *hub) tellGaps(losses []loss) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net"
 	"strings"
@@ -232,6 +233,28 @@ func (a *arrivals) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// idleAfter is after how long without traffic a link may have been ended by the other
+// side because it was idle: no server or proxy is less patient.
+const idleAfter = time.Second
+
+// wake returns nil if a link that was idle can still be used. What is sent over one
+// that the other side has ended meanwhile is lost: so it must be harmless.
+func (l *link) wake() error {
+	if time.Since(l.moved()) < idleAfter {
+		return nil
+	}
+	return l.run(plain("PING"))
+}
+
+// isEnded reports whether err says that the other side has ended the connection.
+func isEnded(err error) bool {
+	var op *net.OpError
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &op) && !op.Timeout()
+}
+
+// place is where the link leads.
+func (l *link) place() place { return place{l.to, l.who} }
 
 // moved returns when bytes moved last, in either direction. It may be called by
 // any goroutine.

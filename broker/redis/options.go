@@ -238,8 +238,8 @@ func WithLogger(l *slog.Logger) Option {
 	})
 }
 
-// WithLinkObserver sets a function that is told when a connection was lost or
-// made. It is called from the goroutine that uses the connection: it must not
+// WithLinkObserver sets a function that is told when a connection was made or has
+// ended. It is called from the goroutine that uses the connection: it must not
 // wait, nor call the broker.
 func WithLinkObserver(f func(LinkChange)) Option {
 	return optionFunc(func(c *config) {

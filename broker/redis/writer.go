@@ -47,6 +47,10 @@ type writer struct {
 
 	stall *time.Timer // runs while a batch is under way
 
+	// Where the connection led that the other side ended while it was idle; zero: it
+	// has been made anew since. Only the goroutine uses it.
+	ended place
+
 	// Of the master's reach, guarded by mu. One that only stalls is in reach.
 	down     bool
 	regained time.Time // when it was in reach again; zero: it always was
@@ -307,21 +311,38 @@ func (w *writer) listen(l *link) {
 		w.link = nil
 	}
 	w.mu.Unlock()
-	if idle { // nothing was asked, so this is the end of the connection
-		if err == nil {
-			err = errProtocol
-		}
+	switch {
+	case !idle:
+	case err == nil:
 		l.close()
-		w.gone(err)
+		w.gone(errProtocol) // nothing was asked
+	default:
+		l.close()
+		w.endedIdle(l, err)
 	}
 }
 
-// gone takes note of a connection that was lost while it was idle.
+// gone takes note of a connection that was given up while it was idle.
 func (w *writer) gone(err error) {
-	w.lane.raiseDoubt()
 	w.lane.broker.linkDown("writer", w.lane.index, err)
-	w.lane.broker.hub.doubt()
+	w.mayHaveLostState()
 	w.lane.broker.view.stale()
+}
+
+// endedIdle takes note that the other side has ended a connection that was idle. The
+// next one tells whether the server is still the same: until then nothing is learned
+// from it.
+func (w *writer) endedIdle(l *link, err error) {
+	w.ended = l.place()
+	w.lane.broker.linkIdle("writer", w.lane.index, err)
+	w.lane.broker.view.stale()
+}
+
+// mayHaveLostState notes that the master may have forgotten what it knew, and may not
+// have passed on events that it had confirmed.
+func (w *writer) mayHaveLostState() {
+	w.lane.raiseDoubt()
+	w.lane.broker.hub.doubt()
 }
 
 // land ends a flight, whose memory is used again.
@@ -407,8 +428,9 @@ func (w *writer) see(f *flight) {
 		case err == nil:
 		case errors.Is(err, errNotSent) && attempt == 0:
 			// It was idle, and the server closed it: no reason to fail.
+			l := w.link
 			w.drop()
-			w.gone(err)
+			w.endedIdle(l, err)
 		case errors.Is(err, errNotSent), errors.Is(err, errLost):
 			w.fall()
 			w.finishAll(f.ops, unavailable(err))
@@ -519,6 +541,10 @@ func (w *writer) connect() error {
 			return err
 		}
 	}
+	if before := w.ended; before != (place{}) && (l.who == "" || l.place() != before) {
+		w.mayHaveLostState()
+	}
+	w.ended = place{}
 	w.mu.Lock()
 	w.link = l
 	w.mu.Unlock()
@@ -543,6 +569,7 @@ func (w *writer) outage(err error) {
 	w.stall.Stop()
 	w.lane.broker.linkDown("writer", w.lane.index, err)
 	w.lane.broker.hub.doubt()
+	w.ended = place{} // what follows from it is done here
 	for attempt := 0; ; attempt++ {
 		wait := w.lane.broker.backoff(attempt)
 		w.mu.Lock()

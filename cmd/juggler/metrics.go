@@ -84,7 +84,7 @@ func redisMetrics(e *engine.Engine) admin.Metrics {
 		total("corrupt", "Values that are not juggler's, dropped.", func(s redis.Stats) int64 { return s.Corrupt })
 		m = append(m, admin.Metric{Name: "redis_evicting", Help: "Masters that evict keys when their memory is full.", Labels: labels,
 			Value: func() float64 { return float64(b.Stats().Evicting) }})
-		total("links_lost", "Connections that failed.", func(s redis.Stats) int64 { return s.LinksLost })
+		total("links_lost", "Connections that failed, without those that were idle.", func(s redis.Stats) int64 { return s.LinksLost })
 	}
 	return m
 }
