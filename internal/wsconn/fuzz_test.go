@@ -31,7 +31,7 @@ const fuzzMaxMessage = 1000
 // reference reads the same input with the functions that package ws has for
 // it, as simply as possible. It returns the events, the pings' payloads and
 // the code of the close frame that the input has to be answered with, or 0.
-func reference(input []byte) (events []string, pings [][]byte, code uint16) {
+func reference(cfg *wsconn.Config, input []byte) (events []string, pings [][]byte, code uint16) {
 	r := bytes.NewReader(input)
 	state := ws.StateServerSide
 	var op ws.OpCode
@@ -55,6 +55,9 @@ func reference(input []byte) (events []string, pings [][]byte, code uint16) {
 		if err != nil || ws.CheckHeader(h, state) != nil || ws.HeaderSize(h) != used {
 			return events, pings, 1002
 		}
+		if h.OpCode == ws.OpBinary && !cfg.Binary {
+			return events, pings, 1003
+		}
 		if h.OpCode.IsData() && h.Length > int64(fuzzMaxMessage-len(msg)) {
 			return events, pings, 1009
 		}
@@ -75,7 +78,7 @@ func reference(input []byte) (events []string, pings [][]byte, code uint16) {
 				op = h.OpCode
 			}
 			msg = append(msg, payload...)
-			if op == ws.OpText && !startOfUTF8(msg, complete && h.Fin) {
+			if cfg.CheckUTF8 && op == ws.OpText && !startOfUTF8(msg, complete && h.Fin) {
 				return events, pings, 1007
 			}
 			if !complete {
@@ -122,14 +125,20 @@ func startOfUTF8(b []byte, whole bool) bool {
 	return true
 }
 
-// checkInput feeds input in pieces and compares with the reference.
+// checkInput feeds input in pieces and compares with the reference, with all checks
+// and as the server is configured.
 func checkInput(t *testing.T, input []byte, pieces []byte) {
 	t.Helper()
-	events, pings, code := reference(input)
+	checkInputIn(t, config(), input, pieces)
+	checkInputIn(t, served(), input, pieces)
+}
+
+func checkInputIn(t *testing.T, cfg wsconn.Config, input []byte, pieces []byte) {
+	t.Helper()
+	cfg.MaxMessage = fuzzMaxMessage
+	events, pings, code := reference(&cfg, input)
 
 	h := new(recording)
-	cfg := config()
-	cfg.MaxMessage = fuzzMaxMessage
 	cfg.NewHandler = func(*wsconn.Group) wsconn.Handler { return h }
 	rec := wsconn.NewRecorder(cfg)
 	for rest, i := slices.Clone(input), 0; len(rest) > 0; i++ {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gobwas/ws"
 	"go.uber.org/goleak"
@@ -39,6 +40,7 @@ func onBothPaths(t *testing.T, f func(t *testing.T, wrap func(net.Conn) net.Conn
 // server is a pool whose handlers echo unless a test says otherwise.
 type server struct {
 	t    testing.TB
+	cfg  wsconn.Config
 	pool *wsconn.Pool
 	wrap func(net.Conn) net.Conn
 	hooks
@@ -87,8 +89,38 @@ func config() wsconn.Config {
 	}
 }
 
+// served is how the server configures its connections. Binary messages are refused,
+// and text is checked by the handler, which decodes it.
+func served() wsconn.Config {
+	cfg := config()
+	cfg.Binary, cfg.CheckUTF8 = false, false
+	return cfg
+}
+
+// checkAndEcho is the message hook of a handler that checks text itself.
+func checkAndEcho(s *session, _ ws.OpCode, payload []byte) {
+	if !utf8.Valid(payload) {
+		s.Close(1007, "not valid UTF-8")
+		return
+	}
+	s.WriteText(payload)
+}
+
+// inEachConfig runs a test with all that wsconn can check, and with the server's
+// configuration; both on event loops and on the portable path.
+func inEachConfig(t *testing.T, f func(t *testing.T, srv *server)) {
+	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
+		t.Run("all checks", func(t *testing.T) { f(t, newServer(t, wrap, config())) })
+		t.Run("as served", func(t *testing.T) {
+			srv := newServer(t, wrap, served())
+			srv.message = checkAndEcho
+			f(t, srv)
+		})
+	})
+}
+
 func newServer(t testing.TB, wrap func(net.Conn) net.Conn, cfg wsconn.Config) *server {
-	srv := &server{t: t, wrap: wrap}
+	srv := &server{t: t, cfg: cfg, wrap: wrap}
 	cfg.NewHandler = func(g *wsconn.Group) wsconn.Handler {
 		h := &handler{server: srv, group: g}
 		if srv.made != nil {

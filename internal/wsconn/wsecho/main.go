@@ -4,7 +4,9 @@
 //	go run ./internal/wsconn/wsecho -listen 127.0.0.1:9001
 //
 // It takes any path and speaks no subprotocol and no extension. With
-// -portable connections do not use event loops.
+// -portable connections do not use event loops. With -served they are configured as
+// the juggler server does: binary messages are refused, and text is checked when
+// the message is complete.
 package main
 
 import (
@@ -23,6 +25,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gobwas/ws"
 
@@ -32,17 +35,18 @@ import (
 func main() {
 	listen := flag.String("listen", "127.0.0.1:9001", "the address to listen on")
 	portable := flag.Bool("portable", false, "serve with goroutines instead of event loops")
+	served := flag.Bool("served", false, "configure connections as the juggler server does")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *listen, *portable, os.Stdout); err != nil {
+	if err := run(ctx, *listen, *portable, *served, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "wsecho:", err)
 		os.Exit(1)
 	}
 }
 
 // run serves until ctx ends. The first line written to out is the URL.
-func run(ctx context.Context, addr string, portable bool, out io.Writer) error {
+func run(ctx context.Context, addr string, portable, served bool, out io.Writer) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
@@ -56,19 +60,19 @@ func run(ctx context.Context, addr string, portable bool, out io.Writer) error {
 		ReadTimeout:  time.Minute,
 		WriteTimeout: 10 * time.Second,
 		CloseTimeout: 5 * time.Second,
-		Binary:       true,
-		CheckUTF8:    true,
+		Binary:       !served,
+		CheckUTF8:    !served,
 		Logger:       slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		NewHandler:   func(*wsconn.Group) wsconn.Handler { return echo{} },
 	})
 	srv := &http.Server{Handler: upgrader{pool}, ReadHeaderTimeout: 5 * time.Second}
 	fmt.Fprintf(out, "ws://%s/\n", l.Addr())
 
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }()
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(l) }()
 	select {
 	case <-ctx.Done():
-	case err = <-served:
+	case err = <-ended:
 	}
 	return errors.Join(err, srv.Close(), pool.Close())
 }
@@ -109,9 +113,12 @@ func response(key string) []byte {
 type echo struct{}
 
 func (echo) Message(c *wsconn.Conn, op ws.OpCode, payload []byte) {
-	if op == ws.OpBinary {
+	switch {
+	case op == ws.OpBinary:
 		c.WriteBinary(payload)
-	} else {
+	case !utf8.Valid(payload): // never, if wsconn checks it
+		c.Close(uint16(ws.StatusInvalidFramePayloadData), "not valid UTF-8")
+	default:
 		c.WriteText(payload)
 	}
 }
