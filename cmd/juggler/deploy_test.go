@@ -31,22 +31,27 @@ func readFile(t testing.TB, path string) string {
 }
 
 // The commands of the Dockerfile's build stage make a program that needs no
-// library, so that it runs in an image that has none.
+// library, so that it runs in an image that has none. What runs before all of
+// the source is copied needs no more than the files that are there by then.
 func TestDockerfileBuilds(t *testing.T) {
-	out := t.TempDir()
+	out, dir := t.TempDir(), t.TempDir()
 	ran := 0
 	scanner := bufio.NewScanner(strings.NewReader(readFile(t, deploy+"Dockerfile")))
 	for scanner.Scan() {
-		build, ok := strings.CutPrefix(scanner.Text(), "RUN ")
-		if !ok {
-			continue
-		}
-		ran++
-		cmd := exec.CommandContext(t.Context(), "sh", "-ec", strings.ReplaceAll(build, "/out/", out+"/"))
-		cmd.Dir = "../.."
-		cmd.Env = append(os.Environ(), "VERSION=v1.2.3")
-		if output, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", build, err, output)
+		instruction, rest, _ := strings.Cut(scanner.Text(), " ")
+		switch {
+		case scanner.Text() == "COPY . .":
+			dir = "../.."
+		case instruction == "COPY" && !strings.HasPrefix(rest, "--from"):
+			copyFiles(t, dir, strings.Fields(rest))
+		case instruction == "RUN":
+			ran++
+			cmd := exec.CommandContext(t.Context(), "sh", "-ec", strings.ReplaceAll(rest, "/out/", out+"/"))
+			cmd.Dir = dir
+			cmd.Env = append(os.Environ(), "VERSION=v1.2.3")
+			if output, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%s: %v\n%s", rest, err, output)
+			}
 		}
 	}
 	if ran < 2 {
@@ -65,6 +70,19 @@ func TestDockerfileBuilds(t *testing.T) {
 	version, err := exec.CommandContext(t.Context(), filepath.Join(out, "juggler"), "version").Output()
 	if err != nil || !strings.HasPrefix(string(version), "juggler v1.2.3,") {
 		t.Errorf("version: %s, %v", version, err)
+	}
+}
+
+// copyFiles copies files of the project to the folder below dir that the last
+// name is.
+func copyFiles(t *testing.T, dir string, names []string) {
+	t.Helper()
+	to := filepath.Join(dir, names[len(names)-1])
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names[:len(names)-1] {
+		writeFile(t, filepath.Join(to, filepath.Base(name)), readFile(t, "../../"+name))
 	}
 }
 
