@@ -197,7 +197,7 @@ func (s *session) send(f *frame.Frame) {
 	switch {
 	case len(b) == 0: // juggler.0 lacks some messages
 	case f.Type == frame.Ack && f.ForType == frame.Call && !s.shard.h.inline:
-		s.WriteTextLater(b) // the RES may be here soon
+		s.WriteTextDelayed(b) // the RES may be here soon
 	default:
 		s.WriteText(b)
 	}

@@ -18,16 +18,15 @@ const (
 // A pool answers the calls of the URIs that share one limit, and one hold on
 // the broker.
 //
-// Its goroutines are all alike. Each looks for one of three things to do, and
-// does it with mu unlocked: to call the function of a call taken, to store the
-// results that are ready (one goroutine at a time, so that results that become
-// ready meanwhile make up the next batch), or to take calls (one goroutine at
-// a time, and only as many as can start). Anything of this may block. So
-// whoever begins one of them first sees to it that, if anything else is left
-// to do, exactly one other goroutine is on its way, which will do the same in
-// turn. Thus a function that blocks holds up nothing, while functions that are
-// done in no time run one after the other on one goroutine and leave their
-// results to one Reply.
+// Its goroutines are leader and followers
+// (https://www.dre.vanderbilt.edu/~schmidt/PDF/lf.pdf). Each does one of three things,
+// with mu unlocked: it calls the function of a call, it stores the results that are
+// ready, or it takes calls. One goroutine at a time stores, so that the results that
+// become ready meanwhile are the next batch; one at a time takes, and only as many
+// calls as can start. All three may block, so a goroutine first wakes one other if
+// anything else is left to do. A function that blocks thus holds up nothing. Functions
+// that take no time run one after the other on one goroutine, and their results go
+// into one Reply.
 //
 // A goroutine that finds nothing to do ends, but for one that is kept. As one
 // is always in Take, an idle pool has two.

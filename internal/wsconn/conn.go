@@ -84,14 +84,14 @@ func (c *Conn) Heard() bool {
 // WriteText queues payload, which is copied, as a text message.
 func (c *Conn) WriteText(payload []byte) { c.write(ws.OpText, payload) }
 
-// WriteTextLater queues payload, which is copied, as a text message that can
-// wait a few milliseconds for what else is queued for c, in order to leave in
-// the same write: see linger.
-func (c *Conn) WriteTextLater(payload []byte) {
+// WriteTextDelayed queues payload, which is copied, as a text message whose write
+// may be delayed by a few milliseconds, to leave together with what is queued next
+// for c: see delayedWrites.
+func (c *Conn) WriteTextDelayed(payload []byte) {
 	dirty := c.flags&flagDirty != 0
-	if !dirty && c.g.lingers.worthIt() && c.reserve(headerLen(len(payload))+len(payload)) {
+	if !dirty && c.g.delayed.pays() && c.reserve(headerLen(len(payload))+len(payload)) {
 		c.out.buf = AppendFrame(c.out.buf, ws.OpText, payload)
-		c.linger()
+		c.delayWrite()
 	} else {
 		c.write(ws.OpText, payload)
 	}
@@ -316,7 +316,7 @@ func (c *Conn) progressed() {
 
 // flushed is called when the socket has taken all of the queue.
 func (c *Conn) flushed() {
-	c.joined()
+	c.endDelay()
 	c.out.written()
 	c.flags &^= flagFull
 	switch c.state {
@@ -356,7 +356,7 @@ func (c *Conn) lost(err error) {
 // die has the group tear c down at the end of the turn.
 func (c *Conn) die() {
 	c.state = stateDead
-	c.g.doomed = append(c.g.doomed, c)
+	c.g.dead = append(c.g.dead, c)
 }
 
 // arm makes sure that the timer fires at the time at or before. It is not

@@ -75,7 +75,7 @@ func (r *Recorder) settle(c *Conn) {
 	}
 }
 
-func (r *Recorder) bury(c *Conn) {
+func (r *Recorder) closeConn(c *Conn) {
 	r.g.release(c)
 	r.Dead = true
 }

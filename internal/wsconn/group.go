@@ -30,8 +30,8 @@ type Group struct {
 
 	dirty   []*Conn // to settle at the end of the turn
 	resumed []*Conn // to feed
-	doomed  []*Conn // to bury
-	lingers lingers
+	dead    []*Conn // to close
+	delayed delayedWrites
 
 	opening  bool  // Adopt's open is running
 	attached *Conn // what it attached
@@ -64,9 +64,9 @@ type transport interface {
 	settle(c *Conn)
 	// shutdownWrite tells the peer that nothing more will be written.
 	shutdownWrite(c *Conn)
-	// bury closes the socket of c, which is dead, and has the group release
+	// closeConn closes the socket of c, which is dead, and has the group release
 	// it when nothing of it is left.
-	bury(c *Conn)
+	closeConn(c *Conn)
 }
 
 // What Group.wakeUp may be. Wake moves wakeIdle to wakePending and wakeInTurn to
@@ -172,16 +172,16 @@ func (g *Group) finishTurn(wasLent bool) (next int64, ours bool) {
 		if len(g.resumed) > 0 {
 			continue
 		}
-		g.lingers.end(g.now)
+		g.delayed.expire(g.now)
 		g.settle()
-		if !g.bury() {
+		if !g.closeDead() {
 			break // no callback since Turn
 		}
 	}
 	if at, ok := g.wheel.Next(); ok && (next == 0 || at < next) {
 		next = at
 	}
-	if at := g.lingers.next(); at != 0 && (next == 0 || at < next) {
+	if at := g.delayed.next(); at != 0 && (next == 0 || at < next) {
 		next = at
 	}
 	return next, true
@@ -237,13 +237,14 @@ func (g *Group) settle() {
 	g.dirty = g.dirty[:0]
 }
 
-func (g *Group) bury() (any bool) {
-	any = len(g.doomed) > 0
-	for i := 0; i < len(g.doomed); i++ {
-		g.transport.bury(g.doomed[i])
+// closeDead closes the connections that are dead, and reports whether any was.
+func (g *Group) closeDead() (any bool) {
+	any = len(g.dead) > 0
+	for i := 0; i < len(g.dead); i++ {
+		g.transport.closeConn(g.dead[i])
 	}
-	clear(g.doomed)
-	g.doomed = g.doomed[:0]
+	clear(g.dead)
+	g.dead = g.dead[:0]
 	return any
 }
 

@@ -255,7 +255,7 @@ func (l *loop) shutdownWrite(c *Conn) {
 	_ = netpoll.ShutdownWrite(int(c.fd))
 }
 
-func (l *loop) bury(c *Conn) {
+func (l *loop) closeConn(c *Conn) {
 	if c.flags&flagReset != 0 {
 		_ = netpoll.Reset(int(c.fd))
 	} else {

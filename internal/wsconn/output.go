@@ -14,10 +14,10 @@ type output struct {
 	mark int
 	busy bool // a portable writer is writing from buf, which must not move
 
-	linger   int64 // when what waits to be joined leaves by itself; 0: nothing does
-	since    int64 // when the socket was last seen to take something, while it is full
-	deadline int64 // of the state that a closing connection is in
-	end      *CloseError
+	delayedTo int64 // when a delayed write is made at the latest; 0: none is delayed
+	since     int64 // when the socket was last seen to take something, while it is full
+	deadline  int64 // of the state that a closing connection is in
+	end       *CloseError
 }
 
 func (out *output) size() int { return int(unsafe.Sizeof(*out)) + cap(out.buf) }

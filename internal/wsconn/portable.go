@@ -183,12 +183,12 @@ func (p *portable) shutdownWrite(c *Conn) {
 // closeWriter is what connections are that can be shut on one side.
 type closeWriter interface{ CloseWrite() error }
 
-func (p *portable) bury(c *Conn) {
+func (p *portable) closeConn(c *Conn) {
 	pc := c.port
 	pc.reset = c.flags&flagReset != 0
 	pc.mayRead.Signal()
 	pc.using++
-	pc.buried = true
+	pc.closing = true
 	p.goroutines.Add(1)
 	go pc.close()
 }
@@ -202,7 +202,7 @@ type portConn struct {
 	startWrite func()    // write, as a value made once
 	mayRead    sync.Cond // signalled when the reader may go on, or should end
 	using      int       // goroutines of this connection
-	buried     bool      // the last of them releases c
+	closing    bool      // the last of them releases c
 	reset      bool      // close with a reset
 	shut       bool      // shut the writing side once all is written
 	ended      bool      // the peer has shut its writing side
@@ -376,7 +376,7 @@ func resetUnder(nc net.Conn) {
 // last act.
 func (pc *portConn) leave() {
 	pc.using--
-	if pc.buried && pc.using == 0 {
+	if pc.closing && pc.using == 0 {
 		pc.p.g.beginTurn()
 		pc.p.g.release(pc.c)
 		pc.p.finish()

@@ -10,41 +10,42 @@ import (
 	"github.com/gobwas/ws"
 )
 
-func TestALaterMessageWaitsForCompanyWhereThatIsWorthIt(t *testing.T) {
+func TestAWriteIsDelayedWhereThatPays(t *testing.T) {
 	inBubble(t, config(), func(t *testing.T, srv *server, connect func() (*session, *peer)) {
 		s, p := connect()
-		// sends has n messages that may wait sent, one after the other, with
-		// company after 1 ms or none, and checks how long they did.
-		sends := func(n int, company bool, want time.Duration) {
+		// sends has n messages sent whose writes may be delayed, each after the one
+		// before. Another message follows after 1 ms, or none does. It checks how
+		// long each was delayed.
+		sends := func(n int, followed bool, want time.Duration) {
 			t.Helper()
 			for i := range n {
 				synctest.Wait() // until nothing is being written any more
 				start := time.Now()
-				s.on(func() { s.WriteTextLater([]byte("later")) })
-				if company {
-					time.AfterFunc(time.Millisecond, func() { s.on(func() { s.WriteText([]byte("company")) }) })
+				s.on(func() { s.WriteTextDelayed([]byte("delayed")) })
+				if followed {
+					time.AfterFunc(time.Millisecond, func() { s.on(func() { s.WriteText([]byte("next")) }) })
 				}
-				p.expect(ws.OpText, "later")
+				p.expect(ws.OpText, "delayed")
 				if d := time.Since(start); d != want {
-					t.Fatalf("message %d waited for %v, want %v", i+1, d, want)
+					t.Fatalf("message %d was delayed by %v, want %v", i+1, d, want)
 				}
-				if company {
-					p.expect(ws.OpText, "company")
+				if followed {
+					p.expect(ws.OpText, "next")
 				}
 			}
 		}
-		const alone, joined = 5 * time.Millisecond, time.Millisecond
+		const alone, together = 5 * time.Millisecond, time.Millisecond
 		sends(15, false, 0) // nothing is known: one in 16 tries
 		sends(1, false, alone)
 		sends(15, true, 0) // that one was alone, so it stays like that
-		sends(4, true, joined)
+		sends(4, true, together)
 		sends(2, false, alone) // each costs what two have gained
 		sends(10, false, 0)
-		sends(1, true, joined) // the next that tries
+		sends(1, true, together) // the next that tries
 	})
 }
 
-func TestLaterMessagesKeepTheirPlace(t *testing.T) {
+func TestDelayedMessagesKeepTheirPlace(t *testing.T) {
 	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
 		srv := newServer(t, wrap, config())
 		s, p := srv.connect()
@@ -55,7 +56,7 @@ func TestLaterMessagesKeepTheirPlace(t *testing.T) {
 					if text := []byte(fmt.Sprint(i)); i%3 == 0 {
 						s.WriteText(text)
 					} else {
-						s.WriteTextLater(text)
+						s.WriteTextDelayed(text)
 					}
 				})
 			}
@@ -64,20 +65,20 @@ func TestLaterMessagesKeepTheirPlace(t *testing.T) {
 		for i := range n {
 			p.expect(ws.OpText, fmt.Sprint(i))
 		}
-		p.expectClose(1000) // what waited was not forgotten
+		p.expectClose(1000) // and no delayed message is lost
 		p.send(closeFrame(1000, ""))
 		s.end(1000, false, nil)
 	})
 }
 
-func TestALaterMessageEndsWithItsConnection(t *testing.T) {
+func TestADelayedWriteEndsWithItsConnection(t *testing.T) {
 	inBubble(t, config(), func(t *testing.T, srv *server, connect func() (*session, *peer)) {
 		s, p := connect()
 		for range 15 {
-			s.on(func() { s.WriteTextLater(nil) })
+			s.on(func() { s.WriteTextDelayed(nil) })
 			p.expect(ws.OpText, "")
 		}
-		s.on(func() { s.WriteTextLater([]byte("waits")); s.Abort() })
+		s.on(func() { s.WriteTextDelayed([]byte("waits")); s.Abort() })
 		<-s.closed
 		other, q := connect() // its output is that of the first, reused
 		other.on(func() { other.WriteText([]byte("a")) })
