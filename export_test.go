@@ -22,11 +22,3 @@ func Bounds() []Bound {
 // Lends reports whether the loops of h, which has had a connection, lend their
 // goroutines to callees.
 func Lends(h *Handler) bool { return h.shards[0].Load().loan != nil }
-
-// Gathered returns how many bytes the first shard of h, which has had a
-// connection, keeps of calls that were gathered.
-func Gathered(h *Handler) int {
-	sh, size := h.shards[0].Load(), make(chan int)
-	sh.command(func() { size <- sh.gathered.arena.Size() })
-	return <-size
-}

@@ -48,13 +48,6 @@ func (r *Request) onTurn() bool { return r.received.IsZero() }
 // reset makes r an empty request of s.
 func (r *Request) reset(s *session) { *r = Request{s: s, done: r.done[:0]} }
 
-// become makes r what other is, which nobody waits to be told of.
-func (r *Request) become(other *Request) {
-	done := r.done
-	*r = *other
-	r.done = done
-}
-
 // Session returns whose request it is.
 func (r *Request) Session() Session { return Session{r.s} }
 

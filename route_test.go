@@ -522,21 +522,6 @@ func TestBlockedUserCodeHoldsUpItsSessionOnly(t *testing.T) {
 	}
 }
 
-// Where no call is allowed, none is ever gathered and handed over: nothing may be
-// kept until that happens.
-func TestNothingIsKeptOfCallsThatAreRefused(t *testing.T) {
-	s := newServer(t, juggler.WithEventLoops(1), juggler.WithAuthorizer(juggler.NonBlocking(
-		func(context.Context, *juggler.Request) error { return juggler.ErrForbidden })))
-	c := s.dial("juggler.1")
-	for range 10 {
-		c.send(`{"type":"CALL","id":"1","uri":"a","args":"0123456789","headers":{"a":"b"}}`)
-		c.expect(`{"type":"NACK","for":"1","error":{"code":403}}`)
-	}
-	if n := juggler.Gathered(s.h); n != 0 {
-		t.Errorf("%d bytes are kept", n)
-	}
-}
-
 // What a client publishes after its own SUB reaches it, also if it did not wait
 // for the ACK: requests of a session are handled in order.
 func TestPublishingRightAfterSubscribing(t *testing.T) {

@@ -43,8 +43,7 @@ type shard struct {
 	inbox inbox
 	names intern.Table
 
-	gathered gatherer
-	shared   []*sharedBatch // calls of this turn
+	shared []*sharedBatch // calls of this turn
 
 	// Scratch of the turn, kept between uses.
 	request Request
@@ -54,26 +53,25 @@ type shard struct {
 
 	handedOver bool // calls went to the broker in this turn
 
-	// With a loan, callees in this process may answer on the loop's goroutine.
-	// Nil: the group cannot lend it, or the broker has no loans.
+	// With a loan, callees in this process are woken for calls at the end of reading
+	// only, and may answer on the loop's goroutine. Nil: the broker has no loans.
 	loan     loan.Loan
-	loanWork bool // at the end of reading calls were pending
+	loanWork bool // at the end of reading calls were pending that Work is to answer
 
-	// What takes calls on the turn: the loan, or the broker. batch may be nil.
+	// What takes calls on the turn: the loan, or the broker.
 	caller interface {
 		Call(ctx context.Context, c *broker.Call) error
 	}
-	batch broker.BatchCaller
 }
 
 // newShard makes the shard of g. It is called once for each group.
 func (h *Handler) newShard(g *wsconn.Group) wsconn.Handler {
-	sh := &shard{h: h, group: g, topics: make(map[broker.Topic]*localTopic), coming: make(map[*nodeTopic]int), caller: h.caller, batch: h.batch}
+	sh := &shard{h: h, group: g, topics: make(map[broker.Topic]*localTopic), coming: make(map[*nodeTopic]int), caller: h.caller}
 	sh.inbox.taken.L = &sh.inbox.mu
 	sh.calls.init(sh)
-	if conn, ok := h.caller.(loan.CallerConn); ok && h.inline && g.CanLend() {
+	if conn, ok := h.caller.(loan.CallerConn); ok && h.inline {
 		sh.loan = conn.NewLoan()
-		sh.caller, sh.batch = sh.loan, sh.loan
+		sh.caller = sh.loan
 	}
 	sh.number = uint8(h.numShards.Add(1) - 1)
 	h.shards[sh.number].Store(sh)
@@ -133,7 +131,7 @@ func (sh *shard) Message(c *wsconn.Conn, _ ws.OpCode, payload []byte) {
 		return
 	}
 	if sh.h.inline && !s.queue.busy() {
-		sh.inline(s, payload)
+		sh.onTurn(s, payload)
 		return
 	}
 	j := newJob(s, payload)
@@ -148,27 +146,17 @@ func (sh *shard) Message(c *wsconn.Conn, _ ws.OpCode, payload []byte) {
 	}
 }
 
-// inline handles a message on the spot. Calls may be gathered; everything
-// else flushes them first, to keep the order. AUTH is left to the session's
-// worker: signing in may block.
-func (sh *shard) inline(s *session, payload []byte) {
-	r := sh.gathered.next(s)
+// onTurn takes a request its whole way. AUTH is left to the session's worker: signing
+// in may block.
+func (sh *shard) onTurn(s *session, payload []byte) {
+	r := &sh.request
+	r.reset(s)
 	if !s.read(r, &sh.frame, payload) {
 		return
 	}
 	if r.typ == frame.Auth && r.err == nil && sh.h.cfg.signIn != nil {
-		j := newJobOf(r) // before the flush: r is one of those gathered
-		sh.flush()
-		s.enqueue(j)
+		s.enqueue(newJobOf(r))
 		return
-	}
-	if sh.gather(r) {
-		return
-	}
-	if sh.gathered.n > 0 {
-		sh.request.become(r)
-		r = &sh.request
-		sh.flush()
 	}
 	sh.h.serve(sh.h.ctx, r)
 	s.settle(r)
@@ -208,15 +196,21 @@ func (sh *shard) Closing(c *wsconn.Conn, e *wsconn.CloseError) {
 // Closed is called when a connection is gone.
 func (sh *shard) Closed(c *wsconn.Conn, e *wsconn.CloseError) { sh.session(c).closed(e) }
 
-// EndReading sends the calls of the turn that have not gone to the broker yet. It
-// reports whether other goroutines have any, whose results may be there soon.
+// EndReading has the calls of the turn answered that wait for it. It reports whether
+// other goroutines have any, whose results may be there soon.
 func (sh *shard) EndReading() (yield bool) {
-	sh.flush()
 	sh.handOverShared()
-	sh.loanWork = sh.loan != nil && sh.loan.EndCalls()
-	yield = sh.handedOver && !sh.loanWork // else Work reports it
+	yield = sh.handedOver
 	sh.handedOver = false
-	return yield
+	if sh.loan == nil {
+		return yield
+	}
+	sh.loanWork = sh.loan.EndCalls()
+	if sh.loanWork && !sh.group.CanLend() {
+		sh.loanWork = false
+		sh.loan.Wake()
+	}
+	return yield && !sh.loanWork // else Work reports it
 }
 
 // HasWork implements [wsconn.Borrower]: callees in this process may answer calls of

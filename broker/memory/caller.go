@@ -81,11 +81,6 @@ func (c *callerConn) call(req *broker.Call, now time.Duration, l *loanConn) erro
 
 // CallBatch implements [broker.BatchCaller].
 func (c *callerConn) CallBatch(_ context.Context, calls []broker.Call, errs []error) {
-	c.callBatch(calls, errs, nil)
-}
-
-// callBatch is CallBatch for a loan, or for none.
-func (c *callerConn) callBatch(calls []broker.Call, errs []error, l *loanConn) {
 	r := c.rpc
 	now := r.now()
 	var batch callList
@@ -102,7 +97,7 @@ func (c *callerConn) callBatch(calls []broker.Call, errs []error, l *loanConn) {
 		}
 		k := batch.head
 		batch.remove(k)
-		if errs[i] = r.submit(k, calls[i].URI, now, l); errs[i] != nil {
+		if errs[i] = r.submit(k, calls[i].URI, now, nil); errs[i] != nil {
 			r.pool.put(k)
 		}
 	}

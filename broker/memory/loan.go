@@ -62,11 +62,6 @@ func (l *loanConn) Call(_ context.Context, req *broker.Call) error {
 	return l.call(req, l.now, l)
 }
 
-// CallBatch implements [loan.Loan].
-func (l *loanConn) CallBatch(_ context.Context, calls []broker.Call, errs []error) {
-	l.callBatch(calls, errs, l)
-}
-
 // keeps reports whether a call of queue q is to wait for Work. The caller holds
 // rpc.mu.
 func (l *loanConn) keeps(q *queue) bool {
@@ -100,6 +95,13 @@ func (l *loanConn) EndCalls() (pending bool) {
 		l.left = false // there is no Work to report it
 	}
 	return pending
+}
+
+// Wake implements [loan.Loan].
+func (l *loanConn) Wake() {
+	l.rpc.mu.Lock()
+	defer l.rpc.mu.Unlock()
+	l.giveUpAll()
 }
 
 // Work implements [loan.Loan].

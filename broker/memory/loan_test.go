@@ -106,6 +106,34 @@ func (k *taker) want(t *testing.T, what string, want ...broker.Address) {
 	}
 }
 
+// A lender that cannot lend has the callees woken once for all its calls.
+func TestWakeHasCalleesTakeWhatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		c, other := s.callee(nil, "a"), s.callee(nil, "b")
+		for _, c := range []broker.CalleeConn{c, other} {
+			borrow(c, func(loan.CalleeConn) (int, bool) { t.Error("Work was called"); return 0, false })
+		}
+		k, ofOther := startTaker(t, c), startTaker(t, other)
+		l := s.newLender()
+		for range 3 {
+			k.taken, ofOther.taken = nil, nil
+			a1, b, a2 := s.lend(l, "a"), s.lend(l, "b"), s.lend(l, "a")
+			k.want(t, "before Wake")
+			ofOther.want(t, "before Wake")
+			if !l.EndCalls() {
+				t.Error("EndCalls says that nothing is pending")
+			}
+			l.Wake()
+			k.want(t, "after Wake", a1, a2)
+			ofOther.want(t, "after Wake", b)
+			if l.EndCalls() {
+				t.Error("calls are pending after Wake")
+			}
+		}
+	})
+}
+
 func TestALentGoroutineGetsTheCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSystem(t)

@@ -23,15 +23,17 @@ type CallerConn interface {
 // A Loan takes the lender's calls, and then runs some of them on its goroutine. It
 // belongs to one goroutine at a time, except for Recall.
 type Loan interface {
-	// Call and CallBatch are those of the CallerConn and of
-	// [broker.BatchCaller], but EndCalls and Work have to follow: callees that
-	// borrow are not woken before.
+	// Call is that of the CallerConn, but EndCalls has to follow: callees that borrow
+	// are not woken before.
 	Call(ctx context.Context, c *broker.Call) error
-	broker.BatchCaller
 
 	// EndCalls ends the calls of a turn, which may count as made at one time. It
-	// reports whether there is anything for Work to do.
+	// reports whether any are pending: Work or Wake has to follow then.
 	EndCalls() (pending bool)
+
+	// Wake wakes the callees of the pending calls, for a lender that cannot have Work
+	// done on its goroutine.
+	Wake()
 
 	// Work runs some of the pending calls of one callee on this goroutine, or
 	// wakes the callee if it does not want to run them here. It reports whether
