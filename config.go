@@ -1,8 +1,6 @@
 package juggler
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -10,11 +8,12 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/option"
 )
 
 // config is what the options recorded.
 type config struct {
-	problems []string // what options refused on the spot
+	problems option.Problems // what options refused on the spot
 
 	caller broker.Caller
 	pubsub broker.PubSub
@@ -49,85 +48,46 @@ type config struct {
 	callTimeoutGiven, maxQueueGiven bool
 }
 
-// defaultConfig holds the defaults that the options' comments state.
+// settings says where the values of the options are kept that have a range.
+func (c *config) settings() []option.Setting {
+	callTimeout := option.ServerCallTimeout
+	callTimeout.Max = c.maxCallTimeout
+	return []option.Setting{
+		option.ServerEventLoops.In(&c.eventLoops),
+		option.ServerDrainRate.In(&c.drainRate),
+		option.ServerMaxMessageBytes.In(&c.maxMessage),
+		option.ServerMaxArgsBytes.In(&c.maxArgs),
+		option.ServerMaxHeadersBytes.In(&c.maxHeaders),
+		option.ServerMaxNameBytes.In(&c.maxName),
+		option.ServerMaxSubscriptions.In(&c.maxSubscriptions),
+		option.ServerMaxCalls.In(&c.maxCalls),
+		option.ServerMaxRequests.In(&c.maxRequests),
+		option.ServerMaxQueueBytes.In(&c.maxQueue),
+		option.ServerMaxSessions.In(&c.maxSessions),
+		option.ServerDeferredAuth.In(&c.signInTimeout),
+		option.ServerMaxCallTimeout.In(&c.maxCallTimeout),
+		callTimeout.In(&c.callTimeout),
+		option.ServerPing.In(&c.ping),
+		option.ServerReadTimeout.In(&c.readTimeout),
+		option.ServerWriteTimeout.In(&c.writeTimeout),
+		option.ServerBrokerTimeout.In(&c.brokerTimeout),
+	}
+}
+
+// defaultConfig returns what holds where no option says otherwise.
 func defaultConfig() *config {
-	return &config{
-		origin:           sameOrigin,
-		logger:           slog.Default(),
-		drainRate:        500,
-		maxMessage:       64 << 10,
-		maxHeaders:       4 << 10,
-		maxName:          1 << 10,
-		maxSubscriptions: 128,
-		maxCalls:         128,
-		maxRequests:      64,
-		maxQueue:         1 << 20,
-		maxSessions:      defaultMaxSessions(),
-		signInTimeout:    10 * time.Second,
-		callTimeout:      time.Minute,
-		maxCallTimeout:   10 * time.Minute,
-		ping:             25 * time.Second,
-		readTimeout:      10 * time.Second,
-		writeTimeout:     10 * time.Second,
-		brokerTimeout:    10 * time.Second,
+	c := &config{problems: option.Problems{Package: "juggler"}, origin: sameOrigin, logger: slog.Default()}
+	option.Reset(c.settings())
+	if limit := descriptorLimit(); limit > 0 { // some are left to the rest of the process
+		c.maxSessions = max(1, min(c.maxSessions, limit/5*4))
 	}
-}
-
-// defaultMaxSessions leaves some descriptors to the rest of the process.
-func defaultMaxSessions() int {
-	const most = 1 << 16
-	if limit := descriptorLimit(); limit > 0 {
-		return max(1, min(most, limit/5*4))
-	}
-	return most
-}
-
-// refuse records what is wrong with an option.
-func (c *config) refuse(problem string) { c.problems = append(c.problems, problem) }
-
-// A bound is the range of one option.
-type bound[T cmp.Ordered] struct {
-	option   string
-	value    T
-	min, max T
-}
-
-// maxEventLoops bounds the shards: a topic keeps their set in one word, half
-// of it for the groups of portable connections.
-const maxEventLoops = 32
-
-func (c *config) intBounds() []bound[int] {
-	return []bound[int]{
-		{"WithEventLoops", c.eventLoops, 0, maxEventLoops},
-		{"WithDrainRate", c.drainRate, 1, 1_000_000},
-		{"WithMaxMessageBytes", c.maxMessage, 256, 16 << 20},
-		{"WithMaxArgsBytes", c.maxArgs, 0, 16 << 20},
-		{"WithMaxHeadersBytes", c.maxHeaders, 0, 1 << 20},
-		{"WithMaxNameBytes", c.maxName, 1, 1 << 16},
-		{"WithMaxSubscriptions", c.maxSubscriptions, 0, 1_000_000},
-		{"WithMaxCalls", c.maxCalls, 0, 1_000_000},
-		{"WithMaxRequests", c.maxRequests, 1, 100_000},
-		{"WithMaxQueueBytes", c.maxQueue, 4 << 10, 1 << 30},
-		{"WithMaxSessions", c.maxSessions, 1, 1 << 24},
-	}
-}
-
-func (c *config) durationBounds() []bound[time.Duration] {
-	return []bound[time.Duration]{
-		{"WithDeferredAuth", c.signInTimeout, time.Millisecond, time.Hour},
-		{"WithMaxCallTimeout", c.maxCallTimeout, time.Millisecond, 24 * time.Hour},
-		{"WithCallTimeout", c.callTimeout, time.Millisecond, c.maxCallTimeout},
-		{"WithPing", c.ping, 10 * time.Millisecond, time.Hour},
-		{"WithReadTimeout", c.readTimeout, 10 * time.Millisecond, time.Hour},
-		{"WithWriteTimeout", c.writeTimeout, 10 * time.Millisecond, time.Hour},
-		{"WithBrokerTimeout", c.brokerTimeout, 10 * time.Millisecond, time.Hour},
-	}
+	return c
 }
 
 // follow fits defaults to the limits that were given, so that a limit can be set
 // alone.
 func (c *config) follow() {
-	if !c.callTimeoutGiven && c.maxCallTimeout >= time.Millisecond {
+	if !c.callTimeoutGiven && c.maxCallTimeout >= option.ServerCallTimeout.Min {
 		c.callTimeout = min(c.callTimeout, c.maxCallTimeout)
 	}
 	if !c.maxQueueGiven {
@@ -137,30 +97,15 @@ func (c *config) follow() {
 
 // validate returns all that is wrong with c. After it nothing in New fails.
 func (c *config) validate() error {
-	var errs []error
-	refuse := func(problem string) {
-		errs = append(errs, fmt.Errorf("juggler: %s: %w", problem, ErrInvalidOption))
+	p := &c.problems
+	if (c.caller == nil) != (c.pubsub == nil) && p.None() {
+		p.Add("WithCaller and WithPubSub: want both or neither")
 	}
-	for _, p := range c.problems {
-		refuse(p)
+	option.Check(p, c.settings())
+	if least := c.maxMessage + envelope; c.maxQueue < least {
+		p.Refuse("WithMaxQueueBytes", c.maxQueue, fmt.Sprintf("at least %d, to hold one message of WithMaxMessageBytes", least))
 	}
-	for _, b := range c.intBounds() {
-		if b.value < b.min || b.value > b.max {
-			refuse(fmt.Sprintf("%s(%d): want %d to %d", b.option, b.value, b.min, b.max))
-		}
-	}
-	for _, b := range c.durationBounds() {
-		if b.value < b.min || b.value > b.max {
-			refuse(fmt.Sprintf("%s(%v): want %v to %v", b.option, b.value, b.min, b.max))
-		}
-	}
-	if (c.caller == nil) != (c.pubsub == nil) && len(c.problems) == 0 {
-		refuse("WithCaller and WithPubSub: want both or neither")
-	}
-	if c.maxQueue < c.maxMessage+envelope {
-		refuse(fmt.Sprintf("WithMaxQueueBytes(%d): want at least %d, to hold one message of WithMaxMessageBytes", c.maxQueue, c.maxMessage+envelope))
-	}
-	return errors.Join(errs...)
+	return p.Err()
 }
 
 // envelope is about how many bytes a message grows between client and client.

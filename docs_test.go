@@ -14,14 +14,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
-
-	"github.com/juggler-go/juggler"
 )
 
 func readDoc(t *testing.T, path string) string {
@@ -138,95 +134,6 @@ func TestGuideNamesEveryOption(t *testing.T) {
 	for name := range declared(t, ".") {
 		if strings.HasPrefix(name, "With") && !regexp.MustCompile(`\b`+name+`\b`).MatchString(docs) {
 			t.Errorf("neither docs/guide.md nor doc.go names %s", name)
-		}
-	}
-}
-
-// units are those in which documents state values.
-var units = map[string]int64{
-	"": 1, "bytes": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30,
-	"ms": int64(time.Millisecond), "s": int64(time.Second), "min": int64(time.Minute), "h": int64(time.Hour),
-}
-
-const quantity = `([\d,]*\d)(?: (bytes|B|KiB|MiB|GiB|ms|s|min|h)\b)?`
-
-func amount(t *testing.T, number, unit string) int64 {
-	t.Helper()
-	n, err := strconv.ParseInt(strings.ReplaceAll(number, ",", ""), 10, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n * units[unit]
-}
-
-// bounds are those of the options, by name.
-func bounds() map[string]juggler.Bound {
-	m := make(map[string]juggler.Bound)
-	for _, b := range juggler.Bounds() {
-		m[b.Option] = b
-	}
-	return m
-}
-
-// isDefault reports whether a document may state n as an option's default.
-func isDefault(b juggler.Bound, n int64) bool {
-	return n == b.Default || b.Option == "WithMaxSessions" && n > b.Default // less where RLIMIT_NOFILE is low
-}
-
-func TestGuideStatesTheDefaults(t *testing.T) {
-	options := bounds()
-	value := regexp.MustCompile("^" + quantity + "$")
-	name := regexp.MustCompile("`(With\\w+)`")
-	stated := 0
-	for row := range strings.Lines(section(t, readDoc(t, "docs/guide.md"), "## Limits")) {
-		cells := strings.Split(row, "|")
-		if len(cells) != 6 {
-			continue
-		}
-		names, defaults := name.FindAllStringSubmatch(cells[2], -1), strings.Split(strings.TrimSpace(cells[3]), ", ")
-		for i, m := range names {
-			b, ok := options[m[1]]
-			if !ok {
-				t.Errorf("the table of limits names %s, which has no range", m[1])
-				continue
-			}
-			stated++
-			if i >= len(defaults) {
-				t.Errorf("the table of limits has no default of %s", m[1])
-			} else if v := value.FindStringSubmatch(defaults[i]); v != nil {
-				if !isDefault(b, amount(t, v[1], v[2])) {
-					t.Errorf("the table of limits says %s for %s, the code %d", defaults[i], m[1], b.Default)
-				}
-			} else if b.Default != 0 { // in words
-				t.Errorf("the table of limits says %q for %s, the code %d", defaults[i], m[1], b.Default)
-			}
-		}
-	}
-	if stated < 12 {
-		t.Errorf("the table of limits has %d options only", stated)
-	}
-	hello := fmt.Sprintf(`"ping":%d,"limits":{"message":%d,"subscriptions":%d,"calls":%d,"timeout":%d}`, options["WithPing"].Default/int64(time.Millisecond),
-		options["WithMaxMessageBytes"].Default, options["WithMaxSubscriptions"].Default, options["WithMaxCalls"].Default, options["WithMaxCallTimeout"].Default/int64(time.Millisecond))
-	if !strings.Contains(readDoc(t, "docs/protocol.md"), hello) {
-		t.Errorf("docs/protocol.md does not show a HELLO with the defaults: %s", hello)
-	}
-}
-
-// The comments of options state their defaults and ranges.
-func TestOptionsStateDefaultAndRange(t *testing.T) {
-	standard := regexp.MustCompile(`Default: ` + quantity)
-	span := regexp.MustCompile(quantity + ` to (?:the maximum|` + quantity + `)`)
-	comments := declared(t, ".")
-	for name, b := range bounds() {
-		comment := strings.ReplaceAll(comments[name], "\n", " ")
-		if m := standard.FindStringSubmatch(comment); m != nil && !isDefault(b, amount(t, m[1], m[2])) {
-			t.Errorf("%s says %s, the code %d", name, m[0], b.Default)
-		}
-		switch m := span.FindStringSubmatch(comment); {
-		case m == nil:
-			t.Errorf("%s does not state its range", name)
-		case amount(t, m[1], m[2]) != b.Min || m[3] != "" && amount(t, m[3], m[4]) != b.Max:
-			t.Errorf("%s says %s, the code %d to %d", name, m[0], b.Min, b.Max)
 		}
 	}
 }

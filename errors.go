@@ -10,6 +10,7 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/option"
 )
 
 // Codes of an [Error], as clients see them (docs/protocol.md).
@@ -42,8 +43,9 @@ const (
 	CloseExpired         = 4502
 )
 
-// ErrInvalidOption is wrapped by every error of [New] about an option.
-var ErrInvalidOption = errors.New("invalid option")
+// ErrInvalidOption is wrapped by every error of [New] about an option. The other
+// packages have the same error under this name.
+var ErrInvalidOption = option.ErrInvalid
 
 // ErrShutdown is returned by methods of a Handler that was shut down.
 var ErrShutdown = errors.New("juggler: handler was shut down")

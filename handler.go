@@ -13,6 +13,7 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
+	"github.com/juggler-go/juggler/internal/option"
 	"github.com/juggler-go/juggler/internal/ratelog"
 	"github.com/juggler-go/juggler/internal/worker"
 	"github.com/juggler-go/juggler/internal/wsconn"
@@ -82,13 +83,7 @@ const maxShards = 64
 // The error names every option that is wrong and wraps [ErrInvalidOption].
 func New(opts ...Option) (*Handler, error) {
 	cfg := defaultConfig()
-	for _, o := range opts {
-		if o == nil {
-			cfg.refuse("New: nil Option")
-			continue
-		}
-		o.apply(cfg)
-	}
+	option.Apply(&cfg.problems, opts, func(o Option) { o.apply(cfg) })
 	cfg.follow()
 	if err := cfg.validate(); err != nil {
 		return nil, err

@@ -47,8 +47,7 @@ func (m NonBlockingMiddleware) wrap(next RequestHandler) RequestHandler {
 
 // addMiddleware adds middleware that may block.
 func (c *config) addMiddleware(m Middleware) {
-	if m == nil {
-		c.refuse("WithMiddleware(nil): want a Middleware")
+	if !c.problems.NotNil("WithMiddleware", m, "a Middleware") {
 		return
 	}
 	c.blocking = true
@@ -57,8 +56,7 @@ func (c *config) addMiddleware(m Middleware) {
 
 // addNonBlocking adds middleware that never waits.
 func (c *config) addNonBlocking(m NonBlockingMiddleware) {
-	if m == nil {
-		c.refuse("WithNonBlockingMiddleware(nil): want a NonBlockingMiddleware")
+	if !c.problems.NotNil("WithNonBlockingMiddleware", m, "a NonBlockingMiddleware") {
 		return
 	}
 	c.nonBlocking = append(c.nonBlocking, m)

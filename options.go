@@ -26,11 +26,9 @@ func WithBroker(b interface {
 	broker.PubSub
 }) Option {
 	return optionFunc(func(c *config) {
-		if b == nil {
-			c.refuse("WithBroker(nil): want a broker")
-			return
+		if c.problems.NotNil("WithBroker", b, "a broker") {
+			c.caller, c.pubsub = b, b
 		}
-		c.caller, c.pubsub = b, b
 	})
 }
 
@@ -38,20 +36,18 @@ func WithBroker(b interface {
 // different ones. It goes with [WithPubSub].
 func WithCaller(b broker.Caller) Option {
 	return optionFunc(func(c *config) {
-		if b == nil {
-			c.refuse("WithCaller(nil): want a broker")
+		if c.problems.NotNil("WithCaller", b, "a broker") {
+			c.caller = b
 		}
-		c.caller = b
 	})
 }
 
 // WithPubSub sets the engine that carries events. It goes with [WithCaller].
 func WithPubSub(b broker.PubSub) Option {
 	return optionFunc(func(c *config) {
-		if b == nil {
-			c.refuse("WithPubSub(nil): want a broker")
+		if c.problems.NotNil("WithPubSub", b, "a broker") {
+			c.pubsub = b
 		}
-		c.pubsub = b
 	})
 }
 
@@ -65,10 +61,9 @@ func WithPubSub(b broker.PubSub) Option {
 // a failure after which clients come back (503).
 func WithAuthenticator(f func(*http.Request) (*Identity, error)) Option {
 	return optionFunc(func(c *config) {
-		if f == nil {
-			c.refuse("WithAuthenticator(nil): want a function")
+		if c.problems.NotNil("WithAuthenticator", f, "a function") {
+			c.authenticate = f
 		}
-		c.authenticate = f
 	})
 }
 
@@ -89,10 +84,9 @@ func WithAuthenticator(f func(*http.Request) (*Identity, error)) Option {
 // refused may send another one.
 func WithDeferredAuth(f SignInFunc, timeout time.Duration) Option {
 	return optionFunc(func(c *config) {
-		if f == nil {
-			c.refuse("WithDeferredAuth(nil, …): want a function")
+		if c.problems.NotNil("WithDeferredAuth", f, "a function") {
+			c.signIn, c.signInTimeout = f, timeout
 		}
-		c.signIn, c.signInTimeout = f, timeout
 	})
 }
 
@@ -101,10 +95,9 @@ func WithDeferredAuth(f SignInFunc, timeout time.Duration) Option {
 // should be wrapped in [NonBlocking]: it then costs next to nothing.
 func WithAuthorizer(a Authorizer) Option {
 	return optionFunc(func(c *config) {
-		if a == nil {
-			c.refuse("WithAuthorizer(nil): want an Authorizer")
+		if c.problems.NotNil("WithAuthorizer", a, "an Authorizer") {
+			c.authorizer = a
 		}
-		c.authorizer = a
 	})
 }
 
@@ -144,10 +137,9 @@ func WithHooks(h Hooks) Option {
 // without Origin: they do not come from a browser.
 func WithOriginCheck(f func(*http.Request) bool) Option {
 	return optionFunc(func(c *config) {
-		if f == nil {
-			c.refuse("WithOriginCheck(nil): want a function")
+		if c.problems.NotNil("WithOriginCheck", f, "a function") {
+			c.origin = f
 		}
-		c.origin = f
 	})
 }
 
@@ -158,7 +150,7 @@ func WithOrigins(origins ...string) Option {
 	return optionFunc(func(c *config) {
 		allowed, err := parseOrigins(origins)
 		if err != nil {
-			c.refuse("WithOrigins: " + err.Error())
+			c.problems.Add("WithOrigins: " + err.Error())
 			return
 		}
 		c.origin = func(r *http.Request) bool { return allowed[strings.ToLower(r.Header.Get("Origin"))] || sameOrigin(r) }
@@ -179,7 +171,7 @@ func WithVisibleRefusals(on bool) Option {
 func WithDefaultProtocol(p frame.Protocol) Option {
 	return optionFunc(func(c *config) {
 		if p != frame.Juggler0 && p != frame.Juggler1 {
-			c.refuse("WithDefaultProtocol: want frame.Juggler0 or frame.Juggler1")
+			c.problems.Refuse("WithDefaultProtocol", uint8(p), "frame.Juggler0 or frame.Juggler1")
 		}
 		c.defaultProtocol = &p
 	})
@@ -308,10 +300,8 @@ func WithEventLoops(n int) Option {
 // when New is called.
 func WithLogger(l *slog.Logger) Option {
 	return optionFunc(func(c *config) {
-		if l == nil {
-			c.refuse("WithLogger(nil): want a logger")
-			return
+		if c.problems.NotNil("WithLogger", l, "a logger") {
+			c.logger = l
 		}
-		c.logger = l
 	})
 }

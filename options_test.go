@@ -10,7 +10,10 @@ import (
 
 	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/option"
+	"github.com/juggler-go/juggler/internal/option/optiontest"
 )
 
 func signIn(context.Context, juggler.Session, string) (*juggler.Identity, error) { return nil, nil }
@@ -18,71 +21,32 @@ func signIn(context.Context, juggler.Session, string) (*juggler.Identity, error)
 // Each option accepts its bounds and refuses what is one past them, with an
 // error that names it.
 func TestOptionBounds(t *testing.T) {
-	ints := []struct {
-		name     string
-		option   func(int) juggler.Option
-		min, max int
-	}{
-		{"WithEventLoops", juggler.WithEventLoops, 0, 32},
-		{"WithDrainRate", juggler.WithDrainRate, 1, 1_000_000},
-		{"WithMaxMessageBytes", juggler.WithMaxMessageBytes, 256, 16 << 20},
-		{"WithMaxArgsBytes", juggler.WithMaxArgsBytes, 0, 16 << 20},
-		{"WithMaxHeadersBytes", juggler.WithMaxHeadersBytes, 0, 1 << 20},
-		{"WithMaxNameBytes", juggler.WithMaxNameBytes, 1, 1 << 16},
-		{"WithMaxSubscriptions", juggler.WithMaxSubscriptions, 0, 1_000_000},
-		{"WithMaxCalls", juggler.WithMaxCalls, 0, 1_000_000},
-		{"WithMaxRequests", juggler.WithMaxRequests, 1, 100_000},
-		{"WithMaxQueueBytes", juggler.WithMaxQueueBytes, 4 << 10, 1 << 30},
-		{"WithMaxSessions", juggler.WithMaxSessions, 1, 1 << 24},
-	}
-	for _, o := range ints {
-		t.Run(o.name, func(t *testing.T) {
-			checkBounds(t, o.name, o.option(o.min), o.option(o.max), o.option(o.min-1), o.option(o.max+1))
-		})
-	}
-	durations := []struct {
-		name     string
-		option   func(time.Duration) juggler.Option
-		min, max time.Duration
-	}{
-		{"WithCallTimeout", juggler.WithCallTimeout, time.Millisecond, 10 * time.Minute},
-		{"WithMaxCallTimeout", juggler.WithMaxCallTimeout, time.Minute, 24 * time.Hour},
-		{"WithPing", juggler.WithPing, 10 * time.Millisecond, time.Hour},
-		{"WithReadTimeout", juggler.WithReadTimeout, 10 * time.Millisecond, time.Hour},
-		{"WithWriteTimeout", juggler.WithWriteTimeout, 10 * time.Millisecond, time.Hour},
-		{"WithBrokerTimeout", juggler.WithBrokerTimeout, 10 * time.Millisecond, time.Hour},
-		{"WithDeferredAuth", func(d time.Duration) juggler.Option { return juggler.WithDeferredAuth(signIn, d) }, time.Millisecond, time.Hour},
-	}
-	for _, o := range durations {
-		t.Run(o.name, func(t *testing.T) {
-			past := o.option(o.max + 1)
-			if o.name == "WithMaxCallTimeout" {
-				checkBounds(t, o.name, o.option(o.min), o.option(o.max), past)
-				return
-			}
-			checkBounds(t, o.name, o.option(o.min), o.option(o.max), o.option(o.min-1), past)
-		})
-	}
-}
-
-func checkBounds(t *testing.T, name string, atMin, atMax juggler.Option, past ...juggler.Option) {
-	t.Helper()
-	// Room for the largest message, which the queue has to hold.
-	base := []juggler.Option{juggler.WithMaxQueueBytes(1 << 30)}
-	if name == "WithMaxQueueBytes" {
-		base = []juggler.Option{juggler.WithMaxMessageBytes(256)}
-	}
-	for _, o := range []juggler.Option{atMin, atMax} {
-		if _, err := juggler.New(append(base, o)...); err != nil {
-			t.Errorf("a bound is refused: %v", err)
+	with := func(others ...juggler.Option) func(juggler.Option) error {
+		return func(o juggler.Option) error {
+			_, err := juggler.New(append(others, o)...)
+			return err
 		}
 	}
-	for _, o := range past {
-		_, err := juggler.New(append(base, o)...)
-		if !errors.Is(err, juggler.ErrInvalidOption) || !strings.Contains(err.Error(), name+"(") {
-			t.Errorf("one past a bound: got error %v", err)
-		}
-	}
+	alone := with()
+	longest := with(juggler.WithMaxCallTimeout(option.ServerMaxCallTimeout.Max))
+	optiontest.Range(t, option.ServerEventLoops, juggler.WithEventLoops, alone)
+	optiontest.Range(t, option.ServerDrainRate, juggler.WithDrainRate, alone)
+	optiontest.Range(t, option.ServerMaxMessageBytes, juggler.WithMaxMessageBytes, alone)
+	optiontest.Range(t, option.ServerMaxArgsBytes, juggler.WithMaxArgsBytes, alone)
+	optiontest.Range(t, option.ServerMaxHeadersBytes, juggler.WithMaxHeadersBytes, alone)
+	optiontest.Range(t, option.ServerMaxNameBytes, juggler.WithMaxNameBytes, alone)
+	optiontest.Range(t, option.ServerMaxSubscriptions, juggler.WithMaxSubscriptions, alone)
+	optiontest.Range(t, option.ServerMaxCalls, juggler.WithMaxCalls, alone)
+	optiontest.Range(t, option.ServerMaxRequests, juggler.WithMaxRequests, alone)
+	optiontest.Range(t, option.ServerMaxQueueBytes, juggler.WithMaxQueueBytes, with(juggler.WithMaxMessageBytes(256)))
+	optiontest.Range(t, option.ServerMaxSessions, juggler.WithMaxSessions, with(juggler.WithLogger(quiet)))
+	optiontest.Range(t, option.ServerCallTimeout, juggler.WithCallTimeout, longest)
+	optiontest.Range(t, option.ServerMaxCallTimeout, juggler.WithMaxCallTimeout, alone)
+	optiontest.Range(t, option.ServerPing, juggler.WithPing, alone)
+	optiontest.Range(t, option.ServerReadTimeout, juggler.WithReadTimeout, alone)
+	optiontest.Range(t, option.ServerWriteTimeout, juggler.WithWriteTimeout, alone)
+	optiontest.Range(t, option.ServerBrokerTimeout, juggler.WithBrokerTimeout, alone)
+	optiontest.Range(t, option.ServerDeferredAuth, func(d time.Duration) juggler.Option { return juggler.WithDeferredAuth(signIn, d) }, alone)
 }
 
 // A limit can be set alone: the default beside it follows.
@@ -96,41 +60,32 @@ func TestDefaultsFollow(t *testing.T) {
 		}
 	}
 	_, err := juggler.New(juggler.WithMaxCallTimeout(time.Second), juggler.WithCallTimeout(2*time.Second))
-	if err == nil || !strings.Contains(err.Error(), "WithCallTimeout(2s): want 1ms to 1s") {
-		t.Errorf("what was given followed: %v", err)
-	}
+	optiontest.Refused(t, "WithCallTimeout(2s): want 1ms to 1s", err)
 }
 
 func TestOptionsThatAreWrong(t *testing.T) {
-	tests := []struct {
-		names  string
-		option juggler.Option
-	}{
-		{"WithBroker(nil)", juggler.WithBroker(nil)},
-		{"WithCaller(nil)", juggler.WithCaller(nil)},
-		{"WithPubSub(nil)", juggler.WithPubSub(nil)},
-		{"WithAuthenticator(nil)", juggler.WithAuthenticator(nil)},
-		{"WithDeferredAuth(nil", juggler.WithDeferredAuth(nil, time.Second)},
-		{"WithAuthorizer(nil)", juggler.WithAuthorizer(nil)},
-		{"WithMiddleware(nil)", juggler.WithMiddleware(nil)},
-		{"WithMiddleware: a Middleware returned nil", juggler.WithMiddleware(func(juggler.RequestHandler) juggler.RequestHandler { return nil })},
-		{"WithNonBlockingMiddleware(nil)", juggler.WithNonBlockingMiddleware(nil)},
-		{"WithOriginCheck(nil)", juggler.WithOriginCheck(nil)},
-		{"WithLogger(nil)", juggler.WithLogger(nil)},
-		{"WithDefaultProtocol", juggler.WithDefaultProtocol(frame.Protocol(7))},
-		{`WithOrigins: "example.com"`, juggler.WithOrigins("https://ok.example.com", "example.com")},
-		{`WithOrigins: "https://example.com/"`, juggler.WithOrigins("https://example.com/")},
-		{"nil Option", nil},
-		{"WithMaxQueueBytes(65536)", juggler.WithMaxQueueBytes(65536)},
-		{"WithCaller and WithPubSub", juggler.WithCaller(brokerRoles{})},
-	}
-	for _, tt := range tests {
-		t.Run(tt.names, func(t *testing.T) {
-			_, err := juggler.New(tt.option)
-			if !errors.Is(err, juggler.ErrInvalidOption) || !strings.Contains(err.Error(), tt.names) {
-				t.Errorf("got error %v", err)
-			}
-		})
+	const origin = `: want scheme://host or scheme://host:port`
+	for want, o := range map[string]juggler.Option{
+		"WithBroker(nil): want a broker":                                                            juggler.WithBroker(nil),
+		"WithCaller(nil): want a broker":                                                            juggler.WithCaller(nil),
+		"WithPubSub(nil): want a broker":                                                            juggler.WithPubSub((*memory.Broker)(nil)),
+		"WithAuthenticator(nil): want a function":                                                   juggler.WithAuthenticator(nil),
+		"WithDeferredAuth(nil): want a function":                                                    juggler.WithDeferredAuth(nil, time.Second),
+		"WithAuthorizer(nil): want an Authorizer":                                                   juggler.WithAuthorizer(nil),
+		"WithMiddleware(nil): want a Middleware":                                                    juggler.WithMiddleware(nil),
+		"WithNonBlockingMiddleware(nil): want a NonBlockingMiddleware":                              juggler.WithNonBlockingMiddleware(nil),
+		"WithMiddleware: a Middleware returned nil, want a RequestHandler":                          juggler.WithMiddleware(func(juggler.RequestHandler) juggler.RequestHandler { return nil }),
+		"WithOriginCheck(nil): want a function":                                                     juggler.WithOriginCheck(nil),
+		"WithLogger(nil): want a logger":                                                            juggler.WithLogger(nil),
+		"WithDefaultProtocol(7): want frame.Juggler0 or frame.Juggler1":                             juggler.WithDefaultProtocol(frame.Protocol(7)),
+		`WithOrigins: "example.com"` + origin:                                                       juggler.WithOrigins("https://ok.example.com", "example.com"),
+		`WithOrigins: "https://example.com/"` + origin:                                              juggler.WithOrigins("https://example.com/"),
+		"New(nil): want an Option":                                                                  nil,
+		"WithMaxQueueBytes(65536): want at least 66560, to hold one message of WithMaxMessageBytes": juggler.WithMaxQueueBytes(65536),
+		"WithCaller and WithPubSub: want both or neither":                                           juggler.WithCaller(brokerRoles{}),
+	} {
+		_, err := juggler.New(o)
+		optiontest.Refused(t, want, err)
 	}
 }
 
@@ -139,13 +94,20 @@ type brokerRoles struct{ broker.Caller }
 func TestNewReportsAllProblemsAtOnce(t *testing.T) {
 	_, err := juggler.New(juggler.WithMaxCalls(-1), juggler.WithPing(0), juggler.WithLogger(nil))
 	for _, want := range []string{
-		"juggler: WithMaxCalls(-1): want 0 to 1000000",
-		"juggler: WithPing(0s): want 10ms to 1h0m0s",
-		"juggler: WithLogger(nil): want a logger",
+		"juggler: WithMaxCalls(-1): want 0 to 1000000: invalid option",
+		"juggler: WithPing(0s): want 10ms to 1h0m0s: invalid option",
+		"juggler: WithLogger(nil): want a logger: invalid option",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not say %q", err, want)
 		}
+	}
+}
+
+// The error is the same for all packages.
+func TestErrInvalidOption(t *testing.T) {
+	if _, err := memory.New(memory.WithQueueCapacity(0)); !errors.Is(err, juggler.ErrInvalidOption) {
+		t.Errorf("got %v", err)
 	}
 }
 

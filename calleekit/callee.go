@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/internal/option"
 )
 
 // A Callee answers the calls to the URIs that functions were registered for.
@@ -55,13 +56,9 @@ func New(b broker.Callee, opts ...Option) (*Callee, error) {
 		return nil, errors.New("calleekit: New needs a broker")
 	}
 	cfg := defaultConfig()
-	for _, o := range opts {
-		if o == nil {
-			return nil, fmt.Errorf("calleekit: %w: nil Option", ErrInvalidOption)
-		}
-		o.applyCallee(&cfg)
-	}
-	if err := cfg.validate(); err != nil {
+	option.Apply(&cfg.problems, opts, func(o Option) { o.applyCallee(&cfg) })
+	option.Check(&cfg.problems, cfg.settings())
+	if err := cfg.problems.Err(); err != nil {
 		return nil, err
 	}
 	return &Callee{
@@ -218,8 +215,8 @@ func (c *Callee) makePools() ([]*pool, error) {
 		}
 	}
 	if left < 0 || left == 0 && shared > 0 {
-		return nil, fmt.Errorf("calleekit: %w: the limits of single URIs add up to %d, of %d for the callee and %d URIs without one",
-			ErrInvalidOption, c.concurrency-left, c.concurrency, shared)
+		return nil, fmt.Errorf("calleekit: the limits of single URIs add up to %d, of %d for the callee and %d URIs without one: %w",
+			c.concurrency-left, c.concurrency, shared, ErrInvalidOption)
 	}
 	var pools []*pool
 	var common *pool

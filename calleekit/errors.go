@@ -3,6 +3,8 @@ package calleekit
 import (
 	"errors"
 	"fmt"
+
+	"github.com/juggler-go/juggler/internal/option"
 )
 
 // Codes that the kit itself puts into results. docs/protocol.md lists all.
@@ -16,8 +18,8 @@ const (
 
 var (
 	// ErrInvalidOption is wrapped by what [New] returns for an option that
-	// has a value out of its bounds.
-	ErrInvalidOption = errors.New("invalid option")
+	// has a value out of its bounds. It is juggler.ErrInvalidOption.
+	ErrInvalidOption = option.ErrInvalid
 
 	// ErrCancelled is the [context.Cause] of a call whose caller cancelled it
 	// or is gone. The context's Err is [context.Canceled].

@@ -1,16 +1,11 @@
 package calleekit
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
-)
 
-const (
-	defaultConcurrency  = 64
-	maxConcurrency      = 1 << 16
-	defaultDrainTimeout = 10 * time.Second
+	"github.com/juggler-go/juggler/internal/option"
 )
 
 // An Option changes what [New] makes.
@@ -24,6 +19,7 @@ type HandleOption interface {
 }
 
 type config struct {
+	problems     option.Problems
 	concurrency  int
 	drainTimeout time.Duration
 	logger       *slog.Logger
@@ -31,48 +27,29 @@ type config struct {
 }
 
 func defaultConfig() config {
-	return config{
-		concurrency:  defaultConcurrency,
-		drainTimeout: defaultDrainTimeout,
-		logger:       slog.Default(),
+	c := config{problems: option.Problems{Package: "calleekit"}, logger: slog.Default()}
+	option.Reset(c.settings())
+	return c
+}
+
+// settings says where the values of the options are kept that have a range.
+func (c *config) settings() []option.Setting {
+	return []option.Setting{
+		option.CalleeConcurrency.In(&c.concurrency),
+		option.CalleeDrainTimeout.In(&c.drainTimeout),
 	}
 }
 
-// validate returns everything that is wrong with the options.
-func (c *config) validate() error {
-	var errs []error
-	refuse := func(format string, args ...any) {
-		errs = append(errs, fmt.Errorf("calleekit: %w: %s", ErrInvalidOption, fmt.Sprintf(format, args...)))
-	}
-	if c.concurrency < 1 || c.concurrency > maxConcurrency {
-		refuse("WithConcurrency(%d): want 1 to %d", c.concurrency, maxConcurrency)
-	}
-	if c.drainTimeout < 0 {
-		refuse("WithDrainTimeout(%v): want 0 or more", c.drainTimeout)
-	}
-	if c.logger == nil {
-		refuse("WithLogger(nil): want a logger")
-	}
-	for _, o := range c.observers {
-		_, starts := o.(StartObserver)
-		_, ends := o.(EndObserver)
-		if !starts && !ends {
-			refuse("WithObserver(%T): want a StartObserver or an EndObserver", o)
-		}
-	}
-	return errors.Join(errs...)
-}
+type optionFunc func(*config)
 
-type option func(*config)
-
-func (f option) applyCallee(c *config) { f(c) }
+func (f optionFunc) applyCallee(c *config) { f(c) }
 
 // Concurrency is the option that [WithConcurrency] returns.
 type Concurrency int
 
-// WithConcurrency bounds how many calls run at a time, from 1 to 65536.
+// WithConcurrency bounds how many calls run at a time. Default: 64; 1 to 65,536.
 //
-// For [New] the bound is for the whole callee; the default is 64. For
+// For [New] the bound is for the whole callee. For
 // [Callee.Handle] it is for that URI: so many of the callee's calls are set
 // aside for it, so that it neither uses more nor waits for the calls of other
 // URIs. What is left is shared by the URIs without a limit of their own;
@@ -84,23 +61,34 @@ func (n Concurrency) applyCallee(c *config) { c.concurrency = int(n) }
 func (n Concurrency) applyRoute(r *route)   { r.limit, r.limited = int(n), true }
 
 // WithDrainTimeout bounds how long [Callee.Run] lets calls finish after its
-// context ended. The default is 10 seconds; 0 cancels them at once.
-// [Callee.Shutdown] heeds its own context instead.
+// context ended; 0 cancels them at once. [Callee.Shutdown] heeds its own context
+// instead. Default: 10 s; 0 to 24 h.
 func WithDrainTimeout(d time.Duration) Option {
-	return option(func(c *config) { c.drainTimeout = d })
+	return optionFunc(func(c *config) { c.drainTimeout = d })
 }
 
 // WithLogger says where panics, results that cannot be encoded, and outages of
-// the broker are logged. Default: slog.Default(), as it is
-// when [New] is called.
+// the broker are logged. Default: slog.Default(), as it is when [New] is called.
 func WithLogger(l *slog.Logger) Option {
-	return option(func(c *config) { c.logger = l })
+	return optionFunc(func(c *config) {
+		if c.problems.NotNil("WithLogger", l, "a logger") {
+			c.logger = l
+		}
+	})
 }
 
 // WithObserver adds an observer, which implements [StartObserver],
 // [EndObserver] or both. Observers are called in the order they were added.
 func WithObserver(o any) Option {
-	return option(func(c *config) { c.observers = append(c.observers, o) })
+	return optionFunc(func(c *config) {
+		_, starts := o.(StartObserver)
+		_, ends := o.(EndObserver)
+		if !starts && !ends {
+			c.problems.Refuse("WithObserver", fmt.Sprintf("%T", o), "a StartObserver or an EndObserver")
+			return
+		}
+		c.observers = append(c.observers, o)
+	})
 }
 
 type handleOption func(*route)

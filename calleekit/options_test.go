@@ -2,46 +2,38 @@ package calleekit_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/internal/option"
+	"github.com/juggler-go/juggler/internal/option/optiontest"
 )
 
-func TestOptionBounds(t *testing.T) {
-	for _, tt := range []struct {
-		opt  calleekit.Option
-		want string // "": accepted
-	}{
-		{calleekit.WithConcurrency(1), ""},
-		{calleekit.WithConcurrency(65536), ""},
-		{calleekit.WithConcurrency(0), "WithConcurrency(0): want 1 to 65536"},
-		{calleekit.WithConcurrency(65537), "WithConcurrency(65537): want 1 to 65536"},
-		{calleekit.WithDrainTimeout(0), ""},
-		{calleekit.WithDrainTimeout(-time.Second), "WithDrainTimeout(-1s): want 0 or more"},
-		{calleekit.WithLogger(nil), "WithLogger(nil): want a logger"},
-		{calleekit.WithObserver(outcome{}), ""},
-		{calleekit.WithObserver(3), "WithObserver(int): want a StartObserver or an EndObserver"},
-		{calleekit.WithObserver(nil), "WithObserver(<nil>): want a StartObserver or an EndObserver"},
-		{nil, "nil Option"},
+func TestOptions(t *testing.T) {
+	b, err := memory.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	try := func(o calleekit.Option) error {
+		_, err := calleekit.New(b, o)
+		return err
+	}
+	optiontest.Range(t, option.CalleeConcurrency, func(n int) calleekit.Option { return calleekit.WithConcurrency(n) }, try)
+	optiontest.Range(t, option.CalleeDrainTimeout, calleekit.WithDrainTimeout, try)
+	if err := try(calleekit.WithObserver(outcome{})); err != nil {
+		t.Error(err)
+	}
+	for want, o := range map[string]calleekit.Option{
+		"calleekit: WithLogger(nil): want a logger":                   calleekit.WithLogger(nil),
+		"WithObserver(int): want a StartObserver or an EndObserver":   calleekit.WithObserver(3),
+		"WithObserver(<nil>): want a StartObserver or an EndObserver": calleekit.WithObserver(nil),
+		"calleekit: New(nil): want an Option":                         nil,
 	} {
-		b, err := memory.New()
-		if err != nil {
-			t.Fatal(err)
-		}
-		switch _, err := calleekit.New(b, tt.opt); {
-		case tt.want == "":
-			if err != nil {
-				t.Errorf("New: %v", err)
-			}
-		case !errors.Is(err, calleekit.ErrInvalidOption) || !strings.Contains(err.Error(), tt.want):
-			t.Errorf("New: %v, want %s", err, tt.want)
-		}
+		optiontest.Refused(t, want, try(o))
 	}
 }
 
@@ -118,24 +110,6 @@ func TestLimitsThatDoNotFit(t *testing.T) {
 		}
 		if err := c.Close(); err != nil {
 			t.Errorf("%s: Close: %v", tt.name, err)
-		}
-	}
-}
-
-// What the comments of the options say about their defaults is true.
-func TestDocumentedDefaults(t *testing.T) {
-	source, err := os.ReadFile("options.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := strings.Join(strings.Fields(strings.ReplaceAll(string(source), "//", "")), " ")
-	concurrency, drain := calleekit.Defaults()
-	for _, want := range []string{
-		fmt.Sprintf("for the whole callee; the default is %d.", concurrency),
-		fmt.Sprintf("The default is %d seconds; 0 cancels", drain/time.Second),
-	} {
-		if !strings.Contains(text, want) {
-			t.Errorf("options.go does not say %q", want)
 		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"sync"
 	"sync/atomic"
+
+	"github.com/juggler-go/juggler/internal/option"
 )
 
 // Client is a client of a juggler server. Its methods may be called
@@ -48,14 +50,9 @@ type Client struct {
 // connects when it is first used. Its errors wrap [ErrInvalidOption].
 func New(url string, opts ...Option) (*Client, error) {
 	cfg := defaultConfig()
-	for _, o := range opts {
-		if o == nil {
-			return nil, fmt.Errorf("juggler: %w: nil Option", ErrInvalidOption)
-		}
-		o.apply(&cfg)
-	}
-	shown, err := checkURL(url)
-	if err := errors.Join(err, cfg.validate()); err != nil {
+	option.Apply(&cfg.problems, opts, func(o Option) { o.apply(&cfg) })
+	shown := checkURL(&cfg.problems, url)
+	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
 	cfg.logger = cfg.logger.With("component", "client")
@@ -76,13 +73,14 @@ func New(url string, opts ...Option) (*Client, error) {
 
 // checkURL returns the URL text without what may be secret in it, for logs and
 // errors.
-func checkURL(text string) (shown string, err error) {
+func checkURL(p *option.Problems, text string) (shown string) {
 	u, err := url.Parse(text)
 	if err != nil {
 		if wrong := (*url.Error)(nil); errors.As(err, &wrong) {
 			err = wrong.Err // without the text
 		}
-		return "", fmt.Errorf("juggler: URL: %w: %w", ErrInvalidOption, err)
+		p.Add("URL: " + err.Error())
+		return ""
 	}
 	public := *u
 	public.RawQuery, public.Fragment = "", ""
@@ -90,12 +88,13 @@ func checkURL(text string) (shown string, err error) {
 	switch u.Scheme {
 	case "ws", "wss", "http", "https":
 	default:
-		return "", fmt.Errorf("juggler: URL %q: %w: want ws, wss, http or https", shown, ErrInvalidOption)
+		p.Refuse("URL", shown, "ws, wss, http or https")
+		return shown
 	}
 	if u.Host == "" {
-		return "", fmt.Errorf("juggler: URL %q: %w: want a host", shown, ErrInvalidOption)
+		p.Refuse("URL", shown, "a host")
 	}
-	return shown, nil
+	return shown
 }
 
 // Dial returns a client that is connected. Unlike later, a first attempt that

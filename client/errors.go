@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/option"
 )
 
 // Errors of the client itself. What the server or a callee answered is an
@@ -16,7 +17,7 @@ import (
 var (
 	// ErrInvalidOption is wrapped by every error that [New] returns for an
 	// option, and by the errors for options of a single request.
-	ErrInvalidOption = errors.New("invalid option")
+	ErrInvalidOption = option.ErrInvalid
 
 	// ErrClosed is wrapped by what a client returns after its Close, or after
 	// it gave up: the server refused it in a way that another attempt cannot

@@ -103,5 +103,5 @@ func ExampleNew() {
 
 	_, err = memory.New(memory.WithQueueCapacity(0))
 	fmt.Println(err)
-	// Output: memory: invalid option: WithQueueCapacity(0): want 1 to 16777216 calls
+	// Output: memory: WithQueueCapacity(0): want 1 to 16777216: invalid option
 }

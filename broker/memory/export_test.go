@@ -1,7 +1,5 @@
 package memory
 
-import "time"
-
 // MatchGlob is matchGlob.
 var MatchGlob = matchGlob
 
@@ -28,9 +26,3 @@ func Kept(n int) int {
 
 // RetryAfter is retryAfter.
 var RetryAfter = retryAfter
-
-// Defaults returns what the options set by default.
-func Defaults() (capacity int, bytes int64, grace time.Duration) {
-	c := defaultConfig()
-	return c.queueCapacity, c.queueBytes, c.grace
-}

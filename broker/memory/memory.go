@@ -39,9 +39,8 @@
 package memory
 
 import (
-	"fmt"
-
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/internal/option"
 )
 
 // A Broker is an embedded broker. It plays all three roles and is
@@ -66,13 +65,10 @@ var (
 // out of bounds and wraps [ErrInvalidOption] for each.
 func New(opts ...Option) (*Broker, error) {
 	cfg := defaultConfig()
-	for _, o := range opts {
-		if o == nil {
-			return nil, fmt.Errorf("memory: %w: nil Option", ErrInvalidOption)
-		}
-		o.apply(&cfg)
-	}
-	if err := cfg.validate(); err != nil {
+	problems := option.Problems{Package: "memory"}
+	option.Apply(&problems, opts, func(o Option) { o.apply(&cfg) })
+	option.Check(&problems, cfg.settings())
+	if err := problems.Err(); err != nil {
 		return nil, err
 	}
 	b := new(Broker)

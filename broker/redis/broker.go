@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/internal/option"
 )
 
 // Broker is the engine on Redis. It fills all three roles, and takes many
@@ -49,13 +50,7 @@ var (
 // a server cannot be reached is the error of those who use it, not of New.
 func New(opts ...Option) (*Broker, error) {
 	c := defaultConfig()
-	for _, o := range opts {
-		if o == nil {
-			c.refuse("New: nil Option")
-			continue
-		}
-		o.apply(&c)
-	}
+	option.Apply(&c.problems, opts, func(o Option) { o.apply(&c) })
 	if err := c.validate(); err != nil {
 		return nil, err
 	}

@@ -78,6 +78,6 @@ func ExampleNew() {
 	_, err = redis.New(redis.WithQueueCapacity(0))
 	fmt.Println(err)
 	// Output:
-	// redis: invalid option: want exactly one of WithServer, WithSentinel, WithCluster, WithClient; got 0
-	// redis: invalid option: WithQueueCapacity(0): want 1 to 10000000
+	// redis: want exactly one of WithServer, WithSentinel, WithCluster, WithClient; got 0: invalid option
+	// redis: WithQueueCapacity(0): want 1 to 10000000: invalid option
 }

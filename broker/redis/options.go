@@ -1,18 +1,19 @@
 package redis
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"strings"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/juggler-go/juggler/internal/option"
 )
 
-// ErrInvalidOption is wrapped by each of the errors that [New] returns.
-var ErrInvalidOption = errors.New("invalid option")
+// ErrInvalidOption is wrapped by each of the errors that [New] returns. It is
+// juggler.ErrInvalidOption.
+var ErrInvalidOption = option.ErrInvalid
 
 // An Option changes a setting of [New].
 type Option interface{ apply(*config) }
@@ -27,10 +28,11 @@ type config struct {
 	cluster  bool
 	database int
 	apart    *goredis.Options // of the sentinels; nil: as WithSentinel says
-	problems []error          // found while an option was applied
+	problems option.Problems  // found while an option was applied
 
 	prefix        string
-	lanes         int // 0: the default of the kind of server
+	lanes         int
+	lanesGiven    bool // if not, a cluster has more
 	queueCapacity int
 	discovery     bool
 	grace         time.Duration
@@ -44,25 +46,33 @@ type config struct {
 	onLink        func(LinkChange)
 }
 
-// Defaults of lanes. A single server gains nothing from more than one.
-const (
-	standaloneLanes = 1
-	clusterLanes    = 16
-)
+// clusterLanes is how many lanes a cluster has by default. A single server gains
+// nothing from more than one.
+const clusterLanes = option.RedisClusterLanes
 
 func defaultConfig() config {
-	return config{
-		prefix:        "juggler",
-		queueCapacity: 10_000,
-		discovery:     true,
-		grace:         5 * time.Second,
-		lease:         5 * time.Second,
-		maxBatch:      512,
-		backoffMin:    50 * time.Millisecond,
-		backoffMax:    2 * time.Second,
-		replyTimeout:  2 * time.Second,
-		logger:        slog.Default(),
-		onLink:        func(LinkChange) {},
+	c := config{
+		problems:   option.Problems{Package: "redis"},
+		prefix:     option.RedisPrefix,
+		discovery:  true,
+		backoffMin: option.RedisBackoff.Default,
+		backoffMax: option.RedisLongestBackoff,
+		logger:     slog.Default(),
+		onLink:     func(LinkChange) {},
+	}
+	option.Reset(c.settings())
+	return c
+}
+
+// settings says where the values of the options are kept that have a range.
+func (c *config) settings() []option.Setting {
+	return []option.Setting{
+		option.RedisLanes.In(&c.lanes),
+		option.RedisQueueCapacity.In(&c.queueCapacity),
+		option.RedisMaxBatch.In(&c.maxBatch),
+		option.RedisCalleeGrace.In(&c.grace),
+		option.RedisCalleeLease.In(&c.lease),
+		option.RedisReplyTimeout.In(&c.replyTimeout),
 	}
 }
 
@@ -74,12 +84,10 @@ func defaultConfig() config {
 // buffer sizes, OnConnect. Timeouts, retries and pools are its own.
 func WithServer(o *goredis.Options) Option {
 	return optionFunc(func(c *config) {
-		if o == nil {
-			c.refuse("WithServer(nil): want options")
-			return
+		if c.problems.NotNil("WithServer", o, "options") {
+			copied := *o
+			c.use(&standalone{given: &copied}, copied.DB)
 		}
-		copied := *o
-		c.use(&standalone{given: &copied}, copied.DB)
 	})
 }
 
@@ -88,7 +96,7 @@ func WithServer(o *goredis.Options) Option {
 func WithSentinel(o *goredis.FailoverOptions) Option {
 	return optionFunc(func(c *config) {
 		if o == nil || o.MasterName == "" || len(o.SentinelAddrs) == 0 {
-			c.refuse("WithSentinel: want MasterName and SentinelAddrs")
+			c.problems.Add("WithSentinel: want MasterName and SentinelAddrs")
 			return
 		}
 		copied := *o
@@ -103,12 +111,10 @@ func WithSentinel(o *goredis.FailoverOptions) Option {
 // zero Options there is neither TLS nor a password.
 func WithSentinelOptions(o *goredis.Options) Option {
 	return optionFunc(func(c *config) {
-		if o == nil {
-			c.refuse("WithSentinelOptions(nil): want options")
-			return
+		if c.problems.NotNil("WithSentinelOptions", o, "options") {
+			copied := *o
+			c.apart = &copied
 		}
-		copied := *o
-		c.apart = &copied
 	})
 }
 
@@ -116,7 +122,7 @@ func WithSentinelOptions(o *goredis.Options) Option {
 func WithCluster(o *goredis.ClusterOptions) Option {
 	return optionFunc(func(c *config) {
 		if o == nil || len(o.Addrs) == 0 && o.ClusterSlots == nil {
-			c.refuse("WithCluster: want Addrs or ClusterSlots")
+			c.problems.Add("WithCluster: want Addrs or ClusterSlots")
 			return
 		}
 		copied := *o
@@ -131,8 +137,8 @@ func WithCluster(o *goredis.ClusterOptions) Option {
 // [WithSentinel]. Other kinds of clients (Ring) are refused.
 func WithClient(client goredis.UniversalClient) Option {
 	return optionFunc(func(c *config) {
-		if v := reflect.ValueOf(client); v.Kind() == reflect.Pointer && v.IsNil() {
-			c.refuse("WithClient(nil): want a client")
+		const want = "a *redis.Client or a *redis.ClusterClient"
+		if !c.problems.NotNil("WithClient", client, want) {
 			return
 		}
 		switch client := client.(type) {
@@ -143,33 +149,28 @@ func WithClient(client goredis.UniversalClient) Option {
 			copied := *client.Options()
 			c.use(&cluster{given: &copied}, 0)
 		default:
-			c.refuse("WithClient(%T): want a *redis.Client or a *redis.ClusterClient", client)
+			c.problems.Refuse("WithClient", fmt.Sprintf("%T", client), want)
 		}
 	})
 }
 
-// WithPrefix sets what all keys and channels begin with, before a colon: 1 to
-// 64 letters, digits and any of . _ / - ; default "juggler". Systems with
-// different prefixes share a server without knowing of each other.
+// WithPrefix sets what all keys and channels begin with, before a colon: up to
+// 64 letters, digits and any of . _ / - . Systems with different prefixes share a
+// server without knowing of each other. Default: "juggler".
 func WithPrefix(prefix string) Option {
 	return optionFunc(func(c *config) { c.prefix = prefix })
 }
 
-// WithLanes sets on how many lanes URIs and nodes are spread: 1 to 256,
-// default 1 on a single server and 16 in a cluster. It must be the same in all
-// processes of a system. In a cluster more lanes spread the load more evenly
-// over the masters, and cost a callee one connection each.
+// WithLanes sets on how many lanes URIs and nodes are spread. It must be the same
+// in all processes of a system. In a cluster more lanes spread the load more evenly
+// over the masters, and cost a callee one connection each. Default: 1, in a cluster
+// 16; 1 to 256.
 func WithLanes(n int) Option {
-	return optionFunc(func(c *config) {
-		c.lanes = n
-		if n == 0 {
-			c.refuse("WithLanes(0): want 1 to 256")
-		}
-	})
+	return optionFunc(func(c *config) { c.lanes, c.lanesGiven = n, true })
 }
 
-// WithQueueCapacity sets how many calls to one URI are queued at most, 1 to
-// 10,000,000, default 10,000. More get [broker.ErrQueueFull].
+// WithQueueCapacity sets how many calls to one URI are queued at most. More get
+// [broker.ErrQueueFull]. Default: 10,000; 1 to 10,000,000.
 func WithQueueCapacity(n int) Option {
 	return optionFunc(func(c *config) { c.queueCapacity = n })
 }
@@ -181,15 +182,15 @@ func WithCalleeDiscovery(on bool) Option {
 }
 
 // WithCalleeGrace sets how long calls to a URI are still queued after its last
-// callee has gone, so that a deploy fails no calls: 0 to one hour, default 5 s.
-// It must be the same in all callees.
+// callee has gone, so that a deploy fails no calls. It must be the same in all
+// callees. Default: 5 s; 0 to 1 h.
 func WithCalleeGrace(d time.Duration) Option {
 	return optionFunc(func(c *config) { c.grace = d })
 }
 
 // WithCalleeLease sets after how much silence a callee is taken for dead and
-// its calls are answered with 502: 400 ms to one minute, default 5 s. Callees
-// are heard four times as often.
+// its calls are answered with 502. Callees are heard four times as often. Default:
+// 5 s; 400 ms to 1 min.
 func WithCalleeLease(d time.Duration) Option {
 	return optionFunc(func(c *config) { c.lease = d })
 }
@@ -202,25 +203,24 @@ func WithShardedPubSub() Option {
 	return optionFunc(func(c *config) { c.sharded = true })
 }
 
-// WithMaxBatch sets how many calls or results one script gets at most, 1 to
-// 2,000, default 512. A script runs alone on the server: larger batches cost
-// less in sum, and delay others longer.
+// WithMaxBatch sets how many calls or results one script gets at most. A script
+// runs alone on the server: larger batches cost less in sum, and delay others
+// longer. Default: 512; 1 to 2,000.
 func WithMaxBatch(n int) Option {
 	return optionFunc(func(c *config) { c.maxBatch = n })
 }
 
 // WithBackoff sets how long to wait between two attempts to connect: first,
-// then twice as long each time, up to longest, with jitter. Defaults 50 ms and
-// 2 s; 1 ms <= first <= longest <= one minute.
+// then twice as long each time, up to longest, with jitter. Default: 50 ms and
+// 2 s; 1 ms to 1 min.
 func WithBackoff(first, longest time.Duration) Option {
 	return optionFunc(func(c *config) { c.backoffMin, c.backoffMax = first, longest })
 }
 
 // WithReplyTimeout sets after how long a connection is given up on which a reply
-// is awaited and nothing moves: 100 ms to one minute, default 2 s. Long before,
-// after a quarter of it, new requests are refused with [broker.ErrUnavailable].
-// However slow the link, there is time as long as parts of a request or reply
-// pass.
+// is awaited and nothing moves. Long before, after a quarter of it, new requests are
+// refused with [broker.ErrUnavailable]. However slow the link, there is time as long
+// as parts of a request or reply pass. Default: 2 s; 100 ms to 1 min.
 func WithReplyTimeout(d time.Duration) Option {
 	return optionFunc(func(c *config) { c.replyTimeout = d })
 }
@@ -230,11 +230,9 @@ func WithReplyTimeout(d time.Duration) Option {
 // are logged. Default: slog.Default(), as it is when [New] is called.
 func WithLogger(l *slog.Logger) Option {
 	return optionFunc(func(c *config) {
-		if l == nil {
-			c.refuse("WithLogger(nil): want a logger")
-			return
+		if c.problems.NotNil("WithLogger", l, "a logger") {
+			c.logger = l
 		}
-		c.logger = l
 	})
 }
 
@@ -243,11 +241,9 @@ func WithLogger(l *slog.Logger) Option {
 // wait, nor call the broker.
 func WithLinkObserver(f func(LinkChange)) Option {
 	return optionFunc(func(c *config) {
-		if f == nil {
-			c.refuse("WithLinkObserver(nil): want a function")
-			return
+		if c.problems.NotNil("WithLinkObserver", f, "a function") {
+			c.onLink = f
 		}
-		c.onLink = f
 	})
 }
 
@@ -257,53 +253,28 @@ func (c *config) use(t topology, database int) {
 	_, c.cluster = t.(*cluster)
 }
 
-func (c *config) refuse(format string, args ...any) {
-	c.problems = append(c.problems, fmt.Errorf("redis: %w: "+format, append([]any{ErrInvalidOption}, args...)...))
-}
-
 // validate returns all that is wrong.
 func (c *config) validate() error {
-	if c.servers != 1 && len(c.problems) == 0 {
-		c.refuse("want exactly one of WithServer, WithSentinel, WithCluster, WithClient; got %d", c.servers)
+	p := &c.problems
+	if c.servers != 1 && p.None() {
+		p.Add(fmt.Sprintf("want exactly one of WithServer, WithSentinel, WithCluster, WithClient; got %d", c.servers))
 	}
 	if c.apart != nil {
 		if s, ok := c.topology.(*sentinel); ok {
 			s.apart = c.apart
-		} else if len(c.problems) == 0 {
-			c.refuse("WithSentinelOptions: goes with WithSentinel")
+		} else if p.None() {
+			p.Add("WithSentinelOptions: goes with WithSentinel")
 		}
 	}
-	if c.lanes == 0 {
-		c.lanes = standaloneLanes
-		if c.cluster {
-			c.lanes = clusterLanes
-		}
+	if c.cluster && !c.lanesGiven {
+		c.lanes = clusterLanes
 	}
 	if !validPrefix(c.prefix) {
-		c.refuse("WithPrefix(%q): want 1 to 64 letters, digits and . _ / -", c.prefix)
+		p.Refuse("WithPrefix", fmt.Sprintf("%q", c.prefix), "1 to 64 letters, digits and . _ / -")
 	}
-	c.within("WithLanes", c.lanes, 1, 256)
-	c.within("WithQueueCapacity", c.queueCapacity, 1, 10_000_000)
-	c.within("WithMaxBatch", c.maxBatch, 1, 2000)
-	c.lasting("WithCalleeGrace", c.grace, 0, time.Hour)
-	c.lasting("WithCalleeLease", c.lease, 400*time.Millisecond, time.Minute)
-	c.lasting("WithReplyTimeout", c.replyTimeout, 100*time.Millisecond, time.Minute)
-	if c.backoffMin < time.Millisecond || c.backoffMax < c.backoffMin || c.backoffMax > time.Minute {
-		c.refuse("WithBackoff(%v, %v): want 1ms <= first <= longest <= 1m", c.backoffMin, c.backoffMax)
-	}
-	return errors.Join(c.problems...)
-}
-
-func (c *config) within(option string, n, low, high int) {
-	if n < low || n > high {
-		c.refuse("%s(%d): want %d to %d", option, n, low, high)
-	}
-}
-
-func (c *config) lasting(option string, d, low, high time.Duration) {
-	if d < low || d > high {
-		c.refuse("%s(%v): want %v to %v", option, d, low, high)
-	}
+	option.Check(p, c.settings())
+	option.CheckBackoff(p, option.RedisBackoff, c.backoffMin, c.backoffMax)
+	return p.Err()
 }
 
 // validPrefix keeps out what means something in a hash tag or in a pattern.

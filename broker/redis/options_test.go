@@ -9,6 +9,8 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/redis"
+	"github.com/juggler-go/juggler/internal/option"
+	"github.com/juggler-go/juggler/internal/option/optiontest"
 	goredis "github.com/redis/go-redis/v9"
 )
 
@@ -37,34 +39,12 @@ func TestOptions(t *testing.T) {
 		{"WithClient", []redis.Option{redis.WithClient(ring)}},
 		{"WithClient", []redis.Option{redis.WithClient(nil)}},
 		{"WithClient", []redis.Option{redis.WithClient((*goredis.Client)(nil))}},
-		{"nil Option", []redis.Option{server, nil}},
+		{"New(nil): want an Option", []redis.Option{server, nil}},
 		{"", []redis.Option{server, redis.WithPrefix("a/B_9.-")}},
 		{"WithPrefix", []redis.Option{server, redis.WithPrefix("")}},
 		{"WithPrefix", []redis.Option{server, redis.WithPrefix("a{b}")}},
 		{"WithPrefix", []redis.Option{server, redis.WithPrefix("a*")}},
 		{"WithPrefix", []redis.Option{server, redis.WithPrefix(strings.Repeat("a", 65))}},
-		{"WithLanes", []redis.Option{server, redis.WithLanes(0)}},
-		{"WithLanes", []redis.Option{server, redis.WithLanes(257)}},
-		{"", []redis.Option{server, redis.WithLanes(1)}},
-		{"", []redis.Option{server, redis.WithLanes(256)}},
-		{"WithQueueCapacity", []redis.Option{server, redis.WithQueueCapacity(0)}},
-		{"", []redis.Option{server, redis.WithQueueCapacity(1)}},
-		{"", []redis.Option{server, redis.WithQueueCapacity(10_000_000)}},
-		{"WithQueueCapacity", []redis.Option{server, redis.WithQueueCapacity(10_000_001)}},
-		{"WithCalleeGrace", []redis.Option{server, redis.WithCalleeGrace(-1)}},
-		{"", []redis.Option{server, redis.WithCalleeGrace(0)}},
-		{"WithCalleeGrace", []redis.Option{server, redis.WithCalleeGrace(time.Hour + 1)}},
-		{"WithCalleeLease", []redis.Option{server, redis.WithCalleeLease(399 * time.Millisecond)}},
-		{"", []redis.Option{server, redis.WithCalleeLease(time.Minute)}},
-		{"WithCalleeLease", []redis.Option{server, redis.WithCalleeLease(time.Minute + 1)}},
-		{"WithMaxBatch", []redis.Option{server, redis.WithMaxBatch(0)}},
-		{"", []redis.Option{server, redis.WithMaxBatch(2000)}},
-		{"WithMaxBatch", []redis.Option{server, redis.WithMaxBatch(2001)}},
-		{"WithReplyTimeout", []redis.Option{server, redis.WithReplyTimeout(time.Millisecond)}},
-		{"WithReplyTimeout", []redis.Option{server, redis.WithReplyTimeout(time.Hour)}},
-		{"WithBackoff", []redis.Option{server, redis.WithBackoff(0, time.Second)}},
-		{"WithBackoff", []redis.Option{server, redis.WithBackoff(time.Second, time.Millisecond)}},
-		{"", []redis.Option{server, redis.WithBackoff(time.Millisecond, time.Minute)}},
 		{"WithLogger", []redis.Option{server, redis.WithLogger(nil)}},
 		{"WithLinkObserver", []redis.Option{server, redis.WithLinkObserver(nil)}},
 	} {
@@ -80,6 +60,20 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%s is not refused by its name: %v", test.name, err)
 		}
 	}
+	try := func(o redis.Option) error {
+		b, err := redis.New(server, o)
+		if err == nil {
+			b.Close()
+		}
+		return err
+	}
+	optiontest.Range(t, option.RedisLanes, redis.WithLanes, try)
+	optiontest.Range(t, option.RedisQueueCapacity, redis.WithQueueCapacity, try)
+	optiontest.Range(t, option.RedisMaxBatch, redis.WithMaxBatch, try)
+	optiontest.Range(t, option.RedisCalleeGrace, redis.WithCalleeGrace, try)
+	optiontest.Range(t, option.RedisCalleeLease, redis.WithCalleeLease, try)
+	optiontest.Range(t, option.RedisReplyTimeout, redis.WithReplyTimeout, try)
+	optiontest.Backoff(t, option.RedisBackoff, redis.WithBackoff, try)
 	// All problems are told at once.
 	_, err := redis.New(redis.WithLanes(-1), redis.WithMaxBatch(-1))
 	if text := fmt.Sprint(err); !strings.Contains(text, "WithLanes") || !strings.Contains(text, "WithMaxBatch") {

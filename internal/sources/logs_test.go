@@ -44,10 +44,10 @@ func called(p *sourcePackage, call *ast.CallExpr) *types.Func {
 	return f
 }
 
-// wrappers returns our functions that log a message that they are given, with the
-// index of that parameter.
-func wrappers(t *testing.T) map[*types.Func]int {
-	all := make(map[*types.Func]int)
+// wrappers returns our functions that log a message that they are given, by their
+// full names, with the index of that parameter.
+func wrappers(t *testing.T) map[string]int {
+	all := make(map[string]int)
 	each(t, func(p *sourcePackage, d *ast.FuncDecl) {
 		f := p.info.Defs[d.Name].(*types.Func)
 		params := f.Signature().Params()
@@ -60,7 +60,7 @@ func wrappers(t *testing.T) map[*types.Func]int {
 				if name, ok := call.Args[index].(*ast.Ident); ok {
 					for i := range params.Len() {
 						if p.info.Uses[name] == params.At(i) {
-							all[f] = i
+							all[f.FullName()] = i
 						}
 					}
 				}
@@ -71,22 +71,25 @@ func wrappers(t *testing.T) map[*types.Func]int {
 	return all
 }
 
-// eachLog calls f for every call that logs, with the function that it stands in.
-func eachLog(t *testing.T, f func(p *sourcePackage, in *ast.FuncDecl, l logCall)) {
+// eachLog calls visit for every call that logs, with the function that it stands in.
+func eachLog(t *testing.T, visit func(p *sourcePackage, in *ast.FuncDecl, l logCall)) {
 	t.Helper()
 	forwards := wrappers(t)
 	each(t, func(p *sourcePackage, in *ast.FuncDecl) {
-		own, _ := p.info.Defs[in.Name].(*types.Func)
-		_, forwarding := forwards[own]
+		_, forwarding := forwards[p.info.Defs[in.Name].(*types.Func).FullName()]
 		ast.Inspect(in, func(n ast.Node) bool {
 			call, ok := n.(*ast.CallExpr)
 			if !ok {
 				return true
 			}
-			if index, ok := forwards[called(p, call)]; ok {
-				f(p, in, logCall{call, index, false})
+			to := called(p, call)
+			if to == nil {
+				return true
+			}
+			if index, ok := forwards[to.FullName()]; ok {
+				visit(p, in, logCall{call, index, false})
 			} else if index, ok := logMethods[slogMethod(p, call)]; ok {
-				f(p, in, logCall{call, index, forwarding})
+				visit(p, in, logCall{call, index, forwarding})
 			}
 			return true
 		})
@@ -97,10 +100,8 @@ func eachLog(t *testing.T, f func(p *sourcePackage, in *ast.FuncDecl, l logCall)
 // components and the keys.
 func documentedLog(t *testing.T) (components, keys []string) {
 	t.Helper()
-	_, section, _ := strings.Cut(readFile(t, "docs/operations.md"), "\n## Log lines\n")
-	section, _, _ = strings.Cut(section, "\n## ")
 	name := regexp.MustCompile("`([a-z_]+)`")
-	for row := range strings.Lines(section) {
+	for row := range strings.Lines(section(t, "docs/operations.md", "Log lines")) {
 		cells := strings.Split(row, "|")
 		if len(cells) != 4 {
 			continue

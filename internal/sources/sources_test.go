@@ -100,7 +100,7 @@ func check(l listing, imports types.Importer) (*sourcePackage, error) {
 	_, p.path, _ = strings.Cut(l.ImportPath, "juggler-go/juggler")
 	p.path = strings.TrimPrefix(p.path, "/")
 	for _, name := range l.GoFiles {
-		f, err := parser.ParseFile(fset, filepath.Join(l.Dir, name), nil, parser.SkipObjectResolution)
+		f, err := parser.ParseFile(fset, filepath.Join(l.Dir, name), nil, parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,80 @@
+package option
+
+import "time"
+
+// Those of the handler, package juggler. [ServerMaxSessions] is less by default where
+// the process may open fewer files. [ServerMaxCallTimeout] bounds [ServerCallTimeout].
+// There are at most 32 event loops since a topic keeps the set of its shards in one
+// word, half of it for those of portable connections.
+var (
+	ServerEventLoops       = Range[int]{"WithEventLoops", 0, 0, 32}
+	ServerDrainRate        = Range[int]{"WithDrainRate", 500, 1, 1_000_000}
+	ServerMaxMessageBytes  = Range[int]{"WithMaxMessageBytes", 64 << 10, 256, 16 << 20}
+	ServerMaxArgsBytes     = Range[int]{"WithMaxArgsBytes", 0, 0, 16 << 20}
+	ServerMaxHeadersBytes  = Range[int]{"WithMaxHeadersBytes", 4 << 10, 0, 1 << 20}
+	ServerMaxNameBytes     = Range[int]{"WithMaxNameBytes", 1 << 10, 1, 1 << 16}
+	ServerMaxSubscriptions = Range[int]{"WithMaxSubscriptions", 128, 0, 1_000_000}
+	ServerMaxCalls         = Range[int]{"WithMaxCalls", 128, 0, 1_000_000}
+	ServerMaxRequests      = Range[int]{"WithMaxRequests", 64, 1, 100_000}
+	ServerMaxQueueBytes    = Range[int]{"WithMaxQueueBytes", 1 << 20, 4 << 10, 1 << 30}
+	ServerMaxSessions      = Range[int]{"WithMaxSessions", 1 << 16, 1, 1 << 24}
+
+	ServerDeferredAuth   = Range[time.Duration]{"WithDeferredAuth", 10 * time.Second, time.Millisecond, time.Hour}
+	ServerCallTimeout    = Range[time.Duration]{"WithCallTimeout", time.Minute, time.Millisecond, 24 * time.Hour}
+	ServerMaxCallTimeout = Range[time.Duration]{"WithMaxCallTimeout", 10 * time.Minute, time.Millisecond, 24 * time.Hour}
+	ServerPing           = Range[time.Duration]{"WithPing", 25 * time.Second, 10 * time.Millisecond, time.Hour}
+	ServerReadTimeout    = Range[time.Duration]{"WithReadTimeout", 10 * time.Second, 10 * time.Millisecond, time.Hour}
+	ServerWriteTimeout   = Range[time.Duration]{"WithWriteTimeout", 10 * time.Second, 10 * time.Millisecond, time.Hour}
+	ServerBrokerTimeout  = Range[time.Duration]{"WithBrokerTimeout", 10 * time.Second, 10 * time.Millisecond, time.Hour}
+)
+
+// Those of the embedded broker, broker/memory.
+var (
+	MemoryQueueCapacity = Range[int]{"WithQueueCapacity", 1024, 1, 1 << 24}
+	MemoryQueueBytes    = Range[int64]{"WithQueueBytes", 256 << 20, 64 << 10, 1 << 40}
+	MemoryCalleeGrace   = Range[time.Duration]{"WithCalleeGrace", 5 * time.Second, 0, time.Hour}
+)
+
+// Those of the broker on Redis, broker/redis. The default of [RedisBackoff] is its
+// first pause.
+var (
+	RedisLanes         = Range[int]{"WithLanes", 1, 1, 256}
+	RedisQueueCapacity = Range[int]{"WithQueueCapacity", 10_000, 1, 10_000_000}
+	RedisMaxBatch      = Range[int]{"WithMaxBatch", 512, 1, 2000}
+	RedisCalleeGrace   = Range[time.Duration]{"WithCalleeGrace", 5 * time.Second, 0, time.Hour}
+	RedisCalleeLease   = Range[time.Duration]{"WithCalleeLease", 5 * time.Second, 400 * time.Millisecond, time.Minute}
+	RedisReplyTimeout  = Range[time.Duration]{"WithReplyTimeout", 2 * time.Second, 100 * time.Millisecond, time.Minute}
+	RedisBackoff       = Range[time.Duration]{"WithBackoff", 50 * time.Millisecond, time.Millisecond, time.Minute}
+)
+
+// What the broker on Redis has by default beside these: the lanes of a cluster, the
+// longest pause, and the prefix of keys and channels.
+const (
+	RedisClusterLanes   = 16
+	RedisLongestBackoff = 2 * time.Second
+	RedisPrefix         = "juggler"
+)
+
+// Those of calleekit.
+var (
+	CalleeConcurrency  = Range[int]{"WithConcurrency", 64, 1, 1 << 16}
+	CalleeDrainTimeout = Range[time.Duration]{"WithDrainTimeout", 10 * time.Second, 0, 24 * time.Hour}
+)
+
+// Those of the Go client. The default of [ClientBackoff] is its first pause.
+var (
+	ClientHandshakeTimeout = Range[time.Duration]{"WithHandshakeTimeout", 10 * time.Second, time.Millisecond, time.Hour}
+	ClientWriteTimeout     = Range[time.Duration]{"WithWriteTimeout", 10 * time.Second, time.Millisecond, time.Hour}
+	ClientCloseTimeout     = Range[time.Duration]{"WithCloseTimeout", time.Second, time.Millisecond, time.Minute}
+	ClientPingInterval     = Range[time.Duration]{"WithPingInterval", 25 * time.Second, time.Millisecond, 24 * time.Hour}
+	ClientCallTimeout      = Range[time.Duration]{"WithCallTimeout", 30 * time.Second, time.Millisecond, 24 * time.Hour}
+	ClientStallTimeout     = Range[time.Duration]{"WithStallTimeout", 5 * time.Second, 0, time.Hour}
+	ClientBackoff          = Range[time.Duration]{"WithBackoff", 500 * time.Millisecond, time.Millisecond, 24 * time.Hour}
+
+	ClientEventBuffer     = Range[int]{"WithEventBuffer", 1024, 1, 1 << 20}
+	ClientWriteBuffer     = Range[int]{"WithWriteBuffer", 1 << 20, 1 << 10, 1 << 30}
+	ClientMaxMessageBytes = Range[int]{"WithMaxMessageBytes", 4 << 20, 1 << 10, 1 << 30}
+)
+
+// ClientLongestBackoff is the longest pause by default.
+const ClientLongestBackoff = 30 * time.Second
