@@ -309,7 +309,7 @@ func (b *Broker) linkDown(role string, lane int, err error) {
 // linkIdle reports that the other side has ended a connection while nothing was under
 // way on it, as a server or proxy does that ends idle connections: nothing was lost.
 func (b *Broker) linkIdle(role string, lane int, err error) {
-	b.config.logger.Debug("redis: idle connection closed by the other side", "role", role, "lane", lane, "err", err)
+	b.config.logger.Debug("idle connection closed by the other side", "role", role, "lane", lane, "error", err)
 	b.config.onLink(LinkChange{Role: role, Lane: lane, Err: err, Idle: true})
 }
 
