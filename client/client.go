@@ -43,7 +43,7 @@ type Client struct {
 	why     error              // the latest reason for having no connection
 	ended   error              // why the client ended, or nil
 	conns   map[*conn]struct{} // that were adopted and have not failed
-	putOffs []postponed
+	retries []retry            // requests that wait for the next connection
 }
 
 // New returns a client for the server at url (ws, wss, http or https) that
@@ -186,12 +186,12 @@ func (c *Client) finish(err error) {
 		return
 	}
 	c.ended = err
-	conns, putOffs := c.conns, c.putOffs
-	c.conns, c.putOffs = nil, nil
+	conns, retries := c.conns, c.retries
+	c.conns, c.retries = nil, nil
 	c.mu.Unlock()
 
 	c.stop()
-	c.putBack(putOffs) // which ends them
+	c.requeue(retries) // which ends them
 	for cn := range conns {
 		cn.fail(err, 1000, "")
 	}

@@ -48,7 +48,7 @@ type conn struct {
 	calls   int // CALLs in pending
 	lastID  uint64
 	prefix  [8]byte         // of our ids in juggler.0
-	later   []postponed     // calls that wait until the server allows one more
+	retries []retry         // calls that wait until the server allows one more
 	waiting []chan struct{} // requests that found no room; closed in order
 
 	expiry  *time.Timer // read by the watcher
@@ -186,21 +186,22 @@ func (cn *conn) fail(why error, code int, reason string) {
 	}
 	cn.closing = true
 	cn.err, cn.code, cn.reason = why, code, reason
-	var orphans []orphan
+	var requests []*request
 	for id, e := range cn.pending {
 		if e.req != nil {
-			orphans = append(orphans, orphan{e.req, id, id > cn.queue.sentID})
+			e.req.maybeSent = e.req.maybeSent || id <= cn.queue.sentID
+			requests = append(requests, e.req)
 		}
 	}
 	clear(cn.pending)
 	cn.calls = 0
-	later, waiting := cn.later, cn.waiting
-	cn.later, cn.waiting = nil, nil
+	retries, waiting := cn.retries, cn.waiting
+	cn.retries, cn.waiting = nil, nil
 	cn.queue.drop()
 	cn.mu.Unlock()
 
-	cn.c.putBack(later)
-	cn.c.lost(cn, orphans, why)
+	cn.c.requeue(retries)
+	cn.c.lost(cn, requests, why)
 	cn.c.topics.lost(cn)
 	cn.end()
 	for _, w := range waiting {
@@ -208,21 +209,20 @@ func (cn *conn) fail(why error, code int, reason string) {
 	}
 }
 
-// drain lets cn finish what is in flight, and then closes it; what waits for
-// room goes to the connection that is current now, what was put off by way of
-// the caller. The number of topics that move there first is given; each calls
-// moved.
-func (cn *conn) drain(topics int) (later []postponed) {
+// drain lets cn finish what is in flight, and then closes it. What waits for room
+// goes to the connection that is current now. The caller has to requeue the retries.
+// Before cn is closed, so many topics move to the other connection; each calls moved.
+func (cn *conn) drain(topics int) (retries []retry) {
 	cn.mu.Lock()
 	defer cn.mu.Unlock()
-	later, cn.later = cn.later, nil
+	retries, cn.retries = cn.retries, nil
 	cn.leaving, cn.draining = true, true
 	for range cn.waiting {
 		cn.wakeNext()
 	}
 	cn.moving += topics
 	cn.checkDrained()
-	return later
+	return retries
 }
 
 // refuses reports, with mu held, whether cn takes no request like r any more.

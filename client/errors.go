@@ -54,7 +54,7 @@ const (
 	CodeBadRequest      Code = 400 // malformed request
 	CodeUnauthenticated Code = 401
 	CodeForbidden       Code = 403
-	CodeNoCallee        Code = 404 // nobody answers this URI
+	CodeNoCallee        Code = 404 // no callee for this URI
 	CodeExpired         Code = 408 // the call's time was over; it may have been done
 	CodeTooLarge        Code = 413 // args, headers or the whole message
 	CodeTooMany         Code = 429 // a rate or count limit of this session

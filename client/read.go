@@ -181,7 +181,7 @@ func (cn *conn) answered(f *frame.Frame) {
 		cn.c.topics.answered(cn, e.typ, e.topic, wireError(&f.Err, true))
 	case e.req != nil && e.req.claim():
 		if f.Err.Code != 0 || f.Type == frame.Nack {
-			unknown := e.req.doubt || e.typ == frame.Pub && f.Err.Code == int(CodeInternal)
+			unknown := e.req.maybeSent || e.typ == frame.Pub && f.Err.Code == int(CodeInternal)
 			e.req.err = wireError(&f.Err, f.Type == frame.Nack && !unknown)
 		} else if err := calleeError0(cn.proto, f.Args); err != nil {
 			e.req.err = err
@@ -198,7 +198,7 @@ func (cn *conn) remove(id uint64, e entry) {
 	delete(cn.pending, id)
 	if e.typ == frame.Call {
 		cn.calls--
-		if cn.sendLater(); cn.mayCall() {
+		if cn.retryCalls(); cn.mayCall() {
 			cn.wakeNext()
 		}
 	}

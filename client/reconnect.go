@@ -81,8 +81,8 @@ func (c *Client) establish(b *backoff, why error) *conn {
 }
 
 // adopt makes cn the connection for new requests: first it restores the
-// subscriptions, then it sends what was put off. It reports whether cn is in
-// use, i.e. the client has not ended.
+// subscriptions, then it sends the retries. It reports whether cn is in use, i.e.
+// the client has not ended.
 func (c *Client) adopt(cn *conn) bool {
 	old := c.current.Load()
 	c.mu.Lock()
@@ -99,13 +99,13 @@ func (c *Client) adopt(cn *conn) bool {
 
 	moving := c.topics.adopt(cn)
 
-	c.resend(cn)
+	c.sendRetries(cn)
 	c.current.Store(cn)
-	c.resend(cn) // what was put off while current was another one
+	c.sendRetries(cn) // what was queued while current was another one
 	c.setState(StateChange{State: Open, Session: cn.session()})
 	if old != nil {
-		c.putBack(old.drain(moving))
-		c.resend(cn)
+		c.requeue(old.drain(moving))
+		c.sendRetries(cn)
 	}
 	return true
 }

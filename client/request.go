@@ -1,11 +1,9 @@
 package client
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,13 +38,13 @@ type request struct {
 	body    []byte        // args of a RES
 	expires time.Duration // of the ACK of an AUTH
 
-	// Sent on a connection that was lost: whatever becomes of it now, it may
-	// have been done. Settled before the request is put off.
-	doubt bool
+	// Written, perhaps, on a connection that was lost: whatever becomes of it now,
+	// it may have been done. Set when the connection fails.
+	maybeSent bool
 
-	// Of a request that was put off at a loss: the timer that ends its time
-	// meanwhile. It belongs to who has the postponed.
-	putOff *time.Timer
+	// Of a request that is retried: ends it at its deadline while it is queued.
+	// Whoever has the retry has the timer.
+	retryTimer *time.Timer
 }
 
 // asyncPart is what only a PendingCall needs of its request.
@@ -81,10 +79,10 @@ func (c *Client) newRequest(typ frame.Type, name string) *request {
 }
 
 // recycle gives back a request that nothing refers to any more: one that the
-// reader claimed and that was never put off.
+// reader claimed and that was never retried.
 func (c *Client) recycle(r *request) {
 	const keep = 64 << 10
-	if r.async != nil || r.putOff != nil || cap(r.body) > keep {
+	if r.async != nil || r.retryTimer != nil || cap(r.body) > keep {
 		return
 	}
 	r.args, r.headers = nil, nil
@@ -251,98 +249,8 @@ func notConnected(why error) error {
 	return fmt.Errorf("%w: %w", ErrNotConnected, why)
 }
 
-// lost decides what becomes of the requests of cn, which is gone: those that
-// were certainly not sent and idempotent calls are put off until there is
-// another connection, the others have an unknown outcome.
-func (c *Client) lost(cn *conn, orphans []orphan, why error) {
-	slices.SortFunc(orphans, func(a, b orphan) int { return cmp.Compare(a.id, b.id) })
-	for _, o := range orphans {
-		r := o.req
-		r.doubt = r.doubt || !o.unsent
-		switch {
-		case r.typ == frame.Auth: // belongs to its connection
-			r.fail(why)
-		case !r.doubt && r.failFast:
-			r.fail(notConnected(why))
-		case !r.doubt || r.idempotent:
-			c.putOff(postponed{r, why})
-		default:
-			r.fail(fmt.Errorf("%w: %w", ErrUnknownOutcome, why))
-		}
-	}
-	c.forget(cn)
-	// Where adopt comes meanwhile, what is put off again is for the new one.
-	for last, next := cn, c.current.Load(); next != nil && next != last; next = c.current.Load() {
-		c.resend(next)
-		last = next
-	}
-}
-
 func (c *Client) forget(cn *conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.conns, cn)
-}
-
-// orphan is a request whose connection is gone.
-type orphan struct {
-	req    *request
-	id     uint64
-	unsent bool // certainly not sent
-}
-
-// postponed is a request that waits for the next connection.
-type postponed struct {
-	req *request
-	why error // what ended its connection
-}
-
-// over returns the error of a postponed request that ends with err.
-func (p postponed) over(err error) error {
-	if !p.req.doubt {
-		return fmt.Errorf("%w: %w", err, notConnected(p.why))
-	}
-	return fmt.Errorf("%w: %w: %w", err, ErrUnknownOutcome, p.why)
-}
-
-// putOff keeps p for the next connection, as long as it has time.
-func (c *Client) putOff(p postponed) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ended != nil {
-		p.req.fail(p.over(c.ended))
-		return
-	}
-	p.req.putOff = time.AfterFunc(time.Until(p.req.deadline), func() {
-		p.req.fail(p.over(context.DeadlineExceeded))
-	})
-	c.putOffs = append(c.putOffs, p)
-}
-
-// putBack keeps what is put off already, and found no connection.
-func (c *Client) putBack(all []postponed) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ended == nil {
-		c.putOffs = append(c.putOffs, all...)
-		return
-	}
-	for _, p := range all {
-		p.req.putOff.Stop()
-		p.req.fail(p.over(c.ended))
-	}
-}
-
-// resend sends on cn what was put off.
-func (c *Client) resend(cn *conn) {
-	c.mu.Lock()
-	putOffs := c.putOffs
-	c.putOffs = nil
-	c.mu.Unlock()
-	for i, p := range putOffs {
-		if !cn.resubmit(p) {
-			c.putBack(putOffs[i:])
-			return
-		}
-	}
 }

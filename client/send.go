@@ -106,45 +106,8 @@ func (cn *conn) wakeNext() {
 	}
 }
 
-// resubmit queues a request that was put off, without waiting: a call that the
-// server would refuse is kept until it may be made. It reports whether cn takes
-// it.
-func (cn *conn) resubmit(p postponed) bool {
-	cn.mu.Lock()
-	defer cn.mu.Unlock()
-	switch {
-	case cn.refuses(p.req):
-		return false
-	case p.req.typ == frame.Call && (len(cn.later) > 0 || !cn.mayCall()):
-		cn.later = append(cn.later, p)
-	default:
-		cn.putPostponed(p)
-	}
-	return true
-}
-
-// sendLater queues what was kept and may be made now, with mu held.
-func (cn *conn) sendLater() {
-	for len(cn.later) > 0 && cn.mayCall() {
-		p := cn.later[0]
-		cn.later[0] = postponed{}
-		cn.later = cn.later[1:]
-		cn.putPostponed(p)
-	}
-}
-
-// putPostponed queues p, with mu held, unless its time is over.
-func (cn *conn) putPostponed(p postponed) {
-	if !p.req.putOff.Stop() {
-		return
-	}
-	if err := cn.put(p.req); err != nil {
-		p.req.fail(p.over(err))
-	}
-}
-
-// Answers that the server owes are waited for a little longer than the
-// server's own time, so that its answer wins where there is one.
+// grace is for how much longer than the server's own time the client waits for its
+// answer, so that this wins where there is one.
 const grace = 5 * time.Second
 
 // put encodes r into the queue, with mu held. It does nothing if the caller of r
