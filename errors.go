@@ -93,7 +93,7 @@ func publicError(err error) (e *Error, known bool) {
 	case ok:
 		return own, true
 	case errors.Is(err, broker.ErrNoCallee):
-		return &Error{Code: CodeNoCallee, Message: "nobody answers this URI"}, true
+		return &Error{Code: CodeNoCallee, Message: "no callee for this URI"}, true
 	case errors.Is(err, broker.ErrQueueFull):
 		return &Error{Code: CodeUnavailable, Message: "the queue of this URI is full", RetryAfter: retryAfter(err)}, true
 	case errors.Is(err, broker.ErrUnavailable), errors.Is(err, broker.ErrClosed):

@@ -9,7 +9,7 @@ import (
 // with the operation and its object, e.g. "redis: call math.add: …".
 var (
 	// ErrNoCallee: nobody answers the URI. Certainly not queued (code 404).
-	ErrNoCallee = errors.New("nobody answers this URI")
+	ErrNoCallee = errors.New("no callee for this URI")
 
 	// ErrQueueFull: the URI's queue is at its capacity. Certainly not queued
 	// (code 503); see [RetryAfter].

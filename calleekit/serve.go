@@ -42,7 +42,7 @@ var (
 	failedToEncode = &broker.Error{Code: codeFailed, Message: "the result could not be encoded"}
 	failedInTime   = &broker.Error{Code: codeExpired, Message: "the call's time was over"}
 	failedByCancel = &broker.Error{Code: codeCancelled, Message: "the call was cancelled"}
-	failedToRoute  = &broker.Error{Code: codeUnknown, Message: "nobody answers this URI"}
+	failedToRoute  = &broker.Error{Code: codeUnknown, Message: "no callee for this URI"}
 )
 
 // serve answers t at the time start: t.result is set when it returns, and also

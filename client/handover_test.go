@@ -246,7 +246,7 @@ func TestGoAwayThenLostEarly(t *testing.T) {
 	})
 }
 
-// No successor can be had: the client stays until the server closes, and then
+// There can be no successor: the client stays until the server closes, and then
 // connects anew like after any loss.
 func TestGoAwayInVain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

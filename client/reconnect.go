@@ -131,7 +131,7 @@ func (c *Client) attend(cn *conn, b *backoff) *conn {
 }
 
 // succeed opens the successor of cn, in the time after which the server wants
-// that. It returns nil if cn is lost first, or no successor is to be had.
+// that. It returns nil if cn is lost first, or there can be no successor.
 func (c *Client) succeed(cn *conn, after time.Duration, b *backoff) *conn {
 	for {
 		if !sleep(cn.ctx, after) {

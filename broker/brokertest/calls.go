@@ -203,7 +203,7 @@ var callCases = []testCase{
 			}
 		}
 	}},
-	{"no callee", "A Call to a URI that nobody answers gets ErrNoCallee and is not queued.", rpc | discovery, func(x *trial) {
+	{"no callee", "A Call to a URI without a callee gets ErrNoCallee and is not queued.", rpc | discovery, func(x *trial) {
 		n := x.node(x.process())
 		if _, err := n.try("nobody", "", longEnough); !errors.Is(err, broker.ErrNoCallee) {
 			x.fatalf("Call returned %v", err)

@@ -66,7 +66,7 @@ func (q *queue) stopGrace() {
 	}
 }
 
-// abandoned reports whether nobody answers the URI any more.
+// abandoned reports whether the URI has no callee any more.
 func (q *queue) abandoned(now time.Duration) bool {
 	return len(q.callees) == 0 && now >= q.until
 }

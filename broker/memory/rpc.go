@@ -190,7 +190,7 @@ func (r *rpc) beginGrace(q *queue, now time.Duration) {
 	})
 }
 
-// withdraw takes the calls out of q, if nobody answers it any more, and returns them
+// withdraw takes the calls out of q, if it has no callee any more, and returns them
 // as a chain before those of unserved. The caller holds mu.
 func (r *rpc) withdraw(q *queue, now time.Duration, unserved *call) *call {
 	if !r.discovery || r.closed || !q.abandoned(now) {

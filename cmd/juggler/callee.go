@@ -140,7 +140,7 @@ func (f *calleeFlags) register(c *calleekit.Callee, log *slog.Logger) error {
 	taken := make(map[string]bool)
 	add := func(uri string, answer calleekit.HandlerFunc) error {
 		if taken[uri] {
-			return fmt.Errorf("%s is to be answered twice", uri)
+			return fmt.Errorf("duplicate URI %s", uri)
 		}
 		taken[uri] = true
 		c.Handle(uri, answer)

@@ -18,7 +18,7 @@ func newConfig() *cobra.Command {
 		Args:  unknownVerb,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = cmd.Help()
-			return exit.With(exit.Usage, errors.New("a command is missing"))
+			return exit.With(exit.Usage, errors.New("missing command"))
 		},
 	}
 	check := &cobra.Command{

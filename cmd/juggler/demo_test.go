@@ -54,7 +54,7 @@ func TestWrongUsage(t *testing.T) {
 		args   string
 		stderr string
 	}{
-		{"", "a command is missing"},
+		{"", "missing command"},
 		{"dmeo", `unknown command "dmeo"; did you mean "demo"?`},
 		{"demo --lisen :1", "unknown flag: --lisen"},
 		{"demo extra", `unexpected argument "extra"`},

@@ -216,7 +216,7 @@ func TestOutsideErrors(t *testing.T) {
 		{"--exec", "x=no-such-program-anywhere", "executable file not found"},
 		{"--exec", "x", "want URI=COMMAND"},
 		{"--exec", "x=cat 'a", "a quote is not closed"},
-		{"--exec", "test.echo=cat", "test.echo is to be answered twice"},
+		{"--exec", "test.echo=cat", "duplicate URI test.echo"},
 		{"--http", "x", "want URI=URL"},
 		{"--http", "x=ftp://a", "want http://… or https://…"},
 		{"--test=false", "", "there is nothing to answer"},

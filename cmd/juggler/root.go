@@ -23,7 +23,7 @@ over one WebSocket.`,
 		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = cmd.Help()
-			return exit.With(exit.Usage, errors.New("a command is missing"))
+			return exit.With(exit.Usage, errors.New("missing command"))
 		},
 		Args: unknownVerb,
 	}

@@ -67,7 +67,7 @@ func (f *file) mapping(n *yaml.Node, section string) ([]entry, error) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := n.Content[i]
 		if slices.ContainsFunc(entries, func(e entry) bool { return e.key == key.Value }) {
-			errs = append(errs, f.at(key, section+key.Value, errors.New("is there twice")))
+			errs = append(errs, f.at(key, section+key.Value, errors.New("duplicate key")))
 			continue
 		}
 		entries = append(entries, entry{key.Value, key, resolve(n.Content[i+1])})
