@@ -14,6 +14,7 @@ import (
 
 	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/internal/child"
+	"github.com/juggler-go/juggler/internal/race"
 )
 
 // idleClientsEnv makes the test binary be the clients of TestIdleSessions:
@@ -67,7 +68,7 @@ func TestIdleSessions(t *testing.T) {
 	waitFor(t, "the goroutines of the handshakes to end", func() bool { return runtime.NumGoroutine() <= goroutines+10 })
 	each := (heapInUse() - before) / idleSessions
 	t.Logf("%d bytes a session", each)
-	if each > idleBytes && !raceEnabled {
+	if each > idleBytes && !race.Enabled {
 		t.Errorf("%d bytes a session, want at most %d", each, idleBytes)
 	}
 }

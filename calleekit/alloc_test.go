@@ -6,6 +6,7 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/internal/race"
 )
 
 // A call costs no allocation of its own: contexts are allocated 64 at a time,
@@ -37,7 +38,7 @@ func TestAllocations(t *testing.T) {
 			b.next <- struct{}{}
 			<-b.answered
 		})
-		if got != tt.want && !raceEnabled {
+		if got != tt.want && !race.Enabled {
 			t.Errorf("%s: %v allocations a call, want %v", tt.name, got, tt.want)
 		}
 		if err := c.Shutdown(context.Background()); err != nil {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"testing"
+
+	"github.com/juggler-go/juggler/internal/race"
 )
 
 // A call allocates next to nothing: what is counted here includes the server
 // and the callee, which decode and answer it.
 func TestCallAllocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Log("not counted under the race detector, which makes sync.Pool forget at random")
 		return
 	}

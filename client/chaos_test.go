@@ -12,6 +12,7 @@ import (
 
 	"github.com/juggler-go/juggler/client"
 	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/race"
 )
 
 // chaos is a cluster of servers that come and go at random: connections are
@@ -131,7 +132,7 @@ func (c *chaos) answer(p *peer, f *frame.Frame) {
 // gap.
 func TestChaos(t *testing.T) {
 	seeds := uint64(20)
-	if raceEnabled {
+	if race.Enabled {
 		seeds = 5 // they take much longer
 	}
 	for seed := range seeds {

@@ -20,6 +20,7 @@ import (
 	"github.com/juggler-go/juggler/calleekit"
 	"github.com/juggler-go/juggler/client"
 	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/race"
 )
 
 // cluster is the real thing: nodes on real sockets that share a broker, callees
@@ -241,7 +242,7 @@ func TestRealEventsInOrder(t *testing.T) {
 			exact := subscribe(t, subscriber, "news.go")
 			pattern := subscribe(t, subscriber, "news.*", client.Pattern())
 			events := 10_000
-			if raceEnabled {
+			if race.Enabled {
 				events = 1000 // they take much longer
 			}
 			var wg sync.WaitGroup

@@ -7,6 +7,7 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
+	"github.com/juggler-go/juggler/internal/race"
 )
 
 // wantNoAllocations runs f often and fails if it allocates in steady state.
@@ -15,7 +16,7 @@ func wantNoAllocations(t *testing.T, f func()) {
 	for range 100 {
 		f()
 	}
-	if n := testing.AllocsPerRun(1000, f); n != 0 && !raceEnabled {
+	if n := testing.AllocsPerRun(1000, f); n != 0 && !race.Enabled {
 		t.Errorf("%v allocations, want none", n)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/juggler-go/juggler/internal/netpoll"
+	"github.com/juggler-go/juggler/internal/race"
 	"github.com/juggler-go/juggler/internal/wsconn"
 )
 
@@ -25,7 +26,7 @@ func TestAConnIsSmall(t *testing.T) {
 // detector allocates too, so with it f is only run.
 func atMost(t *testing.T, n float64, what string, f func()) {
 	t.Helper()
-	if got := testing.AllocsPerRun(200, f); got > n && !raceEnabled {
+	if got := testing.AllocsPerRun(200, f); got > n && !race.Enabled {
 		t.Errorf("%s allocates %v times, want at most %v", what, got, n)
 	}
 }
@@ -189,7 +190,7 @@ func TestIdleConnectionsCostNoGoroutineAndFewBytes(t *testing.T) {
 	// Buffers of the loops and size classes of the runtime are in it, too.
 	per := float64(heap()-before)/n + float64(unsafe.Sizeof(wsconn.Conn{}))
 	t.Logf("%.0f bytes for each of %d idle connections, of which the Conn is %d", per, n, unsafe.Sizeof(wsconn.Conn{}))
-	if per > 300 && !raceEnabled {
+	if per > 300 && !race.Enabled {
 		t.Errorf("%.0f bytes for an idle connection, want at most 300", per)
 	}
 	runtime.KeepAlive(conns)

@@ -1,5 +1,0 @@
-//go:build !race
-
-package calleekit_test
-
-const raceEnabled = false

@@ -1,5 +1,0 @@
-//go:build !race
-
-package juggler_test
-
-const raceEnabled = false
