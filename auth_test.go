@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -199,4 +200,55 @@ func TestSessionsByUserAndID(t *testing.T) {
 	if _, ok := s.h.Session(anns[0].ID()); ok || len(slices.Collect(s.h.SessionsOf("ann"))) != 0 {
 		t.Error("a session that ended is still found")
 	}
+}
+
+// A sign-in that takes its time holds up its own session only.
+func TestSignInDoesNotHoldUpOthers(t *testing.T) {
+	release := make(chan struct{})
+	s := newServer(t, juggler.WithEventLoops(1), juggler.WithDeferredAuth(func(_ context.Context, _ juggler.Session, token string) (*juggler.Identity, error) {
+		if token == "slow" {
+			<-release
+		}
+		return &juggler.Identity{User: token}, nil
+	}, time.Hour))
+	let := sync.OnceFunc(func() { close(release) })
+	defer let()
+	a, b := s.dial("juggler.1"), s.dial("juggler.1")
+	a.send(`{"type":"AUTH","id":"\u0031","token":"\u0073low"}`)
+	a.send(`{"type":"PUB","id":"2","channel":"c"}`)
+	waitFor(t, "the AUTH to be read", func() bool { return s.h.Stats().Messages >= 1 })
+	b.send(`{"type":"AUTH","id":"1","token":"fast"}`)
+	b.expect(`{"type":"ACK","for":"1"}`)
+	let()
+	a.expect(`{"type":"ACK","for":"1"}`)
+	a.expect(`{"type":"ACK","for":"2"}`)
+	if n := len(slices.Collect(s.h.SessionsOf("slow"))); n != 1 {
+		t.Errorf("%d sessions of the one that signed in slowly", n)
+	}
+}
+
+// A session that ended while its client was signing in is nobody's.
+func TestSignInOfASessionThatEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		srv := jugglertest.New(t, juggler.WithDeferredAuth(func(_ context.Context, _ juggler.Session, token string) (*juggler.Identity, error) {
+			if token == "late" {
+				<-release
+			}
+			return &juggler.Identity{User: "ann"}, nil
+		}, time.Hour))
+		stays := dialIn(t, srv, "juggler.1", nil)
+		stays.send(`{"type":"AUTH","id":"1","token":"x"}`)
+		stays.expect(`{"type":"ACK","for":"1"}`)
+		goes := dialIn(t, srv, "juggler.1", nil)
+		goes.send(`{"type":"AUTH","id":"1","token":"late"}`)
+		synctest.Wait()
+		goes.conn.CloseNow()
+		srv.WaitSessions(1)
+		close(release)
+		synctest.Wait()
+		if n := len(slices.Collect(srv.Handler.SessionsOf("ann"))); n != 1 {
+			t.Errorf("%d sessions of ann, want the one that is there", n)
+		}
+	})
 }

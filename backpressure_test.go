@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -439,5 +440,82 @@ func TestBrokerThatConfirmsTooLate(t *testing.T) {
 		c.wantsFailure(t, frame.Res, "2", juggler.CodeExpired)
 		c.write(t, maskedText(pub("3", "own"))) // for a publication there is no other word
 		c.wantsFailure(t, frame.Nack, "3", juggler.CodeInternal)
+	})
+}
+
+// Events that were held back behind a PUB may be too many for a client that
+// does not read, once they are released.
+func TestReleasedEventsOverflow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := make(chan struct{})
+		srv := jugglertest.New(t, juggler.WithPing(time.Hour), juggler.WithWriteTimeout(time.Hour),
+			juggler.WithMaxMessageBytes(4<<10), juggler.WithMaxQueueBytes(64<<10),
+			juggler.WithAuthorizer(juggler.AuthorizerFunc(func(_ context.Context, r *juggler.Request) error {
+				if r.Channel() == "held" {
+					<-g
+				}
+				return nil
+			})))
+		c := dialIn(t, srv, "juggler.1", nil)
+		c.send(`{"type":"SUB","id":"1","channel":"c"}`)
+		c.expect(`{"type":"ACK","for":"1"}`)
+		events := func(n int) {
+			for range n {
+				if err := srv.Handler.Publish(t.Context(), "c", strings.Repeat("x", 1000), nil); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+			}
+		}
+		events(110) // fills what the network buffers, and some of the queue
+		c.send(`{"type":"PUB","id":"2","channel":"held"}`)
+		synctest.Wait()
+		events(55)
+		if srv.Handler.NumSessions() != 1 {
+			t.Fatal("the session ended before its events were released")
+		}
+		close(g)
+		synctest.Wait()
+		c.expectClose(juggler.CloseSlowConsumer)
+	})
+}
+
+// A broker whose deliveries may wait is slowed down when a shard is behind.
+func TestDeliveriesWaitForAShardThatIsBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newAlteredBroker(t)
+		release := make(chan struct{})
+		// On a broker that waits the authorizer runs off the turn, but a
+		// logger is called on it.
+		srv := jugglertest.NewOn(t, b, juggler.WithPing(time.Hour), juggler.WithLogger(blockingLogger(release)), juggler.WithAuthorizer(
+			juggler.NonBlocking(func(_ context.Context, r *juggler.Request) error {
+				if r.Channel() == "refused" {
+					return juggler.ErrForbidden
+				}
+				return nil
+			})))
+		c := dialIn(t, srv, "juggler.1", nil)
+		c.send(`{"type":"SUB","id":"1","channel":"c"}`)
+		c.expect(`{"type":"ACK","for":"1"}`)
+		synctest.Wait() // nobody wants the turn
+		c.send(`{"type":"PUB","id":"2","channel":"refused"}`)
+		synctest.Wait() // the turn waits for the logger
+		var published atomic.Int32
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			args := []byte(`"` + strings.Repeat("x", 1<<19) + `"`)
+			for range 200 {
+				b.brokerPubSub.Publish(t.Context(), &broker.Event{Channel: "c", Args: args})
+				published.Add(1)
+			}
+		}()
+		synctest.Wait()
+		if n := published.Load(); n > 140 {
+			t.Errorf("%d events of half a MiB wait for a shard", n)
+		}
+		close(release)
+		c.expectClose(juggler.CloseSlowConsumer)
+		<-done
 	})
 }

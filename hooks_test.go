@@ -6,7 +6,9 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
@@ -109,4 +111,35 @@ func TestHooksThatMisbehave(t *testing.T) {
 		t.Errorf("%d panics counted", n)
 	}
 	a.conn.Close(websocket.StatusNormalClosure, "")
+}
+
+// However many topics a gap concerns, its hook is called for one at a time.
+func TestHookOfManyGaps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told, running, most atomic.Int32
+		srv := jugglertest.New(t, juggler.WithPing(time.Hour), juggler.WithLogger(quiet), juggler.WithHooks(juggler.Hooks{
+			OnGap: func(context.Context, broker.Topic) {
+				most.Store(max(most.Load(), running.Add(1)))
+				time.Sleep(time.Second)
+				running.Add(-1)
+				if told.Add(1) == 7 {
+					runtime.Goexit()
+				}
+			},
+		}))
+		c := dialIn(t, srv, "juggler.1", nil)
+		for i := range 50 {
+			c.send(fmt.Sprintf(`{"type":"SUB","id":"1","channel":"c%d"}`, i))
+			c.expect(`{"type":"ACK","for":"1"}`)
+		}
+		srv.Broker.Down()
+		srv.Broker.Up()
+		for range 50 {
+			c.expect(`{"type":"GAP"}`)
+		}
+		time.Sleep(time.Minute)
+		if told.Load() != 50 || most.Load() != 1 {
+			t.Errorf("told of %d gaps, %d at a time", told.Load(), most.Load())
+		}
+	})
 }

@@ -2,6 +2,7 @@ package juggler_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -35,3 +36,22 @@ func TestFailuresAreNotLoggedOneByOne(t *testing.T) {
 		}
 	})
 }
+
+// blockingLogger waits for release with its first line about a refused request.
+func blockingLogger(release chan struct{}) *slog.Logger {
+	return slog.New(&blockingLog{release: release})
+}
+
+type blockingLog struct{ release chan struct{} }
+
+func (l *blockingLog) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l *blockingLog) Handle(_ context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, "request refused") {
+		<-l.release
+	}
+	return nil
+}
+
+func (l *blockingLog) WithAttrs([]slog.Attr) slog.Handler { return l }
+func (l *blockingLog) WithGroup(string) slog.Handler      { return l }

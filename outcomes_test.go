@@ -4,12 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/calleekit"
 	"github.com/juggler-go/juggler/jugglertest"
 )
@@ -237,4 +240,67 @@ var paths = []struct {
 }{
 	{"inline", nil},
 	{"queued", []juggler.Option{juggler.WithAuthorizer(juggler.AuthorizerFunc(func(context.Context, *juggler.Request) error { return nil }))}},
+}
+
+// User code that returns an Error pointer without an Error has failed; so has
+// one that gives no code.
+func TestErrorsWithoutContent(t *testing.T) {
+	var none *juggler.Error
+	s := newServer(t, juggler.WithLogger(quiet),
+		juggler.WithAuthenticator(func(r *http.Request) (*juggler.Identity, error) {
+			if r.Header.Get("User") == "nobody" {
+				return nil, none
+			}
+			return &juggler.Identity{}, nil
+		}),
+		juggler.WithAuthorizer(juggler.NonBlocking(func(_ context.Context, r *juggler.Request) error {
+			if r.Channel() == "none" {
+				return none
+			}
+			return &juggler.Error{Message: "no code"}
+		})))
+	c := s.dial("juggler.1")
+	c.send(`{"type":"PUB","id":"1","channel":"none"}`)
+	c.expect(`{"type":"NACK","for":"1","error":{"code":500}}`)
+	c.send(`{"type":"PUB","id":"2","channel":"c"}`)
+	c.expect(`{"type":"NACK","for":"2","error":{"code":500,"message":"no code"}}`)
+
+	r := upgrade(s.http.URL)
+	r.Header.Set("User", "nobody")
+	if resp, _ := try(t, r); resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("a client that nobody knows gets %d", resp.StatusCode)
+	}
+}
+
+// A call whose fate the broker cannot tell may run: it is acknowledged.
+func TestCallWithUnclassifiedOutcome(t *testing.T) {
+	for name, failure := range map[string]error{
+		"time over":    context.DeadlineExceeded,
+		"unclassified": errors.New("engine: secret host reset the connection"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newAlteredBroker(t)
+				b.call = func(context.Context, *broker.Call) error { return failure }
+				srv := jugglertest.NewOn(t, b)
+				c := dialIn(t, srv, "juggler.1", nil)
+				c.send(`{"type":"CALL","id":"1","uri":"u","timeout":100}`)
+				c.expect(`{"type":"ACK","for":"1"}`)
+				c.expect(`{"type":"RES","for":"1","error":{"code":408}}`)
+			})
+		})
+	}
+}
+
+// So it is with a publication, except that nothing can be expected of it.
+func TestPublicationWithUnclassifiedOutcome(t *testing.T) {
+	b := newAlteredBroker(t)
+	b.publish = func(context.Context) error { return errors.New("engine: secret host reset the connection") }
+	srv := jugglertest.NewOn(t, b)
+	c := dialIn(t, srv, "juggler.1", nil)
+	c.send(`{"type":"PUB","id":"1","channel":"c"}`)
+	got := fmt.Sprint(c.expect(`{"type":"NACK","for":"1","error":{"code":500}}`))
+	if strings.Contains(got, "secret") || !strings.Contains(got, "outcome unknown") {
+		t.Errorf("got %s", got)
+	}
 }

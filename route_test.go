@@ -546,3 +546,26 @@ func TestPublishingRightAfterSubscribing(t *testing.T) {
 		})
 	}
 }
+
+// The authorizer sees of a header that occurs twice what the callee will see.
+func TestHeaderThatOccursTwice(t *testing.T) {
+	s := newServer(t, juggler.WithAuthorizer(juggler.NonBlocking(func(_ context.Context, r *juggler.Request) error {
+		return &juggler.Error{Code: 403, Message: r.Header("tenant")}
+	})))
+	c := s.dial("juggler.1")
+	c.send(`{"type":"PUB","id":"1","channel":"c","headers":{"tenant":"mine","\u0074enant":"yours"}}`)
+	c.expect(`{"type":"NACK","for":"1","error":{"code":403,"message":"yours"}}`)
+}
+
+// A NACK for a limit of the session says when to try again.
+func TestLimitsSayWhenToRetry(t *testing.T) {
+	s := newServer(t, juggler.WithMaxSubscriptions(0), juggler.WithMaxCalls(0))
+	c := s.dial("juggler.1")
+	for _, request := range []string{`{"type":"SUB","id":"1","channel":"c"}`, `{"type":"CALL","id":"1","uri":"u"}`} {
+		c.send(request)
+		nack := c.expect(`{"type":"NACK","for":"1","error":{"code":429}}`)
+		if after, _ := nack["error"].(map[string]any)["retry_after"].(float64); after <= 0 {
+			t.Errorf("%s: %v", request, nack)
+		}
+	}
+}

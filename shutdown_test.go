@@ -153,3 +153,84 @@ func TestShutdownLeavesStuckUserCode(t *testing.T) {
 		close(release)
 	})
 }
+
+// A session that is asked to go, and renews its credentials, still goes.
+func TestRenewalWhileDraining(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := jugglertest.New(t, juggler.WithPing(time.Hour), juggler.WithDeferredAuth(tokens, time.Hour))
+		c := dialIn(t, srv, "juggler.1", nil)
+		c.send(`{"type":"AUTH","id":"1","token":"ann until=1h"}`)
+		c.expect(`{"type":"ACK","for":"1"}`)
+		done := make(chan error)
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+			defer cancel()
+			done <- srv.Handler.Shutdown(ctx)
+		}()
+		c.expect(`{"type":"GOAWAY"}`)
+		c.send(`{"type":"AUTH","id":"2","token":"ann"}`)
+		c.expect(`{"type":"ACK","for":"2"}`)
+		start := time.Now()
+		c.expectClose(juggler.CloseGoingAway)
+		if d := time.Since(start); d > 5*time.Second {
+			t.Errorf("closed after %v", d)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// The sessions are asked to go at the rate that was set, also where there
+// were many more before.
+func TestDrainRateAfterAPeak(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := jugglertest.New(t, juggler.WithPing(time.Hour), juggler.WithEventLoops(1), juggler.WithDrainRate(1))
+		var clients []*testClient
+		for range 100 {
+			clients = append(clients, dialIn(t, srv, "juggler.1", nil))
+		}
+		for _, c := range clients[10:] {
+			c.conn.CloseNow()
+		}
+		srv.WaitSessions(10)
+		go srv.Handler.Shutdown(context.Background())
+		last := 0.0
+		for _, c := range clients[:10] {
+			last = max(last, c.expect(`{"type":"GOAWAY"}`)["after"].(float64))
+			c.conn.CloseNow()
+		}
+		if last < 9000 {
+			t.Errorf("10 sessions are asked to go within %v ms, at one a second", last)
+		}
+		srv.WaitSessions(0)
+	})
+}
+
+// Calls of the sessions that Shutdown closes are cancelled, also on a broker
+// that waits.
+func TestShutdownOutOfTimeCancelsCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newAlteredBroker(t)
+		srv := jugglertest.NewOn(t, b, juggler.WithLogger(quiet), juggler.WithMaxCallTimeout(time.Hour))
+		cancelled := make(chan struct{})
+		srv.Handle("wait", func(ctx context.Context, _ *calleeCall) (any, error) {
+			<-ctx.Done()
+			close(cancelled)
+			return nil, ctx.Err()
+		})
+		c := dialIn(t, srv, "juggler.1", nil)
+		c.send(`{"type":"CALL","id":"1","uri":"wait","timeout":3600000}`)
+		c.expect(`{"type":"ACK","for":"1"}`)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := srv.Handler.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Shutdown: %v", err)
+		}
+		start := time.Now()
+		<-cancelled
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("cancelled after %v", d)
+		}
+	})
+}

@@ -6,12 +6,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
+	"github.com/juggler-go/juggler/calleekit"
 	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/jugglertest"
 )
@@ -238,6 +241,66 @@ func TestPublicationsOfOneSessionAreApart(t *testing.T) {
 				}
 				at = i
 			}
+		}
+	})
+}
+
+func TestPublicationsInBatchesAreCounted(t *testing.T) {
+	s := newServer(t, juggler.WithAuthorizer(juggler.AuthorizerFunc(func(context.Context, *juggler.Request) error { return nil })))
+	c := s.dial("juggler.1")
+	const n = 200
+	for i := range n {
+		c.send(fmt.Sprintf(`{"type":"PUB","id":"%d","channel":"c"}`, i))
+	}
+	for range n {
+		c.expect(`{"type":"ACK"}`)
+	}
+	if got := s.h.Stats().Publications; got != n {
+		t.Errorf("%d publications are counted, want %d", got, n)
+	}
+}
+
+// Time that the authorizer takes for later calls is time that earlier ones do
+// not have any more: one whose time is over is not started.
+func TestCallsOfABatchExpireMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, err := memory.New() // as it is: it takes batches
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { b.Close() })
+		srv := jugglertest.New(t, juggler.WithBroker(b), juggler.WithPing(time.Hour), juggler.WithAuthorizer(juggler.AuthorizerFunc(func(_ context.Context, r *juggler.Request) error {
+			if r.URI() == "late" || r.Channel() == "first" {
+				time.Sleep(5 * time.Second)
+			}
+			return nil
+		})))
+		var started atomic.Int32
+		callee, err := calleekit.New(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		callee.Handle("soon", func(context.Context, *calleeCall) (any, error) {
+			started.Add(1)
+			return nil, nil
+		})
+		callee.Handle("late", echo)
+		if err := callee.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { callee.Close() })
+		c := dialIn(t, srv, "juggler.1", nil)
+		c.send(`{"type":"PUB","id":"0","channel":"first"}`)
+		synctest.Wait() // it is being authorized; the calls wait together
+		c.send(`{"type":"CALL","id":"1","uri":"soon","timeout":6000}`)
+		c.send(`{"type":"CALL","id":"2","uri":"late"}`)
+		c.expect(`{"type":"ACK","for":"0"}`)
+		c.expect(`{"type":"NACK","for":"1","error":{"code":408}}`)
+		c.expect(`{"type":"ACK","for":"2"}`)
+		c.expect(`{"type":"RES","for":"2"}`)
+		synctest.Wait()
+		if n := started.Load(); n != 0 {
+			t.Errorf("a call whose time is over was started")
 		}
 	})
 }
