@@ -1,9 +1,13 @@
 package juggler
 
 import (
+	"context"
 	"encoding/binary"
+	"errors"
 	"hash/maphash"
 	"log/slog"
+	"strconv"
+	"time"
 	"unsafe"
 
 	"github.com/juggler-go/juggler/broker"
@@ -153,11 +157,57 @@ func (t *callTable) bySlot(slot, gen uint32) *pendingCall {
 	return t.slots[slot]
 }
 
-// resultItem is a broker.Result in an inbox.
-type resultItem struct {
-	slot, gen uint32
-	args      []byte // in the inbox's arena
-	err       *broker.Error
+// acceptCall enters a CALL into the table of pending ones: its result may be
+// back before the broker has confirmed it.
+func (s *session) acceptCall(r *Request, timeout time.Duration) error {
+	cfg := s.shard.h.cfg
+	if timeout > cfg.maxCallTimeout {
+		return &Error{Code: CodeBadRequest, Message: "timeout is longer than " + cfg.maxCallTimeout.String()}
+	}
+	if int(s.numCalls) >= cfg.maxCalls {
+		return &Error{Code: CodeLimit, Message: "more than " + strconv.Itoa(cfg.maxCalls) + " calls without an outcome", RetryAfter: time.Second}
+	}
+	if r.timeout = timeout; timeout == 0 {
+		r.timeout = cfg.callTimeout
+	}
+	r.call = s.shard.calls.add(s, r)
+	r.replyTo = r.call.address(s.shard)
+	return nil
+}
+
+// sendCall sends a CALL to the broker.
+func (h *Handler) sendCall(ctx context.Context, r *Request) error {
+	if err := r.makeCall(); err != nil {
+		return err
+	}
+	if r.onTurn() {
+		return h.callOutcome(r, r.s.shard.caller.Call(ctx, &r.brokerCall))
+	}
+	return h.callOutcome(r, h.broker.call(ctx, &r.brokerCall))
+}
+
+// makeCall fills in what the broker gets of a CALL.
+func (r *Request) makeCall() error {
+	left := r.timeout
+	if !r.received.IsZero() {
+		left -= time.Since(r.received)
+	}
+	if left <= 0 {
+		return &Error{Code: CodeExpired, Message: "the call's time was over before it was queued"}
+	}
+	r.brokerCall = broker.Call{URI: r.uri, ReplyTo: r.replyTo, Timeout: left, Headers: r.headers, Args: r.args}
+	return nil
+}
+
+// callOutcome notes what became of a call. Only an error that says that it was
+// certainly not queued refuses it; with any other it may be, so it is
+// acknowledged and ends in its result or in 408.
+func (h *Handler) callOutcome(r *Request, err error) error {
+	if err == nil || certainlyNotDone(err) {
+		return err
+	}
+	h.asked.Log(h.log, slog.LevelWarn, "outcome of queueing a call is unknown", "uri", r.uri, "error", err)
+	return nil
 }
 
 // deliverResults takes results from the broker, on any goroutine.
@@ -172,29 +222,6 @@ func (h *Handler) deliverResults(results []broker.Result) {
 		}
 		results = results[n:]
 	}
-}
-
-// post leaves results in the shard's inbox.
-func (sh *shard) post(results []broker.Result) {
-	in := &sh.inbox
-	in.mu.Lock()
-	for i := range results {
-		r := &results[i]
-		item := resultItem{
-			slot: binary.LittleEndian.Uint32(r.To.Ref[0:]),
-			gen:  binary.LittleEndian.Uint32(r.To.Ref[4:]),
-		}
-		if r.Err != nil {
-			e := *r.Err
-			e.Data = append([]byte(nil), e.Data...)
-			item.err = &e
-		} else {
-			item.args = in.arena.Copy(r.Args)
-		}
-		in.results = append(in.results, item)
-	}
-	in.mu.Unlock()
-	sh.group.Wake()
 }
 
 // result handles a result: the first for a call that is pending counts.
@@ -332,6 +359,30 @@ func (p *pendingCall) giveUp(code int) {
 func (p *pendingCall) cancelAtBroker() {
 	if sh := p.s.shard; !sh.h.cfg.keepCalls {
 		sh.h.cancelCall(p.uri, p.address(sh))
+	}
+}
+
+// cancelCall tells the broker that nobody waits for a call any more.
+func (h *Handler) cancelCall(uri string, to broker.Address) {
+	b := &h.broker
+	if !b.callsNeverWait && b.later.Len() >= maxLater {
+		h.cancelled(errBehind, uri)
+		return
+	}
+	b.ask(b.callsNeverWait, func(ctx context.Context) { h.cancelled(b.caller.Cancel(ctx, uri, to), uri) })
+}
+
+// maxLater is how much the broker may have yet to be asked before
+// cancellations, which are a best effort, are dropped. What else is asked
+// later is bounded by the topics.
+const maxLater = 10_000
+
+var errBehind = errors.New("too much waits for the broker")
+
+// cancelled logs why a cancellation failed: the call then ends by its time.
+func (h *Handler) cancelled(err error, uri string) {
+	if err != nil && !errors.Is(err, broker.ErrClosed) {
+		h.asked.Log(h.log, slog.LevelWarn, "cannot cancel a call", "uri", uri, "error", err)
 	}
 }
 

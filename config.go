@@ -8,6 +8,7 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/handshake"
 	"github.com/juggler-go/juggler/internal/option"
 )
 
@@ -76,7 +77,7 @@ func (c *config) settings() []option.Setting {
 
 // defaultConfig returns what holds where no option says otherwise.
 func defaultConfig() *config {
-	c := &config{problems: option.Problems{Package: "juggler"}, origin: sameOrigin, logger: slog.Default()}
+	c := &config{problems: option.Problems{Package: "juggler"}, origin: handshake.SameOrigin, logger: slog.Default()}
 	option.Reset(c.settings())
 	if limit := descriptorLimit(); limit > 0 { // some are left to the rest of the process
 		c.maxSessions = max(1, min(c.maxSessions, limit/5*4))

@@ -7,21 +7,11 @@ import (
 	"fmt"
 	"log/slog"
 	"math/bits"
-	"unsafe"
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/internal/wsconn"
 )
-
-// eventItem is a broker.Delivery in an inbox.
-type eventItem struct {
-	topic         broker.Topic
-	channel       string
-	id            broker.ID
-	headers, args []byte // in the inbox's arena
-	gap           bool
-}
 
 // deliverEvents takes events from the broker, on any goroutine, and leaves
 // each with the shards that have subscribers.
@@ -60,26 +50,6 @@ func (h *Handler) unfitEvent(d *broker.Delivery) string {
 	return ""
 }
 
-// postEvent leaves a delivery in the shard's inbox.
-func (sh *shard) postEvent(d *broker.Delivery) {
-	in := &sh.inbox
-	in.mu.Lock()
-	if !sh.h.topicsInline {
-		in.awaitRoom(sh.h.ctx)
-	}
-	in.events = append(in.events, eventItem{
-		topic:   d.Topic,
-		channel: d.Event.Channel,
-		id:      d.Event.ID,
-		headers: in.arena.Copy(d.Event.Headers),
-		args:    in.arena.Copy(d.Event.Args),
-		gap:     d.Gap,
-	})
-	in.size.Store(int64(in.arena.Size()) + int64(len(in.events))*int64(unsafe.Sizeof(eventItem{})))
-	in.mu.Unlock()
-	sh.group.Wake()
-}
-
 // event hands an event to the shard's subscribers: encoded once for each
 // protocol, then the same bytes to each.
 func (sh *shard) event(e *eventItem) {
@@ -107,7 +77,7 @@ func (sh *shard) event(e *eventItem) {
 		switch {
 		case len(*framed) > sh.h.cfg.maxQueue:
 			s.gap(frameGap(e.topic))
-		case !s.queue.hold(s, *framed):
+		case !s.queue.hold(*framed):
 			s.WriteRaw(*framed)
 		}
 	}
@@ -152,7 +122,7 @@ func (s *session) gap(framed []byte) {
 	case s.state >= closing:
 	case s.protocol == frame.Juggler0:
 		s.end(CloseOverloaded, "events may have been missed")
-	case !s.queue.hold(s, framed):
+	case !s.queue.hold(framed):
 		s.WriteRaw(framed)
 	}
 }
@@ -163,9 +133,37 @@ func (h *Handler) noteGap(t broker.Topic) {
 	h.log.Warn("events may have been missed", "channel", t.Name, "pattern", t.Pattern)
 	if f := h.cfg.hooks.OnGap; f != nil {
 		h.gaps.Do(func() {
-			h.runGuarded(h.ctx, func(ctx context.Context) { f(ctx, t) })
+			h.callHook(h.ctx, func(ctx context.Context) { f(ctx, t) })
 		})
 	}
+}
+
+// sendEvent sends a PUB to the broker.
+func (h *Handler) sendEvent(ctx context.Context, r *Request) error {
+	if err := r.makeEvent(); err != nil {
+		return err
+	}
+	ctx, cancel := h.broker.bound(ctx, h.broker.publishesNeverWait)
+	defer cancel()
+	return h.publish(ctx, &r.brokerEvent)
+}
+
+// makeEvent fills in what the broker gets of a PUB.
+func (r *Request) makeEvent() error {
+	r.brokerEvent = broker.Event{Channel: r.channel, Headers: r.headers, Args: r.args}
+	if r.s.protocol == frame.Juggler1 {
+		r.brokerEvent.ID = newID()
+		return nil
+	}
+	if len(r.id) == 0 {
+		return nil // juggler.0 allows it, and writes it as an empty for
+	}
+	id, ok := frame.ParseUUID(r.id)
+	if !ok {
+		return &Error{Code: CodeBadRequest, Message: "uuid is not a UUID"}
+	}
+	r.brokerEvent.ID = id
+	return nil
 }
 
 // behind returns an error while the node's own shards are behind with events,
@@ -185,7 +183,7 @@ func (h *Handler) publish(ctx context.Context, e *broker.Event) error {
 		return err
 	}
 	h.stats.publications.Add(1)
-	return publishOutcome(h.cfg.pubsub.Publish(ctx, e))
+	return publishOutcome(h.broker.pubsub.Publish(ctx, e))
 }
 
 // publishOutcome classifies what the broker says of a publication: what it

@@ -2,14 +2,11 @@ package juggler
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
@@ -27,8 +24,8 @@ type Handler struct {
 	node broker.ID
 	pool *wsconn.Pool
 
-	handle RequestHandler // middleware, authorizer, router
-	owned  *memory.Broker // the default broker, closed by Shutdown
+	chain RequestHandler // middleware, authorizer, broker: where middleware may block
+	owned *memory.Broker // the default broker, closed by Shutdown
 
 	// The shards, by number: those of event loops from 0 up, and others.
 	shards    [maxShards]atomic.Pointer[shard]
@@ -36,22 +33,8 @@ type Handler struct {
 
 	topics topicTable
 	users  userIndex
-	later  worker.Backlog // what waits on the broker for no session in particular
 	gaps   worker.Backlog // calls of the OnGap hook
-
-	// What the first session opens on the broker, and Shutdown closes.
-	starting   chan struct{} // holds a value while someone opens or closes it
-	started    atomic.Bool
-	caller     broker.CallerConn
-	batch      broker.BatchCaller // caller, if it is one
-	subscriber broker.SubscriberConn
-	publishes  broker.BatchPublisher // the PubSub, if it is one
-
-	callParts, publishParts broker.Divided // caller and the PubSub, if they are
-
-	// Which methods of the broker never wait, and whether requests are
-	// handled on the event loop altogether.
-	callsInline, topicsInline, publishesInline, inline bool
+	broker brokerSide
 
 	sessions atomic.Int64
 	closing  atomic.Bool
@@ -60,12 +43,6 @@ type Handler struct {
 
 	ctx    context.Context // of everything that outlives a request
 	cancel context.CancelFunc
-
-	opening     context.Context // bounds what is being opened on the broker
-	stopOpening context.CancelFunc
-
-	asking     context.Context // of later: outlives the sessions
-	stopAsking context.CancelFunc
 
 	work  sync.WaitGroup // goroutines that run user code or wait on the broker
 	stats counters
@@ -94,17 +71,13 @@ func New(opts ...Option) (*Handler, error) {
 		node:  newID(),
 		done:  make(chan struct{}),
 		empty: make(chan struct{}, 1),
-
-		starting: make(chan struct{}, 1),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
-	h.opening, h.stopOpening = context.WithCancel(h.ctx)
-	h.asking, h.stopAsking = context.WithCancel(context.Background())
-	h.later.Running, h.gaps.Running = &h.work, &h.work
+	h.gaps.Running = &h.work
 	h.topics.m = make(map[broker.Topic]*nodeTopic)
 	h.users.m = make(map[string]*session)
 	var err error
-	if h.handle, err = cfg.chain(h.route); err != nil {
+	if h.chain, err = cfg.chain(h.endOfChain); err != nil {
 		return nil, err
 	}
 	if cfg.caller == nil {
@@ -114,7 +87,7 @@ func New(opts ...Option) (*Handler, error) {
 		}
 		h.owned, cfg.caller, cfg.pubsub = b, b, b
 	}
-	h.publishesInline = immediate(cfg.pubsub)
+	h.broker.init(cfg, &h.work)
 	h.pool = wsconn.NewPool(h.poolConfig())
 	if limit := descriptorLimit(); limit > 0 && cfg.maxSessions > limit {
 		// Beyond it connections are refused, by the system or with 503.
@@ -142,94 +115,6 @@ func (h *Handler) poolConfig() wsconn.Config {
 // Node returns the id of this node, a ULID in text.
 func (h *Handler) Node() string { return idText(h.node) }
 
-// ServeHTTP answers a WebSocket handshake. It returns when the handshake is
-// over; the session lives on without the request.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	hs, bad := h.readHandshake(r, w.Header())
-	if bad != nil {
-		h.refuse(w, r, nil, bad)
-		return
-	}
-	if bad = h.authenticate(r, hs); bad != nil {
-		h.refuse(w, r, hs, bad)
-		return
-	}
-	if bad = h.admit(r.Context()); bad != nil {
-		h.refuse(w, r, hs, bad)
-		return
-	}
-	nc, rw, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		h.release()
-		h.log.ErrorContext(r.Context(), "cannot take over the connection: is middleware that wraps the ResponseWriter missing Unwrap?", "error", err)
-		h.refuse(w, r, nil, errInternal)
-		return
-	}
-	_ = nc.SetDeadline(time.Time{}) // those of the http.Server; a broken connection shows on its first use
-	upgrade := hs.response(w.Header())
-	open := func(g *wsconn.Group) { h.openSession(g, hs, upgrade) }
-	if err := h.pool.Adopt(nc, buffered(rw), open); err != nil {
-		h.release()
-		h.stats.refused.Add(1)
-		h.refusals.Log(h.log, slog.LevelError, "cannot adopt the connection", "error", err)
-		answer503(nc)
-	}
-}
-
-// authenticate finds the identity of a handshake.
-func (h *Handler) authenticate(r *http.Request, hs *handshake) *Error {
-	if h.cfg.authenticate == nil {
-		return h.mustSignIn(hs)
-	}
-	var id *Identity
-	var err error
-	h.protect("authenticator", func(error) { err = errInternal }, func() { id, err = h.cfg.authenticate(r) })
-	if err != nil {
-		if e, ok := ownError(err); ok {
-			return e
-		}
-		h.refusals.Log(h.log, slog.LevelError, "authenticator failed", "error", err)
-		return &Error{Code: CodeUnavailable, Message: "cannot authenticate now", RetryAfter: retryAfter(err)}
-	}
-	hs.identity = id.clone()
-	return h.mustSignIn(hs)
-}
-
-// mustSignIn refuses a client that cannot send AUTH where it has to.
-func (h *Handler) mustSignIn(hs *handshake) *Error {
-	if h.cfg.signIn != nil && hs.identity == nil && hs.protocol == 0 {
-		return &Error{Code: CodeUnauthenticated, Message: "juggler.0 cannot sign in by AUTH: use juggler.1"}
-	}
-	return nil
-}
-
-// admit reserves the place of a session, which release gives back.
-func (h *Handler) admit(ctx context.Context) *Error {
-	if h.closing.Load() {
-		return goingAway()
-	}
-	if h.sessions.Add(1) > int64(h.cfg.maxSessions) {
-		h.release()
-		return &Error{Code: CodeUnavailable, Message: "too many sessions", RetryAfter: retryAfter(nil)}
-	}
-	if err := h.start(ctx); err != nil {
-		h.release()
-		h.refusals.Log(h.log, slog.LevelError, "cannot reach the broker", "error", err)
-		return &Error{Code: CodeUnavailable, Message: "the broker is unavailable", RetryAfter: retryAfter(err)}
-	}
-	return nil
-}
-
-// release gives the place of a session back.
-func (h *Handler) release() {
-	if h.sessions.Add(-1) == 0 && h.closing.Load() {
-		select {
-		case h.empty <- struct{}{}:
-		default:
-		}
-	}
-}
-
 // Ready returns nil while new clients would be admitted, as far as that is up to the
 // node and its broker, else an error that says why they would not: it shuts down, or
 // the broker does not do its work. Like the first handshake, the first call opens the
@@ -243,62 +128,12 @@ func (h *Handler) Ready(ctx context.Context) error {
 	if err := h.start(ctx); err != nil {
 		return err
 	}
-	if err := health(h.cfg.caller); err != nil {
-		return err
-	}
-	return health(h.cfg.pubsub)
-}
-
-func health(role any) error {
-	if c, ok := role.(broker.HealthChecker); ok {
-		return c.Health()
-	}
-	return nil
+	return h.broker.health()
 }
 
 // start opens the node's side of the broker, once.
 func (h *Handler) start(ctx context.Context) error {
-	if h.started.Load() {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, h.cfg.brokerTimeout)
-	defer cancel()
-	defer context.AfterFunc(h.opening, cancel)() // Shutdown does not wait for the broker
-	select {
-	case h.starting <- struct{}{}:
-		defer func() { <-h.starting }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if h.started.Load() {
-		return nil
-	}
-	if h.closing.Load() {
-		return broker.ErrClosed
-	}
-	caller, err := h.cfg.caller.OpenCaller(ctx, h.node, h.deliverResults)
-	if err != nil {
-		return err
-	}
-	subscriber, err := h.cfg.pubsub.OpenSubscriber(ctx, h.deliverEvents)
-	if err != nil {
-		return errors.Join(err, caller.Close())
-	}
-	h.caller, h.subscriber = caller, subscriber
-	h.batch, _ = caller.(broker.BatchCaller)
-	h.callParts, _ = caller.(broker.Divided)
-	h.publishes, _ = h.cfg.pubsub.(broker.BatchPublisher)
-	h.publishParts, _ = h.cfg.pubsub.(broker.Divided)
-	h.callsInline, h.topicsInline = immediate(caller), immediate(subscriber)
-	h.inline = h.callsInline && h.topicsInline && h.publishesInline && !h.cfg.mayBlock()
-	h.started.Store(true)
-	return nil
-}
-
-// immediate reports whether v declares that it never waits.
-func immediate(v any) bool {
-	_, ok := v.(broker.Immediate)
-	return ok
+	return h.broker.open(ctx, h.node, h.deliverResults, h.deliverEvents)
 }
 
 // protect calls f, which calls user code, and turns its panic into a log line with

@@ -85,13 +85,13 @@ func (h *Handler) authorize(ctx context.Context, r *Request) (err error) {
 	return err
 }
 
-// enter takes r through what stands before the broker, where no middleware may
-// block. Without an error in r, leave has to follow.
-func (h *Handler) enter(ctx context.Context, r *Request) {
-	defer h.alone(r)()
+// before takes r through the user code that stands before the broker, where no
+// middleware may block. Without an error in r, after has to follow.
+func (h *Handler) before(ctx context.Context, r *Request) {
+	defer h.lockUserCode(r)()
 	defer func() {
 		if r.err != nil {
-			h.note(r, r.err)
+			h.runDone(r, r.err)
 		}
 	}()
 	for _, m := range h.cfg.nonBlocking {
@@ -107,9 +107,30 @@ func (h *Handler) enter(ctx context.Context, r *Request) {
 	r.err = h.authorize(ctx, r)
 }
 
-// alone has non-blocking user code run for one request of a session at a time, where
-// others may be on their way, until what it returns is called.
-func (h *Handler) alone(r *Request) (end func()) {
+// after notes what became of r, and tells middleware.
+func (h *Handler) after(r *Request, err error) {
+	defer h.lockUserCode(r)()
+	r.accepted = err == nil
+	h.runDone(r, err)
+}
+
+// afterAll is after for many requests: for each, even if user code of one ends the
+// goroutine.
+func (h *Handler) afterAll(requests []*Request, errs []error) {
+	i := 0
+	defer func() {
+		if i < len(requests) {
+			h.afterAll(requests[i+1:], errs[i+1:])
+		}
+	}()
+	for ; i < len(requests); i++ {
+		h.after(requests[i], errs[i])
+	}
+}
+
+// lockUserCode has non-blocking user code run for one request of a session at a time,
+// where others may be on their way, until what it returns is called.
+func (h *Handler) lockUserCode(r *Request) (unlock func()) {
 	if r.onTurn() || len(h.cfg.nonBlocking) == 0 && h.cfg.authorizer == nil {
 		return func() {}
 	}
@@ -117,21 +138,9 @@ func (h *Handler) alone(r *Request) (end func()) {
 	return r.s.queue.parts.user.Unlock
 }
 
-// leave ends what enter began.
-func (h *Handler) leave(r *Request, err error) {
-	defer h.alone(r)()
-	h.note(r, err)
-}
-
-// note notes what became of r, and tells middleware.
-func (h *Handler) note(r *Request, err error) {
-	r.accepted = err == nil
-	h.tell(r, err)
-}
-
-// tell tells those that want to know, the last that saw r first, also if one of
-// them ends the goroutine.
-func (h *Handler) tell(r *Request, err error) {
+// runDone calls what middleware returned for r, that of the last which saw it first,
+// also if one of them ends the goroutine. What the first one says is the outcome.
+func (h *Handler) runDone(r *Request, err error) {
 	n := len(r.done) - 1
 	if n < 0 {
 		h.conclude(r, err)
@@ -140,21 +149,42 @@ func (h *Handler) tell(r *Request, err error) {
 	done := r.done[n]
 	r.done[n] = nil
 	r.done = r.done[:n]
-	defer func() { h.tell(r, err) }()
+	defer func() { h.runDone(r, err) }()
 	h.protect("middleware", func(e error) { err = r.interrupted(e) }, func() { err = done(err) })
 }
 
-// leaveAll has requests leave, each, even if user code of one ends the goroutine.
-func (h *Handler) leaveAll(requests []*Request, errs []error) {
-	i := 0
-	defer func() {
-		if i < len(requests) {
-			h.leaveAll(requests[i+1:], errs[i+1:])
-		}
-	}()
-	for ; i < len(requests); i++ {
-		h.leave(requests[i], errs[i])
+// runChain calls the chain and turns a panic in it into an error, which it leaves in
+// r too, for whoever goes on if the chain ends the goroutine.
+func (h *Handler) runChain(ctx context.Context, r *Request) {
+	var err error
+	h.protect("middleware", func(e error) { err = r.interrupted(e) }, func() { err = h.chain(ctx, r) })
+	h.conclude(r, err)
+}
+
+// endOfChain sends r to the broker, if that is allowed.
+func (h *Handler) endOfChain(ctx context.Context, r *Request) error {
+	if r.chained {
+		h.log.Error("middleware called next twice", "type", r.typ)
+		return errInternal
 	}
+	r.chained = true
+	err := h.authorize(ctx, r)
+	if err == nil {
+		err = h.send(ctx, r)
+	}
+	r.accepted = err == nil
+	return err
+}
+
+// interrupted notes in r that user code has panicked or ended its goroutine.
+func (r *Request) interrupted(e error) error {
+	if e == errEnded && r.onTurn() {
+		panic("juggler: code that was declared never to block ended the goroutine of many sessions (runtime.Goexit, as FailNow of a test does)")
+	}
+	if !r.accepted {
+		r.err = e
+	}
+	return e
 }
 
 // conclude notes what user code says in the end.

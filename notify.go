@@ -12,10 +12,10 @@ func (s *session) notify(r *Request) {
 	t := r.topic()
 	switch {
 	case r.typ == frame.Sub && hooks.OnSubscribe != nil:
-		s.runHook(func(ctx context.Context) { hooks.OnSubscribe(ctx, Session{s}, t) })
+		s.enqueueHook(func(ctx context.Context) { hooks.OnSubscribe(ctx, Session{s}, t) })
 	case r.typ == frame.Unsb && hooks.OnUnsubscribe != nil:
-		s.runHook(func(ctx context.Context) { hooks.OnUnsubscribe(ctx, Session{s}, t) })
+		s.enqueueHook(func(ctx context.Context) { hooks.OnUnsubscribe(ctx, Session{s}, t) })
 	case r.typ == frame.Auth && hooks.OnSignIn != nil:
-		s.runHook(func(ctx context.Context) { hooks.OnSignIn(ctx, Session{s}) })
+		s.enqueueHook(func(ctx context.Context) { hooks.OnSignIn(ctx, Session{s}) })
 	}
 }

@@ -3,11 +3,11 @@ package juggler
 import (
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/handshake"
 )
 
 // An Option configures a [Handler] in [New]. Options only record what they
@@ -148,12 +148,12 @@ func WithOriginCheck(f func(*http.Request) bool) Option {
 // of an earlier WithOrigins or [WithOriginCheck], and they that of this one.
 func WithOrigins(origins ...string) Option {
 	return optionFunc(func(c *config) {
-		allowed, err := parseOrigins(origins)
+		allowed, err := handshake.Origins(origins)
 		if err != nil {
 			c.problems.Add("WithOrigins: " + err.Error())
 			return
 		}
-		c.origin = func(r *http.Request) bool { return allowed[strings.ToLower(r.Header.Get("Origin"))] || sameOrigin(r) }
+		c.origin = allowed
 	})
 }
 

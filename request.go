@@ -31,7 +31,7 @@ type Request struct {
 	accepted bool  // the broker took it
 	err      error // why it did not, or was not asked
 
-	routed bool // it has come to the end of the chain
+	chained bool // it has come to the end of the chain
 
 	received time.Time           // set if it is handled by the session's worker
 	done     []func(error) error // of non-blocking middleware, to be told what became of it
@@ -120,4 +120,12 @@ type nonBlocking struct{ AuthorizerFunc }
 func (c *config) mayBlock() bool {
 	_, static := c.authorizer.(nonBlocking)
 	return c.blocking || c.authorizer != nil && !static
+}
+
+// fillIn fills in what the broker gets of a CALL or PUB.
+func (r *Request) fillIn() error {
+	if r.typ == frame.Call {
+		return r.makeCall()
+	}
+	return r.makeEvent()
 }

@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strconv"
-	"time"
 
-	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/frame"
 )
 
@@ -25,7 +22,7 @@ func (s *session) read(r *Request, f *frame.Frame, message []byte) bool {
 	switch {
 	case f.Type == frame.Pong:
 		return false
-	case !s.allowed.has(f.Type):
+	case !s.allowed.Has(f.Type):
 		if s.protocol == frame.Juggler0 {
 			s.end(ClosePolicy, "not allowed to send this type of message")
 			return false
@@ -93,24 +90,6 @@ func (s *session) accept(r *Request, f *frame.Frame) error {
 
 var null = []byte("null")
 
-// acceptCall enters a CALL into the table of pending ones: its result may be
-// back before the broker has confirmed it.
-func (s *session) acceptCall(r *Request, timeout time.Duration) error {
-	cfg := s.shard.h.cfg
-	if timeout > cfg.maxCallTimeout {
-		return &Error{Code: CodeBadRequest, Message: "timeout is longer than " + cfg.maxCallTimeout.String()}
-	}
-	if int(s.numCalls) >= cfg.maxCalls {
-		return &Error{Code: CodeLimit, Message: "more than " + strconv.Itoa(cfg.maxCalls) + " calls without an outcome", RetryAfter: time.Second}
-	}
-	if r.timeout = timeout; timeout == 0 {
-		r.timeout = cfg.callTimeout
-	}
-	r.call = s.shard.calls.add(s, r)
-	r.replyTo = r.call.address(s.shard)
-	return nil
-}
-
 // serve takes r through the chain. It runs on the turn or on the session's
 // worker, and leaves the outcome in r for settle.
 func (h *Handler) serve(ctx context.Context, r *Request) {
@@ -125,11 +104,11 @@ func (h *Handler) serve(ctx context.Context, r *Request) {
 		return
 	}
 	if h.cfg.blocking {
-		h.conclude(r, h.guard(ctx, r))
+		h.runChain(ctx, r)
 		return
 	}
-	if h.enter(ctx, r); r.err == nil {
-		h.leave(r, h.handOver(ctx, r))
+	if h.before(ctx, r); r.err == nil {
+		h.after(r, h.send(ctx, r))
 	}
 }
 
@@ -138,128 +117,17 @@ func (h *Handler) mustSignInFirst(s *session) bool {
 	return h.cfg.signIn != nil && s.identity.Load() == nil
 }
 
-// guard calls the chain and turns a panic in it into an error, which it leaves in
-// r too, for whoever goes on if the chain ends the goroutine.
-func (h *Handler) guard(ctx context.Context, r *Request) (err error) {
-	h.protect("middleware", func(e error) { err = r.interrupted(e) }, func() { err = h.handle(ctx, r) })
-	return err
-}
-
-// interrupted notes in r that user code has panicked or ended its goroutine.
-func (r *Request) interrupted(e error) error {
-	if e == errEnded && r.onTurn() {
-		panic("juggler: code that was declared never to block ended the goroutine of many sessions (runtime.Goexit, as FailNow of a test does)")
-	}
-	if !r.accepted {
-		r.err = e
-	}
-	return e
-}
-
-// route is the end of the chain: it hands r to the broker, if that is allowed.
-func (h *Handler) route(ctx context.Context, r *Request) error {
-	if r.routed {
-		h.log.Error("middleware called next twice", "type", r.typ)
-		return errInternal
-	}
-	r.routed = true
-	err := h.authorize(ctx, r)
-	if err == nil {
-		err = h.handOver(ctx, r)
-	}
-	r.accepted = err == nil
-	return err
-}
-
-// handOver returns what the broker says of r.
-func (h *Handler) handOver(ctx context.Context, r *Request) error {
-	switch {
-	case r.typ == frame.Call:
-		err := r.makeCall()
-		if err == nil {
-			err = h.call(ctx, r)
-		}
-		return h.callOutcome(r, err)
-	case r.typ == frame.Pub:
-		if err := r.makeEvent(); err != nil {
-			return err
-		}
-		return h.publishFor(ctx, &r.brokerEvent)
-	case r.typ == frame.Sub:
+// send sends r to the broker, and returns what that says of it.
+func (h *Handler) send(ctx context.Context, r *Request) error {
+	switch r.typ {
+	case frame.Call:
+		return h.sendCall(ctx, r)
+	case frame.Pub:
+		return h.sendEvent(ctx, r)
+	case frame.Sub:
 		return h.topics.acquire(ctx, r)
-	default: // UNSB asks nobody
-		return nil
 	}
-}
-
-// brokerContext bounds what a broker that waits may take. The end of the
-// session does not interrupt it half-way.
-func (h *Handler) brokerContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), h.cfg.brokerTimeout)
-}
-
-func (h *Handler) call(ctx context.Context, r *Request) error {
-	if r.onTurn() {
-		return r.s.shard.caller.Call(ctx, &r.brokerCall)
-	}
-	if !h.callsInline {
-		var cancel context.CancelFunc
-		ctx, cancel = h.brokerContext(ctx)
-		defer cancel()
-	}
-	return h.caller.Call(ctx, &r.brokerCall)
-}
-
-// publishFor publishes for a session, within the broker's time if it waits.
-func (h *Handler) publishFor(ctx context.Context, e *broker.Event) error {
-	if !h.publishesInline {
-		var cancel context.CancelFunc
-		ctx, cancel = h.brokerContext(ctx)
-		defer cancel()
-	}
-	return h.publish(ctx, e)
-}
-
-// makeCall fills in what the broker gets of a CALL.
-func (r *Request) makeCall() error {
-	left := r.timeout
-	if !r.received.IsZero() {
-		left -= time.Since(r.received)
-	}
-	if left <= 0 {
-		return &Error{Code: CodeExpired, Message: "the call's time was over before it was queued"}
-	}
-	r.brokerCall = broker.Call{URI: r.uri, ReplyTo: r.replyTo, Timeout: left, Headers: r.headers, Args: r.args}
-	return nil
-}
-
-// callOutcome notes what became of a call. Only an error that says that it was
-// certainly not queued refuses it; with any other it may be, so it is
-// acknowledged and ends in its result or in 408.
-func (h *Handler) callOutcome(r *Request, err error) error {
-	if err == nil || certainlyNotDone(err) {
-		return err
-	}
-	h.asked.Log(h.log, slog.LevelWarn, "outcome of queueing a call is unknown", "uri", r.uri, "error", err)
-	return nil
-}
-
-// makeEvent fills in what the broker gets of a PUB.
-func (r *Request) makeEvent() error {
-	r.brokerEvent = broker.Event{Channel: r.channel, Headers: r.headers, Args: r.args}
-	if r.s.protocol == frame.Juggler1 {
-		r.brokerEvent.ID = newID()
-		return nil
-	}
-	if len(r.id) == 0 {
-		return nil // juggler.0 allows it, and writes it as an empty for
-	}
-	id, ok := frame.ParseUUID(r.id)
-	if !ok {
-		return &Error{Code: CodeBadRequest, Message: "uuid is not a UUID"}
-	}
-	r.brokerEvent.ID = id
-	return nil
+	return nil // UNSB asks nobody
 }
 
 // settle answers r, on the turn.
@@ -292,7 +160,7 @@ func (s *session) complete(r *Request) error {
 	case frame.Unsb:
 		s.unsubscribe(r)
 	case frame.Call:
-		s.shard.handedOver = true
+		s.shard.sentCalls = true
 	}
 	return nil
 }
@@ -358,31 +226,4 @@ func (h *Handler) signIn(ctx context.Context, r *Request) (err error) {
 	h.users.identify(r.s, id.clone())
 	r.accepted = true
 	return nil
-}
-
-// cancelCall tells the broker that nobody waits for a call any more.
-func (h *Handler) cancelCall(uri string, to broker.Address) {
-	if h.callsInline {
-		h.cancelled(h.caller.Cancel(h.ctx, uri, to), uri)
-		return
-	}
-	if h.later.Len() >= maxLater {
-		h.cancelled(errBehind, uri)
-		return
-	}
-	h.askLater(func(ctx context.Context) { h.cancelled(h.caller.Cancel(ctx, uri, to), uri) })
-}
-
-// maxLater is how much the broker may have yet to be asked before
-// cancellations, which are a best effort, are dropped. What else is asked
-// later is bounded by the topics.
-const maxLater = 10_000
-
-var errBehind = errors.New("too much waits for the broker")
-
-// cancelled logs why a cancellation failed: the call then ends by its time.
-func (h *Handler) cancelled(err error, uri string) {
-	if err != nil && !errors.Is(err, broker.ErrClosed) {
-		h.asked.Log(h.log, slog.LevelWarn, "cannot cancel a call", "uri", uri, "error", err)
-	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/handshake"
 	"github.com/juggler-go/juggler/internal/wheel"
 	"github.com/juggler-go/juggler/internal/wsconn"
 )
@@ -33,8 +34,8 @@ type session struct {
 	userPrev, userNext *session
 
 	numCalls int32
-	protocol frame.Protocol // never changes
-	allowed  allowed        // never changes
+	protocol frame.Protocol     // never changes
+	allowed  handshake.Messages // never changes
 	state    sessionState
 	pinged   bool // and the answer could be read
 	draining bool // GOAWAY was sent
@@ -104,12 +105,12 @@ func validCloseCode(code uint16) bool {
 }
 
 // openSession makes a session of an upgraded connection, on the turn of g.
-func (h *Handler) openSession(g *wsconn.Group, hs *handshake, upgrade []byte) {
+func (h *Handler) openSession(g *wsconn.Group, q *handshake.Request, id *Identity, upgrade []byte) {
 	sh := g.Handler().(*shard)
-	s := &session{shard: sh, protocol: hs.protocol, allowed: hs.allowed, state: live}
+	s := &session{shard: sh, protocol: q.Protocol, allowed: q.Allowed, state: live}
 	sh.place(s)
 	g.Attach(&s.Conn, upgrade)
-	s.begin(hs.identity)
+	s.begin(id)
 }
 
 // begin greets the client and starts what times the session.
@@ -138,7 +139,7 @@ func (s *session) begin(id *Identity) {
 		s.watchExpiry()
 	}
 	if f := h.cfg.hooks.OnConnect; f != nil {
-		s.runHook(func(ctx context.Context) { f(ctx, Session{s}) })
+		s.enqueueHook(func(ctx context.Context) { f(ctx, Session{s}) })
 	}
 	if h.closing.Load() { // admitted before Shutdown, opened after it looked
 		s.end(CloseGoingAway, "going away")
@@ -196,7 +197,7 @@ func (s *session) send(f *frame.Frame) {
 	b := s.encode(f)
 	switch {
 	case len(b) == 0: // juggler.0 lacks some messages
-	case f.Type == frame.Ack && f.ForType == frame.Call && !s.shard.h.inline:
+	case f.Type == frame.Ack && f.ForType == frame.Call && !s.shard.inline:
 		s.WriteTextDelayed(b) // the RES may be here soon
 	default:
 		s.WriteText(b)
@@ -233,7 +234,7 @@ func (s *session) closed(e *wsconn.CloseError) {
 	h.users.leave(s)
 	if f := h.cfg.hooks.OnDisconnect; f != nil {
 		d := Disconnect{Code: int(e.Code), Reason: e.Reason, ByClient: e.Remote, Err: e.Err}
-		s.runHook(func(context.Context) { f(h.ctx, Session{s}, d) })
+		s.enqueueHook(func(context.Context) { f(h.ctx, Session{s}, d) })
 	}
 	s.queue.stop() // last, since a hook may have made the queue
 	h.stats.disconnected.Add(1)

@@ -3,14 +3,12 @@ package juggler
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/gobwas/ws"
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/frame"
-	"github.com/juggler-go/juggler/internal/arena"
 	"github.com/juggler-go/juggler/internal/intern"
 	"github.com/juggler-go/juggler/internal/loan"
 	"github.com/juggler-go/juggler/internal/wheel"
@@ -25,6 +23,7 @@ type shard struct {
 	h      *Handler
 	group  *wsconn.Group
 	number uint8
+	inline bool // requests are handled on the turn: neither user code nor the broker may hold it up
 
 	// Sessions are found by Conn.Tag on the turn, which alone changes slots
 	// and so reads them without slotsMu; others look them up under it.
@@ -35,15 +34,15 @@ type shard struct {
 	calls  callTable
 	topics map[broker.Topic]*localTopic
 
-	comingMu sync.Mutex         // guards coming
-	coming   map[*nodeTopic]int // SUBs that were handed over off the turn and are not settled
+	inFlightMu   sync.Mutex         // guards inFlightSubs
+	inFlightSubs map[*nodeTopic]int // SUBs that were sent to the broker off the turn and are not settled
 
 	deadlines wheel.Wheel[session]
 
 	inbox inbox
 	names intern.Table
 
-	shared []*sharedBatch // calls of this turn
+	batches []*turnBatch // calls of this turn
 
 	// Scratch of the turn, kept between uses.
 	request Request
@@ -51,7 +50,7 @@ type shard struct {
 	out     []byte
 	framed  [2][]byte // an event, framed for each protocol
 
-	handedOver bool // calls went to the broker in this turn
+	sentCalls bool // calls went to the broker in this turn
 
 	// With a loan, callees in this process are woken for calls at the end of reading
 	// only, and may answer on the loop's goroutine. Nil: the broker has no loans.
@@ -66,10 +65,11 @@ type shard struct {
 
 // newShard makes the shard of g. It is called once for each group.
 func (h *Handler) newShard(g *wsconn.Group) wsconn.Handler {
-	sh := &shard{h: h, group: g, topics: make(map[broker.Topic]*localTopic), coming: make(map[*nodeTopic]int), caller: h.caller}
+	sh := &shard{h: h, group: g, topics: make(map[broker.Topic]*localTopic), inFlightSubs: make(map[*nodeTopic]int), caller: h.broker.caller}
+	sh.inline = h.broker.neverWaits() && !h.cfg.mayBlock()
 	sh.inbox.taken.L = &sh.inbox.mu
 	sh.calls.init(sh)
-	if conn, ok := h.caller.(loan.CallerConn); ok && h.inline {
+	if conn, ok := h.broker.caller.(loan.CallerConn); ok && sh.inline {
 		sh.loan = conn.NewLoan()
 		sh.caller = sh.loan
 	}
@@ -130,7 +130,7 @@ func (sh *shard) Message(c *wsconn.Conn, _ ws.OpCode, payload []byte) {
 	if s.state >= closing {
 		return
 	}
-	if sh.h.inline && !s.queue.busy() {
+	if sh.inline && !s.queue.busy() {
 		sh.onTurn(s, payload)
 		return
 	}
@@ -138,10 +138,10 @@ func (sh *shard) Message(c *wsconn.Conn, _ ws.OpCode, payload []byte) {
 	switch {
 	case !s.read(&j.Request, &j.frame, j.message):
 		j.recycle()
-	case j.typ == frame.Cancel && (!s.queue.busy() || s.queue.inParts()):
+	case j.typ == frame.Cancel && s.queue.onlyParts():
 		s.settle(&j.Request)
 		j.recycle()
-	case !sh.share(j):
+	case !sh.joinBatch(j):
 		s.enqueue(j)
 	}
 }
@@ -199,9 +199,9 @@ func (sh *shard) Closed(c *wsconn.Conn, e *wsconn.CloseError) { sh.session(c).cl
 // EndReading has the calls of the turn answered that wait for it. It reports whether
 // other goroutines have any, whose results may be there soon.
 func (sh *shard) EndReading() (yield bool) {
-	sh.handOverShared()
-	yield = sh.handedOver
-	sh.handedOver = false
+	sh.sendBatches()
+	yield = sh.sentCalls
+	sh.sentCalls = false
 	if sh.loan == nil {
 		return yield
 	}
@@ -230,7 +230,7 @@ func (sh *shard) Turn(now int64) (next int64) {
 		if j.hook == nil {
 			j.s.settle(&j.Request)
 		}
-		j.s.queue.answered(j.s, j)
+		j.s.queue.answered(j)
 		j.recycle()
 	}
 	for i := range mail.results {
@@ -262,82 +262,4 @@ func (sh *shard) nextTurn() int64 {
 		return b
 	}
 	return 0
-}
-
-// command runs f on the shard's turn, soon. Any goroutine may call it.
-func (sh *shard) command(f func()) {
-	sh.inbox.mu.Lock()
-	sh.inbox.commands = append(sh.inbox.commands, f)
-	sh.inbox.mu.Unlock()
-	sh.group.Wake()
-}
-
-// inbox is where others leave what a shard has to handle.
-type inbox struct {
-	mu    sync.Mutex   // guards mail
-	mail               // what came since the last take
-	taken sync.Cond    // with mu: signalled by take and giveUp
-	size  atomic.Int64 // of events and arena, in bytes; changed with mu held
-	spare mail         // belongs to the turn: emptied, to be filled next
-}
-
-// maxBacklog is how many bytes of events a shard may have waiting before
-// publications are refused, and deliveries of a broker that waits held up.
-const maxBacklog = 64 << 20
-
-// behind reports whether so much waits that no more should be added.
-func (in *inbox) behind() bool { return in.size.Load() > maxBacklog }
-
-// awaitRoom waits, with mu held, until the inbox is not behind or ctx has
-// ended.
-func (in *inbox) awaitRoom(ctx context.Context) {
-	for in.behind() && ctx.Err() == nil {
-		in.taken.Wait()
-	}
-}
-
-// giveUp has those who wait for room see that their context has ended.
-func (in *inbox) giveUp() {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	in.taken.Broadcast()
-}
-
-// mail is what an inbox holds. Byte slices are kept in the arena.
-type mail struct {
-	settled  []*job
-	results  []resultItem
-	events   []eventItem
-	commands []func()
-	arena    arena.Arena
-}
-
-// take empties the inbox.
-func (in *inbox) take() mail {
-	in.mu.Lock()
-	m := in.mail
-	in.mail = in.spare
-	in.size.Store(0)
-	in.taken.Broadcast()
-	in.mu.Unlock()
-	in.spare = mail{}
-	return m
-}
-
-// giveBack keeps the memory of m for reuse.
-func (in *inbox) giveBack(m mail) {
-	m.arena.Reset()
-	in.spare = mail{emptied(m.settled), emptied(m.results), emptied(m.events), emptied(m.commands), m.arena}
-}
-
-// maxSpareItems is how long a list may be to be kept for reuse.
-const maxSpareItems = 1 << 13
-
-// emptied returns list without its items, with its memory unless it is long.
-func emptied[T any](list []T) []T {
-	if cap(list) > maxSpareItems {
-		return nil
-	}
-	clear(list)
-	return list[:0]
 }

@@ -33,7 +33,7 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 		}
 	}
 	defer close(h.done)
-	h.stopOpening()
+	h.broker.stopOpening()
 	err := h.drain(ctx)
 	return errors.Join(err, h.close(ctx))
 }
@@ -144,13 +144,8 @@ func (h *Handler) close(ctx context.Context) error {
 			sh.inbox.giveUp()
 		}
 	}
-	h.lastWords(ctx)
-	h.starting <- struct{}{} // a start that was under way has ended, and none begins any more
-	if h.started.Load() {
-		errs = append(errs, h.subscriber.Close(), h.caller.Close())
-	}
-	<-h.starting
-	errs = append(errs, h.awaitWork(ctx))
+	h.broker.endAsking(ctx)
+	errs = append(errs, h.broker.close(), h.awaitWork(ctx))
 	if h.owned != nil {
 		errs = append(errs, h.owned.Close())
 	}
@@ -174,23 +169,6 @@ func (h *Handler) endAll() {
 	moment, cancel := context.WithTimeout(context.Background(), lastMoment)
 	defer cancel()
 	_ = h.awaitEmpty(moment) // who does not go in time is reset
-}
-
-// lastWords lets what the ended sessions left to tell the broker reach it:
-// cancellations above all. A broker that does not listen gets no more than a
-// moment beyond ctx.
-func (h *Handler) lastWords(ctx context.Context) {
-	defer h.stopAsking()
-	told := h.later.Idle()
-	select {
-	case <-told:
-		return
-	case <-ctx.Done():
-	}
-	select {
-	case <-told:
-	case <-time.After(lastMoment):
-	}
 }
 
 // lastMoment is how long clients and the broker have beyond Shutdown's context.

@@ -43,7 +43,7 @@ func (t *topicTable) acquire(ctx context.Context, r *Request) error {
 	nt.mu.Lock()
 	defer nt.mu.Unlock()
 	if !nt.subscribed {
-		if err := h.subscribeTopic(ctx, name); err != nil {
+		if err := h.broker.subscribe(ctx, name); err != nil {
 			t.leave(nt)
 			return err
 		}
@@ -54,19 +54,9 @@ func (t *topicTable) acquire(ctx context.Context, r *Request) error {
 	if r.onTurn() {
 		nt.shards.Or(1 << r.s.shard.number)
 	} else {
-		r.s.shard.expect(nt)
+		r.s.shard.routeUntilSettled(nt)
 	}
 	return nil
-}
-
-// subscribeTopic asks the broker, within its time if it waits.
-func (h *Handler) subscribeTopic(ctx context.Context, name broker.Topic) error {
-	if !h.topicsInline {
-		var cancel context.CancelFunc
-		ctx, cancel = h.brokerContext(ctx)
-		defer cancel()
-	}
-	return h.subscriber.Subscribe(ctx, name)
 }
 
 // drop gives a reference back; the last one ends the subscription.
@@ -75,14 +65,11 @@ func (t *topicTable) drop(h *Handler, nt *nodeTopic) {
 	nt.refs--
 	last := nt.refs == 0
 	nt.mu.Unlock()
-	switch {
-	case !last:
+	if !last {
 		t.leave(nt)
-	case h.topicsInline:
-		t.unsubscribe(h.ctx, h, nt)
-	default:
-		h.askLater(func(ctx context.Context) { t.unsubscribe(ctx, h, nt) })
+		return
 	}
+	h.broker.ask(h.broker.topicsNeverWait, func(ctx context.Context) { t.unsubscribe(ctx, h, nt) })
 }
 
 // unsubscribe ends the subscription, unless someone has come meanwhile.
@@ -91,7 +78,7 @@ func (t *topicTable) unsubscribe(ctx context.Context, h *Handler, nt *nodeTopic)
 	defer nt.mu.Unlock()
 	if nt.refs == 0 && nt.subscribed {
 		nt.subscribed = false
-		if err := h.subscriber.Unsubscribe(ctx, nt.name); err != nil && !h.closing.Load() {
+		if err := h.broker.subscriber.Unsubscribe(ctx, nt.name); err != nil && !h.closing.Load() {
 			h.log.Warn("cannot unsubscribe", "channel", nt.name.Name, "pattern", nt.name.Pattern, "error", err)
 		}
 	}
@@ -158,10 +145,10 @@ func (s *session) subscribe(r *Request) error {
 	if r.acquired {
 		nt := sh.h.topics.find(name)
 		if !r.onTurn() {
-			sh.arrived(nt)
+			sh.subSettled(nt)
 		}
 		if lt == nil && err != nil {
-			sh.ignore(nt) // nobody is subscribed here
+			sh.unroute(nt) // nobody is subscribed here
 		}
 		if lt != nil || err != nil {
 			sh.h.topics.drop(sh.h, nt) // the shard has its own already
@@ -181,29 +168,29 @@ func (s *session) subscribe(r *Request) error {
 	return nil
 }
 
-// expect has the shard get the events of a topic until arrived, whoever leaves it
-// meanwhile: what a session publishes behind a SUB may come before that is settled.
-func (sh *shard) expect(nt *nodeTopic) {
-	sh.comingMu.Lock()
-	defer sh.comingMu.Unlock()
-	sh.coming[nt]++
+// routeUntilSettled has the shard get the events of a topic until a SUB is settled,
+// whoever leaves the topic meanwhile: what a session publishes behind a SUB may come before that is settled.
+func (sh *shard) routeUntilSettled(nt *nodeTopic) {
+	sh.inFlightMu.Lock()
+	defer sh.inFlightMu.Unlock()
+	sh.inFlightSubs[nt]++
 	nt.shards.Or(1 << sh.number)
 }
 
-// arrived is called when a SUB is settled that was expected.
-func (sh *shard) arrived(nt *nodeTopic) {
-	sh.comingMu.Lock()
-	defer sh.comingMu.Unlock()
-	if sh.coming[nt]--; sh.coming[nt] == 0 {
-		delete(sh.coming, nt)
+// subSettled is called when a SUB is settled that routeUntilSettled was called for.
+func (sh *shard) subSettled(nt *nodeTopic) {
+	sh.inFlightMu.Lock()
+	defer sh.inFlightMu.Unlock()
+	if sh.inFlightSubs[nt]--; sh.inFlightSubs[nt] == 0 {
+		delete(sh.inFlightSubs, nt)
 	}
 }
 
-// ignore has the shard get no more events of a topic, unless a SUB is expected.
-func (sh *shard) ignore(nt *nodeTopic) {
-	sh.comingMu.Lock()
-	defer sh.comingMu.Unlock()
-	if sh.coming[nt] == 0 {
+// unroute has the shard get no more events of a topic, unless a SUB is in flight.
+func (sh *shard) unroute(nt *nodeTopic) {
+	sh.inFlightMu.Lock()
+	defer sh.inFlightMu.Unlock()
+	if sh.inFlightSubs[nt] == 0 {
 		nt.shards.And(^(uint64(1) << sh.number))
 	}
 }
@@ -261,7 +248,7 @@ func (s *session) removeSubscription(i int) {
 
 	sh.h.stats.subscriptions.Add(-1)
 	if len(lt.subs) == 0 {
-		sh.ignore(lt.node)
+		sh.unroute(lt.node)
 		delete(sh.topics, lt.node.name)
 		sh.h.topics.drop(sh.h, lt.node)
 	}

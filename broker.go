@@ -1,0 +1,201 @@
+package juggler
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/worker"
+)
+
+// brokerSide is the node's side of the broker: the connections to it, which the first
+// session opens and Shutdown closes. What it may wait for ends with the broker's time.
+type brokerSide struct {
+	callers broker.Caller
+	pubsub  broker.PubSub
+	timeout time.Duration // WithBrokerTimeout
+
+	opening     chan struct{} // holds a value while someone opens or closes the connections
+	opened      atomic.Bool
+	mayOpen     context.Context // ended by stopOpening: nothing is opened any more
+	stopOpening context.CancelFunc
+
+	// The following is set once it is opened.
+
+	caller         broker.CallerConn
+	subscriber     broker.SubscriberConn
+	batchCaller    broker.BatchCaller    // caller, if it is one
+	batchPublisher broker.BatchPublisher // pubsub, if it is one
+
+	callParts, publishParts broker.Divided // caller and pubsub, if they are
+
+	callsNeverWait, topicsNeverWait, publishesNeverWait bool
+
+	later      worker.Backlog  // what is yet to be asked for no session in particular
+	asking     context.Context // of later: outlives the sessions
+	stopAsking context.CancelFunc
+}
+
+// init prepares b, which counts its goroutines in running. It opens nothing.
+func (b *brokerSide) init(cfg *config, running *sync.WaitGroup) {
+	b.callers, b.pubsub, b.timeout = cfg.caller, cfg.pubsub, cfg.brokerTimeout
+	b.opening = make(chan struct{}, 1)
+	b.mayOpen, b.stopOpening = context.WithCancel(context.Background())
+	b.asking, b.stopAsking = context.WithCancel(context.Background())
+	b.later.Running = running
+	b.publishesNeverWait = neverWaits(b.pubsub)
+}
+
+// open opens the connections, once.
+func (b *brokerSide) open(ctx context.Context, node broker.ID, results func([]broker.Result), events func([]broker.Delivery)) error {
+	if b.opened.Load() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.timeout)
+	defer cancel()
+	defer context.AfterFunc(b.mayOpen, cancel)() // Shutdown does not wait for the broker
+	select {
+	case b.opening <- struct{}{}:
+		defer func() { <-b.opening }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if b.opened.Load() {
+		return nil
+	}
+	if b.mayOpen.Err() != nil {
+		return broker.ErrClosed
+	}
+	caller, err := b.callers.OpenCaller(ctx, node, results)
+	if err != nil {
+		return err
+	}
+	subscriber, err := b.pubsub.OpenSubscriber(ctx, events)
+	if err != nil {
+		return errors.Join(err, caller.Close())
+	}
+	b.caller, b.subscriber = caller, subscriber
+	b.batchCaller, _ = caller.(broker.BatchCaller)
+	b.callParts, _ = caller.(broker.Divided)
+	b.batchPublisher, _ = b.pubsub.(broker.BatchPublisher)
+	b.publishParts, _ = b.pubsub.(broker.Divided)
+	b.callsNeverWait, b.topicsNeverWait = neverWaits(caller), neverWaits(subscriber)
+	b.opened.Store(true)
+	return nil
+}
+
+// close closes the connections, if they were opened. It follows stopOpening.
+func (b *brokerSide) close() error {
+	b.opening <- struct{}{} // what was being opened is, or has failed, and nothing is any more
+	defer func() { <-b.opening }()
+	if !b.opened.Load() {
+		return nil
+	}
+	return errors.Join(b.subscriber.Close(), b.caller.Close())
+}
+
+// neverWaits reports whether v declares that its methods do not wait.
+func neverWaits(v any) bool {
+	_, ok := v.(broker.Immediate)
+	return ok
+}
+
+// neverWaits reports whether no request waits for the broker.
+func (b *brokerSide) neverWaits() bool {
+	return b.callsNeverWait && b.topicsNeverWait && b.publishesNeverWait
+}
+
+// bound gives ctx the end of the broker's time, unless it never waits. The end of a
+// session does not interrupt the broker half-way.
+func (b *brokerSide) bound(ctx context.Context, never bool) (context.Context, context.CancelFunc) {
+	if never {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), b.timeout)
+}
+
+// call queues a call.
+func (b *brokerSide) call(ctx context.Context, c *broker.Call) error {
+	ctx, cancel := b.bound(ctx, b.callsNeverWait)
+	defer cancel()
+	return b.caller.Call(ctx, c)
+}
+
+// callBatch queues calls, for a broker that takes batches of them.
+func (b *brokerSide) callBatch(ctx context.Context, calls []broker.Call, errs []error) {
+	ctx, cancel := b.bound(ctx, b.callsNeverWait)
+	defer cancel()
+	b.batchCaller.CallBatch(ctx, calls, errs)
+}
+
+// publishBatch publishes events, for a broker that takes batches of them.
+func (b *brokerSide) publishBatch(ctx context.Context, events []broker.Event, errs []error) {
+	ctx, cancel := b.bound(ctx, b.publishesNeverWait)
+	defer cancel()
+	b.batchPublisher.PublishBatch(ctx, events, errs)
+}
+
+// subscribe has the events of a topic come.
+func (b *brokerSide) subscribe(ctx context.Context, t broker.Topic) error {
+	ctx, cancel := b.bound(ctx, b.topicsNeverWait)
+	defer cancel()
+	return b.subscriber.Subscribe(ctx, t)
+}
+
+// ask has f ask the broker what no session waits for: at once if it never waits for
+// that, else soon, within the broker's time.
+func (b *brokerSide) ask(never bool, f func(context.Context)) {
+	if never {
+		f(b.asking)
+		return
+	}
+	b.later.Do(func() {
+		ctx, cancel := context.WithTimeout(b.asking, b.timeout)
+		defer cancel()
+		f(ctx)
+	})
+}
+
+// endAsking lets the broker be asked what ask was called for: cancellations of ended
+// sessions above all. A broker that does not listen gets no more than a moment beyond
+// ctx.
+func (b *brokerSide) endAsking(ctx context.Context) {
+	defer b.stopAsking()
+	asked := b.later.Idle()
+	select {
+	case <-asked:
+		return
+	case <-ctx.Done():
+	}
+	select {
+	case <-asked:
+	case <-time.After(lastMoment):
+	}
+}
+
+// part returns the part of the broker that a call or publication goes to.
+func (b *brokerSide) part(r *Request) int {
+	switch {
+	case r.typ == frame.Call && b.callParts != nil:
+		return b.callParts.Part(r.uri)
+	case r.typ == frame.Pub && b.publishParts != nil:
+		return b.publishParts.Part(r.channel)
+	}
+	return 0
+}
+
+// health asks a broker that can tell whether it does its work.
+func (b *brokerSide) health() error {
+	for _, role := range []any{b.callers, b.pubsub} {
+		if c, ok := role.(broker.HealthChecker); ok {
+			if err := c.Health(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

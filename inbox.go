@@ -1,0 +1,157 @@
+package juggler
+
+import (
+	"context"
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/internal/arena"
+)
+
+// inbox is where others leave what a shard has to handle.
+type inbox struct {
+	mu    sync.Mutex   // guards mail
+	mail               // what came since the last take
+	taken sync.Cond    // with mu: signalled by take and giveUp
+	size  atomic.Int64 // of events and arena, in bytes; changed with mu held
+	spare mail         // belongs to the turn: emptied, to be filled next
+}
+
+// maxBacklog is how many bytes of events a shard may have waiting before
+// publications are refused, and deliveries of a broker that waits held up.
+const maxBacklog = 64 << 20
+
+// behind reports whether so much waits that no more should be added.
+func (in *inbox) behind() bool { return in.size.Load() > maxBacklog }
+
+// awaitRoom waits, with mu held, until the inbox is not behind or ctx has
+// ended.
+func (in *inbox) awaitRoom(ctx context.Context) {
+	for in.behind() && ctx.Err() == nil {
+		in.taken.Wait()
+	}
+}
+
+// giveUp has those who wait for room see that their context has ended.
+func (in *inbox) giveUp() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.taken.Broadcast()
+}
+
+// mail is what an inbox holds. Byte slices are kept in the arena.
+type mail struct {
+	settled  []*job
+	results  []resultItem
+	events   []eventItem
+	commands []func()
+	arena    arena.Arena
+}
+
+// resultItem is a broker.Result in an inbox.
+type resultItem struct {
+	slot, gen uint32
+	args      []byte // in the inbox's arena
+	err       *broker.Error
+}
+
+// eventItem is a broker.Delivery in an inbox.
+type eventItem struct {
+	topic         broker.Topic
+	channel       string
+	id            broker.ID
+	headers, args []byte // in the inbox's arena
+	gap           bool
+}
+
+// take empties the inbox.
+func (in *inbox) take() mail {
+	in.mu.Lock()
+	m := in.mail
+	in.mail = in.spare
+	in.size.Store(0)
+	in.taken.Broadcast()
+	in.mu.Unlock()
+	in.spare = mail{}
+	return m
+}
+
+// giveBack keeps the memory of m for reuse.
+func (in *inbox) giveBack(m mail) {
+	m.arena.Reset()
+	in.spare = mail{emptied(m.settled), emptied(m.results), emptied(m.events), emptied(m.commands), m.arena}
+}
+
+// maxSpareItems is how long a list may be to be kept for reuse.
+const maxSpareItems = 1 << 13
+
+// emptied returns list without its items, with its memory unless it is long.
+func emptied[T any](list []T) []T {
+	if cap(list) > maxSpareItems {
+		return nil
+	}
+	clear(list)
+	return list[:0]
+}
+
+// command runs f on the shard's turn, soon. Any goroutine may call it.
+func (sh *shard) command(f func()) {
+	sh.inbox.mu.Lock()
+	sh.inbox.commands = append(sh.inbox.commands, f)
+	sh.inbox.mu.Unlock()
+	sh.group.Wake()
+}
+
+// settled leaves jobs that were handled in the shard's inbox.
+func (sh *shard) settled(batch []*job) {
+	sh.inbox.mu.Lock()
+	sh.inbox.settled = append(sh.inbox.settled, batch...)
+	sh.inbox.mu.Unlock()
+	sh.group.Wake()
+}
+
+// post leaves results in the shard's inbox.
+func (sh *shard) post(results []broker.Result) {
+	in := &sh.inbox
+	in.mu.Lock()
+	for i := range results {
+		r := &results[i]
+		item := resultItem{
+			slot: binary.LittleEndian.Uint32(r.To.Ref[0:]),
+			gen:  binary.LittleEndian.Uint32(r.To.Ref[4:]),
+		}
+		if r.Err != nil {
+			e := *r.Err
+			e.Data = append([]byte(nil), e.Data...)
+			item.err = &e
+		} else {
+			item.args = in.arena.Copy(r.Args)
+		}
+		in.results = append(in.results, item)
+	}
+	in.mu.Unlock()
+	sh.group.Wake()
+}
+
+// postEvent leaves a delivery in the shard's inbox.
+func (sh *shard) postEvent(d *broker.Delivery) {
+	in := &sh.inbox
+	in.mu.Lock()
+	if !sh.h.broker.topicsNeverWait {
+		in.awaitRoom(sh.h.ctx)
+	}
+	in.events = append(in.events, eventItem{
+		topic:   d.Topic,
+		channel: d.Event.Channel,
+		id:      d.Event.ID,
+		headers: in.arena.Copy(d.Event.Headers),
+		args:    in.arena.Copy(d.Event.Args),
+		gap:     d.Gap,
+	})
+	in.size.Store(int64(in.arena.Size()) + int64(len(in.events))*int64(unsafe.Sizeof(eventItem{})))
+	in.mu.Unlock()
+	sh.group.Wake()
+}

@@ -1,0 +1,126 @@
+// Package handshake reads and answers the HTTP requests that open a WebSocket for
+// juggler (RFC 6455, section 4). It knows no session.
+package handshake
+
+import (
+	"crypto/sha1"
+	"encoding/base64"
+	"net/http"
+	"strings"
+
+	"github.com/juggler-go/juggler/frame"
+)
+
+// Settings say which requests are in order.
+type Settings struct {
+	// Origin reports whether the origin of a request is allowed.
+	Origin func(*http.Request) bool
+
+	// DefaultProtocol is spoken with clients that offer none. Nil: they are refused.
+	DefaultProtocol *frame.Protocol
+}
+
+// A Request is an upgrade request that is in order.
+type Request struct {
+	Protocol frame.Protocol
+	Browser  bool // Origin is present, and allowed
+	Allowed  Messages
+
+	key   string
+	named bool // the client offered Protocol by name
+}
+
+// A Refusal says why a request is not in order.
+type Refusal struct {
+	Status  int // of HTTP
+	Message string
+}
+
+// Read reads a request. A refusal may add to the response's header what the client
+// is to send instead.
+func Read(r *http.Request, header http.Header, settings Settings) (*Request, *Refusal) {
+	bad := func(status int, message string) (*Request, *Refusal) { return nil, &Refusal{status, message} }
+	if r.Method != http.MethodGet {
+		header.Set("Allow", http.MethodGet)
+		return bad(http.StatusMethodNotAllowed, "a WebSocket handshake is a GET request")
+	}
+	if !hasToken(r.Header, "Connection", "upgrade") || !hasToken(r.Header, "Upgrade", "websocket") {
+		return bad(http.StatusBadRequest, "this is a WebSocket endpoint: send Connection: Upgrade and Upgrade: websocket")
+	}
+	if r.Header.Get("Sec-WebSocket-Version") != "13" {
+		header.Set("Sec-WebSocket-Version", "13")
+		return bad(http.StatusUpgradeRequired, "send Sec-WebSocket-Version: 13")
+	}
+	q := &Request{key: r.Header.Get("Sec-WebSocket-Key")}
+	if k, err := base64.StdEncoding.DecodeString(q.key); err != nil || len(k) != 16 {
+		return bad(http.StatusBadRequest, "Sec-WebSocket-Key is not 16 bytes in base64")
+	}
+	if r.Header.Get("Origin") != "" {
+		if !settings.Origin(r) {
+			return bad(http.StatusForbidden, "this origin is not allowed")
+		}
+		q.Browser = true
+	}
+	var ok bool
+	if q.Protocol, q.named, ok = negotiate(r.Header, settings.DefaultProtocol); !ok {
+		return bad(http.StatusBadRequest, "send Sec-WebSocket-Protocol: juggler.1 (or juggler.0)")
+	}
+	if q.Allowed, ok = readMessages(r); !ok {
+		return bad(http.StatusBadRequest, "Juggler-Allowed-Messages (or the query parameter allow) names none of call, sub, unsb, pub")
+	}
+	return q, nil
+}
+
+// negotiate picks the highest of our protocols that the client offers.
+func negotiate(header http.Header, byDefault *frame.Protocol) (p frame.Protocol, named, ok bool) {
+	if hasExactToken(header, "Sec-WebSocket-Protocol", frame.Juggler1.String()) {
+		return frame.Juggler1, true, true
+	}
+	if hasExactToken(header, "Sec-WebSocket-Protocol", frame.Juggler0.String()) {
+		return frame.Juggler0, true, true
+	}
+	if byDefault != nil && header.Get("Sec-WebSocket-Protocol") == "" {
+		return *byDefault, false, true
+	}
+	return 0, false, false
+}
+
+// Upgrade returns the bytes that accept q, with what middleware of net/http put into
+// header.
+func (q *Request) Upgrade(header http.Header) []byte {
+	sum := sha1.Sum([]byte(q.key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) // RFC 6455, section 1.3
+	var b strings.Builder
+	b.WriteString("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ")
+	b.WriteString(base64.StdEncoding.EncodeToString(sum[:]))
+	b.WriteString("\r\n")
+	if q.named {
+		b.WriteString("Sec-WebSocket-Protocol: " + q.Protocol.String() + "\r\n")
+	}
+	_ = header.WriteSubset(&b, map[string]bool{ // a strings.Builder never fails
+		"Upgrade": true, "Connection": true, "Content-Length": true, "Transfer-Encoding": true,
+		"Sec-Websocket-Accept": true, "Sec-Websocket-Protocol": true, "Sec-Websocket-Extensions": true,
+	})
+	b.WriteString("\r\n")
+	return []byte(b.String())
+}
+
+// hasToken reports whether a comma-separated header has token, in any case.
+func hasToken(h http.Header, name, token string) bool {
+	return anyToken(h, name, func(t string) bool { return strings.EqualFold(t, token) })
+}
+
+// hasExactToken is hasToken where the case matters.
+func hasExactToken(h http.Header, name, token string) bool {
+	return anyToken(h, name, func(t string) bool { return t == token })
+}
+
+func anyToken(h http.Header, name string, is func(string) bool) bool {
+	for _, line := range h.Values(name) {
+		for t := range strings.SplitSeq(line, ",") {
+			if is(strings.TrimSpace(t)) {
+				return true
+			}
+		}
+	}
+	return false
+}

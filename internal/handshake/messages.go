@@ -1,0 +1,45 @@
+package handshake
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/juggler-go/juggler/frame"
+)
+
+// Messages is a set of request types that a client may send, a bit for each
+// frame.Type.
+type Messages uint16
+
+const all = Messages(1<<frame.Call | 1<<frame.Sub | 1<<frame.Unsb | 1<<frame.Pub)
+
+// Has reports whether t may be sent. What is not one of the four may be sent always:
+// AUTH and PONG, and CANCEL, which only ever names calls that were allowed.
+func (m Messages) Has(t frame.Type) bool { return all&(1<<t) == 0 || m&(1<<t) != 0 }
+
+// readMessages reads Juggler-Allowed-Messages, or the query parameter allow of
+// those who cannot set headers. A list that names nothing known is refused:
+// guessing would open what was meant to be closed.
+func readMessages(r *http.Request) (Messages, bool) {
+	list := r.Header.Get("Juggler-Allowed-Messages")
+	if list == "" {
+		list = r.URL.Query().Get("allow")
+	}
+	if list = strings.TrimSpace(list); list == "" || list == "*" {
+		return all, true
+	}
+	var m Messages
+	for name := range strings.SplitSeq(list, ",") {
+		switch strings.ToLower(strings.TrimSpace(name)) {
+		case "call":
+			m |= 1 << frame.Call
+		case "sub":
+			m |= 1 << frame.Sub
+		case "unsb":
+			m |= 1 << frame.Unsb
+		case "pub":
+			m |= 1 << frame.Pub
+		}
+	}
+	return m, m != 0
+}
