@@ -18,7 +18,8 @@ import (
 type report struct {
 	set    settings
 	whole  bool   // every scenario is run, none of them shortened
-	busy   string // load average before the first scenario
+	date   string // of the first scenario
+	busy   string // load average before it
 	tables []section
 	goals  []string
 	grown  []grown
@@ -32,7 +33,7 @@ type grown struct {
 }
 
 func newReport(set settings, whole bool) *report {
-	return &report{set: set, whole: whole, busy: loadAverage()}
+	return &report{set: set, whole: whole, date: time.Now().Format(time.DateOnly), busy: loadAverage()}
 }
 
 // loadAverage is how busy the machine is with other things before a run.
@@ -280,8 +281,8 @@ func (rep *report) preamble() string {
 
 // circumstances are what differs from run to run.
 func (rep *report) circumstances() string {
-	return fmt.Sprintf("by `%s` in `bench/`: %d rounds of %v, a load average of %s before, juggler at %s",
-		strings.Join(append([]string{"go run ."}, os.Args[1:]...), " "), rep.set.rounds, rep.set.window, rep.busy, revision())
+	return fmt.Sprintf("on %s by `%s` in `bench/`: %d rounds of %v, a load average of %s before, juggler at %s",
+		rep.date, strings.Join(append([]string{"go run ."}, os.Args[1:]...), " "), rep.set.rounds, rep.set.window, rep.busy, revision())
 }
 
 func kernel() string {
