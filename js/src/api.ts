@@ -1,4 +1,5 @@
 import { Client as Implementation } from './client.js';
+import { CoreClient as CoreImplementation } from './core.js';
 import type {
   AnyContract,
   CallParameters,
@@ -6,6 +7,7 @@ import type {
   ChannelEvent,
   ClientEvents,
   ClientOptions,
+  CoreOptions,
   Contract,
   JugglerEvent,
   PatternEvent,
@@ -31,14 +33,13 @@ declare global {
 }
 
 /**
- * A connection to a juggler server that mends itself. It connects at the
- * first use; making one costs nothing and touches nothing, so it may be made
- * while rendering on a server.
- *
- * Its methods may be taken off it (`const { call } = client`), and it may be
- * kept in a reactive store or behind any other Proxy.
+ * The core of a {@link Client}, for applications that count every byte: what it
+ * takes to connect, call, publish and subscribe with a handler. It has no
+ * option `auth`, no loops over events, and does not check what the application
+ * passes, which TypeScript does: a wrong call is answered by the server, with
+ * an error or with the end of the connection.
  */
-export interface Client<C extends Contract = AnyContract> {
+export interface CoreClient<C extends Contract = AnyContract> {
   /** The connection's present state: the same object until it changes. */
   readonly state: State;
 
@@ -87,6 +88,32 @@ export interface Client<C extends Contract = AnyContract> {
   drained(): Promise<void>;
 
   /**
+   * Subscribes to a channel, or to a pattern. Events go to the handler. It is
+   * restored after a reconnection, and ends with `unsubscribe()`.
+   */
+  subscribe<N extends Channel<C>>(channel: N, handler: (event: ChannelEvent<C, N>) => void): CoreSubscription;
+  subscribe<P extends string>(
+    pattern: P,
+    options: SubscribeOptions & { pattern: true },
+    handler: (event: PatternEvent<C, P>) => void,
+  ): CoreSubscription;
+  subscribe<N extends Channel<C>>(
+    channel: N,
+    options: SubscribeOptions & { pattern?: false },
+    handler: (event: ChannelEvent<C, N>) => void,
+  ): CoreSubscription;
+}
+
+/**
+ * A connection to a juggler server that mends itself. It connects at the
+ * first use; making one costs nothing and touches nothing, so it may be made
+ * while rendering on a server.
+ *
+ * Its methods may be taken off it (`const { call } = client`), and it may be
+ * kept in a reactive store or behind any other Proxy.
+ */
+export interface Client<C extends Contract = AnyContract> extends CoreClient<C> {
+  /**
    * Subscribes to a channel, or to a pattern. Events go to the handler;
    * without one, they wait for a `for await` loop over the subscription. It is
    * restored after a reconnection, and ends with `unsubscribe()`.
@@ -119,18 +146,37 @@ export interface ClientConstructor {
 /** Makes a {@link Client}. */
 export const Client: ClientConstructor = Implementation;
 
+/** How a {@link CoreClient} is made. */
+export interface CoreClientConstructor {
+  /** See {@link ClientConstructor}. */
+  new <C extends Contract = AnyContract>(url: string | (() => string | Promise<string>), options?: CoreOptions): CoreClient<C>;
+}
+
+/** Makes a {@link CoreClient}. */
+export const CoreClient: CoreClientConstructor = CoreImplementation;
+
 /**
- * One subscription of the application. Its events go to the handler that was
- * given to `subscribe`; without one they wait for the `for await` loop. Like
- * those of the client, its methods may be taken off it and it may be kept
- * behind a Proxy.
+ * One subscription of the application. Like those of the client, its methods
+ * may be taken off it and it may be kept behind a Proxy.
  */
-export interface Subscription<E = JugglerEvent> extends AsyncIterableIterator<E>, Disposable {
+export interface CoreSubscription extends Disposable {
   /** The channel or the pattern. */
   readonly channel: string;
   /** Whether `channel` is a pattern. */
   readonly pattern: boolean;
 
+  /** Ends the subscription; a `for await` loop over it ends too. */
+  unsubscribe(): void;
+
+  /** Ends the subscription: `using sub = client.subscribe(…)`. */
+  [Symbol.dispose](): void;
+}
+
+/**
+ * A subscription whose events go to the handler that was given to `subscribe`;
+ * without one they wait for the `for await` loop.
+ */
+export interface Subscription<E = JugglerEvent> extends CoreSubscription, AsyncIterableIterator<E> {
   /**
    * Resolves once the server has confirmed the subscription: no event that is
    * published later is missed while the connection lives. Rejects if the
@@ -138,9 +184,6 @@ export interface Subscription<E = JugglerEvent> extends AsyncIterableIterator<E>
    * (the client goes on trying to subscribe all the same).
    */
   readonly ready: Promise<void>;
-
-  /** Ends the subscription; a `for await` loop over it ends too. */
-  unsubscribe(): void;
 
   /** The next event; see `for await`. */
   next(): Promise<IteratorResult<E>>;
@@ -150,7 +193,4 @@ export interface Subscription<E = JugglerEvent> extends AsyncIterableIterator<E>
 
   /** Iterates over the events. One loop at a time; leaving it unsubscribes. */
   [Symbol.asyncIterator](): this;
-
-  /** Ends the subscription: `using sub = client.subscribe(…)`. */
-  [Symbol.dispose](): void;
 }

@@ -1,113 +1,110 @@
 // Checks of what applications pass. A mistake of theirs must not leave: the
 // server would close the connection, which all the others need.
+import { shown } from './guard.js';
 import type { ClientOptions, RequestOptions, SubscribeOptions } from './types.js';
 
 /** How deep a server takes a message, its own braces included. */
 const MAX_DEPTH = 10_000;
 
-/** A value as errors name it. */
-export function shown(value: unknown): string {
-  if (value instanceof Error) return String(value);
-  if (Object(value) === value) return Object.prototype.toString.call(value);
-  return typeof value === 'string' ? JSON.stringify(value) : String(value);
+/** What args have to be. */
+const SAYABLE = 'what JSON can say';
+
+/** What is wanted, as errors say it, and what tells whether a value is that. */
+type Kind = readonly [want: string, is: (value: any) => unknown];
+
+const code: Kind = ['a function', (value) => typeof value === 'function'];
+const object: Kind = ['an object', (value) => typeof value === 'object' && value];
+const string: Kind = ['a string', (value) => typeof value === 'string'];
+/** Infinity is not in JSON, and no time that a timer can hold. */
+const time: Kind = ['finite milliseconds above 0', (value) => typeof value === 'number' && value > 0 && value < Infinity];
+const count: Kind = ['a number, 0 or more', (value) => typeof value === 'number' && value >= 0];
+const signal: Kind = ['an AbortSignal', (value) => !value || code[1](value.addEventListener)];
+const headers: Kind = ['an object of strings', (value) => !value || shown(value) === '[object Object]'];
+
+/** Half of a surrogate pair would arrive as another character. */
+const text = (orWhat = ''): Kind => [
+  `a string that is not empty${orWhat}`,
+  (value) => typeof value === 'string' && value && !/[\ud800-\udfff]/u.test(value),
+];
+
+/** Throws, unless a value is of a kind. */
+function check(what: string, value: unknown, [want, is]: Kind): void {
+  if (!is(value)) fail(what, want, value);
 }
 
-/** Throws, unless something holds. */
-function check(holds: unknown, what: string, want: string, value: unknown, Kind: ErrorConstructor = TypeError): void {
-  if (!holds) throw new Kind(`${what}: want ${want}, not ${shown(value)}`);
+function fail(what: string, want: string, value: unknown): never {
+  throw new (typeof value === 'number' ? RangeError : TypeError)(`${what}: want ${want}, not ${shown(value)}`);
 }
 
-/** A URI, channel or pattern, as JSON. Half of a surrogate pair would arrive as another character. */
-export function checkedName(what: string, value: unknown): string {
-  check(typeof value === 'string' && value && !/[\ud800-\udfff]/u.test(value), what, 'a string that is not empty', value);
-  return JSON.stringify(value);
+/** Checks the members of an object that has any. */
+function checkMembers(what: string, members: object | null | undefined, kind: Kind): void {
+  for (const [key, value] of Object.entries(members ?? {})) if (value !== undefined) check(`${what}.${key}`, value, kind);
 }
 
-export function checkFunction(what: string, value: unknown): void {
-  check(value === undefined || typeof value === 'function', what, 'a function', value);
+/** What options have to be, whatever takes them. */
+const kinds: Record<string, Kind> = {
+  auth: code,
+  backoff: object,
+  buffer: count,
+  connectTimeout: time,
+  headers,
+  logger: code,
+  onError: code,
+  onGap: code,
+  onReady: code,
+  queueLimit: count,
+  queueSize: count,
+  signal,
+  timeout: time,
+  WebSocket: code,
+};
+
+function checkOptions(options: ClientOptions | RequestOptions | SubscribeOptions): void {
+  check('options', options, object);
+  for (const option in kinds) {
+    const value = options[option as never];
+    if (value !== undefined) check(option, value, kinds[option]!);
+  }
 }
 
-export function checkUrl(url: unknown): void {
-  check(typeof url === 'string' && url, 'url', 'a string that is not empty, or a function that gives one', url);
+/** Where a client connects to, and how. */
+export function checkClient(url: unknown, options: ClientOptions): void {
+  if (typeof url !== 'function') checkUrl(url);
+  checkOptions(options);
+  checkMembers('backoff', options.backoff, time);
 }
+
+export const checkUrl = (url: unknown): void => check('url', url, text(', or a function that gives one'));
 
 export function checkToken(token: unknown): void {
-  check(token == null || (typeof token === 'string' && token), 'what auth() gives', 'a string that is not empty, or null', token);
+  if (token != null) check('what auth() gives', token, text(', or null'));
 }
 
-function checkObject(what: string, value: unknown): void {
-  check(typeof value === 'object' && value, what, 'an object', value);
+export const checkFunction = (what: string, value: unknown): void => check(what, value, code);
+
+export function checkSubscription(channel: unknown, options: SubscribeOptions, handler: unknown): void {
+  check('channel', channel, text());
+  checkOptions(options);
+  if (handler !== undefined) check('handler', handler, code);
 }
 
-/** Infinity is not in JSON, and no time that a timer can hold. */
-export function checkTime(what: string, value: unknown): void {
-  check(typeof value === 'number' && value > 0 && value < Infinity, what, 'finite milliseconds above 0', value, RangeError);
-}
-
-function checkCount(what: string, value: unknown = 0): void {
-  check(typeof value === 'number' && value >= 0, what, 'a number, 0 or more', value, RangeError);
-}
-
-/** The options of a request or a subscription. */
-export function checkOptions(options: RequestOptions | SubscribeOptions): void {
-  checkObject('options', options);
-  const { signal } = options;
-  check(signal == null || typeof signal.addEventListener === 'function', 'signal', 'an AbortSignal', signal);
-}
-
-/** What a request carries, as the fields of a message with a leading comma. */
-export function payload(args: unknown, { headers }: RequestOptions): string {
-  let fields = '';
-  if (args !== undefined) {
-    const json = JSON.stringify(args);
-    checkSayable(args);
-    check(json, 'args', 'what JSON can say', undefined);
-    fields += `,"args":${json}`;
-  }
-  if (headers != null) {
-    check(Object.prototype.toString.call(headers) === '[object Object]', 'headers', 'an object of strings', headers);
-    const copy: Record<string, string | undefined> = { ...headers };
-    for (const [name, value] of Object.entries(copy)) {
-      check(value === undefined || typeof value === 'string', `headers.${name}`, 'a string', value);
-    }
-    fields += `,"headers":${JSON.stringify(copy)}`;
-  }
-  return fields;
+/** `key` is what its name is called. */
+export function checkRequest(key: string, name: unknown, args: unknown, options: RequestOptions): void {
+  check(key, name, text());
+  checkOptions(options);
+  checkMembers('headers', options.headers, string);
+  // JSON says best what is wrong with a circle or a BigInt.
+  if (JSON.stringify(args) === undefined && args !== undefined) fail('args', SAYABLE, undefined);
+  checkArgs(args);
 }
 
 /** Functions, symbols, and in arrays undefined, JSON leaves out, or writes null in their place. */
-function checkSayable(value: unknown, key?: string, inArray = false, depth = 1): void {
+function checkArgs(value: unknown, key = '', inArray = false, depth = 1): void {
   const type = typeof value;
   const what = key ? `args, at ${key}` : 'args';
-  const lost = type === 'function' || type === 'symbol' || (inArray && type === 'undefined');
-  check(!lost, what, 'what JSON can say', value);
-  if (type !== 'object' || !value || 'toJSON' in (value as object)) return;
-  check(depth < MAX_DEPTH, what, 'less nesting', value, RangeError);
-  for (const member of Object.keys(value)) checkSayable(value[member as never], member, Array.isArray(value), depth + 1);
-}
-
-export function checkSubscription(channel: unknown, options: SubscribeOptions, handler: unknown): void {
-  checkedName('channel', channel);
-  checkOptions(options);
-  for (const code of ['onReady', 'onGap', 'onError'] as const) checkFunction(code, options[code]);
-  checkFunction('handler', handler);
-  checkCount('buffer', options.buffer);
-}
-
-/** A copy, as the object is the application's. */
-export type CheckedOptions = ClientOptions & { readonly backoff: { readonly min: number; readonly max: number } };
-
-/** Checks where a client connects to, and how. */
-export function checkedOptions(url: unknown, options: ClientOptions): CheckedOptions {
-  if (typeof url !== 'function') checkUrl(url);
-  checkObject('options', options);
-  const { backoff = {} } = options;
-  checkObject('backoff', backoff);
-  const { min = 500, max = 30_000 } = backoff;
-  checkTime('backoff.min', min);
-  checkTime('backoff.max', max);
-  for (const time of ['timeout', 'connectTimeout'] as const) checkTime(time, options[time] ?? 1);
-  for (const code of ['auth', 'WebSocket', 'logger'] as const) checkFunction(code, options[code]);
-  for (const count of ['queueLimit', 'queueSize'] as const) checkCount(count, options[count]);
-  return { ...options, backoff: { min, max } };
+  if (type === 'function' || type === 'symbol' || (inArray && type === 'undefined')) fail(what, SAYABLE, value);
+  if (type !== 'object' || !value) return;
+  if (depth === MAX_DEPTH) fail(what, 'less nesting', depth);
+  if ('toJSON' in (value as object)) return;
+  for (const member of Object.keys(value)) checkArgs(value[member as never], member, Array.isArray(value), depth + 1);
 }

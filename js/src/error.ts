@@ -25,7 +25,7 @@ export interface ErrorDetails {
  * what `new Error` makes, structuredClone and postMessage keep only the message.
  */
 const PlainError = function () {} as unknown as ErrorConstructor;
-Object.assign(PlainError, { prototype: Error.prototype });
+(PlainError as { prototype: Error }).prototype = Error.prototype;
 
 /**
  * What calls, publications and subscriptions reject with, and what the client
@@ -113,28 +113,19 @@ const doubtful = [...passing, 408, 500, 502];
 export function wireError(
   wire: unknown,
   answer: 'NACK' | 'RES',
-  request: { readonly type: string; readonly idempotent: boolean },
+  request: { readonly _type: string; readonly _idempotent?: boolean },
 ): JugglerError {
   const { code, message, data, retry_after } = (wire ?? {}) as WireError;
   const known = typeof code === 'number' ? code : 500;
   const retryAfter = typeof retry_after === 'number' ? retry_after : undefined;
   let outcome: Outcome = known === 408 || known === 502 ? 'unknown' : 'failed';
   // A NACK says that it was certainly not done; but 500 for a publication, that nobody knows.
-  if (answer === 'NACK') outcome = request.type === 'PUB' && known === 500 ? 'unknown' : 'refused';
+  if (answer === 'NACK') outcome = request._type === 'PUB' && known === 500 ? 'unknown' : 'refused';
   return new JugglerError(known, typeof message === 'string' ? message : 'the server gave no reason', outcome, {
     data,
     retryAfter,
-    retryable: (outcome === 'refused' && passing.includes(known)) || (request.idempotent && doubtful.includes(known)),
+    retryable: (outcome === 'refused' && passing.includes(known)) || (!!request._idempotent && doubtful.includes(known)),
   });
-}
-
-/**
- * Whether the client has to give up after this WebSocket close code, which is
- * a refusal of the server. After a normal end that the client did not ask for,
- * as of a proxy that has been idle for long, it comes back.
- */
-export function isFinal(code: number): boolean {
-  return code >= 4100 && code < 4500;
 }
 
 /** Whether this close code says that the client sent what it may not. */

@@ -1,4 +1,3 @@
-import { shown } from './check.js';
 import { JugglerError } from './error.js';
 
 /** Runs code of the application. What it throws, or its promise rejects with, goes to `failed`. */
@@ -14,3 +13,10 @@ export function guard(code: () => unknown, failed: (cause: unknown) => void): vo
 /** What to tell of it. */
 export const thrown = (what: string, cause: unknown): JugglerError =>
   new JugglerError(500, `${what} threw: ${shown(cause)}`, 'failed', { cause });
+
+/** A value as errors name it. */
+export function shown(value: unknown): string {
+  if (value instanceof Error) return String(value);
+  if (Object(value) === value) return Object.prototype.toString.call(value);
+  return typeof value === 'string' ? JSON.stringify(value) : String(value);
+}

@@ -3,8 +3,8 @@
  *
  * @packageDocumentation
  */
-export { Client } from './api.js';
+export { Client, CoreClient } from './api.js';
 export { JugglerError } from './error.js';
 export type { ErrorDetails, Outcome } from './error.js';
-export type { ClientConstructor, Subscription } from './api.js';
+export type { ClientConstructor, CoreClientConstructor, CoreSubscription, Subscription } from './api.js';
 export type * from './types.js';

@@ -1,8 +1,22 @@
+import type { JugglerError } from './error.js';
 import type { Link } from './link.js';
 import type { Request } from './request.js';
 
 /** How many publications may be sent and not answered. The server says how many calls. */
 const PUBLICATIONS = 128;
+
+/** What an outbox needs of its client. */
+export interface OutboxHost {
+  readonly _settings: { readonly queueLimit: number; readonly queueSize: number };
+  /** The link that requests are sent on, if there is one. */
+  readonly _link: Link | undefined;
+  /** Why the client does not connect, if so. */
+  readonly _stopped: JugglerError | undefined;
+  /** Why there is no link, if one was tried. */
+  readonly _lastError: JugglerError | undefined;
+  /** Something wants a connection. */
+  _want(): void;
+}
 
 /**
  * What waits to be sent: for a link, for room, for a server that said when to
@@ -11,85 +25,104 @@ const PUBLICATIONS = 128;
  */
 export class Outbox {
   /** Both in the order in which the application made them. */
-  #calls: Request[] = [];
-  #publications: Request[] = [];
+  private _calls: Request[] = [];
+  private _publications: Request[] = [];
   /** Publications that are sent and not answered. */
-  #sent = new Set<Request>();
-  /** The server has put one off: they go one by one, until none waits, as it may put off any. */
-  #careful = false;
-  #whenDrained: (() => void)[] = [];
+  private _sent = new Set<Request>();
+  /** The server delays one: they are sent one by one until none waits, as it may delay any. */
+  private _oneByOne = false;
+  private _whenDrained: (() => void)[] = [];
   /** The length of what waits. */
-  size = 0;
+  _size = 0;
 
-  get length(): number {
-    return this.#calls.length + this.#publications.length;
+  constructor(readonly _host: OutboxHost) {}
+
+  /** Sends a request, or keeps it until a link can take it. */
+  _dispatch(request: Request): void {
+    const { _stopped: stopped, _lastError: cause, _settings: settings } = this._host;
+    if (stopped) return request._refuse(stopped.code, `not connected: ${stopped.message}`, { cause: stopped });
+    this._add(request);
+    this._flush();
+    if (request._link || request._settled) return;
+    if (!request._wait && !this._host._link?._usable) {
+      request._refuse(503, 'not connected', { retryable: true, cause });
+    } else if (this._length > settings.queueLimit || this._size > settings.queueSize) {
+      request._refuse(429, 'too many requests wait', { retryable: true });
+    }
+    this._host._want();
   }
 
-  get all(): Request[] {
-    return [...this.#calls, ...this.#publications];
+  get _length(): number {
+    return this._calls.length + this._publications.length;
   }
 
-  add(request: Request): void {
-    this.#sent.delete(request);
-    const list = this.#listOf(request);
+  get _all(): Request[] {
+    return [...this._calls, ...this._publications];
+  }
+
+  /** Keeps a request until it is sent. It may have been sent before. */
+  _add(request: Request): void {
+    this._sent.delete(request);
+    const list = this._listOf(request);
+    if (list !== this._calls) this._oneByOne ||= request._delayed;
     let at = list.length;
-    while (at && list[at - 1]!.turn > request.turn) at--;
+    while (at && list[at - 1]!._order > request._order) at--;
     list.splice(at, 0, request);
-    this.size += request.fields.length;
+    this._size += request._fields.length;
   }
 
-  /** The server has put off a request that was sent. */
-  putOff(request: Request): void {
-    this.#careful ||= request.type === 'PUB';
-    this.add(request);
-  }
-
-  /** A publication was taken. Earlier ones that were put off can no longer come before it. */
-  taken(request: Request): void {
-    for (const earlier of this.#publications.filter(({ turn }) => turn < request.turn)) earlier.overtaken();
+  /** The server has taken a publication: earlier ones that it delays can no longer come before it. */
+  _accepted(request: Request): void {
+    for (const earlier of this._publications.filter(({ _order }) => _order < request._order)) earlier._overtaken();
   }
 
   /** A request waits no longer, for an answer neither. */
-  remove(request: Request): void {
-    this.#sent.delete(request);
-    const list = this.#listOf(request);
+  _remove(request: Request): void {
+    this._sent.delete(request);
+    this._take(request);
+    this._flush();
+  }
+
+  private _take(request: Request): void {
+    const list = this._listOf(request);
     const at = list.indexOf(request);
     if (at < 0) return;
     list.splice(at, 1);
-    this.size -= request.fields.length;
+    this._size -= request._fields.length;
   }
 
-  /** Sends what can be sent on a link. */
-  flush(link: Link | undefined): void {
-    for (let next; link?.usable && (next = this.#next(link)); ) {
-      this.remove(next);
-      if (next.type === 'PUB') this.#sent.add(next);
-      if (!next.sendOn(link)) return this.add(next);
+  /** Sends what can be sent. */
+  _flush(): void {
+    const { _link: link } = this._host;
+    for (let next; link?._usable && (next = this._next(link)); ) {
+      this._take(next);
+      if (next._type === 'PUB') this._sent.add(next);
+      if (!next._sendOn(link)) return this._add(next);
     }
-    this.#careful &&= !!(this.#publications.length || this.#sent.size);
-    if (!this.length) for (const resolve of this.#whenDrained.splice(0)) resolve();
+    this._oneByOne &&= !!(this._publications.length || this._sent.size);
+    if (!this._length) for (const resolve of this._whenDrained.splice(0)) resolve();
   }
 
   /** Resolves once nothing waits. */
-  drained(): Promise<void> {
-    return new Promise((resolve) => (this.length ? this.#whenDrained.push(resolve) : resolve()));
+  _drained(): Promise<void> {
+    return new Promise((resolve) => (this._length ? this._whenDrained.push(resolve) : resolve()));
   }
 
-  #next(link: Link): Request | undefined {
-    const call = link.calls < link.maxCalls ? this.#calls.find(({ resting }) => !resting) : undefined;
-    const publication = this.#nextPublication(link);
-    const next = call && !(publication && publication.turn < call.turn) ? call : publication;
-    return next && link.hasRoom(next.fields.length) ? next : undefined;
+  private _next(link: Link): Request | undefined {
+    const call = link._calls < link._limit('calls') ? this._calls.find(({ _delayed }) => !_delayed) : undefined;
+    const publication = this._nextPublication(link);
+    const next = call && !(publication && publication._order < call._order) ? call : publication;
+    return next && link._hasRoom(next._fields.length) ? next : undefined;
   }
 
-  #nextPublication(link: Link): Request | undefined {
-    const [next] = this.#publications;
-    const [sent] = this.#sent;
-    const blocked = !next || next.resting || this.#sent.size >= PUBLICATIONS || (sent && (this.#careful || sent.link !== link));
+  private _nextPublication(link: Link): Request | undefined {
+    const [next] = this._publications;
+    const [sent] = this._sent;
+    const blocked = next?._delayed || this._sent.size >= PUBLICATIONS || (sent && (this._oneByOne || sent._link !== link));
     return blocked ? undefined : next;
   }
 
-  #listOf(request: Request): Request[] {
-    return request.type === 'CALL' ? this.#calls : this.#publications;
+  private _listOf(request: Request): Request[] {
+    return request._type === 'CALL' ? this._calls : this._publications;
   }
 }

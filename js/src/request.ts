@@ -1,154 +1,146 @@
 import { JugglerError, isViolation, type ErrorDetails } from './error.js';
 import { abortReason, onAbort } from './signal.js';
-import { now } from './time.js';
-import { delay, type Exchange, type Link, type ServerMessage } from './link.js';
+import { Timer, now } from './time.js';
+import type { Exchange, Link, ServerMessage } from './link.js';
+import type { Outbox } from './outbox.js';
 import type { RequestOptions } from './types.js';
 
-/** Where requests wait for a link, and are sent. */
-export interface Dispatcher {
-  /** Why there is no link, if one was tried. */
-  readonly trouble: JugglerError | undefined;
-  /** Sends the request, or keeps it until a link can take it. */
-  dispatch(request: Request): void;
-  /** The server has put the request off: it is kept, and may be sent once it does not rest any more. */
-  putOff(request: Request): void;
-  /** There may be something to send. */
-  flush(): void;
-  /** The server has taken a publication. */
-  taken(request: Request): void;
-  /** The request is over: it is kept no longer. */
-  release(request: Request): void;
-}
-
-let turns = 0;
+let made = 0;
 
 /**
  * One call or publication of the application, from its start to the settling
  * of its promise, over as many links as it takes.
  */
 export class Request implements Exchange {
-  readonly idempotent: boolean;
+  readonly _idempotent: boolean;
   /** Whether it may wait for a link. */
-  readonly wait: boolean;
-  id = '';
+  readonly _wait: boolean;
   /** The link that it was sent on, while an answer is awaited. */
-  link: Link | undefined;
+  _link: Link | undefined;
   /** Its place among all requests. */
-  readonly turn = ++turns;
+  readonly _order = ++made;
   /** The server asked not to send it again yet. */
-  resting = false;
+  _delayed = false;
+  _settled = false;
+  _id = '';
 
-  #dispatcher: Dispatcher;
-  #deadline: number;
-  settled = false;
   /** Sent once, and lost with its link: whatever comes, it may have been done. */
-  #doubt = false;
-  /** Why it rests, or has. */
-  #denial: JugglerError | undefined;
-  #timer: ReturnType<typeof setTimeout>;
-  #pause: ReturnType<typeof setTimeout> | undefined;
-  #unwatch: (() => void) | undefined;
-  #resolve: (result: unknown) => void;
-  #reject: (reason: unknown) => void;
+  private _maybeSent = false;
+  /** Why it is delayed, or was. */
+  private _refusal: JugglerError | undefined;
+  private _deadline: number;
+  private _timer: Timer;
+  private _pause: Timer | undefined;
+  private _unwatch: (() => void) | undefined;
 
   constructor(
-    readonly type: 'CALL' | 'PUB',
-    readonly fields: string,
+    readonly _type: 'CALL' | 'PUB',
+    readonly _fields: string,
     options: RequestOptions,
     timeout: number,
-    dispatcher: Dispatcher,
-    resolve: (result: unknown) => void,
-    reject: (reason: unknown) => void,
+    private readonly _outbox: Outbox,
+    private readonly _resolve: (result: unknown) => void,
+    private readonly _reject: (reason: unknown) => void,
   ) {
-    this.idempotent = options.idempotent ?? false;
-    this.wait = options.wait ?? true;
-    this.#dispatcher = dispatcher;
-    this.#resolve = resolve;
-    this.#reject = reject;
-    this.#deadline = now() + timeout;
-    this.#timer = setTimeout(() => {
-      const { link } = this;
-      if (this.type === 'CALL') link?.cancel(this);
-      if (link) this.#doubt = true;
-      this.refuse(408, `no ${link ? 'answer' : 'connection'} within ${timeout} ms`, {
-        retryable: !this.#doubt || this.idempotent,
-        cause: dispatcher.trouble,
+    this._idempotent = options.idempotent ?? false;
+    this._wait = options.wait ?? true;
+    this._deadline = now() + timeout;
+    this._timer = new Timer()._set(timeout, () => {
+      const link = this._cancel();
+      if (link) this._maybeSent = true;
+      this._refuse(408, `no ${link ? 'answer' : 'connection'} within ${timeout} ms`, {
+        retryable: !this._maybeSent || this._idempotent,
+        cause: _outbox._host._lastError,
       });
-    }, delay(timeout));
+    });
     const { signal } = options;
-    this.#unwatch = signal && onAbort(signal, () => this.#abort(abortReason(signal)));
+    this._unwatch =
+      signal &&
+      onAbort(signal, () => {
+        this._cancel();
+        this._end();
+        this._reject(abortReason(signal));
+      });
   }
 
   /** Sends it on the link; false: the link could not. */
-  sendOn(link: Link): boolean {
-    const left = Math.max(1, Math.ceil(this.#deadline - now()));
-    if (this.type === 'CALL' && left > link.maxTimeout) {
-      this.refuse(400, `timeout: the server allows ${link.maxTimeout} ms`, {});
-      return true;
+  _sendOn(link: Link): boolean {
+    let fields = this._fields;
+    if (this._type === 'CALL') {
+      const left = Math.max(1, Math.ceil(this._deadline - now()));
+      const most = link._limit('timeout');
+      if (left > most) {
+        this._refuse(400, `timeout: the server allows ${most} ms`);
+        return true;
+      }
+      fields += `,"timeout":${left}`;
     }
     // Set before, as the link may settle it at once.
-    this.link = link;
-    const sent = link.request(this, this.type === 'CALL' ? `${this.fields},"timeout":${left}` : this.fields);
-    if (!sent) this.link = undefined;
+    this._link = link;
+    const sent = link._request(this, fields);
+    if (!sent) this._link = undefined;
     return sent;
   }
 
-  settle(error: JugglerError | undefined, answer: ServerMessage): void {
-    if (this.settled) return;
-    const after = error?.outcome === 'refused' ? error.retryAfter : undefined;
-    if (this.wait && after !== undefined && now() + after < this.#deadline) {
-      this.link = undefined;
-      this.resting = true;
-      this.#denial = error;
-      this.#pause = setTimeout(() => {
-        this.resting = false;
-        this.#dispatcher.flush();
-      }, after);
-      return this.#dispatcher.putOff(this);
+  _settle(error: JugglerError | undefined, answer: ServerMessage): void {
+    if (this._settled) return;
+    if (error?.outcome === 'refused') return this._refused(error);
+    this._end();
+    if (error) return this._reject(error);
+    this._resolve(answer.args);
+    if (this._type === 'PUB') this._outbox._accepted(this);
+  }
+
+  /** The server has certainly not taken it: it may be sent again, if there is time. */
+  private _refused(error: JugglerError): void {
+    const { retryAfter } = error;
+    if (!this._wait || retryAfter === undefined || now() + retryAfter >= this._deadline) {
+      return this._refuse(error.code, error.message, error);
     }
-    if (error?.outcome === 'refused') return this.refuse(error.code, error.message, error);
-    this.#end();
-    if (error) this.#reject(error);
-    else {
-      this.#resolve(answer.args);
-      if (this.type === 'PUB') this.#dispatcher.taken(this);
-    }
+    this._link = undefined;
+    this._delayed = true;
+    this._refusal = error;
+    this._pause = new Timer()._set(retryAfter, () => {
+      this._delayed = false;
+      this._outbox._flush();
+    });
+    this._outbox._add(this);
   }
 
   /** A later one was taken before it could be sent again. */
-  overtaken(): void {
-    const { code, message } = this.#denial!;
-    this.refuse(code, `${message}; a later publication was taken`, this.#denial!);
+  _overtaken(): void {
+    const refusal = this._refusal!;
+    this._refuse(refusal.code, `${refusal.message}; a later one was taken`, refusal);
   }
 
-  lost(error: JugglerError): void {
-    if (this.settled) return;
-    this.link = undefined;
+  _lost(error: JugglerError): void {
+    if (this._settled) return;
+    this._link = undefined;
     // It may be the one that the server did not like.
-    const again = this.idempotent && !(this.#doubt && isViolation(error.code));
-    this.#doubt = true;
-    if (again) this.#dispatcher.dispatch(this);
-    else this.refuse(error.code, `outcome unknown: ${error.message}`, { cause: error });
+    const again = this._idempotent && !(this._maybeSent && isViolation(error.code));
+    this._maybeSent = true;
+    if (again) this._outbox._dispatch(this);
+    else this._refuse(error.code, `outcome unknown: ${error.message}`, { cause: error });
   }
 
   /** Rejects it, with what is known about it by now. */
-  refuse(code: number, message: string, details: ErrorDetails): void {
-    this.#end();
-    this.#reject(new JugglerError(code, message, this.#doubt ? 'unknown' : 'refused', details));
+  _refuse(code: number, message: string, details?: ErrorDetails): void {
+    this._end();
+    this._reject(new JugglerError(code, message, this._maybeSent ? 'unknown' : 'refused', details));
   }
 
-  #abort(reason: unknown): void {
-    if (this.type === 'CALL') this.link?.cancel(this);
-    this.#end();
-    this.#reject(reason);
+  /** Nobody waits for the answer any more. Returns the link that would bring it. */
+  private _cancel(): Link | undefined {
+    if (this._type === 'CALL') this._link?._cancel(this);
+    return this._link;
   }
 
-  #end(): void {
-    this.settled = true;
-    clearTimeout(this.#timer);
-    clearTimeout(this.#pause);
-    this.#unwatch?.();
-    this.link = undefined;
-    this.#dispatcher.release(this);
+  private _end(): void {
+    this._settled = true;
+    this._timer._clear();
+    this._pause?._clear();
+    this._unwatch?.();
+    this._link = undefined;
+    this._outbox._remove(this);
   }
 }

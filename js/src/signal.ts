@@ -4,12 +4,14 @@ import { JugglerError } from './error.js';
 export const abortReason = (signal: AbortSignal): unknown =>
   signal.reason ?? new JugglerError(499, 'aborted', 'unknown');
 
-interface Watch {
-  readonly run: Set<() => void>;
-  readonly listener: () => void;
+/** All that is to be run when a signal is aborted. */
+class Watch extends Set<() => void> implements EventListenerObject {
+  handleEvent(): void {
+    for (const run of this) run();
+  }
 }
 
-const watched = new WeakMap<AbortSignal, Watch>();
+const watches = new WeakMap<AbortSignal, Watch>();
 
 /**
  * Runs something when a signal is aborted; the function returned ends that.
@@ -17,18 +19,13 @@ const watched = new WeakMap<AbortSignal, Watch>();
  * leak at the eleventh.
  */
 export function onAbort(signal: AbortSignal, run: () => void): () => void {
-  let watch = watched.get(signal);
-  if (!watch) {
-    const all = new Set<() => void>();
-    watch = { run: all, listener: () => all.forEach((one) => one()) };
-    watched.set(signal, watch);
-    signal.addEventListener('abort', watch.listener);
+  const watch = watches.get(signal) ?? new Watch();
+  if (!watch.size) {
+    watches.set(signal, watch);
+    signal.addEventListener('abort', watch);
   }
-  const { run: all, listener } = watch;
-  all.add(run);
+  watch.add(run);
   return () => {
-    if (!all.delete(run) || all.size) return;
-    watched.delete(signal);
-    signal.removeEventListener('abort', listener);
+    if (watch.delete(run) && !watch.size) signal.removeEventListener('abort', watch);
   };
 }

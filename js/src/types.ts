@@ -121,7 +121,7 @@ export interface ClientEvents {
   gap: Gap;
   /**
    * Something went wrong that no promise tells: a bad message, a handler or a
-   * listener that threw, a token that could not be had, a subscription that is
+   * listener that threw, a token that it could not get, a subscription that is
    * refused for now, a connection that was closed for a mistake of the client.
    */
   error: JugglerError;
@@ -180,6 +180,9 @@ export interface ClientOptions {
   /** Receives what the client would log. By default warnings and errors go to the console. */
   logger?: (level: LogLevel, message: string, detail?: unknown) => void;
 }
+
+/** What `new CoreClient` takes. All times are milliseconds. */
+export type CoreOptions = Omit<ClientOptions, 'auth'>;
 
 /** Options of one call or publication. */
 export interface RequestOptions {

@@ -89,7 +89,7 @@ describe('connecting', () => {
     client.connect();
     await pass();
     expect(client.state).toMatchObject({ status: 'waiting', error: { cause: expect.any(Error) } });
-    expect(errors).toHaveBeenCalledExactlyOnceWith(expect.objectContaining({ message: 'the URL could not be had' }));
+    expect(errors).toHaveBeenCalledExactlyOnceWith(expect.objectContaining({ message: 'could not get the URL' }));
     await pass(500);
     expect(script.sockets).toHaveLength(1);
   });
@@ -127,7 +127,7 @@ describe('connecting', () => {
   it('gives up where there is no WebSocket, and says what to do', async () => {
     vi.stubGlobal('WebSocket', undefined);
     const client = new Client('ws://test/', { logger: () => {} });
-    await expect(client.call('x')).rejects.toThrow('pass one in the options');
+    await expect(client.call('x')).rejects.toThrow('no WebSocket here: pass one in the options');
     expect(client.state).toMatchObject({ status: 'closed', error: { code: 400 } });
   });
 
@@ -550,7 +550,7 @@ describe('signing in', () => {
     await pass();
     script.socket.say({ type: 'ACK', for: '1', expires: 10_000 });
     await pass(7_500);
-    expect(errors).toMatchObject([{ message: 'the token could not be had', cause: new Error('offline') }]);
+    expect(errors).toMatchObject([{ message: 'could not get a token', cause: new Error('offline') }]);
     await pass(5_000);
     expect(script.socket.last('AUTH')['token']).toBe('c');
     expect(client.state.status).toBe('open');
@@ -562,7 +562,7 @@ describe('signing in', () => {
     client.connect();
     script.socket.hello();
     await pass();
-    expect(client.state).toMatchObject({ status: 'waiting', error: { message: 'the token could not be had' } });
+    expect(client.state).toMatchObject({ status: 'waiting', error: { message: 'could not get a token' } });
     await pass(500);
     script.socket.hello();
     await pass();
@@ -733,7 +733,7 @@ describe('a token', () => {
     await pass();
     expect(client.state).toMatchObject({
       status: 'waiting',
-      error: { message: 'the token could not be had', cause: { message: expect.stringContaining('what auth() gives: want a string') } },
+      error: { message: 'could not get a token', cause: { message: expect.stringContaining('what auth() gives: want a string') } },
     });
     await pass(500);
     script.socket.hello();
@@ -1056,6 +1056,6 @@ describe('listeners', () => {
     const client = new Client('ws://test/', { WebSocket: script.options.WebSocket! });
     client.connect();
     script.socket.hello().say({ type: 'NEW' }).say({ type: 7 }).drop(1006);
-    expect(warn).toHaveBeenCalledExactlyOnceWith('juggler: the server sent a message that makes no sense', { type: 7 });
+    expect(warn).toHaveBeenCalledExactlyOnceWith('juggler: the server sent what makes no sense', { type: 7 });
   });
 });

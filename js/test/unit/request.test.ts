@@ -615,7 +615,7 @@ describe('publications', () => {
     answer(2);
     await second;
     expect(await first).toMatchObject({
-      code: 429, outcome: 'refused', retryable: true, message: 'slow down; a later publication was taken',
+      code: 429, outcome: 'refused', retryable: true, message: 'slow down; a later one was taken',
     });
     await pass(1_000);
     expect(sent()).toEqual([1, 2]);

@@ -1,0 +1,271 @@
+import { JugglerError, isViolation } from './error.js';
+import { guard, thrown } from './guard.js';
+import { Link, type LinkHost, type ServerMessage } from './link.js';
+import { Outbox, type OutboxHost } from './outbox.js';
+import type { SignIn } from './signin.js';
+import { Timer, now } from './time.js';
+import { topicKey, type Subscriber, type Topic } from './topic.js';
+import type { ClientEvents, ClientOptions, LogLevel, State } from './types.js';
+
+/** How long after a try that failed connect() does not try at once. In ms. */
+const HURRY = 1_000;
+
+/** How long after the network or the page came back its lost connection may tell of its end. */
+const WOKEN = 6_000;
+
+/** A connection that lasted this long was a good one: the pauses between tries begin anew. */
+const STABLE = 10_000;
+
+/** How late the next try may be before whoever wants a connection makes it. */
+const OVERDUE = 1_000;
+
+/** The options of a client, with the defaults of those that are not given. A copy, as theirs is the application's. */
+export const settingsOf = (options: ClientOptions) => ({
+  ...options,
+  timeout: options.timeout ?? 30_000,
+  connectTimeout: options.connectTimeout ?? 15_000,
+  queueLimit: options.queueLimit ?? 10_000,
+  queueSize: options.queueSize ?? 16 << 20,
+  backoff: { min: options.backoff?.min ?? 500, max: options.backoff?.max ?? 30_000 },
+});
+
+/**
+ * What a client is made of: which link there is, when the next is opened, what
+ * waits for one, and what it is subscribed to.
+ */
+export class Connection implements LinkHost, OutboxHost, Subscriber {
+  _state: State = { status: 'closed' };
+  readonly _listeners: { [K in keyof ClientEvents]?: Set<(event: ClientEvents[K]) => void> } = {};
+  readonly _outbox = new Outbox(this);
+  readonly _topics = new Map<string, Topic>();
+  readonly _signIn: SignIn | undefined;
+
+  /** The link that requests are sent on. */
+  _link: Link | undefined;
+  /** Why the client does not connect by itself: it was closed or refused. */
+  _stopped: JugglerError | undefined;
+  /** Why there is no connection, if one was tried. */
+  _lastError: JugglerError | undefined;
+
+  /** The link that is being opened. */
+  private _opening: Link | undefined;
+  /** Links that the server asked to leave, while they have something to finish. */
+  private _leaving = new Set<Link>();
+  /** How many tries have failed since the last connection that lasted. */
+  private _attempt = 0;
+  /** When it was last tried again. */
+  private _triedAt = -Infinity;
+  /** When the network or the page came back. */
+  _wokenAt = -Infinity;
+  /** Ends watching the environment. */
+  private _unwatch: (() => void) | undefined;
+  private _openedAt = 0;
+  private _timer = new Timer();
+  private _loggerFailed = false;
+
+  constructor(
+    readonly _url: string | (() => string | Promise<string>),
+    readonly _settings: ReturnType<typeof settingsOf>,
+    private readonly _extras: { _signIn?: ((connection: Connection) => SignIn) | undefined; _watch?(connection: Connection): () => void },
+  ) {
+    this._signIn = _extras._signIn?.(this);
+  }
+
+  _connect(): void {
+    const stopped = this._stopped;
+    this._stopped = undefined;
+    if (this._link) return this._link._check();
+    if (this._opening) return;
+    // At once, but not again and again: it may be a listener that asks, or a network that comes and goes.
+    const pause = this._attempt && Math.min(this._maxPause, stopped ? Infinity : HURRY) - (now() - this._triedAt);
+    if (pause <= 0) this._open();
+    else if (stopped || Date.now() + pause < (this._state as { retryAt: number }).retryAt) this._waitFor(pause, stopped ?? this._lastError!);
+  }
+
+  _close(): Promise<void> {
+    const closed = this._stop(new JugglerError(1000, 'the client was closed', 'unknown'), {});
+    return new Promise((resolve) => {
+      const timer = new Timer()._set(1_000, resolve);
+      void Promise.all(closed).then(() => {
+        timer._clear();
+        resolve();
+      });
+    });
+  }
+
+  // Topics.
+
+  _forget(topic: Topic): void {
+    if (this._topics.get(topic._key) === topic) this._topics.delete(topic._key);
+  }
+
+  _roomFreed(link: Link): void {
+    if (link === this._link && link._topics === link._limit('subscriptions') - 1) {
+      for (const topic of this._topics.values()) if (topic._awaitsRoom) topic._ask();
+    }
+  }
+
+  _deliver(link: Link, message: ServerMessage): void {
+    const { channel, pattern } = message as { channel: string; pattern?: string | boolean };
+    const topic = this._topics.get(topicKey(typeof pattern === 'string' ? pattern : channel, !!pattern));
+    // After UNSB some may still be on their way.
+    if (!topic) this._log('debug', 'an unknown event', message);
+    else if (message.type === 'GAP') topic._gap('server');
+    else topic._deliver(link, message);
+  }
+
+  // Links.
+
+  /** Something wants a connection. */
+  _want(): void {
+    const { status, retryAt = Infinity } = this._state as { status: State['status']; retryAt?: number };
+    // Overdue is a try whose timer was suspended, or ended with the request of a worker that set it.
+    if (!this._stopped && (status === 'closed' || Date.now() > retryAt + OVERDUE)) this._open();
+    // One that hangs in its closing handshake says nothing.
+    else if (this._link && !this._link._usable) this._link._check();
+  }
+
+  private _open(): void {
+    this._timer._clear();
+    if (this._attempt) this._triedAt = now();
+    this._unwatch ??= this._extras._watch?.(this);
+    const link = (this._opening = new Link(this));
+    if (this._link) for (const topic of this._topics.values()) topic._prepare();
+    else this._setState({ status: 'connecting' });
+    void link._open();
+  }
+
+  private _openIn(ms: number): void {
+    this._timer._set(ms, () => this._open());
+  }
+
+  /** There may be room for what waits, or nothing left to wait for. */
+  _exchangeEnded(link: Link): void {
+    this._outbox._flush();
+    this._leaveIfIdle(link);
+  }
+
+  /** A new link takes over. The one before, if there still is one, is left. */
+  _linkReady(link: Link): void {
+    const old = this._link;
+    this._opening = undefined;
+    this._link = link;
+    this._lastError = undefined;
+    this._openedAt = now();
+    for (const topic of this._topics.values()) topic._ask();
+    this._outbox._flush();
+    if (old) this._leaving.add(old);
+    this._setState({ status: 'open', session: link._session, node: link._node });
+    if (old) this._leaveIfIdle(old);
+  }
+
+  _goAway(link: Link, after: number): void {
+    this._log('info', `the server asks to move in ${after} ms`);
+    if (link === this._link && !this._opening) this._openIn(after);
+  }
+
+  private _leaveIfIdle(link: Link): void {
+    if (!this._leaving.has(link) || !link._idle) return;
+    for (const topic of this._topics.values()) if (topic._link === link) return;
+    link._end(new JugglerError(1000, 'moved', 'unknown'));
+  }
+
+  _linkEnded(link: Link, error: JugglerError, final: boolean): void {
+    if (isViolation(error.code)) this._report(error);
+    this._leaving.delete(link);
+    for (const topic of this._topics.values()) topic._linkEnded(link);
+    let woken = false;
+    if (link === this._opening) this._opening = undefined;
+    else if (link === this._link) {
+      this._link = undefined;
+      woken = now() - this._wokenAt < WOKEN;
+      if (now() - this._openedAt > STABLE) this._attempt = 0;
+    } else return;
+    if (this._stopped) return;
+    if (final) {
+      this._attempt++;
+      this._stop(error, { error });
+      this._log('error', `refused by the server: ${error.message}`);
+      return this._emit('refused', error);
+    }
+    this._lastError = error;
+    if (this._opening) return this._setState({ status: 'connecting' });
+    const pause = woken ? 0 : Math.random() * this._maxPause;
+    this._attempt++;
+    this._log('info', `${error.message}; next try in ${Math.round(pause)} ms`);
+    if (this._link) this._openIn(pause);
+    else this._waitFor(pause, error);
+  }
+
+  /** The longest pause before the next try. */
+  private get _maxPause(): number {
+    const { min, max } = this._settings.backoff;
+    return Math.min(max, min * 2 ** this._attempt);
+  }
+
+  private _waitFor(ms: number, error: JugglerError): void {
+    this._openIn(ms);
+    this._setState({ status: 'waiting', error, retryAt: Date.now() + ms });
+  }
+
+  /**
+   * Ends everything that waits, and does not connect again by itself. The
+   * promises tell when the sockets are closed.
+   */
+  private _stop(reason: JugglerError, state: { error?: JugglerError }): (Promise<void> | undefined)[] {
+    this._stopped = reason;
+    this._signIn?._forget();
+    this._timer._clear();
+    this._unwatch?.();
+    this._unwatch = undefined;
+    const links = [this._link, this._opening, ...this._leaving];
+    const closed = links.map((link) => link && new Promise<void>((resolve) => link._end(reason, true, resolve)));
+    for (const request of this._outbox._all) this._outbox._dispatch(request);
+    for (const topic of this._topics.values()) topic._each((feed) => feed._suspend(reason));
+    this._setState({ status: 'closed', ...state });
+    return closed;
+  }
+
+  // What the application is told.
+
+  private _setState(state: State): void {
+    this._state = state;
+    this._emit('state', state);
+  }
+
+  _emit<K extends keyof ClientEvents>(type: K, event: ClientEvents[K]): void {
+    // A listener to errors is not told of its own.
+    for (const listener of this._listeners[type] ?? []) this._run(`a listener to ${type}`, () => listener(event), type === 'error');
+  }
+
+  /** Runs code of the application. What goes wrong there is logged, and told unless `quiet`. */
+  _run(what: string, code: () => unknown, quiet?: boolean): void {
+    guard(code, (cause) => {
+      this._log('error', `${what} threw`, cause);
+      if (!quiet) this._emit('error', thrown(what, cause));
+    });
+  }
+
+  _log(level: LogLevel, message: string, detail?: unknown): void {
+    const { logger } = this._settings;
+    const toConsole = (): void => {
+      if (level === 'warn' || level === 'error') console[level](`juggler: ${message}`, detail ?? '');
+    };
+    if (!logger) return toConsole();
+    guard(
+      () => logger(level, message, detail),
+      (cause) => {
+        toConsole();
+        // Once, as listeners that throw are logged.
+        if (this._loggerFailed) return;
+        this._loggerFailed = true;
+        this._emit('error', thrown('the logger', cause));
+      },
+    );
+  }
+
+  _report(error: JugglerError): void {
+    this._log('warn', error.message, error.cause ?? error.data);
+    this._emit('error', error);
+  }
+}
