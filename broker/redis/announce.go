@@ -64,7 +64,7 @@ func (p *puller) open(ctx context.Context, outcome chan<- error) {
 		if err == nil && heard == nil {
 			return
 		}
-		if !pause(p.conn.life, b.backoff(attempt)) {
+		if !pause(p.conn.life, b.backoff.after(attempt)) {
 			return
 		}
 		if attempt == 0 {

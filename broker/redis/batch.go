@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
 // maxBatchBytes is how much one script gets at most, besides a single value
@@ -34,7 +34,7 @@ type destination struct {
 // are several sets, one for each URI or node.
 type group struct {
 	kind    opKind
-	command *command
+	command *resp.Command
 	sets    [][]*op
 }
 
@@ -62,7 +62,7 @@ func (b *batcher) each(ops []*op, urgent bool) {
 }
 
 // gather fills groups of one kind, each within the limits of a batch.
-func (b *batcher) gather(ops []*op, kind opKind, command func(sets [][]*op, size int) *command) {
+func (b *batcher) gather(ops []*op, kind opKind, command func(sets [][]*op, size int) *resp.Command) {
 	if b.index == nil {
 		b.index = map[destination]int{}
 	}
@@ -106,7 +106,7 @@ func (b *batcher) gather(ops []*op, kind opKind, command func(sets [][]*op, size
 var ofPush = append([]string{"calls", "cancelled", "bunches"}, ofURI...)
 
 // push returns the command that queues sets of calls.
-func (b *batcher) push(sets [][]*op, size int) *command {
+func (b *batcher) push(sets [][]*op, size int) *resp.Command {
 	keys, index := b.lane.broker.keys, b.lane.index
 	names := make([]string, 0, 6*len(sets)+1)
 	for _, calls := range sets {
@@ -117,40 +117,40 @@ func (b *batcher) push(sets [][]*op, size int) *command {
 		}
 	}
 	names = append(names, keys.watch(index))
-	c := pushScript.on(names, size)
-	c.number(int64(b.lane.broker.config.queueCapacity))
+	c := pushScript.On(names, size)
+	c.AddNumber(int64(b.lane.broker.config.queueCapacity))
 	if b.lane.broker.config.discovery {
-		c.number(1)
+		c.AddNumber(1)
 	} else {
-		c.number(0)
+		c.AddNumber(0)
 	}
 	for _, calls := range sets {
-		c.text(b.bunches[calls[0].uri])
-		c.number(int64(len(calls)))
+		c.AddText(b.bunches[calls[0].uri])
+		c.AddNumber(int64(len(calls)))
 		for i, o := range calls {
 			if i == 0 || o.timeout != calls[i-1].timeout {
-				c.number(int64(o.timeout))
+				c.AddNumber(int64(o.timeout))
 			}
-			c.bytes(o.value)
+			c.AddBytes(o.value)
 		}
 	}
 	return c
 }
 
 // store returns the command that stores sets of results.
-func (b *batcher) store(sets [][]*op, size int) *command {
+func (b *batcher) store(sets [][]*op, size int) *resp.Command {
 	keys, index := b.lane.broker.keys, b.lane.index
 	names := make([]string, 0, 2*len(sets))
 	for _, results := range sets {
 		node := results[0].node
 		names = append(names, keys.node(index, node), keys.results(index, node))
 	}
-	c := resultScript.on(names, size)
-	c.number(resultCapacity)
+	c := resultScript.On(names, size)
+	c.AddNumber(resultCapacity)
 	for _, results := range sets {
-		c.number(int64(len(results)))
+		c.AddNumber(int64(len(results)))
 		for _, o := range results {
-			c.bytes(o.value)
+			c.AddBytes(o.value)
 		}
 	}
 	return c
@@ -158,16 +158,16 @@ func (b *batcher) store(sets [][]*op, size int) *command {
 
 // publish returns the command that publishes events. In a set they keep their
 // order, so they are all in one.
-func (b *batcher) publish(sets [][]*op, size int) *command {
+func (b *batcher) publish(sets [][]*op, size int) *resp.Command {
 	keys := b.lane.broker.keys
 	for _, o := range sets[0] {
 		size += len(o.uri) + 16
 	}
-	c := publishScript.on([]string{keys.here(b.lane.index)}, size)
-	c.text(keys.publish())
+	c := publishScript.On([]string{keys.here(b.lane.index)}, size)
+	c.AddText(keys.publish())
 	for _, o := range sets[0] {
-		c.text(o.uri)
-		c.bytes(o.value)
+		c.AddText(o.uri)
+		c.AddBytes(o.value)
 	}
 	return c
 }
@@ -176,17 +176,17 @@ func (b *batcher) publish(sets [][]*op, size int) *command {
 // returns those that were certainly not done and may be sent again, with the
 // reason.
 func (g *group) finish(w *writer) (again []*op, reason error) {
-	err := g.command.reply.err()
-	if pointsElsewhere(err) {
+	err := g.command.Reply.Err()
+	if resp.SuggestsFailover(err) {
 		w.lane.broker.view.stale()
 	}
 	switch {
-	case isElsewhere(err):
+	case resp.IsMisdirected(err):
 		for _, set := range g.sets {
 			again = append(again, set...)
 		}
 		return again, err
-	case errors.Is(err, errNoReply):
+	case errors.Is(err, resp.ErrNoReply):
 		g.finishAll(fmt.Errorf("%w: %w", broker.ErrUnknownOutcome, err))
 	case err != nil:
 		g.finishAll(fmt.Errorf("%w: %w", broker.ErrUnavailable, err))
@@ -212,29 +212,29 @@ func (g *group) finishAll(err error) {
 
 // finishCalls reads the reply of push.lua.
 func (g *group) finishCalls(w *writer) (again []*op, reason error) {
-	reply := g.command.reply.list
+	reply := g.command.Reply.List
 	if len(reply) != 2*len(g.sets) {
 		g.finishAll(fmt.Errorf("%w: unexpected reply of push.lua", broker.ErrUnknownOutcome))
 		return nil, nil
 	}
 	for i, set := range g.sets {
-		accepted, more := reply[2*i].value, reply[2*i+1]
+		accepted, more := reply[2*i].Value, reply[2*i+1]
 		if accepted == -1 {
-			w.lane.watched(more.value)
+			w.lane.watched(more.Value)
 		}
 		switch {
-		case accepted == -3 && w.lane.batch.learn(set[0].uri, string(more.text)):
+		case accepted == -3 && w.lane.batch.learn(set[0].uri, string(more.Text)):
 			again, reason = append(again, set...), errBunches
 		case accepted == -1 && w.lane.inDoubt():
 			finishSet(set, fmt.Errorf("%w: callees have not announced themselves yet", broker.ErrUnavailable), w.lane.broker.config.lease/4)
 		case accepted == -1:
 			finishSet(set, broker.ErrNoCallee, 0)
 		case accepted < 0:
-			err := replyError(bytes.TrimPrefix(more.text, []byte("-")))
-			if pointsElsewhere(err) {
+			err := resp.Error(bytes.TrimPrefix(more.Text, []byte("-")))
+			if resp.SuggestsFailover(err) {
 				w.lane.broker.view.stale()
 			}
-			if isElsewhere(err) {
+			if resp.IsMisdirected(err) {
 				again, reason = append(again, set...), err
 			} else {
 				finishSet(set, fmt.Errorf("%w: %w", broker.ErrUnavailable, err), time.Second)
@@ -242,7 +242,7 @@ func (g *group) finishCalls(w *writer) (again []*op, reason error) {
 		default:
 			accepted = min(accepted, int64(len(set)))
 			finishSet(set[:accepted], nil, 0)
-			finishSet(set[accepted:], broker.ErrQueueFull, time.Duration(more.value)*time.Millisecond)
+			finishSet(set[accepted:], broker.ErrQueueFull, time.Duration(more.Value)*time.Millisecond)
 			w.lane.broker.stats.calls.Add(accepted)
 		}
 	}
@@ -275,13 +275,13 @@ func (b *batcher) learn(uri, names string) bool {
 
 // finishEvents reads the reply of publish.lua.
 func (g *group) finishEvents() {
-	refused := g.command.reply.list
+	refused := g.command.Reply.List
 	for i, o := range g.sets[0] {
-		if len(refused) < 2 || refused[0].value != int64(i+1) {
+		if len(refused) < 2 || refused[0].Value != int64(i+1) {
 			o.finish(nil)
 			continue
 		}
-		o.finish(fmt.Errorf("%w: %s", broker.ErrUnavailable, refused[1].text))
+		o.finish(fmt.Errorf("%w: %s", broker.ErrUnavailable, refused[1].Text))
 		refused = refused[2:]
 	}
 }
@@ -305,11 +305,11 @@ var errNodeMissing = fmt.Errorf("%w: the server does not know the node", broker.
 // finishResults reads the reply of result.lua. What a node has no room for is
 // dropped: nobody else could use it.
 func (g *group) finishResults(w *writer) {
-	stored := g.command.reply.list
+	stored := g.command.Reply.List
 	for i, set := range g.sets {
 		count := int64(0)
 		if i < len(stored) {
-			count = stored[i].value
+			count = stored[i].Value
 		}
 		if count < 0 {
 			finishSet(set, errNodeMissing, 0)
@@ -321,12 +321,4 @@ func (g *group) finishResults(w *writer) {
 		}
 		finishSet(set, nil, 0)
 	}
-}
-
-// jitter returns a random part of d.
-func jitter(d time.Duration) time.Duration {
-	if d <= 0 {
-		return 0
-	}
-	return rand.N(d)
 }

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
 // blockFor is how long a blocking pop waits on the server. A wake token that
@@ -67,7 +69,7 @@ func newBlocker(l *lane, role string) *blocker {
 func (b *blocker) connected() *link {
 	for {
 		if b.failures > 1 {
-			b.pause(b.lane.broker.backoff(b.failures - 2))
+			b.pause(b.lane.broker.backoff.after(b.failures - 2))
 		}
 		b.mu.Lock()
 		l, closed := b.link, b.closed
@@ -131,10 +133,10 @@ func (b *blocker) worked() {
 func (b *blocker) failed(err error) {
 	b.failures++
 	b.ail(err)
-	if pointsElsewhere(err) {
+	if resp.SuggestsFailover(err) {
 		b.lane.broker.view.stale()
 	}
-	if isServerError(err) && !isElsewhere(err) {
+	if resp.IsServerError(err) && !resp.IsMisdirected(err) {
 		if b.failures == 1 {
 			b.lane.broker.config.logger.Error("the server refused a command, which is tried again", "role", b.role, "lane", b.lane.index, "error", err)
 		}

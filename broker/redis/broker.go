@@ -9,6 +9,7 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/internal/option"
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
 // Broker is the engine on Redis. It fills all three roles, and takes many
@@ -22,6 +23,8 @@ type Broker struct {
 	survey *survey
 	stats  counters
 	made   time.Time
+
+	backoff backoff
 
 	mu     sync.Mutex // guards the following
 	lanes  []*lane    // by index; nil: not used yet
@@ -61,8 +64,10 @@ func New(opts ...Option) (*Broker, error) {
 		lanes:  make([]*lane, c.lanes),
 		open:   map[closer]struct{}{},
 		made:   time.Now(),
+
+		backoff: backoff{c.backoffMin, c.backoffMax},
 	}
-	b.view = newView(b)
+	b.view = newView(viewConfig{topology: c.topology, timeout: c.replyTimeout, backoff: b.backoff, logger: c.logger})
 	b.hub = newHub(b)
 	b.survey = newSurvey(b)
 	return b, nil
@@ -154,7 +159,7 @@ func (b *Broker) lanesInUse() []int {
 
 // runAt runs a command at the master of a slot: through a lane in use that has the
 // same, or on a connection of its own.
-func (b *Broker) runAt(ctx context.Context, slot int, c *command) error {
+func (b *Broker) runAt(ctx context.Context, slot int, c *resp.Command) error {
 	for _, i := range b.lanesInUse() {
 		if b.view.together(slot, b.keys.slotOf(i)) {
 			_, err := b.used(i).writer.do(ctx, c)
@@ -167,13 +172,10 @@ func (b *Broker) runAt(ctx context.Context, slot int, c *command) error {
 	}
 	defer l.close()
 	defer context.AfterFunc(ctx, l.cut)()
-	if err = l.run(c); err == nil {
-		err = rerun(l, []*command{c})
-	}
-	if err != nil {
+	if err = l.run(c); err != nil {
 		return err
 	}
-	return c.reply.err()
+	return c.Reply.Err()
 }
 
 // laneOn returns a lane of which a server is the master, one that is used already
@@ -198,27 +200,6 @@ func (b *Broker) laneOn(master server) *lane {
 		return nil
 	}
 	return b.lane(first)
-}
-
-// backoff returns the pause after the attempt-th failure, from 0.
-func (b *Broker) backoff(attempt int) time.Duration {
-	d := b.config.backoffMax
-	if attempt < 16 {
-		d = min(d, b.config.backoffMin<<attempt)
-	}
-	return d/2 + jitter(d/2)
-}
-
-// pause waits. It returns false when ctx ends before.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // farewell bounds what Close of a connection still tells the server. What it

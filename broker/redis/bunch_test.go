@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 	"github.com/juggler-go/juggler/internal/redissim"
 	goredis "github.com/redis/go-redis/v9"
 )
@@ -146,7 +147,7 @@ func TestCalleesOfOtherURIs(t *testing.T) {
 			p := giver.pullers[0]
 			to := broker.Address{Node: broker.ID{'h'}, Ref: [16]byte{15: byte(1 + i)}}
 			value := fmt.Appendf(nil, "C%013d%s", time.Now().Add(time.Minute).UnixMilli(), encodeCall(&broker.Call{ReplyTo: to, Timeout: time.Minute}))
-			if _, err := p.lane.writer.do(t.Context(), plain("SADD", giver.broker.keys.taken(0, giver.id), address(to))); err != nil {
+			if _, err := p.lane.writer.do(t.Context(), resp.NewCommand("SADD", giver.broker.keys.taken(0, giver.id), address(to))); err != nil {
 				t.Fatal(err)
 			}
 			p.giveBack([]takenCall{{broker.Call{URI: "u", ReplyTo: to}, value, p}})
@@ -274,7 +275,7 @@ func TestAnnouncementOfManyURIs(t *testing.T) {
 		for _, n := range []int{500, 5000} {
 			c := h.callee(several(n, fmt.Sprint("n", n)))
 			commands, _ := c.pullers[0].announce(false)
-			sizes = append(sizes, len(commands[0].words))
+			sizes = append(sizes, commands[0].Size())
 		}
 		if sizes[1] > sizes[0]*11/10 {
 			t.Errorf("announcements of 500 and 5,000 URIs have %v bytes", sizes)

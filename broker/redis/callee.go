@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis/internal/chanlock"
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 	"github.com/oklog/ulid/v2"
 )
 
@@ -25,7 +27,7 @@ type calleeConn struct {
 	endLife context.CancelFunc
 
 	// turn is held by the puller that takes for the Take in progress.
-	turn hold
+	turn chanlock.Lock
 
 	mu        sync.Mutex // guards the following
 	changed   sync.Cond  // demand, unstored or closed did
@@ -90,7 +92,7 @@ func (b *Broker) openCallee(ctx context.Context, uris []string, cancelled func([
 	c := &calleeConn{
 		broker:   b,
 		id:       ulid.Make().String(),
-		turn:     newHold(),
+		turn:     chanlock.New(),
 		held:     map[broker.Address]*heldCall{},
 		answered: newAnswered(),
 	}
@@ -337,8 +339,8 @@ func (c *calleeConn) leave() {
 		if p.left {
 			all.Go(func() {
 				keys := []string{c.broker.keys.callees(p.lane.index), c.broker.keys.taken(p.lane.index, c.id)}
-				p.lane.writer.do(ctx, plain("DEL", keys[1]))      //nolint:errcheck // what is left expires
-				p.lane.writer.do(ctx, reapScript.run(keys, c.id)) //nolint:errcheck // as above
+				p.lane.writer.do(ctx, resp.NewCommand("DEL", keys[1])) //nolint:errcheck // what is left expires
+				p.lane.writer.do(ctx, reapScript.Command(keys, c.id))  //nolint:errcheck // as above
 			})
 		}
 	}
@@ -360,13 +362,13 @@ func (c *calleeConn) leaveLane(ctx context.Context, p *puller) {
 	for _, h := range p.answered() {
 		args = append(args, address(h.to))
 	}
-	withdrawn, err := p.lane.writer.do(ctx, withdrawScript.run(names, args...))
+	withdrawn, err := p.lane.writer.do(ctx, withdrawScript.Command(names, args...))
 	if err != nil {
 		return
 	}
 	c.mu.Lock()
-	p.left = len(withdrawn.list) > 0
-	for _, s := range withdrawn.texts() {
+	p.left = len(withdrawn.List) > 0
+	for _, s := range withdrawn.Texts() {
 		// Also those that were taken by a script whose reply got lost.
 		to, ok := parseAddress(s)
 		if ok && c.held[to] == nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 	"github.com/oklog/ulid/v2"
 )
 
@@ -68,7 +69,7 @@ func (b *Broker) openCaller(ctx context.Context, node broker.ID, deliver func([]
 		home:    home,
 		used:    make([]atomic.Bool, len(b.keys.tags)),
 	}
-	c.beat = newBeat(func(bool) ([]*command, func()) { return c.announce(), func() {} })
+	c.beat = newBeat(func(bool) ([]*resp.Command, func()) { return c.announce(), func() {} })
 	c.results = newResults(c)
 	for _, command := range c.announce() {
 		if _, err := home.writer.do(ctx, command); err != nil {
@@ -89,14 +90,14 @@ func (b *Broker) openCaller(ctx context.Context, node broker.ID, deliver func([]
 func (b *Broker) nodeLives() time.Duration { return max(3*b.config.lease, nodeFor) }
 
 // announce says that the node lives: results are stored for it.
-func (c *callerConn) announce() []*command {
+func (c *callerConn) announce() []*resp.Command {
 	keys := c.broker.keys
 	node := keys.node(c.home.index, c.node)
 	alive := c.broker.nodeLives().Milliseconds()
-	return []*command{
-		plain("PEXPIRE", node, alive), // which a server out of memory does not refuse
-		plain("SET", node, "1", "PX", alive),
-		plain("PEXPIRE", keys.results(c.home.index, c.node), resultsFor),
+	return []*resp.Command{
+		resp.NewCommand("PEXPIRE", node, alive), // which a server out of memory does not refuse
+		resp.NewCommand("SET", node, "1", "PX", alive),
+		resp.NewCommand("PEXPIRE", keys.results(c.home.index, c.node), resultsFor),
 	}
 }
 
@@ -209,7 +210,7 @@ func (c *callerConn) Cancel(ctx context.Context, uri string, to broker.Address) 
 		return wrap("cancel a call to", uri, broker.ErrClosed)
 	}
 	keys := c.broker.keys
-	_, err := l.writer.do(ctx, cancelScript.run(
+	_, err := l.writer.do(ctx, cancelScript.Command(
 		[]string{keys.calls(l.index, uri), keys.cancelled(l.index, uri)},
 		address(to), c.broker.config.queueCapacity, keys.cancelChannel(l.index), keys.publish()))
 	return wrap("cancel a call to", uri, err)
@@ -226,7 +227,7 @@ func (c *callerConn) Close() error {
 		defer cancel()
 		keys := c.broker.keys
 		// If the server cannot be reached the keys expire by themselves.
-		c.home.writer.do(ctx, plain("DEL", keys.node(c.home.index, c.node), keys.results(c.home.index, c.node))) //nolint:errcheck
+		c.home.writer.do(ctx, resp.NewCommand("DEL", keys.node(c.home.index, c.node), keys.results(c.home.index, c.node))) //nolint:errcheck
 		c.broker.unregister(c)
 	})
 	return nil

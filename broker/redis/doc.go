@@ -23,8 +23,8 @@ package redis
 // so; doubt.go tells what a server says that has forgotten. Events: pubsub.go,
 // hub.go, feed.go, watch.go, probe.go, mailbox.go. What is warned of: survey.go,
 // eviction.go, rights.go, peers.go. The system behind it: view.go, topology.go,
-// slots.go. Below: lane.go, blocking.go, hold.go, link.go, stream.go, resp.go. What
-// lies in Redis: keys.go, value.go, scripts.go and lua/.
+// slots.go. Below: lane.go, blocking.go, link.go, stream.go; internal/resp has the wire
+// protocol. What lies in Redis: keys.go, value.go, scripts.go and lua/.
 //
 // # Goroutines
 //
@@ -36,7 +36,7 @@ package redis
 //
 // # Locks
 //
-// None is held while the server or a callback is waited for, except the holds
+// None is held while the server or a callback is waited for, except the locks
 // calleeConn.turn and view.looking, which are there for that. Where two are held,
 // the order is Broker.mu, hub.mu, calleeConn.mu, view.mu, then the others; a
 // writer's mu is last.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
 // A feed is one pub-sub connection: a goroutine, from start to stop, that
@@ -108,7 +109,7 @@ func (f *feed) run() {
 		f.hub.broker.view.stale()
 		f.tellLost()
 		if failures > 0 || !connected {
-			pause(f.quit, f.hub.broker.backoff(failures))
+			pause(f.quit, f.hub.broker.backoff.after(failures))
 		}
 		failures++
 	}
@@ -152,12 +153,6 @@ func (f *feed) connect() (bool, error) {
 	return true, nil
 }
 
-// A place is a server that events came from.
-type place struct {
-	server server
-	who    identity
-}
-
 // moved takes note of the place where the connection leads now. Outside a cluster
 // nobody tells publishers that a server which takes their events as ever has been
 // replaced: they find out when they look. What they publish there until then nobody
@@ -188,7 +183,7 @@ func (f *feed) receive() error {
 	w.start()
 	defer w.stop()
 	for {
-		r, err := readReply(l.in)
+		r, err := l.read()
 		if err != nil {
 			return err
 		}
@@ -211,16 +206,16 @@ func (f *feed) hear(busy bool) {
 // errMoved: the slot of a lane has another master.
 var errMoved = errors.New("the server ended a subscription: the slot has moved")
 
-func (f *feed) handle(r *reply) error {
+func (f *feed) handle(r *resp.Reply) error {
 	switch {
-	case r.kind == '-':
-		return f.refused(r.err())
-	case r.kind == '+':
+	case r.Kind == '-':
+		return f.refused(r.Err())
+	case r.Kind == '+':
 		return f.ponged()
-	case r.kind != '*' || len(r.list) < 2:
-		return errProtocol
+	case r.Kind != '*' || len(r.List) < 2:
+		return resp.ErrProtocol
 	}
-	name := func(i int) string { return string(r.list[min(i, len(r.list)-1)].text) }
+	name := func(i int) string { return string(r.List[min(i, len(r.List)-1)].Text) }
 	switch kind := name(0); kind {
 	case "message":
 		f.message(subject{channel, name(1)}, name(1), name(2))
@@ -306,7 +301,7 @@ func (f *feed) ponged() error {
 	command := f.pop()
 	f.hub.mu.Unlock()
 	if command.kind != sentPing {
-		return errProtocol
+		return resp.ErrProtocol
 	}
 	return f.prober.overdue(command.overdue)
 }
@@ -324,7 +319,7 @@ func (f *feed) refused(err error) error {
 	}
 	command := f.pop()
 	f.hub.mu.Unlock()
-	if isElsewhere(err) || oldest == sentUnsubscribe {
+	if resp.IsMisdirected(err) || oldest == sentUnsubscribe {
 		return err
 	}
 	f.hub.refused(f, command.subjects, err)
@@ -499,7 +494,7 @@ type commandKind struct {
 
 // send writes commands. Only who has set flushing may call it.
 func (f *feed) send(l *link, commands []sent) error {
-	words := make([]*command, len(commands))
+	words := make([]*resp.Command, len(commands))
 	for i := range commands {
 		words[i] = commands[i].command()
 	}
@@ -517,13 +512,13 @@ var subscribeCommands = map[commandKind]string{
 	{shardedChannel, sentUnsubscribe}: "SUNSUBSCRIBE",
 }
 
-func (s *sent) command() *command {
+func (s *sent) command() *resp.Command {
 	if s.kind == sentPing {
-		return plain("PING")
+		return resp.NewCommand("PING")
 	}
-	c := plain(subscribeCommands[commandKind{s.subjects[0].kind, s.kind}])
+	c := resp.NewCommand(subscribeCommands[commandKind{s.subjects[0].kind, s.kind}])
 	for _, subject := range s.subjects {
-		c.text(subject.name)
+		c.AddText(subject.name)
 	}
 	return c
 }

@@ -1,6 +1,10 @@
 package redis
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
+)
 
 // A finder tells a callee of many URIs at which of them a take is to look: at that of
 // the token that it was woken by, and at those of other tokens, which takes find by
@@ -37,13 +41,13 @@ func newFinder(keys []string, bunches []bunch) *finder {
 
 // woken takes note of what a blocking pop returned: the name of a set, the token and
 // its score, or nothing. It reports whether there is something to be looked at.
-func (f *finder) woken(r *reply) bool {
-	if len(r.list) == 3 {
-		f.turn = max(slices.Index(f.tokens, string(r.list[0].text)), 0)
-		if uri, ok := f.uris[string(r.list[1].text)]; ok {
+func (f *finder) woken(r *resp.Reply) bool {
+	if len(r.List) == 3 {
+		f.turn = max(slices.Index(f.tokens, string(r.List[0].Text)), 0)
+		if uri, ok := f.uris[string(r.List[1].Text)]; ok {
 			f.add(uri)
 		}
-	} else if r.kind == '_' {
+	} else if r.Kind == '_' {
 		for range min(searched, len(f.uris)) {
 			f.add(f.next)
 			f.next = (f.next + 1) % len(f.uris)
@@ -85,10 +89,10 @@ func (f *finder) gives(place int64) int64 {
 // taken takes note of what take.lua found: tokens, and whether some of what it looked
 // at has more calls. Of that, what gave some comes behind what did not; the others have
 // their tokens. It reports whether there is something to be looked at next.
-func (f *finder) taken(tokens []reply, more bool) bool {
+func (f *finder) taken(tokens []resp.Reply, more bool) bool {
 	f.known = f.known[:0]
 	for i := range tokens {
-		if uri, ok := f.uris[string(tokens[i].text)]; ok && !slices.Contains(f.gave, uri) {
+		if uri, ok := f.uris[string(tokens[i].Text)]; ok && !slices.Contains(f.gave, uri) {
 			f.add(uri)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 	"github.com/oklog/ulid/v2"
 )
 
@@ -55,7 +56,7 @@ func (c *callerConn) unanswerable(l *lane) error {
 		err = c.home.writer.trouble()
 	}
 	if err == nil {
-		if err = c.beat.refusal(); err != nil && isFull(err) {
+		if err = c.beat.refusal(); err != nil && resp.IsOutOfMemory(err) {
 			err = nil
 		}
 	}

@@ -9,9 +9,6 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// slots is the number of hash slots of a Redis Cluster.
-const slots = 16384
-
 // layout is the version of what lies in Redis. It changes when processes of before
 // cannot work together with those of now.
 const layout = 2
@@ -57,23 +54,6 @@ func laneTag(i, n int) string {
 			return "{" + tag + "}"
 		}
 	}
-}
-
-// slot is the hash slot of a hash tag: its CRC-16 (XMODEM) modulo 16384, as
-// the Redis Cluster specification has it.
-func slot(tag string) int {
-	var crc uint16
-	for i := range len(tag) {
-		crc ^= uint16(tag[i]) << 8
-		for range 8 {
-			if crc&0x8000 != 0 {
-				crc = crc<<1 ^ 0x1021
-			} else {
-				crc <<= 1
-			}
-		}
-	}
-	return int(crc) % slots
 }
 
 // laneOf returns the lane of a URI, a channel or the bytes of a node's id: its

@@ -30,15 +30,6 @@ func TestLanesLieEvenly(t *testing.T) {
 	}
 }
 
-// slot agrees with the examples of the Redis Cluster specification.
-func TestSlot(t *testing.T) {
-	for tag, want := range map[string]int{"123456789": 0x31c3, "user1000": 3443, "foo": 12182} {
-		if got := slot(tag); got != want {
-			t.Errorf("slot of %s is %d, want %d", tag, got, want)
-		}
-	}
-}
-
 // Callees in other languages need the tags and the hash: docs/redis.md has
 // them, and these are they.
 func TestDocumentedKeys(t *testing.T) {

@@ -2,9 +2,12 @@ package redis
 
 import (
 	"context"
+	"github.com/juggler-go/juggler/broker/redis/internal/chanlock"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
 // A lane is what this process does with one of the keyspace's lanes: one
@@ -29,16 +32,16 @@ type beat struct {
 	// make returns commands, and what to do once all are done; that must not
 	// wait, and is not called for the announcement that goes first on a new
 	// connection.
-	make func(first bool) (commands []*command, replied func())
+	make func(first bool) (commands []*resp.Command, replied func())
 
-	onDetour hold // during one
+	onDetour chanlock.Lock // during one
 
 	failed atomic.Pointer[error] // the last time; nil: it was accepted
 	unwell atomic.Pointer[error] // as health said since the last that was accepted
 }
 
-func newBeat(commands func(first bool) ([]*command, func())) *beat {
-	return &beat{make: commands, onDetour: newHold()}
+func newBeat(commands func(first bool) ([]*resp.Command, func())) *beat {
+	return &beat{make: commands, onDetour: chanlock.New()}
 }
 
 // health returns err, if it is one, or else why those who are announced were not well
@@ -103,7 +106,7 @@ func (l *lane) dial(ctx context.Context, timeout time.Duration, retired func()) 
 
 // doAll runs commands that go out together, and reports whether the server has done
 // each.
-func (l *lane) doAll(ctx context.Context, commands []*command) bool {
+func (l *lane) doAll(ctx context.Context, commands []*resp.Command) bool {
 	w := newWaiter(len(commands))
 	ops := make([]*op, len(commands))
 	for i, c := range commands {
@@ -131,8 +134,8 @@ func (l *lane) removeBeat(b *beat) {
 	l.mu.Lock()
 	delete(l.beats, b)
 	l.mu.Unlock()
-	b.onDetour.lock() // until it is over
-	defer b.onDetour.unlock()
+	b.onDetour.Lock() // until it is over
+	defer b.onDetour.Unlock()
 }
 
 // submitBeat submits the ops of a beat, unless that has been removed: what is
@@ -151,8 +154,8 @@ func (l *lane) submitBeat(b *beat, ops []*op) bool {
 // detour runs the commands of a beat over a connection of its own, unless the
 // beat has been removed. If that fails the writer's is the one that counts.
 func (l *lane) detour(b *beat) {
-	b.onDetour.lock()
-	defer b.onDetour.unlock()
+	b.onDetour.Lock()
+	defer b.onDetour.Unlock()
 	l.mu.Lock()
 	_, current := l.beats[b]
 	l.mu.Unlock()
@@ -165,11 +168,11 @@ func (l *lane) detour(b *beat) {
 	}
 	defer link.close()
 	commands, replied := b.make(false)
-	if link.run(commands...) != nil || rerun(link, commands) != nil {
+	if link.run(commands...) != nil {
 		return
 	}
 	for _, c := range commands {
-		if c.reply.err() != nil {
+		if c.Reply.Err() != nil {
 			return
 		}
 	}
@@ -187,8 +190,8 @@ func (l *lane) currentBeats() []*beat {
 }
 
 // announcements are the commands of all beats, for a new connection.
-func (l *lane) announcements() []*command {
-	var commands []*command
+func (l *lane) announcements() []*resp.Command {
+	var commands []*resp.Command
 	for _, b := range l.currentBeats() {
 		more, _ := b.make(true)
 		commands = append(commands, more...)
@@ -207,8 +210,8 @@ func (l *lane) kick() {
 
 // refused reports that the server refused what nobody waits for. Where it did not
 // reply there is an outage, which the writer reports.
-func (l *lane) refused(purpose string, r reply) {
-	if r.kind == '-' {
-		l.broker.config.logger.Error("the server refused a command", "purpose", purpose, "lane", l.index, "error", r.err())
+func (l *lane) refused(purpose string, r resp.Reply) {
+	if r.Kind == '-' {
+		l.broker.config.logger.Error("the server refused a command", "purpose", purpose, "lane", l.index, "error", r.Err())
 	}
 }

@@ -8,10 +8,12 @@ import (
 	"io"
 	"math"
 	"net"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/auth"
 	"github.com/redis/go-redis/v9/maintnotifications"
@@ -133,7 +135,7 @@ func (l *link) login(ctx context.Context) (identity, error) {
 // the command or the section, or this user may not ask.
 func isRefusedInfo(err error) bool {
 	text := strings.ToLower(err.Error())
-	return isServerError(err) && (strings.Contains(text, "info") || strings.Contains(text, "section"))
+	return resp.IsServerError(err) && (strings.Contains(text, "info") || strings.Contains(text, "section"))
 }
 
 // retire says that the link has to be replaced when what is under way has ended.
@@ -179,7 +181,34 @@ func (*deaf) OnError(error)           {}
 // run sends commands and waits for the replies, as long as bytes move. nil means that
 // each has its reply, which may be the server's error. errNotSent means that
 // none was done; errLost that those without a reply may have been.
-func (l *link) run(commands ...*command) error {
+func (l *link) run(commands ...*resp.Command) error {
+	if err := l.runOnce(commands); err != nil {
+		return err
+	}
+	return l.rerun(commands)
+}
+
+// rerun sends the scripts that the server did not know, with their source.
+func (l *link) rerun(commands []*resp.Command) error {
+	var unknown []*resp.Command
+	for _, c := range commands {
+		if c.ScriptUnknown() {
+			unknown = append(unknown, c)
+		}
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	err := l.runOnce(unknown)
+	if errors.Is(err, errNotSent) {
+		// Other commands of the batch are done: only these were not.
+		return fmt.Errorf("%w: %w", errLost, err)
+	}
+	return err
+}
+
+// runOnce is run without another try for scripts that the server does not know.
+func (l *link) runOnce(commands []*resp.Command) error {
 	l.encode(commands)
 	if err := l.flush(); err != nil {
 		return err
@@ -190,16 +219,16 @@ func (l *link) run(commands ...*command) error {
 
 // encode prepares what expect and flush are about, and forgets the replies that
 // the commands got before.
-func (l *link) encode(commands []*command) {
+func (l *link) encode(commands []*resp.Command) {
 	if cap(l.out) > keptBuffer {
 		l.out = nil
 	}
 	l.out = l.out[:0]
 	l.patience = l.timeout
 	for _, c := range commands {
-		l.out = c.appendTo(l.out)
-		l.patience += c.blocks
-		c.reply = reply{}
+		l.out = c.AppendTo(l.out)
+		l.patience += c.Blocks
+		c.Reply = resp.Reply{}
 	}
 	l.patience += passage(len(l.out))
 }
@@ -217,6 +246,27 @@ func (l *link) waitForever() {
 	l.due.Store(math.MaxInt64 / 2)
 	l.conn.SetReadDeadline(time.Time{}) //nolint:errcheck // then reading fails, too
 }
+
+// errInterrupted: interrupt has ended a wait.
+var errInterrupted = errors.New("interrupted")
+
+// await waits for the first byte of a reply, or interrupt.
+func (l *link) await() error {
+	_, err := l.in.Peek(1)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errInterrupted
+	}
+	return err
+}
+
+// interrupt ends await, until expect or waitForever is called. It may be called by any
+// goroutine.
+func (l *link) interrupt() {
+	l.conn.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // then reading fails, too
+}
+
+// read reads what the server sends next.
+func (l *link) read() (resp.Reply, error) { return resp.ReadReply(l.in) }
 
 // arrivals is a link from which replies are read. Whatever arrives gives the
 // rest its time anew.
@@ -244,7 +294,7 @@ func (l *link) wake() error {
 	if time.Since(l.moved()) < idleAfter {
 		return nil
 	}
-	return l.run(plain("PING"))
+	return l.run(resp.NewCommand("PING"))
 }
 
 // isEnded reports whether err says that the other side has ended the connection.
@@ -253,12 +303,21 @@ func isEnded(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &op) && !op.Timeout()
 }
 
+// A place is a server that events came from.
+type place struct {
+	server server
+	who    identity
+}
+
 // place is where the link leads.
 func (l *link) place() place { return place{l.to, l.who} }
 
 // moved returns when bytes moved last, in either direction. It may be called by
 // any goroutine.
 func (l *link) moved() time.Time { return l.conn.moved() }
+
+// silence is how long nothing has been read. It may be called by any goroutine.
+func (l *link) silence() time.Duration { return l.conn.silence() }
 
 // flush writes what was encoded.
 func (l *link) flush() error {
@@ -274,9 +333,9 @@ func (l *link) flush() error {
 }
 
 // receive reads the replies to commands.
-func (l *link) receive(commands []*command) (err error) {
+func (l *link) receive(commands []*resp.Command) (err error) {
 	for _, c := range commands {
-		if c.reply, err = readReply(l.in); err != nil {
+		if c.Reply, err = resp.ReadReply(l.in); err != nil {
 			l.conn.reset()
 			return fmt.Errorf("%w: %w", errLost, err)
 		}
@@ -297,51 +356,4 @@ func (l *link) close() {
 	}
 	l.client.Close() //nolint:errcheck // nothing can be done about it
 	l.cut()          // the client may not have asked for it
-}
-
-// isServerError reports whether err is an error that the server replied with,
-// over a link or through go-redis.
-func isServerError(err error) bool {
-	var reply goredis.Error
-	return errors.As(err, &reply)
-}
-
-// pointsElsewhere reports whether the server said something that makes it likely
-// that another one is master now. One that has lost its replicas may have been
-// replaced behind its back.
-func pointsElsewhere(err error) bool {
-	return isElsewhere(err) || err != nil && isServerError(err) && strings.Contains(err.Error(), "NOREPLICAS ")
-}
-
-// isFull reports whether the server refused what needs memory.
-func isFull(err error) bool {
-	var reply goredis.Error
-	return errors.As(err, &reply) && strings.HasPrefix(reply.Error(), "OOM ")
-}
-
-// isElsewhere reports whether the server said that it is not the one to ask,
-// or not yet. Nothing was done.
-func isElsewhere(err error) bool {
-	if err == nil || !isServerError(err) {
-		return false
-	}
-	text := err.Error()
-	for _, prefix := range elsewhere {
-		if strings.HasPrefix(text, prefix) {
-			return true
-		}
-	}
-	// The error of a command inside a script, as Redis before 7 words it when it is
-	// raised and when it is caught.
-	return (strings.HasPrefix(text, "ERR Error running script") || strings.HasPrefix(text, "@user_script: ")) &&
-		strings.Contains(text, "-READONLY ")
-}
-
-// elsewhere are the errors after which another connection, or the same one a
-// moment later, may do better. While the slot of a lane migrates, its scripts
-// get TRYAGAIN or ASK: a script needs all keys at one place, so it waits for
-// the end, which is a matter of milliseconds for the few keys of a lane.
-var elsewhere = []string{
-	"MOVED ", "ASK ", "TRYAGAIN ", "CLUSTERDOWN ", // a cluster that changes
-	"READONLY ", "LOADING ", "MASTERDOWN ", "UNBLOCKED ", // a failover, a start
 }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
 // An op is one request on its way through a lane's writer: a call, a result,
@@ -13,12 +14,12 @@ import (
 // done.
 type op struct {
 	kind    opKind
-	uri     string    // of a call; of an event its channel, with our prefix
-	node    broker.ID // of a result
-	value   []byte    // of a call, result or event
-	timeout uint32    // ms, of a call
-	command *command  // of a command
-	urgent  bool      // to be sent before others that wait, as all that it is submitted with
+	uri     string        // of a call; of an event its channel, with our prefix
+	node    broker.ID     // of a result
+	value   []byte        // of a call, result or event
+	timeout uint32        // ms, of a call
+	command *resp.Command // of a command
+	urgent  bool          // to be sent before others that wait, as all that it is submitted with
 
 	err    error
 	waiter *waiter

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
 // peers are the processes that share the servers, as far as their settings go.
@@ -99,7 +101,7 @@ func (p *peers) look(ctx context.Context, lease time.Duration) {
 	p.told = true
 	if p.broker.config.prefix != commonPrefix && !p.hidden {
 		more, err := p.exchange(ctx, commonPrefix, own, lease)
-		p.hidden = err != nil && isRefusal(err.Error())
+		p.hidden = err != nil && resp.IsDenied(err.Error())
 		others = append(others, more...)
 	}
 	found := map[string]bool{}
@@ -169,12 +171,12 @@ func (p *peers) exchange(ctx context.Context, prefix string, own []settings, lea
 	for _, s := range own {
 		args = append(args, s.String())
 	}
-	c := peersScript.run([]string{key}, args...)
+	c := peersScript.Command([]string{key}, args...)
 	if err := p.broker.runAt(ctx, slot("peers"), c); err != nil {
 		return nil, err
 	}
 	var all []peer
-	for pair := range slices.Chunk(c.reply.texts(), 2) {
+	for pair := range slices.Chunk(c.Reply.Texts(), 2) {
 		if s, ok := parseSettings(pair[0]); ok && len(pair) == 2 {
 			all = append(all, peer{s, pair[1]})
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
 // A puller takes calls from one lane for one callee: a goroutine, from start
@@ -20,11 +21,11 @@ type puller struct {
 	appeared bool // announced once; owned by open
 
 	bunches []bunch
-	uris    []string // of the bunches, in their order
-	bunchOf []*bunch // of each URI
-	keys    []string // of take.lua
-	wait    *command // BZPOPMIN, for a token of any URI; nil where these are many
-	finder  *finder  // where a take is to look; nil: at all URIs
+	uris    []string      // of the bunches, in their order
+	bunchOf []*bunch      // of each URI
+	keys    []string      // of take.lua
+	wait    *resp.Command // BZPOPMIN, for a token of any URI; nil where these are many
+	finder  *finder       // where a take is to look; nil: at all URIs
 
 	// Owned by the goroutine.
 	first int         // the URI that is asked first
@@ -69,13 +70,13 @@ func newPuller(c *calleeConn, l *lane, uris []string) *puller {
 
 // waitFrom returns the command that waits for a token, of the first-th bunch rather
 // than of those behind it.
-func (p *puller) waitFrom(first int) *command {
-	c := plain("BZPOPMIN", p.conn.broker.keys.stop(p.lane.index, p.conn.id))
+func (p *puller) waitFrom(first int) *resp.Command {
+	c := resp.NewCommand("BZPOPMIN", p.conn.broker.keys.stop(p.lane.index, p.conn.id))
 	for i := range p.bunches {
-		c.text(p.bunches[(first+i)%len(p.bunches)].tokens)
+		c.AddText(p.bunches[(first+i)%len(p.bunches)].tokens)
 	}
-	c.number(int64(blockFor / time.Second))
-	c.blocks = blockFor
+	c.AddNumber(int64(blockFor / time.Second))
+	c.Blocks = blockFor
 	return c
 }
 
@@ -106,7 +107,7 @@ func (p *puller) stop() {
 // interrupt ends the blocking pop. It does not wait.
 func (p *puller) interrupt() *op {
 	key := p.conn.broker.keys.stop(p.lane.index, p.conn.id)
-	o := &op{command: stopScript.run([]string{key}), waiter: newWaiter(1)}
+	o := &op{command: stopScript.Command([]string{key}), waiter: newWaiter(1)}
 	p.lane.writer.submit(o)
 	return o
 }
@@ -139,7 +140,7 @@ func (p *puller) pull(l *link) error {
 			return nil
 		}
 		if alone && (p.more || p.finder == nil) {
-			var wait *command
+			var wait *resp.Command
 			if !p.more {
 				wait = p.wait
 			}
@@ -152,8 +153,8 @@ func (p *puller) pull(l *link) error {
 		}
 	}
 	// Without room, the token that was just taken is put back.
-	p.conn.turn.lock()
-	defer p.conn.turn.unlock()
+	p.conn.turn.Lock()
+	defer p.conn.turn.Unlock()
 	return p.take(l, nil, p.conn.room())
 }
 
@@ -167,14 +168,14 @@ func (p *puller) await(l *link) error {
 		return err
 	}
 	if p.finder != nil {
-		p.more = p.finder.woken(&wait.reply)
+		p.more = p.finder.woken(&wait.Reply)
 	}
-	return wait.reply.err()
+	return wait.Reply.Err()
 }
 
 // take runs take.lua for up to room calls, after wait if that is not nil, and
 // hands over what it got.
-func (p *puller) take(l *link, wait *command, room int) error {
+func (p *puller) take(l *link, wait *resp.Command, room int) error {
 	p.countTake()
 	defer p.countTake()
 	done := p.answered()
@@ -183,31 +184,28 @@ func (p *puller) take(l *link, wait *command, room int) error {
 		first = 0
 		keys, uris = p.finder.look(p.keys)
 	}
-	take := takeScript.on(keys, 64+40*len(done))
-	take.text(p.conn.id)
-	take.number(int64(room))
-	take.number(int64(first))
-	take.number(int64(uris))
+	take := takeScript.On(keys, 64+40*len(done))
+	take.AddText(p.conn.id)
+	take.AddNumber(int64(room))
+	take.AddNumber(int64(first))
+	take.AddNumber(int64(uris))
 	var buffer [addressLength]byte
 	for _, h := range done {
-		take.bytes(appendAddress(buffer[:0], h.to))
+		take.AddBytes(appendAddress(buffer[:0], h.to))
 	}
-	commands := []*command{take}
+	commands := []*resp.Command{take}
 	if wait != nil {
-		commands = []*command{wait, take}
+		commands = []*resp.Command{wait, take}
 	}
 	err := l.run(commands...)
-	if err == nil && take.unknown() {
-		err = l.run(take)
-	}
 	if err == nil {
-		err = take.reply.err()
+		err = take.Reply.Err()
 	}
 	if err == nil && wait != nil {
-		err = wait.reply.err()
+		err = wait.Reply.Err()
 	}
-	if take.reply.err() == nil {
-		p.receive(take.reply.list)
+	if take.Reply.Err() == nil {
+		p.receive(take.Reply.List)
 		p.forget(done)
 	}
 	return err
@@ -220,18 +218,18 @@ func (p *puller) countTake() {
 }
 
 // receive hands over what take.lua returned.
-func (p *puller) receive(values []reply) {
+func (p *puller) receive(values []resp.Reply) {
 	if len(values) == 0 {
 		return
 	}
-	now := values[0].value
+	now := values[0].Value
 	if now < 0 || len(values) < 2 {
 		// The lease is over: this process stood still, or the server forgot.
 		p.lane.kick()
 		p.blocker.pause(p.conn.broker.config.backoffMin)
 		return
 	}
-	p.more = values[1].value == 1
+	p.more = values[1].Value == 1
 	calls, tokens := p.decode(values[2:], now)
 	if p.finder != nil {
 		p.more = p.finder.taken(tokens, p.more)
@@ -246,10 +244,10 @@ func (p *puller) receive(values []reply) {
 }
 
 // decode decodes the calls that take.lua returned, and returns the tokens as they are.
-func (p *puller) decode(values []reply, now int64) (calls []takenCall, tokens []reply) {
+func (p *puller) decode(values []resp.Reply, now int64) (calls []takenCall, tokens []resp.Reply) {
 	calls = p.calls[:0]
 	for len(values) >= 2 {
-		uri, count := values[0].value, values[1].value
+		uri, count := values[0].Value, values[1].Value
 		if count < 0 || int(count) > len(values)-2 {
 			break
 		}
@@ -266,13 +264,13 @@ func (p *puller) decode(values []reply, now int64) (calls []takenCall, tokens []
 			break
 		}
 		for _, v := range found {
-			call, err := decodeCall(v.text, now)
+			call, err := decodeCall(v.Text, now)
 			if err != nil {
 				p.lane.broker.corrupt(p.keys[3*uri+2], err)
 				continue
 			}
 			call.URI = p.uris[uri]
-			calls = append(calls, takenCall{call, v.text, p})
+			calls = append(calls, takenCall{call, v.Text, p})
 		}
 		p.first = (int(uri) + 1) % len(p.uris)
 	}
@@ -299,10 +297,10 @@ func (p *puller) giveBack(calls []takenCall) {
 		bunches := ""
 		for range 4 { // they change rarely
 			reply, err := p.lane.writer.do(background, p.givingBack(calls[:n], bunches))
-			if err != nil || reply.kind != '$' {
+			if err != nil || reply.Kind != '$' {
 				break // see above
 			}
-			bunches = string(reply.text)
+			bunches = string(reply.Text)
 		}
 		p.lane.broker.stats.taken.Add(-int64(n))
 		calls = calls[n:]
@@ -311,16 +309,16 @@ func (p *puller) giveBack(calls []takenCall) {
 
 // givingBack returns the command that puts calls of one URI back, as long as these are
 // its bunches.
-func (p *puller) givingBack(calls []takenCall, bunches string) *command {
+func (p *puller) givingBack(calls []takenCall, bunches string) *resp.Command {
 	keys, lane, uri := p.conn.broker.keys, p.lane.index, calls[0].call.URI
 	names := []string{keys.calls(lane, uri), keys.taken(lane, p.conn.id), keys.bunches(lane, uri), keys.key(lane, "tokens", uri)}
 	for _, name := range namesOf(bunches) {
 		names = append(names, keys.key(lane, "bunch-tokens", name))
 	}
-	back := givebackScript.run(names, bunches)
+	back := givebackScript.Command(names, bunches)
 	for _, c := range slices.Backward(calls) {
-		back.text(address(c.call.ReplyTo))
-		back.bytes(c.value)
+		back.AddText(address(c.call.ReplyTo))
+		back.AddBytes(c.value)
 	}
 	return back
 }
@@ -330,7 +328,7 @@ func (p *puller) givingBack(calls []takenCall, bunches string) *command {
 func (p *puller) answered() []*heldCall {
 	p.conn.mu.Lock()
 	defer p.conn.mu.Unlock()
-	return slices.Clone(p.done[:min(len(p.done), scriptValues-1000)])
+	return slices.Clone(p.done[:min(len(p.done), resp.MaxScriptValues-1000)])
 }
 
 // forget forgets calls as the server did. Another round trip may have had the
@@ -358,7 +356,7 @@ const namedAtOnce = 64
 // announce returns the command that renews the lease, and what to do once it is done.
 // first: the server may know nothing. It also looks for calls that the server gave to
 // this callee in a reply that got lost.
-func (p *puller) announce(first bool) (commands []*command, replied func()) {
+func (p *puller) announce(first bool) (commands []*resp.Command, replied func()) {
 	c := p.conn
 	done := p.answered()
 	c.mu.Lock()
@@ -371,20 +369,20 @@ func (p *puller) announce(first bool) (commands []*command, replied func()) {
 	c.mu.Unlock()
 	lease := p.renewal(from, count)
 	for _, h := range done {
-		lease.text(address(h.to))
+		lease.AddText(address(h.to))
 	}
 	if !suspect {
-		return []*command{lease}, func() { p.announced(lease, done) }
+		return []*resp.Command{lease}, func() { p.announced(lease, done) }
 	}
-	members := plain("SMEMBERS", c.broker.keys.taken(p.lane.index, c.id))
-	return []*command{lease, members}, func() {
+	members := resp.NewCommand("SMEMBERS", c.broker.keys.taken(p.lane.index, c.id))
+	return []*resp.Command{lease, members}, func() {
 		p.announced(lease, done)
-		p.reportUnknown(members.reply.texts())
+		p.reportUnknown(members.Reply.Texts())
 	}
 }
 
 // renewal returns the command that renews the lease and names count URIs.
-func (p *puller) renewal(from, count int) *command {
+func (p *puller) renewal(from, count int) *resp.Command {
 	c, keys, lane := p.conn, p.conn.broker.keys, p.lane.index
 	names := []string{keys.callees(lane), keys.taken(lane, c.id), keys.uris(lane)}
 	for _, b := range p.bunches {
@@ -403,19 +401,19 @@ func (p *puller) renewal(from, count int) *command {
 		names = append(names, keys.bunches(lane, p.uris[uri]), p.keys[3*uri+2], b.tokens)
 		args = append(args, b.name)
 	}
-	return announceScript.run(names, args...)
+	return announceScript.Command(names, args...)
 }
 
-func (p *puller) announced(lease *command, done []*heldCall) {
+func (p *puller) announced(lease *resp.Command, done []*heldCall) {
 	p.forget(done)
-	reply := lease.reply.list
+	reply := lease.Reply.List
 	if len(reply) < 2 {
 		return
 	}
 	p.conn.mu.Lock()
 	defer p.conn.mu.Unlock()
-	p.suspect = int(reply[0].value) > p.conn.heldIn(p)
-	p.unknown = reply[1].value != 0
+	p.suspect = int(reply[0].Value) > p.conn.heldIn(p)
+	p.unknown = reply[1].Value != 0
 	if p.unknown {
 		p.lane.kick()
 	}

@@ -1,6 +1,10 @@
 package redis
 
-import "time"
+import (
+	"time"
+
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
+)
 
 // A pulse runs the beats of one lane, four times in a lease. Its goroutine
 // runs from start to stop.
@@ -61,10 +65,10 @@ func (p *pulse) beat(b *beat) {
 			b.failed.Store(&o.err)
 			// Others may not have been able to say that they live, either. A server
 			// that is full takes what says so.
-			if !isFull(o.err) {
+			if !resp.IsOutOfMemory(o.err) {
 				p.lane.raiseDoubt()
 			}
-			p.lane.refused("renew a lease", o.command.reply)
+			p.lane.refused("renew a lease", o.command.Reply)
 			return
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
 // A reaper reports the calls of one node to one lane whose callee died, and those that
@@ -126,10 +127,10 @@ func (r *reaper) look() (dead []deadCallee, due []dueURI, ok bool) {
 		mostDue = 0
 	}
 	for {
-		page, err := r.lane.writer.do(r.ctx, deadScript.run(
+		page, err := r.lane.writer.do(r.ctx, deadScript.Command(
 			[]string{keys.callees(r.lane.index), keys.watch(r.lane.index), keys.uris(r.lane.index)},
 			config.lease.Milliseconds(), len(dead), len(due), deadPage, mostDue))
-		if r.ctx.Err() != nil || err == nil && len(page.list) != 3 {
+		if r.ctx.Err() != nil || err == nil && len(page.List) != 3 {
 			return nil, nil, false
 		}
 		if err != nil {
@@ -137,8 +138,8 @@ func (r *reaper) look() (dead []deadCallee, due []dueURI, ok bool) {
 			r.lane.refused("look for calls of dead callees", page)
 			return nil, nil, false
 		}
-		r.lane.watched(page.list[0].value)
-		names, over := page.list[1].texts(), page.list[2].texts()
+		r.lane.watched(page.List[0].Value)
+		names, over := page.List[1].Texts(), page.List[2].Texts()
 		for i := 0; i+1 < len(names); i += 2 {
 			dead = append(dead, deadCallee{names[i], names[i+1], "0"})
 		}
@@ -156,26 +157,26 @@ func (r *reaper) look() (dead []deadCallee, due []dueURI, ok bool) {
 // be reported twice, but is not forgotten when the connection is lost in between.
 func (r *reaper) scan(callees []deadCallee) (more []deadCallee, ok bool) {
 	keys, index := r.conn.broker.keys, r.lane.index
-	scans := make([]*command, len(callees))
+	scans := make([]*resp.Command, len(callees))
 	for i, d := range callees {
-		scans[i] = plain("SSCAN", keys.taken(index, d.name), d.cursor, "COUNT", scanPage)
+		scans[i] = resp.NewCommand("SSCAN", keys.taken(index, d.name), d.cursor, "COUNT", scanPage)
 	}
 	if !r.lane.doAll(r.ctx, scans) {
 		return nil, false
 	}
-	forgets := make([]*command, len(callees))
+	forgets := make([]*resp.Command, len(callees))
 	for i, d := range callees {
-		forgets[i] = reapScript.run([]string{keys.callees(index), keys.taken(index, d.name)}, d.name)
-		reply := scans[i].reply.list
+		forgets[i] = reapScript.Command([]string{keys.callees(index), keys.taken(index, d.name)}, d.name)
+		reply := scans[i].Reply.List
 		if len(reply) != 2 {
 			return nil, false
 		}
-		lost := r.ours(reply[1].list, broker.ErrCalleeLost)
+		lost := r.ours(reply[1].List, broker.ErrCalleeLost)
 		for _, result := range lost {
-			forgets[i].text(address(result.To))
+			forgets[i].AddText(address(result.To))
 		}
 		r.report(d.name, lost)
-		if d.cursor = string(reply[0].text); d.cursor != "0" {
+		if d.cursor = string(reply[0].Text); d.cursor != "0" {
 			more = append(more, d)
 		} else {
 			r.reaped[d.name] = d.lease
@@ -185,10 +186,10 @@ func (r *reaper) scan(callees []deadCallee) (more []deadCallee, ok bool) {
 }
 
 // ours returns the results, with an error, for those calls that are of the node.
-func (r *reaper) ours(addresses []reply, failure *broker.Error) []broker.Result {
+func (r *reaper) ours(addresses []resp.Reply, failure *broker.Error) []broker.Result {
 	var lost []broker.Result
 	for _, v := range addresses {
-		if a, ok := parseAddress(v.text); ok && a.Node == r.conn.node {
+		if a, ok := parseAddress(v.Text); ok && a.Node == r.conn.node {
 			lost = append(lost, broker.Result{To: a, Err: failure})
 		}
 	}

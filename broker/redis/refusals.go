@@ -2,6 +2,7 @@ package redis
 
 import (
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
 // refusals are the calls of one node to one lane that wait in the queue of a URI when
@@ -10,7 +11,7 @@ import (
 // keeps their addresses until the node says that it knows of them.
 type refusals struct {
 	seen   map[string]string // URIs that were seen to, by their lists of calls -> their time
-	known  []reply           // addresses that were reported, and that the server keeps
+	known  []resp.Reply      // addresses that were reported, and that the server keeps
 	unsure bool              // it may keep others
 }
 
@@ -51,7 +52,7 @@ func (r *reaper) takeBack(uris []dueURI) (more []dueURI, ok bool) {
 	names := []string{keys.uris(index), keys.refused(index, r.conn.node)}
 	args := []any{r.conn.node[:], len(f.known)}
 	for _, known := range f.known {
-		args = append(args, known.text)
+		args = append(args, known.Text)
 	}
 	for _, u := range uris {
 		names = keys.appendKeys(names, index, keys.uriOf(index, u.calls), ofPush...)
@@ -60,19 +61,19 @@ func (r *reaper) takeBack(uris []dueURI) (more []dueURI, ok bool) {
 		}
 		args = append(args, u.bunches, u.skip)
 	}
-	reply, err := r.lane.writer.do(r.ctx, refuseScript.run(names, args...))
-	f.unsure = err != nil || len(reply.list) != len(uris)+1
+	reply, err := r.lane.writer.do(r.ctx, refuseScript.Command(names, args...))
+	f.unsure = err != nil || len(reply.List) != len(uris)+1
 	if f.unsure {
 		r.lane.refused("end calls that nobody serves", reply)
 		return nil, false
 	}
-	f.known = reply.list[0].list
+	f.known = reply.List[0].List
 	r.reportUnserved(f.known)
 	for i, u := range uris {
-		if left := &reply.list[i+1]; left.kind == '$' && len(left.text)%bunchName == 0 {
-			u.bunches = string(left.text)
+		if left := &reply.List[i+1]; left.Kind == '$' && len(left.Text)%bunchName == 0 {
+			u.bunches = string(left.Text)
 			more = append(more, u)
-		} else if u.skip = int(left.value); u.skip >= 0 && u.skip < refuseDepth {
+		} else if u.skip = int(left.Value); u.skip >= 0 && u.skip < refuseDepth {
 			more = append(more, u)
 		} else {
 			f.seen[u.calls] = u.time
@@ -81,7 +82,7 @@ func (r *reaper) takeBack(uris []dueURI) (more []dueURI, ok bool) {
 	return more, true
 }
 
-func (r *reaper) reportUnserved(addresses []reply) {
+func (r *reaper) reportUnserved(addresses []resp.Reply) {
 	refused := r.ours(addresses, broker.ErrUnserved)
 	if r.ctx.Err() != nil || len(refused) == 0 {
 		return

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
 // results receives the results of one node: a goroutine, from start to stop,
@@ -38,8 +39,8 @@ func (r *results) run() {
 	key := r.conn.broker.keys.results(r.conn.home.index, r.conn.node)
 	// One round trip for one result as well as for hundreds. A timeout of the
 	// first command does not hide the reply of the second.
-	first, more := plain("BRPOP", key, int(blockFor/time.Second)), collectScript.run([]string{key})
-	first.blocks = blockFor
+	first, more := resp.NewCommand("BRPOP", key, int(blockFor/time.Second)), collectScript.Command([]string{key})
+	first.Blocks = blockFor
 	for {
 		link := r.blocker.connected()
 		if link == nil {
@@ -47,14 +48,11 @@ func (r *results) run() {
 		}
 		err := link.run(first, more)
 		if err == nil {
-			err = rerun(link, []*command{more})
+			err = errors.Join(first.Reply.Err(), more.Reply.Err())
 		}
-		if err == nil {
-			err = errors.Join(first.reply.err(), more.reply.err())
-		}
-		values := more.reply.list
-		if list := first.reply.list; len(list) == 2 { // the key, the value
-			values = append([]reply{list[1]}, values...)
+		values := more.Reply.List
+		if list := first.Reply.List; len(list) == 2 { // the key, the value
+			values = append([]resp.Reply{list[1]}, values...)
 		}
 		r.deliver(key, values)
 		if err == nil {
@@ -65,10 +63,10 @@ func (r *results) run() {
 	}
 }
 
-func (r *results) deliver(key string, values []reply) {
+func (r *results) deliver(key string, values []resp.Reply) {
 	batch := make([]broker.Result, 0, len(values))
 	for _, v := range values {
-		result, err := decodeResult(r.conn.node, v.text)
+		result, err := decodeResult(r.conn.node, v.Text)
 		if err != nil {
 			r.conn.broker.corrupt(key, err)
 			continue

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 	"github.com/oklog/ulid/v2"
 )
 
@@ -49,23 +50,23 @@ func (b *Broker) checkRights(l *link, lane int) error {
 	for _, name := range commandsOfScripts() {
 		inScripts = append(inScripts, name)
 	}
-	tried := map[string]*command{
-		"BRPOP":          plain("BRPOP", key, "0.01"),
-		"BZPOPMIN":       plain("BZPOPMIN", key, "0.01"),
-		b.keys.publish(): plain(b.keys.publish(), channel, ""),
+	tried := map[string]*resp.Command{
+		"BRPOP":          resp.NewCommand("BRPOP", key, "0.01"),
+		"BZPOPMIN":       resp.NewCommand("BZPOPMIN", key, "0.01"),
+		b.keys.publish(): resp.NewCommand(b.keys.publish(), channel, ""),
 	}
-	script := checkScript.run([]string{key}, inScripts...)
-	commands := []*command{script}
+	script := checkScript.Command([]string{key}, inScripts...)
+	commands := []*resp.Command{script}
 	for _, c := range tried {
 		commands = append(commands, c)
 	}
-	tried[subscribe], tried[unsubscribe] = plain(subscribe, channel), plain(unsubscribe, channel)
+	tried[subscribe], tried[unsubscribe] = resp.NewCommand(subscribe, channel), resp.NewCommand(unsubscribe, channel)
 	commands = append(commands, tried[subscribe], tried[unsubscribe]) // in this order, and last
-	if err := l.run(commands...); err != nil {
+	if err := l.runOnce(commands); err != nil {
 		return err
 	}
 	tried["EVALSHA"] = script
-	if script.unknown() {
+	if script.ScriptUnknown() {
 		tried["EVAL"] = script
 		delete(tried, "EVALSHA")
 		if err := l.run(script); err != nil {
@@ -77,15 +78,15 @@ func (b *Broker) checkRights(l *link, lane int) error {
 }
 
 // refusedOf returns the names of what was refused, with the errors.
-func refusedOf(tried map[string]*command, script *command) map[string]string {
+func refusedOf(tried map[string]*resp.Command, script *resp.Command) map[string]string {
 	refused := map[string]string{}
 	for name, c := range tried {
-		if c.reply.kind == '-' && isRefusal(string(c.reply.text)) {
-			refused[name] = string(c.reply.text)
+		if c.Reply.Kind == '-' && resp.IsDenied(string(c.Reply.Text)) {
+			refused[name] = string(c.Reply.Text)
 		}
 	}
-	for pair := range slices.Chunk(script.reply.texts(), 2) {
-		if len(pair) == 2 && isRefusal(pair[1]) {
+	for pair := range slices.Chunk(script.Reply.Texts(), 2) {
+		if len(pair) == 2 && resp.IsDenied(pair[1]) {
 			refused[pair[0]] = pair[1]
 		}
 	}
@@ -104,15 +105,4 @@ func (b *Broker) reportRefused(server string, refused map[string]string) {
 	slices.Sort(names)
 	b.config.logger.Error("the server refuses what juggler needs; docs/redis.md says which commands and rights that are",
 		"server", server, "commands", strings.Join(names, " "), "reason", refused[names[0]])
-}
-
-// isRefusal reports whether an error says that a command is not there, or that the
-// user may not run it or not on our keys and channels.
-func isRefusal(text string) bool {
-	for _, part := range []string{"nknown command", "Unknown Redis command", "NOPERM", "can't run this command", "can't access at least one"} {
-		if strings.Contains(text, part) {
-			return true
-		}
-	}
-	return false
 }

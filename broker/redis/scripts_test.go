@@ -10,14 +10,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 	"github.com/juggler-go/juggler/internal/redistest"
 	goredis "github.com/redis/go-redis/v9"
 )
 
 // eval runs a script as callees in other languages do, and returns its reply.
-func eval(t *testing.T, c *goredis.Client, s *script, keys string, args ...any) any {
+func eval(t *testing.T, c *goredis.Client, s *resp.Script, keys string, args ...any) any {
 	t.Helper()
-	reply, err := c.Eval(context.Background(), s.source, strings.Fields(keys), args...).Result()
+	reply, err := c.Eval(context.Background(), s.Source, strings.Fields(keys), args...).Result()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,26 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
+// slots is the number of hash slots of a Redis Cluster.
+const slots = 16384
+
+// slot is the hash slot of a hash tag: its CRC-16 (XMODEM) modulo 16384, as
+// the Redis Cluster specification has it.
+func slot(tag string) int {
+	var crc uint16
+	for i := range len(tag) {
+		crc ^= uint16(tag[i]) << 8
+		for range 8 {
+			if crc&0x8000 != 0 {
+				crc = crc<<1 ^ 0x1021
+			} else {
+				crc <<= 1
+			}
+		}
+	}
+	return int(crc) % slots
+}
+
 // readSlots reads the reply of the node at asked to CLUSTER SLOTS, ordered by slots.
 // go-redis' own reading fails where a node has no address; besides, what nodes say
 // of where they are is meant for those who look from where the node does:

@@ -52,3 +52,12 @@ func TestReadSlots(t *testing.T) {
 		t.Error("a reply that is no list is accepted")
 	}
 }
+
+// slot agrees with the examples of the Redis Cluster specification.
+func TestSlot(t *testing.T) {
+	for tag, want := range map[string]int{"123456789": 0x31c3, "user1000": 3443, "foo": 12182} {
+		if got := slot(tag); got != want {
+			t.Errorf("slot of %s is %d, want %d", tag, got, want)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -11,7 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 	goredis "github.com/redis/go-redis/v9"
 )
 
@@ -49,9 +50,9 @@ func readSlowly(r io.Reader, n, pieces int) {
 }
 
 // wireSize is how many bytes a command is on its way.
-func wireSize(commands ...*command) (n int) {
+func wireSize(commands ...*resp.Command) (n int) {
 	for _, c := range commands {
-		n += len(c.appendTo(nil))
+		n += len(c.AppendTo(nil))
 	}
 	return n
 }
@@ -62,14 +63,14 @@ func TestReplySlow(t *testing.T) {
 		l, server := pipeLink(t)
 		text := bytes.Repeat([]byte("x"), 3*readBuffer)
 		go func() {
-			readSlowly(server, wireSize(plain("GET", "a"), plain("GET", "b")), 1)
-			writeSlowly(server, appendText(appendText(nil, text), "b"), 20)
+			readSlowly(server, wireSize(resp.NewCommand("GET", "a"), resp.NewCommand("GET", "b")), 1)
+			writeSlowly(server, fmt.Appendf(nil, "$%d\r\n%s\r\n$1\r\nb\r\n", len(text), text), 20)
 		}()
-		a, b := plain("GET", "a"), plain("GET", "b")
+		a, b := resp.NewCommand("GET", "a"), resp.NewCommand("GET", "b")
 		if err := l.run(a, b); err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Equal(a.reply.text, text) || string(b.reply.text) != "b" {
+		if !bytes.Equal(a.Reply.Text, text) || string(b.Reply.Text) != "b" {
 			t.Error("the replies are wrong")
 		}
 	})
@@ -79,8 +80,8 @@ func TestReplySlow(t *testing.T) {
 func TestReplyStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, server := pipeLink(t)
-		c := plain("BRPOP", "a", 2)
-		c.blocks = 2 * time.Second
+		c := resp.NewCommand("BRPOP", "a", 2)
+		c.Blocks = 2 * time.Second
 		go func() {
 			readSlowly(server, wireSize(c), 1)
 			writeSlowly(server, []byte("$100\r\nx"), 1)
@@ -104,7 +105,7 @@ func TestReplyStops(t *testing.T) {
 func TestWriteSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, server := pipeLink(t)
-		c := plain("SET", "a", bytes.Repeat([]byte("x"), 5*portion))
+		c := resp.NewCommand("SET", "a", bytes.Repeat([]byte("x"), 5*portion))
 		go func() {
 			readSlowly(server, wireSize(c), 20)
 			writeSlowly(server, []byte("+OK\r\n"), 1)
@@ -118,60 +119,10 @@ func TestWriteSlow(t *testing.T) {
 func TestWriteStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, server := pipeLink(t)
-		c := plain("SET", "a", bytes.Repeat([]byte("x"), 5*portion))
+		c := resp.NewCommand("SET", "a", bytes.Repeat([]byte("x"), 5*portion))
 		go readSlowly(server, wireSize(c)/2, 1)
 		if err := l.run(c); !errors.Is(err, errLost) || !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatalf("run returned %v", err)
-		}
-	})
-}
-
-// Requests behind a batch on a slow link wait as long as it gets on: they were
-// refused after a quarter of the reply timeout. When it stops they are refused,
-// and no longer when it goes on.
-func TestStallOfSlowBatch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b, err := New(WithReplyTimeout(8*time.Second), WithServer(&goredis.Options{}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		lane := newLane(b, 0)
-		l, server := pipeLink(t)
-		l.timeout, l.conn.timeout = 8*time.Second, 8*time.Second
-		lane.writer.link = l
-		lane.writer.start()
-		defer lane.writer.stop()
-		submit := func(c *command) *op {
-			o := &op{command: c, waiter: newWaiter(1)}
-			lane.writer.submit(o)
-			return o
-		}
-		large := submit(plain("SET", "a", bytes.Repeat([]byte("x"), 2*maxBatchBytes)))
-		behind := submit(plain("SET", "b", "1"))
-		quarter := 20
-		readSlowly(server, wireSize(large.command)/2, quarter)
-		synctest.Wait()
-		select {
-		case <-behind.waiter.done:
-			t.Fatalf("behind a batch that gets on: %v", behind.err)
-		default:
-		}
-		<-behind.waiter.done // nothing moves any more
-		if !errors.Is(behind.err, broker.ErrUnavailable) {
-			t.Errorf("behind a batch that stands still: %v", behind.err)
-		}
-		readSlowly(server, wireSize(large.command)/2, quarter)
-		behind = submit(plain("SET", "b", "1"))
-		go func() {
-			io.ReadFull(server, make([]byte, wireSize(large.command)%2)) //nolint:errcheck
-			writeSlowly(server, []byte("+OK\r\n"), 1)
-			readSlowly(server, wireSize(behind.command), 1)
-			writeSlowly(server, []byte("+OK\r\n"), 1)
-		}()
-		<-large.waiter.done
-		<-behind.waiter.done
-		if large.err != nil || behind.err != nil {
-			t.Errorf("at last: %v, %v", large.err, behind.err)
 		}
 	})
 }

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
 // A survey looks now and then at what nobody else notices: that a server evicts
@@ -141,7 +143,7 @@ func (s *survey) meet(master server, lane int) (memory, bool) {
 	}
 	defer l.close()
 	defer context.AfterFunc(s.quit, l.cut)()
-	info := plain("INFO")
+	info := resp.NewCommand("INFO")
 	err = l.run(info)
 	if err == nil {
 		err = s.broker.checkRights(l, lane)
@@ -149,9 +151,9 @@ func (s *survey) meet(master server, lane int) (memory, bool) {
 	if err != nil {
 		return memory{}, false
 	}
-	m, ok := readMemory(string(info.reply.text))
+	m, ok := readMemory(string(info.Reply.Text))
 	if !ok {
-		s.broker.config.logger.Debug("whether the server evicts keys is not known", "server", master.addr, "error", info.reply.err())
+		s.broker.config.logger.Debug("whether the server evicts keys is not known", "server", master.addr, "error", info.Reply.Err())
 	}
 	m.asked = time.Now()
 	return m, true
@@ -163,11 +165,11 @@ func (s *survey) ask(lane int, before memory) memory {
 	if l == nil {
 		return before
 	}
-	reply, err := l.writer.do(s.quit, plain("INFO"))
-	if err != nil && !isServerError(err) {
+	reply, err := l.writer.do(s.quit, resp.NewCommand("INFO"))
+	if err != nil && !resp.IsServerError(err) {
 		return before
 	}
-	m, ok := readMemory(string(reply.text))
+	m, ok := readMemory(string(reply.Text))
 	if !ok {
 		m = before
 	}

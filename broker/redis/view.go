@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/juggler-go/juggler/broker/redis/internal/chanlock"
 )
 
 // A view is what a broker takes for the system: who is master of which slots, and
@@ -17,11 +20,10 @@ import (
 // into it any more is retired. So the connections of a process never end in two
 // systems, each of which seems to work.
 type view struct {
-	broker   *Broker
-	topology topology
+	config viewConfig
 
 	// looking is held while the system is asked, so that one asks for all.
-	looking hold
+	looking chanlock.Lock
 
 	mu      sync.Mutex // guards the following
 	ranges  []slotRange
@@ -55,14 +57,21 @@ const (
 	noMaster  = -2 // it only asks
 )
 
-func newView(b *Broker) *view {
+// A viewConfig is what a view needs to know.
+type viewConfig struct {
+	topology topology
+	timeout  time.Duration // for a connection, and while nothing moves on it
+	backoff  backoff
+	logger   *slog.Logger
+}
+
+func newView(c viewConfig) *view {
 	v := &view{
-		broker:   b,
-		topology: b.config.topology,
-		looking:  newHold(),
-		answers:  map[string]identity{},
-		links:    map[*link]struct{}{},
-		kicked:   make(chan struct{}, 1),
+		config:  c,
+		looking: chanlock.New(),
+		answers: map[string]identity{},
+		links:   map[*link]struct{}{},
+		kicked:  make(chan struct{}, 1),
 	}
 	v.quit, v.cancel = context.WithCancel(background)
 	return v
@@ -87,7 +96,7 @@ func (v *view) stop() {
 	v.mu.Unlock()
 	v.cancel()
 	v.running.Wait()
-	v.topology.wait()
+	v.config.topology.wait()
 }
 
 func (v *view) run() {
@@ -106,10 +115,10 @@ func (v *view) run() {
 		}
 		err := v.look(v.quit, time.Now())
 		if err != nil && !failing && v.quit.Err() == nil {
-			v.broker.config.logger.Warn("nobody says who is master", "error", err)
+			v.config.logger.Warn("nobody says who is master", "error", err)
 		}
 		failing = err != nil
-		if v.topology.renamed() {
+		if v.config.topology.renamed() {
 			v.visit()
 		}
 		if !pause(v.quit, wait) {
@@ -121,12 +130,12 @@ func (v *view) run() {
 // listen waits for announcements of the system, if it makes any.
 func (v *view) listen() {
 	for {
-		err := v.topology.watch(v.quit, v.stale)
+		err := v.config.topology.watch(v.quit, v.stale)
 		if v.quit.Err() != nil || errors.Is(err, errors.ErrUnsupported) {
 			return
 		}
-		v.broker.config.logger.Debug("nobody announces who is master", "error", err)
-		if !pause(v.quit, v.broker.backoff(16)) {
+		v.config.logger.Debug("nobody announces who is master", "error", err)
+		if !pause(v.quit, v.config.backoff.after(16)) {
 			return
 		}
 	}
@@ -146,8 +155,8 @@ func (v *view) stale() {
 
 // look asks the system, unless somebody has since the given time.
 func (v *view) look(ctx context.Context, since time.Time) error {
-	v.looking.lock()
-	defer v.looking.unlock()
+	v.looking.Lock()
+	defer v.looking.Unlock()
 	v.mu.Lock()
 	done := v.looked.After(since)
 	if !done {
@@ -157,7 +166,7 @@ func (v *view) look(ctx context.Context, since time.Time) error {
 	if done {
 		return nil
 	}
-	ranges, err := v.topology.look(ctx)
+	ranges, err := v.config.topology.look(ctx)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if err != nil {
@@ -267,7 +276,7 @@ func (v *view) dial(ctx context.Context, slot int, avoid server, timeout time.Du
 }
 
 func (v *view) dialServer(ctx context.Context, to server, slot int, timeout time.Duration, retired func()) (*link, error) {
-	options := v.topology.options(to)
+	options := v.config.topology.options(to)
 	loginOnce(options)
 	l, err := newLink(ctx, options, timeout)
 	if err != nil {
@@ -348,7 +357,7 @@ func (v *view) visit() {
 	if !known {
 		return
 	}
-	l, err := v.dialServer(v.quit, to, noMaster, v.broker.config.replyTimeout, nil)
+	l, err := v.dialServer(v.quit, to, noMaster, v.config.timeout, nil)
 	if err != nil {
 		return
 	}

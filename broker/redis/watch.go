@@ -57,7 +57,7 @@ func (f *feed) judge() bool {
 		return true
 	}
 	timeout := f.hub.broker.config.replyTimeout
-	silence := min(time.Since(f.heard), f.link.conn.silence()) // a large message may be on its way
+	silence := min(time.Since(f.heard), f.link.silence()) // a large message may be on its way
 	if f.busy {
 		silence = 0
 	}

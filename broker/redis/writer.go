@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
 // A writer sends all that does not block to the master of one lane, over one
@@ -64,7 +64,7 @@ type flight struct {
 	// Set when it is sent.
 	sent     bool
 	groups   []group // of ops
-	commands []*command
+	commands []*resp.Command
 	err      error // of the write, guarded by writer.sending
 }
 
@@ -151,7 +151,7 @@ func (w *writer) settled() bool {
 
 func (o *op) size() int {
 	if o.command != nil {
-		return len(o.command.words)
+		return o.command.Size()
 	}
 	return len(o.value)
 }
@@ -179,7 +179,7 @@ func (w *writer) rouse() {
 	switch {
 	case w.flight != nil || w.gathering:
 	case w.link != nil:
-		w.link.conn.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // then reading fails, too
+		w.link.interrupt()
 	default:
 		select {
 		case w.wake <- struct{}{}:
@@ -219,7 +219,7 @@ func (w *writer) patience(f *flight) time.Duration {
 func (w *writer) encode(f *flight, l *link) {
 	f.sent = true
 	f.groups = w.lane.group(f.ops)
-	f.commands = make([]*command, len(f.groups))
+	f.commands = make([]*resp.Command, len(f.groups))
 	for i := range f.groups {
 		f.commands[i] = f.groups[i].command
 	}
@@ -234,13 +234,13 @@ func (w *writer) flush(f *flight, l *link) {
 }
 
 // do runs one command. The error is nil when the server has done it.
-func (w *writer) do(ctx context.Context, c *command) (reply, error) {
+func (w *writer) do(ctx context.Context, c *resp.Command) (resp.Reply, error) {
 	o := &op{command: c, waiter: newWaiter(1)}
 	w.submit(o)
 	if err := o.waiter.wait(ctx); err != nil {
-		return reply{}, err
+		return resp.Reply{}, err
 	}
-	return c.reply, o.err
+	return c.Reply, o.err
 }
 
 // retryable adds when a retry is worth it. mu is held.
@@ -282,7 +282,7 @@ func (w *writer) await() *flight {
 		}
 		closed := w.closed && !w.gathering
 		if f == nil && l != nil {
-			l.conn.SetReadDeadline(time.Time{}) //nolint:errcheck // then reading fails, too
+			l.waitForever()
 		}
 		w.mu.Unlock()
 		switch {
@@ -301,8 +301,8 @@ func (w *writer) await() *flight {
 
 // listen waits for the first byte of a reply, or rouse.
 func (w *writer) listen(l *link) {
-	_, err := l.in.Peek(1)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	err := l.await()
+	if errors.Is(err, errInterrupted) {
 		return
 	}
 	w.mu.Lock()
@@ -315,7 +315,7 @@ func (w *writer) listen(l *link) {
 	case !idle:
 	case err == nil:
 		l.close()
-		w.gone(errProtocol) // nothing was asked
+		w.gone(resp.ErrProtocol) // nothing was asked
 	default:
 		l.close()
 		w.endedIdle(l, err)
@@ -443,7 +443,7 @@ func (w *writer) see(f *flight) {
 		case errors.Is(err, errBunches):
 		default: // elsewhere
 			w.drop()
-			if !w.pause(w.lane.broker.backoff(attempt)) {
+			if !w.pause(w.lane.broker.backoff.after(attempt)) {
 				w.finishAll(f.ops, broker.ErrClosed)
 				return
 			}
@@ -480,9 +480,9 @@ func (w *writer) round(f *flight) (err error) {
 	}
 	f.sent = false
 	if err = w.link.receive(f.commands); err == nil {
-		if slices.ContainsFunc(f.commands, (*command).unknown) {
+		if slices.ContainsFunc(f.commands, (*resp.Command).ScriptUnknown) {
 			w.sending.Lock()
-			err = rerun(w.link, f.commands)
+			err = w.link.rerun(f.commands)
 			w.sending.Unlock()
 		}
 	} else {
@@ -506,25 +506,6 @@ func (w *writer) round(f *flight) (err error) {
 	return err
 }
 
-// rerun sends the scripts that the server did not know, with their source.
-func rerun(l *link, commands []*command) error {
-	var unknown []*command
-	for _, c := range commands {
-		if c.unknown() {
-			unknown = append(unknown, c)
-		}
-	}
-	if len(unknown) == 0 {
-		return nil
-	}
-	err := l.run(unknown...)
-	if errors.Is(err, errNotSent) {
-		// Other commands of the batch are done: only these were not.
-		return fmt.Errorf("%w: %w", errLost, err)
-	}
-	return err
-}
-
 // connect makes the connection and first of all announces who lives here
 // again: the server may have forgotten, and what follows relies on it.
 func (w *writer) connect() error {
@@ -533,10 +514,7 @@ func (w *writer) connect() error {
 		return err
 	}
 	if commands := w.lane.announcements(); len(commands) > 0 {
-		if err = l.run(commands...); err == nil {
-			err = rerun(l, commands)
-		}
-		if err != nil {
+		if err = l.run(commands...); err != nil {
 			l.close()
 			return err
 		}
@@ -571,7 +549,7 @@ func (w *writer) outage(err error) {
 	w.lane.broker.hub.doubt()
 	w.ended = place{} // what follows from it is done here
 	for attempt := 0; ; attempt++ {
-		wait := w.lane.broker.backoff(attempt)
+		wait := w.lane.broker.backoff.after(attempt)
 		w.mu.Lock()
 		w.next = time.Now().Add(wait)
 		w.refuse(unavailable(err))

@@ -1,4 +1,9 @@
-package redis
+// Package resp is the wire protocol of Redis, RESP2, as far as the broker needs it: a
+// command is an array of strings, a reply one of five types. It knows commands, scripts,
+// replies and what errors mean, and no connections.
+//
+// See https://redis.io/docs/latest/develop/reference/protocol-spec/.
+package resp
 
 import (
 	"bufio"
@@ -9,49 +14,45 @@ import (
 	"strconv"
 )
 
-// The wire protocol of Redis, RESP2, as far as this package needs it: a
-// command is an array of strings, a reply one of five types.
-// https://redis.io/docs/latest/develop/reference/protocol-spec/
-
-// A reply is what the server answered to one command. The zero reply is one
+// A Reply is what the server answered to one command. The zero Reply is one
 // that has not come.
-type reply struct {
-	kind  byte    // as on the wire: one of +-:$* or, for nothing, _
-	text  []byte  // of +, - and $
-	value int64   // of :
-	list  []reply // of *
+type Reply struct {
+	Kind  byte    // as on the wire: one of +-:$* or, for nothing, _
+	Text  []byte  // of +, - and $
+	Value int64   // of :
+	List  []Reply // of *
 }
 
-// errNoReply is the error of a command that was not answered.
-var errNoReply = errors.New("no reply")
+// ErrNoReply is the error of a command that was not answered.
+var ErrNoReply = errors.New("no reply")
 
-// err returns the server's error, or errNoReply.
-func (r *reply) err() error {
-	switch r.kind {
+// Err returns the server's error, or ErrNoReply.
+func (r *Reply) Err() error {
+	switch r.Kind {
 	case 0:
-		return errNoReply
+		return ErrNoReply
 	case '-':
-		return replyError(string(r.text))
+		return Error(string(r.Text))
 	}
 	return nil
 }
 
-// texts returns the strings of a list.
-func (r *reply) texts() []string {
-	texts := make([]string, len(r.list))
-	for i := range r.list {
-		texts[i] = string(r.list[i].text)
+// Texts returns the strings of a list.
+func (r *Reply) Texts() []string {
+	texts := make([]string, len(r.List))
+	for i := range r.List {
+		texts[i] = string(r.List[i].Text)
 	}
 	return texts
 }
 
-// A replyError is an error of the server.
-type replyError string
+// An Error is an error of the server.
+type Error string
 
-func (e replyError) Error() string { return string(e) }
+func (e Error) Error() string { return string(e) }
 
 // RedisError makes it an error reply for go-redis, too.
-func (e replyError) RedisError() {}
+func (e Error) RedisError() {}
 
 // appendHeader appends a count or length, with its type.
 func appendHeader(b []byte, kind byte, n int) []byte {
@@ -69,8 +70,8 @@ func appendNumber(b []byte, n int64) []byte {
 	return appendText(b, strconv.AppendInt(digits[:0], n, 10))
 }
 
-// errProtocol: the server does not speak RESP2, or we lost the thread.
-var errProtocol = errors.New("unexpected reply")
+// ErrProtocol: the server does not speak RESP2, or we lost the thread.
+var ErrProtocol = errors.New("unexpected reply")
 
 // maxText is the longest string that Redis has, maxDepth how deep a list of
 // lists is followed.
@@ -79,44 +80,45 @@ const (
 	maxDepth = 8
 )
 
-func readReply(in *bufio.Reader) (reply, error) { return readNested(in, maxDepth) }
+// ReadReply reads a reply, which may be an error of the server.
+func ReadReply(in *bufio.Reader) (Reply, error) { return readNested(in, maxDepth) }
 
-func readNested(in *bufio.Reader, depth int) (r reply, err error) {
+func readNested(in *bufio.Reader, depth int) (r Reply, err error) {
 	line, err := readLine(in)
 	if err != nil {
-		return reply{}, err
+		return Reply{}, err
 	}
-	r.kind = line[0]
-	switch r.kind {
+	r.Kind = line[0]
+	switch r.Kind {
 	case '+', '-':
-		r.text = slices.Clone(line[1:])
+		r.Text = slices.Clone(line[1:])
 		return r, nil
 	case ':':
-		r.value, err = number(line)
+		r.Value, err = number(line)
 		return r, err
 	case '$', '*':
 	default:
-		return reply{}, fmt.Errorf("%w: %.40q", errProtocol, line)
+		return Reply{}, fmt.Errorf("%w: %.40q", ErrProtocol, line)
 	}
 	n, err := number(line)
 	switch {
 	case err != nil:
-		return reply{}, err
+		return Reply{}, err
 	case n == -1:
-		return reply{kind: '_'}, nil
-	case n < 0 || n > maxText || r.kind == '*' && depth == 0:
-		return reply{}, fmt.Errorf("%w: %.40q", errProtocol, line)
-	case r.kind == '$':
-		r.text, err = readText(in, int(n))
+		return Reply{Kind: '_'}, nil
+	case n < 0 || n > maxText || r.Kind == '*' && depth == 0:
+		return Reply{}, fmt.Errorf("%w: %.40q", ErrProtocol, line)
+	case r.Kind == '$':
+		r.Text, err = readText(in, int(n))
 		return r, err
 	}
-	r.list = make([]reply, 0, min(n, 1024)) // of what is announced, much may not come
+	r.List = make([]Reply, 0, min(n, 1024)) // of what is announced, much may not come
 	for range n {
 		e, err := readNested(in, depth-1)
 		if err != nil {
-			return reply{}, err
+			return Reply{}, err
 		}
-		r.list = append(r.list, e)
+		r.List = append(r.List, e)
 	}
 	return r, nil
 }
@@ -137,13 +139,13 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 	if n := len(line); n > 2 && line[n-2] == '\r' {
 		return line[:n-2], nil
 	}
-	return nil, fmt.Errorf("%w: %.40q", errProtocol, line)
+	return nil, fmt.Errorf("%w: %.40q", ErrProtocol, line)
 }
 
 func number(line []byte) (int64, error) {
 	n, err := strconv.ParseInt(string(line[1:]), 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%w: %.40q", errProtocol, line)
+		return 0, fmt.Errorf("%w: %.40q", ErrProtocol, line)
 	}
 	return n, nil
 }
@@ -165,7 +167,7 @@ func readText(in *bufio.Reader, n int) (text []byte, err error) {
 		text, end = b[:n:n], b[n:]
 	}
 	if string(end) != "\r\n" {
-		return nil, fmt.Errorf("%w: a string without an end", errProtocol)
+		return nil, fmt.Errorf("%w: a string without an end", ErrProtocol)
 	}
 	if n+2 <= in.Size() {
 		in.Discard(n + 2) //nolint:errcheck // it is in the buffer

@@ -1,4 +1,4 @@
-package redis
+package resp
 
 import "testing"
 
@@ -12,7 +12,7 @@ func TestIsElsewhere(t *testing.T) {
 		"@user_script: 95: -OOM command not allowed when used memory > 'maxmemory'.":                                   false,
 		"WRONGTYPE Operation against a key holding the wrong kind of value":                                            false,
 	} {
-		if got := isElsewhere(replyError(text)); got != want {
+		if got := IsMisdirected(Error(text)); got != want {
 			t.Errorf("%q: %v", text, got)
 		}
 	}
