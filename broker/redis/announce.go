@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis/internal/conn"
 )
 
 // announce announces the callee on its lanes, each on its own, and returns nil when
@@ -64,7 +65,7 @@ func (p *puller) open(ctx context.Context, outcome chan<- error) {
 		if err == nil && heard == nil {
 			return
 		}
-		if !pause(p.conn.life, b.backoff.after(attempt)) {
+		if !conn.Sleep(p.conn.life, b.backoff.After(attempt)) {
 			return
 		}
 		if attempt == 0 {

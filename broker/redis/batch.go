@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis/internal/conn"
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
@@ -178,7 +179,7 @@ func (b *batcher) publish(sets [][]*op, size int) *resp.Command {
 func (g *group) finish(w *writer) (again []*op, reason error) {
 	err := g.command.Reply.Err()
 	if resp.SuggestsFailover(err) {
-		w.lane.broker.view.stale()
+		w.lane.broker.view.MarkStale()
 	}
 	switch {
 	case resp.IsMisdirected(err):
@@ -232,7 +233,7 @@ func (g *group) finishCalls(w *writer) (again []*op, reason error) {
 		case accepted < 0:
 			err := resp.Error(bytes.TrimPrefix(more.Text, []byte("-")))
 			if resp.SuggestsFailover(err) {
-				w.lane.broker.view.stale()
+				w.lane.broker.view.MarkStale()
 			}
 			if resp.IsMisdirected(err) {
 				again, reason = append(again, set...), err
@@ -291,7 +292,7 @@ func (g *group) finishEvents() {
 func finishSet(ops []*op, err error, retry time.Duration) {
 	for _, o := range ops {
 		if retry > 0 {
-			o.finish(broker.WithRetryAfter(err, retry+jitter(retry/2)))
+			o.finish(broker.WithRetryAfter(err, retry+conn.Jitter(retry/2)))
 		} else {
 			o.finish(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/juggler-go/juggler/broker/redis/internal/conn"
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
@@ -20,7 +21,7 @@ type blocker struct {
 	role string
 
 	mu     sync.Mutex // guards the following
-	link   *link
+	link   *conn.Link
 	closed bool
 
 	quit   context.Context // ends with cut
@@ -66,10 +67,10 @@ func newBlocker(l *lane, role string) *blocker {
 
 // connected returns the connection, made anew as often as it takes, or nil
 // once cut was called.
-func (b *blocker) connected() *link {
+func (b *blocker) connected() *conn.Link {
 	for {
 		if b.failures > 1 {
-			b.pause(b.lane.broker.backoff.after(b.failures - 2))
+			b.pause(b.lane.broker.backoff.After(b.failures - 2))
 		}
 		b.mu.Lock()
 		l, closed := b.link, b.closed
@@ -78,14 +79,14 @@ func (b *blocker) connected() *link {
 			return nil
 		}
 		if l != nil {
-			err := l.retired()
+			err := l.Retired()
 			if err == nil {
-				err = l.wake()
+				err = l.CheckIdle()
 			}
 			switch {
 			case err == nil:
 				return l
-			case isEnded(err):
+			case conn.IsClosedByPeer(err):
 				b.endedIdle(err)
 			default:
 				b.failed(err)
@@ -101,7 +102,7 @@ func (b *blocker) connected() *link {
 			closed = b.closed
 			b.mu.Unlock()
 			if closed {
-				l.close()
+				l.Close()
 				return nil
 			}
 			b.ail(nil)
@@ -113,12 +114,12 @@ func (b *blocker) connected() *link {
 		}
 		b.failures++
 		b.ail(err)
-		b.lane.broker.view.stale()
+		b.lane.broker.view.MarkStale()
 	}
 }
 
 // pause waits, unless cut is called.
-func (b *blocker) pause(d time.Duration) { pause(b.quit, d) }
+func (b *blocker) pause(d time.Duration) { conn.Sleep(b.quit, d) }
 
 // worked says that the connection did what it should.
 func (b *blocker) worked() {
@@ -134,7 +135,7 @@ func (b *blocker) failed(err error) {
 	b.failures++
 	b.ail(err)
 	if resp.SuggestsFailover(err) {
-		b.lane.broker.view.stale()
+		b.lane.broker.view.MarkStale()
 	}
 	if resp.IsServerError(err) && !resp.IsMisdirected(err) {
 		if b.failures == 1 {
@@ -143,7 +144,7 @@ func (b *blocker) failed(err error) {
 		return
 	}
 	if !b.drop() {
-		b.lane.broker.view.stale()
+		b.lane.broker.view.MarkStale()
 		b.lane.broker.linkDown(b.role, b.lane.index, err)
 	}
 }
@@ -151,7 +152,7 @@ func (b *blocker) failed(err error) {
 // endedIdle takes note that the other side has ended the connection while it was idle.
 func (b *blocker) endedIdle(err error) {
 	if !b.drop() {
-		b.lane.broker.view.stale()
+		b.lane.broker.view.MarkStale()
 		b.lane.broker.linkIdle(b.role, b.lane.index, err)
 	}
 }
@@ -163,7 +164,7 @@ func (b *blocker) drop() (closed bool) {
 	b.link = nil
 	b.mu.Unlock()
 	if l != nil {
-		l.close()
+		l.Close()
 	}
 	return closed
 }
@@ -177,7 +178,7 @@ func (b *blocker) cut() {
 	b.mu.Unlock()
 	b.cancel()
 	if l != nil {
-		l.cut()
+		l.Cut()
 	}
 }
 
@@ -186,7 +187,7 @@ func (b *blocker) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.link != nil {
-		b.link.close()
+		b.link.Close()
 		b.link = nil
 	}
 }

@@ -8,23 +8,27 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
-	"github.com/juggler-go/juggler/internal/option"
+	"github.com/juggler-go/juggler/broker/redis/internal/conn"
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
+	"github.com/juggler-go/juggler/internal/option"
 )
+
+// background is the context of what has bounds of its own.
+var background = context.Background()
 
 // Broker is the engine on Redis. It fills all three roles, and takes many
 // requests at once (it is a [broker.BatchPublisher], its caller connections
 // are [broker.BatchCaller]). Its methods may be called concurrently.
 type Broker struct {
 	config config
-	view   *view
+	view   *conn.View
 	keys   *keyspace
 	hub    *hub
 	survey *survey
 	stats  counters
 	made   time.Time
 
-	backoff backoff
+	backoff conn.Backoff
 
 	mu     sync.Mutex // guards the following
 	lanes  []*lane    // by index; nil: not used yet
@@ -65,9 +69,9 @@ func New(opts ...Option) (*Broker, error) {
 		open:   map[closer]struct{}{},
 		made:   time.Now(),
 
-		backoff: backoff{c.backoffMin, c.backoffMax},
+		backoff: conn.Backoff{First: c.backoffMin, Longest: c.backoffMax},
 	}
-	b.view = newView(viewConfig{topology: c.topology, timeout: c.replyTimeout, backoff: b.backoff, logger: c.logger})
+	b.view = conn.NewView(conn.Config{Topology: c.topology, Timeout: c.replyTimeout, Backoff: b.backoff, Logger: c.logger})
 	b.hub = newHub(b)
 	b.survey = newSurvey(b)
 	return b, nil
@@ -103,7 +107,7 @@ func (b *Broker) close() {
 		}
 	}
 	all.Wait()
-	b.view.stop()
+	b.view.Stop()
 }
 
 // register notes an open connection, unless the broker is closed.
@@ -161,18 +165,18 @@ func (b *Broker) lanesInUse() []int {
 // same, or on a connection of its own.
 func (b *Broker) runAt(ctx context.Context, slot int, c *resp.Command) error {
 	for _, i := range b.lanesInUse() {
-		if b.view.together(slot, b.keys.slotOf(i)) {
+		if b.view.SameMaster(slot, b.keys.slotOf(i)) {
 			_, err := b.used(i).writer.do(ctx, c)
 			return err
 		}
 	}
-	l, err := b.view.dial(ctx, slot, server{}, b.config.replyTimeout, nil)
+	l, err := b.view.Dial(ctx, slot, conn.Server{}, b.config.replyTimeout, nil)
 	if err != nil {
 		return err
 	}
-	defer l.close()
-	defer context.AfterFunc(ctx, l.cut)()
-	if err = l.run(c); err != nil {
+	defer l.Close()
+	defer context.AfterFunc(ctx, l.Cut)()
+	if err = l.Run(c); err != nil {
 		return err
 	}
 	return c.Reply.Err()
@@ -180,11 +184,11 @@ func (b *Broker) runAt(ctx context.Context, slot int, c *resp.Command) error {
 
 // laneOn returns a lane of which a server is the master, one that is used already
 // if there is one; nil: there is none, or the broker is closed.
-func (b *Broker) laneOn(master server) *lane {
+func (b *Broker) laneOn(master conn.Server) *lane {
 	first := -1
 	b.mu.Lock()
 	for i, l := range b.lanes {
-		if !b.view.leads(master, b.keys.slotOf(i)) {
+		if !b.view.Owns(master, b.keys.slotOf(i)) {
 			continue
 		}
 		if l != nil {

@@ -22,9 +22,11 @@ package redis
 // puller.go, answered.go, reply.go, outbox.go. Both live as long as pulse.go says
 // so; doubt.go tells what a server says that has forgotten. Events: pubsub.go,
 // hub.go, feed.go, watch.go, probe.go, mailbox.go. What is warned of: survey.go,
-// eviction.go, rights.go, peers.go. The system behind it: view.go, topology.go,
-// slots.go. Below: lane.go, blocking.go, link.go, stream.go; internal/resp has the wire
-// protocol. What lies in Redis: keys.go, value.go, scripts.go and lua/.
+// eviction.go, rights.go, peers.go. Below: lane.go, blocking.go. What lies in Redis:
+// keys.go, value.go, scripts.go and lua/.
+//
+// What any client of Redis needs is apart: internal/conn makes connections to the
+// right servers and puts commands through them, internal/resp is the wire protocol.
 //
 // # Goroutines
 //
@@ -37,6 +39,6 @@ package redis
 // # Locks
 //
 // None is held while the server or a callback is waited for, except the locks
-// calleeConn.turn and view.looking, which are there for that. Where two are held,
-// the order is Broker.mu, hub.mu, calleeConn.mu, view.mu, then the others; a
+// calleeConn.turn and View.looking, which are there for that. Where two are held,
+// the order is Broker.mu, hub.mu, calleeConn.mu, View.mu, then the others; a
 // writer's mu is last.

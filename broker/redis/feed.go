@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis/internal/conn"
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
@@ -19,24 +20,24 @@ type feed struct {
 	prober *prober
 
 	// Guarded by hub.mu.
-	link     *link    // nil: not connected
-	refusing error    // why it is not connected
-	dirty    []*topic // whose state may differ from what is wanted
-	later    []*topic // that become dirty with the next beat of the watch
-	flushing bool     // somebody is sending commands
-	pings    []sent   // to be sent
-	sent     []sent   // commands that the server has not answered, in order
-	asked    int      // bytes that the answers to sent will have, about
+	link     *conn.Link // nil: not connected
+	refusing error      // why it is not connected
+	dirty    []*topic   // whose state may differ from what is wanted
+	later    []*topic   // that become dirty with the next beat of the watch
+	flushing bool       // somebody is sending commands
+	pings    []sent     // to be sent
+	sent     []sent     // commands that the server has not answered, in order
+	asked    int        // bytes that the answers to sent will have, about
 	pinged   time.Time
 	heard    time.Time
-	busy     bool      // a message is being handed over: silence is our own fault
-	cutBy    error     // the watch cut the connection
-	reported bool      // that the connection is lost
-	deaf     server    // where events did not arrive, last
-	lost     time.Time // when subscriptions were lost that are not restored; zero: none
-	doubted  string    // why events may have been lost on their way to the server; "": they were not
-	place    place     // where the connection led last
-	laggards time.Time // when all publishers will have followed to another place; zero: they have
+	busy     bool        // a message is being handed over: silence is our own fault
+	cutBy    error       // the watch cut the connection
+	reported bool        // that the connection is lost
+	deaf     conn.Server // where events did not arrive, last
+	lost     time.Time   // when subscriptions were lost that are not restored; zero: none
+	doubted  string      // why events may have been lost on their way to the server; "": they were not
+	place    conn.Place  // where the connection led last
+	laggards time.Time   // when all publishers will have followed to another place; zero: they have
 
 	nudge   chan struct{}   // has an element to have the watch look at once
 	quit    context.Context // ends with stop
@@ -89,7 +90,7 @@ func (f *feed) stop() {
 	l := f.link
 	f.hub.mu.Unlock()
 	if l != nil {
-		l.cut()
+		l.Cut()
 	}
 	<-f.stopped
 }
@@ -106,10 +107,10 @@ func (f *feed) run() {
 			}
 		}
 		f.disconnected(err)
-		f.hub.broker.view.stale()
+		f.hub.broker.view.MarkStale()
 		f.tellLost()
 		if failures > 0 || !connected {
-			pause(f.quit, f.hub.broker.backoff.after(failures))
+			conn.Sleep(f.quit, f.hub.broker.backoff.After(failures))
 		}
 		failures++
 	}
@@ -119,7 +120,7 @@ func (f *feed) run() {
 // node of a cluster.
 func (f *feed) slot() int {
 	if f.lane == classicFeed {
-		return anyMaster
+		return conn.AnyMaster
 	}
 	return f.hub.broker.keys.slotOf(f.lane)
 }
@@ -127,18 +128,18 @@ func (f *feed) slot() int {
 // connect connects, and asks for all subscriptions again.
 func (f *feed) connect() (bool, error) {
 	b := f.hub.broker
-	l, err := b.view.dial(f.quit, f.slot(), f.deaf, b.config.replyTimeout, f.look)
+	l, err := b.view.Dial(f.quit, f.slot(), f.deaf, b.config.replyTimeout, f.look)
 	if err != nil {
 		return false, err
 	}
 	f.hub.mu.Lock()
 	if f.quit.Err() != nil {
 		f.hub.mu.Unlock()
-		l.close()
+		l.Close()
 		return false, f.quit.Err()
 	}
 	f.link, f.refusing, f.reported = l, nil, false
-	f.moved(l.place())
+	f.moved(l.Place())
 	f.heard, f.pinged = time.Now(), time.Time{}
 	f.dirty, f.later, f.pings = nil, nil, nil
 	f.prober.begin()
@@ -157,10 +158,10 @@ func (f *feed) connect() (bool, error) {
 // nobody tells publishers that a server which takes their events as ever has been
 // replaced: they find out when they look. What they publish there until then nobody
 // hears, so there is another gap when that is over. hub.mu is held.
-func (f *feed) moved(to place) {
+func (f *feed) moved(to conn.Place) {
 	c := &f.hub.broker.config
-	if f.place != (place{}) && f.place != to && !c.cluster {
-		f.laggards = time.Now().Add(lookPause + c.replyTimeout)
+	if f.place != (conn.Place{}) && f.place != to && !c.cluster {
+		f.laggards = time.Now().Add(conn.LookInterval + c.replyTimeout)
 	}
 	f.place = to
 }
@@ -178,12 +179,12 @@ func (f *feed) receive() error {
 	f.hub.mu.Lock()
 	l := f.link
 	f.hub.mu.Unlock()
-	l.waitForever()
+	l.WaitForever()
 	w := newWatch(f)
 	w.start()
 	defer w.stop()
 	for {
-		r, err := l.read()
+		r, err := l.Read()
 		if err != nil {
 			return err
 		}
@@ -338,7 +339,7 @@ func (f *feed) disconnected(err error) {
 	if f.cutBy != nil {
 		f.cutBy, err = nil, f.cutBy
 	}
-	idle := f.link != nil && isEnded(err) && !h.serves(f)
+	idle := f.link != nil && conn.IsClosedByPeer(err) && !h.serves(f)
 	lost := !idle && !f.reported
 	f.reported = f.reported || lost
 	f.refusing = unavailable(err)
@@ -362,7 +363,7 @@ func (f *feed) disconnected(err error) {
 	}
 	h.mu.Unlock()
 	if l != nil {
-		l.close()
+		l.Close()
 	}
 	switch {
 	case f.quit.Err() != nil:
@@ -395,7 +396,7 @@ func (f *feed) refusal() error {
 		return f.refusing
 	}
 	c := &f.hub.broker.config
-	return broker.WithRetryAfter(f.refusing, c.backoffMin+jitter(c.backoffMax))
+	return broker.WithRetryAfter(f.refusing, c.backoffMin+conn.Jitter(c.backoffMax))
 }
 
 // mark notes that a topic's state may have to change. hub.mu is held.
@@ -437,7 +438,7 @@ func (f *feed) flush() {
 		err := f.send(l, commands)
 		f.hub.mu.Lock()
 		if err != nil && f.link == l {
-			l.cut() // the receiver notices, and all starts anew
+			l.Cut() // the receiver notices, and all starts anew
 			break
 		}
 	}
@@ -493,13 +494,13 @@ type commandKind struct {
 }
 
 // send writes commands. Only who has set flushing may call it.
-func (f *feed) send(l *link, commands []sent) error {
+func (f *feed) send(l *conn.Link, commands []sent) error {
 	words := make([]*resp.Command, len(commands))
 	for i := range commands {
 		words[i] = commands[i].command()
 	}
-	l.encode(words)
-	return l.flush()
+	l.Encode(words)
+	return l.Flush()
 }
 
 // subscribeCommands are the names of the commands, by kind of subject.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis/internal/conn"
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 	"github.com/oklog/ulid/v2"
 )
@@ -64,7 +65,7 @@ func (c *callerConn) unanswerable(l *lane) error {
 		return nil
 	}
 	err = fmt.Errorf("%w: the results could not come back: %w", broker.ErrUnavailable, err)
-	return broker.WithRetryAfter(err, c.broker.config.backoffMin+jitter(c.broker.config.backoffMax))
+	return broker.WithRetryAfter(err, c.broker.config.backoffMin+conn.Jitter(c.broker.config.backoffMax))
 }
 
 func (c *calleeConn) health() error {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis/internal/conn"
 	"github.com/oklog/ulid/v2"
 )
 
@@ -47,10 +48,10 @@ func (ks *keyspace) in(database int) *keyspace {
 // middle half of the i-th of n equal ranges of slots. Masters own ranges: a
 // tag in the middle stays with its range however the cluster rounds them.
 func laneTag(i, n int) string {
-	low, width := i*slots/n, slots/n
+	low, width := i*conn.Slots/n, conn.Slots/n
 	for k := 0; ; k++ {
 		tag := strconv.Itoa(i) + "." + strconv.Itoa(k)
-		if s := slot(tag); s >= low+width/4 && s <= low+width*3/4 {
+		if s := conn.Slot(tag); s >= low+width/4 && s <= low+width*3/4 {
 			return "{" + tag + "}"
 		}
 	}
@@ -165,7 +166,7 @@ func (ks *keyspace) laneOfChannel(name string) int {
 // slotOf returns the hash slot of a lane.
 func (ks *keyspace) slotOf(lane int) int {
 	tag := ks.tags[lane]
-	return slot(tag[1 : len(tag)-1])
+	return conn.Slot(tag[1 : len(tag)-1])
 }
 
 // publish is the command for the kind of channels in use.

@@ -4,6 +4,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/juggler-go/juggler/broker/redis/internal/conn"
 )
 
 // The lanes' slots lie evenly: each in its own of equal ranges, so that a
@@ -12,14 +14,14 @@ func TestLanesLieEvenly(t *testing.T) {
 	for _, lanes := range []int{1, 2, 3, 5, 16, 64, 256} {
 		ks := newKeyspace("p", lanes, false)
 		for i := range lanes {
-			if s := ks.slotOf(i); s*lanes/slots != i {
+			if s := ks.slotOf(i); s*lanes/conn.Slots != i {
 				t.Errorf("of %d lanes, number %d has slot %d", lanes, i, s)
 			}
 		}
 		for _, masters := range []int{3, 6, 10} {
 			owned := make([]int, masters)
 			for i := range lanes {
-				owned[ks.slotOf(i)*masters/slots]++
+				owned[ks.slotOf(i)*masters/conn.Slots]++
 			}
 			for m, n := range owned {
 				if n > lanes/masters+1 || n < lanes/masters-1 {

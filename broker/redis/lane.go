@@ -2,11 +2,12 @@ package redis
 
 import (
 	"context"
-	"github.com/juggler-go/juggler/broker/redis/internal/chanlock"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/juggler-go/juggler/broker/redis/internal/chanlock"
+	"github.com/juggler-go/juggler/broker/redis/internal/conn"
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
@@ -100,8 +101,8 @@ func (l *lane) stop() {
 
 // dial connects to the lane's master, unless ctx ends before. retired is called
 // when the link has to be replaced; it may be nil.
-func (l *lane) dial(ctx context.Context, timeout time.Duration, retired func()) (*link, error) {
-	return l.broker.view.dial(ctx, l.slot, server{}, timeout, retired)
+func (l *lane) dial(ctx context.Context, timeout time.Duration, retired func()) (*conn.Link, error) {
+	return l.broker.view.Dial(ctx, l.slot, conn.Server{}, timeout, retired)
 }
 
 // doAll runs commands that go out together, and reports whether the server has done
@@ -166,9 +167,9 @@ func (l *lane) detour(b *beat) {
 	if err != nil {
 		return
 	}
-	defer link.close()
+	defer link.Close()
 	commands, replied := b.make(false)
-	if link.run(commands...) != nil {
+	if link.Run(commands...) != nil {
 		return
 	}
 	for _, c := range commands {

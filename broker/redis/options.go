@@ -6,9 +6,9 @@ import (
 	"strings"
 	"time"
 
-	goredis "github.com/redis/go-redis/v9"
-
+	"github.com/juggler-go/juggler/broker/redis/internal/conn"
 	"github.com/juggler-go/juggler/internal/option"
+	goredis "github.com/redis/go-redis/v9"
 )
 
 // ErrInvalidOption is wrapped by each of the errors that [New] returns. It is
@@ -24,7 +24,7 @@ func (f optionFunc) apply(c *config) { f(c) }
 
 type config struct {
 	servers  int // how many of the options that name a server were given
-	topology topology
+	topology conn.Topology
 	cluster  bool
 	database int
 	apart    *goredis.Options // of the sentinels; nil: as WithSentinel says
@@ -86,7 +86,7 @@ func WithServer(o *goredis.Options) Option {
 	return optionFunc(func(c *config) {
 		if c.problems.NotNil("WithServer", o, "options") {
 			copied := *o
-			c.use(&standalone{given: &copied}, copied.DB)
+			c.use(&conn.Standalone{Options: &copied}, copied.DB)
 		}
 	})
 }
@@ -100,7 +100,7 @@ func WithSentinel(o *goredis.FailoverOptions) Option {
 			return
 		}
 		copied := *o
-		c.use(&sentinel{given: &copied}, copied.DB)
+		c.use(&conn.Sentinel{Options: &copied}, copied.DB)
 	})
 }
 
@@ -126,7 +126,7 @@ func WithCluster(o *goredis.ClusterOptions) Option {
 			return
 		}
 		copied := *o
-		c.use(&cluster{given: &copied}, 0)
+		c.use(&conn.Cluster{Options: &copied}, 0)
 	})
 }
 
@@ -144,10 +144,10 @@ func WithClient(client goredis.UniversalClient) Option {
 		switch client := client.(type) {
 		case *goredis.Client:
 			copied := *client.Options()
-			c.use(&standalone{given: &copied}, copied.DB)
+			c.use(&conn.Standalone{Options: &copied}, copied.DB)
 		case *goredis.ClusterClient:
 			copied := *client.Options()
-			c.use(&cluster{given: &copied}, 0)
+			c.use(&conn.Cluster{Options: &copied}, 0)
 		default:
 			c.problems.Refuse("WithClient", fmt.Sprintf("%T", client), want)
 		}
@@ -247,10 +247,10 @@ func WithLinkObserver(f func(LinkChange)) Option {
 	})
 }
 
-func (c *config) use(t topology, database int) {
+func (c *config) use(t conn.Topology, database int) {
 	c.servers++
 	c.topology, c.database = t, database
-	_, c.cluster = t.(*cluster)
+	_, c.cluster = t.(*conn.Cluster)
 }
 
 // validate returns all that is wrong.
@@ -260,8 +260,8 @@ func (c *config) validate() error {
 		p.Add(fmt.Sprintf("want exactly one of WithServer, WithSentinel, WithCluster, WithClient; got %d", c.servers))
 	}
 	if c.apart != nil {
-		if s, ok := c.topology.(*sentinel); ok {
-			s.apart = c.apart
+		if s, ok := c.topology.(*conn.Sentinel); ok {
+			s.SentinelOptions = c.apart
 		} else if p.None() {
 			p.Add("WithSentinelOptions: goes with WithSentinel")
 		}

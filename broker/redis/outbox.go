@@ -125,7 +125,7 @@ func (l *letter) end() {
 
 func (b *outbox) run() {
 	for attempt := 0; ; attempt++ {
-		timer := time.NewTimer(b.lane.broker.backoff.after(attempt))
+		timer := time.NewTimer(b.lane.broker.backoff.After(attempt))
 		select {
 		case <-timer.C:
 		case <-b.now:

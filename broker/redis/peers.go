@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/juggler-go/juggler/broker/redis/internal/conn"
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
@@ -172,7 +173,7 @@ func (p *peers) exchange(ctx context.Context, prefix string, own []settings, lea
 		args = append(args, s.String())
 	}
 	c := peersScript.Command([]string{key}, args...)
-	if err := p.broker.runAt(ctx, slot("peers"), c); err != nil {
+	if err := p.broker.runAt(ctx, conn.Slot("peers"), c); err != nil {
 		return nil, err
 	}
 	var all []peer

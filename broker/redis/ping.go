@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis/internal/conn"
 )
 
 // Ping connects to a master and reports whether that answers and lets the broker
@@ -20,9 +21,9 @@ func (b *Broker) Ping(ctx context.Context) error {
 	}
 	var first error
 	for _, i := range rand.Perm(len(b.keys.tags)) {
-		l, err := b.view.dial(ctx, b.keys.slotOf(i), server{}, b.config.replyTimeout, nil)
+		l, err := b.view.Dial(ctx, b.keys.slotOf(i), conn.Server{}, b.config.replyTimeout, nil)
 		if err == nil {
-			l.close()
+			l.Close()
 			b.survey.start()
 			return nil
 		}

@@ -72,7 +72,7 @@ func (p *prober) confirmed() {
 // reply timeouts.
 func (p *prober) pause() time.Duration {
 	timeout := p.feed.hub.broker.config.replyTimeout
-	return min(max(2*timeout/time.Duration(max(len(p.feed.hub.broker.view.masters()), 1)), timeout/4), timeout)
+	return min(max(2*timeout/time.Duration(max(len(p.feed.hub.broker.view.Masters()), 1)), timeout/4), timeout)
 }
 
 // tick sees what became of probes, and sends some when it is time.
@@ -164,7 +164,7 @@ func (p *prober) lanes() []*lane {
 		return []*lane{b.lane(p.feed.lane)}
 	}
 	var lanes []*lane
-	for _, master := range b.view.masters() {
+	for _, master := range b.view.Masters() {
 		if l := b.laneOn(master); l != nil {
 			lanes = append(lanes, l)
 		}
@@ -190,8 +190,8 @@ func (p *prober) overdue(numbers []uint64) error {
 	defer p.feed.hub.mu.Unlock()
 	for _, pr := range p.out {
 		if slices.Contains(numbers, pr.number) {
-			p.feed.deaf = p.feed.link.to
-			return fmt.Errorf("%w: those of lane %d, at %s", errDeaf, pr.lane.index, p.feed.deaf.addr)
+			p.feed.deaf = p.feed.link.To
+			return fmt.Errorf("%w: those of lane %d, at %s", errDeaf, pr.lane.index, p.feed.deaf.Addr)
 		}
 	}
 	return nil

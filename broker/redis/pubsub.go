@@ -109,7 +109,7 @@ func (b *Broker) eventLane(channel string) *lane {
 	}
 	for i := range b.keys.tags {
 		other := b.lane((index + i) % len(b.keys.tags))
-		if other != nil && !b.view.together(usual.slot, other.slot) && other.writer.settled() {
+		if other != nil && !b.view.SameMaster(usual.slot, other.slot) && other.writer.settled() {
 			return other
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis/internal/conn"
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
@@ -132,7 +133,7 @@ func (p *puller) run() {
 // for. A callee of one lane and few URIs does both in one round trip. One of
 // several lanes does not know yet which lane will fill the room, one of many URIs
 // where to look: it waits first.
-func (p *puller) pull(l *link) error {
+func (p *puller) pull(l *conn.Link) error {
 	alone := len(p.conn.pullers) == 1
 	if alone || p.more {
 		room := p.conn.room()
@@ -159,12 +160,12 @@ func (p *puller) pull(l *link) error {
 }
 
 // await waits for a token.
-func (p *puller) await(l *link) error {
+func (p *puller) await(l *conn.Link) error {
 	wait := p.wait
 	if p.finder != nil {
 		wait = p.waitFrom(p.finder.turn)
 	}
-	if err := l.run(wait); err != nil {
+	if err := l.Run(wait); err != nil {
 		return err
 	}
 	if p.finder != nil {
@@ -175,7 +176,7 @@ func (p *puller) await(l *link) error {
 
 // take runs take.lua for up to room calls, after wait if that is not nil, and
 // hands over what it got.
-func (p *puller) take(l *link, wait *resp.Command, room int) error {
+func (p *puller) take(l *conn.Link, wait *resp.Command, room int) error {
 	p.countTake()
 	defer p.countTake()
 	done := p.answered()
@@ -197,7 +198,7 @@ func (p *puller) take(l *link, wait *resp.Command, room int) error {
 	if wait != nil {
 		commands = []*resp.Command{wait, take}
 	}
-	err := l.run(commands...)
+	err := l.Run(commands...)
 	if err == nil {
 		err = take.Reply.Err()
 	}

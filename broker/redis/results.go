@@ -46,7 +46,7 @@ func (r *results) run() {
 		if link == nil {
 			return
 		}
-		err := link.run(first, more)
+		err := link.Run(first, more)
 		if err == nil {
 			err = errors.Join(first.Reply.Err(), more.Reply.Err())
 		}

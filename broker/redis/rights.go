@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/juggler-go/juggler/broker/redis/internal/conn"
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 	"github.com/oklog/ulid/v2"
 )
@@ -40,7 +41,7 @@ func commandsOfScripts() []string {
 // checkRights tries out what the broker needs of a server, on a link of its own, and
 // reports what that refuses: a command that it does not have, or a right that the
 // user has not. Who needs it would learn of it only in the middle of the work.
-func (b *Broker) checkRights(l *link, lane int) error {
+func (b *Broker) checkRights(l *conn.Link, lane int) error {
 	key, channel := b.keys.key(lane, "check", ulid.Make().String()), b.keys.channel(lane, "check")
 	subscribe, unsubscribe := "SUBSCRIBE", "UNSUBSCRIBE"
 	if b.keys.sharded {
@@ -62,18 +63,18 @@ func (b *Broker) checkRights(l *link, lane int) error {
 	}
 	tried[subscribe], tried[unsubscribe] = resp.NewCommand(subscribe, channel), resp.NewCommand(unsubscribe, channel)
 	commands = append(commands, tried[subscribe], tried[unsubscribe]) // in this order, and last
-	if err := l.runOnce(commands); err != nil {
+	if err := l.RunOnce(commands); err != nil {
 		return err
 	}
 	tried["EVALSHA"] = script
 	if script.ScriptUnknown() {
 		tried["EVAL"] = script
 		delete(tried, "EVALSHA")
-		if err := l.run(script); err != nil {
+		if err := l.Run(script); err != nil {
 			return err
 		}
 	}
-	b.reportRefused(l.to.addr, refusedOf(tried, script))
+	b.reportRefused(l.To.Addr, refusedOf(tried, script))
 	return nil
 }
 

@@ -1,9 +1,9 @@
 package redis
 
 import (
-	"github.com/juggler-go/juggler/broker/redis/internal/resp"
-
 	_ "embed"
+
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
 // The Lua scripts. Keys, arguments and replies are described in the files, for callees

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/juggler-go/juggler/broker/redis/internal/conn"
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
@@ -110,11 +111,11 @@ func (s *survey) lookAtServers() {
 	seen := map[string]memory{}
 	evicting := int64(0)
 	for _, i := range lanes {
-		master, err := s.broker.view.master(s.quit, s.broker.keys.slotOf(i), server{})
-		if _, done := seen[master.addr]; err != nil || done {
+		master, err := s.broker.view.Master(s.quit, s.broker.keys.slotOf(i), conn.Server{})
+		if _, done := seen[master.Addr]; err != nil || done {
 			continue
 		}
-		before, known := s.memories[master.addr]
+		before, known := s.memories[master.Addr]
 		now := before
 		switch {
 		case !known:
@@ -125,8 +126,8 @@ func (s *survey) lookAtServers() {
 		if !known {
 			continue // it is tried again
 		}
-		s.broker.reportMemory(master.addr, before, now)
-		seen[master.addr] = now
+		s.broker.reportMemory(master.Addr, before, now)
+		seen[master.Addr] = now
 		if now.policy != "" {
 			evicting++
 		}
@@ -136,15 +137,15 @@ func (s *survey) lookAtServers() {
 }
 
 // meet looks at a master for the first time, on a connection of its own.
-func (s *survey) meet(master server, lane int) (memory, bool) {
-	l, err := s.broker.view.dialServer(s.quit, master, noMaster, s.broker.config.replyTimeout, nil)
+func (s *survey) meet(master conn.Server, lane int) (memory, bool) {
+	l, err := s.broker.view.DialServer(s.quit, master, conn.NoMaster, s.broker.config.replyTimeout, nil)
 	if err != nil {
 		return memory{}, false
 	}
-	defer l.close()
-	defer context.AfterFunc(s.quit, l.cut)()
+	defer l.Close()
+	defer context.AfterFunc(s.quit, l.Cut)()
 	info := resp.NewCommand("INFO")
-	err = l.run(info)
+	err = l.Run(info)
 	if err == nil {
 		err = s.broker.checkRights(l, lane)
 	}
@@ -153,7 +154,7 @@ func (s *survey) meet(master server, lane int) (memory, bool) {
 	}
 	m, ok := readMemory(string(info.Reply.Text))
 	if !ok {
-		s.broker.config.logger.Debug("whether the server evicts keys is not known", "server", master.addr, "error", info.Reply.Err())
+		s.broker.config.logger.Debug("whether the server evicts keys is not known", "server", master.Addr, "error", info.Reply.Err())
 	}
 	m.asked = time.Now()
 	return m, true

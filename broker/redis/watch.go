@@ -57,20 +57,20 @@ func (f *feed) judge() bool {
 		return true
 	}
 	timeout := f.hub.broker.config.replyTimeout
-	silence := min(time.Since(f.heard), f.link.silence()) // a large message may be on its way
+	silence := min(time.Since(f.heard), f.link.Silence()) // a large message may be on its way
 	if f.busy {
 		silence = 0
 	}
 	switch {
-	case f.link.retired() != nil:
-		f.cutBy = f.link.retired()
+	case f.link.Retired() != nil:
+		f.cutBy = f.link.Retired()
 	case !f.pinged.IsZero() && silence > timeout && time.Since(f.pinged) > timeout:
 		f.cutBy = fmt.Errorf("no reply for %v", timeout)
 	case f.pinged.IsZero() && silence > f.prober.pause()+timeout/4:
 		f.ping(nil) // flush follows, in retry
 	}
 	if f.cutBy != nil {
-		f.link.cut()
+		f.link.Cut()
 	}
 	return f.cutBy != nil
 }

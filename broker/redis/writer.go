@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis/internal/conn"
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
@@ -27,11 +28,11 @@ type writer struct {
 
 	mu       sync.Mutex // guards the following
 	queue    []*op
-	spare    []*op     // the memory of a flight that is over
-	flight   *flight   // the batch under way, or nil
-	link     *link     // nil: not connected; only the goroutine changes it
-	refusing error     // what new ops get: the connection is down, stalled or closed
-	next     time.Time // of the next attempt, while refusing
+	spare    []*op      // the memory of a flight that is over
+	flight   *flight    // the batch under way, or nil
+	link     *conn.Link // nil: not connected; only the goroutine changes it
+	refusing error      // what new ops get: the connection is down, stalled or closed
+	next     time.Time  // of the next attempt, while refusing
 	closed   bool
 
 	crowded   bool // the last flight had more than one op
@@ -49,7 +50,7 @@ type writer struct {
 
 	// Where the connection led that the other side ended while it was idle; zero: it
 	// has been made anew since. Only the goroutine uses it.
-	ended place
+	ended conn.Place
 
 	// Of the master's reach, guarded by mu. One that only stalls is in reach.
 	down     bool
@@ -127,7 +128,7 @@ func (w *writer) submit(ops ...*op) {
 		w.gathering = false
 	}
 	l := w.link
-	if !first || l == nil || l.retired() != nil || !w.direct() {
+	if !first || l == nil || l.Retired() != nil || !w.direct() {
 		w.rouse()
 		w.mu.Unlock()
 		return
@@ -135,7 +136,7 @@ func (w *writer) submit(ops ...*op) {
 	f := w.takeOff()
 	w.sending.Lock()
 	w.encode(f, l)
-	l.expect() // before anybody may set another deadline
+	l.ExpectReply() // before anybody may set another deadline
 	w.mu.Unlock()
 	w.flush(f, l)
 	w.sending.Unlock()
@@ -179,7 +180,7 @@ func (w *writer) rouse() {
 	switch {
 	case w.flight != nil || w.gathering:
 	case w.link != nil:
-		w.link.interrupt()
+		w.link.Interrupt()
 	default:
 		select {
 		case w.wake <- struct{}{}:
@@ -212,24 +213,24 @@ func (w *writer) takeOff() *flight {
 // patience is how long a flight may be under way while no byte moves before
 // others are refused.
 func (w *writer) patience(f *flight) time.Duration {
-	return w.lane.broker.config.replyTimeout/4 + passage(f.size)
+	return w.lane.broker.config.replyTimeout/4 + conn.TransmitTime(f.size)
 }
 
 // encode makes commands of a flight. sending is held.
-func (w *writer) encode(f *flight, l *link) {
+func (w *writer) encode(f *flight, l *conn.Link) {
 	f.sent = true
 	f.groups = w.lane.group(f.ops)
 	f.commands = make([]*resp.Command, len(f.groups))
 	for i := range f.groups {
 		f.commands[i] = f.groups[i].command
 	}
-	l.encode(f.commands)
+	l.Encode(f.commands)
 }
 
 // flush writes what was encoded. sending is held.
-func (w *writer) flush(f *flight, l *link) {
-	if f.err = l.flush(); f.err != nil {
-		l.cut() // so that who reads learns of it
+func (w *writer) flush(f *flight, l *conn.Link) {
+	if f.err = l.Flush(); f.err != nil {
+		l.Cut() // so that who reads learns of it
 	}
 }
 
@@ -248,7 +249,7 @@ func (w *writer) retryable(err error) error {
 	if !errors.Is(err, broker.ErrUnavailable) {
 		return err
 	}
-	after := max(time.Until(w.next), 0) + jitter(2*w.lane.broker.config.backoffMin)
+	after := max(time.Until(w.next), 0) + conn.Jitter(2*w.lane.broker.config.backoffMin)
 	return broker.WithRetryAfter(err, after)
 }
 
@@ -270,11 +271,11 @@ func (w *writer) await() *flight {
 	for {
 		w.mu.Lock()
 		f, l := w.flight, w.link
-		if f == nil && l != nil && l.retired() != nil {
+		if f == nil && l != nil && l.Retired() != nil {
 			w.link = nil
 			w.mu.Unlock()
-			l.close()
-			w.gone(l.retired())
+			l.Close()
+			w.gone(l.Retired())
 			continue
 		}
 		if f == nil && len(w.queue) > 0 && !w.gathering {
@@ -282,7 +283,7 @@ func (w *writer) await() *flight {
 		}
 		closed := w.closed && !w.gathering
 		if f == nil && l != nil {
-			l.waitForever()
+			l.WaitForever()
 		}
 		w.mu.Unlock()
 		switch {
@@ -300,9 +301,9 @@ func (w *writer) await() *flight {
 }
 
 // listen waits for the first byte of a reply, or rouse.
-func (w *writer) listen(l *link) {
-	err := l.await()
-	if errors.Is(err, errInterrupted) {
+func (w *writer) listen(l *conn.Link) {
+	err := l.Await()
+	if errors.Is(err, conn.ErrInterrupted) {
 		return
 	}
 	w.mu.Lock()
@@ -314,10 +315,10 @@ func (w *writer) listen(l *link) {
 	switch {
 	case !idle:
 	case err == nil:
-		l.close()
+		l.Close()
 		w.gone(resp.ErrProtocol) // nothing was asked
 	default:
-		l.close()
+		l.Close()
 		w.endedIdle(l, err)
 	}
 }
@@ -326,16 +327,16 @@ func (w *writer) listen(l *link) {
 func (w *writer) gone(err error) {
 	w.lane.broker.linkDown("writer", w.lane.index, err)
 	w.mayHaveLostState()
-	w.lane.broker.view.stale()
+	w.lane.broker.view.MarkStale()
 }
 
 // endedIdle takes note that the other side has ended a connection that was idle. The
 // next one tells whether the server is still the same: until then nothing is learned
 // from it.
-func (w *writer) endedIdle(l *link, err error) {
-	w.ended = l.place()
+func (w *writer) endedIdle(l *conn.Link, err error) {
+	w.ended = l.Place()
 	w.lane.broker.linkIdle("writer", w.lane.index, err)
-	w.lane.broker.view.stale()
+	w.lane.broker.view.MarkStale()
 }
 
 // mayHaveLostState notes that the master may have forgotten what it knew, and may not
@@ -380,7 +381,7 @@ func (w *writer) moves() bool {
 		return false
 	}
 	patience := w.patience(w.flight)
-	left := patience - time.Since(w.link.moved())
+	left := patience - time.Since(w.link.LastActive())
 	if left <= 0 {
 		w.stall.Reset(patience)
 		return false
@@ -426,12 +427,12 @@ func (w *writer) see(f *flight) {
 		err := w.round(f)
 		switch {
 		case err == nil:
-		case errors.Is(err, errNotSent) && attempt == 0:
+		case errors.Is(err, conn.ErrNotSent) && attempt == 0:
 			// It was idle, and the server closed it: no reason to fail.
 			l := w.link
 			w.drop()
 			w.endedIdle(l, err)
-		case errors.Is(err, errNotSent), errors.Is(err, errLost):
+		case errors.Is(err, conn.ErrNotSent), errors.Is(err, conn.ErrLost):
 			w.fall()
 			w.finishAll(f.ops, unavailable(err))
 			w.drop()
@@ -443,7 +444,7 @@ func (w *writer) see(f *flight) {
 		case errors.Is(err, errBunches):
 		default: // elsewhere
 			w.drop()
-			if !w.pause(w.lane.broker.backoff.after(attempt)) {
+			if !w.pause(w.lane.broker.backoff.After(attempt)) {
 				w.finishAll(f.ops, broker.ErrClosed)
 				return
 			}
@@ -475,24 +476,24 @@ func (w *writer) round(f *flight) (err error) {
 		w.sending.Lock()
 		w.encode(f, w.link)
 		w.flush(f, w.link)
-		w.link.expect()
+		w.link.ExpectReply()
 		w.sending.Unlock()
 	}
 	f.sent = false
-	if err = w.link.receive(f.commands); err == nil {
+	if err = w.link.Receive(f.commands); err == nil {
 		if slices.ContainsFunc(f.commands, (*resp.Command).ScriptUnknown) {
 			w.sending.Lock()
-			err = w.link.rerun(f.commands)
+			err = w.link.Rerun(f.commands)
 			w.sending.Unlock()
 		}
 	} else {
 		w.sending.Lock() // until who sent it knows how that went
-		if errors.Is(f.err, errNotSent) {
+		if errors.Is(f.err, conn.ErrNotSent) {
 			err = f.err
 		}
 		w.sending.Unlock()
 	}
-	if errors.Is(err, errNotSent) {
+	if errors.Is(err, conn.ErrNotSent) {
 		return err
 	}
 	f.ops = nil
@@ -514,15 +515,15 @@ func (w *writer) connect() error {
 		return err
 	}
 	if commands := w.lane.announcements(); len(commands) > 0 {
-		if err = l.run(commands...); err != nil {
-			l.close()
+		if err = l.Run(commands...); err != nil {
+			l.Close()
 			return err
 		}
 	}
-	if before := w.ended; before != (place{}) && (l.who == "" || l.place() != before) {
+	if before := w.ended; before != (conn.Place{}) && (l.Who == "" || l.Place() != before) {
 		w.mayHaveLostState()
 	}
-	w.ended = place{}
+	w.ended = conn.Place{}
 	w.mu.Lock()
 	w.link = l
 	w.mu.Unlock()
@@ -536,8 +537,8 @@ func (w *writer) drop() {
 	w.link = nil
 	w.mu.Unlock()
 	if l != nil {
-		l.close()
-		w.lane.broker.view.stale()
+		l.Close()
+		w.lane.broker.view.MarkStale()
 	}
 }
 
@@ -547,9 +548,9 @@ func (w *writer) outage(err error) {
 	w.stall.Stop()
 	w.lane.broker.linkDown("writer", w.lane.index, err)
 	w.lane.broker.hub.doubt()
-	w.ended = place{} // what follows from it is done here
+	w.ended = conn.Place{} // what follows from it is done here
 	for attempt := 0; ; attempt++ {
-		wait := w.lane.broker.backoff.after(attempt)
+		wait := w.lane.broker.backoff.After(attempt)
 		w.mu.Lock()
 		w.next = time.Now().Add(wait)
 		w.refuse(unavailable(err))
@@ -564,7 +565,7 @@ func (w *writer) outage(err error) {
 			w.lane.kick()
 			return
 		}
-		w.lane.broker.view.stale()
+		w.lane.broker.view.MarkStale()
 	}
 }
 

@@ -1,4 +1,7 @@
-package redis
+// Package conn makes connections to the right servers: it finds out who is master of what
+// (topology.go, slots.go), watches it (view.go), logs connections in (login.go) and puts
+// commands through them (link.go, stream.go). It knows nothing of juggler.
+package conn
 
 import (
 	"context"
@@ -13,14 +16,14 @@ import (
 	"github.com/juggler-go/juggler/broker/redis/internal/chanlock"
 )
 
-// A view is what a broker takes for the system: who is master of which slots, and
-// which server answers at an address. All links of the broker lead into it. It is
-// looked at anew at intervals, after each lost connection, after errors that point
-// elsewhere, and when the system announces a change; a link that does not lead
-// into it any more is retired. So the connections of a process never end in two
-// systems, each of which seems to work.
-type view struct {
-	config viewConfig
+// A View is what a process knows of the system: who is master of which slots, and which
+// server answers at an address. All its links lead to servers of the view. The system is
+// asked again at intervals, after each lost connection, after errors that suggest a
+// failover, and when it announces a change. Then links that lead elsewhere are retired.
+// So the connections of a process never lead into two systems, each of which seems to
+// work.
+type View struct {
+	config Config
 
 	// looking is held while the system is asked, so that one asks for all.
 	looking chanlock.Lock
@@ -30,7 +33,7 @@ type view struct {
 	looked  time.Time // when ranges was read
 	old     bool      // what is known may be wrong
 	answers map[string]identity
-	links   map[*link]struct{}
+	links   map[*Link]struct{}
 	started bool
 	closed  bool
 
@@ -45,32 +48,33 @@ type view struct {
 type identity string
 
 const (
-	// lookPause is the time between two looks at a system that seems healthy,
-	// relookPause the least between two after events that cast doubt on it.
-	lookPause   = 5 * time.Second
-	relookPause = 100 * time.Millisecond
+	// LookInterval is the time between two looks at a system that seems healthy,
+	// relookPause the least between two after something that casts doubt on the view.
+	LookInterval = 5 * time.Second
+	relookPause  = 100 * time.Millisecond
 )
 
 // Slots of links that belong to no slot in particular.
 const (
-	anyMaster = -1 // it leads to one of the masters
-	noMaster  = -2 // it only asks
+	AnyMaster = -1 // it leads to one of the masters
+	NoMaster  = -2 // it only asks
 )
 
-// A viewConfig is what a view needs to know.
-type viewConfig struct {
-	topology topology
-	timeout  time.Duration // for a connection, and while nothing moves on it
-	backoff  backoff
-	logger   *slog.Logger
+// A Config has the settings of a View.
+type Config struct {
+	Topology Topology
+	Timeout  time.Duration // for a connection, and while nothing moves on it
+	Backoff  Backoff
+	Logger   *slog.Logger
 }
 
-func newView(c viewConfig) *view {
-	v := &view{
+// NewView returns a View, which asks nobody before it is used.
+func NewView(c Config) *View {
+	v := &View{
 		config:  c,
 		looking: chanlock.New(),
 		answers: map[string]identity{},
-		links:   map[*link]struct{}{},
+		links:   map[*Link]struct{}{},
 		kicked:  make(chan struct{}, 1),
 	}
 	v.quit, v.cancel = context.WithCancel(background)
@@ -78,7 +82,7 @@ func newView(c viewConfig) *view {
 }
 
 // start begins to look, when the view is first needed.
-func (v *view) start() {
+func (v *View) start() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.started || v.closed {
@@ -89,18 +93,18 @@ func (v *view) start() {
 	v.running.Go(v.listen)
 }
 
-// stop ends the looking. All links have been closed before.
-func (v *view) stop() {
+// Stop ends the goroutines of the view. All links must be closed.
+func (v *View) Stop() {
 	v.mu.Lock()
 	v.closed = true
 	v.mu.Unlock()
 	v.cancel()
 	v.running.Wait()
-	v.config.topology.wait()
+	v.config.Topology.wait()
 }
 
-func (v *view) run() {
-	ticker := time.NewTicker(lookPause)
+func (v *View) run() {
+	ticker := time.NewTicker(LookInterval)
 	defer ticker.Stop()
 	wait := relookPause
 	failing := false
@@ -115,35 +119,35 @@ func (v *view) run() {
 		}
 		err := v.look(v.quit, time.Now())
 		if err != nil && !failing && v.quit.Err() == nil {
-			v.config.logger.Warn("nobody says who is master", "error", err)
+			v.config.Logger.Warn("nobody says who is master", "error", err)
 		}
 		failing = err != nil
-		if v.config.topology.renamed() {
+		if v.config.Topology.renamed() {
 			v.visit()
 		}
-		if !pause(v.quit, wait) {
+		if !Sleep(v.quit, wait) {
 			return
 		}
 	}
 }
 
 // listen waits for announcements of the system, if it makes any.
-func (v *view) listen() {
+func (v *View) listen() {
 	for {
-		err := v.config.topology.watch(v.quit, v.stale)
+		err := v.config.Topology.watch(v.quit, v.MarkStale)
 		if v.quit.Err() != nil || errors.Is(err, errors.ErrUnsupported) {
 			return
 		}
-		v.config.logger.Debug("nobody announces who is master", "error", err)
-		if !pause(v.quit, v.config.backoff.after(16)) {
+		v.config.Logger.Debug("nobody announces who is master", "error", err)
+		if !Sleep(v.quit, v.config.Backoff.After(16)) {
 			return
 		}
 	}
 }
 
-// stale says that what is known may be wrong: a connection was lost, a server has
-// pointed elsewhere, a change was announced.
-func (v *view) stale() {
+// MarkStale says that what is known may be wrong: a connection was lost, an error suggests
+// a failover, a change was announced. It does not wait.
+func (v *View) MarkStale() {
 	v.mu.Lock()
 	v.old = true
 	v.mu.Unlock()
@@ -154,7 +158,7 @@ func (v *view) stale() {
 }
 
 // look asks the system, unless somebody has since the given time.
-func (v *view) look(ctx context.Context, since time.Time) error {
+func (v *View) look(ctx context.Context, since time.Time) error {
 	v.looking.Lock()
 	defer v.looking.Unlock()
 	v.mu.Lock()
@@ -166,7 +170,7 @@ func (v *view) look(ctx context.Context, since time.Time) error {
 	if done {
 		return nil
 	}
-	ranges, err := v.config.topology.look(ctx)
+	ranges, err := v.config.Topology.look(ctx)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if err != nil {
@@ -181,7 +185,7 @@ func (v *view) look(ctx context.Context, since time.Time) error {
 // current returns the masters, as they were looked at last, or now if that is not
 // to be relied upon. An old view is better than none: whoever cannot be asked may
 // be down while the masters are not.
-func (v *view) current(ctx context.Context) ([]slotRange, error) {
+func (v *View) current(ctx context.Context) ([]slotRange, error) {
 	v.start()
 	v.mu.Lock()
 	now := time.Now()
@@ -198,14 +202,14 @@ func (v *view) current(ctx context.Context) ([]slotRange, error) {
 	return v.ranges, nil
 }
 
-// master returns the master of a slot; for anyMaster one at random, another one
-// than avoid if there is one.
-func (v *view) master(ctx context.Context, slot int, avoid server) (server, error) {
+// Master returns the master of a slot; for AnyMaster one at random, another one than avoid
+// if possible.
+func (v *View) Master(ctx context.Context, slot int, avoid Server) (Server, error) {
 	ranges, err := v.current(ctx)
 	if err != nil {
-		return server{}, err
+		return Server{}, err
 	}
-	if slot == anyMaster && len(ranges) > 0 {
+	if slot == AnyMaster && len(ranges) > 0 {
 		all := distinct(ranges)
 		if others := slices.DeleteFunc(slices.Clone(all), avoid.is); len(others) > 0 {
 			all = others
@@ -215,27 +219,27 @@ func (v *view) master(ctx context.Context, slot int, avoid server) (server, erro
 	if s, ok := masterOf(ranges, slot); ok {
 		return s, nil
 	}
-	v.stale()
-	return server{}, fmt.Errorf("no master of slot %d in the cluster", slot)
+	v.MarkStale()
+	return Server{}, fmt.Errorf("no master of slot %d in the cluster", slot)
 }
 
-// masters returns all masters.
-func (v *view) masters() []server {
+// Masters returns all masters.
+func (v *View) Masters() []Server {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return distinct(v.ranges)
 }
 
-// leads reports whether slot is one of the master's; false if that is not known.
-func (v *view) leads(master server, slot int) bool {
+// Owns reports whether a server is the master of a slot; false if that is not known.
+func (v *View) Owns(master Server, slot int) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	s, ok := masterOf(v.ranges, slot)
 	return ok && s.is(master)
 }
 
-// together reports whether two slots have one master, as far as is known.
-func (v *view) together(a, b int) bool {
+// SameMaster reports whether two slots have the same master, as far as is known.
+func (v *View) SameMaster(a, b int) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	one, known := masterOf(v.ranges, a)
@@ -243,17 +247,17 @@ func (v *view) together(a, b int) bool {
 	return known && one.is(other)
 }
 
-func masterOf(ranges []slotRange, slot int) (server, bool) {
+func masterOf(ranges []slotRange, slot int) (Server, bool) {
 	for _, r := range ranges {
 		if r.first <= slot && slot <= r.last {
 			return r.master, true
 		}
 	}
-	return server{}, false
+	return Server{}, false
 }
 
-func distinct(ranges []slotRange) []server {
-	var all []server
+func distinct(ranges []slotRange) []Server {
+	var all []Server
 	for _, r := range ranges {
 		if !slices.Contains(all, r.master) {
 			all = append(all, r.master)
@@ -262,21 +266,23 @@ func distinct(ranges []slotRange) []server {
 	return all
 }
 
-// dial makes a link to the master of a slot, or to any for anyMaster but avoid,
-// unless ctx ends before. retired, which may be nil, is called when the link has
-// to be replaced: it must not wait.
-func (v *view) dial(ctx context.Context, slot int, avoid server, timeout time.Duration, retired func()) (*link, error) {
+// Dial makes a link to the master of a slot, or for AnyMaster to any, if possible another
+// one than avoid, unless ctx ends first. The time is for the connection, and for replies
+// while no byte moves. retired, which may be nil, is called when the link has to be
+// replaced: it must not wait.
+func (v *View) Dial(ctx context.Context, slot int, avoid Server, timeout time.Duration, retired func()) (*Link, error) {
 	asking, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	to, err := v.master(asking, slot, avoid)
+	to, err := v.Master(asking, slot, avoid)
 	if err != nil {
 		return nil, err
 	}
-	return v.dialServer(ctx, to, slot, timeout, retired)
+	return v.DialServer(ctx, to, slot, timeout, retired)
 }
 
-func (v *view) dialServer(ctx context.Context, to server, slot int, timeout time.Duration, retired func()) (*link, error) {
-	options := v.config.topology.options(to)
+// DialServer is Dial to a server. slot says for what the link is used.
+func (v *View) DialServer(ctx context.Context, to Server, slot int, timeout time.Duration, retired func()) (*Link, error) {
+	options := v.config.Topology.options(to)
 	loginOnce(options)
 	l, err := newLink(ctx, options, timeout)
 	if err != nil {
@@ -284,35 +290,35 @@ func (v *view) dialServer(ctx context.Context, to server, slot int, timeout time
 	}
 	who, err := l.login(ctx)
 	if err != nil {
-		l.close()
+		l.Close()
 		return nil, err
 	}
-	l.view, l.to, l.slot, l.who, l.onRetire = v, to, slot, who, retired
+	l.view, l.To, l.slot, l.Who, l.onRetire = v, to, slot, who, retired
 	v.enter(l)
 	return l, nil
 }
 
 // enter adds a link. What it has reached is what the address leads to now.
-func (v *view) enter(l *link) {
+func (v *View) enter(l *Link) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.links[l] = struct{}{}
-	if l.who == "" || v.answers[l.to.addr] == l.who {
+	if l.Who == "" || v.answers[l.To.Addr] == l.Who {
 		return
 	}
-	v.answers[l.to.addr] = l.who
+	v.answers[l.To.Addr] = l.Who
 	v.judge()
 }
 
 // leave removes a link.
-func (v *view) leave(l *link) {
+func (v *View) leave(l *Link) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.links, l)
 }
 
 // judge retires links that lead elsewhere. mu is held.
-func (v *view) judge() {
+func (v *View) judge() {
 	for l := range v.links {
 		if err := v.verdict(l); err != nil {
 			l.retire(err)
@@ -321,19 +327,19 @@ func (v *view) judge() {
 }
 
 // verdict returns why a link must not be used any more, or nil. mu is held.
-func (v *view) verdict(l *link) error {
-	if now := v.answers[l.to.addr]; l.who != "" && l.who != now {
-		return fmt.Errorf("%w: another server answers at %s", errElsewhere, l.to.addr)
+func (v *View) verdict(l *Link) error {
+	if now := v.answers[l.To.Addr]; l.Who != "" && l.Who != now {
+		return fmt.Errorf("%w: another server answers at %s", errElsewhere, l.To.Addr)
 	}
 	switch l.slot {
-	case noMaster:
-	case anyMaster:
-		if !slices.ContainsFunc(v.ranges, func(r slotRange) bool { return r.master.is(l.to) }) {
-			return fmt.Errorf("%w: %s is no master any more", errElsewhere, l.to.addr)
+	case NoMaster:
+	case AnyMaster:
+		if !slices.ContainsFunc(v.ranges, func(r slotRange) bool { return r.master.is(l.To) }) {
+			return fmt.Errorf("%w: %s is no master any more", errElsewhere, l.To.Addr)
 		}
 	default:
-		if s, ok := masterOf(v.ranges, l.slot); ok && !s.is(l.to) {
-			return fmt.Errorf("%w: the master is %s", errElsewhere, s.addr)
+		if s, ok := masterOf(v.ranges, l.slot); ok && !s.is(l.To) {
+			return fmt.Errorf("%w: the master is %s", errElsewhere, s.Addr)
 		}
 	}
 	return nil
@@ -345,21 +351,21 @@ var errElsewhere = errors.New("the connection leads elsewhere")
 // visit finds out who answers at an address that another server may have taken
 // over, while all connections go on to the one that had it. That nobody answers
 // now is the business of those connections.
-func (v *view) visit() {
+func (v *View) visit() {
 	v.mu.Lock()
 	if len(v.ranges) == 0 || len(v.links) == 0 {
 		v.mu.Unlock()
 		return
 	}
 	to := v.ranges[0].master
-	known := v.answers[to.addr] != ""
+	known := v.answers[to.Addr] != ""
 	v.mu.Unlock()
 	if !known {
 		return
 	}
-	l, err := v.dialServer(v.quit, to, noMaster, v.config.timeout, nil)
+	l, err := v.DialServer(v.quit, to, NoMaster, v.config.Timeout, nil)
 	if err != nil {
 		return
 	}
-	l.close()
+	l.Close()
 }

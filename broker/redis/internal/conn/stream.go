@@ -1,4 +1,4 @@
-package redis
+package conn
 
 import (
 	"crypto/tls"
@@ -79,15 +79,14 @@ func (s *stream) Write(p []byte) (written int, err error) {
 	}
 }
 
-// What is written may still be on its way for a while, in the buffers of kernels
-// and proxies, although nothing moves that we could see. It has the time that it
-// takes at slowest bytes a second.
+// What was written may be on its way for a while, in the buffers of kernels and proxies,
+// although we see no byte move. It has the time that it takes at slowest bytes a second.
 const (
 	slowest = 512 << 10
-	onWay   = 4 << 20 // as much as such buffers hold, or little more
+	onWay   = 4 << 20 // about as much as such buffers hold
 )
 
-// passage returns the time that so many bytes have on their way.
-func passage(bytes int) time.Duration {
+// TransmitTime returns the time that so many bytes may take on their way.
+func TransmitTime(bytes int) time.Duration {
 	return time.Duration(min(bytes, onWay)) * time.Second / slowest
 }

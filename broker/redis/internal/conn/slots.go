@@ -1,4 +1,4 @@
-package redis
+package conn
 
 import (
 	"errors"
@@ -10,12 +10,12 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// slots is the number of hash slots of a Redis Cluster.
-const slots = 16384
+// Slots is the number of hash slots of a Redis Cluster.
+const Slots = 16384
 
-// slot is the hash slot of a hash tag: its CRC-16 (XMODEM) modulo 16384, as
-// the Redis Cluster specification has it.
-func slot(tag string) int {
+// Slot returns the hash slot of a hash tag: its CRC-16 (XMODEM) modulo 16384, as the
+// Redis Cluster specification has it.
+func Slot(tag string) int {
 	var crc uint16
 	for i := range len(tag) {
 		crc ^= uint16(tag[i]) << 8
@@ -27,7 +27,7 @@ func slot(tag string) int {
 			}
 		}
 	}
-	return int(crc) % slots
+	return int(crc) % Slots
 }
 
 // readSlots reads the reply of the node at asked to CLUSTER SLOTS, ordered by slots.
@@ -55,10 +55,10 @@ func readSlots(reply any, asked string) ([]slotRange, error) {
 			return nil, err
 		}
 		if noPort {
-			if id, known := guessed[r.master.addr]; known && id != r.master.id {
-				return nil, fmt.Errorf("several masters are at %s with port 0, as servers are that take TLS only: set cluster-announce-port there, or tls-cluster to yes", r.master.addr)
+			if id, known := guessed[r.master.Addr]; known && id != r.master.id {
+				return nil, fmt.Errorf("several masters are at %s with port 0, as servers are that take TLS only: set cluster-announce-port there, or tls-cluster to yes", r.master.Addr)
 			}
-			guessed[r.master.addr] = r.master.id
+			guessed[r.master.Addr] = r.master.id
 		}
 		ranges = append(ranges, r)
 	}
@@ -90,7 +90,7 @@ func readRange(row any, asked string) (r slotRange, noPort bool, err error) {
 	if len(node) > 3 {
 		more, _ = node[3].([]any)
 	}
-	r.master.addr, err = endpoint(host, port, more, asked)
+	r.master.Addr, err = endpoint(host, port, more, asked)
 	return r, port == 0, err
 }
 
@@ -99,7 +99,7 @@ func rangesOf(slots []goredis.ClusterSlot) []slotRange {
 	ranges := make([]slotRange, 0, len(slots))
 	for _, s := range slots {
 		if len(s.Nodes) > 0 {
-			master := server{addr: s.Nodes[0].Addr, id: s.Nodes[0].ID} // it comes first
+			master := Server{Addr: s.Nodes[0].Addr, id: s.Nodes[0].ID} // it comes first
 			ranges = append(ranges, slotRange{s.Start, s.End, master})
 		}
 	}

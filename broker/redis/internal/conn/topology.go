@@ -1,4 +1,4 @@
-package redis
+package conn
 
 import (
 	"context"
@@ -15,15 +15,15 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// A topology finds out which server is the master of what. What it finds is kept
-// by the view of the broker.
-type topology interface {
+// A Topology finds out which server is the master of which slots. A View keeps what it
+// finds.
+type Topology interface {
 	// look asks the system anew.
 	look(ctx context.Context) ([]slotRange, error)
 
 	// options returns options that lead to a server that look has named. The
 	// caller may change what it gets.
-	options(s server) *goredis.Options
+	options(s Server) *goredis.Options
 
 	// watch calls changed when the system may have announced a change, until ctx
 	// ends or watching fails; at once if the system announces nothing.
@@ -41,52 +41,54 @@ type topology interface {
 // is one range, of all slots.
 type slotRange struct {
 	first, last int
-	master      server
+	master      Server
 }
 
-// A server is an address, and the name that the server has in its cluster, if
-// it is in one: addresses may be written in several ways.
-type server struct {
-	addr string
+// A Server is an address, and the name that the server has in its cluster, if it is in
+// one: addresses may be written in several ways.
+type Server struct {
+	Addr string
 	id   string
 }
 
 // is reports whether both are the same server, as far as their names tell.
-func (s server) is(other server) bool {
+func (s Server) is(other Server) bool {
 	if s.id != "" && other.id != "" {
 		return s.id == other.id
 	}
-	return s.addr == other.addr
+	return s.Addr == other.Addr
 }
 
 func everySlot(addr string) []slotRange {
-	return []slotRange{{first: 0, last: slots - 1, master: server{addr: addr}}}
+	return []slotRange{{first: 0, last: Slots - 1, master: Server{Addr: addr}}}
 }
 
 // askTimeout bounds how long one server is asked about the system.
 const askTimeout = time.Second
 
-// standalone is one server, whose address may be a name that others take over.
-type standalone struct {
-	given *goredis.Options
+// Standalone is one server, whose address may be a name that others take over.
+type Standalone struct {
+	Options *goredis.Options
 }
 
-func (s *standalone) look(context.Context) ([]slotRange, error) { return everySlot(s.given.Addr), nil }
+func (s *Standalone) look(context.Context) ([]slotRange, error) {
+	return everySlot(s.Options.Addr), nil
+}
 
-func (s *standalone) options(server) *goredis.Options {
-	copied := *s.given
+func (s *Standalone) options(Server) *goredis.Options {
+	copied := *s.Options
 	return &copied
 }
 
-func (s *standalone) watch(context.Context, func()) error { return errors.ErrUnsupported }
-func (s *standalone) renamed() bool                       { return true }
-func (s *standalone) wait()                               {}
+func (s *Standalone) watch(context.Context, func()) error { return errors.ErrUnsupported }
+func (s *Standalone) renamed() bool                       { return true }
+func (s *Standalone) wait()                               {}
 
-// sentinel asks the sentinels at each look: go-redis' own client would keep two
+// Sentinel asks the sentinels at each look: go-redis' own client would keep two
 // connections to them open for what is needed once in months.
-type sentinel struct {
-	given *goredis.FailoverOptions
-	apart *goredis.Options // of the sentinels; nil: given says
+type Sentinel struct {
+	Options         *goredis.FailoverOptions
+	SentinelOptions *goredis.Options // of the sentinels; nil: Options say
 	asker
 
 	mu      sync.Mutex // guards the following
@@ -102,8 +104,8 @@ type opinion struct {
 // look asks all sentinels at once. One that is cut off from the others may name a
 // master that has been replaced: the newest failover counts, and an older one
 // than that is believed only when most sentinels know of no other.
-func (s *sentinel) look(context.Context) ([]slotRange, error) {
-	addrs := s.given.SentinelAddrs
+func (s *Sentinel) look(context.Context) ([]slotRange, error) {
+	addrs := s.Options.SentinelAddrs
 	answers := askAll(&s.asker, addrs, s.ask)
 	count := map[opinion]int{}
 	answered := 0
@@ -134,7 +136,7 @@ func (s *sentinel) look(context.Context) ([]slotRange, error) {
 
 // best returns the opinion about the newest failover, of several the one that most
 // have, of several the current one. mu is held.
-func (s *sentinel) best(count map[opinion]int) (best opinion) {
+func (s *Sentinel) best(count map[opinion]int) (best opinion) {
 	for o, n := range count {
 		most := count[best]
 		if o.epoch > best.epoch || o.epoch == best.epoch && (n > most || n == most && o == s.current) {
@@ -144,30 +146,30 @@ func (s *sentinel) best(count map[opinion]int) (best opinion) {
 	return best
 }
 
-func (s *sentinel) ask(addr string) (opinion, error) {
+func (s *Sentinel) ask(addr string) (opinion, error) {
 	ctx, cancel := context.WithTimeout(background, askTimeout)
 	defer cancel()
 	client := goredis.NewSentinelClient(s.sentinelOptions(addr))
 	defer client.Close()
-	master, err := client.GetMasterAddrByName(ctx, s.given.MasterName).Result()
+	master, err := client.GetMasterAddrByName(ctx, s.Options.MasterName).Result()
 	switch {
 	case errors.Is(err, goredis.Nil):
-		return opinion{}, fmt.Errorf("sentinel %s does not know the master %s", addr, s.given.MasterName)
+		return opinion{}, fmt.Errorf("sentinel %s does not know the master %s", addr, s.Options.MasterName)
 	case err != nil:
 		return opinion{}, fmt.Errorf("sentinel %s: %w", addr, err)
 	case len(master) != 2:
 		return opinion{}, fmt.Errorf("sentinel %s: unexpected reply %q", addr, master)
 	}
 	o := opinion{addr: net.JoinHostPort(master[0], master[1])}
-	if more, err := client.Master(ctx, s.given.MasterName).Result(); err == nil {
+	if more, err := client.Master(ctx, s.Options.MasterName).Result(); err == nil {
 		o.epoch, _ = strconv.ParseInt(more["config-epoch"], 10, 64) //nolint:errcheck // then it is not known
 	}
 	return o, nil
 }
 
 // watch listens to one sentinel.
-func (s *sentinel) watch(ctx context.Context, changed func()) error {
-	addrs := s.given.SentinelAddrs
+func (s *Sentinel) watch(ctx context.Context, changed func()) error {
+	addrs := s.Options.SentinelAddrs
 	addr := addrs[rand.IntN(len(addrs))]
 	client := goredis.NewSentinelClient(s.sentinelOptions(addr))
 	defer client.Close()
@@ -199,21 +201,21 @@ func (s *sentinel) watch(ctx context.Context, changed func()) error {
 // watchSilence is after how much silence a sentinel is asked whether it lives.
 const watchSilence = 5 * time.Second
 
-func (s *sentinel) renamed() bool { return false }
+func (s *Sentinel) renamed() bool { return false }
 
-func (s *sentinel) options(to server) *goredis.Options { return failoverOptions(s.given, to.addr) }
+func (s *Sentinel) options(to Server) *goredis.Options { return failoverOptions(s.Options, to.Addr) }
 
 // sentinelOptions are the options that lead to a sentinel.
-func (s *sentinel) sentinelOptions(addr string) *goredis.Options {
-	own := s.apart
+func (s *Sentinel) sentinelOptions(addr string) *goredis.Options {
+	own := s.SentinelOptions
 	if own == nil {
 		own = &goredis.Options{
-			Username:    s.given.SentinelUsername,
-			Password:    s.given.SentinelPassword,
-			Dialer:      s.given.Dialer,
-			TLSConfig:   s.given.TLSConfig,
-			DialTimeout: s.given.DialTimeout,
-			ReadTimeout: s.given.ReadTimeout,
+			Username:    s.Options.SentinelUsername,
+			Password:    s.Options.SentinelPassword,
+			Dialer:      s.Options.Dialer,
+			TLSConfig:   s.Options.TLSConfig,
+			DialTimeout: s.Options.DialTimeout,
+			ReadTimeout: s.Options.ReadTimeout,
 		}
 	}
 	return &goredis.Options{
@@ -239,9 +241,9 @@ func (s *sentinel) sentinelOptions(addr string) *goredis.Options {
 	}
 }
 
-// cluster asks nodes of the cluster for the map of slots.
-type cluster struct {
-	given *goredis.ClusterOptions
+// Cluster asks nodes of the cluster for the map of slots.
+type Cluster struct {
+	Options *goredis.ClusterOptions
 	asker
 
 	mu     sync.Mutex  // guards the following
@@ -254,9 +256,9 @@ const votes = 3
 
 // look asks some of the masters, and all others and the seeds when none of those
 // answers. The map that most have counts.
-func (c *cluster) look(ctx context.Context) ([]slotRange, error) {
-	if c.given.ClusterSlots != nil {
-		slots, err := c.given.ClusterSlots(ctx)
+func (c *Cluster) look(ctx context.Context) ([]slotRange, error) {
+	if c.Options.ClusterSlots != nil {
+		slots, err := c.Options.ClusterSlots(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("ClusterSlots: %w", err)
 		}
@@ -281,15 +283,15 @@ func (c *cluster) look(ctx context.Context) ([]slotRange, error) {
 }
 
 // candidates returns the known masters and the other seeds, in random order.
-func (c *cluster) candidates() (masters, others []string) {
+func (c *Cluster) candidates() (masters, others []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, r := range c.ranges {
-		if !slices.Contains(masters, r.master.addr) {
-			masters = append(masters, r.master.addr)
+		if !slices.Contains(masters, r.master.Addr) {
+			masters = append(masters, r.master.Addr)
 		}
 	}
-	for _, addr := range c.given.Addrs {
+	for _, addr := range c.Options.Addrs {
 		if !slices.Contains(masters, addr) {
 			others = append(others, addr)
 		}
@@ -300,7 +302,7 @@ func (c *cluster) candidates() (masters, others []string) {
 
 // vote returns the map that most of the nodes have that answer, of several the
 // one that was believed before; nil if none answers.
-func (c *cluster) vote(ctx context.Context, addrs []string) (winner []slotRange, failures []error) {
+func (c *Cluster) vote(ctx context.Context, addrs []string) (winner []slotRange, failures []error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	c.mu.Lock()
@@ -333,20 +335,20 @@ func mapName(ranges []slotRange) string {
 	for _, r := range ranges {
 		master := r.master.id
 		if master == "" {
-			master = r.master.addr
+			master = r.master.Addr
 		}
 		fmt.Fprintf(&name, "%d-%d %s,", r.first, r.last, master)
 	}
 	return name.String()
 }
 
-func (c *cluster) ask(ctx context.Context, addr string) ([]slotRange, error) {
-	l, err := newLink(ctx, c.options(server{addr: addr}), askTimeout)
+func (c *Cluster) ask(ctx context.Context, addr string) ([]slotRange, error) {
+	l, err := newLink(ctx, c.options(Server{Addr: addr}), askTimeout)
 	if err != nil {
 		return nil, fmt.Errorf("cluster node %s: %w", addr, err)
 	}
-	defer l.close()
-	defer context.AfterFunc(ctx, l.cut)()
+	defer l.Close()
+	defer context.AfterFunc(ctx, l.Cut)()
 	reply, err := l.client.Do(ctx, "CLUSTER", "SLOTS").Result() // CLUSTER SHARDS is of Redis 7, and our floor is 6.2
 	if err != nil {
 		return nil, fmt.Errorf("cluster node %s: %w", addr, err)
@@ -361,10 +363,10 @@ func (c *cluster) ask(ctx context.Context, addr string) ([]slotRange, error) {
 	return ranges, nil
 }
 
-func (c *cluster) options(s server) *goredis.Options { return clusterNodeOptions(c.given, s.addr) }
+func (c *Cluster) options(s Server) *goredis.Options { return clusterNodeOptions(c.Options, s.Addr) }
 
-func (c *cluster) watch(context.Context, func()) error { return errors.ErrUnsupported }
-func (c *cluster) renamed() bool                       { return false }
+func (c *Cluster) watch(context.Context, func()) error { return errors.ErrUnsupported }
+func (c *Cluster) renamed() bool                       { return false }
 
 // An asker asks several servers at once.
 type asker struct{ asking sync.WaitGroup }

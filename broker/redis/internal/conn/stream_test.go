@@ -1,4 +1,4 @@
-package redis
+package conn
 
 import (
 	"bufio"
@@ -17,12 +17,12 @@ import (
 )
 
 // pipeLink returns a link with a timeout of one second, and the server's end.
-func pipeLink(t *testing.T) (*link, net.Conn) {
+func pipeLink(t *testing.T) (*Link, net.Conn) {
 	ours, theirs := net.Pipe()
-	l := &link{client: goredis.NewClient(&goredis.Options{Addr: "127.0.0.1:1"}), conn: newStream(ours, time.Second), timeout: time.Second}
-	l.in = bufio.NewReaderSize((*arrivals)(l), readBuffer)
+	l := &Link{client: goredis.NewClient(&goredis.Options{Addr: "127.0.0.1:1"}), conn: newStream(ours, time.Second), timeout: time.Second}
+	l.in = bufio.NewReaderSize((*replyReader)(l), readBuffer)
 	t.Cleanup(func() {
-		l.close()
+		l.Close()
 		theirs.Close()
 	})
 	return l, theirs
@@ -67,7 +67,7 @@ func TestReplySlow(t *testing.T) {
 			writeSlowly(server, fmt.Appendf(nil, "$%d\r\n%s\r\n$1\r\nb\r\n", len(text), text), 20)
 		}()
 		a, b := resp.NewCommand("GET", "a"), resp.NewCommand("GET", "b")
-		if err := l.run(a, b); err != nil {
+		if err := l.Run(a, b); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(a.Reply.Text, text) || string(b.Reply.Text) != "b" {
@@ -87,14 +87,14 @@ func TestReplyStops(t *testing.T) {
 			writeSlowly(server, []byte("$100\r\nx"), 1)
 		}()
 		start := time.Now()
-		if err := l.run(c); !errors.Is(err, errLost) || !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err := l.Run(c); !errors.Is(err, ErrLost) || !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatalf("run returned %v", err)
 		}
 		// 2 s that the server may wait, 1 s without a reply.
 		if d := time.Since(start); d < 3*time.Second || d > 4*time.Second {
 			t.Errorf("run returned after %v", d)
 		}
-		if d := time.Since(l.moved()); d < time.Second || d > 3*time.Second {
+		if d := time.Since(l.LastActive()); d < time.Second || d > 3*time.Second {
 			t.Errorf("bytes moved %v ago", d)
 		}
 	})
@@ -110,7 +110,7 @@ func TestWriteSlow(t *testing.T) {
 			readSlowly(server, wireSize(c), 20)
 			writeSlowly(server, []byte("+OK\r\n"), 1)
 		}()
-		if err := l.run(c); err != nil {
+		if err := l.Run(c); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -121,7 +121,7 @@ func TestWriteStops(t *testing.T) {
 		l, server := pipeLink(t)
 		c := resp.NewCommand("SET", "a", bytes.Repeat([]byte("x"), 5*portion))
 		go readSlowly(server, wireSize(c)/2, 1)
-		if err := l.run(c); !errors.Is(err, errLost) || !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err := l.Run(c); !errors.Is(err, ErrLost) || !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatalf("run returned %v", err)
 		}
 	})

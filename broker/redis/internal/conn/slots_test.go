@@ -1,4 +1,4 @@
-package redis
+package conn
 
 import (
 	"strings"
@@ -38,7 +38,7 @@ func TestReadSlots(t *testing.T) {
 		ranges, err := readSlots(test.rows, test.asked)
 		var got []string
 		for _, r := range ranges {
-			got = append(got, r.master.addr)
+			got = append(got, r.master.Addr)
 		}
 		want, wrong := strings.CutPrefix(test.want, "error: ")
 		switch {
@@ -53,10 +53,10 @@ func TestReadSlots(t *testing.T) {
 	}
 }
 
-// slot agrees with the examples of the Redis Cluster specification.
+// Slot agrees with the examples of the Redis Cluster specification.
 func TestSlot(t *testing.T) {
 	for tag, want := range map[string]int{"123456789": 0x31c3, "user1000": 3443, "foo": 12182} {
-		if got := slot(tag); got != want {
+		if got := Slot(tag); got != want {
 			t.Errorf("slot of %s is %d, want %d", tag, got, want)
 		}
 	}
