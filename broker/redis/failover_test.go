@@ -1,3 +1,5 @@
+//go:build long
+
 package redis_test
 
 import (
@@ -110,14 +112,4 @@ func loadSlot(t *testing.T, cluster *redistest.Cluster) int {
 	}
 	t.Fatal("nobody serves the URI of the load")
 	return 0
-}
-
-// hears publishes until the listener hears something new.
-func (l *listener) hears(t testing.TB, publisher *redis.Broker, channel string) {
-	t.Helper()
-	before := len(l.got())
-	await(t, "events arrive", func() bool {
-		publisher.Publish(context.Background(), &broker.Event{Channel: channel, Args: []byte("hello")}) //nolint:errcheck // tried again
-		return strings.Contains(l.got()[before:], "hello")
-	})
 }

@@ -308,6 +308,16 @@ func listen(t testing.TB, b *redis.Broker, topics ...broker.Topic) *listener {
 	return l
 }
 
+// hears publishes until the listener hears something new.
+func (l *listener) hears(t testing.TB, publisher *redis.Broker, channel string) {
+	t.Helper()
+	before := len(l.got())
+	await(t, "events arrive", func() bool {
+		publisher.Publish(context.Background(), &broker.Event{Channel: channel, Args: []byte("hello")}) //nolint:errcheck // tried again
+		return strings.Contains(l.got()[before:], "hello")
+	})
+}
+
 func (l *listener) got() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

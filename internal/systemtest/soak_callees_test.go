@@ -1,3 +1,5 @@
+//go:build long
+
 package systemtest_test
 
 import (
@@ -13,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/juggler-go/juggler/broker/redis"
 	"github.com/juggler-go/juggler/calleekit"
@@ -97,6 +101,14 @@ func (c *localCallee) replace() {
 // childVariable makes the test binary a callee on the servers that it names, as
 // childServers words it. Only another process can be killed.
 const childVariable = "JUGGLER_SYSTEM_TEST_CALLEE"
+
+func init() {
+	if servers := os.Getenv(childVariable); servers != "" {
+		goredis.SetLogger(silence{})
+		runChild(servers)
+		os.Exit(0)
+	}
+}
 
 // runChild answers calls and writes a line for each that it runs, until its
 // input ends.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -23,10 +22,6 @@ import (
 
 func TestMain(m *testing.M) {
 	goredis.SetLogger(silence{}) // it reports each connection that a test breaks
-	if servers := os.Getenv(childVariable); servers != "" {
-		runChild(servers)
-		return
-	}
 	// go-redis tries for a second more to reach a server, by a goroutine that
 	// does not notice at once that its client was closed.
 	goleak.VerifyTestMain(m,

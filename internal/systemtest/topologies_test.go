@@ -18,12 +18,6 @@ import (
 	"github.com/juggler-go/juggler/internal/redistest"
 )
 
-// A topology is a way to run Redis.
-type topology struct {
-	name  string
-	start func(t *testing.T) servers
-}
-
 // servers are what brokers, and the test behind their backs, connect to.
 type servers struct {
 	options  []redis.Option
@@ -31,27 +25,10 @@ type servers struct {
 	patterns bool // can be subscribed to
 }
 
-var topologies = []topology{
-	{"standalone", func(t *testing.T) servers {
-		server := redistest.Start(t)
-		return servers{[]redis.Option{withAddr(server.Addr)}, server.Client(), true}
-	}},
-	{"sentinel", func(t *testing.T) servers {
-		set := redistest.StartSentinel(t)
-		return servers{[]redis.Option{redis.WithSentinel(set.Options())}, set.Master.Client(), true}
-	}},
-	{"cluster", func(t *testing.T) servers {
-		cluster := redistest.StartCluster(t, "--cluster-node-timeout", "20000")
-		return servers{[]redis.Option{withCluster(cluster)}, cluster.Client(), true}
-	}},
-	{"cluster with sharded channels", func(t *testing.T) servers {
-		cluster := redistest.StartCluster(t, "--cluster-node-timeout", "20000")
-		return servers{[]redis.Option{withCluster(cluster), redis.WithShardedPubSub()}, cluster.Client(), false}
-	}},
-}
-
-func withCluster(c *redistest.Cluster) redis.Option {
-	return redis.WithCluster(&goredis.ClusterOptions{Addrs: c.Addrs()})
+func TestSystemStandalone(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	testSystem(t, servers{[]redis.Option{withAddr(server.Addr)}, server.Client(), true})
 }
 
 // A system is two nodes and what they run on.
@@ -60,27 +37,19 @@ type system struct {
 	one, two *node
 }
 
-// TestSystem runs everything that clients and callees do on each topology, and
-// looks at what is left.
-func TestSystem(t *testing.T) {
-	t.Parallel()
-	for _, topology := range topologies {
-		t.Run(topology.name, func(t *testing.T) {
-			t.Parallel()
-			servers := topology.start(t)
-			t.Run("run", func(t *testing.T) {
-				options := calm(servers.options...)
-				s := &system{servers, startNode(t, options...), startNode(t, options...)}
-				t.Run("calls", s.testCalls)
-				t.Run("calls that end early", s.testEarlyEnds)
-				t.Run("callee leaves", s.testCalleeLeaves)
-				t.Run("events", s.testEvents)
-				t.Run("captured messages of juggler.0", s.testCaptured)
-				wantExpiry(t, servers.admin)
-			})
-			await(t, "no key is left", func() bool { return len(keysOf(t, servers.admin)) == 0 })
-		})
-	}
+// testSystem runs everything that clients and callees do, and looks at what is left.
+func testSystem(t *testing.T, servers servers) {
+	t.Run("run", func(t *testing.T) {
+		options := calm(servers.options...)
+		s := &system{servers, startNode(t, options...), startNode(t, options...)}
+		t.Run("calls", s.testCalls)
+		t.Run("calls that end early", s.testEarlyEnds)
+		t.Run("callee leaves", s.testCalleeLeaves)
+		t.Run("events", s.testEvents)
+		t.Run("captured messages of juggler.0", s.testCaptured)
+		wantExpiry(t, servers.admin)
+	})
+	await(t, "no key is left", func() bool { return len(keysOf(t, servers.admin)) == 0 })
 }
 
 // Calls from both nodes reach callees that have brokers of their own.
