@@ -28,8 +28,9 @@ type turnBatch struct {
 	left []*job // of jobs: not settled
 }
 
-// joinBatch takes j into a batch of the turn, if it can, as the one thing that its
-// session has under way at its part of the broker: what comes next waits in a line.
+// joinBatch adds j to a batch of the turn, and reports whether it could: only a CALL may
+// join, as the one request that its session has under way at that part of the broker.
+// What the session sends next waits in the line.
 func (sh *shard) joinBatch(j *job) bool {
 	if j.typ != frame.Call {
 		return false
@@ -111,10 +112,10 @@ func (h *Handler) batchable(j *job) bool {
 // to be authorized.
 const batchPatience = time.Millisecond
 
-// serveBatch serves the first of some calls, or publications, as one batch: authorized
-// one by one, sent together. It returns how many: not those that come up once ctx has
-// ended. One alone may be any request. If user code ends the goroutine, whoever goes on
-// has all served again, which leaves those alone that have an outcome.
+// serveBatch serves the first requests of a batch, all of them calls or publications:
+// authorized one by one, sent together. It returns how many; it stops when ctx has ended.
+// A batch of one may be any request. If user code ends the goroutine, the next one serves
+// the whole batch again, and requests that have an outcome are left alone.
 func (h *Handler) serveBatch(ctx context.Context, batch []*job) (n int) {
 	if len(batch) == 1 {
 		h.serve(ctx, &batch[0].Request)

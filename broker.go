@@ -146,13 +146,9 @@ func (b *brokerSide) subscribe(ctx context.Context, t broker.Topic) error {
 	return b.subscriber.Subscribe(ctx, t)
 }
 
-// ask has f ask the broker what no session waits for: at once if it never waits for
-// that, else soon, within the broker's time.
-func (b *brokerSide) ask(never bool, f func(context.Context)) {
-	if never {
-		f(b.asking)
-		return
-	}
+// askLater has f ask the broker soon, within the broker's time, what no session waits
+// for.
+func (b *brokerSide) askLater(f func(context.Context)) {
 	b.later.Do(func() {
 		ctx, cancel := context.WithTimeout(b.asking, b.timeout)
 		defer cancel()
@@ -160,9 +156,9 @@ func (b *brokerSide) ask(never bool, f func(context.Context)) {
 	})
 }
 
-// endAsking lets the broker be asked what ask was called for: cancellations of ended
-// sessions above all. A broker that does not listen gets no more than a moment beyond
-// ctx.
+// endAsking waits until the broker was asked what askLater was called for:
+// cancellations of ended sessions above all. A broker that does not answer has no more
+// than a moment beyond ctx.
 func (b *brokerSide) endAsking(ctx context.Context) {
 	defer b.stopAsking()
 	asked := b.later.Idle()

@@ -16,8 +16,8 @@ import (
 	"github.com/juggler-go/juggler/internal/wheel"
 )
 
-// pendingCall is a CALL without an outcome. The table of them is the only
-// arbiter of outcomes: callees and brokers may report a call twice or late.
+// pendingCall is a CALL without an outcome. The call table alone decides what a call's
+// outcome is: callees and brokers may report a call twice or late.
 type pendingCall struct {
 	s     *session // nil once the session is gone
 	timer wheel.Timer[pendingCall]
@@ -83,7 +83,7 @@ func (t *callTable) key(s *session, id []byte) uint64 {
 	return maphash.Bytes(t.seed, id) ^ uint64(s.Tag)*0x9e3779b97f4a7c15
 }
 
-// find returns the session's call with this id, or nil.
+// find returns the call of s with this id, or nil.
 func (t *callTable) find(s *session, id []byte) *pendingCall {
 	if s.calls == nil {
 		return nil
@@ -121,7 +121,7 @@ func (t *callTable) add(s *session, r *Request) *pendingCall {
 	return p
 }
 
-// detach takes p out of everything that finds it by its session.
+// detach removes p from its session: from its list, the index and the timers.
 func (t *callTable) detach(p *pendingCall) {
 	if p.s == nil {
 		return
@@ -140,7 +140,8 @@ func (t *callTable) detach(p *pendingCall) {
 	t.wheel.Remove(&p.timer)
 }
 
-// remove ends p. Results that still come find its slot's next generation.
+// remove frees the slot of p. The generation of the slot changes, so that late results
+// do not find the next call there.
 func (t *callTable) remove(p *pendingCall) {
 	t.detach(p)
 	p.gen++
@@ -199,9 +200,9 @@ func (r *Request) makeCall() error {
 	return nil
 }
 
-// callOutcome notes what became of a call. Only an error that says that it was
-// certainly not queued refuses it; with any other it may be, so it is
-// acknowledged and ends in its result or in 408.
+// callOutcome turns what the broker says of a call into ACK (nil) or NACK. An error
+// refuses the call only if it says that the call was certainly not queued. After any
+// other the call may be queued, so it is acknowledged and ends in its result or in 408.
 func (h *Handler) callOutcome(r *Request, err error) error {
 	if err == nil || certainlyNotDone(err) {
 		return err
@@ -224,7 +225,7 @@ func (h *Handler) deliverResults(results []broker.Result) {
 	}
 }
 
-// result handles a result: the first for a call that is pending counts.
+// result handles a result. The first one for a pending call counts.
 func (t *callTable) result(r *resultItem) {
 	p := t.bySlot(r.slot, r.gen)
 	if p == nil || p.s == nil || p.state == callOver || p.state == callEarly {
@@ -270,7 +271,8 @@ func (p *pendingCall) finish(args []byte, failure *broker.Error) {
 	s.shard.calls.remove(p)
 }
 
-// refuseResult makes f, a RES with what a callee returned, one that can be sent.
+// refuseResult replaces what a callee returned in f, a RES, by an error: it cannot be
+// sent.
 func (s *session) refuseResult(f *frame.Frame, problem string) {
 	h := s.shard.h
 	h.payloads.Log(h.log, slog.LevelError, "a callee's result cannot be sent", "uri", string(f.URI), "reason", problem)
@@ -299,7 +301,7 @@ func (h *Handler) unfit(args []byte, failure *broker.Error) string {
 // fail ends p with an outcome of the server's own.
 func (p *pendingCall) fail(code int) {
 	s := p.s
-	// To juggler.0 expiry and cancellation are silence.
+	// juggler.0 has no message for expiry and cancellation.
 	if s.protocol == frame.Juggler1 {
 		f := frame.Frame{Type: frame.Res, For: p.id(), URI: bytesOf(p.uri)}
 		f.Err = frame.Error{Code: code, Message: bytesOf(outcomeText[code])}
@@ -308,8 +310,8 @@ func (p *pendingCall) fail(code int) {
 	s.shard.calls.remove(p)
 }
 
-// tooLarge is why a result or an event cannot be sent. That is certain of some
-// as they are, of others when they are encoded: names and escapes add to them.
+// tooLarge is why a result or an event cannot be sent. Some are found too large as they
+// come, others once they are encoded, as names and escapes add to them.
 const tooLarge = "it is larger than what WithMaxQueueBytes lets wait for a client"
 
 var outcomeText = map[int]string{
@@ -342,7 +344,7 @@ const frameHeader = 10
 // expire is called when the time of p is over.
 func (p *pendingCall) expire() { p.giveUp(CodeExpired) }
 
-// giveUp ends p, or has it end as soon as it is acknowledged.
+// giveUp ends p. A call that is not acknowledged yet ends after its ACK.
 func (p *pendingCall) giveUp(code int) {
 	switch p.state {
 	case callAcked:
@@ -355,26 +357,28 @@ func (p *pendingCall) giveUp(code int) {
 	}
 }
 
-// cancelAtBroker tells the callee that nobody waits for p any more.
+// cancelAtBroker cancels p at its callee.
 func (p *pendingCall) cancelAtBroker() {
 	if sh := p.s.shard; !sh.h.cfg.keepCalls {
 		sh.h.cancelCall(p.uri, p.address(sh))
 	}
 }
 
-// cancelCall tells the broker that nobody waits for a call any more.
+// cancelCall cancels a call at the broker.
 func (h *Handler) cancelCall(uri string, to broker.Address) {
 	b := &h.broker
-	if !b.callsNeverWait && b.later.Len() >= maxLater {
+	switch {
+	case b.callsNeverWait:
+		h.cancelled(b.caller.Cancel(h.ctx, uri, to), uri)
+	case b.later.Len() >= maxLater:
 		h.cancelled(errBehind, uri)
-		return
+	default:
+		b.askLater(func(ctx context.Context) { h.cancelled(b.caller.Cancel(ctx, uri, to), uri) })
 	}
-	b.ask(b.callsNeverWait, func(ctx context.Context) { h.cancelled(b.caller.Cancel(ctx, uri, to), uri) })
 }
 
-// maxLater is how much the broker may have yet to be asked before
-// cancellations, which are a best effort, are dropped. What else is asked
-// later is bounded by the topics.
+// maxLater bounds what waits to be asked of the broker: beyond it cancellations, which
+// are a best effort, are dropped. The rest is bounded by the number of topics.
 const maxLater = 10_000
 
 var errBehind = errors.New("too much waits for the broker")

@@ -13,8 +13,8 @@ import (
 	"github.com/juggler-go/juggler/internal/wsconn"
 )
 
-// deliverEvents takes events from the broker, on any goroutine, and leaves
-// each with the shards that have subscribers.
+// deliverEvents puts events from the broker into the inboxes of the shards that have
+// subscribers. The broker calls it on any goroutine.
 func (h *Handler) deliverEvents(deliveries []broker.Delivery) {
 	for i := range deliveries {
 		d := &deliveries[i]
@@ -50,8 +50,8 @@ func (h *Handler) unfitEvent(d *broker.Delivery) string {
 	return ""
 }
 
-// event hands an event to the shard's subscribers: encoded once for each
-// protocol, then the same bytes to each.
+// event sends an event to the shard's subscribers. It is encoded once for each
+// protocol; all of them get the same bytes.
 func (sh *shard) event(e *eventItem) {
 	lt := sh.topics[e.topic]
 	if lt == nil {
@@ -84,8 +84,8 @@ func (sh *shard) event(e *eventItem) {
 	sh.h.stats.events.Add(uint64(len(lt.subs)))
 }
 
-// frameEvent encodes an event as a WebSocket message. One that is larger than
-// what may wait for a client becomes a gap, as no client of the protocol can get it.
+// frameEvent encodes an event as a WebSocket message. An event that is larger than
+// WithMaxQueueBytes becomes a gap: no client of the protocol can get it.
 func (sh *shard) frameEvent(dst *[]byte, p frame.Protocol, e *eventItem) {
 	f := frame.Frame{
 		Type:        frame.Evnt,
@@ -115,8 +115,8 @@ func frameGap(name broker.Topic) []byte {
 	}))
 }
 
-// gap hands s what frameGap made. juggler.0 has no word for it: its sessions have
-// to come back.
+// gap sends s what frameGap made. juggler.0 has no message for it: its sessions are
+// closed, to subscribe anew.
 func (s *session) gap(framed []byte) {
 	switch {
 	case s.state >= closing:
@@ -127,7 +127,7 @@ func (s *session) gap(framed []byte) {
 	}
 }
 
-// noteGap tells the operator of a gap.
+// noteGap counts and logs a gap, and calls the OnGap hook.
 func (h *Handler) noteGap(t broker.Topic) {
 	h.stats.gaps.Add(1)
 	h.log.Warn("events may have been missed", "channel", t.Name, "pattern", t.Pattern)
@@ -166,8 +166,8 @@ func (r *Request) makeEvent() error {
 	return nil
 }
 
-// behind returns an error while the node's own shards are behind with events,
-// which would pile up in memory.
+// behind returns an error while a shard of the node has not kept up with its events:
+// more would pile up in memory.
 func (h *Handler) behind() error {
 	for i := range h.numShards.Load() {
 		if sh := h.shards[i].Load(); sh != nil && sh.inbox.behind() {
@@ -177,7 +177,7 @@ func (h *Handler) behind() error {
 	return nil
 }
 
-// publish hands an event to the broker.
+// publish sends an event to the broker.
 func (h *Handler) publish(ctx context.Context, e *broker.Event) error {
 	if err := h.behind(); err != nil {
 		return err
@@ -186,8 +186,8 @@ func (h *Handler) publish(ctx context.Context, e *broker.Event) error {
 	return publishOutcome(h.broker.pubsub.Publish(ctx, e))
 }
 
-// publishOutcome classifies what the broker says of a publication: what it
-// leaves open is unknown.
+// publishOutcome classifies the broker's error for a publication: what it leaves open
+// has an unknown outcome.
 func publishOutcome(err error) error {
 	if err == nil || certainlyNotDone(err) || errors.Is(err, broker.ErrUnknownOutcome) {
 		return err

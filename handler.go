@@ -47,7 +47,7 @@ type Handler struct {
 	work  sync.WaitGroup // goroutines that run user code or wait on the broker
 	stats counters
 
-	// What may fail for every client at once, and is logged now and then.
+	// Lines about what may fail for every client at once.
 	failures, refusals, payloads, asked ratelog.Limiter
 }
 
@@ -118,9 +118,9 @@ func (h *Handler) Node() string { return idText(h.node) }
 // Ready returns nil while new clients would be admitted, as far as that is up to the
 // node and its broker, else an error that says why they would not: it shuts down, or
 // the broker does not do its work. Like the first handshake, the first call opens the
-// node's side of the broker. Afterwards a broker that is a [broker.HealthChecker] is
-// asked, which does not wait; others count as well. How many sessions there may be is
-// not heeded. ctx bounds the opening, as does [WithBrokerTimeout].
+// node's connections to the broker, within ctx and [WithBrokerTimeout]. Afterwards Ready
+// does not wait: it asks the broker if that is a [broker.HealthChecker], and takes any
+// other for healthy. That [WithMaxSessions] is reached does not count.
 func (h *Handler) Ready(ctx context.Context) error {
 	if h.closing.Load() {
 		return broker.ErrClosed
@@ -136,10 +136,9 @@ func (h *Handler) start(ctx context.Context) error {
 	return h.broker.open(ctx, h.node, h.deliverResults, h.deliverEvents)
 }
 
-// protect calls f, which calls user code, and turns its panic into a log line with
-// the stack and a call of failed. So it does if the code ends its goroutine, but
-// that cannot be stopped: what the goroutine had to do, another one has to go on
-// with.
+// protect calls f, which calls user code. It turns a panic into a log line with the
+// stack and a call of failed. If the code ends its goroutine (runtime.Goexit), it does
+// the same, but the goroutine ends all the same: another one must do the rest.
 func (h *Handler) protect(where string, failed func(error), f func()) {
 	returned := false
 	defer func() {

@@ -11,7 +11,7 @@ import (
 	"github.com/juggler-go/juggler/internal/arena"
 )
 
-// inbox is where others leave what a shard has to handle.
+// inbox holds what other goroutines have for a shard, until its next turn.
 type inbox struct {
 	mu    sync.Mutex   // guards mail
 	mail               // what came since the last take
@@ -20,8 +20,8 @@ type inbox struct {
 	spare mail         // belongs to the turn: emptied, to be filled next
 }
 
-// maxBacklog is how many bytes of events a shard may have waiting before
-// publications are refused, and deliveries of a broker that waits held up.
+// maxBacklog is how many bytes of events may wait for a shard. Beyond it publications
+// are refused, and deliveries of a broker that may wait are held up.
 const maxBacklog = 64 << 20
 
 // behind reports whether so much waits that no more should be added.
@@ -35,7 +35,7 @@ func (in *inbox) awaitRoom(ctx context.Context) {
 	}
 }
 
-// giveUp has those who wait for room see that their context has ended.
+// giveUp wakes goroutines in awaitRoom, to see that their context has ended.
 func (in *inbox) giveUp() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -105,7 +105,7 @@ func (sh *shard) command(f func()) {
 	sh.group.Wake()
 }
 
-// settled leaves jobs that were handled in the shard's inbox.
+// settled puts jobs that were handled into the inbox, for session.settle.
 func (sh *shard) settled(batch []*job) {
 	sh.inbox.mu.Lock()
 	sh.inbox.settled = append(sh.inbox.settled, batch...)
@@ -113,7 +113,7 @@ func (sh *shard) settled(batch []*job) {
 	sh.group.Wake()
 }
 
-// post leaves results in the shard's inbox.
+// post puts results into the inbox.
 func (sh *shard) post(results []broker.Result) {
 	in := &sh.inbox
 	in.mu.Lock()
@@ -136,7 +136,7 @@ func (sh *shard) post(results []broker.Result) {
 	sh.group.Wake()
 }
 
-// postEvent leaves a delivery in the shard's inbox.
+// postEvent puts a delivery into the inbox.
 func (sh *shard) postEvent(d *broker.Delivery) {
 	in := &sh.inbox
 	in.mu.Lock()

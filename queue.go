@@ -8,9 +8,9 @@ import (
 	"github.com/juggler-go/juggler/frame"
 )
 
-// workQueue is what a session has to handle off the turn, because user code or a
-// broker that waits is involved: requests and hooks, in order. It is one line, but
-// for what may go to each part of the broker by itself.
+// workQueue holds the requests and hooks of a session that are handled off the turn, as
+// user code or the broker may wait. They are in one line, in order; calls, or
+// publications, may be in a line for each part of the broker instead.
 //
 // A nil *workQueue is an empty one.
 type workQueue struct {
@@ -43,7 +43,7 @@ type parts struct {
 	user sync.Mutex
 }
 
-// busy reports, on the turn, whether what comes now has to wait its turn.
+// busy reports, on the turn, whether the next request has to wait for others.
 func (q *workQueue) busy() bool { return q != nil && q.unsettled > 0 }
 
 // onlyParts reports whether all that is not settled is in the lines of parts.
@@ -62,7 +62,7 @@ func (s *session) makeQueue() *workQueue {
 	return s.queue
 }
 
-// enqueue leaves j to a worker of the session, on the turn.
+// enqueue adds j to the line it belongs to, on the turn.
 func (s *session) enqueue(j *job) {
 	q := s.makeQueue()
 	if j.typ == frame.Pub && j.err == nil {
@@ -85,7 +85,7 @@ func (s *session) enqueue(j *job) {
 	}
 }
 
-// enqueueHook has f run in its turn among what the session handles.
+// enqueueHook adds the call of a hook.
 func (s *session) enqueueHook(f func(context.Context)) {
 	j := newJob(s, nil)
 	j.hook = f
@@ -104,7 +104,7 @@ func (q *workQueue) fitsParts(j *job) bool {
 	return q.onlyParts() && q.parts.typ == j.typ && j.s.protocol != frame.Juggler0
 }
 
-// lineOf notes that j, which fits, goes into the line of its part, which it returns.
+// lineOf counts j, which fits, among the jobs of parts, and returns its line.
 func (q *workQueue) lineOf(j *job) *line {
 	p := &q.parts
 	p.typ = j.typ
@@ -153,7 +153,7 @@ func (q *workQueue) answered(j *job) {
 }
 
 // answeredPart is called when a job in the line of a part was settled. After the last
-// one, what waited behind them goes on.
+// one, what waited behind them is handled.
 func (q *workQueue) answeredPart() {
 	p := &q.parts
 	if p.unsettled--; p.unsettled > 0 {
@@ -167,7 +167,7 @@ func (q *workQueue) answeredPart() {
 	}
 }
 
-// longest returns how many jobs wait where most do.
+// longest returns how many jobs wait in the longest line.
 func (q *workQueue) longest() int {
 	n := q.len() + len(q.parts.behind)
 	for _, l := range q.parts.lines {

@@ -36,7 +36,7 @@ type Request struct {
 	received time.Time           // set if it is handled by the session's worker
 	done     []func(error) error // of non-blocking middleware, to be told what became of it
 
-	// What is handed to the broker, here so that it need not be allocated.
+	// What the broker gets: in here, so that it need not be allocated.
 	brokerCall  broker.Call
 	brokerEvent broker.Event
 }

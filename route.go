@@ -90,8 +90,8 @@ func (s *session) accept(r *Request, f *frame.Frame) error {
 
 var null = []byte("null")
 
-// serve takes r through the chain. It runs on the turn or on the session's
-// worker, and leaves the outcome in r for settle.
+// serve handles r up to the broker's answer: user code, then the broker. It runs on the
+// turn, or off it on a worker, and leaves the outcome in r for settle.
 func (h *Handler) serve(ctx context.Context, r *Request) {
 	switch {
 	case r.err != nil || r.accepted || r.typ == frame.Cancel:
@@ -117,7 +117,7 @@ func (h *Handler) mustSignInFirst(s *session) bool {
 	return h.cfg.signIn != nil && s.identity.Load() == nil
 }
 
-// send sends r to the broker, and returns what that says of it.
+// send sends r to the broker, and returns its error.
 func (h *Handler) send(ctx context.Context, r *Request) error {
 	switch r.typ {
 	case frame.Call:
@@ -175,7 +175,7 @@ func (s *session) abandon(r *Request) {
 	}
 }
 
-// ack writes the ACK of r and goes on with what had to wait for it.
+// ack writes the ACK of r, and then what had to wait for it.
 func (s *session) ack(r *Request) {
 	f := frame.Frame{Type: frame.Ack, For: r.id, ForType: r.typ, URI: bytesOf(r.uri), Channel: bytesOf(r.channel)}
 	if r.typ == frame.Auth {

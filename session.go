@@ -39,7 +39,7 @@ type session struct {
 	state    sessionState
 	pinged   bool // and the answer could be read
 	draining bool // GOAWAY was sent
-	leaving  bool // its time to go has come: it only finishes what it has
+	leaving  bool // the grace after GOAWAY is over: its calls may end, no request begins
 	left     bool // belongs to no user any more; guarded by the userIndex
 }
 
@@ -113,7 +113,7 @@ func (h *Handler) openSession(g *wsconn.Group, q *handshake.Request, id *Identit
 	s.begin(id)
 }
 
-// begin greets the client and starts what times the session.
+// begin sends HELLO and starts the timers of the session.
 func (s *session) begin(id *Identity) {
 	h := s.shard.h
 	h.stats.connected.Add(1)
@@ -146,8 +146,8 @@ func (s *session) begin(id *Identity) {
 	}
 }
 
-// renewed has the deadline be that of the credentials that the client has just
-// sent, and returns how far away it is. A session that is to leave still leaves.
+// renewed sets the deadline to the end of the credentials that the client has just sent,
+// and returns how far away that is. A draining session keeps its own deadline.
 func (s *session) renewed() time.Duration {
 	if s.draining {
 		return 0
@@ -170,7 +170,7 @@ func (s *session) watchExpiry() time.Duration {
 	return left
 }
 
-// due sets the session's one deadline, for signing in or for renewing.
+// due sets the session's one deadline: for signing in, renewing, or leaving.
 func (s *session) due(d time.Duration) {
 	if s.deadlines == nil {
 		s.deadlines = &sessionDeadlines{}

@@ -17,8 +17,8 @@ import (
 
 // shard is what one group of connections (an event loop, or one of the
 // portable path's) owns: its sessions, their calls and subscriptions. All of
-// it belongs to the group's turn and needs no lock; everybody else leaves
-// what they have in the inbox. It implements wsconn.Handler.
+// it belongs to the group's turn and needs no lock; other goroutines put what they
+// have into the inbox. It implements wsconn.Handler.
 type shard struct {
 	h      *Handler
 	group  *wsconn.Group
@@ -115,7 +115,8 @@ func (sh *shard) lookUp(slot uint32, id broker.ID) *session {
 // session returns the session of c.
 func (sh *shard) session(c *wsconn.Conn) *session { return sh.slots[c.Tag] }
 
-// after returns the group's clock d from now, in its ms, never too early.
+// after returns what the group's clock, which counts ms, says d from now: never too
+// early.
 func (sh *shard) after(d time.Duration) int64 {
 	ms := int64(d / time.Millisecond)
 	if d%time.Millisecond > 0 { // to add to d would overflow in the longest there is
@@ -124,7 +125,8 @@ func (sh *shard) after(d time.Duration) int64 {
 	return sh.group.Now() + ms
 }
 
-// Message handles one message of a client.
+// Message takes one message of a client, and decides which road it goes: on the turn,
+// in a batch, or in the session's queue. docs/design.md has the picture.
 func (sh *shard) Message(c *wsconn.Conn, _ ws.OpCode, payload []byte) {
 	s := sh.session(c)
 	if s.state >= closing {
@@ -146,8 +148,8 @@ func (sh *shard) Message(c *wsconn.Conn, _ ws.OpCode, payload []byte) {
 	}
 }
 
-// onTurn takes a request its whole way. AUTH is left to the session's worker: signing
-// in may block.
+// onTurn handles a request from message to answer. AUTH goes to the session's queue, as
+// signing in may block.
 func (sh *shard) onTurn(s *session, payload []byte) {
 	r := &sh.request
 	r.reset(s)
@@ -162,9 +164,9 @@ func (sh *shard) onTurn(s *session, payload []byte) {
 	s.settle(r)
 }
 
-// Quiet is called when nothing was sent for the ping interval. A client that
-// is not being read from is pinged as well, as it would take the server as
-// gone; its answer is not waited for.
+// Quiet is called when nothing was sent for the ping interval. A client whose reading
+// is paused is pinged as well, or it would take the server for dead; its answer is not
+// waited for.
 func (sh *shard) Quiet(c *wsconn.Conn) {
 	s := sh.session(c)
 	switch {
@@ -182,8 +184,8 @@ func (sh *shard) Quiet(c *wsconn.Conn) {
 	}
 }
 
-// Closing is called when a connection ends for a reason of wsconn's: the
-// session is over, and its protocol decides what the code is called.
+// Closing is called when wsconn ends a connection, for a reason of its own. The
+// session's protocol decides which close code is sent.
 func (sh *shard) Closing(c *wsconn.Conn, e *wsconn.CloseError) {
 	s := sh.session(c)
 	e.Code = closeCodeFor(s.protocol, e.Code)
@@ -196,8 +198,8 @@ func (sh *shard) Closing(c *wsconn.Conn, e *wsconn.CloseError) {
 // Closed is called when a connection is gone.
 func (sh *shard) Closed(c *wsconn.Conn, e *wsconn.CloseError) { sh.session(c).closed(e) }
 
-// EndReading has the calls of the turn answered that wait for it. It reports whether
-// other goroutines have any, whose results may be there soon.
+// EndReading sends the batches of the turn and has callees woken for its calls. It
+// reports whether other goroutines answer any of them: their results may come soon.
 func (sh *shard) EndReading() (yield bool) {
 	sh.sendBatches()
 	yield = sh.sentCalls
@@ -223,7 +225,7 @@ func (sh *shard) Work(n uint64) (more, yield bool) { return sh.loan.Work(n) }
 // Recall has callees answer calls on goroutines of their own, since Work is held up.
 func (sh *shard) Recall(n uint64) { sh.loan.Recall(n) }
 
-// Turn handles what others left in the inbox and what is due.
+// Turn handles what is in the inbox, and the timers that are due.
 func (sh *shard) Turn(now int64) (next int64) {
 	mail := sh.inbox.take()
 	for _, j := range mail.settled {

@@ -40,7 +40,7 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 
 // drain asks every session to go and waits until none is left.
 func (h *Handler) drain(ctx context.Context) error {
-	spread, linger := h.pace(ctx)
+	spread, grace := h.pace(ctx)
 	turn := make(chan struct{}, maxShards)
 	n := 0
 	for i := range h.shards {
@@ -50,7 +50,7 @@ func (h *Handler) drain(ctx context.Context) error {
 		}
 		n++
 		sh.command(func() {
-			sh.drain(spread, linger)
+			sh.drain(spread, grace)
 			turn <- struct{}{}
 		})
 	}
@@ -76,26 +76,25 @@ func (h *Handler) awaitEmpty(ctx context.Context) error {
 	return nil
 }
 
-// lingering is how long a juggler.1 client has to connect elsewhere after the
-// moment that GOAWAY named, before its session is closed: four round trips on
-// a bad line. Clients of ours leave by themselves, sooner.
-const lingering = 5 * time.Second
+// leaveGrace is how long a juggler.1 client has to connect elsewhere after the time
+// that GOAWAY named, before its session is closed: four round trips on a bad line.
+// Clients of ours leave by themselves, sooner.
+const leaveGrace = 5 * time.Second
 
-// pace returns over how long the sessions are asked to go, and how long each
-// may linger then: as the drain rate says, or faster to be done in good time
-// before ctx ends.
-func (h *Handler) pace(ctx context.Context) (spread, linger time.Duration) {
+// pace returns the time over which the sessions are asked to go, and how long each may
+// stay after that: as the drain rate says, or shorter, to be done before ctx ends.
+func (h *Handler) pace(ctx context.Context) (spread, grace time.Duration) {
 	spread = time.Duration(h.sessions.Load()) * time.Second / time.Duration(h.cfg.drainRate)
-	linger = lingering
+	grace = leaveGrace
 	if end, ok := ctx.Deadline(); ok {
 		left := max(time.Until(end), 0)
-		spread, linger = min(spread, left/2), min(linger, left/4)
+		spread, grace = min(spread, left/2), min(grace, left/4)
 	}
-	return spread, linger
+	return spread, grace
 }
 
 // drain asks the shard's sessions to go elsewhere, spread over a time.
-func (sh *shard) drain(spread, linger time.Duration) {
+func (sh *shard) drain(spread, grace time.Duration) {
 	n, sessions := 0, len(sh.slots)-len(sh.free)
 	for _, s := range sh.slots {
 		if s == nil || s.state >= closing {
@@ -110,7 +109,7 @@ func (sh *shard) drain(spread, linger time.Duration) {
 		}
 		if s.protocol == frame.Juggler1 {
 			s.send(&frame.Frame{Type: frame.GoAway, After: after, Message: []byte("going away")})
-			after += linger
+			after += grace
 		}
 		s.due(after)
 	}
@@ -168,14 +167,14 @@ func (h *Handler) endAll() {
 	}
 	moment, cancel := context.WithTimeout(context.Background(), lastMoment)
 	defer cancel()
-	_ = h.awaitEmpty(moment) // who does not go in time is reset
+	_ = h.awaitEmpty(moment) // sessions that are left then are reset
 }
 
 // lastMoment is how long clients and the broker have beyond Shutdown's context.
 const lastMoment = 100 * time.Millisecond
 
-// awaitWork waits for the goroutines that run user code. Code that does not
-// heed its context is left behind when ctx ends.
+// awaitWork waits for the goroutines that run user code, until ctx ends: code that
+// ignores its context runs on.
 func (h *Handler) awaitWork(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() { // ends with the last of them

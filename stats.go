@@ -16,8 +16,8 @@ type Stats struct {
 	Messages     uint64 // received from clients
 	Results      uint64 // RES sent
 	Nacks        uint64 // NACK sent
-	Publications uint64 // handed to the broker
-	Events       uint64 // EVNT handed to sessions
+	Publications uint64 // sent to the broker
+	Events       uint64 // EVNT queued for sessions
 	Gaps         uint64 // topics for which events may have been missed
 	LateResults  uint64 // results that came for calls that were over
 	Panics       uint64 // in user code, its runtime.Goexit included

@@ -10,8 +10,8 @@ import (
 	"github.com/juggler-go/juggler/broker"
 )
 
-// topicTable is what the node is subscribed to on the broker: each topic
-// once, however many shards and sessions share it.
+// topicTable holds the topics that the node is subscribed to on the broker: each once,
+// however many shards and sessions share it.
 //
 // Lock order: a nodeTopic's mu, then the table's mu.
 type topicTable struct {
@@ -65,14 +65,18 @@ func (t *topicTable) drop(h *Handler, nt *nodeTopic) {
 	nt.refs--
 	last := nt.refs == 0
 	nt.mu.Unlock()
-	if !last {
+	switch {
+	case !last:
 		t.leave(nt)
-		return
+	case h.broker.topicsNeverWait:
+		t.unsubscribe(h.ctx, h, nt)
+	default:
+		h.broker.askLater(func(ctx context.Context) { t.unsubscribe(ctx, h, nt) })
 	}
-	h.broker.ask(h.broker.topicsNeverWait, func(ctx context.Context) { t.unsubscribe(ctx, h, nt) })
 }
 
-// unsubscribe ends the subscription, unless someone has come meanwhile.
+// unsubscribe ends the subscription on the broker, unless the topic has a subscriber
+// again.
 func (t *topicTable) unsubscribe(ctx context.Context, h *Handler, nt *nodeTopic) {
 	nt.mu.Lock()
 	defer nt.mu.Unlock()
@@ -169,7 +173,8 @@ func (s *session) subscribe(r *Request) error {
 }
 
 // routeUntilSettled has the shard get the events of a topic until a SUB is settled,
-// whoever leaves the topic meanwhile: what a session publishes behind a SUB may come before that is settled.
+// even if its last subscriber leaves meanwhile: what a session publishes behind its SUB
+// may come before the SUB is settled.
 func (sh *shard) routeUntilSettled(nt *nodeTopic) {
 	sh.inFlightMu.Lock()
 	defer sh.inFlightMu.Unlock()

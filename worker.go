@@ -110,8 +110,8 @@ func (l *line) len() int {
 	return len(l.waiting)
 }
 
-// Step handles the first of the jobs, or some of them together. They are settled at
-// once, as the next may take its time; the shard has many a wake-up anyway.
+// Step handles the first of the jobs, or some of them together. They are settled before
+// the next one is handled, which may take its time.
 func (l *line) Step() (more bool) {
 	if len(l.left) == 0 && !l.take() {
 		return false
