@@ -138,33 +138,6 @@ func TestGuideNamesEveryOption(t *testing.T) {
 	}
 }
 
-func TestProtocolNamesEveryCode(t *testing.T) {
-	doc := readDoc(t, "docs/protocol.md")
-	tables := map[string]string{"Code": section(t, doc, "## Codes (in NACK and RES)"), "Close": section(t, doc, "## Close codes")}
-	checked := 0
-	for _, f := range parsePackage(t, ".") {
-		ast.Inspect(f, func(n ast.Node) bool {
-			spec, ok := n.(*ast.ValueSpec)
-			if !ok || len(spec.Names) != 1 || len(spec.Values) != 1 {
-				return true
-			}
-			value, ok := spec.Values[0].(*ast.BasicLit)
-			for prefix, table := range tables {
-				if name := spec.Names[0].Name; ok && strings.HasPrefix(name, prefix) {
-					checked++
-					if !regexp.MustCompile(`\b` + value.Value + `\b`).MatchString(table) {
-						t.Errorf("docs/protocol.md does not list %s, %s", name, value.Value)
-					}
-				}
-			}
-			return true
-		})
-	}
-	if checked < 20 {
-		t.Errorf("found %d codes only", checked)
-	}
-}
-
 // helloWorld returns the program of the README, of package main but for its imports.
 func helloWorld(t *testing.T) string {
 	t.Helper()

@@ -15,32 +15,32 @@ import (
 
 // Codes of an [Error], as clients see them (docs/protocol.md).
 const (
-	CodeBadRequest      = 400
-	CodeUnauthenticated = 401
-	CodeForbidden       = 403
-	CodeNoCallee        = 404
-	CodeExpired         = 408
-	CodeTooLarge        = 413
-	CodeLimit           = 429
-	CodeCancelled       = 499
-	CodeInternal        = 500
-	CodeCalleeLost      = 502
-	CodeUnavailable     = 503
+	CodeBadRequest      = frame.CodeBadRequest
+	CodeUnauthenticated = frame.CodeUnauthenticated
+	CodeForbidden       = frame.CodeForbidden
+	CodeNoCallee        = frame.CodeNoCallee
+	CodeExpired         = frame.CodeExpired
+	CodeTooLarge        = frame.CodeTooLarge
+	CodeLimit           = frame.CodeLimit
+	CodeCancelled       = frame.CodeCancelled
+	CodeInternal        = frame.CodeInternal
+	CodeCalleeLost      = frame.CodeCalleeLost
+	CodeUnavailable     = frame.CodeUnavailable
 )
 
-// Close codes of juggler beside those of RFC 6455, section 7.4. A juggler.0
-// session sees 1008 in place of 44xx and 45xx.
+// Close codes of sessions, as a client of juggler.1 sees them. One of juggler.0 sees
+// 1008 in place of 44xx and 45xx.
 const (
-	CloseGoingAway       = 1001
-	CloseProtocolError   = 1002
-	ClosePolicy          = 1008
-	CloseInternal        = 1011
-	CloseOverloaded      = 1013
-	CloseUnauthenticated = 4400
-	CloseForbidden       = 4403
-	CloseSlowConsumer    = 4500
-	CloseIdle            = 4501
-	CloseExpired         = 4502
+	CloseGoingAway       = frame.CloseGoingAway
+	CloseProtocolError   = frame.CloseProtocolError
+	ClosePolicy          = frame.ClosePolicy
+	CloseInternal        = frame.CloseInternal
+	CloseOverloaded      = frame.CloseOverloaded
+	CloseUnauthenticated = frame.CloseUnauthenticated
+	CloseForbidden       = frame.CloseForbidden
+	CloseSlowConsumer    = frame.CloseSlowConsumer
+	CloseIdle            = frame.CloseIdle
+	CloseExpired         = frame.CloseExpired
 )
 
 // ErrInvalidOption is wrapped by every error of [New] about an option. The other
@@ -149,7 +149,7 @@ func (e *Error) frameError() frame.Error {
 
 // httpStatus is the status of a refused handshake.
 func (e *Error) httpStatus() int {
-	if http.StatusText(e.Code) != "" && e.Code >= 400 {
+	if http.StatusText(e.Code) != "" && e.Code >= http.StatusBadRequest {
 		return e.Code
 	}
 	return http.StatusInternalServerError
@@ -161,16 +161,8 @@ func (e *Error) closeCode() uint16 {
 	switch {
 	case e.Code == CodeUnauthenticated:
 		return CloseUnauthenticated
-	case e.Code == CodeExpired, e.Code == CodeLimit, e.Code < 400, e.Code >= 500:
+	case e.Code == CodeExpired, e.Code == CodeLimit, e.Code < CodeBadRequest, e.Code >= CodeInternal:
 		return CloseOverloaded
 	}
 	return CloseForbidden // trying again would not help
-}
-
-// closeCodeFor writes a close code in the terms of a protocol.
-func closeCodeFor(p frame.Protocol, code uint16) uint16 {
-	if p == frame.Juggler0 && code >= 4400 && code < 4600 {
-		return ClosePolicy
-	}
-	return code
 }

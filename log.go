@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 
+	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/internal/wsconn"
 )
 
@@ -49,7 +50,7 @@ func (h *Handler) logNack(s *session, r *Request, known bool) {
 // that an operator or a client's author should look at above it.
 func (h *Handler) logClose(s *session, e *wsconn.CloseError) {
 	level := slog.LevelDebug
-	if !e.Remote && e.Code != CloseGoingAway && e.Code != 1000 && e.Code != 1006 {
+	if !e.Remote && e.Code != CloseGoingAway && e.Code != frame.CloseNormal && e.Code != frame.CloseLost {
 		level = slog.LevelInfo
 	}
 	if !h.log.Enabled(h.ctx, level) {

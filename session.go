@@ -92,16 +92,11 @@ func (s Session) Protocol() frame.Protocol { return s.s.protocol }
 // code that may not be sent makes it panic: want 1000 to 1003, 1007 to 1014,
 // or 3000 to 4999.
 func (s Session) Disconnect(code uint16, reason string) {
-	if !validCloseCode(code) {
+	if !wsconn.ValidCloseCode(code) {
 		panic(fmt.Sprintf("juggler: Disconnect: close code %d may not be sent", code))
 	}
 	sess := s.s
 	sess.shard.command(func() { sess.end(code, reason) })
-}
-
-// validCloseCode reports whether RFC 6455, section 7.4, lets code be sent.
-func validCloseCode(code uint16) bool {
-	return code >= 1000 && code <= 1003 || code >= 1007 && code <= 1014 || code >= 3000 && code <= 4999
 }
 
 // openSession makes a session of an upgraded connection, on the turn of g.
@@ -218,7 +213,7 @@ func (s *session) end(code uint16, reason string) {
 	}
 	s.state = closing
 	s.queue.stop()
-	s.Close(closeCodeFor(s.protocol, code), reason)
+	s.Close(s.protocol.CloseCode(code), reason)
 }
 
 // closed is called once, when the connection is gone.

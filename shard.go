@@ -188,7 +188,7 @@ func (sh *shard) Quiet(c *wsconn.Conn) {
 // session's protocol decides which close code is sent.
 func (sh *shard) Closing(c *wsconn.Conn, e *wsconn.CloseError) {
 	s := sh.session(c)
-	e.Code = closeCodeFor(s.protocol, e.Code)
+	e.Code = s.protocol.CloseCode(e.Code)
 	if s.state < closing {
 		s.state = closing
 		s.queue.stop()

@@ -3,6 +3,8 @@ package broker
 import (
 	"errors"
 	"time"
+
+	"github.com/juggler-go/juggler/frame"
 )
 
 // The errors of the contract. Engines return them as they are or wrapped,
@@ -30,11 +32,11 @@ var (
 // Codes of an [Error] that an engine itself reports.
 const (
 	// CodeCalleeLost: the callee that had taken the call died or closed.
-	CodeCalleeLost = 502
+	CodeCalleeLost = frame.CodeCalleeLost
 
 	// CodeNoCallee: the call waited in its queue when the grace of its URI was over.
 	// Nobody has taken it, nor will.
-	CodeNoCallee = 404
+	CodeNoCallee = frame.CodeNoCallee
 )
 
 // ErrCalleeLost is the [Error] that an engine reports for a call whose callee

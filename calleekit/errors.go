@@ -4,16 +4,19 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/internal/option"
 )
 
-// Codes that the kit itself puts into results. docs/protocol.md lists all.
+// Codes of errors that mean the same to all clients. docs/protocol.md lists all; a
+// function may return any other positive code.
 const (
-	codeMalformed = 400 // the arguments do not fit
-	codeUnknown   = 404 // no function for the URI
-	codeExpired   = 408 // the call's time was over
-	codeCancelled = 499 // the caller cancelled
-	codeFailed    = 500 // everything that has no code of its own
+	CodeBadRequest = frame.CodeBadRequest // the arguments do not fit
+	CodeForbidden  = frame.CodeForbidden
+	CodeNoCallee   = frame.CodeNoCallee  // no function for the URI
+	CodeExpired    = frame.CodeExpired   // the call's time was over
+	CodeCancelled  = frame.CodeCancelled // the caller cancelled
+	CodeInternal   = frame.CodeInternal  // everything that has no code of its own
 )
 
 var (

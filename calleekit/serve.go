@@ -38,11 +38,11 @@ type route struct {
 }
 
 var (
-	failedByPanic  = &broker.Error{Code: codeFailed, Message: "the function failed"}
-	failedToEncode = &broker.Error{Code: codeFailed, Message: "the result could not be encoded"}
-	failedInTime   = &broker.Error{Code: codeExpired, Message: "the call's time was over"}
-	failedByCancel = &broker.Error{Code: codeCancelled, Message: "the call was cancelled"}
-	failedToRoute  = &broker.Error{Code: codeUnknown, Message: "no callee for this URI"}
+	failedByPanic  = &broker.Error{Code: CodeInternal, Message: "the function failed"}
+	failedToEncode = &broker.Error{Code: CodeInternal, Message: "the result could not be encoded"}
+	failedInTime   = &broker.Error{Code: CodeExpired, Message: "the call's time was over"}
+	failedByCancel = &broker.Error{Code: CodeCancelled, Message: "the call was cancelled"}
+	failedToRoute  = &broker.Error{Code: CodeNoCallee, Message: "no callee for this URI"}
 )
 
 // serve answers t at the time start: t.result is set when it returns, and also
@@ -119,11 +119,11 @@ func (c *Callee) encodeError(t *task, err error) *broker.Error {
 		default:
 			return failedByCancel
 		}
-		return &broker.Error{Code: codeFailed, Message: validText(err.Error())}
+		return &broker.Error{Code: CodeInternal, Message: validText(err.Error())}
 	}
 	e := &broker.Error{Code: own.Code, Message: validText(own.Message)}
 	if e.Code <= 0 {
-		e.Code = codeFailed
+		e.Code = CodeInternal
 	}
 	if own.Data != nil {
 		if e.Data, err = encode(own.Data, t.call.Args); err != nil {

@@ -50,7 +50,7 @@ func (c *Call) Decode(v any) error {
 	if errors.As(err, &own) {
 		return own
 	}
-	return &Error{Code: codeMalformed, Message: describeMismatch(err), cause: err}
+	return &Error{Code: CodeBadRequest, Message: describeMismatch(err), cause: err}
 }
 
 const maxNumber = 32 // bytes of a number in a message

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/internal/option"
 )
 
@@ -193,7 +194,7 @@ func (c *Client) finish(err error) {
 	c.stop()
 	c.requeue(retries) // which ends them
 	for cn := range conns {
-		cn.fail(err, 1000, "")
+		cn.fail(err, frame.CloseNormal, "")
 	}
 	c.topics.end(err)
 	c.setState(StateChange{State: Closed, Err: err})

@@ -118,7 +118,7 @@ func (c *Client) open(ctx context.Context) (*conn, error) {
 	c.goroutines.Go(cn.write)
 	c.goroutines.Go(cn.watch)
 	if err := cn.greet(ctx, token); err != nil {
-		cn.fail(err, int(websocket.StatusNormalClosure), "giving up")
+		cn.fail(err, frame.CloseNormal, "giving up")
 		return nil, cn.why()
 	}
 	return cn, nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/juggler-go/juggler/frame"
@@ -51,17 +52,17 @@ type Code int
 
 // The codes that juggler itself uses. Callees may use others of their own.
 const (
-	CodeBadRequest      Code = 400 // malformed request
-	CodeUnauthenticated Code = 401
-	CodeForbidden       Code = 403
-	CodeNoCallee        Code = 404 // no callee for this URI
-	CodeExpired         Code = 408 // the call's time was over; it may have been done
-	CodeTooLarge        Code = 413 // args, headers or the whole message
-	CodeTooMany         Code = 429 // a rate or count limit of this session
-	CodeCancelled       Code = 499 // cancelled by the caller
-	CodeInternal        Code = 500 // an unclassified failure
-	CodeCalleeLost      Code = 502 // the callee that had taken the call died
-	CodeUnavailable     Code = 503 // broker out of reach, or the URI's queue full
+	CodeBadRequest      Code = frame.CodeBadRequest // malformed request
+	CodeUnauthenticated Code = frame.CodeUnauthenticated
+	CodeForbidden       Code = frame.CodeForbidden
+	CodeNoCallee        Code = frame.CodeNoCallee    // no callee for this URI
+	CodeExpired         Code = frame.CodeExpired     // the call's time was over; it may have been done
+	CodeTooLarge        Code = frame.CodeTooLarge    // args, headers or the whole message
+	CodeLimit           Code = frame.CodeLimit       // a rate or count limit of this session
+	CodeCancelled       Code = frame.CodeCancelled   // cancelled by the caller
+	CodeInternal        Code = frame.CodeInternal    // an unclassified failure
+	CodeCalleeLost      Code = frame.CodeCalleeLost  // the callee that had taken the call died
+	CodeUnavailable     Code = frame.CodeUnavailable // broker out of reach, or the URI's queue full
 )
 
 // Error implements error.
@@ -108,7 +109,7 @@ func (e *Error) Is(target error) bool {
 // CodeCalleeLost may be retried too if doing the request twice does no harm.
 func (e *Error) Retryable() bool {
 	switch e.Code {
-	case CodeNoCallee, CodeTooMany, CodeUnavailable:
+	case CodeNoCallee, CodeLimit, CodeUnavailable:
 		return e.Refused
 	}
 	return false
@@ -145,15 +146,7 @@ func (e *CloseError) Error() string {
 // Reconnect reports whether the code leaves it to the client to connect anew
 // (docs/protocol.md, close codes).
 func (e *CloseError) Reconnect() bool {
-	switch c := e.Code; {
-	case c >= 4500 && c <= 4899: // lost by circumstance, and the application's own
-		return true
-	case c == 1001 || c >= 1011 && c <= 1015:
-		return true
-	case c == 1005 || c == 1006: // no code: not a server of ours, but something between
-		return true
-	}
-	return false
+	return frame.MayReconnect(e.Code)
 }
 
 // HandshakeError says that the server refused the WebSocket upgrade.
@@ -175,10 +168,10 @@ func (e *HandshakeError) Error() string {
 // and any 5xx.
 func (e *HandshakeError) Reconnect() bool {
 	switch e.Status {
-	case 408, 425, 429:
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
 		return true
 	}
-	return e.Status >= 500
+	return e.Status >= http.StatusInternalServerError
 }
 
 // protocolError says that the server sent what it must not. The connection is

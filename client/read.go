@@ -25,7 +25,7 @@ func (cn *conn) read() {
 		if err != nil {
 			code := 0
 			if errors.Is(err, websocket.ErrMessageTooBig) {
-				code = int(websocket.StatusMessageTooBig) // sent already; this waits for the answer
+				code = frame.CloseTooBig // sent already; this waits for the answer
 			}
 			cn.fail(readError(err), code, "")
 			return
@@ -65,7 +65,7 @@ func readError(err error) error {
 	case errors.As(err, &closed):
 		return &CloseError{Code: int(closed.Code), Reason: closed.Reason}
 	case errors.Is(err, websocket.ErrMessageTooBig):
-		return &protocolError{int(websocket.StatusMessageTooBig), "message beyond WithMaxMessageBytes"}
+		return &protocolError{frame.CloseTooBig, "message beyond WithMaxMessageBytes"}
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 		return errors.New("connection lost: closed without a close frame")
 	}
@@ -75,10 +75,10 @@ func readError(err error) error {
 // handle handles one message. An error ends the connection.
 func (cn *conn) handle(typ websocket.MessageType, message []byte, f *frame.Frame) *protocolError {
 	if typ != websocket.MessageText {
-		return &protocolError{int(websocket.StatusUnsupportedData), "binary message"}
+		return &protocolError{frame.CloseUnsupported, "binary message"}
 	}
 	if err := cn.proto.DecodeAnswer(message, f); err != nil {
-		e := &protocolError{int(websocket.StatusProtocolError), err.Error()}
+		e := &protocolError{frame.CloseProtocolError, err.Error()}
 		var refused *frame.DecodeError
 		if errors.As(err, &refused) {
 			e.code = refused.Code
@@ -87,9 +87,9 @@ func (cn *conn) handle(typ websocket.MessageType, message []byte, f *frame.Frame
 	}
 	if cn.proto == frame.Juggler1 && (f.Type == frame.Hello) == cn.isReady() {
 		if f.Type == frame.Hello {
-			return &protocolError{int(websocket.StatusProtocolError), "a second HELLO"}
+			return &protocolError{frame.CloseProtocolError, "a second HELLO"}
 		}
-		return &protocolError{int(websocket.StatusProtocolError), "the first message is not HELLO"}
+		return &protocolError{frame.CloseProtocolError, "the first message is not HELLO"}
 	}
 	cn.dispatch(f)
 	return nil

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/juggler-go/juggler/frame"
 )
 
 // stable is how long a connection must have lived for the backoff to begin
@@ -88,7 +90,7 @@ func (c *Client) adopt(cn *conn) bool {
 	c.mu.Lock()
 	if c.ended != nil {
 		c.mu.Unlock()
-		cn.fail(ErrClosed, 1000, "")
+		cn.fail(ErrClosed, frame.CloseNormal, "")
 		return false
 	}
 	c.conns[cn] = struct{}{}

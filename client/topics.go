@@ -219,7 +219,7 @@ func (ts *topics) confirmed(t *topic) {
 func (ts *topics) refused(t *topic, err *Error) {
 	t.wire = absent
 	const again = time.Second
-	retry := err.Retryable() || err.Code >= 500
+	retry := err.Retryable() || err.Code >= CodeInternal
 	t.subs = slices.DeleteFunc(t.subs, func(s *Subscription) bool {
 		if s.confirmed && retry {
 			return false

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/coder/websocket"
-
 	"github.com/juggler-go/juggler/frame"
 )
 
@@ -62,7 +60,7 @@ func (cn *conn) watch() {
 		case <-cn.expiry.C:
 			cn.expire()
 		case <-cn.drained:
-			cn.fail(errMoved, int(websocket.StatusNormalClosure), "moved")
+			cn.fail(errMoved, frame.CloseNormal, "moved")
 			return
 		}
 	}
@@ -130,6 +128,6 @@ func (cn *conn) expire() {
 		}
 	}
 	if broken {
-		cn.fail(errNoAnswer, int(websocket.StatusProtocolError), "no answer to SUB or UNSB")
+		cn.fail(errNoAnswer, frame.CloseProtocolError, "no answer to SUB or UNSB")
 	}
 }

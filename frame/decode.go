@@ -5,13 +5,6 @@ import (
 	"unicode/utf8"
 )
 
-// The codes of a DecodeError.
-const (
-	badRequest  = 400  // NACK
-	closeFormat = 1002 // close frame: not a message of ours
-	closeUTF8   = 1007 // close frame: not UTF-8
-)
-
 // DecodeRequest decodes the message b of a client into f, which is reset
 // first. Its slices then are parts of b, in which escapes may have been
 // replaced; Args and Headers are untouched. It does not allocate.
@@ -60,17 +53,17 @@ func orNil(err *DecodeError) error {
 }
 
 func nack(reason string) *DecodeError {
-	return &DecodeError{Nack: true, Code: badRequest, Reason: reason}
+	return &DecodeError{Nack: true, Code: CodeBadRequest, Reason: reason}
 }
 
 func closing1002(reason string) *DecodeError {
-	return &DecodeError{Code: closeFormat, Reason: reason}
+	return &DecodeError{Code: CloseProtocolError, Reason: reason}
 }
 
 // begin begins the walk over the members of the object that the message b is.
 func (m *members) begin(b []byte) *DecodeError {
 	if !utf8.Valid(b) {
-		return &DecodeError{Code: closeUTF8, Reason: "not valid UTF-8"}
+		return &DecodeError{Code: CloseInvalidText, Reason: "not valid UTF-8"}
 	}
 	i := skipSpace(b, 0)
 	if i == len(b) || b[i] != '{' {

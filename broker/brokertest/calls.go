@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/frame"
 )
 
 // callCases are about what a call and its result carry, and to whom.
@@ -38,8 +39,8 @@ var callCases = []testCase{
 			x.errorf("the callee sent %+v, %+v arrived", sent, got)
 		}
 		second := n.call("u", "2")
-		c.reply(broker.Result{To: c.take().ReplyTo, Err: &broker.Error{Code: 500}})
-		if got := n.result(second).Err; got == nil || got.Code != 500 || got.Message != "" || len(got.Data) != 0 {
+		c.reply(broker.Result{To: c.take().ReplyTo, Err: &broker.Error{Code: frame.CodeInternal}})
+		if got := n.result(second).Err; got == nil || got.Code != frame.CodeInternal || got.Message != "" || len(got.Data) != 0 {
 			x.errorf("the callee sent a bare code 500, %+v arrived", got)
 		}
 	}},
@@ -58,7 +59,7 @@ var callCases = []testCase{
 			}
 			to = n.call("u", "")
 			c.take()
-			c.reply(broker.Result{To: to, Err: &broker.Error{Code: 500, Data: p}})
+			c.reply(broker.Result{To: to, Err: &broker.Error{Code: frame.CodeInternal, Data: p}})
 			if !bytes.Equal(n.result(to).Err.Data, p) {
 				x.errorf("payload %s: an error arrived with other data", name)
 			}
@@ -99,7 +100,7 @@ var callCases = []testCase{
 			args, data := []byte("result"), []byte("data")
 			result := broker.Result{To: call.ReplyTo, Args: args}
 			if i%2 == 1 {
-				result = broker.Result{To: call.ReplyTo, Err: &broker.Error{Code: 500, Data: data}}
+				result = broker.Result{To: call.ReplyTo, Err: &broker.Error{Code: frame.CodeInternal, Data: data}}
 			}
 			c.reply(result)
 			scribble(args, data)

@@ -409,7 +409,7 @@ func TestRefusedIsLogged(t *testing.T) {
 		}
 	}
 	await(t, "it is logged", func() bool {
-		return strings.Contains(caller.String(), "to look for calls of dead callees") && strings.Contains(callee.String(), "to renew a lease")
+		return strings.Contains(caller.String(), "look for calls of dead callees") && strings.Contains(callee.String(), "renew a lease")
 	})
 	close(l.stop)
 	l.running.Wait()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/frame"
 )
 
 // The values as they lie in Redis; docs/redis.md has them as tables. Integers
@@ -104,7 +105,7 @@ func encodeResult(r *broker.Result) []byte {
 // succeeded, so a callee that set none (or nonsense) failed with 500.
 func errorCode(e *broker.Error) uint32 {
 	if e.Code <= 0 || e.Code > math.MaxInt32 {
-		return 500
+		return frame.CodeInternal
 	}
 	return uint32(e.Code)
 }

@@ -44,7 +44,7 @@ func Reverse(_ context.Context, c *calleekit.Call) (any, error) {
 		return nil, err
 	}
 	if s == nil {
-		return nil, calleekit.Errorf(400, "args: want a string")
+		return nil, calleekit.Errorf(calleekit.CodeBadRequest, "args: want a string")
 	}
 	runes := []rune(*s)
 	slices.Reverse(runes)
@@ -75,7 +75,7 @@ func milliseconds(args json.RawMessage) (float64, error) {
 	var v any
 	if len(args) > 0 {
 		if err := json.Unmarshal(args, &v); err != nil {
-			return 0, calleekit.Errorf(400, "args: want milliseconds in range: %w", err)
+			return 0, calleekit.Errorf(calleekit.CodeBadRequest, "args: want milliseconds in range: %w", err)
 		}
 	}
 	var ms float64
@@ -85,14 +85,14 @@ func milliseconds(args json.RawMessage) (float64, error) {
 	case string:
 		n, err := strconv.ParseUint(v, 10, 63)
 		if err != nil {
-			return 0, calleekit.Errorf(400, "args: want milliseconds, got the string %q", v)
+			return 0, calleekit.Errorf(calleekit.CodeBadRequest, "args: want milliseconds, got the string %q", v)
 		}
 		ms = float64(n)
 	default:
-		return 0, calleekit.Errorf(400, "args: want milliseconds as a number or a string of digits")
+		return 0, calleekit.Errorf(calleekit.CodeBadRequest, "args: want milliseconds as a number or a string of digits")
 	}
 	if ms < 0 || ms > maxDelay {
-		return 0, calleekit.Errorf(400, "args: want 0 to %.0f milliseconds", maxDelay)
+		return 0, calleekit.Errorf(calleekit.CodeBadRequest, "args: want 0 to %.0f milliseconds", maxDelay)
 	}
 	return ms, nil
 }

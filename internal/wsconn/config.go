@@ -7,13 +7,15 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"github.com/juggler-go/juggler/frame"
 )
 
 // Close codes of the protocol's own that this package decides to use
 // (docs/protocol.md); [Handler.Closing] may replace them.
 const (
-	CodeSlowConsumer = 4500
-	CodeIdle         = 4501
+	CodeSlowConsumer = frame.CloseSlowConsumer
+	CodeIdle         = frame.CloseIdle
 )
 
 // What [CloseError.Err] is, or wraps, for ends decided by this side.

@@ -6,6 +6,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
+
+	"github.com/juggler-go/juggler/frame"
 )
 
 // errProtocol is a violation found in a frame header: the reason that the
@@ -150,7 +152,7 @@ func parseClose(body []byte) (code uint16, reason string, err error) {
 		return 0, "", errProtocol("close frame of one byte")
 	}
 	code = binary.BigEndian.Uint16(body)
-	if !validCloseCode(code) {
+	if !ValidCloseCode(code) {
 		return 0, "", errProtocol("close code that must not be sent")
 	}
 	if !utf8.Valid(body[2:]) {
@@ -162,12 +164,12 @@ func parseClose(body []byte) (code uint16, reason string, err error) {
 // errInvalidUTF8 closes with 1007 where other violations close with 1002.
 const errInvalidUTF8 = errProtocol("not valid UTF-8")
 
-// validCloseCode reports whether a peer may send code: those that RFC 6455
+// ValidCloseCode reports whether a peer may send code: those that RFC 6455
 // and its registry define for the wire, and the ranges for libraries and
 // applications.
-func validCloseCode(code uint16) bool {
+func ValidCloseCode(code uint16) bool {
 	switch {
-	case code >= 1000 && code <= 1003, code >= 1007 && code <= 1014:
+	case code >= frame.CloseNormal && code <= frame.CloseUnsupported, code >= frame.CloseInvalidText && code <= 1014:
 		return true
 	}
 	return code >= 3000 && code <= 4999

@@ -240,9 +240,8 @@ func (c *client) outcome(f *frame.Frame, kind byte, seq uint64) {
 
 // Codes of our own beside those of the protocol.
 const (
-	codeWrong   = -1 // the result is not what was sent
-	codeError0  = -2 // an error of a callee in juggler.0, which has no codes
-	codeExpired = 408
+	codeWrong  = -1 // the result is not what was sent
+	codeError0 = -2 // an error of a callee in juggler.0, which has no codes
 )
 
 // check compares a result with what was sent.

@@ -87,7 +87,7 @@ var errTooLong = errors.New("it took too long")
 func (p *Program) outcome(ctx context.Context, uri string, err error, stdout, stderr *bounded) (any, error) {
 	failed := func(what string) error {
 		p.log.Error("a program failed", "uri", uri, "program", p.path, "reason", what, "stderr", stderr.buffer.String())
-		return calleekit.Errorf(500, "%s failed", uri)
+		return calleekit.Errorf(calleekit.CodeInternal, "%s failed", uri)
 	}
 	var exited *exec.ExitError
 	switch {
@@ -98,7 +98,7 @@ func (p *Program) outcome(ctx context.Context, uri string, err error, stdout, st
 	case ctx.Err() != nil:
 		return nil, ctx.Err() // cancelled, or the time of the call is over
 	case errors.As(err, &exited) && (exited.ExitCode() == 64 || exited.ExitCode() == 65):
-		return nil, calleekit.Errorf(400, "%s", strings.TrimSpace(stderr.buffer.String()))
+		return nil, calleekit.Errorf(calleekit.CodeBadRequest, "%s", strings.TrimSpace(stderr.buffer.String()))
 	case err != nil:
 		return nil, failed(err.Error())
 	}

@@ -47,7 +47,7 @@ func (h *Webhook) Answer(ctx context.Context, c *calleekit.Call) (any, error) {
 	defer cancel()
 	failed := func(what string) error {
 		h.log.Error("a webhook failed", "uri", c.URI, "url", h.url, "reason", what)
-		return calleekit.Errorf(500, "%s failed", c.URI)
+		return calleekit.Errorf(calleekit.CodeInternal, "%s failed", c.URI)
 	}
 	args := c.Args
 	if len(args) == 0 {
@@ -71,7 +71,7 @@ func (h *Webhook) Answer(ctx context.Context, c *calleekit.Call) (any, error) {
 		return nil, failed(err.Error())
 	case status >= 200 && status < 300:
 		return answer(body, failed)
-	case status >= 400 && status < 500:
+	case status >= http.StatusBadRequest && status < http.StatusInternalServerError:
 		return nil, refusal(status, body)
 	}
 	return nil, failed(fmt.Sprintf("HTTP status %d", status))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/juggler-go/juggler/client"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/exit"
+	"github.com/juggler-go/juggler/frame"
 )
 
 // CodeOf returns the exit code for the error of a request or connection.
@@ -29,7 +30,8 @@ func CodeOf(err error) int {
 	case errors.As(err, &refusal), errors.Is(err, context.Canceled):
 		return exit.CallFailed
 	case errors.As(err, &closed):
-		if closed.Code == 4400 || closed.Code == 4403 || closed.Code == 1008 {
+		switch closed.Code {
+		case frame.CloseUnauthenticated, frame.CloseForbidden, frame.ClosePolicy:
 			return exit.Refused
 		}
 		return exit.Unreachable
@@ -79,7 +81,7 @@ func dialHint(url string, err error) string {
 		return "there is no host " + dns.Name
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection refused; is the server running there?"
-	case errors.As(err, &handshake) && handshake.Status < 400:
+	case errors.As(err, &handshake) && handshake.Status < http.StatusBadRequest:
 		return fmt.Sprintf("no juggler server answers there (HTTP %d)", handshake.Status)
 	case errors.As(err, &handshake) && handshake.Status == http.StatusNotFound:
 		return "HTTP 404; is the path of the URL right?"
