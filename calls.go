@@ -211,20 +211,6 @@ func (h *Handler) callOutcome(r *Request, err error) error {
 	return nil
 }
 
-// deliverResults takes results from the broker, on any goroutine.
-func (h *Handler) deliverResults(results []broker.Result) {
-	for len(results) > 0 {
-		n := 1
-		for n < len(results) && results[n].To.Ref[8] == results[0].To.Ref[8] {
-			n++
-		}
-		if sh := h.shards[results[0].To.Ref[8]%maxShards].Load(); sh != nil {
-			sh.post(results[:n])
-		}
-		results = results[n:]
-	}
-}
-
 // result handles a result. The first one for a pending call counts.
 func (t *callTable) result(r *resultItem) {
 	p := t.bySlot(r.slot, r.gen)

@@ -3,6 +3,8 @@ package juggler
 import (
 	"context"
 	"encoding/binary"
+	"log/slog"
+	"math/bits"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -97,6 +99,47 @@ func emptied[T any](list []T) []T {
 	return list[:0]
 }
 
+// Turn handles what is in the inbox, and the timers that are due.
+func (sh *shard) Turn(now int64) (next int64) {
+	mail := sh.inbox.take()
+	for _, j := range mail.settled {
+		if j.hook == nil {
+			j.s.settle(&j.Request)
+		}
+		j.s.queue.answered(j)
+		j.recycle()
+	}
+	for i := range mail.results {
+		sh.calls.result(&mail.results[i])
+	}
+	for i := range mail.events {
+		sh.event(&mail.events[i])
+	}
+	for _, f := range mail.commands {
+		f()
+	}
+	sh.inbox.giveBack(mail)
+
+	sh.calls.wheel.Advance(now, (*pendingCall).expire)
+	sh.deadlines.Advance(now, (*session).overdue)
+	return sh.nextTurn()
+}
+
+// nextTurn returns when a timer needs a turn, 0 for never.
+func (sh *shard) nextTurn() int64 {
+	a, okA := sh.calls.wheel.Next()
+	b, okB := sh.deadlines.Next()
+	switch {
+	case okA && okB:
+		return min(a, b)
+	case okA:
+		return a
+	case okB:
+		return b
+	}
+	return 0
+}
+
 // command runs f on the shard's turn, soon. Any goroutine may call it.
 func (sh *shard) command(f func()) {
 	sh.inbox.mu.Lock()
@@ -111,6 +154,20 @@ func (sh *shard) settled(batch []*job) {
 	sh.inbox.settled = append(sh.inbox.settled, batch...)
 	sh.inbox.mu.Unlock()
 	sh.group.Wake()
+}
+
+// deliverResults takes results from the broker, on any goroutine.
+func (h *Handler) deliverResults(results []broker.Result) {
+	for len(results) > 0 {
+		n := 1
+		for n < len(results) && results[n].To.Ref[8] == results[0].To.Ref[8] {
+			n++
+		}
+		if sh := h.shards[results[0].To.Ref[8]%maxShards].Load(); sh != nil {
+			sh.post(results[:n])
+		}
+		results = results[n:]
+	}
 }
 
 // post puts results into the inbox.
@@ -134,6 +191,28 @@ func (sh *shard) post(results []broker.Result) {
 	}
 	in.mu.Unlock()
 	sh.group.Wake()
+}
+
+// deliverEvents puts events from the broker into the inboxes of the shards that have
+// subscribers. The broker calls it on any goroutine.
+func (h *Handler) deliverEvents(deliveries []broker.Delivery) {
+	for i := range deliveries {
+		d := &deliveries[i]
+		nt := h.topics.find(d.Topic)
+		if nt == nil {
+			continue // the last subscriber left meanwhile
+		}
+		if problem := h.unfitEvent(d); problem != "" {
+			h.payloads.Log(h.log, slog.LevelError, "a publication cannot be sent and becomes a gap", "channel", d.Event.Channel, "reason", problem)
+			d = &broker.Delivery{Topic: d.Topic, Gap: true}
+		}
+		if d.Gap {
+			h.noteGap(d.Topic)
+		}
+		for set := nt.shards.Load(); set != 0; set &= set - 1 {
+			h.shards[bits.TrailingZeros64(set)].Load().postEvent(d)
+		}
+	}
 }
 
 // postEvent puts a delivery into the inbox.

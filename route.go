@@ -9,6 +9,23 @@ import (
 	"github.com/juggler-go/juggler/frame"
 )
 
+// onTurn handles a request from message to answer. AUTH goes to the session's queue, as
+// signing in may block.
+func (s *session) onTurn(message []byte) {
+	sh := s.shard
+	r := &sh.request
+	r.reset(s)
+	if !s.read(r, &sh.frame, message) {
+		return
+	}
+	if r.typ == frame.Auth && r.err == nil && sh.h.cfg.signIn != nil {
+		s.enqueue(newJobOf(r))
+		return
+	}
+	sh.h.serve(sh.h.ctx, r)
+	s.settle(r)
+}
+
 // read decodes a message of s into r, on the turn. It returns false if there
 // is nothing to handle: the message needs no answer, or ended the session.
 // What is wrong with a request that can be answered is left in r.err.
@@ -90,46 +107,6 @@ func (s *session) accept(r *Request, f *frame.Frame) error {
 
 var null = []byte("null")
 
-// serve handles r up to the broker's answer: user code, then the broker. It runs on the
-// turn, or off it on a worker, and leaves the outcome in r for settle.
-func (h *Handler) serve(ctx context.Context, r *Request) {
-	switch {
-	case r.err != nil || r.accepted || r.typ == frame.Cancel:
-		return
-	case r.typ == frame.Auth:
-		r.err = h.signIn(ctx, r)
-		return
-	case h.mustSignInFirst(r.s):
-		r.err = ErrUnauthenticated
-		return
-	}
-	if h.cfg.blocking {
-		h.runChain(ctx, r)
-		return
-	}
-	if h.before(ctx, r); r.err == nil {
-		h.after(r, h.send(ctx, r))
-	}
-}
-
-// mustSignInFirst reports whether s may send only AUTH.
-func (h *Handler) mustSignInFirst(s *session) bool {
-	return h.cfg.signIn != nil && s.identity.Load() == nil
-}
-
-// send sends r to the broker, and returns its error.
-func (h *Handler) send(ctx context.Context, r *Request) error {
-	switch r.typ {
-	case frame.Call:
-		return h.sendCall(ctx, r)
-	case frame.Pub:
-		return h.sendEvent(ctx, r)
-	case frame.Sub:
-		return h.topics.acquire(ctx, r)
-	}
-	return nil // UNSB asks nobody
-}
-
 // settle answers r, on the turn.
 func (s *session) settle(r *Request) {
 	if r.typ == frame.Cancel {
@@ -189,6 +166,20 @@ func (s *session) ack(r *Request) {
 	s.notify(r)
 }
 
+// notify has the hook of a request that was acknowledged run.
+func (s *session) notify(r *Request) {
+	hooks := &s.shard.h.cfg.hooks
+	t := r.topic()
+	switch {
+	case r.typ == frame.Sub && hooks.OnSubscribe != nil:
+		s.enqueueHook(func(ctx context.Context) { hooks.OnSubscribe(ctx, Session{s}, t) })
+	case r.typ == frame.Unsb && hooks.OnUnsubscribe != nil:
+		s.enqueueHook(func(ctx context.Context) { hooks.OnUnsubscribe(ctx, Session{s}, t) })
+	case r.typ == frame.Auth && hooks.OnSignIn != nil:
+		s.enqueueHook(func(ctx context.Context) { hooks.OnSignIn(ctx, Session{s}) })
+	}
+}
+
 // nack writes the NACK of r.
 func (s *session) nack(r *Request) {
 	h := s.shard.h
@@ -208,22 +199,4 @@ func (s *session) reply(f *frame.Frame) {
 		f.UUID = newID()
 	}
 	s.send(f)
-}
-
-// signIn asks the application who sent an AUTH. It runs on the worker.
-func (h *Handler) signIn(ctx context.Context, r *Request) (err error) {
-	if h.cfg.signIn == nil {
-		return &Error{Code: CodeBadRequest, Message: "this server takes no AUTH"}
-	}
-	var id *Identity
-	h.protect("sign-in", func(e error) { err, r.err = e, e }, func() { id, err = h.cfg.signIn(ctx, Session{r.s}, string(r.token)) })
-	if err != nil {
-		return err
-	}
-	if id == nil {
-		return ErrUnauthenticated
-	}
-	h.users.identify(r.s, id.clone())
-	r.accepted = true
-	return nil
 }

@@ -133,7 +133,7 @@ func (sh *shard) Message(c *wsconn.Conn, _ ws.OpCode, payload []byte) {
 		return
 	}
 	if sh.inline && !s.queue.busy() {
-		sh.onTurn(s, payload)
+		s.onTurn(payload)
 		return
 	}
 	j := newJob(s, payload)
@@ -146,22 +146,6 @@ func (sh *shard) Message(c *wsconn.Conn, _ ws.OpCode, payload []byte) {
 	case !sh.joinBatch(j):
 		s.enqueue(j)
 	}
-}
-
-// onTurn handles a request from message to answer. AUTH goes to the session's queue, as
-// signing in may block.
-func (sh *shard) onTurn(s *session, payload []byte) {
-	r := &sh.request
-	r.reset(s)
-	if !s.read(r, &sh.frame, payload) {
-		return
-	}
-	if r.typ == frame.Auth && r.err == nil && sh.h.cfg.signIn != nil {
-		s.enqueue(newJobOf(r))
-		return
-	}
-	sh.h.serve(sh.h.ctx, r)
-	s.settle(r)
 }
 
 // Quiet is called when nothing was sent for the ping interval. A client whose reading
@@ -224,44 +208,3 @@ func (sh *shard) Work(n uint64) (more, yield bool) { return sh.loan.Work(n) }
 
 // Recall has callees answer calls on goroutines of their own, since Work is held up.
 func (sh *shard) Recall(n uint64) { sh.loan.Recall(n) }
-
-// Turn handles what is in the inbox, and the timers that are due.
-func (sh *shard) Turn(now int64) (next int64) {
-	mail := sh.inbox.take()
-	for _, j := range mail.settled {
-		if j.hook == nil {
-			j.s.settle(&j.Request)
-		}
-		j.s.queue.answered(j)
-		j.recycle()
-	}
-	for i := range mail.results {
-		sh.calls.result(&mail.results[i])
-	}
-	for i := range mail.events {
-		sh.event(&mail.events[i])
-	}
-	for _, f := range mail.commands {
-		f()
-	}
-	sh.inbox.giveBack(mail)
-
-	sh.calls.wheel.Advance(now, (*pendingCall).expire)
-	sh.deadlines.Advance(now, (*session).overdue)
-	return sh.nextTurn()
-}
-
-// nextTurn returns when a timer needs a turn, 0 for never.
-func (sh *shard) nextTurn() int64 {
-	a, okA := sh.calls.wheel.Next()
-	b, okB := sh.deadlines.Next()
-	switch {
-	case okA && okB:
-		return min(a, b)
-	case okA:
-		return a
-	case okB:
-		return b
-	}
-	return 0
-}
