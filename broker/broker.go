@@ -10,8 +10,8 @@
 //   - [Callee] receives the calls to a set of URIs and stores their results;
 //   - [PubSub] publishes, subscribes and receives events.
 //
-// A role hands out connections ([CallerConn], [CalleeConn], [SubscriberConn]):
-// what one node, callee or subscriber holds on the engine, until its Close.
+// A role opens connections ([CallerConn], [CalleeConn], [SubscriberConn]), one for each
+// node, callee or subscriber, which last until their Close.
 // An engine may serve any number of them with the same network connections.
 //
 // # Rules for every method
@@ -31,9 +31,9 @@
 //     before the method that they were passed to returns. A callback may
 //     block to slow the engine down (back-pressure), except on a connection
 //     that is [Immediate], where it may not wait for anything. It may call
-//     methods of the engine, but not Close of the connection it belongs to,
-//     and not Subscribe or Unsubscribe of the SubscriberConn it belongs to
-//     unless that is Immediate: the confirmation could be behind the delivery.
+//     methods of the engine, but not Close of its own connection. Nor may it
+//     call Subscribe or Unsubscribe of its own SubscriberConn, unless that is
+//     Immediate: the confirmation could be queued behind the delivery.
 //  6. After Close of a connection its methods return [ErrClosed] and its
 //     callbacks come no more, not even one that was about to. Close may be
 //     called twice; it returns when nothing of the connection is left.
@@ -53,9 +53,9 @@ import (
 // ID is the 16 bytes of a ULID: a node's or a publication's.
 type ID [16]byte
 
-// Address says where the result of a call goes. The caller made it and nobody
-// else reads Ref. An Address names one call: a caller never reuses one while
-// anything might still answer the first.
+// Address says where the result of a call goes. Its caller makes it, and is alone in
+// reading Ref. An Address names one call: a caller does not reuse it while the first
+// call may still be answered.
 type Address struct {
 	Node ID       // the node whose CallerConn receives the result
 	Ref  [16]byte // with which that node finds session and request
@@ -66,9 +66,9 @@ type Call struct {
 	URI     string
 	ReplyTo Address
 
-	// Timeout is the time left, always more than 0 when it is handed over:
-	// no wall-clock instant of one machine is compared with another's. From
-	// [CalleeConn.Take] it is what is left at that moment.
+	// Timeout is the time left, more than 0 when the call is made. It is a
+	// duration because the clocks of machines differ. In a call that
+	// [CalleeConn.Take] returns it is the time left at that moment.
 	Timeout time.Duration
 
 	Headers []byte // a JSON object of strings, or nil
@@ -120,13 +120,13 @@ type Delivery struct {
 
 // Caller is the role of a node that queues calls.
 type Caller interface {
-	// OpenCaller begins to receive the results addressed to node, which
-	// nobody else uses. When it returns nil, results can arrive: deliver gets
+	// OpenCaller begins to receive the results addressed to node, an ID that
+	// no other caller uses. When it returns nil, results can arrive: deliver gets
 	// them in batches. The context bounds the opening only.
 	OpenCaller(ctx context.Context, node ID, deliver func([]Result)) (CallerConn, error)
 }
 
-// CallerConn is a node's hold on a Caller.
+// CallerConn is the connection of one node to a Caller.
 type CallerConn interface {
 	// Call queues c, whose ReplyTo.Node must be this connection's. nil means
 	// that it is queued and ends in at least one Result, unless its time is
@@ -137,10 +137,10 @@ type CallerConn interface {
 	// queued; [ErrUnknownOutcome] that it may be.
 	Call(ctx context.Context, c *Call) error
 
-	// Cancel ends the interest in a call: one that is queued is never taken,
-	// one that was taken makes its callee's cancelled callback run. A call
-	// that is unknown or answered is ignored. It is a best effort: an engine
-	// may lose a cancellation, and no Result follows from it.
+	// Cancel says that the result of a call is not wanted any more. If the call
+	// is queued it is never taken; if it was taken, its callee's cancelled
+	// callback runs. A call that is unknown or answered is ignored. It is a best
+	// effort: an engine may lose a cancellation, and no Result follows from it.
 	Cancel(ctx context.Context, uri string, to Address) error
 
 	// Close gives up the node. Results that still arrive are dropped.
@@ -158,7 +158,7 @@ type Callee interface {
 	OpenCallee(ctx context.Context, uris []string, cancelled func([]Address)) (CalleeConn, error)
 }
 
-// CalleeConn is a callee's hold on a Callee.
+// CalleeConn is the connection of one callee to a Callee.
 type CalleeConn interface {
 	// Take waits until at least one call is there, moves up to len(dst) of
 	// them into dst, and returns how many. It never takes a call whose time
@@ -168,9 +168,8 @@ type CalleeConn interface {
 	// One goroutine at a time may call Take. Each call taken is answered by
 	// one Result, also when it was cancelled meanwhile: that frees its slices.
 	//
-	// [ErrUnavailable] is returned when the engine is out of reach and
-	// retries are the engine's own business no more; the callee calls again
-	// later.
+	// Take returns [ErrUnavailable] when the engine is out of reach and has
+	// given up its own retries. The callee calls it again later.
 	Take(ctx context.Context, dst []Call) (int, error)
 
 	// Reply stores the results of calls taken here, or takes them over: see
@@ -204,8 +203,9 @@ type PubSub interface {
 	OpenSubscriber(ctx context.Context, deliver func([]Delivery)) (SubscriberConn, error)
 }
 
-// SubscriberConn is a subscriber's hold on a PubSub: a set of topics. Exact
-// and pattern topics are apart. Calls for one topic are made one at a time.
+// SubscriberConn is the connection of one subscriber to a PubSub: a set of topics. A
+// channel and a pattern of the same name are two topics. Methods for one topic are
+// called one at a time.
 type SubscriberConn interface {
 	// Subscribe adds t and returns nil once the engine has confirmed it: no
 	// event published afterwards is missed. Adding a topic that is there
@@ -231,9 +231,9 @@ type Immediate interface {
 }
 
 // ResultKeeper is an optional interface of a CalleeConn whose Reply does not wait
-// until all results are stored: where a part of the engine is slow or out of reach,
+// until all results are stored. Where a part of the engine is slow or out of reach,
 // Reply returns nil, and the engine keeps the results for that part until it has
-// stored them or their calls' time is over. So they hold up no other calls.
+// stored them or the time of their calls is over. They hold up no other calls.
 type ResultKeeper interface {
 	// Flush returns nil once none of the results that Reply took over is left, or
 	// the error of ctx before. After Close none is.
@@ -248,8 +248,8 @@ type ResultKeeper interface {
 // HealthChecker is an optional interface of a Caller, a Callee and a PubSub.
 type HealthChecker interface {
 	// Health returns nil while the open connections can do their work, else an
-	// error that says what cannot. It does not wait, nor ask the engine: it tells
-	// how the connections' own work went last.
+	// error that says which cannot. It neither waits nor sends anything: it says
+	// how the last work of the connections went.
 	Health() error
 }
 
@@ -263,13 +263,12 @@ type BatchCaller interface {
 	CallBatch(ctx context.Context, calls []Call, errs []error)
 }
 
-// Divided is an optional interface of a [BatchCaller] and of a [BatchPublisher] of whose
-// engine parts may be slow or out of reach by themselves. The server hands calls, or
-// publications, over together only where they go to the same part: none waits for
-// another part.
+// Divided is an optional interface of a [BatchCaller] and of a [BatchPublisher] whose
+// engine has parts, each of which may be slow or out of reach alone. A batch of the
+// server is for one part, so that no call and no publication waits for another part.
 type Divided interface {
-	// Part returns the part, any number, that calls to the URI of this name go to,
-	// or publications on the channel of this name. It does not wait.
+	// Part returns the part, as any number, that calls to the URI of this name, or
+	// publications on the channel of this name, go to. It does not wait.
 	Part(name string) int
 }
 

@@ -10,7 +10,7 @@ import (
 // The errors of the contract. Engines return them as they are or wrapped,
 // with the operation and its object, e.g. "redis: call math.add: …".
 var (
-	// ErrNoCallee: nobody answers the URI. Certainly not queued (code 404).
+	// ErrNoCallee: the URI has no callee. Certainly not queued (code 404).
 	ErrNoCallee = errors.New("no callee for this URI")
 
 	// ErrQueueFull: the URI's queue is at its capacity. Certainly not queued
@@ -35,7 +35,7 @@ const (
 	CodeCalleeLost = frame.CodeCalleeLost
 
 	// CodeNoCallee: the call waited in its queue when the grace of its URI was over.
-	// Nobody has taken it, nor will.
+	// It was not taken, and will not be.
 	CodeNoCallee = frame.CodeNoCallee
 )
 

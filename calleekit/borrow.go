@@ -98,7 +98,7 @@ type pace struct{ streak int } // of calls that were quick
 
 const (
 	quick       = 20 * time.Microsecond // waking a goroutine costs about as much
-	quickStreak = 32                    // so many calls in a row, and a function is quick
+	quickStreak = 32                    // a function is quick after so many quick calls in a row
 	afterBlock  = 1000                  // the same after it has held up a loop
 )
 

@@ -37,7 +37,7 @@ func (c *callContext) Done() <-chan struct{} { return c.get().Done() }
 // Err implements [context.Context].
 func (c *callContext) Err() error { return c.errAt(c.pool.now()) }
 
-// errAt is Err for one who knows the time.
+// errAt is Err at a time that is known.
 func (c *callContext) errAt(now time.Duration) error {
 	if c.real.Load() == nil && now < c.deadline {
 		return nil

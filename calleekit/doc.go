@@ -45,8 +45,8 @@
 // becomes 408 (expired) or 499 (cancelled).
 //
 // Callees may use any code above 0. The wire protocol gives these a meaning
-// (docs/protocol.md): 400 malformed, 401 and 403 not allowed, 404 nobody
-// answers, 408 time over, 413 too large, 429 too many, 499 cancelled, 500
+// (docs/protocol.md): 400 malformed, 401 and 403 not allowed, 404 no
+// callee, 408 time over, 413 too large, 429 too many, 499 cancelled, 500
 // unclassified, 502 callee lost, 503 not queued. A caller cannot tell who sent
 // a code, and clients retry after 503, taking the call as certainly not done:
 // send those only with that meaning, and take 409, 422 or numbers from 1000 on

@@ -50,9 +50,9 @@ type Concurrency int
 // WithConcurrency bounds how many calls run at a time. Default: 64; 1 to 65,536.
 //
 // For [New] the bound is for the whole callee. For
-// [Callee.Handle] it is for that URI: so many of the callee's calls are set
-// aside for it, so that it neither uses more nor waits for the calls of other
-// URIs. What is left is shared by the URIs without a limit of their own;
+// [Callee.Handle] it is for that URI: n of the callee's calls are reserved for
+// it, so that it neither uses more nor waits for the calls of other
+// URIs. The rest is shared by the URIs without a limit of their own;
 // [Callee.Start] refuses limits that add up to more than the callee's, or that
 // leave nothing.
 func WithConcurrency(n int) Concurrency { return Concurrency(n) }

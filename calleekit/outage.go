@@ -31,8 +31,8 @@ type outage struct {
 }
 
 // failed notes a failure and waits before the next try. It returns an error if
-// there is to be none: err itself if that is of no use, or the cause of ctx
-// and the failure before, if any, when ctx ends.
+// there is none: err itself if the broker has failed for good, or the cause of ctx and
+// the failure before, if any, when ctx ends.
 func (o *outage) failed(ctx context.Context, err error) error {
 	if errors.Is(err, broker.ErrClosed) {
 		return err

@@ -15,8 +15,8 @@ const (
 	maxParked = 1   // goroutines kept for the next work instead of ending
 )
 
-// A pool answers the calls of the URIs that share one limit, and one hold on
-// the broker.
+// A pool answers the calls of the URIs that share one limit and one connection to the
+// broker.
 //
 // Its goroutines are leader and followers
 // (https://www.dre.vanderbilt.edu/~schmidt/PDF/lf.pdf). Each does one of three things,
@@ -67,8 +67,8 @@ type pool struct {
 	waking        bool       // one goroutine is on its way
 	wake          *sync.Cond // for parked goroutines, and for stop, on mu
 	state         poolState
-	failed        bool                        // the broker is of no use any more, the callee is about to stop
-	abandoned     int                         // calls given up: not answered, or in vain
+	failed        bool                        // the broker has failed for good, the callee is about to stop
+	abandoned     int                         // calls given up: without an answer, or with one that could not be stored
 	lostInKeeping int                         // of abandoned: results that the broker had taken over
 	lostBy        error                       // of the broker, if results could not be stored
 	early         map[broker.Address]struct{} // cancelled before Take returned them; nil if none
@@ -151,7 +151,7 @@ func (p *pool) work() {
 		p.mu.Unlock()
 	}()
 	// After a function comes the next one, as long as there is one: their
-	// results then leave together. Who comes to it anew stores results first.
+	// results then leave together. A goroutine that has run none stores results first.
 	var now time.Duration // if ran, after the last function
 	for ran := false; ; {
 		switch {
@@ -197,7 +197,7 @@ func (p *pool) room() int {
 // unanswered returns how many results the broker has not stored yet.
 func (p *pool) unanswered() int { return len(p.ready) + p.storing }
 
-// wakeForRest sees to it that a goroutine comes for what is left to do.
+// wakeForRest wakes a goroutine if there is anything left to do.
 func (p *pool) wakeForRest() {
 	if !p.waking && (p.canRun() || p.canStore() || p.canTake()) {
 		p.wakeOne()
@@ -302,8 +302,8 @@ func (p *pool) store() {
 	}
 }
 
-// reply is Reply, again and again during an outage, also when the time of the
-// calls is over: the broker waits for one result of each call that was taken.
+// reply is Reply, repeated during an outage, also when the time of the calls is over:
+// the broker waits for one result of each call that was taken.
 func (p *pool) reply(results []broker.Result) error {
 	out := outage{log: p.callee.log, operation: "reply"}
 	for {
@@ -342,7 +342,7 @@ func (p *pool) take() {
 	}
 }
 
-// takeUp is Take, again and again during an outage.
+// takeUp is Take, repeated during an outage.
 func (p *pool) takeUp(dst []broker.Call) (int, error) {
 	out := outage{log: p.callee.log, operation: "take"}
 	for {
@@ -371,7 +371,7 @@ func (p *pool) admit(c *broker.Call, now time.Duration) {
 // now returns the time since the pool was opened.
 func (p *pool) now() time.Duration { return time.Since(p.epoch) }
 
-// cancelled ends the contexts of calls that nobody waits for any more. The
+// cancelled ends the contexts of calls whose results are not wanted any more. The
 // broker calls it, from any goroutine.
 func (p *pool) cancelled(calls []broker.Address) {
 	rest := make(map[broker.Address]struct{}, len(calls))
@@ -401,8 +401,7 @@ func (p *pool) cancelled(calls []broker.Address) {
 	}
 }
 
-// fail stops the callee, unless it stops already: the broker is of no use any
-// more.
+// fail stops the callee, unless it stops already: the broker has failed for good.
 func (p *pool) fail(err error) {
 	if p.state == poolOpen && !p.failed {
 		p.failed = true
@@ -418,7 +417,7 @@ func (p *pool) drain() {
 		return
 	}
 	p.state = poolDraining
-	p.stopTake(ErrStopped) // who is in Take, or about to be, goes on to checkDrained
+	p.stopTake(ErrStopped) // the goroutine in Take, or about to be, goes on to checkDrained
 }
 
 // checkDrained settles the pool once it drains and nothing is left to do, nor in

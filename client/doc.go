@@ -19,9 +19,8 @@
 //
 // Every request has a limited time: until the deadline of its context, or that
 // of [WithTimeout] or [WithCallTimeout]. It includes the wait for a
-// connection. A call's time is told to the server, which times it and says so
-// with [CodeExpired]; should it fail to, the client ends the call a few
-// seconds later. When the context of a call ends, the call is cancelled, at
+// connection. The server is told the time of a call and ends it with
+// [CodeExpired]. If it does not, the client ends the call a few seconds later. When the context of a call ends, the call is cancelled, at
 // its callee too.
 //
 // # Lost connections

@@ -177,8 +177,8 @@ func (c *Client) wait(ctx context.Context, r *request) error {
 	return r.err
 }
 
-// abandon tells the server that nobody waits for r any more. The caller has
-// claimed it; when abandon returns, nobody reads the arguments of r.
+// abandon tells the server that the result of r is not wanted any more. The caller has
+// claimed it. When abandon returns, nothing reads the arguments of r.
 func (c *Client) abandon(r *request) {
 	r.mu.Lock()
 	cn, id := r.conn, r.id

@@ -215,7 +215,7 @@ func (cn *conn) request(typ frame.Type, t *topic) (queued bool, err *Error) {
 	return true, nil
 }
 
-// cancel says that nobody waits for request id any more.
+// cancel tells the server that the result of request id is not wanted any more.
 func (cn *conn) cancel(id uint64) {
 	cn.mu.Lock()
 	defer cn.mu.Unlock()
@@ -302,7 +302,7 @@ func (cn *conn) write() {
 		for len(q.ends) == 0 && !cn.closing {
 			q.work.Wait()
 			if !cn.closing {
-				// Those who are about to call join this batch.
+				// Goroutines that are about to submit join this batch.
 				cn.mu.Unlock()
 				runtime.Gosched()
 				cn.mu.Lock()

@@ -154,7 +154,7 @@ func (c *Client) subscribe(ctx context.Context, s *Subscription) error {
 
 // SubscribeFunc is like [Client.Subscribe], but calls handler with the
 // subscription and each event, one after the other, on a goroutine of its own
-// that ends with the subscription; why it ended says [Subscription.Err]. While
+// that ends with the subscription; [Subscription.Err] says why. While
 // handler waits for a call of the same client, events are buffered; see
 // [WithStallTimeout]. handler may close the client.
 func (c *Client) SubscribeFunc(ctx context.Context, channel string, handler func(*Subscription, Event), opts ...SubscribeOption) (*Subscription, error) {

@@ -166,7 +166,7 @@ func (ts *topics) settle(t *topic) {
 			t.wire = unsubscribing
 		}
 	case !wanted && t.wire == absent && t.handover != nil:
-		ts.arrive(t, false) // nobody is left to move for
+		ts.arrive(t, false) // no subscription is left
 	case !wanted && t.wire == absent:
 		delete(ts.kind(t.pattern), t.name)
 	}

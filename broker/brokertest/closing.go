@@ -220,7 +220,7 @@ var closeCases = []testCase{
 		cancelled := a.call("v", "cancelled")
 		a.cancel("v", cancelled)
 		c.close()
-		if x.engine.Grace > 0 { // and one while nobody is there
+		if x.engine.Grace > 0 { // and one while there is no callee
 			waiting = append(waiting, b.call("v", "during the grace"))
 		}
 		for _, to := range waiting {

@@ -13,7 +13,7 @@ import (
 // A call is one request from Call until the end of the Reply that answers it.
 // While it is in rpc.calls, it is in one of three states: queued (callee is
 // nil), handed (it is callee.handed) or taken (it is in callee.taken). The
-// first two are one thing to the outside: nobody has seen the call yet.
+// first two are the same from outside: no callee has seen the call yet.
 type call struct {
 	to       broker.Address
 	caller   *callerConn

@@ -121,7 +121,7 @@ func (c *calleeConn) Take(ctx context.Context, dst []broker.Call) (int, error) {
 			if c.stopWaiting() {
 				return 0, ctx.Err()
 			}
-			<-c.wake // what came at the last moment is not refused
+			<-c.wake // a call that came at the last moment is taken
 		}
 	}
 	return 0, nil
@@ -145,7 +145,7 @@ func (c *calleeConn) takeOrWait(dst []broker.Call) (int, error) {
 	return n, nil
 }
 
-// takeHanded takes the call that ended the waiting. The caller holds rpc.mu.
+// takeHanded takes the call that was handed to the Take that waited. The caller holds rpc.mu.
 func (c *calleeConn) takeHanded(dst []broker.Call, now time.Duration) int {
 	k := c.handed
 	c.handed = nil
@@ -304,8 +304,8 @@ func (c *calleeConn) Close() error {
 }
 
 // leave ends the announcement and returns, as chains, the calls that were taken and
-// not answered, and those that wait for nobody now. The slices of the first may still
-// be in use: they are not pooled.
+// not answered, and those in queues that have no callee now. The slices of the first
+// may still be in use: they are not pooled.
 func (c *calleeConn) leave() (lost, unserved *call) {
 	r := c.rpc
 	now := r.now()

@@ -13,7 +13,7 @@ type gate struct {
 	// callback that comes late counts for a moment, until it sees that.
 	state atomic.Int64
 	once  sync.Once
-	empty chan struct{} // closed when the gate is closed and nobody is inside
+	empty chan struct{} // closed when the gate is closed and no callback is inside
 }
 
 const gateClosed = 1 << 62
@@ -35,8 +35,8 @@ func (g *gate) leave() {
 	}
 }
 
-// close lets nobody in any more and returns when nobody is inside. It may be
-// called more than once, but not from inside.
+// close lets no more callbacks in and returns when none is inside. It may be called
+// more than once, but not from inside.
 func (g *gate) close() {
 	if g.state.Or(gateClosed) == 0 {
 		g.once.Do(func() { close(g.empty) })

@@ -42,15 +42,15 @@ type loanConn struct {
 	borrowers map[*calleeConn]loan.Borrower
 }
 
-// keptCalls are calls that wait for Work in the queues of a callee that waits in
-// Take: so many at most, as others take some, too.
+// keptCalls is how many calls wait for Work in the queues of a callee that waits in
+// Take. It is an upper bound: another Take may have got some.
 type keptCalls struct {
 	callee *calleeConn
 	n      int
 }
 
-// sameTime is how many calls of a turn count as made at one time: to read the
-// clock for each takes 3 % of the time of a call where many are in flight.
+// sameTime is for how many calls of a turn the clock is read once, which costs as much
+// as a noticeable part of a call.
 const sameTime = 16
 
 // Call implements [loan.Loan].
@@ -154,7 +154,7 @@ func (l *loanConn) giveUp() (left bool) {
 	return left
 }
 
-// giveUpAll leaves all that waits to who waits in Take. The caller holds rpc.mu.
+// giveUpAll is giveUp for all callees. The caller holds rpc.mu.
 func (l *loanConn) giveUpAll() {
 	for len(l.pending) > 0 {
 		l.giveUp()
@@ -194,8 +194,8 @@ func (c *calleeConn) TakeNow(dst []broker.Call) int {
 	return c.takeQueued(dst, now)
 }
 
-// rouse wakes who waits in Take if there are calls, and reports whether it did.
-// The caller holds rpc.mu.
+// rouse wakes the goroutine that waits in Take if there are calls, and reports whether
+// it did. The caller holds rpc.mu.
 func (c *calleeConn) rouse() bool {
 	for _, q := range c.queues {
 		if c.waiting && q.calls.len > 0 {

@@ -10,14 +10,14 @@
 //
 // # Where callbacks run
 //
-// The broker has no goroutine of its own. A call is handed to a callee that waits in
-// Take by the goroutine that makes the call; results are delivered by the goroutine
-// that calls Reply, events by the one that calls Publish, both before that method
-// returns. What a publisher hands over is thus never copied, and a subscriber that is
-// slow slows its publishers down.
-// Only the cancelled callback of a callee, which may wait, runs on a goroutine
-// that exists while there are cancellations to report; and calls that wait in a queue
-// when its grace is over are answered by that of a timer, which runs for the grace.
+// The broker has no goroutine of its own. The goroutine that makes a call passes it to
+// a callee that waits in Take. The goroutine that calls Reply delivers the results, and
+// the one that calls Publish the events, before the method returns. So payloads of
+// events are not copied, and a slow subscriber slows its publishers down.
+//
+// There are two exceptions. The cancelled callback of a callee, which may wait, runs
+// on a goroutine that exists while there are cancellations to report. And when the
+// grace of a queue is over, the goroutine of a timer answers the calls in it.
 //
 // All connections but those of callees are [broker.Immediate], and so is the
 // Broker itself: deliver callbacks must not wait. The methods of those
@@ -33,9 +33,9 @@
 // queues together at most [WithQueueBytes] bytes. Calls whose time is over
 // leave the queues when room is needed or when a callee comes across them.
 //
-// To find the exact topics of an event takes the same time however many there
-// are. It is compared with each pattern, wherever that is subscribed to, which
-// takes at most the product of both lengths.
+// The time to find the exact topics of an event does not depend on how many there
+// are. An event is compared with every pattern that has a subscriber, which takes at
+// most the product of both lengths.
 package memory
 
 import (

@@ -61,8 +61,8 @@ func WithCalleeGrace(grace time.Duration) Option {
 	return optionFunc(func(c *config) { c.grace = grace })
 }
 
-// WithoutCalleeDiscovery lets calls to any URI be queued, also when nobody
-// answers it: such calls end when their time is over, instead of being refused
+// WithoutCalleeDiscovery lets calls to any URI be queued, also when it has no
+// callee: such calls end when their time is over, instead of being refused
 // with broker.ErrNoCallee. Callees may then be opened after the calls.
 func WithoutCalleeDiscovery() Option {
 	return optionFunc(func(c *config) { c.discovery = false })

@@ -27,7 +27,7 @@ type rpc struct {
 
 	queued    int64         // bytes of the calls in all queues
 	nextSweep time.Duration // look for expired calls in all queues, but not before this
-	sweepAt   int           // look for queues that nobody needs before there are more than this
+	sweepAt   int           // look for unused queues before there are more than this
 }
 
 // A sweep looks at all queues, hence not for each call that is refused.
@@ -86,8 +86,8 @@ func (r *rpc) submit(k *call, uri string, now time.Duration, l *loanConn) error 
 	return nil
 }
 
-// addQueue makes the queue of uri. Now and then it first removes those that
-// nobody needs. The caller holds mu.
+// addQueue makes the queue of uri. Now and then it first removes unused queues. The
+// caller holds mu.
 func (r *rpc) addQueue(uri string, now time.Duration) *queue {
 	if len(r.queues) >= r.sweepAt {
 		r.dropAllExpired(now)
@@ -208,7 +208,7 @@ func (r *rpc) withdraw(q *queue, now time.Duration, unserved *call) *call {
 	return chain.head
 }
 
-// refuse answers the calls of a chain: nobody is there to take them. The caller does
+// refuse answers the calls of a chain, since their URI has no callee. The caller does
 // not hold mu.
 func (r *rpc) refuse(unserved *call) {
 	for unserved != nil {
@@ -219,7 +219,7 @@ func (r *rpc) refuse(unserved *call) {
 	}
 }
 
-// forget drops a call that nobody has seen. The caller holds mu.
+// forget drops a call that no callee has seen. The caller holds mu.
 func (r *rpc) forget(k *call) {
 	r.calls.remove(k)
 	r.pool.put(k)

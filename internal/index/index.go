@@ -1,7 +1,7 @@
 // Package index finds things by keys of 64 bits: a hash table whose nodes are
 // embedded by value in what it holds, so that nothing is allocated but the
-// table, when it doubles or halves. Go's maps took a tenth of the server's time where
-// calls are many, since they copy their keys and hash them for each operation.
+// table, when it doubles or halves. A Go map copies its keys and hashes them for each
+// operation, which costs too much where there is a call for each message.
 package index
 
 // A Node is the place of one T in an Index. Embed it by value, and do not copy
@@ -95,8 +95,8 @@ func (x *Index[T]) Remove(n *Node[T]) {
 	}
 }
 
-// shrink halves the table if it was sparse all the time: one that had to be
-// large once would be spread over more of the processor's caches than there are.
+// shrink halves the table if it has been sparse for a while: a table that was large
+// once would not fit the processor's caches.
 func (x *Index[T]) shrink() {
 	if size := len(x.buckets) / 2; size >= minBuckets && x.most <= size/2 {
 		x.resize(size)

@@ -133,7 +133,7 @@ func (p *Poller) Wake() error {
 
 // Duplicate returns a descriptor of its own for the socket of nc, closed on
 // exec and non-blocking, as that of nc is. It returns false for a type of
-// connection that it must not be done to: anything but exactly a TCP or Unix
+// connection where that would be wrong: anything but exactly a TCP or Unix
 // connection of package net may transform the bytes (TLS) or have a Close
 // that matters (a listener's limit), even if it gives access to a descriptor.
 func Duplicate(nc net.Conn) (fd int, ok bool, err error) {
@@ -190,9 +190,9 @@ func Write(fd int, b []byte) (int, error) {
 	}
 }
 
-// transfer is the system call of Read or Write. It does not block, so the
-// scheduler of Go need not be told of it, which takes longer than a loop's share
-// in a message.
+// transfer is the system call of Read or Write. It does not block, so we do not tell
+// Go's scheduler of it: that would take longer than all else the loop does for a
+// message.
 func transfer(call uintptr, fd int, b []byte) (int, syscall.Errno) {
 	for {
 		n, _, errno := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))

@@ -84,8 +84,8 @@ type Config struct {
 	// portable path all that one turn writes counts, however fast the peer reads.
 	MaxQueue int
 
-	// ReadTimeout is how long a message may take from its first byte on,
-	// were it half a frame header (required).
+	// ReadTimeout is how long a message may take from its first byte on, which
+	// may be a part of a frame header (required).
 	ReadTimeout time.Duration
 	// WriteTimeout is how long the queue may stand still before the peer
 	// counts as a slow consumer, and how long a close frame is tried

@@ -73,8 +73,8 @@ func (c *Conn) Queued() int {
 	return c.out.pending()
 }
 
-// Heard reports whether anything was received since it was last called, were it
-// part of a message, or a ping.
+// Heard reports whether anything was received since it was last called, even a ping
+// or a part of a message.
 func (c *Conn) Heard() bool {
 	heard := c.flags&flagHeard != 0
 	c.flags &^= flagHeard
@@ -256,7 +256,7 @@ func (c *Conn) failTo(s state, e *CloseError) {
 	}
 }
 
-// slowConsumer drops what the peer does not take in order to tell it so.
+// slowConsumer drops what the peer does not take, and closes c with that reason.
 func (c *Conn) slowConsumer() {
 	c.out.dropRest()
 	c.flags |= flagSlow
@@ -336,7 +336,7 @@ func (c *Conn) flushed() {
 	}
 }
 
-// lost ends c as the socket is of no more use, because of err.
+// lost ends c because its socket has failed with err.
 func (c *Conn) lost(err error) {
 	if c.state == stateDead {
 		return

@@ -151,10 +151,9 @@ func (g *Group) beginTurn() {
 	g.tick()
 }
 
-// finishTurn does what the turn gave rise to, and writes. It returns when the
-// next turn is due at the latest (0: no need); endTurn must follow. But if ours
-// is false, another goroutine has gone on with the turn, and calls finishTurn
-// with wasLent.
+// finishTurn does what the turn has to do after reading, and writes. It returns when
+// the next turn is due at the latest (0: no need); endTurn must follow. If ours is
+// false, another goroutine goes on with the turn, by finishTurn with wasLent.
 func (g *Group) finishTurn(wasLent bool) (next int64, ours bool) {
 	for ; ; wasLent = false {
 		if wasLent {
@@ -208,9 +207,8 @@ func (g *Group) endReading() (ours bool) {
 	return true
 }
 
-// endTurn reports whether Wake was called since the turn took what others had
-// left. Then another turn must follow; until then the group still counts as in
-// its turn.
+// endTurn reports whether Wake was called since the turn took what others had left.
+// Then another turn must follow, and the group counts as in its turn until then.
 func (g *Group) endTurn() (again bool) {
 	return !g.wakeUp.CompareAndSwap(wakeInTurn, wakeIdle)
 }

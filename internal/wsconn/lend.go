@@ -36,8 +36,8 @@ type lending interface {
 	lend(b Borrower) (more, yield, ours bool)
 }
 
-// lookAfter is when a loop looks whether what it lent its goroutine to blocks:
-// the turn is held up for once to twice that time.
+// lookAfter is how often a loop checks whether the goroutine that it lent blocks. A
+// function that blocks thus holds up the turn for once to twice that time.
 const lookAfter = time.Millisecond
 
 // loan is what a loop knows of the goroutine that it lends.
@@ -66,15 +66,15 @@ func (l *loop) lend(b Borrower) (more, yield, ours bool) {
 	return more, yield, l.loan.count.CompareAndSwap(n, n+1)
 }
 
-// keepLooking sees to it that look is called again and again.
+// keepLooking starts the timer of look if it does not run.
 func (l *loop) keepLooking() {
 	if !l.loan.looking.Load() && l.loan.looking.CompareAndSwap(false, true) {
 		l.loan.timer.Reset(lookAfter)
 	}
 }
 
-// look has the loop go on here if its goroutine is lent for too long. When it is
-// lent once in a while only it looks no more until the next time.
+// look takes the loop over if its goroutine has been lent for too long. If it is lent
+// only now and then, the timer stops until the next time.
 func (l *loop) look() {
 	n := l.loan.count.Load()
 	last := l.loan.seen

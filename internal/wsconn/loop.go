@@ -15,10 +15,10 @@ import (
 // one that arrives whole is not copied.
 const readBuffer = 128 << 10
 
-// turnBytes is after how many bytes read a turn does with them what there is to
-// do, before it reads from other sockets that are ready: what messages touch is
-// still in the processor's caches then. Less would be more turns for the same
-// messages where each socket has only one.
+// turnBytes is after how many bytes a turn stops reading, handles what it has read,
+// and leaves the other sockets that are ready to the next turn. What the messages
+// touch is then still in the processor's caches. A smaller value would take more
+// turns for the same messages where each socket has only one.
 const turnBytes = 16 << 10
 
 // loop is the transport of plain sockets: a goroutine that waits for all of
@@ -28,7 +28,7 @@ const turnBytes = 16 << 10
 //
 // Events carry a connection's slot and generation rather than its
 // descriptor: an event fetched before its connection was closed finds
-// another generation in the slot, or nobody.
+// another generation in the slot, or none.
 type loop struct {
 	g        *Group
 	poller   *netpoll.Poller
@@ -59,8 +59,8 @@ func startLoop(cfg *config) (*Group, error) {
 	return l.g, nil
 }
 
-// run is the life of the loop's goroutine, or the rest of it from where another
-// one was lent and did not come back.
+// run is the loop's goroutine. With wasLent it takes the loop over in the middle of a
+// turn, from a goroutine that was lent and did not come back.
 func (l *loop) run(wasLent bool) {
 	for timeout := -1; !l.closed; {
 		if !wasLent {
@@ -73,7 +73,7 @@ func (l *loop) run(wasLent bool) {
 		wasLent = false
 		timeout = l.timeout(next)
 		if l.g.endTurn() {
-			timeout = 0 // sockets first: who wakes all the time must not starve them
+			timeout = 0 // sockets first: wake-ups without end must not starve them
 		}
 	}
 	l.g.end()
@@ -183,8 +183,8 @@ func (l *loop) handle(e *netpoll.Event) {
 	}
 }
 
-// read takes what has arrived, once: if there is more, the poller will say so
-// again, after the others had their turn.
+// read reads once. If there is more, the poller reports the socket again, after the
+// others.
 func (l *loop) read(c *Conn) {
 	n, err := netpoll.Read(int(c.fd), l.buf)
 	switch {
@@ -240,7 +240,7 @@ func (l *loop) write(c *Conn) {
 		c.flushed()
 		return
 	}
-	// What the socket did not take at once it will not take a moment later.
+	// The socket is full: another write at once would not help.
 	if n > 0 || c.flags&flagWaitsOut == 0 {
 		c.progressed()
 	}

@@ -79,7 +79,7 @@ func NewPool(c Config) *Pool {
 // passes the Conn of its session to [Group.Attach] and may then use it as any
 // callback may. If it does not attach one, nc is closed without an answer.
 //
-// If Adopt returns an error, for want of a file descriptor or because the
+// If Adopt returns an error, because there is no file descriptor left or the
 // pool is closed, open is not called and nc is as it was: the caller can
 // still answer the request.
 func (p *Pool) Adopt(nc net.Conn, buffered []byte, open func(g *Group)) error {
@@ -146,7 +146,7 @@ func (p *Pool) notePortable(nc net.Conn) {
 	if p.cfg.Logger == nil || !netpoll.Supported {
 		return
 	}
-	const most = 64 // listeners on ports of their own, as in tests, are not remembered for ever
+	const most = 64 // bounds what is remembered where listeners come and go, as in tests
 	kind, addr := fmt.Sprintf("%T", nc), "unknown"
 	if a := nc.LocalAddr(); a != nil {
 		addr = a.String()

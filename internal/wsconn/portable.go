@@ -47,7 +47,7 @@ func newPortable(cfg *config) (*Group, error) {
 		p.begin()
 		p.end()
 	}
-	p.mu.Lock() // as the Handler lets others know the group, who wake it
+	p.mu.Lock() // NewHandler may make the group known to others, which wake it
 	defer p.mu.Unlock()
 	p.g = newGroup(cfg, p)
 	return p.g, nil
@@ -64,7 +64,7 @@ func (p *portable) end() {
 	p.mu.Unlock()
 }
 
-// finish is end for those who go on to use what mu guards.
+// finish is end for a caller that goes on with mu held.
 func (p *portable) finish() {
 	next, _ := p.g.finishTurn(false)
 	p.setTimer(next)
