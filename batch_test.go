@@ -16,6 +16,7 @@ import (
 	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/calleekit"
 	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/waiting"
 	"github.com/juggler-go/juggler/jugglertest"
 )
 
@@ -83,7 +84,7 @@ func TestPartsOfTheBrokerAreApart(t *testing.T) {
 		if i%10 == 0 {
 			continue
 		}
-		c.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		c.conn.SetReadDeadline(time.Now().Add(waiting.Most))
 		for range 2 { // ACK and RES
 			if _, _, err := c.frame(); err != nil {
 				t.Fatalf("client %d: %v", i, err)
@@ -138,7 +139,7 @@ func dividedServer(t *testing.T, test func(*testing.T, *testServer, *rawClient, 
 			s.handle("quick", echo)
 			s.handle("stuck", echo)
 			c := dialRaw(t, s.http.Listener.Addr().String())
-			c.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+			c.conn.SetReadDeadline(time.Now().Add(waiting.Most))
 			once := sync.OnceFunc(func() { close(release) })
 			defer once()
 			test(t, s, c, once)

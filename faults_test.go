@@ -23,6 +23,7 @@ import (
 
 	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/internal/memnet"
+	"github.com/juggler-go/juggler/internal/waiting"
 )
 
 // A way leads into a server: plain TCP to an event loop, the others to the
@@ -116,7 +117,7 @@ func (s *faultServer) onAllWays(t *testing.T, f func(t *testing.T, w way, protoc
 func openRaw(t testing.TB, conn net.Conn, protocol string) *rawClient {
 	t.Helper()
 	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil { // nothing hangs for ever
+	if err := conn.SetDeadline(time.Now().Add(waiting.Most)); err != nil { // nothing hangs for ever
 		t.Fatal(err)
 	}
 	r := upgrade("http://server/")

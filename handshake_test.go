@@ -17,6 +17,7 @@ import (
 
 	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/waiting"
 )
 
 // upgrade is a request that is in order; tests change it.
@@ -291,7 +292,7 @@ func TestFrameSentWithTheHandshake(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(waiting.Most)); err != nil {
 		t.Fatal(err)
 	}
 	var b strings.Builder
@@ -333,7 +334,7 @@ func TestShutdownRefusesHandshakes(t *testing.T) {
 	c := s.dial("juggler.1")
 	down := make(chan error, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), waiting.Most)
 		defer cancel()
 		down <- s.h.Shutdown(ctx)
 	}()

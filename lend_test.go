@@ -17,6 +17,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/internal/waiting"
 )
 
 // Functions that have been quick run on the event loop of the connection. The
@@ -156,7 +157,7 @@ func TestCallsOnLoopsEndOnce(t *testing.T) {
 
 // callMany makes calls and checks that each is acknowledged, then answered, once.
 func callMany(t *testing.T, c *testClient, calls, inFlight int) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), waiting.Most)
 	defer cancel()
 	state := make(map[string]int)
 	next := 0

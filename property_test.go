@@ -47,7 +47,7 @@ func TestPromises(t *testing.T) {
 		{"inline", itself, nil},
 		{"inline, middleware", itself, []juggler.Option{middleware}},
 		{"queued", itself, []juggler.Option{plain}},
-		{"broker that waits", waiting, nil},
+		{"broker that waits", mayWait, nil},
 		{"broker that waits and takes batches", waitingInBatches, nil},
 		{"broker that waits and takes batches, middleware", waitingInBatches, []juggler.Option{middleware}},
 		{"broker that waits and takes batches, queued, middleware", waitingInBatches, []juggler.Option{plain, middleware}},
@@ -60,8 +60,8 @@ func TestPromises(t *testing.T) {
 	}
 }
 
-// waiting returns b as a broker that may wait.
-func waiting(b *memory.Broker) jugglertest.Roles { return plainRoles(b).join() }
+// mayWait returns b as a broker that may wait.
+func mayWait(b *memory.Broker) jugglertest.Roles { return plainRoles(b).join() }
 
 // waitingInBatches returns b as a broker that does wait, and takes calls in
 // batches, like one on a network.

@@ -11,7 +11,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"github.com/coder/websocket"
@@ -21,6 +20,7 @@ import (
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/internal/waiting"
 	"github.com/juggler-go/juggler/jugglertest"
 )
 
@@ -47,7 +47,7 @@ func newServer(t *testing.T, opts ...juggler.Option) *testServer {
 	return newServerOn(t, itself, opts...)
 }
 
-// itself is how newServer looks at its broker; waiting is another way.
+// itself is how newServer looks at its broker; mayWait is another way.
 func itself(b *memory.Broker) jugglertest.Roles { return b }
 
 // newServerOn is newServer with the broker that roles makes of the embedded one.
@@ -63,7 +63,7 @@ func newServerOn(t *testing.T, roles func(*memory.Broker) jugglertest.Roles, opt
 	}
 	s := &testServer{t, h, b, httptest.NewServer(h)}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), waiting.Most)
 		defer cancel()
 		if err := h.Shutdown(ctx); err != nil {
 			t.Errorf("Shutdown: %v", err)
@@ -88,13 +88,7 @@ func (s *testServer) waitSessions(n int) {
 // waitFor waits until cond holds.
 func waitFor(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(20 * time.Second); !cond(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
+	waiting.Until(t, what, cond)
 }
 
 // handle answers uri with f until the test ends.
@@ -141,7 +135,7 @@ func (s *testServer) dial(protocol string) *testClient {
 // dialHeader does so with HTTP headers.
 func (s *testServer) dialHeader(protocol string, header http.Header) *testClient {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(s.t.Context(), waiting.Most)
 	defer cancel()
 	conn, _, err := websocket.Dial(ctx, strings.Replace(s.http.URL, "http", "ws", 1), &websocket.DialOptions{
 		Subprotocols: []string{protocol},
@@ -160,7 +154,7 @@ func (s *testServer) dialHeader(protocol string, header http.Header) *testClient
 
 func (c *testClient) send(message string) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(c.t.Context(), waiting.Most)
 	defer cancel()
 	if err := c.conn.Write(ctx, websocket.MessageText, []byte(message)); err != nil {
 		c.t.Fatalf("send %s: %v", message, err)
@@ -170,7 +164,7 @@ func (c *testClient) send(message string) {
 // receive returns the next message.
 func (c *testClient) receive() []byte {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(c.t.Context(), waiting.Most)
 	defer cancel()
 	_, b, err := c.conn.Read(ctx)
 	if err != nil {
@@ -227,7 +221,7 @@ func contains(got, want any) bool {
 // expectClose waits for the server to close with code.
 func (c *testClient) expectClose(code int) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(c.t.Context(), waiting.Most)
 	defer cancel()
 	for {
 		if _, _, err := c.conn.Read(ctx); err != nil {

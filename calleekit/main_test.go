@@ -15,6 +15,7 @@ import (
 	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/calleekit"
 	"github.com/juggler-go/juggler/internal/loan"
+	"github.com/juggler-go/juggler/internal/waiting"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -105,7 +106,7 @@ func (r *request) wait() broker.Result {
 	select {
 	case res := <-r.result:
 		return res
-	case <-time.After(20 * time.Second):
+	case <-time.After(waiting.Most):
 		r.s.t.Fatal("a call got no result")
 		panic("not reached")
 	}
@@ -156,7 +157,7 @@ func (s *system) start(c *calleekit.Callee) {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), waiting.Most)
 		defer cancel()
 		if err := c.Shutdown(ctx); err != nil {
 			s.t.Errorf("Shutdown: %v", err)

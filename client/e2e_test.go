@@ -21,6 +21,7 @@ import (
 	"github.com/juggler-go/juggler/client"
 	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/internal/race"
+	"github.com/juggler-go/juggler/internal/waiting"
 )
 
 // cluster is the real thing: nodes on real sockets that share a broker, callees
@@ -333,7 +334,7 @@ func TestRealDrain(t *testing.T) {
 	sessions := []string{c.Session()}
 	for range 3 {
 		next := cl.start()
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), waiting.Most)
 		if err := current.h.Shutdown(ctx); err != nil {
 			t.Error(err)
 		}

@@ -66,7 +66,8 @@ type Engine struct {
 	Outage func() (restore func())
 
 	// Patience is how long the suite waits for something that must happen; 0
-	// means 10 seconds. A case that takes six times as long is ended.
+	// means a minute, for machines that are busy with other work. A case that
+	// takes three times as long is ended.
 	Patience time.Duration
 
 	// Except names cases that the engine is known to fail, e.g. "cancel queued"

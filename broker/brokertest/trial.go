@@ -29,8 +29,8 @@ func cases() []testCase {
 }
 
 const (
-	defaultPatience = 10 * time.Second
-	watchdogFactor  = 6 // times the patience is what one case may take
+	defaultPatience = time.Minute
+	watchdogFactor  = 3 // times the patience is what one case may take
 	pollInterval    = time.Millisecond
 	maxFailures     = 20 // further ones of a case are not reported
 )

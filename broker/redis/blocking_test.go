@@ -7,6 +7,8 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/juggler-go/juggler/internal/waiting"
 )
 
 // Who waits for a server that hangs, in the middle of making a connection, is
@@ -54,7 +56,7 @@ func TestStopWhileConnecting(t *testing.T) {
 			}()
 			select {
 			case <-stopped:
-			case <-time.After(20 * time.Second):
+			case <-time.After(waiting.Most):
 				t.Fatal("waited in vain")
 			}
 		})

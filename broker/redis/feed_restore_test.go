@@ -10,6 +10,7 @@ import (
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/redis"
 	"github.com/juggler-go/juggler/internal/redistest"
+	"github.com/juggler-go/juggler/internal/waiting"
 )
 
 // All subscriptions are asked for anew after a lost connection. The confirmations
@@ -29,7 +30,7 @@ func TestRestoreManySubscriptions(t *testing.T) {
 	}
 	lost := b.Stats().LinksLost
 	server.Do("CLIENT", "KILL", "TYPE", "pubsub")
-	redistest.Await(t, time.Minute, "all are told of a gap", func() bool { return strings.Count(heard.got(), "gap") >= many })
+	waiting.Until(t, "all are told of a gap", func() bool { return strings.Count(heard.got(), "gap") >= many })
 	heard.hears(t, b, name(many-1))
 	if n := b.Stats().LinksLost - lost; n != 1 {
 		t.Errorf("%d connections were lost, one was ended", n)

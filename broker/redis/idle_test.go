@@ -12,6 +12,7 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/internal/redistest"
+	"github.com/juggler-go/juggler/internal/waiting"
 	goredis "github.com/redis/go-redis/v9"
 )
 
@@ -59,7 +60,7 @@ func observed(t *testing.T, server Option, more ...Option) *observedBroker {
 // ends waits until connections of a role have been ended while they were idle.
 func (w *observedBroker) ends(role string, times int) {
 	w.t.Helper()
-	redistest.Await(w.t, 20*time.Second, "an idle connection has ended: "+role, func() bool {
+	waiting.Until(w.t, "an idle connection has ended: "+role, func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return w.idle[role] >= times
@@ -156,7 +157,7 @@ func TestIdleWhileBusy(t *testing.T) {
 		}
 	}
 	call(1)
-	redistest.Await(t, 20*time.Second, "the server has ended all", func() bool { return connected(t, server, "busy") == 0 })
+	waiting.Until(t, "the server has ended all", func() bool { return connected(t, server, "busy") == 0 })
 	call(2)
 	w.ends("take", 1)
 	w.unharmed()
@@ -179,15 +180,15 @@ func TestIdleFeed(t *testing.T) {
 	if err := sub.Unsubscribe(t.Context(), news); err != nil {
 		t.Fatal(err)
 	}
-	redistest.Await(t, 20*time.Second, "nobody subscribes", func() bool {
+	waiting.Until(t, "nobody subscribes", func() bool {
 		return len(server.Do("PUBSUB", "CHANNELS", "*news").([]any)) == 0
 	})
 	server.Do("CLIENT", "KILL", "TYPE", "pubsub")
 	w.ends("pubsub", 1)
-	redistest.Await(t, 20*time.Second, "it is there again", func() bool { return sub.Subscribe(t.Context(), news) == nil })
+	waiting.Until(t, "it is there again", func() bool { return sub.Subscribe(t.Context(), news) == nil })
 	w.unharmed()
 	server.Do("CLIENT", "KILL", "TYPE", "pubsub")
-	redistest.Await(t, 20*time.Second, "a subscription is lost", func() bool { return w.Stats().LinksLost == 1 })
+	waiting.Until(t, "a subscription is lost", func() bool { return w.Stats().LinksLost == 1 })
 }
 
 // In a cluster, classic channels may lose events with a master. That one ends an idle
@@ -219,12 +220,12 @@ func TestIdleWhenServerRestarts(t *testing.T) {
 	w := observed(t, withName(server, "idle"))
 	publish := func() {
 		t.Helper()
-		redistest.Await(t, 20*time.Second, "an event is published", func() bool {
+		waiting.Until(t, "an event is published", func() bool {
 			return w.Publish(context.Background(), &broker.Event{Channel: "news"}) == nil
 		})
 	}
 	publish()
-	redistest.Await(t, 20*time.Second, "the first survey is over", func() bool {
+	waiting.Until(t, "the first survey is over", func() bool {
 		return server.Do("EXISTS", "juggler:{peers}:systems").(int64) == 1
 	})
 	server.Do("CLIENT", "KILL", "TYPE", "normal")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/internal/redistest"
+	"github.com/juggler-go/juggler/internal/waiting"
 	goredis "github.com/redis/go-redis/v9"
 )
 
@@ -108,7 +109,7 @@ func (n *townsman) answered(uri string) {
 	if err := n.call(uri); err != nil {
 		n.t.Fatalf("Call: %v", err)
 	}
-	redistest.Await(n.t, 5*time.Second, "a call is answered", func() bool { return n.results.Load() > before })
+	waiting.Until(n.t, "a call is answered", func() bool { return n.results.Load() > before })
 }
 
 // callee opens a callee of both URIs that answers one call at a time.
@@ -155,7 +156,7 @@ func TestMasterOfNoUse(t *testing.T) {
 			for range 20 {
 				healthy.answered(d.uris[well])
 			}
-			redistest.Await(t, 10*time.Second, "calls without a way back are refused", func() bool {
+			waiting.Until(t, "calls without a way back are refused", func() bool {
 				err := ill.call(d.uris[well])
 				if err != nil && (!errors.Is(err, broker.ErrUnavailable) || broker.RetryAfter(err) <= 0) {
 					t.Fatalf("Call: %v", err)
@@ -176,8 +177,8 @@ func TestMasterOfNoUse(t *testing.T) {
 				t.Error("no result is kept")
 			}
 			failure.end(d.sick)
-			redistest.Await(t, 20*time.Second, "what was kept is stored", func() bool { return callee.Unstored() == 0 })
-			redistest.Await(t, 20*time.Second, "calls are taken again", func() bool { return ill.call(d.uris[sick]) == nil })
+			waiting.Until(t, "what was kept is stored", func() bool { return callee.Unstored() == 0 })
+			waiting.Until(t, "calls are taken again", func() bool { return ill.call(d.uris[sick]) == nil })
 			if s := callee.broker.Stats(); s.ResultsDropped != 0 || s.Lost != 0 {
 				t.Errorf("something was lost: %+v", s)
 			}
@@ -199,7 +200,7 @@ func TestCalleeStartsWithoutMaster(t *testing.T) {
 			callee := d.callee(d.broker())
 			n.answered(d.uris[well])
 			failure.end(d.sick)
-			redistest.Await(t, 20*time.Second, "it is announced there, too", func() bool { return n.call(d.uris[sick]) == nil })
+			waiting.Until(t, "it is announced there, too", func() bool { return n.call(d.uris[sick]) == nil })
 			failure.begin(d.sick)
 			n.answered(d.uris[well])
 			if err := callee.Close(); err != nil {
@@ -245,9 +246,9 @@ func TestHealth(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 2 {
-				redistest.Await(t, 10*time.Second, "both are well", func() bool { return node.Health() == nil && callee.Health() == nil })
+				waiting.Until(t, "both are well", func() bool { return node.Health() == nil && callee.Health() == nil })
 				server.Do(tt.harm...)
-				redistest.Await(t, 10*time.Second, "the node is not", func() bool {
+				waiting.Until(t, "the node is not", func() bool {
 					err := node.Health()
 					return err != nil && strings.Contains(err.Error(), tt.says) && (callee.Health() == nil) == tt.callee
 				})

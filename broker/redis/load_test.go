@@ -13,16 +13,16 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/redis"
-	"github.com/juggler-go/juggler/internal/redistest"
+	"github.com/juggler-go/juggler/internal/waiting"
 	goredis "github.com/redis/go-redis/v9"
 )
 
-const patience = 20 * time.Second
+const patience = waiting.Most
 
 // await waits until ok returns true.
 func await(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	redistest.Await(t, patience, what, ok)
+	waiting.Until(t, what, ok)
 }
 
 // A load makes calls and answers them while something breaks, and keeps book:

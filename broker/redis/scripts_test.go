@@ -12,6 +12,7 @@ import (
 
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 	"github.com/juggler-go/juggler/internal/redistest"
+	"github.com/juggler-go/juggler/internal/waiting"
 	goredis "github.com/redis/go-redis/v9"
 )
 
@@ -116,7 +117,7 @@ func TestPushFull(t *testing.T) {
 				c.SAdd(ctx, "cancelled", "a call that was taken before")
 				// Where only some are dead it may take some attempts to come upon them.
 				var reply any
-				redistest.Await(t, 20*time.Second, "the queue took another call", func() bool {
+				waiting.Until(t, "the queue took another call", func() bool {
 					reply = eval(t, c, pushScript, keys, test.capacity, 0, "", 1, 60_000, tail("x"))
 					return reflect.DeepEqual(reply, []any{int64(1), int64(0)})
 				})

@@ -17,13 +17,13 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/internal/child"
+	"github.com/juggler-go/juggler/internal/waiting"
 )
 
 // program is the built command.
 var program string
 
-// patience bounds what a process may take, on a slow and busy machine.
-const patience = 60 * time.Second
+const patience = waiting.Most
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "juggler-test-")

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/internal/redistest"
+	"github.com/juggler-go/juggler/internal/waiting"
 )
 
 // writeCertificate writes a certificate for 127.0.0.1 with a serial number, and
@@ -247,7 +248,7 @@ func TestAdmin(t *testing.T) {
 	}
 
 	redis.Kill()
-	redistest.Await(t, patience, "readyz says that Redis is gone", func() bool {
+	waiting.Until(t, "readyz says that Redis is gone", func() bool {
 		status, body := get(t, admin+"readyz")
 		return status == 503 && strings.Contains(body, redis.Addr)
 	})

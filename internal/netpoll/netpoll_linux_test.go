@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/juggler-go/juggler/internal/netpoll"
+	"github.com/juggler-go/juggler/internal/waiting"
 )
 
 func newPoller(t *testing.T) *netpoll.Poller {
@@ -169,7 +170,7 @@ func TestWakeInterruptsWait(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(waiting.Most):
 			t.Fatal("Wait was not interrupted")
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/juggler-go/juggler/internal/waiting"
 )
 
 // A Cluster is a Redis Cluster of three masters with a replica each, until it is
@@ -74,7 +76,7 @@ func (c *Cluster) join(servers ...*Server) {
 // awaitInfo waits until all members' CLUSTER INFO contains line.
 func (c *Cluster) awaitInfo(line string) {
 	c.tb.Helper()
-	await(c.tb, "the cluster says "+line, func() bool {
+	waiting.Until(c.tb, "the cluster says "+line, func() bool {
 		for _, s := range c.members {
 			info, _ := s.do("CLUSTER", "INFO")
 			if !strings.Contains(fmt.Sprint(info), line) {
@@ -95,7 +97,7 @@ func (s *Server) nodeID() string {
 func (s *Server) replicate(master *Server) {
 	s.tb.Helper()
 	id := master.nodeID()
-	await(s.tb, "a replica knows its master", func() bool {
+	waiting.Until(s.tb, "a replica knows its master", func() bool {
 		_, err := s.do("CLUSTER", "REPLICATE", id)
 		return err == nil
 	})

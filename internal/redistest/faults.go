@@ -5,6 +5,8 @@ package redistest
 import (
 	"os"
 	"path/filepath"
+
+	"github.com/juggler-go/juggler/internal/waiting"
 )
 
 // A Refusal is a reason for which a server refuses writes and takes reads.
@@ -48,7 +50,7 @@ func (s *Server) breakSnapshots() (mend func()) {
 	}
 	restore := s.configure("save", "3600 1")
 	s.Do("BGSAVE")
-	await(s.tb, "the server is refused its snapshot", func() bool {
+	waiting.Until(s.tb, "the server is refused its snapshot", func() bool {
 		_, err := s.do("PING")
 		return err != nil
 	})

@@ -12,9 +12,8 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/internal/redistest"
+	"github.com/juggler-go/juggler/internal/waiting"
 )
-
-const patience = 20 * time.Second
 
 // echo returns the address of a server that sends back what it gets, behind a
 // letter.
@@ -48,7 +47,7 @@ func echo(t *testing.T, letter string) string {
 
 func dial(t *testing.T, addr string) net.Conn {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", addr, patience)
+	conn, err := net.DialTimeout("tcp", addr, waiting.Most)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +74,7 @@ func TestProxy(t *testing.T) {
 	proxy := redistest.StartProxy(t, echo(t, "a"))
 	want := func(conn net.Conn, text, reply string) {
 		t.Helper()
-		if got, err := send(t, conn, text, patience); got != reply {
+		if got, err := send(t, conn, text, waiting.Most); got != reply {
 			t.Errorf("%s: got %q, %v", text, got, err)
 		}
 	}
@@ -109,7 +108,7 @@ func TestProxy(t *testing.T) {
 
 	proxy.Refuse()
 	want(third, "7", "b7")
-	if got, err := send(t, dial(t, proxy.Addr), "8", patience); err == nil {
+	if got, err := send(t, dial(t, proxy.Addr), "8", waiting.Most); err == nil {
 		t.Errorf("a refused connection: got %q", got)
 	}
 	proxy.Restore()
@@ -119,7 +118,7 @@ func TestProxy(t *testing.T) {
 	if _, err := io.WriteString(third, strings.Repeat("x", 1000)); err != nil {
 		t.Fatal(err)
 	}
-	third.SetReadDeadline(time.Now().Add(patience))
+	third.SetReadDeadline(time.Now().Add(waiting.Most))
 	if _, err := io.CopyN(io.Discard, third, 1000); err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +130,7 @@ func TestProxy(t *testing.T) {
 	fourth := dial(t, proxy.Addr)
 	want(fourth, "9", "b9")
 	proxy.Cut()
-	if got, err := send(t, fourth, "10", patience); err == nil {
+	if got, err := send(t, fourth, "10", waiting.Most); err == nil {
 		t.Errorf("a connection that was cut: got %q", got)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/juggler-go/juggler/internal/waiting"
 )
 
 // MigrateSlot moves a slot with its keys from one master to another, while
@@ -31,7 +33,7 @@ func (c *Cluster) ScaleIn(i int) (removed *Server) {
 	c.members = slices.DeleteFunc(c.members, func(s *Server) bool { return s == removed })
 	for _, s := range c.members {
 		// Not while it takes the node for its master, since that has had slots.
-		await(c.tb, "a member forgets the node", func() bool {
+		waiting.Until(c.tb, "a member forgets the node", func() bool {
 			_, err := s.do("CLUSTER", "FORGET", id)
 			return err == nil
 		})
@@ -77,7 +79,7 @@ func (c *Cluster) migrate(slots []int, from, to *Server) {
 			for _, keys := range from.keysIn(batch) { // one command moves keys of one slot
 				if len(keys) > 0 {
 					command := append([]any{"MIGRATE", host, port, "", 0, 5000, "KEYS"}, keys...)
-					await(c.tb, "keys migrate", func() bool { // not to a node that has just been restarted
+					waiting.Until(c.tb, "keys migrate", func() bool { // not to a node that has just been restarted
 						_, err := from.do(command...)
 						return err == nil
 					})

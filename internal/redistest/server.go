@@ -26,6 +26,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/juggler-go/juggler/internal/child"
+	"github.com/juggler-go/juggler/internal/waiting"
 )
 
 // TB is what the package needs of testing.TB. TestMain, which has none, can
@@ -40,9 +41,6 @@ type TB interface {
 
 // background is the context of commands: go-redis bounds them.
 var background = context.Background()
-
-// patience bounds what servers may take to start, to elect, to stop.
-const patience = time.Minute
 
 // A Server is one redis-server process, or none while it is stopped.
 type Server struct {
@@ -131,7 +129,7 @@ func (s *Server) Restart() {
 		process.Wait() //nolint:errcheck // killed
 		close(exited)
 	}()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(waiting.Most)
 	for !s.answers() {
 		select {
 		case <-exited:
@@ -204,7 +202,7 @@ func (s *Server) Do(args ...any) any {
 // awaitInfo waits until a section of INFO contains line.
 func (s *Server) awaitInfo(section, line string) {
 	s.tb.Helper()
-	await(s.tb, s.Addr+" says "+line, func() bool {
+	waiting.Until(s.tb, s.Addr+" says "+line, func() bool {
 		info, _ := s.do("INFO", section)
 		return strings.Contains(fmt.Sprint(info), line)
 	})
@@ -215,22 +213,4 @@ func (s *Server) do(args ...any) (any, error) {
 	c := s.connect()
 	defer c.Close()
 	return c.Do(background, args...).Result()
-}
-
-// await is Await with the patience that servers need.
-func await(tb TB, what string, ok func() bool) {
-	tb.Helper()
-	Await(tb, patience, what, ok)
-}
-
-// Await waits until ok returns true, or fails the test after most.
-func Await(tb TB, most time.Duration, what string, ok func() bool) {
-	tb.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(most); !ok(); <-tick.C {
-		if time.Now().After(end) {
-			tb.Fatalf("waited %v in vain until %s", most, what)
-		}
-	}
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/juggler-go/juggler/broker/redis"
 	"github.com/juggler-go/juggler/calleekit"
 	"github.com/juggler-go/juggler/client"
-	"github.com/juggler-go/juggler/internal/redistest"
+	"github.com/juggler-go/juggler/internal/waiting"
 )
 
 func TestMain(m *testing.M) {
@@ -37,13 +37,12 @@ type silence struct{}
 
 func (silence) Printf(context.Context, string, ...any) {}
 
-// patience bounds every wait; machines may be slow.
-const patience = 30 * time.Second
+const patience = waiting.Most
 
 // await waits until ok returns true.
 func await(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	redistest.Await(t, patience, what, ok)
+	waiting.Until(t, what, ok)
 }
 
 // quick are options with which faults are noticed soon.

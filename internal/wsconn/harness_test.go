@@ -16,13 +16,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/juggler-go/juggler/internal/netpoll"
+	"github.com/juggler-go/juggler/internal/waiting"
 	"github.com/juggler-go/juggler/internal/wsconn"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // watchdog ends what hangs. No test waits for it when it passes.
-const watchdog = 20 * time.Second
+const watchdog = waiting.Most
 
 // wrapped is a connection whose concrete type is not a plain socket's.
 type wrapped struct{ net.Conn }
