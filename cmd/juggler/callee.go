@@ -18,6 +18,7 @@ import (
 	"github.com/juggler-go/juggler/cmd/juggler/internal/logs"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/outside"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
+	"github.com/juggler-go/juggler/internal/option"
 	"github.com/juggler-go/juggler/internal/testcallees"
 )
 
@@ -28,7 +29,7 @@ type calleeFlags struct {
 
 	admin admin.Flags
 
-	concurrency  int
+	callee       settings.Options[calleekit.Option]
 	exec, http   []string // URI=COMMAND, URI=URL
 	limits       outside.Limits
 	test         bool
@@ -37,7 +38,8 @@ type calleeFlags struct {
 }
 
 func (f *calleeFlags) bind(flags *pflag.FlagSet) {
-	settings.IntVar(flags, &f.concurrency, "concurrency", 64, 1, 65536, "calls that run at a time")
+	concurrency := func(n int) calleekit.Option { return calleekit.WithConcurrency(n) }
+	f.callee.Int(flags, option.CalleeConcurrency, concurrency, "calls that run at a time")
 	flags.BoolVar(&f.test, "test", true, "answer test.echo, test.reverse and test.delay")
 	flags.StringArrayVar(&f.exec, "exec", nil, "`URI=COMMAND` that answers calls to a URI: args on its standard input, the answer on its output; may be repeated")
 	flags.StringArrayVar(&f.http, "http", nil, "`URI=URL` that answers calls to a URI by POST; may be repeated")
@@ -99,7 +101,7 @@ func callee(ctx context.Context, f *calleeFlags, p *process) error {
 		return err
 	}
 	defer e.Close()
-	c, err := calleekit.New(e.Callee, calleekit.WithConcurrency(f.concurrency), calleekit.WithLogger(p.logs))
+	c, err := calleekit.New(e.Callee, append(f.callee.List(), calleekit.WithLogger(p.logs))...)
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}

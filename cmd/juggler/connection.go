@@ -11,19 +11,19 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/juggler-go/juggler/client"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
 	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/option"
 )
 
 // connectionFlags say how the client connects.
 type connectionFlags struct {
 	protocol         settings.Choice
-	callTimeout      time.Duration
+	client           settings.Options[client.Option]
 	token, tokenFile string
 	bearer           bool
 	httpHeaders      []string // NAME: VALUE
@@ -36,7 +36,7 @@ type connectionFlags struct {
 func (f *connectionFlags) bind(flags *pflag.FlagSet) {
 	f.protocol = settings.Choice{Value: "any", Choices: []string{"any", "juggler.1", "juggler.0"}}
 	flags.Var(&f.protocol, "protocol", "subprotocol to speak")
-	settings.DurationVar(flags, &f.callTimeout, "call-timeout", 30*time.Second, time.Millisecond, 24*time.Hour, "time of calls")
+	f.client.Duration(flags, option.ClientCallTimeout, client.WithCallTimeout, "time of calls")
 	flags.StringVar(&f.token, "token", "", "token to sign in with, by AUTH; others on this machine can see it: see --token-file")
 	flags.StringVar(&f.tokenFile, "token-file", "", "`file` with the token")
 	flags.BoolVar(&f.bearer, "bearer", false, "send the token as Authorization: Bearer, in place of AUTH; juggler.0 can do nothing else")
@@ -59,10 +59,7 @@ func (f *connectionFlags) options() ([]client.Option, error) {
 		}
 		header.Add(name, strings.TrimSpace(value))
 	}
-	options := []client.Option{
-		client.WithCallTimeout(f.callTimeout),
-		client.WithLogger(slog.New(slog.DiscardHandler)), // the shell says itself what matters
-	}
+	options := append(f.client.List(), client.WithLogger(slog.New(slog.DiscardHandler))) // the shell says itself what matters
 	token, err := f.readToken()
 	switch {
 	case err != nil:

@@ -1,9 +1,10 @@
 package main
 
 import (
-	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
 	"testing"
-	"time"
 
 	"github.com/spf13/pflag"
 
@@ -11,96 +12,61 @@ import (
 	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
 )
 
-// limits are the settings of serve that are options of the handler, and what
-// else their ends of the range need.
-var limits = map[string]struct {
-	option func(int64) juggler.Option
-	with   []juggler.Option
-	auto   bool // 0 stands for what the machine can do, and is no value of the option
-}{
-	"max-message-bytes": {option: number(juggler.WithMaxMessageBytes), with: []juggler.Option{juggler.WithMaxQueueBytes(1 << 30)}},
-	"max-args-bytes":    {option: number(juggler.WithMaxArgsBytes)},
-	"max-headers-bytes": {option: number(juggler.WithMaxHeadersBytes)},
-	"max-name-bytes":    {option: number(juggler.WithMaxNameBytes)},
-	"max-queue-bytes":   {option: number(juggler.WithMaxQueueBytes), with: []juggler.Option{juggler.WithMaxMessageBytes(256)}},
-	"max-subscriptions": {option: number(juggler.WithMaxSubscriptions)},
-	"max-calls":         {option: number(juggler.WithMaxCalls)},
-	"max-requests":      {option: number(juggler.WithMaxRequests)},
-	"max-sessions":      {option: number(juggler.WithMaxSessions), auto: true},
-	"event-loops":       {option: number(juggler.WithEventLoops)},
-	"drain-rate":        {option: number(juggler.WithDrainRate)},
-	"call-timeout":      {option: duration(juggler.WithCallTimeout), with: []juggler.Option{juggler.WithMaxCallTimeout(24 * time.Hour)}},
-	"max-call-timeout":  {option: duration(juggler.WithMaxCallTimeout), with: []juggler.Option{juggler.WithCallTimeout(time.Millisecond)}},
-	"ping":              {option: duration(juggler.WithPing)},
-	"read-timeout":      {option: duration(juggler.WithReadTimeout)},
-	"write-timeout":     {option: duration(juggler.WithWriteTimeout)},
-	"broker-timeout":    {option: duration(juggler.WithBrokerTimeout)},
-}
-
-func number(option func(int) juggler.Option) func(int64) juggler.Option {
-	return func(n int64) juggler.Option { return option(int(n)) }
-}
-
-func duration(option func(time.Duration) juggler.Option) func(int64) juggler.Option {
-	return func(n int64) juggler.Option { return option(time.Duration(n)) }
-}
-
-// The range of each setting is exactly that of its option, so that everything
-// wrong is found before anything starts, and nothing right is refused.
-func TestLimitsAreTheHandlers(t *testing.T) {
-	var f limitFlags
-	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
-	f.bind(flags)
-	flags.VisitAll(func(f *pflag.Flag) {
-		least, most, ok := settings.Bounds(f)
-		limit, known := limits[f.Name]
-		if ok != known {
-			t.Errorf("--%s has a range: %v, is in the table: %v", f.Name, ok, known)
-		}
-		if !ok || !known {
-			return
-		}
-		if limit.auto {
-			least++
-		}
-		for _, tt := range []struct {
-			value int64
-			want  error
-		}{{least, nil}, {most, nil}, {least - 1, juggler.ErrInvalidOption}, {most + 1, juggler.ErrInvalidOption}} {
-			h, err := juggler.New(append(limit.with, limit.option(tt.value))...)
-			if !errors.Is(err, tt.want) {
-				t.Errorf("--%s, option with %d: %v, want %v", f.Name, tt.value, err, tt.want)
-			}
-			if h != nil {
-				if err := h.Shutdown(t.Context()); err != nil {
-					t.Error(err)
-				}
-			}
-		}
-	})
-}
-
-// A limit can be set alone: what it needs follows, wherever it was set.
+// A limit can be set alone, wherever it is set: what it needs follows.
 func TestLimitsThatAreSetAlone(t *testing.T) {
 	for name, value := range map[string]string{
 		"max-message-bytes": "2MiB", "max-call-timeout": "30s", "max-queue-bytes": "128KiB", "call-timeout": "5m", "max-sessions": "0", "event-loops": "0",
 	} {
-		var f limitFlags
-		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
-		f.bind(flags)
-		if n := len(f.options()); n != 0 {
-			t.Fatalf("%d options where nothing was set", n)
-		}
-		if err := flags.Set(name, value); err != nil {
+		file := filepath.Join(t.TempDir(), "settings.yaml")
+		if err := os.WriteFile(file, []byte(name+": "+value+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		h, err := juggler.New(f.options()...)
-		if err != nil {
-			t.Errorf("--%s %s: %v", name, value, err)
-			continue
+		for source, line := range map[string]struct{ args, environ []string }{
+			"command line": {[]string{"--" + name, value}, nil},
+			"variable":     {nil, []string{settings.Variable(name) + "=" + value}},
+			"file":         {[]string{"--" + settings.FileFlag, file}, nil},
+		} {
+			flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+			flags.String(settings.FileFlag, "", "")
+			limits := bindLimits(flags)
+			if n := len(limits.List()); n != 0 {
+				t.Fatalf("%d options where nothing was set", n)
+			}
+			if err := flags.Parse(line.args); err != nil {
+				t.Fatal(err)
+			}
+			if err := (settings.Schema{"serve": flags}).Apply("serve", line.environ); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(limits.List()); n != 1 && value != "0" {
+				t.Errorf("%s by %s: %d options", name, source, n)
+			}
+			h, err := juggler.New(limits.List()...)
+			if err != nil {
+				t.Errorf("%s by %s: %v", name, source, err)
+				continue
+			}
+			if err := h.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
 		}
-		if err := h.Shutdown(t.Context()); err != nil {
-			t.Error(err)
+	}
+}
+
+// What docs/operations.md says of the defaults of settings is true.
+func TestOperationsStateDefaults(t *testing.T) {
+	operations, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve, _, _ := newRoot().Find([]string{"serve"})
+	stated := regexp.MustCompile("`--([a-z-]+)` \\((\\d+) (s|ms)\\)").FindAllStringSubmatch(string(operations), -1)
+	if len(stated) < 2 {
+		t.Errorf("docs/operations.md states %d defaults of settings", len(stated))
+	}
+	for _, m := range stated {
+		if f := serve.Flags().Lookup(m[1]); f == nil || f.DefValue != m[2]+m[3] {
+			t.Errorf("docs/operations.md says %s", m[0])
 		}
 	}
 }

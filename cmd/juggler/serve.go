@@ -114,7 +114,7 @@ func (s *server) prepare(ctx context.Context) error {
 		return err
 	}
 	s.onReload("rules and keys of tokens", func() error { return control.Reload(ctx) })
-	options := append(f.limits.options(),
+	options := append(f.limits.List(),
 		juggler.WithCaller(s.engine.Caller), juggler.WithPubSub(s.engine.PubSub),
 		juggler.WithLogger(s.logs), originOption(f.origins))
 	if s.handler, err = juggler.New(append(options, control.Options()...)...); err != nil {

@@ -1,10 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"regexp"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/spf13/pflag"
 
@@ -15,13 +14,14 @@ import (
 	"github.com/juggler-go/juggler/cmd/juggler/internal/logs"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
 	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/option"
 )
 
 // serveFlags are the settings of serve.
 type serveFlags struct {
 	logs   logs.Flags
 	engine engine.Flags
-	limits limitFlags
+	limits *settings.Options[juggler.Option]
 	access access.Flags
 	admin  admin.Flags
 
@@ -51,106 +51,53 @@ func (f *serveFlags) bind(flags *pflag.FlagSet) {
 	settings.DurationVar(flags, &f.drainTimeout, "drain-timeout", 25*time.Second, 0, time.Hour, "what draining takes at most")
 	f.engine.Bind(flags)
 	f.engine.BindServer(flags)
-	f.limits.bind(flags)
+	f.limits = bindLimits(flags)
 	f.access.Bind(flags)
 	f.admin.Bind(flags)
 	f.logs.Bind(flags)
 }
 
-// limitFlags are the limits and times of sessions, as juggler's options have
-// them. Only those that were set become options: defaults that were not follow
-// others that were.
-type limitFlags struct {
-	set []func() juggler.Option // nil: the flag's value stands for no option
-
-	defaultProtocol settings.Choice
-	keepCalls       bool
-}
-
-// whenSet has a flag become an option when it was set.
-func (f *limitFlags) whenSet(flag *pflag.Flag, option func() juggler.Option) {
-	f.set = append(f.set, func() juggler.Option {
-		if !flag.Changed {
-			return nil
-		}
-		return option()
-	})
-}
-
-func (f *limitFlags) bind(flags *pflag.FlagSet) {
-	number := func(bind func(*pflag.FlagSet, *int, string, int, int, int, string), option func(int) juggler.Option, name string, value, least, most int, usage string) {
-		p := new(int)
-		bind(flags, p, name, value, least, most, usage)
-		f.whenSet(flags.Lookup(name), func() juggler.Option {
-			if auto := value == 0 && *p == 0; auto {
-				return nil
-			}
-			return option(*p)
-		})
-	}
-	size, count := settings.BytesVar, settings.IntVar
-	duration := func(option func(time.Duration) juggler.Option, name string, value, least, most time.Duration, usage string) {
-		p := new(time.Duration)
-		settings.DurationVar(flags, p, name, value, least, most, usage)
-		f.whenSet(flags.Lookup(name), func() juggler.Option { return option(*p) })
-	}
-	number(size, juggler.WithMaxMessageBytes, "max-message-bytes", 64<<10, 256, 16<<20, "size of a message of a client")
-	number(size, juggler.WithMaxArgsBytes, "max-args-bytes", 0, 0, 16<<20, "size of the args of a request; 0: only the message is limited")
-	number(size, juggler.WithMaxHeadersBytes, "max-headers-bytes", 4<<10, 0, 1<<20, "size of the headers of a request")
-	number(size, juggler.WithMaxNameBytes, "max-name-bytes", 1<<10, 1, 64<<10, "length of a URI, channel or pattern")
-	number(size, juggler.WithMaxQueueBytes, "max-queue-bytes", 1<<20, 4<<10, 1<<30, "what may wait for a client that reads slowly; more by default where --max-message-bytes needs it")
-	number(count, juggler.WithMaxSubscriptions, "max-subscriptions", 128, 0, 1_000_000, "subscriptions of a session")
-	number(count, juggler.WithMaxCalls, "max-calls", 128, 0, 1_000_000, "calls of a session without outcome")
-	number(count, juggler.WithMaxRequests, "max-requests", 64, 1, 100_000, "requests of a session that wait")
-	number(count, juggler.WithMaxSessions, "max-sessions", 0, 0, 1<<24, "sessions of this node; 0: 65536, or what the limit of open files allows")
-	number(count, juggler.WithEventLoops, "event-loops", 0, 0, 32, "event loops that serve connections; 0: one for two processors")
-	number(count, juggler.WithDrainRate, "drain-rate", 500, 1, 1_000_000, "sessions a second that draining sends elsewhere")
-	duration(juggler.WithCallTimeout, "call-timeout", time.Minute, time.Millisecond, 24*time.Hour, "time of a call that asks for none; less by default where --max-call-timeout is less")
-	duration(juggler.WithMaxCallTimeout, "max-call-timeout", 10*time.Minute, time.Millisecond, 24*time.Hour, "longest time that a call may ask for")
-	duration(juggler.WithPing, "ping", 25*time.Second, 10*time.Millisecond, time.Hour, "silence after which a client is pinged")
-	duration(juggler.WithReadTimeout, "read-timeout", 10*time.Second, 10*time.Millisecond, time.Hour, "for the rest of a message once it has begun")
-	duration(juggler.WithWriteTimeout, "write-timeout", 10*time.Second, 10*time.Millisecond, time.Hour, "how long a client may read nothing of what waits for it")
-	duration(juggler.WithBrokerTimeout, "broker-timeout", 10*time.Second, 10*time.Millisecond, time.Hour, "what the broker has to take a request")
-	f.defaultProtocol = settings.Choice{Value: "none", Choices: []string{"none", "juggler.0", "juggler.1"}}
-	flags.Var(&f.defaultProtocol, "default-protocol", "protocol of clients that ask for none; none: they are refused")
+// bindLimits adds the limits and times of sessions, as juggler's options have them.
+func bindLimits(flags *pflag.FlagSet) *settings.Options[juggler.Option] {
+	o := new(settings.Options[juggler.Option])
+	o.Bytes(flags, option.ServerMaxMessageBytes, juggler.WithMaxMessageBytes, "size of a message of a client")
+	o.Bytes(flags, option.ServerMaxArgsBytes, juggler.WithMaxArgsBytes, "size of the args of a request; 0: only the message is limited")
+	o.Bytes(flags, option.ServerMaxHeadersBytes, juggler.WithMaxHeadersBytes, "size of the headers of a request")
+	o.Bytes(flags, option.ServerMaxNameBytes, juggler.WithMaxNameBytes, "length of a URI, channel or pattern")
+	o.Bytes(flags, option.ServerMaxQueueBytes, juggler.WithMaxQueueBytes, "what may wait for a client that reads slowly; more by default where --max-message-bytes needs it")
+	o.Int(flags, option.ServerMaxSubscriptions, juggler.WithMaxSubscriptions, "subscriptions of a session")
+	o.Int(flags, option.ServerMaxCalls, juggler.WithMaxCalls, "calls of a session without outcome")
+	o.Int(flags, option.ServerMaxRequests, juggler.WithMaxRequests, "requests of a session that wait")
+	o.IntOrAuto(flags, option.ServerMaxSessions, juggler.WithMaxSessions,
+		fmt.Sprintf("sessions of this node; 0: %d, or what the limit of open files allows", option.ServerMaxSessions.Default))
+	o.Int(flags, option.ServerEventLoops, juggler.WithEventLoops, "event loops that serve connections; 0: one for two processors")
+	o.Int(flags, option.ServerDrainRate, juggler.WithDrainRate, "sessions a second that draining sends elsewhere")
+	o.Duration(flags, option.ServerCallTimeout, juggler.WithCallTimeout, "time of a call that asks for none; less by default where --max-call-timeout is less")
+	o.Duration(flags, option.ServerMaxCallTimeout, juggler.WithMaxCallTimeout, "longest time that a call may ask for")
+	o.Duration(flags, option.ServerPing, juggler.WithPing, "silence after which a client is pinged")
+	o.Duration(flags, option.ServerReadTimeout, juggler.WithReadTimeout, "for the rest of a message once it has begun")
+	o.Duration(flags, option.ServerWriteTimeout, juggler.WithWriteTimeout, "how long a client may read nothing of what waits for it")
+	o.Duration(flags, option.ServerBrokerTimeout, juggler.WithBrokerTimeout, "what the broker has to take a request")
 	visible := flags.Bool("visible-refusals", true, "let browsers see why they are refused, by close codes")
-	f.whenSet(flags.Lookup("visible-refusals"), func() juggler.Option { return juggler.WithVisibleRefusals(*visible) })
-	flags.BoolVar(&f.keepCalls, "keep-calls", false, "let calls run on when their client cancels them or goes away")
+	o.WhenSet(flags.Lookup("visible-refusals"), func() juggler.Option { return juggler.WithVisibleRefusals(*visible) })
+	keep := flags.Bool("keep-calls", false, "let calls run on when their client cancels them or goes away")
+	o.When(func() bool { return *keep }, juggler.WithKeepCalls)
+	bindDefaultProtocol(flags, o)
+	return o
 }
 
-var optionName = regexp.MustCompile(`With([A-Z]\w+)`)
+func bindDefaultProtocol(flags *pflag.FlagSet, o *settings.Options[juggler.Option]) {
+	protocol := &settings.Choice{Value: "none", Choices: []string{"none", frame.Juggler0.String(), frame.Juggler1.String()}}
+	flags.Var(protocol, "default-protocol", "protocol of clients that ask for none; none: they are refused")
+	for _, p := range []frame.Protocol{frame.Juggler0, frame.Juggler1} {
+		o.When(func() bool { return protocol.Value == p.String() }, func() juggler.Option { return juggler.WithDefaultProtocol(p) })
+	}
+}
+
+var optionName = regexp.MustCompile(`With[A-Z]\w+`)
 
 // inFlags replaces the names of the handler's options in what it says by those of
 // the flags: WithMaxQueueBytes by --max-queue-bytes.
 func inFlags(text string) string {
-	return optionName.ReplaceAllStringFunc(text, func(option string) string {
-		var flag strings.Builder
-		for _, r := range strings.TrimPrefix(option, "With") {
-			if unicode.IsUpper(r) {
-				flag.WriteByte('-')
-			}
-			flag.WriteRune(unicode.ToLower(r))
-		}
-		return "-" + flag.String()
-	})
-}
-
-// options returns the options of the handler.
-func (f *limitFlags) options() []juggler.Option {
-	var options []juggler.Option
-	for _, option := range f.set {
-		if o := option(); o != nil {
-			options = append(options, o)
-		}
-	}
-	if f.keepCalls {
-		options = append(options, juggler.WithKeepCalls())
-	}
-	switch f.defaultProtocol.Value {
-	case "juggler.0":
-		options = append(options, juggler.WithDefaultProtocol(frame.Juggler0))
-	case "juggler.1":
-		options = append(options, juggler.WithDefaultProtocol(frame.Juggler1))
-	}
-	return options
+	return optionName.ReplaceAllStringFunc(text, func(option string) string { return "--" + settings.FlagName(option) })
 }

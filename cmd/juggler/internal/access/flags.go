@@ -10,6 +10,7 @@ import (
 
 	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
+	"github.com/juggler-go/juggler/internal/option"
 )
 
 // Flags are the settings of who may do what.
@@ -38,7 +39,7 @@ func (f *Flags) Bind(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.attributes, "token-attributes", nil, "claims that rules may look at, such as role")
 	flags.StringVar(&f.query, "token-query", "", "query parameter that may carry the token, beside the Authorization header; mind that URLs get into logs")
 	flags.BoolVar(&f.anonymous, "anonymous", false, "let in clients without a token, as nobody")
-	settings.DurationVar(flags, &f.signIn, "sign-in-timeout", 10*time.Second, 0, time.Hour, "what clients without a token have to send AUTH; 0s: they are refused")
+	settings.DurationVar(flags, &f.signIn, "sign-in-timeout", option.ServerDeferredAuth.Default, 0, option.ServerDeferredAuth.Max, "what clients without a token have to send AUTH; 0s: they are refused")
 }
 
 // Control is who may do what, as the flags say. What it read from files can be

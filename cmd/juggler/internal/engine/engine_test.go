@@ -60,3 +60,27 @@ func TestPingEndsInTime(t *testing.T) {
 	mute.Close() // ends what waits
 	waiting.Wait()
 }
+
+// The broker gets the options whose flags were set, and no other: what they do not
+// say is its own business.
+func TestOnlyWhatWasGiven(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		want int
+	}{
+		{nil, 0},
+		{[]string{"--redis-lanes=0", "--redis-queue-unserved=false"}, 0},
+		{[]string{"--redis-lanes=4", "--redis-callee-grace=1s", "--redis-prefix=shop", "--redis-sharded-pubsub"}, 4},
+	} {
+		var f Flags
+		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+		f.Bind(flags)
+		f.BindServer(flags)
+		if err := flags.Parse(tt.args); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(f.options.List()); n != tt.want {
+			t.Errorf("%q: %d options, want %d", tt.args, n, tt.want)
+		}
+	}
+}

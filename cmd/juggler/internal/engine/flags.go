@@ -3,13 +3,14 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/juggler-go/juggler/broker/redis"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
+	"github.com/juggler-go/juggler/internal/option"
 )
 
 // Flags are the settings of the broker.
@@ -23,13 +24,7 @@ type Flags struct {
 	sentinelCA                 string
 	sentinelServerName         string
 
-	prefix          string
-	lanes, capacity int
-	maxBatch        int
-	anyURI          bool
-	grace, lease    time.Duration
-	replyTimeout    time.Duration
-	sharded         bool
+	options settings.Options[redis.Option]
 }
 
 // loginFlags name a user, in place of what the URL says.
@@ -51,12 +46,15 @@ func (f *Flags) Bind(flags *pflag.FlagSet) {
 	flags.Var(&f.sentinelTLS, "redis-sentinel-tls", "TLS to the sentinels; same: as the URL says for the masters")
 	flags.StringVar(&f.sentinelCA, "redis-sentinel-ca", "", "`file` with the certificates (PEM) to trust for TLS to the sentinels, in place of --redis-ca")
 	flags.StringVar(&f.sentinelServerName, "redis-sentinel-server-name", "", "`name` that the certificate of the sentinels is for, in place of the host")
-	flags.StringVar(&f.prefix, "redis-prefix", "juggler", "what keys and channels begin with; the same in all processes of a system")
-	settings.IntVar(flags, &f.lanes, "redis-lanes", 0, 0, 256, "lanes that calls are spread on, the same in all processes; 0: 1, in a cluster 16")
-	settings.DurationVar(flags, &f.grace, "redis-callee-grace", 5*time.Second, 0, time.Hour, "how long calls are still queued after the last callee has gone")
-	settings.DurationVar(flags, &f.lease, "redis-callee-lease", 5*time.Second, 400*time.Millisecond, time.Minute, "silence after which a callee counts as dead")
-	settings.DurationVar(flags, &f.replyTimeout, "redis-reply-timeout", 2*time.Second, 100*time.Millisecond, time.Minute, "how long without a reply before a connection is given up")
-	settings.IntVar(flags, &f.maxBatch, "redis-max-batch", 512, 1, 2000, "calls or results that one script gets at most")
+	f.options.Prefix = "redis-"
+	prefix := flags.String("redis-prefix", option.RedisPrefix, "what keys and channels begin with; the same in all processes of a system")
+	f.options.WhenSet(flags.Lookup("redis-prefix"), func() redis.Option { return redis.WithPrefix(*prefix) })
+	f.options.IntOrAuto(flags, option.RedisLanes, redis.WithLanes,
+		fmt.Sprintf("lanes that calls are spread on, the same in all processes; 0: %d, in a cluster %d", option.RedisLanes.Default, option.RedisClusterLanes))
+	f.options.Duration(flags, option.RedisCalleeGrace, redis.WithCalleeGrace, "how long calls are still queued after the last callee has gone")
+	f.options.Duration(flags, option.RedisCalleeLease, redis.WithCalleeLease, "silence after which a callee counts as dead")
+	f.options.Duration(flags, option.RedisReplyTimeout, redis.WithReplyTimeout, "how long without a reply before a connection is given up")
+	f.options.Int(flags, option.RedisMaxBatch, redis.WithMaxBatch, "calls or results that one script gets at most")
 }
 
 // BindServer adds the flags that only servers have.
@@ -64,9 +62,11 @@ func (f *Flags) BindServer(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.PubSub, "redis-pubsub", nil, "`URL` of another Redis for events; --redis then carries calls only")
 	flags.StringVar(&f.events.user, "redis-pubsub-user", "", "`name` of the user at --redis-pubsub, in place of --redis-user")
 	flags.StringVar(&f.events.passwordFile, "redis-pubsub-password-file", "", "`file` with the password of --redis-pubsub, in place of --redis-password-file")
-	flags.BoolVar(&f.sharded, "redis-sharded-pubsub", false, "use the sharded channels of Redis 7, without patterns; the same in all processes")
-	settings.IntVar(flags, &f.capacity, "redis-queue-capacity", 10_000, 1, 10_000_000, "calls to one URI that are queued at most")
-	flags.BoolVar(&f.anyURI, "redis-queue-unserved", false, "queue calls to URIs that no callee serves, in place of refusing them with 404")
+	sharded := flags.Bool("redis-sharded-pubsub", false, "use the sharded channels of Redis 7, without patterns; the same in all processes")
+	f.options.When(func() bool { return *sharded }, redis.WithShardedPubSub)
+	f.options.Int(flags, option.RedisQueueCapacity, redis.WithQueueCapacity, "calls to one URI that are queued at most")
+	unserved := flags.Bool("redis-queue-unserved", false, "queue calls to URIs that no callee serves, in place of refusing them with 404")
+	f.options.When(func() bool { return *unserved }, func() redis.Option { return redis.WithCalleeDiscovery(false) })
 }
 
 // entries returns how the servers of an address are entered, and its sentinels if it
@@ -135,22 +135,5 @@ func (f *Flags) check(addresses ...*address) error {
 
 // brokerOptions returns the options of a broker on an address.
 func (f *Flags) brokerOptions(a *address, masters, sentinels *entry, log *slog.Logger) []redis.Option {
-	options := append(a.brokerOptions(masters, sentinels),
-		redis.WithPrefix(f.prefix),
-		redis.WithCalleeGrace(f.grace),
-		redis.WithCalleeLease(f.lease),
-		redis.WithReplyTimeout(f.replyTimeout),
-		redis.WithMaxBatch(f.maxBatch),
-		redis.WithCalleeDiscovery(!f.anyURI),
-		redis.WithLogger(log))
-	if f.lanes != 0 {
-		options = append(options, redis.WithLanes(f.lanes))
-	}
-	if f.capacity != 0 { // callees have no such flag
-		options = append(options, redis.WithQueueCapacity(f.capacity))
-	}
-	if f.sharded {
-		options = append(options, redis.WithShardedPubSub())
-	}
-	return options
+	return append(append(a.brokerOptions(masters, sentinels), f.options.List()...), redis.WithLogger(log))
 }

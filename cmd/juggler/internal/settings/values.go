@@ -9,16 +9,6 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Bounds returns the range of a flag that IntVar, BytesVar or DurationVar added,
-// in ones, bytes or nanoseconds; ok is false for other flags.
-func Bounds(f *pflag.Flag) (least, most int64, ok bool) {
-	if bounded, is := f.Value.(interface{ bounds() (least, most int64) }); is {
-		least, most = bounded.bounds()
-		return least, most, true
-	}
-	return 0, 0, false
-}
-
 // IntVar adds a flag for a number from least to most.
 func IntVar(flags *pflag.FlagSet, p *int, name string, value, least, most int, usage string) {
 	*p = value
@@ -32,8 +22,6 @@ type number struct {
 
 func (n *number) String() string { return strconv.Itoa(*n.p) }
 func (n *number) Type() string   { return "number" }
-
-func (n *number) bounds() (least, most int64) { return int64(n.least), int64(n.most) }
 
 func (n *number) Set(text string) error {
 	i, err := strconv.Atoi(text)
@@ -83,8 +71,6 @@ type duration struct {
 func (d *duration) String() string { return timeText(*d.p) }
 func (d *duration) Type() string   { return "time" }
 
-func (d *duration) bounds() (least, most int64) { return int64(d.least), int64(d.most) }
-
 func (d *duration) Set(text string) error {
 	t, err := time.ParseDuration(text)
 	if err != nil || t < d.least || t > d.most {
@@ -124,8 +110,6 @@ var units = []struct {
 
 func (s *size) String() string { return sizeText(*s.p) }
 func (s *size) Type() string   { return "size" }
-
-func (s *size) bounds() (least, most int64) { return int64(s.least), int64(s.most) }
 
 func (s *size) Set(text string) error {
 	number, unit := text, 1
