@@ -151,7 +151,14 @@ describe('refusals, as a browser sees them', () => {
     await page.goto(`${server.origin}/policy`);
     await page.addScriptTag({ url: '/dist/juggler.min.js' });
     await makeClient(page, server.url(), { connectTimeout: 3_600_000 });
-    await page.evaluate(() => window.client.connect());
+    const violation = page.evaluate(async () => {
+      const { blockedURI, effectiveDirective } = await new Promise<SecurityPolicyViolationEvent>((resolve) => {
+        document.addEventListener('securitypolicyviolation', resolve, { once: true });
+        window.client.connect();
+      });
+      return { blockedURI, effectiveDirective };
+    });
+    expect(await violation).toEqual({ blockedURI: server.url(), effectiveDirective: 'connect-src' });
     await page.waitForFunction(() => window.states.filter((status) => status === 'waiting').length > 2);
   });
 
