@@ -50,14 +50,14 @@ func (p *puller) open(ctx context.Context, outcome chan<- error) {
 	defer cancel()
 	defer context.AfterFunc(p.conn.life, cancel)()
 	for attempt := 0; ; attempt++ {
-		heard, err := p.hear(ctx), error(nil)
+		heard, err := p.subscribeCancellations(ctx), error(nil)
 		if heard == nil || errors.Is(heard, broker.ErrUnavailable) { // cancellations are a best effort
-			err = p.appear(ctx)
+			err = p.announceFirst(ctx)
 		} else {
 			err = heard
 		}
 		if err != nil {
-			p.beat.failed.Store(&err)
+			p.heartbeat.failed.Store(&err)
 		}
 		if attempt == 0 {
 			outcome <- err
@@ -76,8 +76,9 @@ func (p *puller) open(ctx context.Context, outcome chan<- error) {
 	}
 }
 
-// hear subscribes to the lane's cancellations, if the callee wants to know.
-func (p *puller) hear(ctx context.Context) error {
+// subscribeCancellations subscribes to the lane's cancellations, if the callee wants
+// them.
+func (p *puller) subscribeCancellations(ctx context.Context) error {
 	if p.conn.cancels == nil {
 		return nil
 	}
@@ -95,18 +96,18 @@ func (p *puller) cancellations() subject {
 	return subject{name: keys.cancelChannel(p.lane.index), kind: keys.kind()}
 }
 
-// appear announces the callee for the first time, unless that is done, and then
-// again and again.
-func (p *puller) appear(ctx context.Context) error {
-	if p.appeared {
+// announceFirst announces the callee for the first time, unless that is done, and starts
+// its heartbeat.
+func (p *puller) announceFirst(ctx context.Context) error {
+	if p.announcedOnce {
 		return nil
 	}
 	commands, _ := p.announce(true)
 	if _, err := p.lane.writer.do(ctx, commands[0]); err != nil {
 		return err
 	}
-	p.appeared = true
-	p.beat.accepted()
-	p.lane.addBeat(p.beat)
+	p.announcedOnce = true
+	p.heartbeat.accepted()
+	p.lane.addHeartbeat(p.heartbeat)
 	return nil
 }

@@ -43,7 +43,7 @@ type group struct {
 // before commands, so that a cancellation never overtakes its call, and what is
 // urgent before all.
 func (l *lane) group(ops []*op) []group {
-	b := &l.batch
+	b := &l.batcher
 	b.groups = b.groups[:0]
 	b.each(ops, true)
 	b.gather(ops, opCall, b.push)
@@ -224,9 +224,9 @@ func (g *group) finishCalls(w *writer) (again []*op, reason error) {
 			w.lane.watched(more.Value)
 		}
 		switch {
-		case accepted == -3 && w.lane.batch.learn(set[0].uri, string(more.Text)):
+		case accepted == -3 && w.lane.batcher.learn(set[0].uri, string(more.Text)):
 			again, reason = append(again, set...), errBunches
-		case accepted == -1 && w.lane.inDoubt():
+		case accepted == -1 && w.lane.mayHaveLostState():
 			finishSet(set, fmt.Errorf("%w: callees have not announced themselves yet", broker.ErrUnavailable), w.lane.broker.config.lease/4)
 		case accepted == -1:
 			finishSet(set, broker.ErrNoCallee, 0)

@@ -14,9 +14,9 @@ import (
 // got lost (with a callee that died just then) delays a call at most so long.
 const blockFor = 2 * time.Second
 
-// A blocker keeps the connection of one goroutine that waits on the server
-// for most of its time. It is replaced when it fails.
-type blocker struct {
+// A blockingConn is the connection of one goroutine that sends blocking commands. It
+// makes a new link when one fails.
+type blockingConn struct {
 	lane *lane
 	role string
 
@@ -29,45 +29,45 @@ type blocker struct {
 
 	failures int // in a row; owned by the goroutine
 
-	ails atomic.Pointer[ailment] // nil: it works
+	failure atomic.Pointer[failure] // nil: it works
 }
 
-// An ailment is why a connection does not do what it should.
-type ailment struct {
+// A failure is why a connection does not work, and since when.
+type failure struct {
 	err   error
 	since time.Time
 }
 
-// ail notes why the connection does not work; nil: it does.
-func (b *blocker) ail(err error) {
-	switch before := b.ails.Load(); {
+// setFailure notes why the connection does not work; nil: it does.
+func (b *blockingConn) setFailure(err error) {
+	switch before := b.failure.Load(); {
 	case err == nil:
-		b.ails.Store(nil)
+		b.failure.Store(nil)
 	case before == nil:
-		b.ails.Store(&ailment{err, time.Now()})
+		b.failure.Store(&failure{err, time.Now()})
 	default:
-		b.ails.Store(&ailment{err, before.since})
+		b.failure.Store(&failure{err, before.since})
 	}
 }
 
-// trouble returns why the connection has not worked for so long at least, if it
-// has not.
-func (b *blocker) trouble(least time.Duration) error {
-	if a := b.ails.Load(); a != nil && time.Since(a.since) >= least {
+// failingFor returns why the connection does not work, if it has not for so long at
+// least, or nil.
+func (b *blockingConn) failingFor(least time.Duration) error {
+	if a := b.failure.Load(); a != nil && time.Since(a.since) >= least {
 		return a.err
 	}
 	return nil
 }
 
-func newBlocker(l *lane, role string) *blocker {
-	b := &blocker{lane: l, role: role}
+func newBlockingConn(l *lane, role string) *blockingConn {
+	b := &blockingConn{lane: l, role: role}
 	b.quit, b.cancel = context.WithCancel(background)
 	return b
 }
 
-// connected returns the connection, made anew as often as it takes, or nil
-// once cut was called.
-func (b *blocker) connected() *conn.Link {
+// connected returns the link, which it makes if necessary, as often as it takes; nil once
+// cut was called.
+func (b *blockingConn) connected() *conn.Link {
 	for {
 		if b.failures > 1 {
 			b.pause(b.lane.broker.backoff.After(b.failures - 2))
@@ -105,7 +105,7 @@ func (b *blocker) connected() *conn.Link {
 				l.Close()
 				return nil
 			}
-			b.ail(nil)
+			b.setFailure(nil)
 			b.lane.broker.linkUp(b.role, b.lane.index)
 			return l
 		}
@@ -113,27 +113,27 @@ func (b *blocker) connected() *conn.Link {
 			b.lane.broker.linkDown(b.role, b.lane.index, err)
 		}
 		b.failures++
-		b.ail(err)
+		b.setFailure(err)
 		b.lane.broker.view.MarkStale()
 	}
 }
 
 // pause waits, unless cut is called.
-func (b *blocker) pause(d time.Duration) { conn.Sleep(b.quit, d) }
+func (b *blockingConn) pause(d time.Duration) { conn.Sleep(b.quit, d) }
 
-// worked says that the connection did what it should.
-func (b *blocker) worked() {
+// worked notes that a command has succeeded.
+func (b *blockingConn) worked() {
 	if b.failures > 0 {
 		b.failures = 0
-		b.ail(nil)
+		b.setFailure(nil)
 	}
 }
 
-// failed gives the connection up, unless the server has only refused a command,
-// as one that takes no writes does: then another connection would do no better.
-func (b *blocker) failed(err error) {
+// failed gives the link up, unless the server has only refused a command, as one does
+// that takes no writes: another link would do no better.
+func (b *blockingConn) failed(err error) {
 	b.failures++
-	b.ail(err)
+	b.setFailure(err)
 	if resp.SuggestsFailover(err) {
 		b.lane.broker.view.MarkStale()
 	}
@@ -149,16 +149,16 @@ func (b *blocker) failed(err error) {
 	}
 }
 
-// endedIdle takes note that the other side has ended the connection while it was idle.
-func (b *blocker) endedIdle(err error) {
+// endedIdle handles that the other side has closed the link while it was idle.
+func (b *blockingConn) endedIdle(err error) {
 	if !b.drop() {
 		b.lane.broker.view.MarkStale()
 		b.lane.broker.linkIdle(b.role, b.lane.index, err)
 	}
 }
 
-// drop closes the connection, and reports whether cut was called.
-func (b *blocker) drop() (closed bool) {
+// drop closes the link, and reports whether cut was called.
+func (b *blockingConn) drop() (closed bool) {
 	b.mu.Lock()
 	l, closed := b.link, b.closed
 	b.link = nil
@@ -169,9 +169,9 @@ func (b *blocker) drop() (closed bool) {
 	return closed
 }
 
-// cut ends the connection, also while the goroutine waits on it or makes it;
-// connected returns nil from then on.
-func (b *blocker) cut() {
+// cut closes the link, also while the goroutine waits on it or makes it; connected
+// returns nil from then on.
+func (b *blockingConn) cut() {
 	b.mu.Lock()
 	l := b.link
 	b.closed = true
@@ -183,7 +183,7 @@ func (b *blocker) cut() {
 }
 
 // close frees what is left once the goroutine has ended.
-func (b *blocker) close() {
+func (b *blockingConn) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.link != nil {

@@ -44,7 +44,7 @@ func TestStopWhileConnecting(t *testing.T) {
 				f.start()
 				<-dialed
 				f.stop()
-				waits := newBlocker(newLane(b, 0), "take")
+				waits := newBlockingConn(newLane(b, 0), "take")
 				go func() {
 					<-dialed
 					waits.cut()

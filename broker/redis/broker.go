@@ -206,13 +206,13 @@ func (b *Broker) laneOn(master conn.Server) *lane {
 	return b.lane(first)
 }
 
-// farewell bounds what Close of a connection still tells the server. What it
-// cannot tell expires.
-func (b *Broker) farewell() time.Duration { return b.config.replyTimeout }
+// closeTimeout bounds how long Close of a connection waits for the server. What the
+// server is not told expires.
+func (b *Broker) closeTimeout() time.Duration { return b.config.replyTimeout }
 
-// silence is how long one who lives may be silent: until its next beat, or until it
-// has noticed that its connection is lost, and has another one.
-func (b *Broker) silence() time.Duration {
+// maxSilence is how long a living process may be silent: until its next heartbeat, or
+// until it has noticed that its connection is lost and has a new one.
+func (b *Broker) maxSilence() time.Duration {
 	return max(b.config.lease, b.config.replyTimeout+b.config.backoffMax)
 }
 

@@ -27,7 +27,7 @@ type calleeConn struct {
 	endLife context.CancelFunc
 
 	// turn is held by the puller that takes for the Take in progress.
-	turn chanlock.Lock
+	taking chanlock.Lock
 
 	mu        sync.Mutex // guards the following
 	changed   sync.Cond  // demand, unstored or closed did
@@ -38,7 +38,7 @@ type calleeConn struct {
 	owed      int  // of these, those that Reply was given; once abandoned, those that are lost
 	flushing  int  // calls of Flush under way
 	abandoned bool // what is not stored is given up
-	hurried   bool // a Flush was in vain: Close does not wait any more
+	skipFlush bool // a Flush was in vain: Close does not wait any more
 	closed    bool
 
 	timer     atomic.Pointer[time.Timer] // of Reply, to be used again
@@ -92,7 +92,7 @@ func (b *Broker) openCallee(ctx context.Context, uris []string, cancelled func([
 	c := &calleeConn{
 		broker:   b,
 		id:       ulid.Make().String(),
-		turn:     chanlock.New(),
+		taking:   chanlock.New(),
 		held:     map[broker.Address]*heldCall{},
 		answered: newAnswered(),
 	}
@@ -106,7 +106,7 @@ func (b *Broker) openCallee(ctx context.Context, uris []string, cancelled func([
 		c.pullers = append(c.pullers, newPuller(c, l, uris))
 	}
 	if cancelled != nil {
-		c.cancels = newMailbox(cancelBytes, func(batch []broker.Address) { c.tell(batch, cancelled) })
+		c.cancels = newMailbox(cancelBytes, func(batch []broker.Address) { c.deliverCancellations(batch, cancelled) })
 		c.cancels.start()
 	}
 	for _, p := range c.pullers {
@@ -134,7 +134,7 @@ func (c *calleeConn) message(_ subject, _, payload string) {
 func (c *calleeConn) gap(subject) {}
 
 // tell passes on the cancellations of calls that are running here.
-func (c *calleeConn) tell(batch []broker.Address, cancelled func([]broker.Address)) {
+func (c *calleeConn) deliverCancellations(batch []broker.Address, cancelled func([]broker.Address)) {
 	c.mu.Lock()
 	ours := batch[:0]
 	for _, to := range batch {
@@ -305,7 +305,7 @@ func (c *calleeConn) close() {
 	all.Wait()
 	c.opening.Wait()
 	for _, p := range c.pullers {
-		p.lane.removeBeat(p.beat)
+		p.lane.removeHeartbeat(p.heartbeat)
 	}
 	if c.cancels != nil {
 		for _, p := range c.pullers {
@@ -320,14 +320,14 @@ func (c *calleeConn) close() {
 // leave ends the announcement and answers what was taken and not answered. If
 // the server cannot be told, the reapers do that when the lease is over.
 func (c *calleeConn) leave() {
-	ctx, cancel := context.WithTimeout(background, c.broker.farewell())
+	ctx, cancel := context.WithTimeout(background, c.broker.closeTimeout())
 	defer cancel()
 	var all sync.WaitGroup
 	for _, p := range c.pullers {
 		all.Go(func() { c.leaveLane(ctx, p) })
 	}
 	all.Wait()
-	if c.isHurried() {
+	if c.skipsFlush() {
 		cancel()
 	}
 	if c.Flush(ctx) != nil {
@@ -375,10 +375,10 @@ func (c *calleeConn) leaveLane(ctx context.Context, p *puller) {
 			c.held[to] = &heldCall{to: to, puller: p}
 		}
 	}
-	var lost []letter
+	var lost []outboxEntry
 	for _, h := range c.held {
 		if h.puller == p && !h.answering {
-			lost = append(lost, c.lostLetter(h))
+			lost = append(lost, c.lossEntry(h))
 		}
 	}
 	c.mu.Unlock()

@@ -31,10 +31,10 @@ type callerConn struct {
 	node    broker.ID
 	deliver func([]broker.Result)
 
-	home    *lane // of the node's keys
-	beat    *beat
-	results *results
-	used    []atomic.Bool // by lane: calls are queued there, and a reaper looks for them
+	home      *lane // of the node's keys
+	heartbeat *heartbeat
+	results   *results
+	used      []atomic.Bool // by lane: calls are queued there, and a reaper looks for them
 
 	mu      sync.Mutex // guards the following
 	reapers []*reaper
@@ -69,14 +69,14 @@ func (b *Broker) openCaller(ctx context.Context, node broker.ID, deliver func([]
 		home:    home,
 		used:    make([]atomic.Bool, len(b.keys.tags)),
 	}
-	c.beat = newBeat(func(bool) ([]*resp.Command, func()) { return c.announce(), func() {} })
+	c.heartbeat = newHeartbeat(func(bool) ([]*resp.Command, func()) { return c.announce(), func() {} })
 	c.results = newResults(c)
 	for _, command := range c.announce() {
 		if _, err := home.writer.do(ctx, command); err != nil {
 			return nil, err
 		}
 	}
-	home.addBeat(c.beat)
+	home.addHeartbeat(c.heartbeat)
 	c.results.start()
 	c.use(home)
 	if err := b.register(c); err != nil {
@@ -220,10 +220,10 @@ func (c *callerConn) Cancel(ctx context.Context, uri string, to broker.Address) 
 func (c *callerConn) Close() error {
 	c.closeOnce.Do(func() {
 		c.closed.Store(true)
-		c.home.removeBeat(c.beat)
+		c.home.removeHeartbeat(c.heartbeat)
 		c.stopReapers()
 		c.results.stop()
-		ctx, cancel := context.WithTimeout(background, c.broker.farewell())
+		ctx, cancel := context.WithTimeout(background, c.broker.closeTimeout())
 		defer cancel()
 		keys := c.broker.keys
 		// If the server cannot be reached the keys expire by themselves.

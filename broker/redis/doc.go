@@ -17,11 +17,11 @@ package redis
 //
 // # Files
 //
-// Requests: op.go is one, batch.go makes commands of many, writer.go sends
-// them. A node: caller.go, results.go, reaper.go, refusals.go. A callee: callee.go,
-// puller.go, answered.go, reply.go, outbox.go. Both live as long as pulse.go says
-// so; doubt.go tells what a server says that has forgotten. Events: pubsub.go,
-// hub.go, feed.go, watch.go, probe.go, mailbox.go. What is warned of: survey.go,
+// Requests: op.go is one, batch.go makes commands of many, writer.go sends them. A node:
+// caller.go, results.go, reaper.go, unserved.go. A callee: callee.go, announce.go,
+// puller.go, finder.go, bunch.go, answered.go, reply.go, outbox.go. Leases of both:
+// heartbeat.go; state_loss.go says when they prove nothing. Events: pubsub.go, hub.go,
+// feed.go, feed_monitor.go, probe.go, mailbox.go. What is warned of: survey.go,
 // eviction.go, rights.go, peers.go. Below: lane.go, blocking.go. What lies in Redis:
 // keys.go, value.go, scripts.go and lua/.
 //
@@ -30,15 +30,15 @@ package redis
 //
 // # Goroutines
 //
-// A broker has a view, which looks and listens, and a survey; for each lane in use
-// a writer, a pulse and, with results to store, an outbox; for each pub-sub
-// connection a feed and its watch. A CallerConn has a results and a reaper for
-// each lane, a CalleeConn a puller for each lane and a mailbox, a SubscriberConn a
-// mailbox. Close ends each and waits for it.
+// A broker has a view, which asks and listens, and a survey; for each lane in use a
+// writer, a heartbeat loop and, with results to retry, an outbox; for each connection
+// for events a feed and its monitor. A CallerConn has a results and a reaper for each
+// lane, a CalleeConn a puller for each lane and a mailbox, a SubscriberConn a mailbox.
+// Close ends each and waits for it.
 //
 // # Locks
 //
 // None is held while the server or a callback is waited for, except the locks
-// calleeConn.turn and View.looking, which are there for that. Where two are held,
+// calleeConn.taking and View.looking, which are there for that. Where two are held,
 // the order is Broker.mu, hub.mu, calleeConn.mu, View.mu, then the others; a
 // writer's mu is last.

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// A memory is what a server says of its memory.
-type memory struct {
+// A memoryStatus is what a server says of its memory.
+type memoryStatus struct {
 	asked   time.Time
 	policy  string // that evicts keys; "" if none are
 	evicted int64  // keys, since the start of the server
 }
 
 // readMemory reads a reply to INFO. ok is false if it says nothing of the memory.
-func readMemory(info string) (m memory, ok bool) {
+func readMemory(info string) (m memoryStatus, ok bool) {
 	limit, policy := infoValue(info, "maxmemory"), infoValue(info, "maxmemory_policy")
 	if limit == "" || policy == "" {
 		return m, false
@@ -38,7 +38,7 @@ func infoValue(info, name string) string {
 
 // reportMemory says what has changed since the server was asked last. All keys of
 // the broker expire, so policies that evict such keys only are no better.
-func (b *Broker) reportMemory(server string, before, now memory) {
+func (b *Broker) reportMemory(server string, before, now memoryStatus) {
 	log := b.config.logger.With("server", server, "policy", now.policy)
 	switch {
 	case now.policy != "" && now.policy != before.policy:

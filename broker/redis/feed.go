@@ -10,54 +10,53 @@ import (
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
-// A feed is one pub-sub connection: a goroutine, from start to stop, that
-// receives, and keeps the subscriptions as the hub wants them over lost
-// connections. Others send commands on the connection meanwhile. Its watch proves
-// that events arrive.
+// A feed is one pub-sub connection: a goroutine, from start to stop, that receives, and
+// keeps the subscriptions as the hub wants them over lost connections. Others send
+// commands on the connection meanwhile. Its monitor proves that events arrive.
 type feed struct {
 	hub    *hub
 	lane   int // whose sharded channels it serves, or classicFeed
 	prober *prober
 
 	// Guarded by hub.mu.
-	link     *conn.Link // nil: not connected
-	refusing error      // why it is not connected
-	dirty    []*topic   // whose state may differ from what is wanted
-	later    []*topic   // that become dirty with the next beat of the watch
-	flushing bool       // somebody is sending commands
-	pings    []sent     // to be sent
-	sent     []sent     // commands that the server has not answered, in order
-	asked    int        // bytes that the answers to sent will have, about
-	pinged   time.Time
-	heard    time.Time
-	busy     bool        // a message is being handed over: silence is our own fault
-	cutBy    error       // the watch cut the connection
-	reported bool        // that the connection is lost
-	deaf     conn.Server // where events did not arrive, last
-	lost     time.Time   // when subscriptions were lost that are not restored; zero: none
-	doubted  string      // why events may have been lost on their way to the server; "": they were not
-	place    conn.Place  // where the connection led last
-	laggards time.Time   // when all publishers will have followed to another place; zero: they have
+	link         *conn.Link       // nil: not connected
+	refusing     error            // why it is not connected
+	dirty        []*topic         // whose state may differ from what is wanted
+	retries      []*topic         // that become dirty at the next tick of the monitor
+	flushing     bool             // somebody is sending commands
+	pings        []pendingCommand // to be sent
+	pending      []pendingCommand // commands that the server has not answered, in order
+	pendingBytes int              // about how many bytes the answers to pending will have
+	pinged       time.Time
+	heard        time.Time
+	busy         bool        // a message is being delivered: we do not read, so silence means nothing
+	cutBy        error       // the monitor cut the connection
+	reported     bool        // that the connection is lost
+	avoid        conn.Server // the last server through which events did not arrive
+	lost         time.Time   // when subscriptions were lost that are not restored; zero: none
+	suspicion    string      // why events may have been lost before they came to the server; "": they were not
+	place        conn.Place  // where the connection led last
+	moveOver     time.Time   // when all publishers will publish at the new place; zero: they do
 
-	nudge   chan struct{}   // has an element to have the watch look at once
+	wake    chan struct{}   // has an element to have the monitor run at once
 	quit    context.Context // ends with stop
 	cancel  context.CancelFunc
 	stopped chan struct{}
 }
 
-// A sent is a command on its way, with the subjects that await confirmation.
-type sent struct {
-	kind     sentKind
+// A pendingCommand is one without an answer, with the subjects that await confirmation.
+type pendingCommand struct {
+	kind     pendingKind
 	subjects []subject
 	left     int      // confirmations that have not come
 	bytes    int      // of the answer, about
 	overdue  []uint64 // probes that must have come before the answer to this ping
 }
 
-type sentKind uint8
+type pendingKind uint8
 
 const (
-	sentSubscribe sentKind = iota
+	sentSubscribe pendingKind = iota
 	sentUnsubscribe
 	sentPing
 )
@@ -76,7 +75,7 @@ const (
 )
 
 func newFeed(h *hub, lane int) *feed {
-	f := &feed{hub: h, lane: lane, nudge: make(chan struct{}, 1), stopped: make(chan struct{})}
+	f := &feed{hub: h, lane: lane, wake: make(chan struct{}, 1), stopped: make(chan struct{})}
 	f.prober = newProber(f)
 	f.quit, f.cancel = context.WithCancel(background)
 	return f
@@ -128,7 +127,7 @@ func (f *feed) slot() int {
 // connect connects, and asks for all subscriptions again.
 func (f *feed) connect() (bool, error) {
 	b := f.hub.broker
-	l, err := b.view.Dial(f.quit, f.slot(), f.deaf, b.config.replyTimeout, f.look)
+	l, err := b.view.Dial(f.quit, f.slot(), f.avoid, b.config.replyTimeout, f.wakeMonitor)
 	if err != nil {
 		return false, err
 	}
@@ -141,7 +140,7 @@ func (f *feed) connect() (bool, error) {
 	f.link, f.refusing, f.reported = l, nil, false
 	f.moved(l.Place())
 	f.heard, f.pinged = time.Now(), time.Time{}
-	f.dirty, f.later, f.pings = nil, nil, nil
+	f.dirty, f.retries, f.pings = nil, nil, nil
 	f.prober.begin()
 	for _, t := range f.hub.topics {
 		if t.feed == f && len(t.listeners) > 0 {
@@ -161,15 +160,15 @@ func (f *feed) connect() (bool, error) {
 func (f *feed) moved(to conn.Place) {
 	c := &f.hub.broker.config
 	if f.place != (conn.Place{}) && f.place != to && !c.cluster {
-		f.laggards = time.Now().Add(conn.LookInterval + c.replyTimeout)
+		f.moveOver = time.Now().Add(conn.LookInterval + c.replyTimeout)
 	}
 	f.place = to
 }
 
-// look has the watch look at once. It does not wait.
-func (f *feed) look() {
+// wakeMonitor has the monitor run at once. It does not wait.
+func (f *feed) wakeMonitor() {
 	select {
-	case f.nudge <- struct{}{}:
+	case f.wake <- struct{}{}:
 	default:
 	}
 }
@@ -180,7 +179,7 @@ func (f *feed) receive() error {
 	l := f.link
 	f.hub.mu.Unlock()
 	l.WaitForever()
-	w := newWatch(f)
+	w := newFeedMonitor(f)
 	w.start()
 	defer w.stop()
 	for {
@@ -197,7 +196,7 @@ func (f *feed) receive() error {
 	}
 }
 
-// hear notes that the server was heard, and whether we are busy with it.
+// hear notes that the server has sent something, and whether we are busy with it.
 func (f *feed) hear(busy bool) {
 	f.hub.mu.Lock()
 	defer f.hub.mu.Unlock()
@@ -276,20 +275,20 @@ func (f *feed) confirmed(s subject, on bool) error {
 func (f *feed) answered() bool {
 	f.hub.mu.Lock()
 	defer f.hub.mu.Unlock()
-	if len(f.sent) == 0 {
+	if len(f.pending) == 0 {
 		return false
 	}
-	if f.sent[0].left--; f.sent[0].left <= 0 {
+	if f.pending[0].left--; f.pending[0].left <= 0 {
 		f.pop()
 	}
-	return f.asked < subscribeAhead && len(f.dirty) > 0
+	return f.pendingBytes < subscribeAhead && len(f.dirty) > 0
 }
 
 // pop takes the command off that was answered. hub.mu is held.
-func (f *feed) pop() (command sent) {
-	if len(f.sent) > 0 {
-		command, f.sent = f.sent[0], f.sent[1:]
-		f.asked -= command.bytes
+func (f *feed) pop() (command pendingCommand) {
+	if len(f.pending) > 0 {
+		command, f.pending = f.pending[0], f.pending[1:]
+		f.pendingBytes -= command.bytes
 	}
 	return command
 }
@@ -310,9 +309,9 @@ func (f *feed) ponged() error {
 // refused handles an error reply: it answers the oldest command.
 func (f *feed) refused(err error) error {
 	f.hub.mu.Lock()
-	var oldest sentKind
-	if len(f.sent) > 0 {
-		oldest = f.sent[0].kind
+	var oldest pendingKind
+	if len(f.pending) > 0 {
+		oldest = f.pending[0].kind
 	}
 	if oldest == sentPing { // a server that can't save refuses pings, and sends events
 		f.hub.mu.Unlock()
@@ -344,7 +343,7 @@ func (f *feed) disconnected(err error) {
 	f.reported = f.reported || lost
 	f.refusing = unavailable(err)
 	l := f.link
-	f.link, f.sent, f.asked, f.dirty, f.busy, f.doubted = nil, nil, 0, nil, false, ""
+	f.link, f.pending, f.pendingBytes, f.dirty, f.busy, f.suspicion = nil, nil, 0, nil, false, ""
 	missed := 0
 	for _, t := range h.topics {
 		if t.feed != f {
@@ -356,7 +355,7 @@ func (f *feed) disconnected(err error) {
 		}
 		t.state = unsubscribed
 		t.tell(f.refusal())
-		h.forget(t)
+		h.removeUnused(t)
 	}
 	if missed > 0 && f.lost.IsZero() {
 		f.lost = time.Now()
@@ -405,8 +404,8 @@ func (f *feed) mark(t *topic) { f.dirty = append(f.dirty, t) }
 // retry asks again for what was refused.
 func (f *feed) retry() {
 	f.hub.mu.Lock()
-	f.dirty = append(f.dirty, f.later...)
-	f.later = nil
+	f.dirty = append(f.dirty, f.retries...)
+	f.retries = nil
 	f.hub.mu.Unlock()
 	f.flush()
 }
@@ -414,7 +413,7 @@ func (f *feed) retry() {
 // ping asks the server for a sign of life. What is overdue must have come before
 // the answer. hub.mu is held; flush must follow.
 func (f *feed) ping(overdue []uint64) {
-	f.pings = append(f.pings, sent{kind: sentPing, overdue: overdue})
+	f.pings = append(f.pings, pendingCommand{kind: sentPing, overdue: overdue})
 }
 
 // flush sends commands until the server has been asked for what is wanted, or has
@@ -433,7 +432,7 @@ func (f *feed) flush() {
 		if len(commands) == 0 {
 			break
 		}
-		f.sent = append(f.sent, commands...)
+		f.pending = append(f.pending, commands...)
 		f.hub.mu.Unlock()
 		err := f.send(l, commands)
 		f.hub.mu.Lock()
@@ -447,7 +446,7 @@ func (f *feed) flush() {
 
 // commands takes pings, and dirty topics as long as there is room, and returns
 // the commands for them. hub.mu is held.
-func (f *feed) commands() []sent {
+func (f *feed) commands() []pendingCommand {
 	commands := f.pings
 	f.pings = nil
 	for _, c := range commands {
@@ -457,7 +456,7 @@ func (f *feed) commands() []sent {
 	}
 	byKind := map[commandKind]int{} // -> the command that is being filled
 	done := 0
-	for ; done < len(f.dirty) && f.asked < subscribeAhead; done++ {
+	for ; done < len(f.dirty) && f.pendingBytes < subscribeAhead; done++ {
 		t := f.dirty[done]
 		kind := sentSubscribe
 		switch {
@@ -472,7 +471,7 @@ func (f *feed) commands() []sent {
 		i, open := byKind[k]
 		if !open || t.alone || len(commands[i].subjects) == subscribeBatch || commands[i].bytes > subscribeBytes {
 			i = len(commands)
-			commands = append(commands, sent{kind: kind})
+			commands = append(commands, pendingCommand{kind: kind})
 			if !t.alone {
 				byKind[k] = i
 			}
@@ -482,7 +481,7 @@ func (f *feed) commands() []sent {
 		c.left++
 		bytes := confirmationBytes + len(t.subject.name)
 		c.bytes += bytes
-		f.asked += bytes
+		f.pendingBytes += bytes
 	}
 	f.dirty = f.dirty[done:]
 	return commands
@@ -490,11 +489,11 @@ func (f *feed) commands() []sent {
 
 type commandKind struct {
 	kind subjectKind
-	sent sentKind
+	sent pendingKind
 }
 
 // send writes commands. Only who has set flushing may call it.
-func (f *feed) send(l *conn.Link, commands []sent) error {
+func (f *feed) send(l *conn.Link, commands []pendingCommand) error {
 	words := make([]*resp.Command, len(commands))
 	for i := range commands {
 		words[i] = commands[i].command()
@@ -513,7 +512,7 @@ var subscribeCommands = map[commandKind]string{
 	{shardedChannel, sentUnsubscribe}: "SUNSUBSCRIBE",
 }
 
-func (s *sent) command() *resp.Command {
+func (s *pendingCommand) command() *resp.Command {
 	if s.kind == sentPing {
 		return resp.NewCommand("PING")
 	}

@@ -39,11 +39,11 @@ func (b *Broker) Health() error {
 }
 
 func (c *callerConn) health() error {
-	err := c.home.writer.trouble()
+	err := c.home.writer.refusal()
 	if err == nil {
-		err = c.results.blocker.trouble(0)
+		err = c.results.blocker.failingFor(0)
 	}
-	if err = c.beat.health(err); err != nil {
+	if err = c.heartbeat.health(err); err != nil {
 		return fmt.Errorf("redis: node %s, lane %d: %w", ulid.ULID(c.node), c.home.index, err)
 	}
 	return nil
@@ -52,12 +52,12 @@ func (c *callerConn) health() error {
 // unanswerable returns why the results of calls could not come back, for long
 // enough that it is not over in a moment. A full server takes results later.
 func (c *callerConn) unanswerable(l *lane) error {
-	err := c.results.blocker.trouble(c.broker.config.replyTimeout / 4)
+	err := c.results.blocker.failingFor(c.broker.config.replyTimeout / 4)
 	if err == nil && l != c.home { // else the writer says so
-		err = c.home.writer.trouble()
+		err = c.home.writer.refusal()
 	}
 	if err == nil {
-		if err = c.beat.refusal(); err != nil && resp.IsOutOfMemory(err) {
+		if err = c.heartbeat.refusal(); err != nil && resp.IsOutOfMemory(err) {
 			err = nil
 		}
 	}
@@ -71,7 +71,7 @@ func (c *callerConn) unanswerable(l *lane) error {
 func (c *calleeConn) health() error {
 	var failure error
 	for _, p := range c.pullers {
-		err := p.beat.health(p.lane.writer.trouble())
+		err := p.heartbeat.health(p.lane.writer.refusal())
 		if err == nil {
 			return nil
 		}

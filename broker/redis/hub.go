@@ -108,7 +108,7 @@ func (h *hub) add(s subject, l listener) (<-chan error, *feed, error) {
 		h.topics[s] = t
 	}
 	if t.feed.refusing != nil {
-		h.forget(t)
+		h.removeUnused(t)
 		return nil, nil, t.feed.refusal()
 	}
 	if !slices.Contains(t.listeners, l) {
@@ -141,7 +141,7 @@ func (h *hub) unsubscribe(s subject, l listener) {
 		t.state = leaving
 		t.feed.mark(t)
 	}
-	h.forget(t)
+	h.removeUnused(t)
 	h.mu.Unlock()
 	t.feed.flush()
 }
@@ -163,7 +163,7 @@ func (h *hub) feed(s subject) *feed {
 }
 
 // forget removes a topic that nobody and nothing needs. mu is held.
-func (h *hub) forget(t *topic) {
+func (h *hub) removeUnused(t *topic) {
 	if len(t.listeners) == 0 && t.state == unsubscribed {
 		delete(h.topics, t.subject)
 	}
@@ -198,7 +198,7 @@ func (h *hub) confirmed(f *feed, s subject, on bool) (gap []listener, unasked bo
 	case t.state == unsubscribed && len(t.listeners) > 0:
 		f.mark(t)
 	}
-	h.forget(t)
+	h.removeUnused(t)
 	return gap, false
 }
 
@@ -221,7 +221,7 @@ func (h *hub) refused(f *feed, subjects []subject, err error) {
 		}
 		t.tell(fmt.Errorf("%w: %w", broker.ErrUnavailable, err))
 		if t.missed {
-			f.later = append(f.later, t)
+			f.retries = append(f.retries, t)
 			if !t.refused {
 				t.refused = true
 				h.broker.config.logger.Error("a subscription cannot be restored, and is tried again", "channel", s.name, "error", err)
@@ -229,11 +229,11 @@ func (h *hub) refused(f *feed, subjects []subject, err error) {
 			continue
 		}
 		t.listeners = nil
-		h.forget(t)
+		h.removeUnused(t)
 	}
 }
 
-// tell tells those who wait how it went. hub.mu is held.
+// tell tells those who wait the outcome. hub.mu is held.
 func (t *topic) tell(err error) {
 	for _, w := range t.waiters {
 		w <- err
@@ -289,28 +289,28 @@ func (h *hub) warnOfGaps(subscriptions int, why string) {
 	}
 }
 
-// doubt says that a master of the cluster was lost or replaced. Between the nodes
-// of a cluster events travel after their publication was confirmed: what this one
-// had not passed on yet is lost for the classic channels of all others.
-func (h *hub) doubt() {
+// suspectLostEvents notes that a master of the cluster was lost or replaced. A cluster
+// passes events between its nodes after it has confirmed them: what that master had not
+// passed on yet is lost for subscribers of classic channels at other nodes.
+func (h *hub) suspectLostEvents() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	f := h.feeds[classicFeed]
 	if f != nil && h.broker.config.cluster {
-		f.doubted = "a master of the cluster was lost"
-		f.look()
+		f.suspicion = "a master of the cluster was lost"
+		f.wakeMonitor()
 	}
 }
 
-// tellDoubt tells the subscriptions of a feed that doubt was about them.
-func (h *hub) tellDoubt(f *feed) {
+// tellSuspicion tells the subscriptions of a feed of events that may have been lost.
+func (h *hub) tellSuspicion(f *feed) {
 	h.mu.Lock()
-	if !f.laggards.IsZero() && time.Now().After(f.laggards) {
-		f.laggards = time.Time{}
-		f.doubted = "others may have published elsewhere for a while"
+	if !f.moveOver.IsZero() && time.Now().After(f.moveOver) {
+		f.moveOver = time.Time{}
+		f.suspicion = "others may have published elsewhere for a while"
 	}
-	why := f.doubted
-	f.doubted = ""
+	why := f.suspicion
+	f.suspicion = ""
 	if why == "" {
 		h.mu.Unlock()
 		return

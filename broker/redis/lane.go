@@ -11,43 +11,43 @@ import (
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
-// A lane is what this process does with one of the keyspace's lanes: one
-// writer and one pulse for all connections of the broker.
+// A lane is what this process has for one of the keyspace's lanes: a writer and a
+// heartbeat loop for all connections of the broker.
 type lane struct {
-	broker *Broker
-	index  int
-	slot   int // of the hash tag
-	writer *writer
-	pulse  *pulse
-	outbox *outbox
-	doubt  doubt
+	broker    *Broker
+	index     int
+	slot      int // of the hash tag
+	writer    *writer
+	heart     *heartbeatLoop
+	outbox    *outbox
+	stateLoss stateLoss
 
-	mu    sync.Mutex // guards the following
-	beats map[*beat]struct{}
+	mu         sync.Mutex // guards the following
+	heartbeats map[*heartbeat]struct{}
 
-	batch batcher // of the writer's goroutine
+	batcher batcher // of the writer's goroutine
 }
 
-// A beat announces, again and again, that a node or callee of this lane lives.
-type beat struct {
+// A heartbeat renews the lease of a node or callee of this lane.
+type heartbeat struct {
 	// make returns commands, and what to do once all are done; that must not
 	// wait, and is not called for the announcement that goes first on a new
 	// connection.
 	make func(first bool) (commands []*resp.Command, replied func())
 
-	onDetour chanlock.Lock // during one
+	aside chanlock.Lock // during one
 
 	failed atomic.Pointer[error] // the last time; nil: it was accepted
 	unwell atomic.Pointer[error] // as health said since the last that was accepted
 }
 
-func newBeat(commands func(first bool) ([]*resp.Command, func())) *beat {
-	return &beat{make: commands, onDetour: chanlock.New()}
+func newHeartbeat(commands func(first bool) ([]*resp.Command, func())) *heartbeat {
+	return &heartbeat{make: commands, aside: chanlock.New()}
 }
 
-// health returns err, if it is one, or else why those who are announced were not well
-// and have not been announced since: an outage has moments without an error.
-func (b *beat) health(err error) error {
+// health returns err if there is one, else the last error that it returned since the last
+// heartbeat that succeeded: an outage has moments without an error.
+func (b *heartbeat) health(err error) error {
 	if err == nil {
 		err = b.refusal()
 	}
@@ -59,14 +59,14 @@ func (b *beat) health(err error) error {
 	return err
 }
 
-// accepted takes note that the server accepts the announcement.
-func (b *beat) accepted() {
+// accepted notes that the server has accepted the heartbeat.
+func (b *heartbeat) accepted() {
 	b.failed.Store(nil)
 	b.unwell.Store(nil)
 }
 
-// refusal returns why the last announcement failed, if it did.
-func (b *beat) refusal() error {
+// refusal returns why the last heartbeat failed, or nil.
+func (b *heartbeat) refusal() error {
 	if err := b.failed.Load(); err != nil {
 		return *err
 	}
@@ -75,27 +75,27 @@ func (b *beat) refusal() error {
 
 func newLane(b *Broker, index int) *lane {
 	l := &lane{
-		broker: b,
-		index:  index,
-		slot:   b.keys.slotOf(index),
-		beats:  map[*beat]struct{}{},
+		broker:     b,
+		index:      index,
+		slot:       b.keys.slotOf(index),
+		heartbeats: map[*heartbeat]struct{}{},
 	}
-	l.batch.lane = l
+	l.batcher.lane = l
 	l.writer = newWriter(l)
-	l.pulse = newPulse(l)
+	l.heart = newHeartbeatLoop(l)
 	l.outbox = newOutbox(l)
 	return l
 }
 
 func (l *lane) start() {
 	l.writer.start()
-	l.pulse.start()
+	l.heart.start()
 }
 
 // stop ends those first that use the writer.
 func (l *lane) stop() {
 	l.outbox.stop()
-	l.pulse.stop()
+	l.heart.stop()
 	l.writer.stop()
 }
 
@@ -125,40 +125,40 @@ func (l *lane) doAll(ctx context.Context, commands []*resp.Command) bool {
 	return true
 }
 
-func (l *lane) addBeat(b *beat) {
+func (l *lane) addHeartbeat(b *heartbeat) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.beats[b] = struct{}{}
+	l.heartbeats[b] = struct{}{}
 }
 
-func (l *lane) removeBeat(b *beat) {
+func (l *lane) removeHeartbeat(b *heartbeat) {
 	l.mu.Lock()
-	delete(l.beats, b)
+	delete(l.heartbeats, b)
 	l.mu.Unlock()
-	b.onDetour.Lock() // until it is over
-	defer b.onDetour.Unlock()
+	b.aside.Lock() // until it is over
+	defer b.aside.Unlock()
 }
 
-// submitBeat submits the ops of a beat, unless that has been removed: what is
-// submitted after removeBeat has returned comes after the beat's commands, and
-// nobody is announced who has left.
-func (l *lane) submitBeat(b *beat, ops []*op) bool {
+// submitHeartbeat submits the ops of a heartbeat, unless that has been removed. So what
+// is submitted after removeHeartbeat has returned comes after them, and no lease is
+// renewed of one that has left.
+func (l *lane) submitHeartbeat(b *heartbeat, ops []*op) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, current := l.beats[b]
+	_, current := l.heartbeats[b]
 	if current {
 		l.writer.submit(ops...)
 	}
 	return current
 }
 
-// detour runs the commands of a beat over a connection of its own, unless the
-// beat has been removed. If that fails the writer's is the one that counts.
-func (l *lane) detour(b *beat) {
-	b.onDetour.Lock()
-	defer b.onDetour.Unlock()
+// announceAside sends a heartbeat over a connection of its own, unless it has been
+// removed. Errors do not matter, because the writer has the same commands.
+func (l *lane) announceAside(b *heartbeat) {
+	b.aside.Lock()
+	defer b.aside.Unlock()
 	l.mu.Lock()
-	_, current := l.beats[b]
+	_, current := l.heartbeats[b]
 	l.mu.Unlock()
 	if !current {
 		return
@@ -180,37 +180,37 @@ func (l *lane) detour(b *beat) {
 	replied()
 }
 
-func (l *lane) currentBeats() []*beat {
+func (l *lane) currentHeartbeats() []*heartbeat {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	beats := make([]*beat, 0, len(l.beats))
-	for b := range l.beats {
+	beats := make([]*heartbeat, 0, len(l.heartbeats))
+	for b := range l.heartbeats {
 		beats = append(beats, b)
 	}
 	return beats
 }
 
-// announcements are the commands of all beats, for a new connection.
+// announcements are the commands of all heartbeats, for a new connection.
 func (l *lane) announcements() []*resp.Command {
 	var commands []*resp.Command
-	for _, b := range l.currentBeats() {
+	for _, b := range l.currentHeartbeats() {
 		more, _ := b.make(true)
 		commands = append(commands, more...)
 	}
 	return commands
 }
 
-// kick has those that live here announced at once, and results tried again.
-func (l *lane) kick() {
+// announceNow has all heartbeats sent at once, and kept results retried.
+func (l *lane) announceNow() {
 	select {
-	case l.pulse.now <- struct{}{}:
+	case l.heart.now <- struct{}{}:
 	default:
 	}
-	l.outbox.kick()
+	l.outbox.retryNow()
 }
 
-// refused reports that the server refused what nobody waits for. Where it did not
-// reply there is an outage, which the writer reports.
+// refused logs that the server refused a command that nobody waits for. Where there is no
+// reply the writer reports the lost connection.
 func (l *lane) refused(purpose string, r resp.Reply) {
 	if r.Kind == '-' {
 		l.broker.config.logger.Error("the server refused a command", "purpose", purpose, "lane", l.index, "error", r.Err())

@@ -23,7 +23,7 @@ type op struct {
 
 	err    error
 	waiter *waiter
-	letter *letter // whose result it is; nil: of no outbox
+	entry  *outboxEntry // whose result it is; nil: of no outbox
 }
 
 type opKind uint8
@@ -59,9 +59,9 @@ func (w *waiter) wait(ctx context.Context) error {
 
 func (o *op) finish(err error) {
 	o.err = err
-	w := o.waiter // of this try: a letter may be tried again at once
-	if o.letter != nil {
-		o.letter.finished(err)
+	w := o.waiter // of this try: the entry may be retried at once
+	if o.entry != nil {
+		o.entry.finished(err)
 	}
 	if w.left.Add(-1) == 0 {
 		close(w.done)

@@ -15,11 +15,11 @@ import (
 // exists only while there is something to try again.
 type outbox struct {
 	lane    *lane
-	letters atomic.Int64 // not stored yet
+	entries atomic.Int64 // not stored yet
 	bytes   atomic.Int64 // of their values
 
-	mu      sync.Mutex // guards the following
-	again   []*letter  // to be tried again
+	mu      sync.Mutex     // guards the following
+	again   []*outboxEntry // to be tried again
 	running bool
 	stopped bool
 
@@ -28,8 +28,8 @@ type outbox struct {
 	runs sync.WaitGroup
 }
 
-// A letter is a result on its way to its node.
-type letter struct {
+// An outboxEntry is a result that is not stored yet.
+type outboxEntry struct {
 	op       op
 	box      *outbox
 	conn     *calleeConn
@@ -43,7 +43,7 @@ type letter struct {
 // unless the lane is out of reach: then results are dropped, so that those of
 // other lanes go on.
 const (
-	outboxLetters = 65_536
+	outboxEntries = 65_536
 	outboxBytes   = 64 << 20
 )
 
@@ -51,7 +51,7 @@ func newOutbox(l *lane) *outbox {
 	return &outbox{lane: l, now: make(chan struct{}, 1), quit: make(chan struct{})}
 }
 
-// stop ends the goroutine. Whose letters were left has been told.
+// stop ends the goroutine. The callees of what is left know.
 func (b *outbox) stop() {
 	b.mu.Lock()
 	b.stopped = true
@@ -60,8 +60,8 @@ func (b *outbox) stop() {
 	b.runs.Wait()
 }
 
-// kick has what is there tried at once.
-func (b *outbox) kick() {
+// retryNow has all entries retried at once.
+func (b *outbox) retryNow() {
 	select {
 	case b.now <- struct{}{}:
 	default:
@@ -69,24 +69,24 @@ func (b *outbox) kick() {
 }
 
 func (b *outbox) full() bool {
-	return b.letters.Load() >= outboxLetters || b.bytes.Load() >= outboxBytes
+	return b.entries.Load() >= outboxEntries || b.bytes.Load() >= outboxBytes
 }
 
-// post submits letters, and returns what waits until each was stored or is kept to
-// be tried again.
-func (b *Broker) post(letters []letter) *waiter {
+// post submits entries, and returns a waiter that is done when each was stored or is kept
+// to be retried.
+func (b *Broker) post(letters []outboxEntry) *waiter {
 	w := newWaiter(len(letters))
 	bundle := bundle{size: len(letters)}
 	for i := range letters {
 		l := &letters[i]
-		l.op.letter, l.op.waiter = l, w
+		l.op.entry, l.op.waiter = l, w
 		lane := b.lane(b.keys.laneOfNode(l.op.node))
 		if lane == nil {
 			l.op.finish(broker.ErrClosed)
 			continue
 		}
 		l.box = lane.outbox
-		l.box.letters.Add(1)
+		l.box.entries.Add(1)
 		l.box.bytes.Add(int64(len(l.op.value)))
 		bundle.add(lane, &l.op)
 	}
@@ -94,8 +94,8 @@ func (b *Broker) post(letters []letter) *waiter {
 	return w
 }
 
-// finished takes note of what became of a try. It is called by the writer.
-func (l *letter) finished(err error) {
+// finished handles the outcome of a try. The writer calls it.
+func (l *outboxEntry) finished(err error) {
 	switch {
 	case err == nil, l.box == nil: // the broker closes, and this lane was never used
 		l.end()
@@ -114,13 +114,13 @@ func (l *letter) finished(err error) {
 	}
 }
 
-// end is called once for each letter: it is stored, or of no use.
-func (l *letter) end() {
+// end is called once for each entry: it is stored, or dropped.
+func (l *outboxEntry) end() {
 	if l.box != nil {
-		l.box.letters.Add(-1)
+		l.box.entries.Add(-1)
 		l.box.bytes.Add(-int64(len(l.op.value)))
 	}
-	l.conn.settled(l)
+	l.conn.entryDone(l)
 }
 
 func (b *outbox) run() {
@@ -136,7 +136,7 @@ func (b *outbox) run() {
 		if letters == nil {
 			return
 		}
-		letters = b.sort(letters)
+		letters = b.dropUseless(letters)
 		if len(letters) == 0 {
 			continue
 		}
@@ -156,7 +156,7 @@ func (b *outbox) run() {
 
 // next returns what is to be tried now; nil: there is nothing, and the goroutine
 // ends.
-func (b *outbox) next() []*letter {
+func (b *outbox) next() []*outboxEntry {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	letters := b.again
@@ -174,31 +174,31 @@ func (b *outbox) left() int {
 	return len(b.again)
 }
 
-// sort drops the letters that are of no use, or for which there is no room, and
-// returns the others. What a node does not want nobody else can use; but a node
-// that was there a moment ago says so again when the server has forgotten it.
-func (b *outbox) sort(letters []*letter) []*letter {
+// dropUseless drops the entries that are of no use, or for which there is no room, and
+// returns the others. A result is of use to its node only. A node that the server knew a
+// moment ago is given time to announce itself again: the server may have lost its data.
+func (b *outbox) dropUseless(letters []*outboxEntry) []*outboxEntry {
 	now := time.Now()
-	dropped := map[droppedLetters]int{}
+	dropped := map[droppedResults]int{}
 	kept := letters[:0]
 	for _, l := range letters {
 		reason := ""
-		patience, abandoned := l.conn.patience()
+		patience, abandoned := l.conn.missingNodeTimeout()
 		switch {
 		case abandoned:
 			l.end()
 			continue
 		case now.After(l.deadline):
 			reason = "their time is over"
-		case !l.missing.IsZero() && now.Sub(l.missing) > patience && !b.lane.inDoubt():
+		case !l.missing.IsZero() && now.Sub(l.missing) > patience && !b.lane.mayHaveLostState():
 			reason = "it is gone"
-		case b.full() && b.lane.writer.outOfReach():
+		case b.full() && b.lane.writer.unreachable():
 			reason = "it is out of reach, and too many wait for it"
 		default:
 			kept = append(kept, l)
 			continue
 		}
-		dropped[droppedLetters{l.op.node, reason}]++
+		dropped[droppedResults{l.op.node, reason}]++
 		l.end()
 	}
 	for of, n := range dropped {
@@ -207,7 +207,7 @@ func (b *outbox) sort(letters []*letter) []*letter {
 	return kept
 }
 
-type droppedLetters struct {
+type droppedResults struct {
 	node   broker.ID
 	reason string
 }

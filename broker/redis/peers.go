@@ -76,8 +76,8 @@ func (p *peers) own() []settings {
 	return all
 }
 
-// who names this process.
-func who() string {
+// processName names this process.
+func processName() string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "?"
@@ -92,7 +92,7 @@ type peer struct {
 }
 
 // look tells the others, for so long, and compares.
-func (p *peers) look(ctx context.Context, lease time.Duration) {
+func (p *peers) compare(ctx context.Context, lease time.Duration) {
 	own := p.own()
 	others, err := p.exchange(ctx, p.broker.config.prefix, own, lease)
 	if err != nil {
@@ -155,7 +155,7 @@ func (p *peers) leave() {
 	if !p.told {
 		return
 	}
-	ctx, cancel := context.WithTimeout(background, p.broker.farewell()/4)
+	ctx, cancel := context.WithTimeout(background, p.broker.closeTimeout()/4)
 	defer cancel()
 	for _, prefix := range slices.Compact([]string{p.broker.config.prefix, commonPrefix}) {
 		if prefix != p.broker.config.prefix && p.hidden {
@@ -168,7 +168,7 @@ func (p *peers) leave() {
 // exchange tells what we have and returns what the others do.
 func (p *peers) exchange(ctx context.Context, prefix string, own []settings, lease time.Duration) ([]peer, error) {
 	key := prefix + ":{peers}:systems"
-	args := []any{lease.Milliseconds(), who()}
+	args := []any{lease.Milliseconds(), processName()}
 	for _, s := range own {
 		args = append(args, s.String())
 	}

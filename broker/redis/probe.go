@@ -22,7 +22,7 @@ type prober struct {
 	feed *feed
 	name string // of the channel
 
-	turn int // the master that was probed last; owned by the watch
+	turn int // the master that was probed last; owned by the monitor
 
 	// Guarded by hub.mu.
 	on   bool // the server has confirmed the subscription
@@ -42,7 +42,7 @@ type probe struct {
 }
 
 // errDeaf: the server answers, but events that others have published do not come.
-var errDeaf = errors.New("published events do not arrive")
+var errEventsMissing = errors.New("published events do not arrive")
 
 func newProber(f *feed) *prober {
 	p := &prober{feed: f}
@@ -55,7 +55,7 @@ func newProber(f *feed) *prober {
 func (p *prober) begin() {
 	p.on, p.next, p.out = false, time.Time{}, nil
 	s := subject{p.feed.hub.broker.keys.kind(), p.name}
-	p.feed.pings = append(p.feed.pings, sent{kind: sentSubscribe, subjects: []subject{s}, left: 1})
+	p.feed.pings = append(p.feed.pings, pendingCommand{kind: sentSubscribe, subjects: []subject{s}, left: 1})
 }
 
 // confirmed says that probes will arrive. All masters are probed at once: a
@@ -65,7 +65,7 @@ func (p *prober) confirmed() {
 	p.feed.hub.mu.Lock()
 	p.on = true
 	p.feed.hub.mu.Unlock()
-	p.feed.look()
+	p.feed.wakeMonitor()
 }
 
 // pause is the time between two probes: each of a few masters is probed once in two
@@ -79,7 +79,7 @@ func (p *prober) pause() time.Duration {
 func (p *prober) tick() {
 	f := p.feed
 	f.hub.mu.Lock()
-	overdue := p.settle()
+	overdue := p.overdueProbes()
 	ping := len(overdue) > 0 || f.pinged.IsZero() && p.waiting()
 	if ping {
 		f.ping(overdue)
@@ -97,7 +97,7 @@ func (p *prober) tick() {
 
 // settle looks at the probes that are out, and returns those that should have come
 // by now, once each. hub.mu is held.
-func (p *prober) settle() (overdue []uint64) {
+func (p *prober) overdueProbes() (overdue []uint64) {
 	patience := p.feed.hub.broker.config.replyTimeout / 2
 	p.out = slices.DeleteFunc(p.out, func(pr *probe) bool {
 		if pr.confirmed.IsZero() {
@@ -133,7 +133,7 @@ func (p *prober) send(all bool) {
 	pause := p.pause()
 	for range lanes {
 		p.turn++
-		if l := lanes[p.turn%len(lanes)]; !l.writer.outOfReach() {
+		if l := lanes[p.turn%len(lanes)]; !l.writer.unreachable() {
 			l.writer.submit(p.make(l).op)
 			if !all {
 				break
@@ -190,8 +190,8 @@ func (p *prober) overdue(numbers []uint64) error {
 	defer p.feed.hub.mu.Unlock()
 	for _, pr := range p.out {
 		if slices.Contains(numbers, pr.number) {
-			p.feed.deaf = p.feed.link.To
-			return fmt.Errorf("%w: those of lane %d, at %s", errDeaf, pr.lane.index, p.feed.deaf.Addr)
+			p.feed.avoid = p.feed.link.To
+			return fmt.Errorf("%w: those of lane %d, at %s", errEventsMissing, pr.lane.index, p.feed.avoid.Addr)
 		}
 	}
 	return nil

@@ -63,7 +63,8 @@ func (b *Broker) publish(ctx context.Context, events []broker.Event, errs []erro
 	return lanes
 }
 
-// detour publishes another way what was certainly not published, if there is one.
+// detour publishes through another master what was certainly not published, if there is
+// one.
 func (b *Broker) detour(ctx context.Context, events []broker.Event, errs []error, lanes []*lane) {
 	var again []int
 	var left []broker.Event
@@ -104,12 +105,12 @@ func (b *Broker) prepareEvent(o *op, e *broker.Event) *lane {
 func (b *Broker) eventLane(channel string) *lane {
 	index := b.keys.laneOf(channel)
 	usual := b.lane(index)
-	if usual == nil || usual.writer.settled() || b.keys.sharded || !b.config.cluster {
+	if usual == nil || usual.writer.stable() || b.keys.sharded || !b.config.cluster {
 		return usual
 	}
 	for i := range b.keys.tags {
 		other := b.lane((index + i) % len(b.keys.tags))
-		if other != nil && !b.view.SameMaster(usual.slot, other.slot) && other.writer.settled() {
+		if other != nil && !b.view.SameMaster(usual.slot, other.slot) && other.writer.stable() {
 			return other
 		}
 	}

@@ -13,13 +13,13 @@ import (
 // to stop, and a connection that waits on the server. It waits there only
 // while a Take waits here, so that what it is woken for finds somebody.
 type puller struct {
-	conn    *calleeConn
-	lane    *lane
-	blocker *blocker
-	beat    *beat
-	stopped chan struct{}
+	conn      *calleeConn
+	lane      *lane
+	blocker   *blockingConn
+	heartbeat *heartbeat
+	stopped   chan struct{}
 
-	appeared bool // announced once; owned by open
+	announcedOnce bool // announced once; owned by open
 
 	bunches []bunch
 	uris    []string      // of the bunches, in their order
@@ -47,11 +47,11 @@ func newPuller(c *calleeConn, l *lane, uris []string) *puller {
 	p := &puller{
 		conn:    c,
 		lane:    l,
-		blocker: newBlocker(l, "take"),
+		blocker: newBlockingConn(l, "take"),
 		stopped: make(chan struct{}),
 		bunches: c.broker.keys.bunchesOf(l.index, uris),
 	}
-	p.beat = newBeat(p.announce)
+	p.heartbeat = newHeartbeat(p.announce)
 	keys := c.broker.keys
 	p.keys = []string{keys.callees(l.index), keys.taken(l.index, c.id)}
 	for i := range p.bunches {
@@ -86,7 +86,7 @@ func (p *puller) start() { go p.run() }
 // stop ends the goroutine: gently, by a wake-up through the server, for a
 // connection that is cut loses what is on its way; else by cutting it.
 func (p *puller) stop() {
-	t := time.NewTimer(p.conn.broker.farewell())
+	t := time.NewTimer(p.conn.broker.closeTimeout())
 	defer t.Stop()
 	told := p.interrupt()
 	select {
@@ -154,8 +154,8 @@ func (p *puller) pull(l *conn.Link) error {
 		}
 	}
 	// Without room, the token that was just taken is put back.
-	p.conn.turn.Lock()
-	defer p.conn.turn.Unlock()
+	p.conn.taking.Lock()
+	defer p.conn.taking.Unlock()
 	return p.take(l, nil, p.conn.room())
 }
 
@@ -226,7 +226,7 @@ func (p *puller) receive(values []resp.Reply) {
 	now := values[0].Value
 	if now < 0 || len(values) < 2 {
 		// The lease is over: this process stood still, or the server forgot.
-		p.lane.kick()
+		p.lane.announceNow()
 		p.blocker.pause(p.conn.broker.config.backoffMin)
 		return
 	}
@@ -416,17 +416,17 @@ func (p *puller) announced(lease *resp.Command, done []*heldCall) {
 	p.suspect = int(reply[0].Value) > p.conn.heldIn(p)
 	p.unknown = reply[1].Value != 0
 	if p.unknown {
-		p.lane.kick()
+		p.lane.announceNow()
 	}
 }
 
-// reportUnknown answers calls of the set that this callee does not know with
-// 502: it will never run them. A call is given up only when it was unknown in
-// two beats, and when the take is over that was under way in the first of them:
-// its reply may bring the call, and may be long on its way.
+// reportUnknown answers calls of the set that this callee does not know with 502: it will
+// never run them. A call is given up only when it was unknown in two heartbeats, and when
+// the take is over that was under way in the first of them: its reply may bring the call,
+// and may be long on its way.
 func (p *puller) reportUnknown(members []string) {
 	unknown := map[broker.Address]int{}
-	var lost []letter
+	var lost []outboxEntry
 	p.conn.mu.Lock()
 	for _, s := range members {
 		to, ok := parseAddress(s)
@@ -441,7 +441,7 @@ func (p *puller) reportUnknown(members []string) {
 		default:
 			h := &heldCall{to: to, puller: p}
 			p.conn.held[to] = h
-			lost = append(lost, p.conn.lostLetter(h))
+			lost = append(lost, p.conn.lossEntry(h))
 		}
 	}
 	p.suspects = unknown

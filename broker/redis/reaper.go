@@ -19,11 +19,11 @@ type reaper struct {
 	cancel  context.CancelFunc
 	stopped chan struct{}
 
-	// reaped are the dead callees that were seen to, with the end of their lease:
-	// who is dead takes nothing.
+	// reaped are the dead callees whose calls were reported, with the end of their
+	// lease: they take no more.
 	reaped map[string]string
 
-	refusals refusals
+	unserved unserved
 }
 
 // A deadCallee is one whose lease is over.
@@ -67,16 +67,16 @@ func (r *reaper) run() {
 	}
 }
 
-// reap reports the calls of those who died, and of those who wait for nobody. Whoever
-// has not been able to look for a while believes nobody dead or gone for a lease: others
-// may have been as far away.
+// reap reports the calls of those who died, and of those who wait for nobody. A node that
+// could not look for a while takes no callee for dead for a lease: callees may have been
+// cut off as well.
 func (r *reaper) reap() {
-	dead, due, ok := r.look()
-	if !ok || r.lane.inDoubt() {
+	dead, due, ok := r.listDead()
+	if !ok || r.lane.mayHaveLostState() {
 		return
 	}
-	r.bury(dead)
-	r.refuse(due)
+	r.reportDead(dead)
+	r.endUnserved(due)
 }
 
 // A finding is what a look finds again and again, until it is not listed any more.
@@ -104,8 +104,8 @@ func unseen[F finding](found []F, seen map[string]string) (fresh []F, still map[
 	return fresh, still
 }
 
-// bury reports the calls of callees who died.
-func (r *reaper) bury(dead []deadCallee) {
+// reportDead reports the calls of dead callees.
+func (r *reaper) reportDead(dead []deadCallee) {
 	fresh, reaped := unseen(dead, r.reaped)
 	r.reaped = reaped
 	for len(fresh) > 0 {
@@ -118,9 +118,10 @@ func (r *reaper) bury(dead []deadCallee) {
 	}
 }
 
-// look lists the dead callees and the URIs that may have lost their last one, page by
-// page. What one that is removed meanwhile lets it overlook, the next round finds.
-func (r *reaper) look() (dead []deadCallee, due []dueURI, ok bool) {
+// listDead lists the dead callees, and the URIs that may have lost their last callee,
+// page by page. If entries are removed meanwhile it may miss some, which the next round
+// finds.
+func (r *reaper) listDead() (dead []deadCallee, due []dueURI, ok bool) {
 	keys, config := r.conn.broker.keys, &r.conn.broker.config
 	mostDue := duePage
 	if !config.discovery {
@@ -134,7 +135,7 @@ func (r *reaper) look() (dead []deadCallee, due []dueURI, ok bool) {
 			return nil, nil, false
 		}
 		if err != nil {
-			r.lane.raiseDoubt()
+			r.lane.suspectStateLoss()
 			r.lane.refused("look for calls of dead callees", page)
 			return nil, nil, false
 		}
@@ -171,7 +172,7 @@ func (r *reaper) scan(callees []deadCallee) (more []deadCallee, ok bool) {
 		if len(reply) != 2 {
 			return nil, false
 		}
-		lost := r.ours(reply[1].List, broker.ErrCalleeLost)
+		lost := r.resultsFor(reply[1].List, broker.ErrCalleeLost)
 		for _, result := range lost {
 			forgets[i].AddText(address(result.To))
 		}
@@ -185,8 +186,8 @@ func (r *reaper) scan(callees []deadCallee) (more []deadCallee, ok bool) {
 	return more, r.lane.doAll(r.ctx, forgets) // if not, done again
 }
 
-// ours returns the results, with an error, for those calls that are of the node.
-func (r *reaper) ours(addresses []resp.Reply, failure *broker.Error) []broker.Result {
+// resultsFor returns results with an error for those calls that are the node's.
+func (r *reaper) resultsFor(addresses []resp.Reply, failure *broker.Error) []broker.Result {
 	var lost []broker.Result
 	for _, v := range addresses {
 		if a, ok := parseAddress(v.Text); ok && a.Node == r.conn.node {

@@ -7,9 +7,9 @@ import (
 	"github.com/juggler-go/juggler/broker"
 )
 
-// takeOver is how long Reply waits for results to be stored before it leaves them
-// to the outboxes: longer than that takes where all is well.
-const takeOver = 20 * time.Millisecond
+// replyWait is how long Reply waits for results to be stored before it leaves them to the
+// outboxes. It is longer than storing takes if all is well.
+const replyWait = 20 * time.Millisecond
 
 // Reply implements [broker.CalleeConn]. It takes over what it cannot store at once,
 // and tries again until the calls' time is over. See [broker.ResultKeeper].
@@ -17,16 +17,16 @@ func (c *calleeConn) Reply(ctx context.Context, results []broker.Result) error {
 	if err := c.awaitRoom(ctx, results); err != nil {
 		return wrap("reply for", c.id, err)
 	}
-	letters, err := c.letters(results)
+	letters, err := c.outboxEntries(results)
 	if err != nil || len(letters) == 0 {
 		return wrap("reply for", c.id, err)
 	}
 	tried := c.broker.post(letters)
 	timer := c.timer.Swap(nil)
 	if timer == nil { // as a rule there is one of the last Reply
-		timer = time.NewTimer(takeOver)
+		timer = time.NewTimer(replyWait)
 	} else {
-		timer.Reset(takeOver)
+		timer.Reset(replyWait)
 	}
 	defer c.timer.Store(timer)
 	defer timer.Stop()
@@ -45,8 +45,8 @@ func (c *calleeConn) awaitRoom(ctx context.Context, results []broker.Result) err
 		if l == nil {
 			return broker.ErrClosed
 		}
-		for l.outbox.full() && !l.writer.outOfReach() && ctx.Err() == nil {
-			timer := time.NewTimer(takeOver)
+		for l.outbox.full() && !l.writer.unreachable() && ctx.Err() == nil {
+			timer := time.NewTimer(replyWait)
 			select {
 			case <-timer.C:
 			case <-ctx.Done():
@@ -60,9 +60,9 @@ func (c *calleeConn) awaitRoom(ctx context.Context, results []broker.Result) err
 	return ctx.Err()
 }
 
-// letters makes letters of those results that answer calls held here.
-func (c *calleeConn) letters(results []broker.Result) ([]letter, error) {
-	letters := make([]letter, 0, len(results))
+// outboxEntries makes entries of those results that answer calls held here.
+func (c *calleeConn) outboxEntries(results []broker.Result) ([]outboxEntry, error) {
+	letters := make([]outboxEntry, 0, len(results))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -71,18 +71,18 @@ func (c *calleeConn) letters(results []broker.Result) ([]letter, error) {
 	for i := range results {
 		r := &results[i]
 		if h := c.held[r.To]; h != nil && !h.answering {
-			letters = append(letters, c.letter(r, h, h.deadline))
+			letters = append(letters, c.outboxEntry(r, h, h.deadline))
 		}
 	}
 	c.owed += len(letters)
 	return letters, nil
 }
 
-// letter makes a letter of the result of a call. mu is held.
-func (c *calleeConn) letter(r *broker.Result, h *heldCall, deadline time.Time) letter {
+// outboxEntry makes an entry of the result of a call. mu is held.
+func (c *calleeConn) outboxEntry(r *broker.Result, h *heldCall, deadline time.Time) outboxEntry {
 	h.answering = true
 	c.unstored++
-	return letter{
+	return outboxEntry{
 		op:       op{kind: opResult, node: r.To.Node, value: encodeResult(r)},
 		conn:     c,
 		held:     h,
@@ -90,23 +90,22 @@ func (c *calleeConn) letter(r *broker.Result, h *heldCall, deadline time.Time) l
 	}
 }
 
-// lostLetter reports that a call is lost. How much time it has is not known: as
-// long as its node is taken for alive. mu is held.
-func (c *calleeConn) lostLetter(h *heldCall) letter {
-	l := c.letter(&broker.Result{To: h.to, Err: broker.ErrCalleeLost}, h, time.Now().Add(c.broker.nodeLives()))
+// lossEntry makes an entry that reports a lost call. The call's time is not known, so it
+// is kept as long as a silent node is taken for alive. mu is held.
+func (c *calleeConn) lossEntry(h *heldCall) outboxEntry {
+	l := c.outboxEntry(&broker.Result{To: h.to, Err: broker.ErrCalleeLost}, h, time.Now().Add(c.broker.nodeLives()))
 	l.ours = true
 	return l
 }
 
-// reportLost sends letters that report losses.
-func (b *Broker) reportLost(lost []letter) {
+// reportLost posts entries that report losses.
+func (b *Broker) reportLost(lost []outboxEntry) {
 	b.stats.lost.Add(int64(len(lost)))
 	b.post(lost)
 }
 
-// settled takes note that a letter is stored or of no use: the server may forget
-// the call.
-func (c *calleeConn) settled(l *letter) {
+// entryDone notes that an entry is stored or dropped: the server may forget the call.
+func (c *calleeConn) entryDone(l *outboxEntry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l.held.puller.done = append(l.held.puller.done, l.held)
@@ -136,7 +135,7 @@ func (c *calleeConn) Flush(ctx context.Context) error {
 		c.changed.Wait()
 	}
 	if c.unstored > 0 {
-		c.hurried = true
+		c.skipFlush = true
 		return wrap("flush results of", c.id, ctx.Err())
 	}
 	return nil
@@ -149,13 +148,13 @@ func (c *calleeConn) Unstored() int {
 	return c.owed
 }
 
-func (c *calleeConn) isHurried() bool {
+func (c *calleeConn) skipsFlush() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.hurried
+	return c.skipFlush
 }
 
-// abandon gives up what is not stored.
+// abandon drops what is not stored.
 func (c *calleeConn) abandon() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -164,13 +163,13 @@ func (c *calleeConn) abandon() {
 	c.changed.Broadcast()
 }
 
-// patience is for how long a node is believed to come back that the server does not
-// know. Close waits for no more than its next beat.
-func (c *calleeConn) patience() (patience time.Duration, abandoned bool) {
+// missingNodeTimeout is how long we wait for a node that the server does not know. While
+// the callee closes that is until the node's next heartbeat.
+func (c *calleeConn) missingNodeTimeout() (patience time.Duration, abandoned bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return c.broker.config.lease / 4, c.abandoned
 	}
-	return c.broker.silence(), c.abandoned
+	return c.broker.maxSilence(), c.abandoned
 }

@@ -12,14 +12,14 @@ import (
 // and a connection that waits for the node's list.
 type results struct {
 	conn    *callerConn
-	blocker *blocker
+	blocker *blockingConn
 	stopped chan struct{}
 }
 
 func newResults(c *callerConn) *results {
 	return &results{
 		conn:    c,
-		blocker: newBlocker(c.home, "results"),
+		blocker: newBlockingConn(c.home, "results"),
 		stopped: make(chan struct{}),
 	}
 }

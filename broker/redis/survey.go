@@ -21,7 +21,7 @@ type survey struct {
 	closed  bool
 
 	// Owned by the goroutine.
-	memories map[string]memory // by address of a master in use
+	memories map[string]memoryStatus // by address of a master in use
 	peers    peers
 
 	kicked  chan struct{} // has an element to look at the other processes at once
@@ -37,7 +37,7 @@ const (
 )
 
 func newSurvey(b *Broker) *survey {
-	s := &survey{broker: b, memories: map[string]memory{}, kicked: make(chan struct{}, 1)}
+	s := &survey{broker: b, memories: map[string]memoryStatus{}, kicked: make(chan struct{}, 1)}
 	s.peers.broker = b
 	s.quit, s.cancel = context.WithCancel(background)
 	return s
@@ -90,7 +90,7 @@ func (s *survey) run() {
 	defer ticker.Stop()
 	for {
 		s.lookAtServers()
-		s.peers.look(s.quit, 3*s.pause())
+		s.peers.compare(s.quit, 3*s.pause())
 		select {
 		case <-ticker.C:
 		case <-s.kicked:
@@ -108,7 +108,7 @@ func (s *survey) lookAtServers() {
 	if len(lanes) == 0 {
 		lanes = append(lanes, 0)
 	}
-	seen := map[string]memory{}
+	seen := map[string]memoryStatus{}
 	evicting := int64(0)
 	for _, i := range lanes {
 		master, err := s.broker.view.Master(s.quit, s.broker.keys.slotOf(i), conn.Server{})
@@ -119,9 +119,9 @@ func (s *survey) lookAtServers() {
 		now := before
 		switch {
 		case !known:
-			now, known = s.meet(master, i)
+			now, known = s.inspect(master, i)
 		case time.Since(before.asked) >= min(memoryPause, 2*s.pause()):
-			now = s.ask(i, before)
+			now = s.refresh(i, before)
 		}
 		if !known {
 			continue // it is tried again
@@ -136,11 +136,11 @@ func (s *survey) lookAtServers() {
 	s.broker.stats.evicting.Store(evicting)
 }
 
-// meet looks at a master for the first time, on a connection of its own.
-func (s *survey) meet(master conn.Server, lane int) (memory, bool) {
+// inspect looks at a master for the first time, on a connection of its own.
+func (s *survey) inspect(master conn.Server, lane int) (memoryStatus, bool) {
 	l, err := s.broker.view.DialServer(s.quit, master, conn.NoMaster, s.broker.config.replyTimeout, nil)
 	if err != nil {
-		return memory{}, false
+		return memoryStatus{}, false
 	}
 	defer l.Close()
 	defer context.AfterFunc(s.quit, l.Cut)()
@@ -150,7 +150,7 @@ func (s *survey) meet(master conn.Server, lane int) (memory, bool) {
 		err = s.broker.checkRights(l, lane)
 	}
 	if err != nil {
-		return memory{}, false
+		return memoryStatus{}, false
 	}
 	m, ok := readMemory(string(info.Reply.Text))
 	if !ok {
@@ -160,8 +160,8 @@ func (s *survey) meet(master conn.Server, lane int) (memory, bool) {
 	return m, true
 }
 
-// ask asks the master of a lane in use again.
-func (s *survey) ask(lane int, before memory) memory {
+// refresh asks the master of a lane in use again.
+func (s *survey) refresh(lane int, before memoryStatus) memoryStatus {
 	l := s.broker.used(lane)
 	if l == nil {
 		return before

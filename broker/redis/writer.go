@@ -14,32 +14,32 @@ import (
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
-// A writer sends all that does not block to the master of one lane, over one
-// connection. It is a group commit: it sends at once when nothing is under
-// way; what comes while a batch is under way is gathered and goes with the
-// next. So a lone request waits for nobody, and many share their round trips.
+// A writer sends all commands that do not block to the master of one lane, over one
+// connection. It is a group commit: an idle writer sends at once; requests that come
+// while a batch is under way go out together in the next. So a lone request waits for
+// nobody, and many share a round trip.
 //
-// Who submits to an idle writer sends by himself: to wake the goroutine would
-// take longer than the system call. The goroutine, which runs from start to
-// stop, receives the replies and sends what was gathered. While the server is
-// out of reach it refuses requests at once and tries to connect.
+// A goroutine that submits to an idle writer writes the request itself, because to wake
+// another one would take longer than the system call. The writer's own goroutine, which
+// runs from start to stop, receives the replies and sends the next batch. While the
+// server is unreachable it refuses requests at once, and reconnects.
 type writer struct {
 	lane *lane
 
 	mu       sync.Mutex // guards the following
 	queue    []*op
-	spare    []*op      // the memory of a flight that is over
-	flight   *flight    // the batch under way, or nil
+	spare    []*op      // the memory of a batch that is complete
+	batch    *batch     // the batch under way, or nil
 	link     *conn.Link // nil: not connected; only the goroutine changes it
 	refusing error      // what new ops get: the connection is down, stalled or closed
 	next     time.Time  // of the next attempt, while refusing
 	closed   bool
 
-	crowded   bool // the last flight had more than one op
-	gathering bool // somebody waits for others before he sends
+	shared    bool // the last batch had more than one op
+	gathering bool // a goroutine that submits waits for others before it sends
 
-	// sending is held while a flight is encoded and written. Where mu is
-	// needed too, that is locked first.
+	// sending is held while a batch is encoded and written. Where mu is needed too, that
+	// is locked first.
 	sending sync.Mutex
 
 	wake    chan struct{} // has an element if there may be something in queue
@@ -50,15 +50,15 @@ type writer struct {
 
 	// Where the connection led that the other side ended while it was idle; zero: it
 	// has been made anew since. Only the goroutine uses it.
-	ended conn.Place
+	endedAt conn.Place
 
-	// Of the master's reach, guarded by mu. One that only stalls is in reach.
-	down     bool
-	regained time.Time // when it was in reach again; zero: it always was
+	// Whether the master is reachable, guarded by mu. A stalled one is.
+	down    bool
+	upSince time.Time // since when it is reachable again; zero: it always was
 }
 
-// A flight is a batch under way.
-type flight struct {
+// A batch is what goes out together and is under way.
+type batch struct {
 	ops  []*op
 	size int // in bytes
 
@@ -69,9 +69,9 @@ type flight struct {
 	err      error // of the write, guarded by writer.sending
 }
 
-// directBytes is how much is sent at most by who submits it: so much has room
-// in the socket, for the server has read all that was sent before, and nobody
-// is kept waiting who has only so much time.
+// directBytes is how much a goroutine that submits writes itself at most. So much fits
+// into the buffer of the socket, because the server has read all that was sent before. So
+// a caller with a deadline does not block.
 const directBytes = 8 << 10
 
 func newWriter(l *lane) *writer {
@@ -97,13 +97,13 @@ func (w *writer) stop() {
 		close(w.quit)
 	}
 	w.refusing = broker.ErrClosed
-	w.rouse()
+	w.wakeUp()
 	w.mu.Unlock()
 	<-w.stopped
 }
 
-// submit hands ops over, in order; they finish later or at once. Urgent ones go
-// before all that waits.
+// submit queues ops, in order, or sends them at once. Urgent ones go before all that
+// wait.
 func (w *writer) submit(ops ...*op) {
 	w.mu.Lock()
 	if err := w.refusing; err != nil {
@@ -114,13 +114,13 @@ func (w *writer) submit(ops ...*op) {
 		}
 		return
 	}
-	first := w.flight == nil && len(w.queue) == 0
+	first := w.batch == nil && len(w.queue) == 0
 	if len(ops) > 0 && ops[0].urgent {
 		w.queue = slices.Insert(w.queue, 0, ops...)
 	} else {
 		w.queue = append(w.queue, ops...)
 	}
-	if first && w.crowded {
+	if first && w.shared {
 		w.gathering = true
 		w.mu.Unlock()
 		runtime.Gosched() // others are about to submit, too
@@ -128,12 +128,12 @@ func (w *writer) submit(ops ...*op) {
 		w.gathering = false
 	}
 	l := w.link
-	if !first || l == nil || l.Retired() != nil || !w.direct() {
-		w.rouse()
+	if !first || l == nil || l.Retired() != nil || !w.fitsDirectWrite() {
+		w.wakeUp()
 		w.mu.Unlock()
 		return
 	}
-	f := w.takeOff()
+	f := w.startBatch()
 	w.sending.Lock()
 	w.encode(f, l)
 	l.ExpectReply() // before anybody may set another deadline
@@ -142,12 +142,13 @@ func (w *writer) submit(ops ...*op) {
 	w.sending.Unlock()
 }
 
-// settled reports whether the master has been in reach for a while: long enough for
-// all that went another way meanwhile to arrive, so that nothing overtakes it.
-func (w *writer) settled() bool {
+// stable reports whether the master has been reachable for a while: long enough for all
+// events that went through another master meanwhile to arrive, so that none overtakes
+// them.
+func (w *writer) stable() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return !w.down && (w.regained.IsZero() || time.Since(w.regained) > w.lane.broker.config.replyTimeout)
+	return !w.down && (w.upSince.IsZero() || time.Since(w.upSince) > w.lane.broker.config.replyTimeout)
 }
 
 func (o *op) size() int {
@@ -167,18 +168,18 @@ func within(ops []*op, most int) (n, size int) {
 	return n, size
 }
 
-// direct reports whether what is queued may be sent by who has submitted it. mu
-// is held.
-func (w *writer) direct() bool {
+// fitsDirectWrite reports whether the goroutine that has submitted may write the queue
+// itself. mu is held.
+func (w *writer) fitsDirectWrite() bool {
 	n, size := within(w.queue, directBytes)
 	return n > 0 && n == len(w.queue) && size <= directBytes
 }
 
-// rouse has the goroutine look what there is to do, unless it will anyway
-// when the flight under way is over. mu is held.
-func (w *writer) rouse() {
+// wakeUp wakes the writer's goroutine, unless it will look at the queue anyway when the
+// batch under way is complete. mu is held.
+func (w *writer) wakeUp() {
 	switch {
-	case w.flight != nil || w.gathering:
+	case w.batch != nil || w.gathering:
 	case w.link != nil:
 		w.link.Interrupt()
 	default:
@@ -189,35 +190,35 @@ func (w *writer) rouse() {
 	}
 }
 
-// look has the goroutine look at the link, which is retired.
-func (w *writer) look() {
+// linkRetired has the goroutine replace the link.
+func (w *writer) linkRetired() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.rouse()
+	w.wakeUp()
 }
 
-// takeOff makes a flight of what is queued, or of its front: so the replies to a
-// large flight tell early that it gets on, and little is lost with it. mu is
-// held, and none is under way.
-func (w *writer) takeOff() *flight {
+// startBatch makes a batch of the front of the queue. It is bounded, so that replies show
+// early that a large queue makes progress, and that little is lost with a connection. mu
+// is held, and no batch is under way.
+func (w *writer) startBatch() *batch {
 	n, size := within(w.queue, maxBatchBytes)
-	w.flight = &flight{ops: w.queue[:n:n], size: size}
-	w.crowded = len(w.queue) > 1
+	w.batch = &batch{ops: w.queue[:n:n], size: size}
+	w.shared = len(w.queue) > 1
 	rest := w.queue[n:]
 	w.queue, w.spare = append(w.spare, rest...), nil
 	clear(rest)
-	w.stall.Reset(w.patience(w.flight))
-	return w.flight
+	w.stall.Reset(w.patience(w.batch))
+	return w.batch
 }
 
-// patience is how long a flight may be under way while no byte moves before
-// others are refused.
-func (w *writer) patience(f *flight) time.Duration {
+// patience is how long a batch may be under way without a byte moving before further
+// requests are refused.
+func (w *writer) patience(f *batch) time.Duration {
 	return w.lane.broker.config.replyTimeout/4 + conn.TransmitTime(f.size)
 }
 
-// encode makes commands of a flight. sending is held.
-func (w *writer) encode(f *flight, l *conn.Link) {
+// encode makes commands of a batch. sending is held.
+func (w *writer) encode(f *batch, l *conn.Link) {
 	f.sent = true
 	f.groups = w.lane.group(f.ops)
 	f.commands = make([]*resp.Command, len(f.groups))
@@ -228,9 +229,9 @@ func (w *writer) encode(f *flight, l *conn.Link) {
 }
 
 // flush writes what was encoded. sending is held.
-func (w *writer) flush(f *flight, l *conn.Link) {
+func (w *writer) flush(f *batch, l *conn.Link) {
 	if f.err = l.Flush(); f.err != nil {
-		l.Cut() // so that who reads learns of it
+		l.Cut() // so that the reading goroutine notices
 	}
 }
 
@@ -244,7 +245,7 @@ func (w *writer) do(ctx context.Context, c *resp.Command) (resp.Reply, error) {
 	return c.Reply, o.err
 }
 
-// retryable adds when a retry is worth it. mu is held.
+// retryable adds after how long a retry makes sense. mu is held.
 func (w *writer) retryable(err error) error {
 	if !errors.Is(err, broker.ErrUnavailable) {
 		return err
@@ -255,31 +256,31 @@ func (w *writer) retryable(err error) error {
 
 func (w *writer) run() {
 	defer close(w.stopped)
-	for f := w.await(); f != nil; f = w.await() {
+	for f := w.nextBatch(); f != nil; f = w.nextBatch() {
 		ops := f.ops
-		w.see(f)
+		w.completeBatch(f)
 		clear(ops)
-		w.land(ops[:0])
+		w.endBatch(ops[:0])
 	}
-	w.drop()
+	w.dropLink()
 }
 
-// await waits until there is a flight to see to: one that was sent and has a
-// reply, or has failed, or one that was not sent. It returns nil when the
-// writer was stopped and nothing is left.
-func (w *writer) await() *flight {
+// nextBatch waits until there is a batch to complete: one that was sent and has a reply
+// or has failed, or one that was not sent. It returns nil when the writer was stopped and
+// nothing is left.
+func (w *writer) nextBatch() *batch {
 	for {
 		w.mu.Lock()
-		f, l := w.flight, w.link
+		f, l := w.batch, w.link
 		if f == nil && l != nil && l.Retired() != nil {
 			w.link = nil
 			w.mu.Unlock()
 			l.Close()
-			w.gone(l.Retired())
+			w.lostIdle(l.Retired())
 			continue
 		}
 		if f == nil && len(w.queue) > 0 && !w.gathering {
-			f = w.takeOff()
+			f = w.startBatch()
 		}
 		closed := w.closed && !w.gathering
 		if f == nil && l != nil {
@@ -290,7 +291,7 @@ func (w *writer) await() *flight {
 		case f != nil || closed:
 			return f
 		case l != nil:
-			w.listen(l)
+			w.awaitInput(l)
 		default:
 			select {
 			case <-w.wake:
@@ -300,14 +301,14 @@ func (w *writer) await() *flight {
 	}
 }
 
-// listen waits for the first byte of a reply, or rouse.
-func (w *writer) listen(l *conn.Link) {
+// awaitInput waits for the first byte of a reply, or for wakeUp.
+func (w *writer) awaitInput(l *conn.Link) {
 	err := l.Await()
 	if errors.Is(err, conn.ErrInterrupted) {
 		return
 	}
 	w.mu.Lock()
-	idle := w.flight == nil
+	idle := w.batch == nil
 	if idle {
 		w.link = nil
 	}
@@ -316,71 +317,71 @@ func (w *writer) listen(l *conn.Link) {
 	case !idle:
 	case err == nil:
 		l.Close()
-		w.gone(resp.ErrProtocol) // nothing was asked
+		w.lostIdle(resp.ErrProtocol) // nothing was sent
 	default:
 		l.Close()
 		w.endedIdle(l, err)
 	}
 }
 
-// gone takes note of a connection that was given up while it was idle.
-func (w *writer) gone(err error) {
+// lostIdle handles a connection that was given up while it was idle.
+func (w *writer) lostIdle(err error) {
 	w.lane.broker.linkDown("writer", w.lane.index, err)
-	w.mayHaveLostState()
+	w.suspectStateLoss()
 	w.lane.broker.view.MarkStale()
 }
 
-// endedIdle takes note that the other side has ended a connection that was idle. The
-// next one tells whether the server is still the same: until then nothing is learned
+// endedIdle handles that the other side has closed an idle connection. The next
+// connection tells whether the server is still the same; until then nothing is learned
 // from it.
 func (w *writer) endedIdle(l *conn.Link, err error) {
-	w.ended = l.Place()
+	w.endedAt = l.Place()
 	w.lane.broker.linkIdle("writer", w.lane.index, err)
 	w.lane.broker.view.MarkStale()
 }
 
-// mayHaveLostState notes that the master may have forgotten what it knew, and may not
-// have passed on events that it had confirmed.
-func (w *writer) mayHaveLostState() {
-	w.lane.raiseDoubt()
-	w.lane.broker.hub.doubt()
+// suspectStateLoss notes that the master may have lost its data, and may not have passed
+// on events that it had confirmed.
+func (w *writer) suspectStateLoss() {
+	w.lane.suspectStateLoss()
+	w.lane.broker.hub.suspectLostEvents()
 }
 
-// land ends a flight, whose memory is used again.
-func (w *writer) land(spare []*op) {
+// endBatch ends a batch. Its memory is used again.
+func (w *writer) endBatch(spare []*op) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stall.Stop()
-	w.flight, w.spare = nil, spare
+	w.batch, w.spare = nil, spare
 	w.accept()
 }
 
-// accept ends what refuse has begun. mu is held.
+// accept ends what refuse began. mu is held.
 func (w *writer) accept() {
 	if !w.closed {
 		w.refusing = nil
 	}
 }
 
-// stalled is called when a batch has been under way for a while. Unless bytes
-// have moved lately, what waits behind it was certainly not sent, and is refused
-// instead of being kept waiting, until they do.
+// stalled is called when a batch has been under way for a while. If no byte has moved
+// lately, it refuses the requests that wait behind the batch, until bytes move again:
+// they were certainly not sent.
 func (w *writer) stalled() {
 	w.mu.Lock()
-	if w.flight == nil || w.moves() {
+	if w.batch == nil || w.progresses() {
 		w.mu.Unlock()
 		return
 	}
 	w.refuse(fmt.Errorf("%w: no reply for %v", broker.ErrUnavailable, w.lane.broker.config.replyTimeout/4))
 }
 
-// moves reports whether bytes have moved lately on the connection of the flight
-// under way, and has stalled look again. mu is held.
-func (w *writer) moves() bool {
+// progresses reports whether bytes have moved lately for the batch under way, and has
+// stalled called again. mu is held.
+func (w *writer) progresses() bool {
 	if w.link == nil {
 		return false
 	}
-	patience := w.patience(w.flight)
+	patience := w.patience(w.batch)
 	left := patience - time.Since(w.link.LastActive())
 	if left <= 0 {
 		w.stall.Reset(patience)
@@ -391,8 +392,7 @@ func (w *writer) moves() bool {
 	return true
 }
 
-// refuse refuses new ops and those that wait, as long as the flight under way
-// does not get on. mu is held, and released.
+// refuse refuses new ops and those that wait, until accept. mu is held, and released.
 func (w *writer) refuse(err error) {
 	if !w.closed {
 		w.refusing = err
@@ -406,44 +406,44 @@ func (w *writer) refuse(err error) {
 	}
 }
 
-// retryFor is how long a batch is repeated that the server answered with
-// "not here, not now" (see isElsewhere).
+// retryFor is how long a batch is repeated that the server answered with an error for
+// which resp.IsMisdirected is true.
 const retryFor = time.Second
 
-// see sends a flight that was not sent, again where that is certainly safe,
-// and finishes all of its ops. If the server is out of reach it returns once a
-// connection is there again.
-func (w *writer) see(f *flight) {
+// completeBatch sends a batch if that was not done, repeats what is certainly safe to
+// repeat, and finishes all ops. If the server is unreachable it returns once there is a
+// connection again.
+func (w *writer) completeBatch(f *batch) {
 	started := time.Now()
 	for attempt := 0; len(f.ops) > 0; attempt++ {
 		if w.link == nil {
 			if err := w.connect(); err != nil {
-				w.fall()
+				w.markDown()
 				w.finishAll(f.ops, unavailable(err))
-				w.outage(err)
+				w.reconnect(err)
 				return
 			}
 		}
-		err := w.round(f)
+		err := w.roundTrip(f)
 		switch {
 		case err == nil:
 		case errors.Is(err, conn.ErrNotSent) && attempt == 0:
-			// It was idle, and the server closed it: no reason to fail.
+			// The server has closed it while it was idle: no reason to fail.
 			l := w.link
-			w.drop()
+			w.dropLink()
 			w.endedIdle(l, err)
 		case errors.Is(err, conn.ErrNotSent), errors.Is(err, conn.ErrLost):
-			w.fall()
+			w.markDown()
 			w.finishAll(f.ops, unavailable(err))
-			w.drop()
-			w.outage(err)
+			w.dropLink()
+			w.reconnect(err)
 			return
 		case time.Since(started) > retryFor:
 			w.finishAll(f.ops, unavailable(err))
 			f.ops = nil
 		case errors.Is(err, errBunches):
 		default: // elsewhere
-			w.drop()
+			w.dropLink()
 			if !w.pause(w.lane.broker.backoff.After(attempt)) {
 				w.finishAll(f.ops, broker.ErrClosed)
 				return
@@ -452,8 +452,8 @@ func (w *writer) see(f *flight) {
 	}
 }
 
-// fall notes that the master is out of reach, before anybody is told.
-func (w *writer) fall() {
+// markDown notes that the master is unreachable, before any op is finished.
+func (w *writer) markDown() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.down = true
@@ -468,10 +468,10 @@ func (w *writer) finishAll(ops []*op, err error) {
 	}
 }
 
-// round sends f, unless that was done, and receives the replies. It leaves
-// those ops that were certainly not done and may be sent again, with the
-// reason; the others are finished.
-func (w *writer) round(f *flight) (err error) {
+// roundTrip sends f, unless that was done, and receives the replies. It leaves those ops
+// in f that were certainly not done and may be sent again, and returns the reason; the
+// others are finished.
+func (w *writer) roundTrip(f *batch) (err error) {
 	if !f.sent {
 		w.sending.Lock()
 		w.encode(f, w.link)
@@ -487,7 +487,7 @@ func (w *writer) round(f *flight) (err error) {
 			w.sending.Unlock()
 		}
 	} else {
-		w.sending.Lock() // until who sent it knows how that went
+		w.sending.Lock() // until the goroutine that sent it has noted the error
 		if errors.Is(f.err, conn.ErrNotSent) {
 			err = f.err
 		}
@@ -507,10 +507,10 @@ func (w *writer) round(f *flight) (err error) {
 	return err
 }
 
-// connect makes the connection and first of all announces who lives here
-// again: the server may have forgotten, and what follows relies on it.
+// connect connects, and renews all leases before anything else: the server may have lost
+// them, and what follows relies on them.
 func (w *writer) connect() error {
-	l, err := w.lane.dial(background, w.lane.broker.config.replyTimeout, w.look)
+	l, err := w.lane.dial(background, w.lane.broker.config.replyTimeout, w.linkRetired)
 	if err != nil {
 		return err
 	}
@@ -520,10 +520,10 @@ func (w *writer) connect() error {
 			return err
 		}
 	}
-	if before := w.ended; before != (conn.Place{}) && (l.Who == "" || l.Place() != before) {
-		w.mayHaveLostState()
+	if before := w.endedAt; before != (conn.Place{}) && (l.Who == "" || l.Place() != before) {
+		w.suspectStateLoss()
 	}
-	w.ended = conn.Place{}
+	w.endedAt = conn.Place{}
 	w.mu.Lock()
 	w.link = l
 	w.mu.Unlock()
@@ -531,7 +531,7 @@ func (w *writer) connect() error {
 	return nil
 }
 
-func (w *writer) drop() {
+func (w *writer) dropLink() {
 	w.mu.Lock()
 	l := w.link
 	w.link = nil
@@ -542,13 +542,13 @@ func (w *writer) drop() {
 	}
 }
 
-// outage refuses all requests until the server is in reach again or the writer
-// is stopped.
-func (w *writer) outage(err error) {
+// reconnect refuses all requests until there is a connection again or the writer is
+// stopped.
+func (w *writer) reconnect(err error) {
 	w.stall.Stop()
 	w.lane.broker.linkDown("writer", w.lane.index, err)
-	w.lane.broker.hub.doubt()
-	w.ended = conn.Place{} // what follows from it is done here
+	w.lane.broker.hub.suspectLostEvents()
+	w.endedAt = conn.Place{} // what follows from it is done here
 	for attempt := 0; ; attempt++ {
 		wait := w.lane.broker.backoff.After(attempt)
 		w.mu.Lock()
@@ -559,10 +559,10 @@ func (w *writer) outage(err error) {
 		}
 		if err = w.connect(); err == nil {
 			w.mu.Lock()
-			w.down, w.regained = false, time.Now()
+			w.down, w.upSince = false, time.Now()
 			w.mu.Unlock()
-			w.lane.raiseDoubt()
-			w.lane.kick()
+			w.lane.suspectStateLoss()
+			w.lane.announceNow()
 			return
 		}
 		w.lane.broker.view.MarkStale()
@@ -581,12 +581,12 @@ func (w *writer) pause(d time.Duration) bool {
 	}
 }
 
-// outOfReach reports whether requests are refused: the connection is down, or
-// stalled, or closed.
-func (w *writer) outOfReach() bool { return w.trouble() != nil }
+// unreachable reports whether requests are refused: the connection is down, stalled, or
+// closed.
+func (w *writer) unreachable() bool { return w.refusal() != nil }
 
-// trouble returns why requests are refused, if they are.
-func (w *writer) trouble() error {
+// refusal returns why requests are refused, or nil.
+func (w *writer) refusal() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.refusing

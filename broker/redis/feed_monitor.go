@@ -5,52 +5,52 @@ import (
 	"time"
 )
 
-// A watch looks after the connection of a feed. It pings a silent server and cuts
-// the connection when that stays silent: a read deadline could strike in the
-// middle of a message. It sends probes, cuts a connection that leads elsewhere, and
-// has its beat for what is to be tried or told later. Its goroutine runs from start
-// to stop.
-type watch struct {
+// A feedMonitor looks after the connection of a feed. It pings a silent server, and cuts
+// the connection if that stays silent. We cannot use a read deadline, because it could
+// expire in the middle of a message. It sends probes, cuts a connection that leads to the
+// wrong server, and does at its ticks what is to be retried or told later. Its goroutine
+// runs from start to stop.
+type feedMonitor struct {
 	feed    *feed
 	quit    chan struct{}
 	stopped chan struct{}
 }
 
-func newWatch(f *feed) *watch {
-	return &watch{feed: f, quit: make(chan struct{}), stopped: make(chan struct{})}
+func newFeedMonitor(f *feed) *feedMonitor {
+	return &feedMonitor{feed: f, quit: make(chan struct{}), stopped: make(chan struct{})}
 }
 
-func (w *watch) start() { go w.run() }
+func (w *feedMonitor) start() { go w.run() }
 
-func (w *watch) stop() {
+func (w *feedMonitor) stop() {
 	close(w.quit)
 	<-w.stopped
 }
 
-func (w *watch) run() {
+func (w *feedMonitor) run() {
 	defer close(w.stopped)
 	ticker := time.NewTicker(w.feed.hub.broker.config.replyTimeout / 4)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-		case <-w.feed.nudge:
+		case <-w.feed.wake:
 		case <-w.quit:
 			return
 		}
 		w.feed.prober.tick()
-		if w.feed.judge() {
+		if w.feed.check() {
 			return // the feed's reader returns
 		}
 		w.feed.retry()
-		w.feed.hub.tellDoubt(w.feed)
+		w.feed.hub.tellSuspicion(w.feed)
 		w.feed.tellLost()
 	}
 }
 
-// judge cuts the connection if it is of no use any more, and pings the server if
-// that has been silent. It reports whether it has cut.
-func (f *feed) judge() bool {
+// check cuts the connection if it is of no use any more, and pings a server that has been
+// silent. It reports whether it has cut.
+func (f *feed) check() bool {
 	f.hub.mu.Lock()
 	defer f.hub.mu.Unlock()
 	if f.link == nil {

@@ -6,17 +6,17 @@ import (
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
-// A pulse runs the beats of one lane, four times in a lease. Its goroutine
+// A heartbeatLoop sends the heartbeats of one lane, four times in a lease. Its goroutine
 // runs from start to stop.
-type pulse struct {
+type heartbeatLoop struct {
 	lane    *lane
-	now     chan struct{} // has an element to beat at once
+	now     chan struct{} // has an element to send them at once
 	quit    chan struct{}
 	stopped chan struct{}
 }
 
-func newPulse(l *lane) *pulse {
-	return &pulse{
+func newHeartbeatLoop(l *lane) *heartbeatLoop {
+	return &heartbeatLoop{
 		lane:    l,
 		now:     make(chan struct{}, 1),
 		quit:    make(chan struct{}),
@@ -24,14 +24,14 @@ func newPulse(l *lane) *pulse {
 	}
 }
 
-func (p *pulse) start() { go p.run() }
+func (p *heartbeatLoop) start() { go p.run() }
 
-func (p *pulse) stop() {
+func (p *heartbeatLoop) stop() {
 	close(p.quit)
 	<-p.stopped
 }
 
-func (p *pulse) run() {
+func (p *heartbeatLoop) run() {
 	defer close(p.stopped)
 	ticker := time.NewTicker(p.lane.broker.config.lease / 4)
 	defer ticker.Stop()
@@ -42,13 +42,13 @@ func (p *pulse) run() {
 		case <-p.quit:
 			return
 		}
-		for _, b := range p.lane.currentBeats() {
-			p.beat(b)
+		for _, b := range p.lane.currentHeartbeats() {
+			p.send(b)
 		}
 	}
 }
 
-func (p *pulse) beat(b *beat) {
+func (p *heartbeatLoop) send(b *heartbeat) {
 	commands, replied := b.make(false)
 	waiter := newWaiter(len(commands))
 	ops := make([]*op, len(commands))
@@ -56,7 +56,7 @@ func (p *pulse) beat(b *beat) {
 		// Behind large batches on a slow link it would come too late.
 		ops[i] = &op{command: c, waiter: waiter, urgent: true}
 	}
-	if !p.lane.submitBeat(b, ops) {
+	if !p.lane.submitHeartbeat(b, ops) {
 		return
 	}
 	p.await(b, waiter)
@@ -66,7 +66,7 @@ func (p *pulse) beat(b *beat) {
 			// Others may not have been able to say that they live, either. A server
 			// that is full takes what says so.
 			if !resp.IsOutOfMemory(o.err) {
-				p.lane.raiseDoubt()
+				p.lane.suspectStateLoss()
 			}
 			p.lane.refused("renew a lease", o.command.Reply)
 			return
@@ -76,10 +76,10 @@ func (p *pulse) beat(b *beat) {
 	replied()
 }
 
-// await waits for the commands of a beat, which the writer finishes within its
-// timeouts. Behind what is large, on a slow link, they are too late: then the
-// beat makes detours.
-func (p *pulse) await(b *beat, waiter *waiter) {
+// await waits for the commands of a heartbeat, which the writer finishes within its
+// timeouts. Behind a large batch on a slow link they are too late: then the heartbeat
+// goes over a connection of its own.
+func (p *heartbeatLoop) await(b *heartbeat, waiter *waiter) {
 	ticker := time.NewTicker(p.lane.broker.config.lease / 4)
 	defer ticker.Stop()
 	for {
@@ -87,7 +87,7 @@ func (p *pulse) await(b *beat, waiter *waiter) {
 		case <-waiter.done:
 			return
 		case <-ticker.C:
-			p.lane.detour(b)
+			p.lane.announceAside(b)
 		}
 	}
 }

@@ -5,14 +5,14 @@ import (
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
-// refusals are the calls of one node to one lane that wait in the queue of a URI when
-// its grace is over. They are taken out of the queue first, for a callee that comes just
-// then must not have them, and then end in 404. As the reply may get lost, the server
-// keeps their addresses until the node says that it knows of them.
-type refusals struct {
-	seen   map[string]string // URIs that were seen to, by their lists of calls -> their time
-	known  []resp.Reply      // addresses that were reported, and that the server keeps
-	unsure bool              // it may keep others
+// unserved are the calls of one node to one lane that wait in the queue of a URI when its
+// grace is over. They are removed from the queue first, because a callee that comes just
+// then must not get them, and then end in 404. As the reply may get lost, the server
+// keeps their addresses until the node confirms them.
+type unserved struct {
+	seen        map[string]string // URIs that were seen to, by their lists of calls -> their time
+	reported    []resp.Reply      // addresses that were reported, and that the server keeps
+	mayKeepMore bool              // it may keep others
 }
 
 // A dueURI is one whose callees may be gone.
@@ -30,12 +30,12 @@ const (
 	refuseDepth = 16_384
 )
 
-// refuse reports the calls of the node to URIs that nobody serves.
-func (r *reaper) refuse(due []dueURI) {
-	f := &r.refusals
+// endUnserved ends the calls of the node to URIs that nobody serves.
+func (r *reaper) endUnserved(due []dueURI) {
+	f := &r.unserved
 	fresh, seen := unseen(due, f.seen)
 	f.seen = seen
-	for len(fresh) > 0 || len(f.known) > 0 || f.unsure {
+	for len(fresh) > 0 || len(f.reported) > 0 || f.mayKeepMore {
 		n := min(len(fresh), duePage)
 		more, ok := r.takeBack(fresh[:n])
 		if !ok {
@@ -48,10 +48,10 @@ func (r *reaper) refuse(due []dueURI) {
 // takeBack takes calls of the node out of the queues of URIs, reports them, and returns
 // those URIs whose queues may have more.
 func (r *reaper) takeBack(uris []dueURI) (more []dueURI, ok bool) {
-	f, keys, index := &r.refusals, r.conn.broker.keys, r.lane.index
+	f, keys, index := &r.unserved, r.conn.broker.keys, r.lane.index
 	names := []string{keys.uris(index), keys.refused(index, r.conn.node)}
-	args := []any{r.conn.node[:], len(f.known)}
-	for _, known := range f.known {
+	args := []any{r.conn.node[:], len(f.reported)}
+	for _, known := range f.reported {
 		args = append(args, known.Text)
 	}
 	for _, u := range uris {
@@ -62,13 +62,13 @@ func (r *reaper) takeBack(uris []dueURI) (more []dueURI, ok bool) {
 		args = append(args, u.bunches, u.skip)
 	}
 	reply, err := r.lane.writer.do(r.ctx, refuseScript.Command(names, args...))
-	f.unsure = err != nil || len(reply.List) != len(uris)+1
-	if f.unsure {
+	f.mayKeepMore = err != nil || len(reply.List) != len(uris)+1
+	if f.mayKeepMore {
 		r.lane.refused("end calls that nobody serves", reply)
 		return nil, false
 	}
-	f.known = reply.List[0].List
-	r.reportUnserved(f.known)
+	f.reported = reply.List[0].List
+	r.reportUnserved(f.reported)
 	for i, u := range uris {
 		if left := &reply.List[i+1]; left.Kind == '$' && len(left.Text)%bunchName == 0 {
 			u.bunches = string(left.Text)
@@ -83,7 +83,7 @@ func (r *reaper) takeBack(uris []dueURI) (more []dueURI, ok bool) {
 }
 
 func (r *reaper) reportUnserved(addresses []resp.Reply) {
-	refused := r.ours(addresses, broker.ErrUnserved)
+	refused := r.resultsFor(addresses, broker.ErrUnserved)
 	if r.ctx.Err() != nil || len(refused) == 0 {
 		return
 	}
