@@ -9,9 +9,8 @@ import (
 	"github.com/juggler-go/juggler/broker"
 )
 
-// Broker is a broker that can be switched to be unreachable. It plays the
-// roles of the one it stands before, without that one's optional interface
-// for batches of publications.
+// Broker is in front of another broker and can be made unreachable. It plays the
+// same roles, but takes no batches of publications.
 type Broker struct {
 	roles Roles
 	down  atomic.Bool
@@ -53,8 +52,7 @@ func (b *Broker) err(op string) error {
 // Health implements broker.HealthChecker.
 func (b *Broker) Health() error { return b.err("health") }
 
-// front returns b with the statement that its methods never wait, if that is
-// true of what it stands before.
+// front returns b as a broker.Immediate if the broker behind it is one.
 func (b *Broker) front() Roles {
 	if _, ok := b.roles.(broker.Immediate); ok {
 		return immediateBroker{b}

@@ -14,10 +14,10 @@
 //
 // # Time
 //
-// In a bubble of testing/synctest a Server works as well, made and used inside
-// of it: timeouts, pings and expiry then take no real time, and happen in the
-// order of their times. Of what is due at the same moment, such as the end of a
-// call's time at the server and of a context at the client, any may come first.
+// A Server also works in a bubble of testing/synctest, if it is made and used there.
+// Timeouts, pings and expiry then take no real time and happen in their order. If two
+// are due at the same moment, such as the end of a call's time at the server and that
+// of a context at the client, either may come first.
 //
 // # Faults
 //
