@@ -143,8 +143,12 @@ func WithOriginCheck(f func(*http.Request) bool) Option {
 	})
 }
 
-// WithOrigins accepts handshakes from the same origin and from these, each
-// written as browsers send it, e.g. "https://app.example.com". It takes the place
+// WithOrigins accepts handshakes from web pages of the same origin and of these, e.g.
+// "https://app.example.com". A host may begin with "*.", for one label or more:
+// "https://*.example.com" does not match "https://example.com". A port may be "*":
+// "http://localhost:*". Letters' case and default ports do not matter; names with
+// other letters than those of ASCII are written as browsers send them ("xn--…").
+// Requests without Origin, which no browser sends, are not concerned. It takes the place
 // of an earlier WithOrigins or [WithOriginCheck], and they that of this one.
 func WithOrigins(origins ...string) Option {
 	return optionFunc(func(c *config) {

@@ -64,7 +64,7 @@ func TestDefaultsFollow(t *testing.T) {
 }
 
 func TestOptionsThatAreWrong(t *testing.T) {
-	const origin = `: want scheme://host or scheme://host:port`
+	const origin = `: want scheme://host or scheme://host:port, where the host may begin with "*." and the port be "*"`
 	for want, o := range map[string]juggler.Option{
 		"WithBroker(nil): want a broker":                                                            juggler.WithBroker(nil),
 		"WithCaller(nil): want a broker":                                                            juggler.WithCaller(nil),

@@ -45,7 +45,7 @@ func (f *serveFlags) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&f.clientCA, "tls-client-ca", "", "`file` with certificates (PEM) that clients must have one of")
 	flags.StringSliceVar(&f.proxies, "trusted-proxies", nil, "`address`es and networks of proxies whose X-Forwarded-For is believed; unix for those on a Unix socket")
 	flags.StringVar(&f.path, "path", "/", "path of the WebSocket")
-	flags.StringSliceVar(&f.origins, "origins", nil, "`origin`s of web pages that may connect, beside the server's own; * for any")
+	flags.StringSliceVar(&f.origins, "origins", nil, "`origin`s of web pages that may connect, beside the server's own, with a *. before a host and * for a port; * for any")
 	settings.DurationVar(flags, &f.startTimeout, "start-timeout", 10*time.Second, 0, time.Hour, "how long to wait for Redis at the start")
 	settings.DurationVar(flags, &f.drainDelay, "drain-delay", 0, 0, time.Hour, "pause between SIGTERM and draining, for load balancers to see /readyz fail")
 	settings.DurationVar(flags, &f.drainTimeout, "drain-timeout", 25*time.Second, 0, time.Hour, "what draining takes at most")
