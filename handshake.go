@@ -29,9 +29,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, q, e)
 		return
 	}
+	opened := false
+	defer func() {
+		if !opened { // also if a ResponseWriter of somebody else panics
+			h.release()
+		}
+	}()
 	nc, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		h.release()
 		h.log.ErrorContext(r.Context(), "cannot take over the connection: is middleware that wraps the ResponseWriter missing Unwrap?", "error", err)
 		h.refuse(w, r, nil, errInternal)
 		return
@@ -40,11 +45,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	upgrade := q.Upgrade(w.Header())
 	open := func(g *wsconn.Group) { h.openSession(g, q, id, upgrade) }
 	if err := h.pool.Adopt(nc, handshake.Buffered(rw), open); err != nil {
-		h.release()
 		h.stats.refused.Add(1)
 		h.refusals.Log(h.log, slog.LevelError, "cannot adopt the connection", "error", err)
 		handshake.Answer503(nc)
+		return
 	}
+	opened = true
 }
 
 // originAllowed asks the origin check, which may be user code.

@@ -79,6 +79,8 @@ func TestHandshake(t *testing.T) {
 		{"allow nothing known", set("Juggler-Allowed-Messages", "foo"), 400, "Juggler-Allowed-Messages"},
 		{"allow commas", set("Juggler-Allowed-Messages", " , "), 400, "Juggler-Allowed-Messages"},
 		{"allow query of nothing known", func(r *http.Request) { r.URL.RawQuery = "allow=res" }, 400, "allow"},
+		{"allow query that cannot be read", func(r *http.Request) { r.URL.RawQuery = "allow=sub;call" }, 400, "query"},
+		{"allow query with a broken escape", func(r *http.Request) { r.URL.RawQuery = "allow=%zz" }, 400, "query"},
 		{"allow some", set("Juggler-Allowed-Messages", "Call, foo"), 101, ""},
 		{"allow query", func(r *http.Request) { r.URL.RawQuery = "allow=sub,unsb" }, 101, ""},
 		{"allow all", set("Juggler-Allowed-Messages", "*"), 101, ""},
@@ -281,6 +283,27 @@ func TestResponseWriterThatCannotBeTakenOver(t *testing.T) {
 	}
 	s.waitSessions(0)
 }
+
+// A ResponseWriter that panics, as one of somebody's middleware may, costs no place.
+func TestResponseWriterThatPanics(t *testing.T) {
+	s := newServer(t, juggler.WithLogger(quiet), juggler.WithMaxSessions(1))
+	for range 3 {
+		func() {
+			defer func() {
+				if p := recover(); p == nil {
+					t.Error("the panic has not reached the server")
+				}
+			}()
+			s.h.ServeHTTP(panicking{httptest.NewRecorder()}, upgrade(s.http.URL))
+		}()
+	}
+	s.waitSessions(0)
+	s.dial("juggler.1")
+}
+
+type panicking struct{ http.ResponseWriter }
+
+func (panicking) Hijack() (net.Conn, *bufio.ReadWriter, error) { panic("no") }
 
 // The client's first frame may come in the same segment as the handshake. It is
 // answered at once, not with the next thing that the event loop has to do.

@@ -66,7 +66,7 @@ func Read(r *http.Request, header http.Header, settings Settings) (*Request, *Re
 		return bad(http.StatusBadRequest, "send Sec-WebSocket-Protocol: juggler.1 (or juggler.0)")
 	}
 	if q.Allowed, ok = readMessages(r); !ok {
-		return bad(http.StatusBadRequest, "Juggler-Allowed-Messages (or the query parameter allow) names none of call, sub, unsb, pub")
+		return bad(http.StatusBadRequest, "Juggler-Allowed-Messages (or the query parameter allow) names none of call, sub, unsb, pub, or the query cannot be read")
 	}
 	return q, nil
 }

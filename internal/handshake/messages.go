@@ -2,6 +2,7 @@ package handshake
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/juggler-go/juggler/frame"
@@ -18,14 +19,20 @@ const all = Messages(1<<frame.Call | 1<<frame.Sub | 1<<frame.Unsb | 1<<frame.Pub
 func (m Messages) Has(t frame.Type) bool { return all&(1<<t) == 0 || m&(1<<t) != 0 }
 
 // readMessages reads Juggler-Allowed-Messages, or the query parameter allow of
-// those who cannot set headers. A list that names nothing known is refused:
-// guessing would open what was meant to be closed.
+// those who cannot set headers; each may occur several times. A list that names nothing
+// known is refused, and so is a query that cannot be read: guessing would open what was
+// meant to be closed.
 func readMessages(r *http.Request) (Messages, bool) {
-	list := r.Header.Get("Juggler-Allowed-Messages")
+	list := strings.Join(r.Header.Values("Juggler-Allowed-Messages"), ",")
 	if list == "" {
-		list = r.URL.Query().Get("allow")
+		query, err := url.ParseQuery(r.URL.RawQuery)
+		if err != nil {
+			return 0, false
+		}
+		list = strings.Join(query["allow"], ",")
 	}
-	if list = strings.TrimSpace(list); list == "" || list == "*" {
+	list = strings.TrimSpace(list)
+	if list == "" || list == "*" {
 		return all, true
 	}
 	var m Messages
