@@ -125,16 +125,16 @@ func (c *Client) attend(cn *conn, b *backoff) *conn {
 				// The server that sent us away is where we came to.
 				after = max(after, b.next(0))
 			}
-			if next := c.succeed(cn, after, b); next != nil {
+			if next := c.openSuccessor(cn, after, b); next != nil {
 				cn = next
 			}
 		}
 	}
 }
 
-// succeed opens the successor of cn, in the time after which the server wants
+// openSuccessor opens the successor of cn, in the time after which the server wants
 // that. It returns nil if cn is lost first, or there can be no successor.
-func (c *Client) succeed(cn *conn, after time.Duration, b *backoff) *conn {
+func (c *Client) openSuccessor(cn *conn, after time.Duration, b *backoff) *conn {
 	for {
 		if !sleep(cn.ctx, after) {
 			return nil

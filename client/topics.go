@@ -166,7 +166,7 @@ func (ts *topics) settle(t *topic) {
 			t.wire = unsubscribing
 		}
 	case !wanted && t.wire == absent && t.handover != nil:
-		ts.arrive(t, false) // no subscription is left
+		ts.finishHandover(t, false) // no subscription is left
 	case !wanted && t.wire == absent:
 		delete(ts.kind(t.pattern), t.name)
 	}
@@ -178,7 +178,7 @@ func (ts *topics) answered(cn *conn, typ frame.Type, t *topic, err *Error) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if h := t.handover; h != nil && cn == h.from {
-		ts.arrive(t, false)
+		ts.finishHandover(t, false)
 		return
 	}
 	if cn != t.on {
@@ -209,7 +209,7 @@ func (ts *topics) confirmed(t *topic) {
 		s.confirm()
 	}
 	if h := t.handover; h != nil {
-		time.AfterFunc(overlap, func() { ts.leave(t, h) })
+		time.AfterFunc(overlap, func() { ts.leaveOld(t, h) })
 	}
 	ts.settle(t)
 }
@@ -245,8 +245,8 @@ func (ts *topics) refused(t *topic, err *Error) {
 	ts.settle(t)
 }
 
-// leave ends the subscription of t on the connection it moves away from.
-func (ts *topics) leave(t *topic, h *handover) {
+// leaveOld ends the subscription of t on the connection that it moves away from.
+func (ts *topics) leaveOld(t *topic, h *handover) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if t.handover == h {
@@ -254,8 +254,8 @@ func (ts *topics) leave(t *topic, h *handover) {
 	}
 }
 
-// arrive ends the handover of t, after which its new connection delivers.
-func (ts *topics) arrive(t *topic, gap bool) {
+// finishHandover ends the handover of t. From then on its new connection delivers.
+func (ts *topics) finishHandover(t *topic, gap bool) {
 	h := t.handover
 	t.handover, t.moved = nil, h.seen
 	time.AfterFunc(straggle, func() {
@@ -299,7 +299,7 @@ func (ts *topics) adopt(cn *conn) (moving int) {
 	ts.conn = cn
 	for _, t := range ts.all() {
 		if t.handover != nil {
-			ts.arrive(t, true) // the next move came before the end of the last
+			ts.finishHandover(t, true) // the next move came before the end of the last
 		}
 		if t.on != nil && t.wire == subscribed && len(t.subs) > 0 {
 			t.handover = &handover{from: t.on, seen: t.recent}
@@ -323,7 +323,7 @@ func (ts *topics) lost(cn *conn) {
 	}
 	for _, t := range ts.all() {
 		if h := t.handover; h != nil && (h.from == cn || t.on == cn) {
-			ts.arrive(t, true)
+			ts.finishHandover(t, true)
 		}
 		if t.on == cn {
 			t.on, t.wire, t.recent = nil, absent, nil
@@ -384,7 +384,7 @@ func (ts *topics) deliver(cn *conn, name []byte, pattern bool, f *frame.Frame) {
 	case h != nil && cn == t.on:
 		h.held = append(h.held, t.newEvent(f))
 		if len(h.held) == maxHeldEvents {
-			ts.arrive(t, true)
+			ts.finishHandover(t, true)
 		}
 	}
 	ts.mu.Unlock()
