@@ -58,6 +58,10 @@ export class CoreClient<F extends Feed<any> = Feed<any>> implements Typed<any> {
   }
 
   get state(): State {
+    return this._getState();
+  }
+
+  _getState(): State {
     return this.#connection._state;
   }
 

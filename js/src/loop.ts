@@ -35,6 +35,10 @@ export class LoopFeed<E = JugglerEvent> extends Feed<E> implements Subscription<
   }
 
   get ready(): Promise<void> {
+    return this._getReady();
+  }
+
+  _getReady(): Promise<void> {
     const ready = new Promise<void>((resolve, reject) => {
       const { _link: link, _refusal: refusal, _owner: owner } = this.#topic;
       const { timeout } = owner._settings;
