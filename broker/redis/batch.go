@@ -258,8 +258,8 @@ const mostLearned = 1 << 16
 // errBunches: other bunches serve a URI than was known.
 var errBunches = errors.New("other bunches")
 
-// learn takes note of which bunches serve a URI besides the one that it is by itself.
-// It returns false for what are no names of bunches.
+// learn notes which bunches serve a URI besides the one that the URI is by itself. It
+// returns false for what are no names of bunches.
 func (b *batcher) learn(uri, names string) bool {
 	if len(names)%bunchName != 0 {
 		return false

@@ -6,9 +6,8 @@ import (
 	"testing"
 	"time"
 
-	goredis "github.com/redis/go-redis/v9"
-
 	"github.com/juggler-go/juggler/internal/waiting"
+	goredis "github.com/redis/go-redis/v9"
 )
 
 // Who waits for a server that hangs, in the middle of making a connection, is

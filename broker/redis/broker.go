@@ -301,5 +301,5 @@ func (b *Broker) linkIdle(role string, lane int, err error) {
 // corrupt reports a value that is not ours and is dropped.
 func (b *Broker) corrupt(key string, err error) {
 	b.stats.corrupt.Add(1)
-	b.config.logger.Error("dropped a value", "key", key, "error", err)
+	b.config.logger.Error("corrupt value dropped", "key", key, "error", err)
 }

@@ -10,7 +10,7 @@ import (
 // A bunch is URIs that are announced, and waited for, as one: those of a callee with
 // many of them in a lane that fall to one of mostBunches shares. Callees that have the
 // same URIs there share it. With few URIs each is a bunch by itself, whose keys have
-// its name: so has who calls nothing to look up.
+// its name: so a caller has nothing to look up.
 //
 // All URIs of a callee are not one bunch: then callees of which each has a URI of its
 // own besides those that they share would have none in common, and each call would

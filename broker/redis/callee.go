@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -79,15 +80,18 @@ func (b *Broker) openCallee(ctx context.Context, uris []string, cancelled func([
 	byLane := map[int][]string{}
 	seen := map[string]bool{}
 	for _, uri := range uris {
-		if uri == "" || seen[uri] {
-			return nil, fmt.Errorf("URI %q is empty or there twice", uri)
+		switch {
+		case uri == "":
+			return nil, errors.New("empty URI")
+		case seen[uri]:
+			return nil, fmt.Errorf("duplicate URI %q", uri)
 		}
 		seen[uri] = true
 		i := b.keys.laneOf(uri)
 		byLane[i] = append(byLane[i], uri)
 	}
 	if len(byLane) == 0 {
-		return nil, fmt.Errorf("no URI")
+		return nil, errors.New("no URI")
 	}
 	c := &calleeConn{
 		broker:   b,

@@ -23,7 +23,7 @@ type feed struct {
 	refusing     error            // why it is not connected
 	dirty        []*topic         // whose state may differ from what is wanted
 	retries      []*topic         // that become dirty at the next tick of the monitor
-	flushing     bool             // somebody is sending commands
+	flushing     bool             // a goroutine is sending commands
 	pings        []pendingCommand // to be sent
 	pending      []pendingCommand // commands that the server has not answered, in order
 	pendingBytes int              // about how many bytes the answers to pending will have
@@ -153,10 +153,10 @@ func (f *feed) connect() (bool, error) {
 	return true, nil
 }
 
-// moved takes note of the place where the connection leads now. Outside a cluster
-// nobody tells publishers that a server which takes their events as ever has been
-// replaced: they find out when they look. What they publish there until then nobody
-// hears, so there is another gap when that is over. hub.mu is held.
+// moved notes the place where the connection leads now. Outside a cluster publishers are
+// not told that a server which still takes their events has been replaced: they find out
+// when they look. Events that they publish there until then are lost, so there is another
+// gap when that is over. hub.mu is held.
 func (f *feed) moved(to conn.Place) {
 	c := &f.hub.broker.config
 	if f.place != (conn.Place{}) && f.place != to && !c.cluster {
@@ -416,9 +416,9 @@ func (f *feed) ping(overdue []uint64) {
 	f.pings = append(f.pings, pendingCommand{kind: sentPing, overdue: overdue})
 }
 
-// flush sends commands until the server has been asked for what is wanted, or has
-// so much to answer that the rest waits. When somebody else is at it already, that
-// one sends these too: many changes at once share a command.
+// flush sends commands until the server has been asked for what is wanted, or has so much
+// to answer that the rest waits. If another goroutine is sending already, it sends these
+// too: many changes at once share a command.
 func (f *feed) flush() {
 	f.hub.mu.Lock()
 	defer f.hub.mu.Unlock()
@@ -492,7 +492,7 @@ type commandKind struct {
 	sent pendingKind
 }
 
-// send writes commands. Only who has set flushing may call it.
+// send writes commands. Only the goroutine that has set flushing may call it.
 func (f *feed) send(l *conn.Link, commands []pendingCommand) error {
 	words := make([]*resp.Command, len(commands))
 	for i := range commands {

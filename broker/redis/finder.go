@@ -39,8 +39,8 @@ func newFinder(keys []string, bunches []bunch) *finder {
 	return f
 }
 
-// woken takes note of what a blocking pop returned: the name of a set, the token and
-// its score, or nothing. It reports whether there is something to be looked at.
+// woken handles what a blocking pop returned: the name of a set, the token and its score,
+// or nothing. It reports whether there is something to be looked at.
 func (f *finder) woken(r *resp.Reply) bool {
 	if len(r.List) == 3 {
 		f.turn = max(slices.Index(f.tokens, string(r.List[0].Text)), 0)
@@ -86,9 +86,9 @@ func (f *finder) gives(place int64) int64 {
 	return int64(uri)
 }
 
-// taken takes note of what take.lua found: tokens, and whether some of what it looked
-// at has more calls. Of that, what gave some comes behind what did not; the others have
-// their tokens. It reports whether there is something to be looked at next.
+// taken handles what take.lua found: tokens, and whether some of what it looked at has
+// more calls. Of that, what gave some comes behind what did not; the others have their
+// tokens. It reports whether there is something to be looked at next.
 func (f *finder) taken(tokens []resp.Reply, more bool) bool {
 	f.known = f.known[:0]
 	for i := range tokens {

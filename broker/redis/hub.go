@@ -45,7 +45,7 @@ type hub struct {
 // classicFeed is the key of the feed for classic subjects among the lanes.
 const classicFeed = -1
 
-// A topic is a subject that somebody listens to, or did until just now.
+// A topic is a subject with listeners, or one that had some until just now.
 type topic struct {
 	subject   subject
 	feed      *feed
@@ -64,7 +64,7 @@ const (
 	unsubscribed topicState = iota
 	subscribing
 	subscribed
-	leaving       // nobody listens any more; the command is not sent yet
+	leaving       // it has no listeners any more; the command is not sent yet
 	unsubscribing // it is
 )
 
@@ -123,8 +123,8 @@ func (h *hub) add(s subject, l listener) (<-chan error, *feed, error) {
 	return wait, t.feed, nil
 }
 
-// unsubscribe removes l from the listeners of s. The server is told, but not
-// waited for: what it still sends for s finds nobody.
+// unsubscribe removes l from the listeners of s. The server is told, but not waited for:
+// what it still sends for s is dropped.
 func (h *hub) unsubscribe(s subject, l listener) {
 	h.mu.Lock()
 	t := h.topics[s]
@@ -136,8 +136,8 @@ func (h *hub) unsubscribe(s subject, l listener) {
 		t.listeners = slices.Concat(t.listeners[:i], t.listeners[i+1:])
 	}
 	if len(t.listeners) == 0 && t.state == subscribed {
-		// Whoever comes next waits for a new subscription: nothing must reach
-		// it that was published when nobody listened.
+		// The next listener waits for a new subscription: it must not get what was
+		// published before it came.
 		t.state = leaving
 		t.feed.mark(t)
 	}
@@ -162,15 +162,15 @@ func (h *hub) feed(s subject) *feed {
 	return f
 }
 
-// forget removes a topic that nobody and nothing needs. mu is held.
+// removeUnused removes a topic that is not needed any more. mu is held.
 func (h *hub) removeUnused(t *topic) {
 	if len(t.listeners) == 0 && t.state == unsubscribed {
 		delete(h.topics, t.subject)
 	}
 }
 
-// confirmed takes note of the server's confirmation for a subject. It returns
-// those to whom a gap must be told, and whether the server did this unasked.
+// confirmed handles the server's confirmation for a subject. It returns those to whom a
+// gap must be told, and whether the server did this unasked.
 func (h *hub) confirmed(f *feed, s subject, on bool) (gap []listener, unasked bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -202,9 +202,9 @@ func (h *hub) confirmed(f *feed, s subject, on bool) (gap []listener, unasked bo
 	return gap, false
 }
 
-// refused takes note that the server refused to subscribe to subjects. When
-// there are several, each is tried alone: one refused spoils a command. One that
-// was subscribed before is tried again later, for its listeners rely on it.
+// refused handles that the server refused to subscribe to subjects. When there are
+// several, each is tried alone: one refused spoils a command. One that was subscribed
+// before is tried again later, for its listeners rely on it.
 func (h *hub) refused(f *feed, subjects []subject, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -241,7 +241,8 @@ func (t *topic) tell(err error) {
 	t.waiters = nil
 }
 
-// A loss is a subject of which events may have been missed, with who is to be told.
+// A loss is a subject of which events may have been missed, with the listeners that are
+// to be told.
 type loss struct {
 	subject   subject
 	listeners []listener

@@ -2,10 +2,10 @@ package redis
 
 import "sync"
 
-// A mailbox hands what arrives for one connection to its callback, in batches
-// and in order. Its goroutine runs from start to stop: callbacks may wait, and
-// must not keep others waiting. Who puts something into a full mailbox waits:
-// so a slow callback slows the engine down at last.
+// A mailbox hands what arrives for one connection to its callback, in batches and in
+// order. Its goroutine runs from start to stop: callbacks may wait, and must not keep
+// others waiting. A goroutine that puts something into a full mailbox waits: so a slow
+// callback slows the engine down at last.
 type mailbox[T any] struct {
 	handle func([]T)
 	limit  int // of size

@@ -9,10 +9,10 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// An outbox keeps the results for the nodes of one lane until they are stored.
-// So a lane that is out of reach, hangs or refuses results holds up nobody but
-// its own nodes. It tries again until the calls' time is over. Its goroutine
-// exists only while there is something to try again.
+// An outbox keeps the results for the nodes of one lane until they are stored. So a lane
+// that is unreachable, hangs or refuses results holds up only its own nodes. It tries
+// again until the calls' time is over. Its goroutine exists only while there is something
+// to try again.
 type outbox struct {
 	lane    *lane
 	entries atomic.Int64 // not stored yet

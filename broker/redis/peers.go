@@ -96,7 +96,7 @@ func (p *peers) compare(ctx context.Context, lease time.Duration) {
 	own := p.own()
 	others, err := p.exchange(ctx, p.broker.config.prefix, own, lease)
 	if err != nil {
-		p.broker.config.logger.Debug("the settings of other processes are not known", "error", err)
+		p.broker.config.logger.Debug("could not compare the settings with other processes", "error", err)
 		return
 	}
 	p.told = true

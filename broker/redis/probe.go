@@ -172,8 +172,7 @@ func (p *prober) lanes() []*lane {
 	return lanes
 }
 
-// arrived takes note of a probe. Those that went the same way before must have come
-// before.
+// arrived handles a probe. Those that went the same way before must have come before.
 func (p *prober) arrived(payload string) {
 	number, err := strconv.ParseUint(payload, 10, 64)
 	if err != nil {

@@ -242,7 +242,7 @@ func (s *subscriberConn) topic(sub subject) (broker.Topic, bool) {
 	return t, ok
 }
 
-// deliver hands over those deliveries whose topics are still subscribed.
+// deliver calls the callback with those deliveries whose topics are still subscribed.
 func (s *subscriberConn) deliver(batch []broker.Delivery, deliver func([]broker.Delivery)) {
 	s.mu.Lock()
 	wanted := batch[:0]

@@ -9,9 +9,9 @@ import (
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
-// A puller takes calls from one lane for one callee: a goroutine, from start
-// to stop, and a connection that waits on the server. It waits there only
-// while a Take waits here, so that what it is woken for finds somebody.
+// A puller takes calls from one lane for one callee: a goroutine, from start to stop, and
+// a connection that waits on the server. It waits there only while a Take waits here, so
+// that no token is lost on a callee without room.
 type puller struct {
 	conn      *calleeConn
 	lane      *lane
@@ -36,7 +36,7 @@ type puller struct {
 	// Guarded by conn.mu.
 	takes    int                    // how often one began or ended: odd while one is under way
 	done     []*heldCall            // answered, but still in the set of taken ones
-	suspects map[broker.Address]int // in that set, but nobody here knows them -> takes when they were found
+	suspects map[broker.Address]int // in that set, but not known here -> takes when they were found
 	suspect  bool                   // the set is larger than it should be
 	left     bool                   // the announcement has ended, the set is still there
 	naming   int                    // the URI that the next announcement names first
@@ -174,8 +174,8 @@ func (p *puller) await(l *conn.Link) error {
 	return wait.Reply.Err()
 }
 
-// take runs take.lua for up to room calls, after wait if that is not nil, and
-// hands over what it got.
+// take runs take.lua for up to room calls, after wait if that is not nil, and gives the
+// calls to the Take that waits.
 func (p *puller) take(l *conn.Link, wait *resp.Command, room int) error {
 	p.countTake()
 	defer p.countTake()
@@ -218,7 +218,7 @@ func (p *puller) countTake() {
 	p.takes++
 }
 
-// receive hands over what take.lua returned.
+// receive handles what take.lua returned.
 func (p *puller) receive(values []resp.Reply) {
 	if len(values) == 0 {
 		return
@@ -285,9 +285,9 @@ type takenCall struct {
 	puller *puller
 }
 
-// giveBack puts calls back at the heads of their queues: the Take that they
-// were taken for has ended. If that fails, they are found later as calls that
-// are taken and that nobody knows.
+// giveBack puts calls back at the heads of their queues: the Take that they were taken
+// for has ended. If that fails, they are found later as calls that are taken and that the
+// callee does not know.
 func (p *puller) giveBack(calls []takenCall) {
 	for len(calls) > 0 {
 		uri := calls[0].call.URI

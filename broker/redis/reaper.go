@@ -9,9 +9,9 @@ import (
 )
 
 // A reaper reports the calls of one node to one lane whose callee died, and those that
-// wait for nobody: a goroutine, from start to stop, that looks four times in a lease.
-// Each node looks for its own calls only, so a loss is reported without a detour over
-// the server, and a dead node's calls trouble nobody.
+// wait for a URI without callees: a goroutine, from start to stop, that looks four times
+// in a lease. Each node looks for its own calls only, so a loss is reported without a
+// detour over the server, and a dead node's calls cost nothing.
 type reaper struct {
 	conn    *callerConn
 	lane    *lane
@@ -67,9 +67,9 @@ func (r *reaper) run() {
 	}
 }
 
-// reap reports the calls of those who died, and of those who wait for nobody. A node that
-// could not look for a while takes no callee for dead for a lease: callees may have been
-// cut off as well.
+// reap reports the calls of dead callees, and those that wait for a URI without callees.
+// A node that could not look for a while takes no callee for dead for a lease: callees
+// may have been cut off as well.
 func (r *reaper) reap() {
 	dead, due, ok := r.listDead()
 	if !ok || r.lane.mayHaveLostState() {
@@ -201,7 +201,7 @@ func (r *reaper) report(callee string, lost []broker.Result) {
 	if r.ctx.Err() != nil || len(lost) == 0 {
 		return
 	}
-	r.conn.broker.config.logger.Warn("a callee is gone", "callee", callee, "calls", len(lost))
+	r.conn.broker.config.logger.Warn("a callee is dead", "callee", callee, "calls", len(lost))
 	r.conn.broker.stats.lost.Add(int64(len(lost)))
 	r.conn.deliver(lost)
 }

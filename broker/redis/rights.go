@@ -39,8 +39,8 @@ func commandsOfScripts() []string {
 }
 
 // checkRights tries out what the broker needs of a server, on a link of its own, and
-// reports what that refuses: a command that it does not have, or a right that the
-// user has not. Who needs it would learn of it only in the middle of the work.
+// reports what that refuses: a command that it does not have, or a right that the user
+// has not. Otherwise the first request that needs it would find out.
 func (b *Broker) checkRights(l *conn.Link, lane int) error {
 	key, channel := b.keys.key(lane, "check", ulid.Make().String()), b.keys.channel(lane, "check")
 	subscribe, unsubscribe := "SUBSCRIBE", "UNSUBSCRIBE"

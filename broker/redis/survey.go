@@ -10,9 +10,9 @@ import (
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
-// A survey looks now and then at what nobody else notices: that a server evicts
-// keys, or refuses what the broker needs, and that other processes of the system
-// have other settings. It logs what it finds. What it may not ask stays unknown.
+// A survey looks now and then at what requests do not notice: that a server evicts keys,
+// or refuses what the broker needs, and that other processes of the system have other
+// settings. It logs what it finds. What it may not ask stays unknown.
 type survey struct {
 	broker *Broker
 
@@ -154,7 +154,7 @@ func (s *survey) inspect(master conn.Server, lane int) (memoryStatus, bool) {
 	}
 	m, ok := readMemory(string(info.Reply.Text))
 	if !ok {
-		s.broker.config.logger.Debug("whether the server evicts keys is not known", "server", master.Addr, "error", info.Reply.Err())
+		s.broker.config.logger.Debug("could not find out whether the server evicts keys", "server", master.Addr, "error", info.Reply.Err())
 	}
 	m.asked = time.Now()
 	return m, true

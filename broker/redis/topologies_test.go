@@ -7,11 +7,10 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
-	goredis "github.com/redis/go-redis/v9"
-
 	"github.com/juggler-go/juggler/broker/brokertest"
 	"github.com/juggler-go/juggler/broker/redis"
 	"github.com/juggler-go/juggler/internal/redistest"
+	goredis "github.com/redis/go-redis/v9"
 )
 
 func TestMiniredis(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 // then must not get them, and then end in 404. As the reply may get lost, the server
 // keeps their addresses until the node confirms them.
 type unserved struct {
-	seen        map[string]string // URIs that were seen to, by their lists of calls -> their time
+	seen        map[string]string // URIs whose calls were ended, by their lists of calls -> their time
 	reported    []resp.Reply      // addresses that were reported, and that the server keeps
 	mayKeepMore bool              // it may keep others
 }
@@ -23,8 +23,9 @@ type dueURI struct {
 	skip    int    // how many of the oldest calls in the queue are others'
 }
 
-// duePage is how many URIs are listed, and seen to, at once. Behind more than
-// refuseDepth calls of others in a queue nobody looks: what is there waits for its time.
+// duePage is how many URIs are listed, and ended, at once. Calls behind more than
+// refuseDepth calls of other nodes in a queue are not looked for: they wait until their
+// time is over.
 const (
 	duePage     = 500
 	refuseDepth = 16_384

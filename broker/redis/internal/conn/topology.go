@@ -379,8 +379,8 @@ type answer[T any] struct {
 	err   error
 }
 
-// askAll asks all of addrs. Each gives one answer, as it comes; nobody needs to
-// wait for it.
+// askAll asks all of addrs. The channel has room for all answers, so that they need not
+// be read.
 func askAll[T any](a *asker, addrs []string, ask func(addr string) (T, error)) <-chan answer[T] {
 	answers := make(chan answer[T], len(addrs))
 	for _, addr := range addrs {

@@ -157,7 +157,7 @@ func (v *View) MarkStale() {
 	}
 }
 
-// look asks the system, unless somebody has since the given time.
+// look asks the system, unless that was done since the given time.
 func (v *View) look(ctx context.Context, since time.Time) error {
 	v.looking.Lock()
 	defer v.looking.Unlock()
@@ -346,11 +346,11 @@ func (v *View) verdict(l *Link) error {
 }
 
 // errElsewhere: the link works, but leads out of the system that the others are in.
-var errElsewhere = errors.New("the connection leads elsewhere")
+var errElsewhere = errors.New("the connection leads to the wrong server")
 
-// visit finds out who answers at an address that another server may have taken
-// over, while all connections go on to the one that had it. That nobody answers
-// now is the business of those connections.
+// visit finds out who answers at an address that another server may have taken over,
+// while all connections go on to the one that had it. If no server answers now, those
+// connections will notice.
 func (v *View) visit() {
 	v.mu.Lock()
 	if len(v.ranges) == 0 || len(v.links) == 0 {
