@@ -29,17 +29,6 @@ func readDoc(t *testing.T, path string) string {
 	return string(b)
 }
 
-// section returns the part of a document under a heading.
-func section(t *testing.T, doc, heading string) string {
-	t.Helper()
-	_, rest, ok := strings.Cut(doc, "\n"+heading+"\n")
-	if !ok {
-		t.Fatalf("no section %q", heading)
-	}
-	text, _, _ := strings.Cut(rest, "\n## ")
-	return text
-}
-
 // parsePackage parses the files of a package but its tests.
 func parsePackage(t *testing.T, dir string) []*ast.File {
 	t.Helper()

@@ -28,12 +28,19 @@ type jsCallee struct {
 	exited  chan struct{}
 }
 
+// Leases of the example: tests of its end wait for the one, the others must not be
+// overtaken by it on a busy machine.
+const (
+	shortJSLease = time.Second
+	longJSLease  = time.Minute
+)
+
 // startJSCallee starts the example and waits until it answers calls.
-func startJSCallee(t *testing.T, addr string) *jsCallee {
+func startJSCallee(t *testing.T, addr string, lease time.Duration) *jsCallee {
 	t.Helper()
 	c := &jsCallee{t: t, process: exec.Command("node", "callee.mjs"), exited: make(chan struct{})}
 	c.process.Dir = "../../examples/node-callee"
-	c.process.Env = append(os.Environ(), "REDIS_URL=redis://"+addr, "JUGGLER_LEASE=1000")
+	c.process.Env = append(os.Environ(), "REDIS_URL=redis://"+addr, fmt.Sprint("JUGGLER_LEASE=", lease.Milliseconds()))
 	c.process.Stdout, c.process.Stderr = &c.output, &c.output
 	if err := child.Start(c.process); err != nil {
 		t.Fatalf("the example needs Node 20.3 or later: %v", err)
@@ -80,7 +87,7 @@ func taken(t *testing.T, server *redistest.Server) int64 {
 func TestJSCallee(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	startJSCallee(t, server.Addr)
+	startJSCallee(t, server.Addr, longJSLease)
 	c := startNode(t, calm(withAddr(server.Addr))...).dial(t)
 
 	var calls sync.WaitGroup
@@ -122,7 +129,7 @@ func TestJSCallee(t *testing.T) {
 func TestJSCalleeCancelled(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	startJSCallee(t, server.Addr)
+	startJSCallee(t, server.Addr, longJSLease)
 	c := startNode(t, calm(withAddr(server.Addr))...).dial(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -149,7 +156,7 @@ func TestJSCalleeCancelled(t *testing.T) {
 func TestJSCalleeGetsCallTwice(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	callee := startJSCallee(t, server.Addr)
+	callee := startJSCallee(t, server.Addr, longJSLease)
 	ctx, admin := t.Context(), server.Client()
 	results := "juggler:{0.0}:results:00000000000000000000000000"
 	admin.Set(ctx, "juggler:{0.0}:node:00000000000000000000000000", 1, time.Minute)
@@ -168,7 +175,7 @@ func TestJSCalleeGetsCallTwice(t *testing.T) {
 func TestJSCalleeKilled(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	callee := startJSCallee(t, server.Addr)
+	callee := startJSCallee(t, server.Addr, shortJSLease)
 	c := startNode(t, calm(withAddr(server.Addr))...).dial(t)
 	held, err := c.Start(t.Context(), "js.sleep", 600_000)
 	if err != nil {
@@ -188,7 +195,7 @@ func TestJSCalleeKilled(t *testing.T) {
 func TestJSCalleeStops(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	callee := startJSCallee(t, server.Addr)
+	callee := startJSCallee(t, server.Addr, longJSLease)
 	c := startNode(t, calm(withAddr(server.Addr))...).dial(t)
 	held, err := c.Start(t.Context(), "js.sleep", 500)
 	if err != nil {
@@ -215,7 +222,7 @@ func TestJSCalleeReconnects(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.StartProxy(t, server.Addr)
-	callee := startJSCallee(t, proxy.Addr)
+	callee := startJSCallee(t, proxy.Addr, shortJSLease)
 	c := startNode(t, calm(withAddr(server.Addr))...).dial(t)
 	held, err := c.Start(t.Context(), "js.sleep", 300)
 	if err != nil {

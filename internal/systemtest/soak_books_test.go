@@ -78,10 +78,14 @@ type span struct {
 	begin, end time.Time // no end: it goes on
 }
 
-// aftermath is how long a fault may have effects: connections are given up, leases
-// end, callees and nodes announce themselves, the system is looked at anew, and
-// what is brought back runs.
-const aftermath = 10 * time.Second
+const (
+	// aftermath is how long a fault may have effects on calls: connections are given
+	// up, leases end, callees and nodes announce themselves, the system is looked at
+	// anew, and what is brought back runs.
+	aftermath = 10 * time.Second
+	// lookedAt is when all brokers have seen who the masters are.
+	lookedAt = 5 * time.Second
+)
 
 func newBooks() *books {
 	return &books{
@@ -161,11 +165,11 @@ func (b *books) suffers(f *fault) (over func()) {
 	}
 }
 
-// excused reports whether a fault that may do so had effects between begin and
-// end. mu is held.
-func (b *books) excused(may func(*fault) bool, begin, end time.Time) bool {
+// excused reports whether something between begin and end happened during a fault
+// that may cause it, or less than so long after it. mu is held.
+func (b *books) excused(may func(*fault) bool, after time.Duration, begin, end time.Time) bool {
 	return slices.ContainsFunc(b.spans, func(s span) bool {
-		return may(s.fault) && s.begin.Before(end) && (s.end.IsZero() || s.end.Add(aftermath).After(begin))
+		return may(s.fault) && s.begin.Before(end) && (s.end.IsZero() || s.end.Add(after).After(begin))
 	})
 }
 
@@ -207,13 +211,15 @@ func (b *books) arrived(s stream, n int) uint64 {
 	return p.at
 }
 
-// overtaken notes that an event came after one that was published later.
-func (b *books) overtaken(what string) {
+// overtaken notes that event n of a stream came after one that was published later.
+// That may be so while masters change: it counts when the two were published.
+func (b *books) overtaken(s stream, n, by int, subscriber string) {
 	b.mu.Lock()
-	excused := b.excused(func(f *fault) bool { return f.mayReorder }, time.Now(), time.Now())
+	of := b.publications[s]
+	excused := b.excused(func(f *fault) bool { return f.mayReorder }, lookedAt, of[n].made, of[by].made)
 	b.mu.Unlock()
 	if !excused {
-		b.violated("%s", what)
+		b.violated("%s: for %+v came %d after %d", subscriber, s, n, by)
 	}
 }
 
@@ -229,7 +235,7 @@ func (b *books) check(t *testing.T) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for key, runs := range b.runs {
-		if n := len(runs); n > 1 && !b.excused(func(f *fault) bool { return f.mayRepeat }, runs[0], runs[n-1]) {
+		if n := len(runs); n > 1 && !b.excused(func(f *fault) bool { return f.mayRepeat }, aftermath, runs[0], runs[n-1]) {
 			t.Errorf("the call %+v ran %d times", key, n)
 		}
 		if b.refusedCalls[key] {
@@ -237,7 +243,7 @@ func (b *books) check(t *testing.T) {
 		}
 	}
 	for _, e := range b.expired {
-		if !b.excused(func(f *fault) bool { return f.mayLose }, e.begun, e.end) {
+		if !b.excused(func(f *fault) bool { return f.mayLose }, aftermath, e.begun, e.end) {
 			t.Errorf("the call %+v expired after %v, ran %d times, and no fault may lose calls", e.key, e.end.Sub(e.begun), len(b.runs[e.key]))
 		}
 	}
@@ -251,7 +257,9 @@ func (b *books) check(t *testing.T) {
 	for _, skip := range b.skipped {
 		for n := skip.after + 1; n < skip.before; n++ {
 			p := b.publications[skip.stream][n]
-			if p.state&^seen == confirmed && !skip.got[n] && !b.excused(func(f *fault) bool { return f.mayMiss }, p.made, p.made) {
+			// Once the fault is over, nobody publishes where others do not listen.
+			excused := b.excused(func(f *fault) bool { return f.mayMiss }, 0, p.made, p.made)
+			if p.state&^seen == confirmed && !skip.got[n] && !excused {
 				t.Errorf("publication %d of %+v was confirmed, and missed without a gap by %s", n, skip.stream, skip.subscriber)
 			}
 		}

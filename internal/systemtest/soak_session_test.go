@@ -394,7 +394,7 @@ func (s *session) event(f *frame.Frame) {
 	case p.got[e.N]:
 		s.books.violated("session %d: for %+v %+v came %d once more", s.id, topic, e.stream, e.N)
 	case e.N < p.last:
-		s.books.overtaken(fmt.Sprintf("session %d: for %+v %+v came %d after %d", s.id, topic, e.stream, e.N, p.last))
+		s.books.overtaken(e.stream, e.N, p.last, fmt.Sprintf("session %d with %+v", s.id, topic))
 	case e.N > p.last+1 && !p.gap && sub.live:
 		s.books.skip(skip{e.stream, p, p.last, e.N, fmt.Sprintf("session %d with %+v", s.id, topic)})
 	}
