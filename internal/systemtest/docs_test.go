@@ -19,7 +19,7 @@ func TestDocsNameTests(t *testing.T) {
 		t.Error("docs/redis.md names no test")
 	}
 	var source strings.Builder
-	for _, folder := range []string{".", "../../broker/redis"} {
+	for _, folder := range []string{".", "../../broker/redis", "../../broker/redis/internal/*"} {
 		files, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
 		if err != nil {
 			t.Fatal(err)
