@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"runtime"
 	"slices"
@@ -225,6 +226,55 @@ func TestSignInDoesNotHoldUpOthers(t *testing.T) {
 	if n := len(slices.Collect(s.h.SessionsOf("slow"))); n != 1 {
 		t.Errorf("%d sessions of the one that signed in slowly", n)
 	}
+}
+
+// When the time to sign in is over, only a client that has not signed in for its own
+// fault is told what is final.
+func TestTimeToSignInIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := jugglertest.New(t, juggler.WithLogger(quiet), juggler.WithDeferredAuth(
+			func(ctx context.Context, _ juggler.Session, token string) (*juggler.Identity, error) {
+				switch token {
+				case "slow":
+					<-ctx.Done()
+					return nil, ctx.Err()
+				case "later":
+					return nil, &juggler.Error{Code: juggler.CodeUnavailable, Message: "keys cannot be had"}
+				case "failing":
+					return nil, errors.New("no database")
+				}
+				return nil, juggler.ErrUnauthenticated
+			}, 10*time.Second))
+		tests := []struct {
+			name, nack string
+			tokens     []string
+			code       int
+		}{
+			{"no AUTH", "", nil, juggler.CloseUnauthenticated},
+			{"refused", `{"code":401}`, []string{"wrong"}, juggler.CloseUnauthenticated},
+			{"is being signed in", "", []string{"slow"}, juggler.CloseOverloaded},
+			{"refused for now", `{"code":503}`, []string{"later"}, juggler.CloseOverloaded},
+			{"failed", `{"code":500}`, []string{"failing"}, juggler.CloseOverloaded},
+			{"refused after all", `{"code":401}`, []string{"later", "wrong"}, juggler.CloseUnauthenticated},
+		}
+		clients := make([]*testClient, len(tests))
+		for i, tt := range tests {
+			clients[i] = dialIn(t, srv, "juggler.1", nil)
+			for _, token := range tt.tokens {
+				clients[i].send(fmt.Sprintf(`{"type":"AUTH","id":%q,"token":%q}`, token, token))
+			}
+		}
+		for i, tt := range tests {
+			if tt.nack != "" {
+				for _, token := range tt.tokens[:len(tt.tokens)-1] {
+					clients[i].expect(fmt.Sprintf(`{"type":"NACK","for":%q}`, token))
+				}
+				clients[i].expect(fmt.Sprintf(`{"type":"NACK","error":%s}`, tt.nack))
+			}
+			t.Log(tt.name)
+			clients[i].expectClose(tt.code)
+		}
+	})
 }
 
 // A session that ended while its client was signing in is nobody's.

@@ -69,8 +69,9 @@ func WithAuthenticator(f func(*http.Request) (*Identity, error)) Option {
 
 // WithDeferredAuth lets clients sign in by an AUTH message after the upgrade,
 // as browsers must who cannot send headers, and renew credentials that expire.
-// A session without an identity may send only AUTH, and is closed with 4400
-// after timeout (1 ms to 1 h). An identity that [WithAuthenticator] already
+// A session without an identity may send only AUTH, and is closed after timeout (1 ms
+// to 1 h): with 4400, which is final for clients, or with 1013 if an AUTH is not
+// answered yet, or was refused for a reason that passes (408, 429, 5xx). An identity that [WithAuthenticator] already
 // found needs no AUTH. juggler.0 has no AUTH: its clients are refused unless
 // they are authenticated by the request.
 //

@@ -189,6 +189,9 @@ func (s *session) nack(r *Request) {
 	if r.call != nil {
 		s.shard.calls.remove(r.call)
 	}
+	if r.typ == frame.Auth {
+		s.authLater = e.closeCode() == CloseOverloaded
+	}
 	f := frame.Frame{Type: frame.Nack, For: r.id, ForType: r.typ, URI: bytesOf(r.uri), Channel: bytesOf(r.channel), Err: e.frameError()}
 	s.reply(&f)
 }

@@ -33,14 +33,15 @@ type session struct {
 	// userIndex.
 	userPrev, userNext *session
 
-	numCalls int32
-	protocol frame.Protocol     // never changes
-	allowed  handshake.Messages // never changes
-	state    sessionState
-	pinged   bool // and the answer could be read
-	draining bool // GOAWAY was sent
-	leaving  bool // the grace after GOAWAY is over: its calls may end, no request begins
-	left     bool // belongs to no user any more; guarded by the userIndex
+	numCalls  int32
+	protocol  frame.Protocol     // never changes
+	allowed   handshake.Messages // never changes
+	state     sessionState
+	pinged    bool // and the answer could be read
+	draining  bool // GOAWAY was sent
+	leaving   bool // the grace after GOAWAY is over: its calls may end, no request begins
+	authLater bool // the last AUTH was refused for a reason that passes
+	left      bool // belongs to no user any more; guarded by the userIndex
 }
 
 type sessionState uint8
@@ -180,6 +181,8 @@ func (s *session) overdue() {
 	case s.state >= closing:
 	case s.draining:
 		s.leave()
+	case s.state == unsigned && (s.queue.busy() || s.authLater):
+		s.end(CloseOverloaded, "signing in takes too long")
 	case s.state == unsigned:
 		s.end(CloseUnauthenticated, "no AUTH in time")
 	default:
