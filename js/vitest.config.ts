@@ -24,8 +24,8 @@ export default defineConfig({
           globalSetup: ['test/support/setup.ts'],
           // For the test of memory.
           execArgv: ['--expose-gc'],
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          testTimeout: 400_000,
+          hookTimeout: 400_000,
         },
       },
     ],

@@ -13,7 +13,7 @@ let folder: string;
 
 /** What a program prints on its standard output. It throws if the program fails, with what it prints. */
 async function run(program: string, args: string[], env: NodeJS.ProcessEnv = {}): Promise<string> {
-  const running = promisify(execFile)(program, args, { cwd: apps, env: { ...process.env, ...env }, timeout: 100_000 });
+  const running = promisify(execFile)(program, args, { cwd: apps, env: { ...process.env, ...env }, timeout: 380_000 });
   return (await running.catch((error) => Promise.reject(new Error(`${error.stdout}\n${error.stderr}`)))).stdout;
 }
 const node = (...args: string[]): Promise<string> => run(process.execPath, args);
