@@ -157,7 +157,9 @@ export class Link {
     const failure = (): string => (this._session ? 'connection lost' : 'could not connect');
     socket.onopen = () => {
       // Most runtimes fail such a handshake themselves. Some do not know what was agreed on: HELLO tells.
-      if ((socket.protocol ?? PROTOCOL) === PROTOCOL) return;
+      // workerd says null where it knows that nothing was agreed on.
+      const { protocol = PROTOCOL } = socket;
+      if (protocol === PROTOCOL) return;
       new Timer()._set(DOUBT_WAIT, () => {
         if (!this._session) this._fail(`the server does not speak ${PROTOCOL}`);
       });
