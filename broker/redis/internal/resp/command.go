@@ -92,7 +92,7 @@ func (c *Command) AddText(s string) {
 
 // AddBytes adds a word, of which it makes a copy.
 func (c *Command) AddBytes(b []byte) {
-	c.words = appendText(c.words, b)
+	c.words = appendBytes(c.words, b)
 	c.count++
 }
 

@@ -60,14 +60,21 @@ func appendHeader(b []byte, kind byte, n int) []byte {
 	return append(b, '\r', '\n')
 }
 
-func appendText[T string | []byte](b []byte, s T) []byte {
+func appendText(b []byte, s string) []byte {
+	b = append(appendHeader(b, '$', len(s)), s...)
+	return append(b, '\r', '\n')
+}
+
+// appendBytes is appendText for bytes. One generic function for both would be instantiated
+// in other packages, where its argument escapes to the heap.
+func appendBytes(b, s []byte) []byte {
 	b = append(appendHeader(b, '$', len(s)), s...)
 	return append(b, '\r', '\n')
 }
 
 func appendNumber(b []byte, n int64) []byte {
 	var digits [20]byte
-	return appendText(b, strconv.AppendInt(digits[:0], n, 10))
+	return appendBytes(b, strconv.AppendInt(digits[:0], n, 10))
 }
 
 // ErrProtocol: the server does not speak RESP2, or we lost the thread.
