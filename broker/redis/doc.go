@@ -22,7 +22,7 @@ package redis
 // puller.go, finder.go, bunch.go, answered.go, reply.go, outbox.go. Leases of both:
 // heartbeat.go; state_loss.go says when they prove nothing. Events: pubsub.go, hub.go,
 // feed.go, feed_monitor.go, probe.go, mailbox.go. What is warned of: survey.go,
-// eviction.go, rights.go, peers.go. Below: lane.go, blocking.go. What lies in Redis:
+// eviction.go, rights.go, peers.go. Below: lane.go. What lies in Redis:
 // keys.go, value.go, scripts.go and lua/.
 //
 // What any client of Redis needs is apart: internal/conn makes connections to the

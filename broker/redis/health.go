@@ -41,7 +41,7 @@ func (b *Broker) Health() error {
 func (c *callerConn) health() error {
 	err := c.home.writer.refusal()
 	if err == nil {
-		err = c.results.blocker.failingFor(0)
+		err = c.results.blocker.FailingFor(0)
 	}
 	if err = c.heartbeat.health(err); err != nil {
 		return fmt.Errorf("redis: node %s, lane %d: %w", ulid.ULID(c.node), c.home.index, err)
@@ -52,7 +52,7 @@ func (c *callerConn) health() error {
 // unanswerable returns why the results of calls could not come back, for long
 // enough that it is not over in a moment. A full server takes results later.
 func (c *callerConn) unanswerable(l *lane) error {
-	err := c.results.blocker.failingFor(c.broker.config.replyTimeout / 4)
+	err := c.results.blocker.FailingFor(c.broker.config.replyTimeout / 4)
 	if err == nil && l != c.home { // else the writer says so
 		err = c.home.writer.refusal()
 	}

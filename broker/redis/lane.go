@@ -105,6 +105,19 @@ func (l *lane) dial(ctx context.Context, timeout time.Duration, retired func()) 
 	return l.broker.view.Dial(ctx, l.slot, conn.Server{}, timeout, retired)
 }
 
+// newRedialer returns a connection to the lane's server for one goroutine.
+func (l *lane) newRedialer(role string) *conn.Redialer {
+	b := l.broker
+	return conn.NewRedialer(b.view, l.slot, b.config.replyTimeout, b.backoff, conn.Observer{
+		Up:   func() { b.linkUp(role, l.index) },
+		Down: func(err error) { b.linkDown(role, l.index, err) },
+		Idle: func(err error) { b.linkIdle(role, l.index, err) },
+		Refused: func(err error) {
+			b.config.logger.Error("the server refused a command, which is tried again", "role", role, "lane", l.index, "error", err)
+		},
+	})
+}
+
 // doAll runs commands that go out together, and reports whether the server has done
 // each.
 func (l *lane) doAll(ctx context.Context, commands []*resp.Command) bool {

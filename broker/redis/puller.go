@@ -9,13 +9,17 @@ import (
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
+// blockFor is how long a blocking pop waits on the server. A wake token that
+// got lost (with a callee that died just then) delays a call at most so long.
+const blockFor = 2 * time.Second
+
 // A puller takes calls from one lane for one callee: a goroutine, from start to stop, and
 // a connection that waits on the server. It waits there only while a Take waits here, so
 // that no token is lost on a callee without room.
 type puller struct {
 	conn      *calleeConn
 	lane      *lane
-	blocker   *blockingConn
+	blocker   *conn.Redialer
 	heartbeat *heartbeat
 	stopped   chan struct{}
 
@@ -47,7 +51,7 @@ func newPuller(c *calleeConn, l *lane, uris []string) *puller {
 	p := &puller{
 		conn:    c,
 		lane:    l,
-		blocker: newBlockingConn(l, "take"),
+		blocker: l.newRedialer("take"),
 		stopped: make(chan struct{}),
 		bunches: c.broker.keys.bunchesOf(l.index, uris),
 	}
@@ -100,9 +104,9 @@ func (p *puller) stop() {
 			}
 		}
 	}
-	p.blocker.cut()
+	p.blocker.Cut()
 	<-p.stopped
-	p.blocker.close()
+	p.blocker.Close()
 }
 
 // interrupt ends the blocking pop. It does not wait.
@@ -115,16 +119,16 @@ func (p *puller) interrupt() *op {
 
 func (p *puller) run() {
 	defer close(p.stopped)
-	p.blocker.connected() // before the first Take needs it
+	p.blocker.Link() // before the first Take needs it
 	for p.conn.awaitTake() {
-		link := p.blocker.connected()
+		link := p.blocker.Link()
 		if link == nil {
 			return
 		}
 		if err := p.pull(link); err != nil {
-			p.blocker.failed(err)
+			p.blocker.Failed(err)
 		} else {
-			p.blocker.worked()
+			p.blocker.Worked()
 		}
 	}
 }
@@ -227,7 +231,7 @@ func (p *puller) receive(values []resp.Reply) {
 	if now < 0 || len(values) < 2 {
 		// The lease is over: this process stood still, or the server forgot.
 		p.lane.announceNow()
-		p.blocker.pause(p.conn.broker.config.backoffMin)
+		p.blocker.Pause(p.conn.broker.config.backoffMin)
 		return
 	}
 	p.more = values[1].Value == 1

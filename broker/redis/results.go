@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis/internal/conn"
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
@@ -12,14 +13,14 @@ import (
 // and a connection that waits for the node's list.
 type results struct {
 	conn    *callerConn
-	blocker *blockingConn
+	blocker *conn.Redialer
 	stopped chan struct{}
 }
 
 func newResults(c *callerConn) *results {
 	return &results{
 		conn:    c,
-		blocker: newBlockingConn(c.home, "results"),
+		blocker: c.home.newRedialer("results"),
 		stopped: make(chan struct{}),
 	}
 }
@@ -29,9 +30,9 @@ func (r *results) start() { go r.run() }
 // stop cuts the connection: what is popped just then is lost, as is what comes
 // later, for the node is gone.
 func (r *results) stop() {
-	r.blocker.cut()
+	r.blocker.Cut()
 	<-r.stopped
-	r.blocker.close()
+	r.blocker.Close()
 }
 
 func (r *results) run() {
@@ -42,7 +43,7 @@ func (r *results) run() {
 	first, more := resp.NewCommand("BRPOP", key, int(blockFor/time.Second)), collectScript.Command([]string{key})
 	first.Blocks = blockFor
 	for {
-		link := r.blocker.connected()
+		link := r.blocker.Link()
 		if link == nil {
 			return
 		}
@@ -56,9 +57,9 @@ func (r *results) run() {
 		}
 		r.deliver(key, values)
 		if err == nil {
-			r.blocker.worked()
+			r.blocker.Worked()
 		} else {
-			r.blocker.failed(err)
+			r.blocker.Failed(err)
 		}
 	}
 }

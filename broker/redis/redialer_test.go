@@ -43,15 +43,15 @@ func TestStopWhileConnecting(t *testing.T) {
 				f.start()
 				<-dialed
 				f.stop()
-				waits := newBlockingConn(newLane(b, 0), "take")
+				waits := newLane(b, 0).newRedialer("take")
 				go func() {
 					<-dialed
-					waits.cut()
+					waits.Cut()
 				}()
-				if waits.connected() != nil {
+				if waits.Link() != nil {
 					t.Error("a connection was made")
 				}
-				waits.close()
+				waits.Close()
 			}()
 			select {
 			case <-stopped:
