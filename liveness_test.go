@@ -41,6 +41,44 @@ func TestPing(t *testing.T) {
 	})
 }
 
+// A subscriber that has vanished is found out, however much is sent to it.
+func TestSilentSubscriberIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := jugglertest.New(t, juggler.WithPing(10*time.Second))
+		c := openIn(t, srv, "juggler.1")
+		c.write(t, maskedText(`{"type":"SUB","id":"1","channel":"c"}`))
+		start := time.Now()
+		over := make(chan struct{})
+		defer close(over)
+		go func() {
+			for {
+				select {
+				case <-time.After(time.Second):
+					srv.Handler.Publish(t.Context(), "c", 1, nil)
+				case <-over:
+					return
+				}
+			}
+		}()
+		pings := 0
+		for {
+			op, payload, err := c.frame()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if op == ws.OpClose {
+				break
+			}
+			if string(payload) == `{"type":"PING"}` {
+				pings++
+			}
+		}
+		if d := time.Since(start); d != 20*time.Second || pings != 1 {
+			t.Errorf("closed after %v and %d pings, want 20s and 1", d, pings)
+		}
+	})
+}
+
 // A client, or a proxy, that sends WebSocket pings gets pongs, which scripts of
 // browsers do not see: PING comes all the same. What sends pings is not silent.
 func TestPingBesidesPongs(t *testing.T) {

@@ -254,9 +254,10 @@ func WithMaxCallTimeout(d time.Duration) Option {
 	return optionFunc(func(c *config) { c.maxCallTimeout = d })
 }
 
-// WithPing sets after how much silence the server sends a PING (juggler.1) or
-// a WebSocket ping (juggler.0). A client that has sent nothing by the time the
-// next would be due is closed with 4501. Default: 25 s; 10 ms to 1 h.
+// WithPing sets after how much silence of either side the server sends a PING
+// (juggler.1) or a WebSocket ping (juggler.0). A client that has sent nothing, not even a
+// ping or a part of a message, for twice that time is closed with 4501, whatever was sent
+// to it. Default: 25 s; 10 ms to 1 h.
 func WithPing(d time.Duration) Option {
 	return optionFunc(func(c *config) { c.ping = d })
 }

@@ -49,9 +49,6 @@ func (q *workQueue) busy() bool { return q != nil && q.unsettled > 0 }
 // onlyParts reports whether all that is not settled is in the lines of parts.
 func (q *workQueue) onlyParts() bool { return !q.busy() || q.unsettled == q.parts.unsettled }
 
-// paused reports whether the session is not being read from, on the turn.
-func (q *workQueue) paused() bool { return q != nil && q.full }
-
 // makeQueue returns the session's queue, on the turn.
 func (s *session) makeQueue() *workQueue {
 	if s.queue == nil {
@@ -147,7 +144,6 @@ func (q *workQueue) answered(j *job) {
 	}
 	if q.full && q.longest() <= q.s.shard.h.cfg.maxRequests/2 {
 		q.full = false
-		q.s.pinged = false // its answer could not be read
 		q.s.Resume()
 	}
 }

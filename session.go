@@ -37,7 +37,6 @@ type session struct {
 	protocol  frame.Protocol     // never changes
 	allowed   handshake.Messages // never changes
 	state     sessionState
-	pinged    bool // and the answer could be read
 	draining  bool // GOAWAY was sent
 	leaving   bool // the grace after GOAWAY is over: its calls may end, no request begins
 	authLater bool // the last AUTH was refused for a reason that passes

@@ -148,25 +148,20 @@ func (sh *shard) Message(c *wsconn.Conn, _ ws.OpCode, payload []byte) {
 	}
 }
 
-// Quiet is called when nothing was sent for the ping interval. A client whose reading
-// is paused is pinged as well, or it would take the server for dead; its answer is not
-// waited for.
+// Quiet asks a client for a sign of life, and shows it the server's.
 func (sh *shard) Quiet(c *wsconn.Conn) {
 	s := sh.session(c)
 	switch {
 	case s.state >= closing:
-		return
-	case !s.Heard() && s.pinged && !s.queue.paused():
-		s.end(CloseIdle, "no answer to ping")
-		return
-	}
-	s.pinged = true
-	if s.protocol == frame.Juggler0 {
+	case s.protocol == frame.Juggler0:
 		s.Ping()
-	} else {
+	default:
 		s.send(&frame.Frame{Type: frame.Ping})
 	}
 }
+
+// Unheard closes a session whose client has not answered.
+func (sh *shard) Unheard(c *wsconn.Conn) { sh.session(c).end(CloseIdle, "no answer to ping") }
 
 // Closing is called when wsconn ends a connection, for a reason of its own. The
 // session's protocol decides which close code is sent.

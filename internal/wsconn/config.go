@@ -94,8 +94,8 @@ type Config struct {
 	// CloseTimeout is how long the peer's close frame, or its hanging up
 	// after it broke the protocol, is waited for (required).
 	CloseTimeout time.Duration
-	// Ping is after how long without anything but pongs written
-	// [Handler.Quiet] is called; 0: never.
+	// Ping is after how long without anything but pongs written, or without anything
+	// received, [Handler.Quiet] is called; 0: never.
 	Ping time.Duration
 
 	// Binary allows binary messages; otherwise they close with 1003.
@@ -125,10 +125,15 @@ type Handler interface {
 	// place and is valid until Message returns.
 	Message(c *Conn, op ws.OpCode, payload []byte)
 
-	// Quiet tells that nothing but pongs was written for Config.Ping: the time
-	// to send a ping of whatever kind. If it writes nothing it is called again
-	// after the same time.
+	// Quiet tells that nothing but pongs was written, or nothing was received, for
+	// Config.Ping: the time to send a ping of whatever kind. If it writes nothing it
+	// is called again after the same time.
 	Quiet(c *Conn)
+
+	// Unheard tells that nothing was received for twice Config.Ping, although Quiet
+	// was called: the peer is gone. It is not called while c is paused, as the answer
+	// could not be read.
+	Unheard(c *Conn)
 
 	// Closing is called before wsconn closes c for a reason of its own: a
 	// violation, a slow consumer, a message that is not completed. It may change e.Code and

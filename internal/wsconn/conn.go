@@ -24,7 +24,9 @@ type Conn struct {
 
 	fd        int32  // on a loop
 	slot, gen uint32 // the place in the group's table, and whose it is
-	lastWrite uint32 // ms, as is the group's now, but without its upper half
+	// When something was written last, and received: ms, as is the group's now, but
+	// without its upper half.
+	lastWrite, lastRead uint32
 
 	// Tag is the owner's to use.
 	Tag uint32
@@ -56,7 +58,8 @@ const (
 	flagLostFraming       // what the peer sends cannot be parsed any more
 	flagWaitsIn           // a loop waits for the socket to be readable
 	flagWaitsOut          // and for it to have room
-	flagHeard             // something was received since Heard was called
+	flagAsked             // Handler.Quiet was called since something was received
+	flagUnheard           // and Handler.Unheard
 )
 
 // never is a deadline that does not come.
@@ -71,14 +74,6 @@ func (c *Conn) Queued() int {
 		return 0
 	}
 	return c.out.pending()
-}
-
-// Heard reports whether anything was received since it was last called, even a ping
-// or a part of a message.
-func (c *Conn) Heard() bool {
-	heard := c.flags&flagHeard != 0
-	c.flags &^= flagHeard
-	return heard
 }
 
 // WriteText queues payload, which is copied, as a text message.
@@ -182,6 +177,7 @@ func (c *Conn) Resume() {
 		return
 	}
 	c.flags &^= flagPaused
+	c.heard() // what it may have sent meanwhile could not be read
 	c.markDirty()
 	if c.in != nil {
 		if c.in.since != 0 {
@@ -385,29 +381,50 @@ func (c *Conn) expire() {
 		c.lost(ErrCloseTimeout)
 		return
 	}
-	cfg := c.g.cfg
 	d := c.deadlines()
 	switch {
 	case d.write <= now:
 		c.slowConsumer()
+	case min(d.read, d.dead) <= now-stoodStill:
+		c.readFirst()
+		d = c.deadlines()
 	case d.read <= now:
 		c.fail(CodeIdle, "message not completed in time", ErrReadTimeout)
+	case d.dead <= now:
+		c.flags |= flagUnheard
+		c.g.handler.Unheard(c)
+		d = c.deadlines()
 	case d.ping <= now:
 		c.lastWrite = uint32(now)
-		d.ping = now + cfg.ping
+		c.flags |= flagAsked
 		c.g.handler.Quiet(c)
+		d = c.deadlines()
 	}
 	if c.state == stateOpen {
-		c.arm(min(d.write, d.read, d.ping))
+		c.arm(min(d.write, d.read, d.dead, d.ping))
+	}
+}
+
+// stoodStill is how many ms late a deadline may be. One that is later was missed because
+// the process did not run, as when its container was paused: what the peer has sent in
+// time may wait in the socket, still.
+const stoodStill = 1000
+
+// readFirst gives the peer the time for what it has to send once more, or for the answer
+// to a ping.
+func (c *Conn) readFirst() {
+	c.lastRead = uint32(c.g.now - c.g.cfg.ping)
+	if c.in != nil && c.in.since != 0 {
+		c.in.since = c.g.now
 	}
 }
 
 // deadlines are those of an open connection, in ms.
-type deadlines struct{ write, read, ping int64 }
+type deadlines struct{ write, read, dead, ping int64 }
 
 func (c *Conn) deadlines() deadlines {
 	cfg, now := c.g.cfg, c.g.now
-	d := deadlines{never, never, never}
+	d := deadlines{never, never, never, never}
 	if c.flags&flagFull != 0 {
 		d.write = c.out.since + cfg.writeTimeout
 	}
@@ -416,8 +433,25 @@ func (c *Conn) deadlines() deadlines {
 	}
 	if cfg.ping > 0 {
 		d.ping = now - age(now, c.lastWrite) + cfg.ping
+		read := now - age(now, c.lastRead)
+		switch {
+		case c.flags&(flagPaused|flagUnheard) != 0:
+		case c.flags&flagAsked != 0: // and is not asked again
+			d.ping, d.dead = never, read+2*cfg.ping
+		default:
+			d.ping = min(d.ping, read+cfg.ping)
+		}
 	}
 	return d
+}
+
+// heard notes that the peer has shown that it is there.
+func (c *Conn) heard() {
+	c.lastRead = uint32(c.g.now)
+	if c.flags&(flagAsked|flagUnheard) != 0 {
+		c.flags &^= flagAsked | flagUnheard
+		c.arm(c.deadlines().ping) // it was not to be asked again before
+	}
 }
 
 // age returns how long ago the shortened time was, up to 49 days.

@@ -277,7 +277,7 @@ func (g *Group) Attach(c *Conn, response []byte) {
 	}
 	g.opening = false
 	g.attached = c
-	*c = Conn{g: g, Tag: c.Tag, lastWrite: uint32(g.now)}
+	*c = Conn{g: g, Tag: c.Tag, lastWrite: uint32(g.now), lastRead: uint32(g.now)}
 	c.timer.Owner = c
 	g.gen++
 	c.gen = g.gen

@@ -52,6 +52,7 @@ type hooks struct {
 	made       func(g *wsconn.Group)
 	message    func(s *session, op ws.OpCode, payload []byte)
 	quiet      func(s *session)
+	unheard    func(s *session)
 	closing    func(s *session, e *wsconn.CloseError)
 	turn       func(g *wsconn.Group, now int64) int64
 	endReading func() bool
@@ -155,6 +156,12 @@ func (h *handler) Message(c *wsconn.Conn, op ws.OpCode, payload []byte) {
 
 func (h *handler) Quiet(c *wsconn.Conn) {
 	if f := h.server.quiet; f != nil {
+		f(h.session(c))
+	}
+}
+
+func (h *handler) Unheard(c *wsconn.Conn) {
+	if f := h.server.unheard; f != nil {
 		f(h.session(c))
 	}
 }

@@ -42,7 +42,7 @@ func (in *input) inMessage() bool { return in.nhead > 0 || in.inFrame || in.frag
 // receive takes bytes that were read. They may be modified, and belong to the
 // caller again afterwards.
 func (c *Conn) receive(b []byte) {
-	c.flags |= flagHeard
+	c.heard()
 	if c.flags&flagPaused != 0 || c.in != nil && len(c.in.held) > 0 {
 		if c.parsing() {
 			c.hold(b)

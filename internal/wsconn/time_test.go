@@ -2,6 +2,7 @@ package wsconn_test
 
 import (
 	"net"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -124,8 +125,15 @@ func TestQuietComesAfterSilence(t *testing.T) {
 				s.Ping()
 			}
 		}
+		srv.unheard = func(*session) { t.Error("a peer that sends counts as gone") }
 		s, p := connect()
 		start := time.Now()
+		go func() { // the peer is heard of all the time
+			for range 10 {
+				time.Sleep(10 * time.Second)
+				p.send(frame(true, ws.OpPong, nil))
+			}
+		}()
 		time.Sleep(20 * time.Second)
 		s.on(func() { s.WriteText([]byte("x")) })
 		p.expect(ws.OpText, "x")
@@ -136,6 +144,43 @@ func TestQuietComesAfterSilence(t *testing.T) {
 			if d := time.Since(start); d != at*time.Second {
 				t.Errorf("ping after %v, want %ds", d, at)
 			}
+		}
+		time.Sleep(10 * time.Second)
+	})
+}
+
+// A peer is asked when nothing was heard of it, whatever is sent to it, and is gone if it
+// does not answer. What is paused cannot answer.
+func TestAPeerThatIsNotHeardOf(t *testing.T) {
+	cfg := config()
+	cfg.Ping = 25 * time.Second
+	inBubble(t, cfg, func(t *testing.T, srv *server, connect func() (*session, *peer)) {
+		var asked, gone []time.Duration
+		start := time.Now()
+		srv.quiet = func(*session) { asked = append(asked, time.Since(start)) }
+		srv.unheard = func(*session) { gone = append(gone, time.Since(start)) }
+		s, p := connect()
+		write := func(seconds int) {
+			for range seconds {
+				time.Sleep(time.Second)
+				s.on(func() { s.WriteText([]byte("x")) })
+				p.expect(ws.OpText, "x")
+			}
+		}
+		write(30)
+		p.send(frame(true, ws.OpPong, nil)) // at 30, asked at 25
+		write(70)                           // asked at 55, gone at 80, until 100
+		p.send(frame(true, ws.OpPong, nil))
+		write(10)
+		s.on(s.Pause) // at 110
+		write(100)
+		s.on(s.Resume) // at 210, asked at 235, gone at 260
+		write(60)
+		if want := []time.Duration{25e9, 55e9, 235e9}; !slices.Equal(asked, want) {
+			t.Errorf("asked at %v, want %v", asked, want)
+		}
+		if want := []time.Duration{80e9, 260e9}; !slices.Equal(gone, want) {
+			t.Errorf("gone at %v, want %v", gone, want)
 		}
 	})
 }
@@ -209,5 +254,65 @@ func TestDeadlinesHoldOnBothPaths(t *testing.T) {
 		for range 3 {
 			p.expect(ws.OpPing, "")
 		}
+	})
+}
+
+// A peer that has been asked is not asked again before it has answered.
+func TestAPeerIsAskedOnce(t *testing.T) {
+	cfg := config()
+	cfg.Ping = 25 * time.Second
+	inBubble(t, cfg, func(t *testing.T, srv *server, connect func() (*session, *peer)) {
+		var asked, gone []time.Duration
+		start := time.Now()
+		srv.quiet = func(s *session) { asked = append(asked, time.Since(start)); s.Ping() }
+		srv.unheard = func(*session) { gone = append(gone, time.Since(start)) }
+		s, p := connect()
+		p.expect(ws.OpPing, "")
+		time.Sleep(5 * time.Second)
+		p.send(frame(true, ws.OpPong, nil)) // at 30
+		p.expect(ws.OpPing, "")
+		time.Sleep(29 * time.Second) // until 79
+		s.on(func() {
+			if want := []time.Duration{25e9, 50e9}; !slices.Equal(asked, want) || gone != nil {
+				t.Errorf("asked at %v, want %v; gone at %v", asked, want, gone)
+			}
+		})
+		time.Sleep(time.Second)
+		s.on(func() {
+			if want := []time.Duration{80e9}; !slices.Equal(gone, want) {
+				t.Errorf("gone at %v, want %v", gone, want)
+			}
+		})
+	})
+}
+
+// What a peer has sent while the process stood still counts, though it is read late.
+func TestAProcessThatStandsStillReadsFirst(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
+		cfg := config()
+		cfg.Ping = 100 * time.Millisecond
+		srv := newServer(t, wrap, cfg)
+		asked, goOn := make(chan struct{}), make(chan struct{})
+		first := true
+		srv.quiet = func(*session) {
+			if first { // nothing of the group runs meanwhile
+				first = false
+				close(asked)
+				<-goOn
+			}
+		}
+		heard := false
+		srv.message = func(s *session, _ ws.OpCode, b []byte) { heard = true; s.WriteText(b) }
+		srv.unheard = func(*session) {
+			if !heard {
+				t.Error("the peer counts as gone before what it has sent was read")
+			}
+		}
+		_, p := srv.connect()
+		await(t, asked, "the question")
+		p.send(text("x"))
+		<-time.After(2*cfg.Ping + 2*time.Second) // far beyond the deadline
+		close(goOn)
+		p.expect(ws.OpText, "x")
 	})
 }

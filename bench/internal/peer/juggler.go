@@ -169,6 +169,7 @@ func (echoHandler) Message(c *wsconn.Conn, op ws.OpCode, payload []byte) {
 }
 
 func (echoHandler) Quiet(*wsconn.Conn)                       {}
+func (echoHandler) Unheard(*wsconn.Conn)                     {}
 func (echoHandler) Closing(*wsconn.Conn, *wsconn.CloseError) {}
 func (echoHandler) Closed(*wsconn.Conn, *wsconn.CloseError)  {}
 func (echoHandler) Turn(int64) int64                         { return 0 }

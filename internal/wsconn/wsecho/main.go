@@ -124,6 +124,7 @@ func (echo) Message(c *wsconn.Conn, op ws.OpCode, payload []byte) {
 }
 
 func (echo) Quiet(*wsconn.Conn)                       {}
+func (echo) Unheard(*wsconn.Conn)                     {}
 func (echo) Closing(*wsconn.Conn, *wsconn.CloseError) {}
 func (echo) Closed(*wsconn.Conn, *wsconn.CloseError)  {}
 func (echo) Turn(int64) int64                         { return 0 }
