@@ -277,6 +277,43 @@ func TestTimeToSignInIsOver(t *testing.T) {
 	})
 }
 
+// An AUTH that came in time counts, though the process stood still and reads it late.
+func TestAuthWhileTheProcessStandsStill(t *testing.T) {
+	for name, wrap := range map[string]func(http.ResponseWriter) http.ResponseWriter{
+		"event loop": func(w http.ResponseWriter) http.ResponseWriter { return w },
+		"portable":   func(w http.ResponseWriter) http.ResponseWriter { return hiddenSocket{w} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const timeToSignIn = 300 * time.Millisecond
+			still, goOn := make(chan struct{}), make(chan struct{})
+			h := benchHandler(t, juggler.WithEventLoops(1), juggler.WithLogger(quiet),
+				juggler.WithAuthenticator(func(r *http.Request) (*juggler.Identity, error) {
+					if r.Header.Get("Cookie") == "" {
+						return nil, nil
+					}
+					return &juggler.Identity{User: "ann"}, nil
+				}),
+				juggler.WithDeferredAuth(func(context.Context, juggler.Session, string) (*juggler.Identity, error) {
+					return &juggler.Identity{User: "bob"}, nil
+				}, timeToSignIn),
+				juggler.WithAuthorizer(juggler.NonBlocking(func(context.Context, *juggler.Request) error {
+					close(still)
+					<-goOn // which it must not: nothing else runs on this loop
+					return nil
+				})))
+			addr := serveTCP(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(wrap(w), r) }))
+			bob, ann := dialRaw(t, addr), dialRaw(t, addr, "Cookie: ann")
+			ann.write(t, maskedText(pub("p", "c")))
+			<-still
+			bob.write(t, maskedText(`{"type":"AUTH","id":"1","token":"x"}`))
+			<-time.After(timeToSignIn + 2*time.Second) // far beyond the deadline
+			close(goOn)
+			bob.wants(t, acks("1")...)
+		})
+	}
+}
+
 // A session that ended while its client was signing in is nobody's.
 func TestSignInOfASessionThatEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -20,7 +20,6 @@ import (
 	"github.com/juggler-go/juggler/broker/brokertest"
 	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/frame"
-	"github.com/juggler-go/juggler/internal/waiting"
 	"github.com/juggler-go/juggler/jugglertest"
 )
 
@@ -85,7 +84,7 @@ func (c *rawClient) wants(t *testing.T, messages ...string) {
 // wantsNothing checks that nothing comes for a minute, in a bubble.
 func (c *rawClient) wantsNothing(t *testing.T) {
 	t.Helper()
-	if err := c.conn.SetDeadline(time.Now().Add(waiting.Most)); err != nil {
+	if err := c.conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if op, payload, err := c.frame(); !errors.Is(err, os.ErrDeadlineExceeded) {

@@ -19,7 +19,7 @@ func benchServer(b *testing.B, opts ...juggler.Option) (addr string) {
 }
 
 // benchHandler is a node with a callee of "echo".
-func benchHandler(b *testing.B, opts ...juggler.Option) http.Handler {
+func benchHandler(b testing.TB, opts ...juggler.Option) http.Handler {
 	b.Helper()
 	br, err := memory.New()
 	if err != nil {

@@ -18,14 +18,14 @@ type rawClient struct {
 	br   *bufio.Reader
 }
 
-func dialRaw(b testing.TB, addr string) *rawClient {
+func dialRaw(b testing.TB, addr string, headers ...string) *rawClient {
 	b.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { conn.Close() })
-	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: juggler.1\r\n\r\n", addr)
+	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: juggler.1\r\n%s\r\n", addr, strings.Join(append(headers, ""), "\r\n"))
 	c := &rawClient{conn, bufio.NewReaderSize(conn, 1<<16)}
 	c.skipHandshake(b)
 	c.read(b, 1) // HELLO

@@ -180,6 +180,8 @@ func (s *session) overdue() {
 	case s.state >= closing:
 	case s.draining:
 		s.leave()
+	case s.shard.group.StoodStill(s.deadlines.timer.At()):
+		s.due(time.Second) // an AUTH may have come in time, and is read first
 	case s.state == unsigned && (s.queue.busy() || s.authLater):
 		s.end(CloseOverloaded, "signing in takes too long")
 	case s.state == unsigned:

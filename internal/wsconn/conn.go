@@ -385,7 +385,7 @@ func (c *Conn) expire() {
 	switch {
 	case d.write <= now:
 		c.slowConsumer()
-	case min(d.read, d.dead) <= now-stoodStill:
+	case c.g.StoodStill(min(d.read, d.dead)):
 		c.readFirst()
 		d = c.deadlines()
 	case d.read <= now:
@@ -404,11 +404,6 @@ func (c *Conn) expire() {
 		c.arm(min(d.write, d.read, d.dead, d.ping))
 	}
 }
-
-// stoodStill is how many ms late a deadline may be. One that is later was missed because
-// the process did not run, as when its container was paused: what the peer has sent in
-// time may wait in the socket, still.
-const stoodStill = 1000
 
 // readFirst gives the peer the time for what it has to send once more, or for the answer
 // to a ping.

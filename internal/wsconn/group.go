@@ -100,6 +100,14 @@ func (g *Group) tick() { g.now = int64(time.Since(g.cfg.start)/time.Millisecond)
 // beginning of the turn. It may be called on the group's turn only.
 func (g *Group) Now() int64 { return g.now }
 
+// StoodStill reports, of a deadline that is handled now, whether it was missed because
+// the process did not run, as when its container was paused. What peers have sent in
+// time may wait in their sockets then.
+func (g *Group) StoodStill(deadline int64) bool { return deadline <= g.now-muchTooLate }
+
+// muchTooLate is how many ms late a busy process handles no deadline.
+const muchTooLate = 1000
+
 // Wake has the group take a turn soon, in which Handler.Turn is called. It
 // may be called from any goroutine, holding any locks: it neither blocks nor
 // calls back. Calls are coalesced: one costs a system call or a goroutine
