@@ -237,7 +237,7 @@ func TestTerminalGoesAway(t *testing.T) {
 func TestLogsForPeople(t *testing.T) {
 	cmd := command(t, "serve", "--listen", "127.0.0.1:0")
 	s := startScreen(t, cmd)
-	s.sees("\x1b[32mINFO \x1b[0m serving \x1b[2mnode=\x1b[0m")
+	s.sees("\x1b[32mINFO \x1b[0m command: serving \x1b[2mnode=\x1b[0m")
 	s.types("\x03") // the interrupt key
 	s.sees("stopped")
 	if code := s.ends(); code != 0 {
