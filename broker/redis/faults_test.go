@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -199,53 +198,6 @@ func TestOutOfMemory(t *testing.T) {
 	wantExpiry(t, admin, "juggler")
 }
 
-// Nobody is dead because the server is out of memory for long. It refused to
-// renew the leases of callees and nodes like calls, and when they were over what
-// ran ended in 502.
-func TestOutOfMemoryLong(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t)
-	admin := server.Client()
-	b := newBroker(t, calm(withAddr(server.Addr))...)
-	p := newParent(t, b)
-	cancelled := make(chan []broker.Address, 1)
-	callee, err := b.OpenCallee(t.Context(), []string{"child"}, func(to []broker.Address) { cancelled <- slices.Clone(to) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	held, unwanted := p.call("held"), p.call("unwanted")
-	p.call("queued")
-	taken := make([]broker.Call, 2)
-	for n := 0; n < len(taken); {
-		more, err := callee.Take(t.Context(), taken[n:])
-		if err != nil {
-			t.Fatal(err)
-		}
-		n += more
-	}
-	config(t, admin, "maxmemory", "1")
-	end := leaseEnds(t, admin, "juggler")
-	await(t, "leases are over that were not renewed", func() bool {
-		return admin.Time(context.Background()).Val().After(end.Add(time.Second))
-	})
-	p.conn.Cancel(t.Context(), "child", unwanted) //nolint:errcheck // a call in the queue could not be marked
-	select {
-	case to := <-cancelled:
-		if !slices.Equal(to, []broker.Address{unwanted}) {
-			t.Errorf("cancelled: %x", to)
-		}
-	case <-time.After(patience):
-		t.Error("the callee was not told of a cancellation")
-	}
-	config(t, admin, "maxmemory", "0")
-	if err := callee.Reply(t.Context(), []broker.Result{{To: held, Args: []byte("done")}}); err != nil {
-		t.Fatal(err)
-	}
-	if r := p.result(held); string(r.Args) != "done" {
-		t.Errorf("the call ended in %+v", r)
-	}
-}
-
 // leaseEnds returns when the last of what callees and nodes have renewed ends.
 func leaseEnds(t *testing.T, c *goredis.Client, prefix string) time.Time {
 	t.Helper()
@@ -413,27 +365,4 @@ func TestRefusedIsLogged(t *testing.T) {
 	})
 	close(l.stop)
 	l.running.Wait()
-}
-
-// After everything was closed, nothing is left but the grace.
-func TestNothingLeft(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t)
-	admin := server.Client()
-	a, b := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr))...)
-	heard := listen(t, a, broker.Topic{Name: "news"}, broker.Topic{Name: "n*", Pattern: true})
-	l := startLoad(t, a, b, 8)
-	l.flows()
-	wantExpiry(t, admin, "juggler")
-	l.finish(false)
-	heard.conn.Close()
-	l.caller.Close()
-	l.callee.Close()
-	a.Close()
-	b.Close()
-	await(t, "no key is left", func() bool { return len(keysOf(t, admin, "juggler")) == 0 })
-	await(t, "no connection is left", func() bool {
-		clients, err := admin.ClientList(context.Background()).Result()
-		return err == nil && strings.Count(clients, "\n") == 1
-	})
 }
