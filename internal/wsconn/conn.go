@@ -387,20 +387,18 @@ func (c *Conn) expire() {
 		c.slowConsumer()
 	case c.g.StoodStill(min(d.read, d.dead)):
 		c.readFirst()
-		d = c.deadlines()
 	case d.read <= now:
 		c.fail(CodeIdle, "message not completed in time", ErrReadTimeout)
 	case d.dead <= now:
 		c.flags |= flagUnheard
 		c.g.handler.Unheard(c)
-		d = c.deadlines()
 	case d.ping <= now:
 		c.lastWrite = uint32(now)
 		c.flags |= flagAsked
 		c.g.handler.Quiet(c)
-		d = c.deadlines()
 	}
 	if c.state == stateOpen {
+		d = c.deadlines() // they may have moved
 		c.arm(min(d.write, d.read, d.dead, d.ping))
 	}
 }
