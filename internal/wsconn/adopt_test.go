@@ -181,12 +181,18 @@ func TestOnlyPlainSocketsAreServedByLoops(t *testing.T) {
 // tlsPair returns a TLS connection's ends before their handshake.
 func tlsPair(t *testing.T) (server, client *tls.Conn) {
 	t.Helper()
+	a, b := sockets(t)
+	return secure(t, a, b)
+}
+
+// secure puts TLS on both ends of a connection. Its handshake comes with the first bytes.
+func secure(t *testing.T, server, client net.Conn) (*tls.Conn, *tls.Conn) {
+	t.Helper()
 	ts := httptest.NewUnstartedServer(nil)
 	ts.StartTLS()
 	cert := ts.TLS.Certificates
 	ts.Close()
-	a, b := sockets(t)
-	return tls.Server(a, &tls.Config{Certificates: cert}), tls.Client(b, &tls.Config{InsecureSkipVerify: true})
+	return tls.Server(server, &tls.Config{Certificates: cert}), tls.Client(client, &tls.Config{InsecureSkipVerify: true})
 }
 
 func TestTLSTakesThePortablePath(t *testing.T) {

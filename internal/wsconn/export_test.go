@@ -23,6 +23,20 @@ var ErrAborted = errors.New("wsconn: aborted")
 // Abort ends c as Pool.Close does all connections.
 func (c *Conn) Abort() { c.abort(ErrAborted) }
 
+// Kept returns how many bytes c keeps in its buffers.
+func (c *Conn) Kept() (n int) {
+	if c.in != nil {
+		n += c.in.size()
+	}
+	if c.out != nil {
+		n += c.out.size()
+	}
+	return n
+}
+
+// Ending reports whether c is open no more.
+func (c *Conn) Ending() bool { return c.state != stateOpen }
+
 const TurnBytes = turnBytes
 
 // Looks reports whether the loop of g looks after what it lends.

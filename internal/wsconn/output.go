@@ -12,7 +12,7 @@ type output struct {
 	off int    // bytes of buf written, or being written by a portable writer
 	// A frame begins at mark: one before off, or the first at or after it.
 	mark int
-	busy bool // a portable writer is writing from buf, which must not move
+	busy bool // a portable writer is writing from buf: what is before off must stay as it is
 
 	delayedTo int64 // when a delayed write is made at the latest; 0: none is delayed
 	since     int64 // when the socket was last seen to take something, while it is full
@@ -37,21 +37,25 @@ func (out *output) boundary() int {
 // dropRest drops the frames of which nothing was written.
 func (out *output) dropRest() { out.buf = out.buf[:out.boundary()] }
 
-// room makes room for n bytes: by moving what is pending to the start, or,
-// if that is more than was written, by growing.
+// room makes room for n bytes. It drops what was written already, or a queue that is
+// never empty, as that of a peer which reads slowly but steadily, would grow for ever.
 func (out *output) room(n int) {
 	if cap(out.buf)-len(out.buf) >= n {
 		return
 	}
-	if out.busy || out.off == 0 || out.off < len(out.buf)/2 {
-		out.buf = slices.Grow(out.buf, n)
-		return
-	}
 	boundary := out.boundary()
-	keep := copy(out.buf, out.buf[out.off:])
-	out.buf = out.buf[:keep]
+	pending := out.buf[out.off:]
+	if need := len(pending) + n; out.movable() && cap(out.buf) >= need && cap(out.buf) <= max(4*need, keepEach) {
+		out.buf = out.buf[:copy(out.buf, pending)]
+	} else {
+		out.buf = slices.Grow(slices.Clip(pending), n) // another array
+	}
 	out.mark, out.off = boundary-out.off, 0
 }
+
+// movable reports whether what is pending may be moved to the start of buf, and is no
+// more than was written since the last time.
+func (out *output) movable() bool { return !out.busy && out.off >= len(out.buf)/2 }
 
 // written forgets everything, as all was written.
 func (out *output) written() { out.buf, out.off, out.mark = out.buf[:0], 0, 0 }
