@@ -132,7 +132,7 @@ func (p *Poller) Wake() error {
 }
 
 // Duplicate returns a descriptor of its own for the socket of nc, closed on
-// exec and non-blocking, as that of nc is. It returns false for a type of
+// exec and non-blocking, and makes that of nc so. It returns false for a type of
 // connection where that would be wrong: anything but exactly a TCP or Unix
 // connection of package net may transform the bytes (TLS) or have a Close
 // that matters (a listener's limit), even if it gives access to a descriptor.
@@ -151,10 +151,14 @@ func Duplicate(nc net.Conn) (fd int, ok bool, err error) {
 	}
 	var dupErr error
 	err = raw.Control(func(s uintptr) {
+		// Not so any more if somebody has called Fd of its File, for a socket option.
+		if dupErr = unix.SetNonblock(int(s), true); dupErr != nil {
+			return
+		}
 		fd, dupErr = retry(func() (int, error) { return unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 0) })
 	})
 	if err == nil {
-		err = os.NewSyscallError("fcntl(F_DUPFD_CLOEXEC)", dupErr)
+		err = os.NewSyscallError("fcntl", dupErr)
 	}
 	if err != nil {
 		return -1, true, err

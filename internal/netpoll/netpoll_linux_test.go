@@ -258,6 +258,12 @@ func TestOnlyPlainSocketsAreDuplicated(t *testing.T) {
 
 func TestADuplicateOutlivesItsConnection(t *testing.T) {
 	nc, peer := tcpPair(t)
+	file, err := nc.(*net.TCPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file.Fd() // has the socket block, as after somebody has set an option by it
+	file.Close()
 	fd, ok, err := netpoll.Duplicate(nc)
 	if !ok || err != nil {
 		t.Fatal(ok, err)
