@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/base64"
@@ -37,7 +38,7 @@ func token(t testing.TB, claims jwt.MapClaims) string {
 func TestTokens(t *testing.T) {
 	hmac := filepath.Join(t.TempDir(), "secret")
 	writeFile(t, hmac, secret+"\n")
-	_, url := startServe(t, "--token-hmac-file", hmac, "--token-issuer", "us", "--token-audience", "app", "--sign-in-timeout", "300ms")
+	_, url := startServe(t, "--token-hmac-file", hmac, "--token-issuer", "us", "--token-audience", "app")
 	good := jwt.MapClaims{"sub": "ann", "iss": "us", "aud": []string{"app", "other"}}
 	none, err := jwt.NewWithClaims(jwt.SigningMethodNone, good).SignedString(jwt.UnsafeAllowNoneSignatureType)
 	if err != nil {
@@ -113,7 +114,13 @@ func TestKeySets(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "jwks.json")
 	writeFile(t, file, string(set))
-	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(set) }))
+	var down atomic.Bool
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if down.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		w.Write(set)
+	}))
 	defer web.Close()
 
 	unsigned := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{"sub": "ann", "exp": time.Now().Add(time.Hour).Unix()})
@@ -123,23 +130,69 @@ func TestKeySets(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, place := range []string{file, web.URL} {
-		_, url := startServe(t, "--token-jwks", place)
+		down.Store(false)
+		p, url := startServe(t, "--token-jwks", place)
 		if got := run(t, "", "client", "--token", good, url, "pub", "news"); got.code != 0 {
 			t.Errorf("%s: %+v", place, got)
 		}
 		if got := run(t, "", "client", "--token", token(t, jwt.MapClaims{"sub": "ann"}), url, "pub", "news"); got.code != 4 {
 			t.Errorf("%s: a token signed with a secret: %+v", place, got)
 		}
+		// At a SIGHUP there are no keys: the old ones stay.
+		down.Store(true)
+		writeFile(t, file, `{"keys":[]}`)
+		p.signal(syscall.SIGHUP)
+		p.stderr.await(t, "not reloaded, it stays as it was")
+		if got := run(t, "", "client", "--token", good, url, "pub", "news"); got.code != 0 {
+			t.Errorf("%s, after a reload that failed: %+v", place, got)
+		}
+		p.stop()
+		if strings.Contains(p.stderr.String(), `"msg":"reloaded"`) {
+			t.Errorf("%s: it says that it has reloaded:\n%s", place, p.stderr)
+		}
 	}
 }
 
-// Keys that cannot be fetched are told of like everything else.
+// A server that could not fetch keys yet is not ready, and says to clients that they may
+// come again.
 func TestKeySetOutOfReach(t *testing.T) {
-	url := "http://" + closedAddress(t) + "/"
-	p, _ := startServe(t, "--token-jwks", url)
-	var line struct{ Level, URL string }
-	if err := json.Unmarshal([]byte(p.stderr.await(t, url)), &line); err != nil || line.Level != "ERROR" || line.URL != url {
+	keys := "http://user:hush@" + closedAddress(t) + "/"
+	p, url := startServe(t, "--token-jwks", keys, "--admin-listen", "127.0.0.1:0")
+	var line struct{ Level string }
+	if err := json.Unmarshal([]byte(p.stderr.await(t, strings.Replace(keys, "hush", "xxxxx", 1))), &line); err != nil || line.Level != "ERROR" {
 		t.Errorf("%+v, %v", line, err)
+	}
+	if got := run(t, "", "health", adminURL(t, p)); got.code != 1 || !strings.Contains(got.stderr, "503 Service Unavailable: the keys of tokens: ") {
+		t.Errorf("health: %+v", got)
+	}
+	unsigned := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.MapClaims{"sub": "ann", "exp": time.Now().Add(time.Hour).Unix()})
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err := unsigned.SignedString(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := http.NewRequest(http.MethodGet, strings.Replace(url, "ws", "http", 1), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header = http.Header{
+		"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="},
+		"Sec-Websocket-Protocol": {"juggler.1"}, "Authorization": {"Bearer " + good},
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
+		t.Errorf("a client with a token: %s, %v", response.Status, response.Header)
+	}
+	p.stop()
+	if strings.Contains(p.stderr.String(), "hush") {
+		t.Errorf("the password of the URL is logged:\n%s", p.stderr)
 	}
 }
 

@@ -81,9 +81,11 @@ func (p *process) reload() {
 	if err := level.UnmarshalText([]byte(fresh.Flags().Lookup("log-level").Value.String())); err == nil {
 		p.level.Set(level)
 	}
+	complete := true
 	for _, f := range p.files {
 		if err := f.reload(); err != nil {
 			p.log.Error("not reloaded, it stays as it was", "settings", f.name, "error", err)
+			complete = false
 		}
 	}
 	changed := changedFlags(p.cmd.Flags(), fresh.Flags())
@@ -91,7 +93,9 @@ func (p *process) reload() {
 	if len(changed) > 0 {
 		p.log.Warn("these settings take effect with a restart only", "settings", strings.Join(changed, " "))
 	}
-	p.log.Info("reloaded")
+	if complete {
+		p.log.Info("reloaded")
+	}
 }
 
 // repeat sets in fresh what the command line set in flags.

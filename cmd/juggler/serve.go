@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/access"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/admin"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/engine"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/exit"
@@ -61,6 +62,7 @@ type server struct {
 	*process
 	flags   *serveFlags
 	engine  *engine.Engine
+	access  *access.Control
 	handler *juggler.Handler
 	admin   *admin.Server
 
@@ -94,7 +96,7 @@ func (s *server) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.admin = admin.New(metrics(s.handler, s.engine), func() any { return vars(s.handler, s.engine) }, s.handler.Ready)
+	s.admin = admin.New(metrics(s.handler, s.engine), func() any { return vars(s.handler, s.engine) }, s.ready)
 	defer s.admin.Close()
 	if err := s.flags.admin.Start(s.admin, s.log); err != nil {
 		return errors.Join(err, closeAll(listeners))
@@ -106,14 +108,21 @@ func (s *server) run(ctx context.Context) error {
 	return s.serve(ctx, listeners)
 }
 
+// ready reports whether clients should come here.
+func (s *server) ready(ctx context.Context) error {
+	return errors.Join(s.handler.Ready(ctx), s.access.Ready())
+}
+
 // prepare makes everything that flags and files can get wrong.
 func (s *server) prepare(ctx context.Context) error {
 	f := s.flags
-	control, err := f.access.Open(ctx, onlyCheck(s.cmd))
+	control, err := f.access.Open(ctx, onlyCheck(s.cmd), s.log)
 	if err != nil {
 		return err
 	}
-	s.onReload("rules and keys of tokens", func() error { return control.Reload(ctx) })
+	s.access = control
+	s.onReload("rules", control.ReloadRules)
+	s.onReload("keys of tokens", func() error { return control.ReloadKeys(ctx) })
 	options := append(f.limits.List(),
 		juggler.WithCaller(s.engine.Caller), juggler.WithPubSub(s.engine.PubSub),
 		juggler.WithLogger(s.logs), originOption(f.origins))

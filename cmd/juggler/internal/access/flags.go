@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -51,36 +52,63 @@ type Control struct {
 }
 
 // Open reads the files that the flags name. Unless it is only to check them, keys
-// from a URL are fetched, and fetched again from time to time until ctx ends.
-func (f *Flags) Open(ctx context.Context, onlyCheck bool) (*Control, error) {
+// from a URL are fetched, and fetched again from time to time until ctx ends. Where
+// they cannot be had now, Ready says so.
+func (f *Flags) Open(ctx context.Context, onlyCheck bool, log *slog.Logger) (*Control, error) {
 	c := &Control{flags: f}
-	if f.hmacFile != "" || f.jwks != "" {
-		c.tokens = &tokens{flags: f, onlyCheck: onlyCheck}
-	} else if f.anonymous || f.issuer != "" || len(f.audience) > 0 {
-		return nil, errors.New("--anonymous, --token-issuer and --token-audience go with --token-hmac-file or --token-jwks")
+	if f.hmacFile == "" && f.jwks == "" {
+		if f.anonymous || f.issuer != "" || len(f.audience) > 0 {
+			return nil, errors.New("--anonymous, --token-issuer and --token-audience go with --token-hmac-file or --token-jwks")
+		}
+		return c, c.ReloadRules()
 	}
-	return c, c.Reload(ctx)
+	var err error
+	if c.tokens, err = newTokens(f, log); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(c.ReloadRules(), c.tokens.loadSecret()); err != nil {
+		return nil, err
+	}
+	remote := c.tokens.set != nil && c.tokens.set.remote
+	if remote && onlyCheck {
+		return c, nil
+	}
+	err = c.tokens.loadSet(ctx)
+	if remote {
+		go c.tokens.set.keepFresh(ctx) // ends with ctx
+		err = nil                      // it is logged, and tried again
+	}
+	return c, err
 }
 
-// Reload reads the files again. If anything is wrong with them, all stays as it
-// was.
-func (c *Control) Reload(ctx context.Context) error {
-	var rules *Rules
-	if c.flags.rulesFile != "" {
-		var err error
-		if rules, err = ReadRules(c.flags.rulesFile); err != nil {
-			return err
-		}
+// ReloadRules reads the rules again. If anything is wrong with them, they stay as
+// they were.
+func (c *Control) ReloadRules() error {
+	if c.flags.rulesFile == "" {
+		return nil
 	}
-	if c.tokens != nil {
-		if err := c.tokens.load(ctx); err != nil {
-			return err
-		}
-	}
-	if rules != nil {
+	rules, err := ReadRules(c.flags.rulesFile)
+	if err == nil {
 		c.rules.Set(rules)
 	}
-	return nil
+	return err
+}
+
+// ReloadKeys reads or fetches the keys of tokens again. Those that cannot be had stay
+// as they were.
+func (c *Control) ReloadKeys(ctx context.Context) error {
+	if c.tokens == nil {
+		return nil
+	}
+	return errors.Join(c.tokens.loadSecret(), c.tokens.loadSet(ctx))
+}
+
+// Ready says why no client with a token can be let in, if so it is.
+func (c *Control) Ready() error {
+	if c.tokens == nil || c.tokens.set == nil {
+		return nil
+	}
+	return c.tokens.set.ready()
 }
 
 // Options returns the options of the handler.

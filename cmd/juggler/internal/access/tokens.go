@@ -3,15 +3,16 @@ package access
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/MicahParks/jwkset"
 	"github.com/MicahParks/keyfunc/v3"
 	"github.com/golang-jwt/jwt/v5"
 
@@ -27,37 +28,43 @@ const minSecret = 32
 
 // tokens checks tokens (JWT, RFC 7519).
 type tokens struct {
-	flags     *Flags
-	onlyCheck bool // without fetching
-	keys      atomic.Pointer[keys]
+	flags  *Flags
+	secret atomic.Pointer[[]byte] // nil: there is none
+	set    *keySet                // nil: there is none
 }
 
-// keys are what signatures are checked with. Either of the two may be nil.
-type keys struct {
-	secret []byte
-	set    keyfunc.Keyfunc
-	stop   context.CancelFunc // of what fetches set again
+// newTokens returns what checks tokens as the flags say; nothing is read yet.
+func newTokens(f *Flags, log *slog.Logger) (*tokens, error) {
+	t := &tokens{flags: f}
+	if f.jwks != "" {
+		var err error
+		if t.set, err = newKeySet(f.jwks, log); err != nil {
+			return nil, fmt.Errorf("--token-jwks: %w", err)
+		}
+	}
+	return t, nil
 }
 
-// load reads or fetches the keys.
-func (t *tokens) load(ctx context.Context) error {
-	ctx, stop := context.WithCancel(ctx)
-	k := &keys{stop: stop}
-	var err error
-	if t.flags.hmacFile != "" {
-		if k.secret, err = readSecret(t.flags.hmacFile); err != nil {
-			stop()
-			return fmt.Errorf("--token-hmac-file: %w", err)
-		}
+// loadSecret reads the secret, if there is one.
+func (t *tokens) loadSecret() error {
+	if t.flags.hmacFile == "" {
+		return nil
 	}
-	if t.flags.jwks != "" {
-		if k.set, err = t.openKeys(ctx); err != nil {
-			stop()
-			return fmt.Errorf("--token-jwks: %w", err)
-		}
+	secret, err := readSecret(t.flags.hmacFile)
+	if err != nil {
+		return fmt.Errorf("--token-hmac-file: %w", err)
 	}
-	if before := t.keys.Swap(k); before != nil {
-		before.stop()
+	t.secret.Store(&secret)
+	return nil
+}
+
+// loadSet reads the set of keys, if there is one.
+func (t *tokens) loadSet(ctx context.Context) error {
+	if t.set == nil {
+		return nil
+	}
+	if err := t.set.reload(ctx); err != nil {
+		return fmt.Errorf("--token-jwks: %w", err)
 	}
 	return nil
 }
@@ -74,25 +81,6 @@ func readSecret(path string) ([]byte, error) {
 	return secret, nil
 }
 
-func (t *tokens) openKeys(ctx context.Context) (keyfunc.Keyfunc, error) {
-	place := t.flags.jwks
-	if strings.HasPrefix(place, "https://") || strings.HasPrefix(place, "http://") {
-		if t.onlyCheck {
-			return nil, nil
-		}
-		return keyfunc.NewDefaultCtx(ctx, []string{place})
-	}
-	text, err := os.ReadFile(place)
-	if err != nil {
-		return nil, err
-	}
-	set, err := keyfunc.NewJWKSetJSON(json.RawMessage(text))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", place, err)
-	}
-	return set, nil
-}
-
 // signing methods. A secret is never tried for the others, nor a public key as
 // a secret.
 var (
@@ -100,14 +88,37 @@ var (
 	keyMethods  = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 )
 
-// identity returns who a token is for.
-func (t *tokens) identity(token string) (*juggler.Identity, error) {
-	k := t.keys.Load()
+// identity returns who a token is for. A token that the keys leave open waits for newer
+// ones.
+func (t *tokens) identity(ctx context.Context, token string) (*juggler.Identity, error) {
+	asked := time.Now()
+	for {
+		var keys keyfunc.Keyfunc
+		var asOf time.Time
+		if t.set != nil {
+			keys, asOf = t.set.current()
+		}
+		parsed, err := t.parse(token, keys)
+		switch {
+		case err == nil:
+			return t.fromClaims(parsed.Claims.(jwt.MapClaims))
+		case t.set == nil || !t.set.remote || !asOf.Before(asked) || !leftOpen(parsed, err):
+			return nil, refusal("token refused: %s", reason(err))
+		}
+		if err := t.set.renew(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// parse checks a token. keys may be nil: then none of a set is known.
+func (t *tokens) parse(token string, keys keyfunc.Keyfunc) (*jwt.Token, error) {
+	secret := t.secret.Load()
 	var methods []string
-	if k.secret != nil {
+	if secret != nil {
 		methods = append(methods, hmacMethods...)
 	}
-	if k.set != nil {
+	if t.set != nil {
 		methods = append(methods, keyMethods...)
 	}
 	options := []jwt.ParserOption{jwt.WithValidMethods(methods), jwt.WithLeeway(leeway), jwt.WithExpirationRequired()}
@@ -117,19 +128,31 @@ func (t *tokens) identity(token string) (*juggler.Identity, error) {
 	if len(t.flags.audience) > 0 {
 		options = append(options, jwt.WithAudience(t.flags.audience...))
 	}
-	parsed, err := jwt.Parse(token, k.find, options...)
-	if err != nil {
-		return nil, refusal("token refused: %s", reason(err))
+	// The key of a token goes by the kind of its signature.
+	find := func(token *jwt.Token) (any, error) {
+		if _, ok := token.Method.(*jwt.SigningMethodHMAC); ok {
+			return *secret, nil
+		}
+		if keys == nil {
+			return nil, jwkset.ErrKeyNotFound
+		}
+		return keys.Keyfunc(token)
 	}
-	return t.fromClaims(parsed.Claims.(jwt.MapClaims))
+	return jwt.Parse(token, find, options...)
 }
 
-// find returns the key for a token, by the kind of its signature.
-func (k *keys) find(token *jwt.Token) (any, error) {
-	if _, ok := token.Method.(*jwt.SigningMethodHMAC); ok {
-		return k.secret, nil
+// leftOpen reports whether a token that was refused may be good with a newer set: its
+// key is not known, or it does not name one and is signed with none of those that are.
+func leftOpen(token *jwt.Token, err error) bool {
+	if errors.Is(err, jwkset.ErrKeyNotFound) {
+		return true
 	}
-	return k.set.Keyfunc(token)
+	if token == nil || !errors.Is(err, jwt.ErrTokenSignatureInvalid) {
+		return false
+	}
+	_, named := token.Header[jwkset.HeaderKID]
+	_, secret := token.Method.(*jwt.SigningMethodHMAC)
+	return !named && !secret
 }
 
 // reason says why a token was refused, without what is inside of it.
@@ -194,7 +217,7 @@ func (t *tokens) authenticate(r *http.Request) (*juggler.Identity, error) {
 	}
 	switch {
 	case token != "":
-		return t.identity(token)
+		return t.identity(r.Context(), token)
 	case t.flags.anonymous:
 		return &juggler.Identity{}, nil
 	case t.flags.signIn > 0:
@@ -204,6 +227,6 @@ func (t *tokens) authenticate(r *http.Request) (*juggler.Identity, error) {
 }
 
 // signIn implements what juggler.WithDeferredAuth takes.
-func (t *tokens) signIn(_ context.Context, _ juggler.Session, token string) (*juggler.Identity, error) {
-	return t.identity(token)
+func (t *tokens) signIn(ctx context.Context, _ juggler.Session, token string) (*juggler.Identity, error) {
+	return t.identity(ctx, token)
 }
