@@ -284,15 +284,3 @@ func BenchmarkSubscribe(b *testing.B) {
 		})
 	}
 }
-
-// BenchmarkMatchGlob matches a channel against patterns.
-func BenchmarkMatchGlob(b *testing.B) {
-	for name, pattern := range map[string]string{"prefix": "news.*", "middle": "news.*.go", "class": "n[a-f]ws.g?*"} {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				memory.MatchGlob(pattern, "news.2026.11.go")
-			}
-		})
-	}
-}

@@ -1,8 +1,5 @@
 package memory
 
-// MatchGlob is matchGlob.
-var MatchGlob = matchGlob
-
 // Held returns what the broker holds for calls.
 func (b *Broker) Held() (queues, calls int, bytes int64) {
 	b.rpc.mu.Lock()
@@ -14,7 +11,7 @@ func (b *Broker) Held() (queues, calls int, bytes int64) {
 func (b *Broker) Topics() (exact, patterns int) {
 	b.topics.mu.Lock()
 	defer b.topics.mu.Unlock()
-	return len(b.topics.exact), len(b.topics.matching)
+	return len(b.topics.exact), len(b.topics.patterns.all)
 }
 
 // Kept returns the size of the buffer that is kept of a call with n bytes.

@@ -22,17 +22,9 @@ type topics struct {
 	closed      bool
 	subscribers map[*subscriberConn]struct{}
 	exact       map[string][]*subscriberConn
-	patterns    map[string]*pattern
-	matching    []*pattern // the values of patterns, to go through them fast
+	patterns    patterns
 
 	scratch sync.Pool // of *matches
-}
-
-// A pattern is a topic that every publication is compared with.
-type pattern struct {
-	glob        string
-	subscribers []*subscriberConn
-	index       int // in topics.matching
 }
 
 // matches is the subscriptions that one or more events matched, and what is
@@ -55,7 +47,7 @@ const maxKeptMatches = 256
 func (t *topics) init() {
 	t.subscribers = make(map[*subscriberConn]struct{})
 	t.exact = make(map[string][]*subscriberConn)
-	t.patterns = make(map[string]*pattern)
+	t.patterns.init()
 	t.scratch.New = func() any { return new(matches) }
 }
 
@@ -97,11 +89,7 @@ func (t *topics) match(e *broker.Event, m *matches) error {
 	if subscribers := t.exact[e.Channel]; subscribers != nil {
 		m.found = append(m.found, match{e, broker.Topic{Name: e.Channel}, subscribers})
 	}
-	for _, p := range t.matching {
-		if matchGlob(p.glob, e.Channel) {
-			m.found = append(m.found, match{e, broker.Topic{Name: p.glob, Pattern: true}, p.subscribers})
-		}
-	}
+	m.found = t.patterns.match(e, m.found)
 	return nil
 }
 
@@ -148,12 +136,7 @@ func (t *topics) add(s *subscriberConn, topic broker.Topic) {
 		return
 	}
 	s.patterns[topic.Name] = struct{}{}
-	p := t.patterns[topic.Name]
-	if p == nil {
-		p = &pattern{glob: topic.Name, index: len(t.matching)}
-		t.patterns[topic.Name] = p
-		t.matching = append(t.matching, p)
-	}
+	p := t.patterns.get(topic.Name)
 	p.subscribers = append(p.subscribers, s)
 }
 
@@ -168,18 +151,12 @@ func (t *topics) removeExact(s *subscriberConn, channel string) {
 }
 
 // removePattern unsubscribes s. The caller holds mu.
-func (t *topics) removePattern(s *subscriberConn, glob string) {
-	delete(s.patterns, glob)
-	p := t.patterns[glob]
-	if p.subscribers = without(p.subscribers, s); p.subscribers != nil {
-		return
+func (t *topics) removePattern(s *subscriberConn, name string) {
+	delete(s.patterns, name)
+	p := t.patterns.all[name]
+	if p.subscribers = without(p.subscribers, s); p.subscribers == nil {
+		t.patterns.remove(p)
 	}
-	delete(t.patterns, glob)
-	last := len(t.matching) - 1
-	t.matching[p.index] = t.matching[last]
-	t.matching[p.index].index = p.index
-	t.matching[last] = nil
-	t.matching = t.matching[:last]
 }
 
 // without returns a new list that lacks s, nil if nothing else is in it.

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/juggler-go/juggler/internal/glob"
 )
 
 // A topic is what a session subscribed to.
@@ -98,7 +100,7 @@ func (s *Server) deliver(kind byte, channel, payload string) (receivers int) {
 				session.reply([]any{"smessage", channel, payload})
 			case t.kind == kind && match:
 				session.reply([]any{"message", channel, payload})
-			case t.kind == 'P' && kind == 0 && glob(t.name, channel):
+			case t.kind == 'P' && kind == 0 && glob.Compile(t.name).Match(channel):
 				session.reply([]any{"pmessage", t.name, channel, payload})
 			default:
 				continue
@@ -108,67 +110,6 @@ func (s *Server) deliver(kind byte, channel, payload string) (receivers int) {
 		session.flush()
 	}
 	return receivers
-}
-
-// glob reports whether a name matches a pattern as Redis has it. Of several stars
-// only the last one has to be tried again with more.
-func glob(pattern, name string) bool {
-	p, n := pattern, name
-	star, rest := "", "" // behind the last star; the name from where it ends so far
-	for starred := false; ; {
-		switch {
-		case p != "" && p[0] == '*':
-			p = p[1:]
-			star, rest, starred = p, n, true
-			continue
-		case p == "" && n == "":
-			return true
-		case p != "" && n != "":
-			if match, behind := one(p, n[0]); match {
-				p, n = behind, n[1:]
-				continue
-			}
-		}
-		if !starred || rest == "" {
-			return false
-		}
-		rest = rest[1:]
-		p, n = star, rest
-	}
-}
-
-// one reports whether a byte matches the first element of a pattern, and returns
-// what is behind that.
-func one(p string, c byte) (match bool, behind string) {
-	switch {
-	case p[0] == '?':
-		return true, p[1:]
-	case p[0] == '[':
-		return class(p[1:], c)
-	case p[0] == '\\' && len(p) > 1:
-		p = p[1:]
-	}
-	return p[0] == c, p[1:]
-}
-
-// class reports whether c is in a class, whose bracket is before p, and returns
-// what is behind it.
-func class(p string, c byte) (in bool, rest string) {
-	p, not := strings.CutPrefix(p, "^")
-	for len(p) > 0 && p[0] != ']' {
-		switch {
-		case p[0] == '\\' && len(p) > 1:
-			in = in || p[1] == c
-			p = p[2:]
-		case len(p) > 2 && p[1] == '-':
-			in = in || min(p[0], p[2]) <= c && c <= max(p[0], p[2])
-			p = p[3:]
-		default:
-			in = in || p[0] == c
-			p = p[1:]
-		}
-	}
-	return in != not, p[min(len(p), 1):]
 }
 
 // A bus carries what is published from one server of a cluster to another.

@@ -1,10 +1,13 @@
-package memory_test
+package glob_test
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
-	"github.com/juggler-go/juggler/broker/memory"
+	"github.com/juggler-go/juggler/internal/glob"
 )
 
 // globs are patterns with texts that match (in match) and that do not.
@@ -56,47 +59,121 @@ var globs = []struct {
 	{"[a-", []string{"a", "-"}, []string{"b"}},
 }
 
-func TestMatchGlob(t *testing.T) {
+func match(pattern, name string) bool { return glob.Compile(pattern).Match(name) }
+
+func TestMatch(t *testing.T) {
 	for _, g := range globs {
 		for _, text := range g.match {
-			if !memory.MatchGlob(g.pattern, text) {
+			if !match(g.pattern, text) {
 				t.Errorf("%q does not match %q", g.pattern, text)
 			}
 		}
 		for _, text := range g.differ {
-			if memory.MatchGlob(g.pattern, text) {
+			if match(g.pattern, text) {
 				t.Errorf("%q matches %q", g.pattern, text)
 			}
 		}
 	}
 }
 
-// A matcher that tries all ways to share out the text among the stars would
-// not end in the lifetime of the test.
-func TestMatchGlobWithManyStars(t *testing.T) {
-	text := strings.Repeat("a", 10_000)
-	if memory.MatchGlob(strings.Repeat("*a", 50)+"*b", text) {
-		t.Error("matched without a b")
+// costs are patterns that are dear for a matcher that goes back, and one beside them that
+// is not.
+var costs = map[string]string{
+	"plain":         "*?" + strings.Repeat("a?", 100) + "*b?",
+	"long":          "*" + strings.Repeat("a", 200) + "b*",
+	"many stars":    strings.Repeat("*a", 100) + "*b?",
+	"many brackets": "*" + strings.Repeat("[a-y]", 200) + "b*",
+	"long brackets": strings.Repeat("*["+strings.Repeat("a", 1000)+"]", 100) + "b?",
+}
+
+// What a match costs is up to the lengths of name and pattern, not to what they are.
+func TestMatchNeverGoesBack(t *testing.T) {
+	name := strings.Repeat("a", 1000)
+	compiled := make(map[string]*glob.Pattern)
+	for what, pattern := range costs {
+		compiled[what] = glob.Compile(pattern)
 	}
-	if !memory.MatchGlob(strings.Repeat("a*", 500)+"b", text+"b") {
-		t.Error("did not match with a b")
+	least := make(map[string]time.Duration)
+	for range 20 { // the least of interleaved runs: others use the processor, too
+		for what, p := range compiled {
+			began := time.Now()
+			for range 5 {
+				if p.Match(name) {
+					t.Fatalf("the pattern %q matches", costs[what])
+				}
+			}
+			if took := time.Since(began); least[what] == 0 || took < least[what] {
+				least[what] = took
+			}
+		}
+	}
+	for what, took := range least {
+		if took > 5*least["plain"] {
+			t.Errorf("a pattern with %s takes %v, a plain one %v", what, took, least["plain"])
+		}
+	}
+}
+
+func TestMatchAllocatesNothing(t *testing.T) {
+	name := strings.Repeat("a", 1000)
+	for _, pattern := range append(slices.Collect(maps.Values(costs)), "*"+strings.Repeat("?", 256)+"*", "a*", "*a", "*[ab]") {
+		p := glob.Compile(pattern)
+		if n := testing.AllocsPerRun(10, func() { p.Match(name) }); n > 0 {
+			t.Errorf("%v allocations for %q", n, pattern)
+		}
+	}
+}
+
+func TestBacktrack(t *testing.T) {
+	for pattern, want := range map[string]int{
+		"": 0, "a": 0, "a*": 0, "a[xyz]?**": 0, `\**`: 0, "[*]": 0, `a\*b`: 0, "*": 0,
+		"*a": 1, "**ab*": 2, "a*[xyz]*": 5, `news.*.\?g`: 4, "*?[]": 3, "a*[b*c": 4,
+		"a*b*c": -1, "*a*b": -1, "*a*b*": -1,
+	} {
+		if got := glob.Compile(pattern).Backtrack(); got != want {
+			t.Errorf("%q: backtrack %d, want %d", pattern, got, want)
+		}
+	}
+}
+
+func TestPrefix(t *testing.T) {
+	for pattern, want := range map[string]string{
+		"": "", "*": "", "news.*.go": "news.", `a\*b?`: "a*b", "a[b]c[de]": "abc", "exact": "exact", "[^a]": "",
+	} {
+		p := glob.Compile(pattern)
+		if got := p.Prefix(); got != want {
+			t.Errorf("%q: prefix %q, want %q", pattern, got, want)
+		}
+	}
+}
+
+func BenchmarkMatch(b *testing.B) {
+	for name, pattern := range map[string]string{"prefix": "news.*", "middle": "news.*.go", "class": "n[a-f]ws.g?*"} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			p := glob.Compile(pattern)
+			for b.Loop() {
+				p.Match("news.2026.11.go")
+			}
+		})
 	}
 }
 
 // The matcher agrees with one that is slow and simple.
-func FuzzMatchGlob(f *testing.F) {
+func FuzzMatch(f *testing.F) {
 	for _, g := range globs {
 		for _, text := range append(g.match, g.differ...) {
 			f.Add(g.pattern, text)
 		}
 	}
 	f.Add("*a*[b-d]?*\\**", "xxaxcx*x*")
+	f.Add("x*"+strings.Repeat("[a-c]?", 40)+"*b*ba", "x"+strings.Repeat("abc", 40)+"bba")
 	f.Fuzz(func(t *testing.T, pattern, text string) {
-		if len(pattern) > 100 || len(text) > 100 {
+		if len(pattern) > 300 || len(text) > 300 {
 			return
 		}
 		want := matchElements(parseGlob(pattern), text)
-		if got := memory.MatchGlob(pattern, text); got != want {
+		if got := match(pattern, text); got != want {
 			t.Errorf("pattern %q, text %q: matched: %v, want %v", pattern, text, got, want)
 		}
 	})
@@ -108,7 +185,7 @@ type element struct {
 	set  [256]bool
 }
 
-// parseGlob takes a pattern apart, by what the comment of matchGlob says.
+// parseGlob takes a pattern apart, by what the comment of the package says.
 func parseGlob(pattern string) (elements []element) {
 	next := func() byte {
 		b := pattern[0]
