@@ -317,7 +317,7 @@ func (s *session) respond(f *frame.Frame) {
 			b = s.encode(f)
 		}
 		s.WriteText(b)
-		s.shard.h.stats.results.Add(1)
+		s.shard.h.stats.results.add(f.Err.Code)
 	}
 }
 

@@ -73,6 +73,7 @@ func New(opts ...Option) (*Handler, error) {
 		empty: make(chan struct{}, 1),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.stats.init()
 	h.gaps.Running = &h.work
 	h.topics.m = make(map[broker.Topic]*nodeTopic)
 	h.users.m = make(map[string]*session)

@@ -17,16 +17,20 @@ import (
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q, bad := handshake.Read(r, w.Header(), handshake.Settings{Origin: h.originAllowed, DefaultProtocol: h.cfg.defaultProtocol})
 	if bad != nil {
-		h.refuse(w, r, nil, &Error{Code: bad.Status, Message: bad.Message})
+		reason := RefusedRequest
+		if bad.Origin {
+			reason = RefusedOrigin
+		}
+		h.refuse(w, r, nil, refused(reason, &Error{Code: bad.Status, Message: bad.Message}))
 		return
 	}
-	id, e := h.authenticate(r, q)
-	if e != nil {
-		h.refuse(w, r, q, e)
+	id, no := h.authenticate(r, q)
+	if no != nil {
+		h.refuse(w, r, q, no)
 		return
 	}
-	if e := h.admit(r.Context()); e != nil {
-		h.refuse(w, r, q, e)
+	if no := h.admit(r.Context()); no != nil {
+		h.refuse(w, r, q, no)
 		return
 	}
 	opened := false
@@ -38,14 +42,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	nc, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		h.log.ErrorContext(r.Context(), "cannot take over the connection: is middleware that wraps the ResponseWriter missing Unwrap?", "error", err)
-		h.refuse(w, r, nil, errInternal)
+		h.refuse(w, r, nil, refused(RefusedTakeOver, errInternal))
 		return
 	}
 	_ = nc.SetDeadline(time.Time{}) // those of the http.Server; a broken connection shows on its first use
 	upgrade := q.Upgrade(w.Header())
 	open := func(g *wsconn.Group) { h.openSession(g, q, id, upgrade) }
 	if err := h.pool.Adopt(nc, handshake.Buffered(rw), open); err != nil {
-		h.stats.refused.Add(1)
+		h.stats.refusals.add(http.StatusServiceUnavailable, RefusedNoDescriptor)
 		h.refusals.Log(h.log, slog.LevelError, "cannot adopt the connection", "error", err)
 		handshake.Answer503(nc)
 		return
@@ -60,38 +64,38 @@ func (h *Handler) originAllowed(r *http.Request) (ok bool) {
 }
 
 // authenticate finds who sent a handshake: nil if that is nobody, or not known yet.
-func (h *Handler) authenticate(r *http.Request, q *handshake.Request) (id *Identity, e *Error) {
+func (h *Handler) authenticate(r *http.Request, q *handshake.Request) (id *Identity, no *refusal) {
 	if h.cfg.authenticate != nil {
 		var err error
 		h.protect("authenticator", func(error) { err = errInternal }, func() { id, err = h.cfg.authenticate(r) })
 		if err != nil {
 			if e, ok := ownError(err); ok {
-				return nil, e
+				return nil, refused(RefusedByUser, e)
 			}
 			h.refusals.Log(h.log, slog.LevelError, "authenticator failed", "error", err)
-			return nil, &Error{Code: CodeUnavailable, Message: "cannot authenticate now", RetryAfter: retryAfter(err)}
+			return nil, refused(RefusedByFailure, &Error{Code: CodeUnavailable, Message: "cannot authenticate now", RetryAfter: retryAfter(err)})
 		}
 		id = id.clone()
 	}
 	if id == nil && h.cfg.signIn != nil && q.Protocol == frame.Juggler0 {
-		return nil, &Error{Code: CodeUnauthenticated, Message: "juggler.0 cannot sign in by AUTH: use juggler.1"}
+		return nil, refused(RefusedByUser, &Error{Code: CodeUnauthenticated, Message: "juggler.0 cannot sign in by AUTH: use juggler.1"})
 	}
 	return id, nil
 }
 
 // admit reserves the place of a session, which release gives back.
-func (h *Handler) admit(ctx context.Context) *Error {
+func (h *Handler) admit(ctx context.Context) *refusal {
 	if h.closing.Load() {
-		return goingAway()
+		return refused(RefusedShutdown, goingAway())
 	}
 	if h.sessions.Add(1) > int64(h.cfg.maxSessions) {
 		h.release()
-		return &Error{Code: CodeUnavailable, Message: "too many sessions", RetryAfter: retryAfter(nil)}
+		return refused(RefusedMaxSessions, &Error{Code: CodeUnavailable, Message: "too many sessions", RetryAfter: retryAfter(nil)})
 	}
 	if err := h.start(ctx); err != nil {
 		h.release()
 		h.refusals.Log(h.log, slog.LevelError, "cannot reach the broker", "error", err)
-		return &Error{Code: CodeUnavailable, Message: "the broker is unavailable", RetryAfter: retryAfter(err)}
+		return refused(RefusedBroker, &Error{Code: CodeUnavailable, Message: "the broker is unavailable", RetryAfter: retryAfter(err)})
 	}
 	return nil
 }
@@ -106,9 +110,18 @@ func (h *Handler) release() {
 	}
 }
 
+// A refusal says why a handshake is refused: to the client by its Error, to the operator
+// by a reason of [RefusalCount], too.
+type refusal struct {
+	*Error
+	reason string
+}
+
+func refused(reason string, e *Error) *refusal { return &refusal{e, reason} }
+
 // refuse answers a handshake with e. q is nil when it was not in order.
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, q *handshake.Request, e *Error) {
-	h.stats.refused.Add(1)
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, q *handshake.Request, e *refusal) {
+	h.stats.refusals.add(e.httpStatus(), e.reason)
 	h.logRefusal(r, e)
 	visible := q != nil && q.Browser && q.Protocol == frame.Juggler1 && !h.cfg.hiddenRefusals
 	if visible && q.Close(w, e.closeCode(), e.Message) {

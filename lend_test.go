@@ -100,6 +100,31 @@ func TestAFunctionThatBlocksHoldsUpNobody(t *testing.T) {
 	c.expectAll(`{"type":"RES","for":"1","args":null}`, `{"type":"RES","for":"2","args":null}`)
 }
 
+func TestStatsTellOfLoopsHeldUp(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("event loops need Linux")
+	}
+	s := newServer(t, juggler.WithEventLoops(1))
+	gate := make(chan struct{})
+	var block atomic.Bool
+	s.handle("f", func(context.Context, *calleeCall) (any, error) {
+		if block.Swap(false) {
+			<-gate
+		}
+		return nil, nil
+	})
+	c := s.dial("juggler.1")
+	waitFor(t, "the loop to be held up", func() bool { // by a function that counts as quick, which needs luck on a slow machine
+		c.becomeQuick("f")
+		block.Store(true)
+		c.send(`{"type":"CALL","id":"1","uri":"f"}`)
+		c.expect(`{"type":"ACK","for":"1"}`)
+		gate <- struct{}{}
+		c.expect(`{"type":"RES","for":"1","args":null}`)
+		return s.h.Stats().HeldUp > 0
+	})
+}
+
 func TestAFunctionMayUseItsOwnServer(t *testing.T) {
 	s := newServer(t, juggler.WithEventLoops(1))
 	s.handle("echo", echo)

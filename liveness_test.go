@@ -3,6 +3,7 @@ package juggler_test
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -190,6 +191,9 @@ func TestSlowConsumer(t *testing.T) {
 		}
 	}
 	s.waitSessions(1)
+	if st := s.h.Stats(); st.SlowConsumers != 1 || !slices.Equal(st.ClosesByUs, []juggler.CodeCount{{Code: juggler.CloseSlowConsumer, Count: 1}}) {
+		t.Errorf("%d slow consumers, closed with %v", st.SlowConsumers, st.ClosesByUs)
+	}
 }
 
 func TestAbruptEnds(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 // where the operator should.
 
 // logRefusal says why a handshake was refused.
-func (h *Handler) logRefusal(r *http.Request, e *Error) {
+func (h *Handler) logRefusal(r *http.Request, e *refusal) {
 	attrs := []any{"status", e.httpStatus(), "reason", e.Message, "remote", r.RemoteAddr}
 	if e.httpStatus() < http.StatusInternalServerError {
 		h.log.DebugContext(r.Context(), "handshake refused", attrs...)

@@ -183,8 +183,8 @@ func (s *session) notify(r *Request) {
 // nack writes the NACK of r.
 func (s *session) nack(r *Request) {
 	h := s.shard.h
-	h.stats.nacks.Add(1)
 	e, known := publicError(r.err)
+	h.stats.nacks[r.typ].add(e.Code)
 	h.logNack(s, r, known)
 	if r.call != nil {
 		s.shard.calls.remove(r.call)

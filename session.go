@@ -236,7 +236,7 @@ func (s *session) closed(e *wsconn.CloseError) {
 		s.enqueueHook(func(context.Context) { f(h.ctx, Session{s}, d) })
 	}
 	s.queue.stop() // last, since a hook may have made the queue
-	h.stats.disconnected.Add(1)
+	h.stats.closed(e)
 	h.logClose(s, e)
 	h.release()
 }

@@ -167,6 +167,9 @@ func (sh *shard) Unheard(c *wsconn.Conn) { sh.session(c).end(CloseIdle, "no answ
 // session's protocol decides which close code is sent.
 func (sh *shard) Closing(c *wsconn.Conn, e *wsconn.CloseError) {
 	s := sh.session(c)
+	if e.Err == wsconn.ErrSlowConsumer {
+		sh.h.stats.slowConsumers.Add(1)
+	}
 	e.Code = s.protocol.CloseCode(e.Code)
 	if s.state < closing {
 		s.state = closing
@@ -202,4 +205,7 @@ func (sh *shard) HasWork() bool { return sh.loanWork }
 func (sh *shard) Work(n uint64) (more, yield bool) { return sh.loan.Work(n) }
 
 // Recall has callees answer calls on goroutines of their own, since Work is held up.
-func (sh *shard) Recall(n uint64) { sh.loan.Recall(n) }
+func (sh *shard) Recall(n uint64) {
+	sh.h.stats.heldUp.Add(1)
+	sh.loan.Recall(n)
+}

@@ -1,54 +1,142 @@
 package juggler
 
-import "sync/atomic"
+import (
+	"cmp"
+	"sync/atomic"
+
+	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/wsconn"
+)
 
 // Stats is a snapshot of what a handler counts, for the metrics system of
-// your choice. Totals count from New on.
+// your choice. Totals count from New on. What is listed has a bounded number of
+// entries, sorted, those only that were seen.
 type Stats struct {
 	Sessions            int // now
 	EventLoopSessions   int // of those, served by event loops
 	PortableConnections int // and by goroutines of their own
 	Subscriptions       int // of sessions, now
 
-	Connected    uint64 // sessions begun
-	Disconnected uint64 // sessions ended
-	Refused      uint64 // handshakes refused
-	Messages     uint64 // received from clients
-	Results      uint64 // RES sent
-	Nacks        uint64 // NACK sent
-	Publications uint64 // sent to the broker
-	Events       uint64 // EVNT queued for sessions
-	Gaps         uint64 // topics for which events may have been missed
-	LateResults  uint64 // results that came for calls that were over
-	Panics       uint64 // in user code, its runtime.Goexit included
+	Connected     uint64 // sessions begun
+	Disconnected  uint64 // sessions ended
+	SlowConsumers uint64 // of those, closed since the client did not read (4500; juggler.0: 1008)
+	Refused       uint64 // handshakes refused
+	Messages      uint64 // received from clients
+	Results       uint64 // RES sent
+	Nacks         uint64 // NACK sent
+	Publications  uint64 // sent to the broker
+	Events        uint64 // EVNT queued for sessions
+	Gaps          uint64 // topics for which events may have been missed
+	LateResults   uint64 // results that came for calls that were over
+	Panics        uint64 // in user code, its runtime.Goexit included
+	HeldUp        uint64 // event loops held up by a callee's function, which went on without it
+
+	Refusals      []RefusalCount // Refused, by status and reason
+	ClosesByUs    []CodeCount    // Disconnected, by close code: those that the server closed
+	ClosesByPeers []CodeCount    // those that the client closed, and 1006: the connection broke
+	ResultCodes   []CodeCount    // Results, by code; 0: the call succeeded
+	NackCodes     []NackCount    // Nacks, by the request's type and code
+}
+
+// RefusalCount is how many handshakes were refused with an HTTP status, for a
+// reason. A browser may have got a close code in place of the status; see
+// [WithVisibleRefusals].
+type RefusalCount struct {
+	Status int
+	Reason string // one of the Refused constants
+	Count  uint64
+}
+
+func (a RefusalCount) compare(b RefusalCount) int {
+	return cmp.Or(a.Status-b.Status, cmp.Compare(a.Reason, b.Reason))
+}
+
+// Reasons of a [RefusalCount].
+const (
+	RefusedRequest      = "bad_request"          // it is not in order
+	RefusedOrigin       = "origin"               // its origin is not allowed
+	RefusedByUser       = "authenticator"        // the authenticator refused it
+	RefusedByFailure    = "authenticator_failed" // or could not tell
+	RefusedShutdown     = "shutdown"             // the handler shuts down
+	RefusedMaxSessions  = "max_sessions"         // WithMaxSessions is reached
+	RefusedBroker       = "broker"               // the broker cannot be reached
+	RefusedTakeOver     = "take_over"            // the http.Server does not give the connection away
+	RefusedNoDescriptor = "no_descriptor"        // no file descriptor is left
+)
+
+// NackCount is how many NACKs with a code requests of a type got.
+type NackCount struct {
+	Type  frame.Type
+	Code  int // or [OtherCodes]
+	Count uint64
 }
 
 // counters are what Stats reads.
 type counters struct {
-	connected, disconnected, refused       atomic.Uint64
-	messages, results, nacks, publications atomic.Uint64
-	events, gaps, lateResults, panics      atomic.Uint64
+	connected, disconnected, slowConsumers atomic.Uint64
+	messages, publications                 atomic.Uint64
+	events, gaps, lateResults              atomic.Uint64
+	panics, heldUp                         atomic.Uint64
 	subscriptions                          atomic.Int64
+
+	refusals                  refusalTally
+	results                   tally
+	nacks                     [frame.Pong + 1]tally // by type of request
+	closesByUs, closesByPeers tally
+}
+
+// init keeps places for the codes with which sessions end every day: clients
+// may send any.
+func (c *counters) init() {
+	c.closesByPeers.reserve(frame.CloseNormal, frame.CloseGoingAway, frame.CloseProtocolError,
+		frame.CloseNoCode, frame.CloseLost, frame.CloseInternal)
+}
+
+// closed counts the end of a session.
+func (c *counters) closed(e *wsconn.CloseError) {
+	c.disconnected.Add(1)
+	if e.Remote || e.Code == frame.CloseLost {
+		c.closesByPeers.add(int(e.Code))
+	} else {
+		c.closesByUs.add(int(e.Code))
+	}
+}
+
+// nackCounts returns the counts of all types.
+func (c *counters) nackCounts() (all []NackCount, sum uint64) {
+	for i := range c.nacks {
+		for _, n := range c.nacks[i].counts() {
+			all = append(all, NackCount{frame.Type(i), n.Code, n.Count})
+			sum += n.Count
+		}
+	}
+	return all, sum
 }
 
 // Stats returns the handler's counters.
 func (h *Handler) Stats() Stats {
 	c, conns := &h.stats, h.pool.Stats()
-	return Stats{
+	s := Stats{
 		Sessions:            h.NumSessions(),
 		EventLoopSessions:   conns.Loop,
 		PortableConnections: conns.Portable,
 		Subscriptions:       int(c.subscriptions.Load()),
 		Connected:           c.connected.Load(),
 		Disconnected:        c.disconnected.Load(),
-		Refused:             c.refused.Load(),
+		SlowConsumers:       c.slowConsumers.Load(),
 		Messages:            c.messages.Load(),
-		Results:             c.results.Load(),
-		Nacks:               c.nacks.Load(),
 		Publications:        c.publications.Load(),
 		Events:              c.events.Load(),
 		Gaps:                c.gaps.Load(),
 		LateResults:         c.lateResults.Load(),
 		Panics:              c.panics.Load(),
+		HeldUp:              c.heldUp.Load(),
+		ClosesByUs:          c.closesByUs.counts(),
+		ClosesByPeers:       c.closesByPeers.counts(),
+		ResultCodes:         c.results.counts(),
 	}
+	s.Results = sum(s.ResultCodes)
+	s.Refusals, s.Refused = c.refusals.counts()
+	s.NackCodes, s.Nacks = c.nackCounts()
+	return s
 }

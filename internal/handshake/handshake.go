@@ -34,12 +34,15 @@ type Request struct {
 type Refusal struct {
 	Status  int // of HTTP
 	Message string
+	Origin  bool // its origin is not allowed
 }
 
 // Read reads a request. A refusal may add to the response's header what the client
 // is to send instead.
 func Read(r *http.Request, header http.Header, settings Settings) (*Request, *Refusal) {
-	bad := func(status int, message string) (*Request, *Refusal) { return nil, &Refusal{status, message} }
+	bad := func(status int, message string) (*Request, *Refusal) {
+		return nil, &Refusal{Status: status, Message: message}
+	}
 	if r.Method != http.MethodGet {
 		header.Set("Allow", http.MethodGet)
 		return bad(http.StatusMethodNotAllowed, "a WebSocket handshake is a GET request")
@@ -57,7 +60,7 @@ func Read(r *http.Request, header http.Header, settings Settings) (*Request, *Re
 	}
 	if r.Header.Get("Origin") != "" {
 		if !settings.Origin(r) {
-			return bad(http.StatusForbidden, "this origin is not allowed")
+			return nil, &Refusal{Status: http.StatusForbidden, Message: "this origin is not allowed", Origin: true}
 		}
 		q.Browser = true
 	}
