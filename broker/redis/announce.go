@@ -86,7 +86,7 @@ func (p *puller) subscribeCancellations(ctx context.Context) error {
 	defer cancel()
 	err := p.lane.broker.hub.subscribe(moment, p.cancellations(), p.conn)
 	if err != nil && moment.Err() != nil && ctx.Err() == nil {
-		return unavailable(err)
+		return notDone(err)
 	}
 	return err
 }

@@ -108,7 +108,7 @@ func (c *callerConn) Call(ctx context.Context, call *broker.Call) error {
 	if err := c.prepare(o, call); err != nil {
 		return wrap("call", call.URI, err)
 	}
-	c.lane(call.URI).writer.submit(o)
+	c.lane(call.URI).writer.Submit(o)
 	if err := w.wait(ctx); err != nil {
 		return wrap("call", call.URI, err)
 	}
@@ -124,7 +124,7 @@ func (c *callerConn) CallBatch(ctx context.Context, calls []broker.Call, errs []
 		o := &ops[i]
 		o.waiter = w
 		if err := c.prepare(o, &calls[i]); err != nil {
-			o.finish(err)
+			o.Finish(err)
 			continue
 		}
 		bundle.add(c.lane(o.uri), o)

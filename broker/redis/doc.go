@@ -17,7 +17,8 @@ package redis
 //
 // # Files
 //
-// Requests: op.go is one, batch.go makes commands of many, writer.go sends them. A node:
+// Requests: op.go is one, batch.go makes commands of many, outcome.go reads the replies;
+// writer.go has them sent by a writer of internal/conn. A node:
 // caller.go, results.go, reaper.go, unserved.go. A callee: callee.go, announce.go,
 // puller.go, finder.go, bunch.go, answered.go, reply.go, outbox.go. Leases of both:
 // heartbeat.go; state_loss.go says when they prove nothing. Events: pubsub.go, hub.go,
@@ -26,7 +27,8 @@ package redis
 // keys.go, value.go, scripts.go and lua/.
 //
 // What any client of Redis needs is apart: internal/conn makes connections to the
-// right servers and puts commands through them, internal/resp is the wire protocol.
+// right servers and puts commands through them, many at once where they do not block;
+// internal/resp is the wire protocol.
 //
 // # Goroutines
 //

@@ -341,7 +341,7 @@ func (f *feed) disconnected(err error) {
 	idle := f.link != nil && conn.IsClosedByPeer(err) && !h.serves(f)
 	lost := !idle && !f.reported
 	f.reported = f.reported || lost
-	f.refusing = unavailable(err)
+	f.refusing = notDone(err)
 	l := f.link
 	f.link, f.pending, f.pendingBytes, f.dirty, f.busy, f.suspicion = nil, nil, 0, nil, false, ""
 	missed := 0

@@ -17,7 +17,7 @@ type lane struct {
 	broker    *Broker
 	index     int
 	slot      int // of the hash tag
-	writer    *writer
+	writer    writer
 	heart     *heartbeatLoop
 	outbox    *outbox
 	stateLoss stateLoss
@@ -25,7 +25,7 @@ type lane struct {
 	mu         sync.Mutex // guards the following
 	heartbeats map[*heartbeat]struct{}
 
-	batcher batcher // of the writer's goroutine
+	batcher batcher // of the writer
 }
 
 // A heartbeat renews the lease of a node or callee of this lane.
@@ -88,7 +88,7 @@ func newLane(b *Broker, index int) *lane {
 }
 
 func (l *lane) start() {
-	l.writer.start()
+	l.writer.Start()
 	l.heart.start()
 }
 
@@ -96,7 +96,7 @@ func (l *lane) start() {
 func (l *lane) stop() {
 	l.outbox.stop()
 	l.heart.stop()
-	l.writer.stop()
+	l.writer.Stop()
 }
 
 // dial connects to the lane's master, unless ctx ends before. retired is called
@@ -126,7 +126,7 @@ func (l *lane) doAll(ctx context.Context, commands []*resp.Command) bool {
 	for i, c := range commands {
 		ops[i] = &op{command: c, waiter: w}
 	}
-	l.writer.submit(ops...)
+	l.writer.Submit(ops...)
 	if w.wait(ctx) != nil {
 		return false
 	}
@@ -160,7 +160,7 @@ func (l *lane) submitHeartbeat(b *heartbeat, ops []*op) bool {
 	defer l.mu.Unlock()
 	_, current := l.heartbeats[b]
 	if current {
-		l.writer.submit(ops...)
+		l.writer.Submit(ops...)
 	}
 	return current
 }

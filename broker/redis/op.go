@@ -57,7 +57,19 @@ func (w *waiter) wait(ctx context.Context) error {
 	}
 }
 
-func (o *op) finish(err error) {
+// Size implements [conn.Request].
+func (o *op) Size() int {
+	if o.command != nil {
+		return o.command.Size()
+	}
+	return len(o.value)
+}
+
+// Urgent implements [conn.Request].
+func (o *op) Urgent() bool { return o.urgent }
+
+// Finish implements [conn.Request].
+func (o *op) Finish(err error) {
 	o.err = err
 	w := o.waiter // of this try: the entry may be retried at once
 	if o.entry != nil {
@@ -94,6 +106,6 @@ func (b *bundle) add(l *lane, o *op) {
 
 func (b *bundle) submit() {
 	for _, p := range b.parts {
-		p.lane.writer.submit(p.ops...)
+		p.lane.writer.Submit(p.ops...)
 	}
 }

@@ -82,7 +82,7 @@ func (b *Broker) post(letters []outboxEntry) *waiter {
 		l.op.entry, l.op.waiter = l, w
 		lane := b.lane(b.keys.laneOfNode(l.op.node))
 		if lane == nil {
-			l.op.finish(broker.ErrClosed)
+			l.op.Finish(broker.ErrClosed)
 			continue
 		}
 		l.box = lane.outbox
@@ -146,7 +146,7 @@ func (b *outbox) run() {
 			ops[i] = &l.op
 			ops[i].waiter = w
 		}
-		b.lane.writer.submit(ops...)
+		b.lane.writer.Submit(ops...)
 		<-w.done // the writer finishes each op within its timeouts
 		if b.left() < len(letters) {
 			attempt = -1 // some were stored
@@ -192,7 +192,7 @@ func (b *outbox) dropUseless(letters []*outboxEntry) []*outboxEntry {
 			reason = "their time is over"
 		case !l.missing.IsZero() && now.Sub(l.missing) > patience && !b.lane.mayHaveLostState():
 			reason = "it is gone"
-		case b.full() && b.lane.writer.unreachable():
+		case b.full() && b.lane.writer.Unreachable():
 			reason = "it is out of reach, and too many wait for it"
 		default:
 			kept = append(kept, l)

@@ -133,8 +133,8 @@ func (p *prober) send(all bool) {
 	pause := p.pause()
 	for range lanes {
 		p.turn++
-		if l := lanes[p.turn%len(lanes)]; !l.writer.unreachable() {
-			l.writer.submit(p.make(l).op)
+		if l := lanes[p.turn%len(lanes)]; !l.writer.Unreachable() {
+			l.writer.Submit(p.make(l).op)
 			if !all {
 				break
 			}

@@ -89,10 +89,10 @@ func (b *Broker) prepareEvent(o *op, e *broker.Event) *lane {
 	l := b.eventLane(e.Channel)
 	switch {
 	case e.Channel == "":
-		o.finish(errors.New("the channel is empty"))
+		o.Finish(errors.New("the channel is empty"))
 		return nil
 	case l == nil:
-		o.finish(broker.ErrClosed)
+		o.Finish(broker.ErrClosed)
 		return nil
 	}
 	o.kind, o.uri, o.value = opEvent, b.keys.eventChannel(e.Channel), encodeEvent(e)
@@ -101,16 +101,18 @@ func (b *Broker) prepareEvent(o *op, e *broker.Event) *lane {
 
 // eventLane returns the lane through which an event goes; nil: the broker is
 // closed. Classic channels of a cluster need no master in particular: while the
-// usual one is out of reach another one takes its place, the same for all.
+// usual one is out of reach another one takes its place, the same for all, until it is
+// stable again: then all events that went the other way have arrived, and none is
+// overtaken.
 func (b *Broker) eventLane(channel string) *lane {
 	index := b.keys.laneOf(channel)
 	usual := b.lane(index)
-	if usual == nil || usual.writer.stable() || b.keys.sharded || !b.config.cluster {
+	if usual == nil || usual.writer.Stable() || b.keys.sharded || !b.config.cluster {
 		return usual
 	}
 	for i := range b.keys.tags {
 		other := b.lane((index + i) % len(b.keys.tags))
-		if other != nil && !b.view.SameMaster(usual.slot, other.slot) && other.writer.stable() {
+		if other != nil && !b.view.SameMaster(usual.slot, other.slot) && other.writer.Stable() {
 			return other
 		}
 	}

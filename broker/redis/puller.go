@@ -113,7 +113,7 @@ func (p *puller) stop() {
 func (p *puller) interrupt() *op {
 	key := p.conn.broker.keys.stop(p.lane.index, p.conn.id)
 	o := &op{command: stopScript.Command([]string{key}), waiter: newWaiter(1)}
-	p.lane.writer.submit(o)
+	p.lane.writer.Submit(o)
 	return o
 }
 

@@ -45,7 +45,7 @@ func (c *calleeConn) awaitRoom(ctx context.Context, results []broker.Result) err
 		if l == nil {
 			return broker.ErrClosed
 		}
-		for l.outbox.full() && !l.writer.unreachable() && ctx.Err() == nil {
+		for l.outbox.full() && !l.writer.Unreachable() && ctx.Err() == nil {
 			timer := time.NewTimer(replyWait)
 			select {
 			case <-timer.C:

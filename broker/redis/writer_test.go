@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis/internal/conn"
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 	goredis "github.com/redis/go-redis/v9"
 )
@@ -66,11 +67,11 @@ func TestStallOfSlowBatch(t *testing.T) {
 		}
 		defer b.Close()
 		lane := newLane(b, 0)
-		lane.writer.start()
-		defer lane.writer.stop()
+		lane.writer.Start()
+		defer lane.writer.Stop()
 		submit := func(c *resp.Command) *op {
 			o := &op{command: c, waiter: newWaiter(1)}
-			lane.writer.submit(o)
+			lane.writer.Submit(o)
 			return o
 		}
 		first := submit(resp.NewCommand("GET", "a"))
@@ -78,7 +79,7 @@ func TestStallOfSlowBatch(t *testing.T) {
 		trickle(server, sizeOf(first.command), 1)
 		io.WriteString(server, "+OK\r\n") //nolint:errcheck // the other side reports it
 		<-first.waiter.done
-		large := submit(resp.NewCommand("SET", "a", bytes.Repeat([]byte("x"), 2*maxBatchBytes)))
+		large := submit(resp.NewCommand("SET", "a", bytes.Repeat([]byte("x"), 2*conn.MaxBatchBytes)))
 		behind := submit(resp.NewCommand("SET", "b", "1"))
 		quarter := 20
 		trickle(server, sizeOf(large.command)/2, quarter)

@@ -1,6 +1,8 @@
 // Package conn makes connections to the right servers: it finds out who is master of what
 // (topology.go, slots.go), watches it (view.go), logs connections in (login.go) and puts
-// commands through them (link.go, stream.go). It knows nothing of juggler.
+// commands through them: those that block one at a time (link.go, stream.go; redialer.go
+// makes a new link when one fails), the others in batches (writer.go, with writer_batch.go
+// and writer_link.go). It knows nothing of juggler.
 package conn
 
 import (
