@@ -5,13 +5,14 @@ import { execFileSync } from 'node:child_process';
 import { copyFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { shortNames } from './names.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 process.chdir(root);
 rmSync('dist', { recursive: true, force: true });
 
-// What begins with _ is known to the parts of the client only: short names make it smaller.
-const common = { absWorkingDir: root, bundle: true, mangleProps: /^_[a-z]/, outdir: 'dist', logLevel: 'warning' };
+const mangled = { mangleProps: /^_[a-z]/, mangleCache: shortNames('src') };
+const common = { absWorkingDir: root, bundle: true, ...mangled, outdir: 'dist', logLevel: 'warning' };
 const entries = { ...common, entryPoints: ['src/index.ts', 'src/react.ts', 'src/testing.ts'], external: ['react'] };
 await Promise.all([
   build({ ...entries, format: 'esm', target: 'es2022', sourcemap: true }),

@@ -1,6 +1,6 @@
 // The package as it is published: its size, its entries, its types, its reference.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -49,6 +49,22 @@ describe('size, minified and gzipped', () => {
     for (const file of ['index.js', 'cjs/index.js', 'juggler.min.js']) {
       expect(readFileSync(join(root, 'dist', file), 'utf8'), file).not.toMatch(/\._[a-z]{3}/);
     }
+  });
+
+  it('gives no object two members of one short name', async () => {
+    const { shortNames } = (await import(join(root, 'scripts/names.mjs'))) as { shortNames(folder: string): Record<string, string> };
+    const folder = mkdtempSync(join(tmpdir(), 'juggler-js-names-'));
+    const short = shortNames(join(root, 'src'));
+    mkdirSync(join(folder, 'src'));
+    for (const file of readdirSync(join(root, 'src'))) {
+      const source = readFileSync(join(root, 'src', file), 'utf8');
+      writeFileSync(join(folder, 'src', file), source.replace(/\b_[a-z]\w*/g, (name) => `$${short[name]}`));
+    }
+    symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
+    writeFileSync(join(folder, 'package.json'), '{"type":"module"}');
+    writeFileSync(join(folder, 'tsconfig.json'), readFileSync(join(root, 'tsconfig.json')));
+    expect(run(bin('tsc'), ['-p', '.'], folder)).toBe('');
+    rmSync(folder, { recursive: true });
   });
 
   it.each([
