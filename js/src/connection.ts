@@ -155,7 +155,7 @@ export class Connection implements LinkHost, OutboxHost, Subscriber {
     for (const topic of this._topics.values()) topic._ask();
     this._outbox._flush();
     if (old) this._leaving.add(old);
-    this._setState({ status: 'open', session: link._session, node: link._node });
+    this._setState({ status: 'open', session: link._session!, node: link._node });
     if (old) this._leaveIfIdle(old);
   }
 

@@ -52,7 +52,7 @@ export class CoreClient<F extends Feed<any> = Feed<any>> implements Typed<any> {
     options: CoreOptions = {},
     extras: Extras<F> = { _subscribe: (...rest) => subscribe(Feed, Topic, ...rest) as F },
   ) {
-    bind(this);
+    bind(this, 'on', 'connect', 'close', 'drained', 'call', 'publish', 'subscribe', /* @__KEY__ */ '_getState');
     this.#connection = new Connection(url, settingsOf(options), extras);
     this.#extras = extras;
   }

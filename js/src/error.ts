@@ -48,7 +48,7 @@ export class JugglerError extends PlainError {
 
   /** `instanceof`, too, knows those of other copies of the package. */
   static override [Symbol.hasInstance](value: unknown): boolean {
-    return Object.hasOwn(this, 'is') ? this.is(value) : super[Symbol.hasInstance](value);
+    return this === JugglerError ? this.is(value) : super[Symbol.hasInstance](value);
   }
 
   /**
@@ -58,9 +58,9 @@ export class JugglerError extends PlainError {
    * the connection ended, its WebSocket close code (1000 closed, 1006 lost,
    * 4400 not authenticated, 4403 not allowed, …).
    */
-  readonly code: number;
+  readonly code!: number;
   /** What is known about the request; see {@link Outcome}. */
-  readonly outcome: Outcome;
+  readonly outcome!: Outcome;
   /** Any JSON value that the callee added, else undefined. */
   readonly data: unknown;
   /** How long the server asks to wait before trying again, in milliseconds. */
@@ -69,21 +69,16 @@ export class JugglerError extends PlainError {
    * Whether repeating the same request is safe and may help: it was certainly
    * not done, or the call was marked `idempotent`.
    */
-  readonly retryable: boolean;
+  readonly retryable!: boolean;
 
   constructor(code: number, message: string, outcome: Outcome, details: ErrorDetails = {}) {
     super();
-    this.message = message;
-    this.name = 'JugglerError';
-    this.code = code;
-    this.outcome = outcome;
-    this.data = details.data;
-    this.retryAfter = details.retryAfter;
-    this.retryable = details.retryable ?? false;
+    const { data, retryAfter, retryable = false, cause } = details;
+    Object.assign(this, { name: 'JugglerError', message, code, outcome, data, retryAfter, retryable });
     const { captureStackTrace } = Error as { captureStackTrace?: (error: Error, leaveOut: unknown) => void };
     if (captureStackTrace) captureStackTrace(this, new.target);
     else hide(this, 'stack', new Error(message).stack);
-    if (details.cause !== undefined) hide(this, 'cause', details.cause);
+    if (cause !== undefined) hide(this, 'cause', cause);
   }
 
   /** Stores and loggers tell errors by this. */
@@ -93,8 +88,8 @@ export class JugglerError extends PlainError {
 }
 
 /** Sets a property as `new Error` does: it is not enumerated. */
-function hide(error: Error, key: string, value: unknown): void {
-  Object.defineProperty(error, key, { value, writable: true, configurable: true });
+export function hide(object: object, key: PropertyKey, value: unknown): void {
+  Object.defineProperty(object, key, { value, writable: true, configurable: true });
 }
 
 /** The `error` of a NACK or a RES, as far as a server can be trusted. */
@@ -112,7 +107,7 @@ const doubtful = [...passing, 408, 500, 502];
 /** Makes a {@link JugglerError} of the error of a NACK or a RES. */
 export function wireError(
   wire: unknown,
-  answer: 'NACK' | 'RES',
+  answer: unknown,
   request: { readonly _type: string; readonly _idempotent?: boolean },
 ): JugglerError {
   const { code, message, data, retry_after } = (wire ?? {}) as WireError;

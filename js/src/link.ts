@@ -10,6 +10,11 @@ export interface ServerMessage {
   for?: unknown;
   error?: unknown;
   args?: unknown;
+  channel?: unknown;
+  session?: unknown;
+  node?: unknown;
+  limits?: unknown;
+  ping?: unknown;
   [field: string]: unknown;
 }
 
@@ -79,12 +84,13 @@ export const fieldsOf = (fields: object): string => `,${JSON.stringify(fields).s
  * client's part.
  */
 export class Link {
-  _session = '';
-  _node = '';
+  /** The ids of the session and of the server's node, once HELLO has come. */
+  _session: string | undefined;
+  _node!: string;
   /** HELLO has come and the sign-in, if any, was acknowledged. */
-  _ready = false;
-  _ended = false;
-  _openedAt = 0;
+  _ready: boolean | undefined;
+  _ended: boolean | undefined;
+  _openedAt!: number;
   /** How many have no outcome yet: as the server counts, whether or not somebody still waits for it. */
   _calls = 0;
   /** How many topics the server was asked for, and has not refused. */
@@ -98,25 +104,25 @@ export class Link {
   private _lastId = 0;
   /** The length of what was sent and has no answer yet. */
   private _unanswered = 0;
-  private _limits: Record<string, unknown> = {};
-  private _ping = 25_000;
+  private _limits: Record<string, unknown> | undefined;
+  private _ping: number | undefined;
   /** What GOAWAY said before the link was ready. */
   private _moveIn: number | undefined;
-  private _heard = false;
+  private _heard: boolean | undefined;
   /** Whether the server was asked for a sign of life. */
-  private _asked = false;
+  private _asked: boolean | undefined;
   private _liveness = new Timer();
 
   constructor(private readonly _host: LinkHost) {}
 
   /** Whether requests can be sent. */
   get _usable(): boolean {
-    return this._ready && this._use();
+    return !!this._ready && this._use();
   }
 
   /** What the server allows of something, as HELLO said. */
   _limit(of: 'calls' | 'subscriptions' | 'timeout' | 'message'): number {
-    return positive(this._limits[of], Infinity);
+    return positive(this._limits?.[of], Infinity);
   }
 
   /** Whether nothing is waited for. */
@@ -134,21 +140,19 @@ export class Link {
     let address;
     try {
       address = typeof url === 'string' ? url : await url();
-    } catch (cause) {
-      const message = 'could not get the URL';
-      if (!this._ended) this._host._report(new JugglerError(1006, message, 'unknown', { cause }));
-      return this._fail(message, cause);
-    }
-    if (this._ended) return;
-    const Socket = settings.WebSocket ?? globalThis.WebSocket;
-    try {
+      if (this._ended) return;
+      const Socket = settings.WebSocket ?? globalThis.WebSocket;
       if (!Socket) throw new SyntaxError('no WebSocket here: pass one in the options');
       this._attach(new Socket(address, [PROTOCOL]));
     } catch (cause) {
+      if (this._ended) return;
       // A URL that is wrong or forbidden stays so; what else it may lack (the
       // memory, the permission, the context of a request) can come.
-      const final = ['SyntaxError', 'SecurityError'].includes(Object(cause).name);
-      this._end(new JugglerError(final ? 400 : 1006, `cannot connect: ${cause}`, 'refused', { cause }), final);
+      const final = !!address && ['SyntaxError', 'SecurityError'].includes(Object(cause).name);
+      const what = address ? 'connect' : 'get the URL';
+      const error = new JugglerError(final ? 400 : 1006, `cannot ${what}: ${cause}`, 'refused', { cause });
+      if (!address) this._host._report(error);
+      this._end(error, final);
     }
   }
 
@@ -178,7 +182,7 @@ export class Link {
       }
       if (message && typeof message === 'object') this._receive(message as ServerMessage);
       // It broke the protocol: nothing that follows can be trusted.
-      else this._end(unexpected('no JSON object', data));
+      else this._end(nonsense(data));
     };
     socket.onclose = ({ code, reason }) => {
       const known = positive(code, 1006);
@@ -203,11 +207,11 @@ export class Link {
     // Before it is sent, as the answer may come while it is.
     this._pending.set(id, exchange);
     this._count(exchange, 1);
-    return this._send(text) || this._forget(id, exchange);
+    return this._send(text) || this._forget(exchange);
   }
 
-  private _forget(id: string, exchange: Exchange): false {
-    this._pending.delete(id);
+  private _forget(exchange: Exchange): false {
+    this._pending.delete(exchange._id!);
     this._count(exchange, -1);
     return false;
   }
@@ -262,8 +266,8 @@ export class Link {
       whenClosed?.();
       this._host._log('debug', 'cannot close the WebSocket', cause);
     }
-    for (const [id, exchange] of this._pending) {
-      this._pending.delete(id);
+    for (const exchange of this._pending.values()) {
+      this._forget(exchange);
       exchange._lost?.(error);
     }
     this._host._linkEnded(this, error, final);
@@ -294,45 +298,35 @@ export class Link {
     this._end(new JugglerError(1006, message, 'unknown', { cause }));
   }
 
-  /** The server sent what makes no sense here, but does no harm. */
-  private _ignore(what: string, message: ServerMessage): void {
-    this._host._report(unexpected(what, message));
-  }
-
   private _receive(message: ServerMessage): void {
-    const { type } = message;
+    const { type, channel } = message;
     const isEvent = type === 'EVNT' || type === 'GAP';
-    if (isEvent && typeof message['channel'] === 'string') this._host._deliver(this, message);
-    else if (type === 'ACK' || type === 'RES' || type === 'NACK') this._answer(type, message);
-    else if (type === 'PING') this._send('{"type":"PONG"}');
-    else if (type === 'HELLO') this._hello(message);
+    const exchange = this._pending.get(message.for as string);
+    if (isEvent && typeof channel === 'string') this._host._deliver(this, message);
+    else if (type === 'ACK' ? exchange && !exchange._acked : exchange && (type === 'NACK' || (type === 'RES' && exchange._type === 'CALL'))) {
+      this._answer(exchange!, message);
+    } else if (type === 'PING') this._send('{"type":"PONG"}');
+    else if (type === 'HELLO' && !this._session) this._hello(message);
     else if (type === 'GOAWAY') this._goAway(positive(message['after'], 0));
-    else if (typeof type === 'string' && !isEvent) {
-      this._host._log('debug', 'an unknown message', message); // a newer server's
-    } else this._ignore('what makes no sense', message);
+    // It does no harm. One of another type is a newer server's.
+    else if (isEvent || !(typeof type === 'string') || /^(ACK|RES|NACK|HELLO)$/.test(type)) this._host._report(nonsense(message));
+    else this._host._log('debug', 'an unknown message', message);
   }
 
-  private _answer(type: 'ACK' | 'RES' | 'NACK', message: ServerMessage): void {
-    const id = message.for as string;
-    const exchange = this._pending.get(id);
-    const isCall = exchange?._type === 'CALL';
-    if (!exchange || (type === 'ACK' && exchange._acked) || (type === 'RES' && !isCall)) {
-      return this._ignore(`${type} for nothing`, message);
-    }
+  private _answer(exchange: Exchange, message: ServerMessage): void {
+    const { type, error } = message;
     exchange._acked = true;
-    if (type === 'ACK' && isCall) return;
-    this._forget(id, exchange);
-    const failed = type === 'NACK' || (type === 'RES' && message.error);
-    exchange._settle?.(failed ? wireError(message.error, type, exchange) : undefined, message);
+    if (type === 'ACK' && exchange._type === 'CALL') return;
+    this._forget(exchange);
+    exchange._settle?.(type === 'NACK' || (type === 'RES' && error) ? wireError(error, type, exchange) : undefined, message);
     this._host._exchangeEnded(this);
   }
 
-  private _hello(message: ServerMessage): void {
-    if (this._session) return this._ignore('a second HELLO', message);
-    this._session = `${message['session'] ?? '?'}`;
-    this._node = `${message['node'] ?? '?'}`;
-    this._limits = Object(message['limits']);
-    this._ping = positive(message['ping'], this._ping);
+  private _hello({ session = '?', node = '?', limits, ping }: ServerMessage): void {
+    this._session = `${session}`;
+    this._node = `${node}`;
+    this._limits = Object(limits);
+    this._ping = positive(ping, 25_000);
     const { _signIn: signIn } = this._host;
     if (signIn) void signIn._start(this);
     else this._becomeReady();
@@ -356,7 +350,7 @@ export class Link {
    * nothing for `ping` ms; after silence the client asks once before it takes
    * the server as gone, as its own timers may have been suspended.
    */
-  private _watch(wait = this._ping * 1.5, asked = false): void {
+  private _watch(wait = this._ping! * 1.5, asked?: boolean): void {
     this._heard = false;
     this._asked = asked;
     this._liveness._set(wait, () => {
@@ -374,5 +368,6 @@ export class Link {
  */
 const isFinal = (code: number): boolean => code >= 4100 && code < 4500;
 
-const unexpected = (what: string, data: unknown): JugglerError =>
-  new JugglerError(1002, `the server sent ${what}`, 'unknown', { data });
+/** The server sent this. */
+const nonsense = (data: unknown): JugglerError =>
+  new JugglerError(1002, 'the server sent what makes no sense', 'unknown', { data });

@@ -17,7 +17,7 @@ const done: IteratorResult<never> = { value: undefined, done: true };
 export class LoopFeed<E = JugglerEvent> extends Feed<E> implements Subscription<E> {
   #topic: Topic;
   #limit: number;
-  #whenReady = new Set<(error?: JugglerError) => void>();
+  #whenReady: Set<(error?: JugglerError) => void> | undefined;
   #hasHandler: boolean;
   /** Events are kept for a loop: there is no handler, or a loop has begun. */
   #buffering: boolean;
@@ -28,6 +28,7 @@ export class LoopFeed<E = JugglerEvent> extends Feed<E> implements Subscription<
 
   constructor(topic: Topic, options: SubscribeOptions, handler?: (event: E) => void) {
     super(topic, options, handler);
+    bind(this, 'next', 'return', /* @__KEY__ */ '_getReady');
     this.#topic = topic;
     this.#limit = options.buffer ?? 1_024;
     this.#hasHandler = !!handler;
@@ -46,8 +47,9 @@ export class LoopFeed<E = JugglerEvent> extends Feed<E> implements Subscription<
       if (link) return resolve();
       if (owner._stopped) return reject(owner._stopped);
       if (refusal && !refusal.retryable) return reject(refusal);
+      const whenReady = (this.#whenReady ??= new Set());
       const timer = new Timer()._set(timeout, () => {
-        this.#whenReady.delete(settle);
+        whenReady.delete(settle);
         const message = `${this.channel}: not confirmed within ${timeout} ms`;
         reject(new JugglerError(408, message, 'unknown', { cause: owner._lastError ?? this.#topic._refusal }));
       });
@@ -56,9 +58,9 @@ export class LoopFeed<E = JugglerEvent> extends Feed<E> implements Subscription<
         if (error) reject(error);
         else resolve();
       };
-      this.#whenReady.add(settle);
+      whenReady.add(settle);
     });
-    bind(ready); // It is read as a property, so a Proxy wraps it.
+    bind(ready, 'then', 'catch', 'finally'); // It is read as a property, so a Proxy wraps it.
     ready.catch(() => {}); // Whoever only looks at it need not mind.
     return ready;
   }
@@ -89,8 +91,8 @@ export class LoopFeed<E = JugglerEvent> extends Feed<E> implements Subscription<
   }
 
   override _settle(error?: JugglerError): void {
-    for (const settle of this.#whenReady) settle(error);
-    this.#whenReady.clear();
+    for (const settle of this.#whenReady ?? []) settle(error);
+    this.#whenReady = undefined;
     super._settle(error);
   }
 

@@ -19,7 +19,7 @@ export class Feed<E = JugglerEvent> implements CoreSubscription {
   #unwatch: (() => void) | undefined;
 
   constructor(topic: Topic, options: SubscribeOptions, handler?: (event: E) => void) {
-    bind(this);
+    bind(this, 'unsubscribe');
     this.channel = topic._channel;
     this.pattern = topic._pattern;
     this.#options = options;

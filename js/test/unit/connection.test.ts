@@ -89,7 +89,7 @@ describe('connecting', () => {
     client.connect();
     await pass();
     expect(client.state).toMatchObject({ status: 'waiting', error: { cause: expect.any(Error) } });
-    expect(errors).toHaveBeenCalledExactlyOnceWith(expect.objectContaining({ message: 'could not get the URL' }));
+    expect(errors).toHaveBeenCalledExactlyOnceWith(expect.objectContaining({ message: expect.stringMatching('^cannot get the URL: .*Error: ') }));
     await pass(500);
     expect(script.sockets).toHaveLength(1);
   });
