@@ -85,6 +85,7 @@ func TestVariables(t *testing.T) {
 		{"demo", "JUGGLER_LOG_LEVEL=loud", 2, `JUGGLER_LOG_LEVEL: "loud" is not a value for it`},
 		{"client", "JUGGLER_PROTOCOL=juggler.2", 2, `JUGGLER_PROTOCOL: "juggler.2" is not a value for it: want one of any, juggler.1, juggler.0`},
 		{"client", "JUGGLER_TOKEN_FILE=/nowhere/token", 2, "--token-file: open /nowhere/token: no such file or directory"},
+		{"serve", "JUGGLER_ORIGINS=https://a,", 2, "JUGGLER_ORIGINS: has an empty entry"},
 		{"client", "JUGGLER_TOKN=x", 0, "juggler: the variable JUGGLER_TOKN is not known; did you mean JUGGLER_TOKEN?"},
 		{"load", "JUGGLER_RATE=fast", 2, `JUGGLER_RATE: "fast" is not a value for it: want a number`},
 		{"load", "JUGGLER_CLIENTS=10", 0, ""},

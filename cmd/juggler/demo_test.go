@@ -86,7 +86,7 @@ func TestWrongAddresses(t *testing.T) {
 		{"serve --path /{x}", 2, `--path "/{x}"`},
 		{"serve --path /a//b", 2, `--path "/a//b": want a path that begins with /, such as /ws`},
 		{"serve --path /ws?v=1", 2, `--path "/ws?v=1"`},
-		{"serve --listen=", 2, "--listen has no address"},
+		{"serve --listen=", 2, "--listen is an empty list"},
 		{"serve --admin-listen unix:/s", 2, `--admin-listen "unix:/s": want HOST:PORT or :PORT`},
 		{"serve --check --admin-listen 9090", 2, `--admin-listen "9090": want HOST:PORT or :PORT`},
 		{"callee --check --redis a --admin-listen :x", 2, `--admin-listen ":x": want HOST:PORT or :PORT`},

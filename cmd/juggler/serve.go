@@ -146,9 +146,6 @@ func (s *server) prepare(ctx context.Context) error {
 	if !clean || !strings.HasPrefix(f.path, "/") || strings.ContainsAny(f.path, "{}?# \t") {
 		return fmt.Errorf("--path %q: want a path that begins with /, such as /ws", f.path)
 	}
-	if len(f.listen) == 0 {
-		return errors.New("--listen has no address: want HOST:PORT, :PORT or unix:PATH")
-	}
 	for _, address := range f.listen {
 		if err := listen.Check(address); err != nil {
 			return fmt.Errorf("--listen %w", err)

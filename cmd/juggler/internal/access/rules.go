@@ -25,7 +25,7 @@ type Rules struct{ rules []rule }
 
 // A rule allows those it is for to do some things.
 type rule struct {
-	who                      []subject // any of them; none: everyone
+	who                      []subject // any of them; nil: everyone
 	call, subscribe, publish []name
 }
 
@@ -55,10 +55,10 @@ type name struct {
 // ruleFile is the form of the file.
 type ruleFile struct {
 	Rules []struct {
-		Who       []string `yaml:"who"`
-		Call      []string `yaml:"call"`
-		Subscribe []string `yaml:"subscribe"`
-		Publish   []string `yaml:"publish"`
+		Who       *[]string `yaml:"who"` // nil: the key is missing
+		Call      []string  `yaml:"call"`
+		Subscribe []string  `yaml:"subscribe"`
+		Publish   []string  `yaml:"publish"`
 	} `yaml:"rules"`
 }
 
@@ -84,63 +84,107 @@ func parseRules(path string, text []byte) (*Rules, error) {
 		}
 		return nil, fmt.Errorf("%s: %s", path, strings.TrimPrefix(err.Error(), "yaml: "))
 	}
+	if d.Decode(new(yaml.Node)) != io.EOF {
+		return nil, fmt.Errorf("%s: want one document: nothing would be read behind ---", path)
+	}
 	rules := &Rules{}
 	var errs []error
 	for i, r := range f.Rules {
-		compiled := rule{}
 		problem := func(err error) { errs = append(errs, fmt.Errorf("%s: rule %d: %w", path, i+1, err)) }
-		for _, who := range r.Who {
-			s, err := parseSubject(who)
-			if err != nil {
-				problem(err)
-			}
-			compiled.who = append(compiled.who, s)
+		compiled := rule{
+			call:      parseNames("call", r.Call, problem),
+			subscribe: parseNames("subscribe", r.Subscribe, problem),
+			publish:   parseNames("publish", r.Publish, problem),
 		}
-		for _, list := range []struct {
-			key   string
-			texts []string
-			names *[]name
-		}{{"call", r.Call, &compiled.call}, {"subscribe", r.Subscribe, &compiled.subscribe}, {"publish", r.Publish, &compiled.publish}} {
-			for _, text := range list.texts {
-				n, err := parseName(text)
-				if err != nil {
-					problem(fmt.Errorf("%s: %w", list.key, err))
-				}
-				*list.names = append(*list.names, n)
-			}
+		if r.Who != nil {
+			compiled.who = parseSubjects(*r.Who, problem)
 		}
 		rules.rules = append(rules.rules, compiled)
 	}
 	return rules, errors.Join(errs...)
 }
 
-// checkKeys says where a key is unknown, and which may be meant.
+func parseSubjects(texts []string, problem func(error)) []subject {
+	subjects := []subject{} // not nil, which is everyone
+	for _, text := range texts {
+		s, err := parseSubject(text)
+		if err != nil {
+			problem(err)
+		}
+		subjects = append(subjects, s)
+	}
+	return subjects
+}
+
+func parseNames(key string, texts []string, problem func(error)) (names []name) {
+	for _, text := range texts {
+		n, err := parseName(text)
+		if err != nil {
+			problem(fmt.Errorf("%s: %w", key, err))
+		}
+		names = append(names, n)
+	}
+	return names
+}
+
+// checkKeys says where a key is unknown, and which may be meant, and where one has
+// nothing: an empty who is as likely to mean nobody as everyone.
 func checkKeys(path string, text []byte) error {
 	var document yaml.Node
 	if err := yaml.Unmarshal(text, &document); err != nil || len(document.Content) == 0 {
 		return nil // decoding says what is wrong
 	}
 	var errs []error
+	problem := func(n *yaml.Node, err error) { errs = append(errs, fmt.Errorf("%s:%d: %w", path, n.Line, err)) }
 	check := func(n *yaml.Node, known ...string) {
-		for i := 0; n.Kind == yaml.MappingNode && i < len(n.Content); i += 2 {
-			key := n.Content[i].Value
-			if key == "" || !slices.Contains(known, key) {
-				err := fmt.Errorf("%s:%d: unknown key %q", path, n.Content[i].Line, key)
-				if near := nearest.To(key, known); near != "" {
+		for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+			key, value := n.Content[i], resolve(n.Content[i+1])
+			if key.Value == "" || !slices.Contains(known, key.Value) {
+				err := fmt.Errorf("unknown key %q", key.Value)
+				if near := nearest.To(key.Value, known); near != "" {
 					err = fmt.Errorf("%w; did you mean %q?", err, near)
 				}
-				errs = append(errs, err)
+				problem(key, err)
+			} else if isNull(value) || value.Kind == yaml.SequenceNode && len(value.Content) == 0 {
+				problem(key, fmt.Errorf("%s is empty; want a list, or leave it out", key.Value))
+			} else if slices.ContainsFunc(value.Content, isNull) { // decoding would drop it
+				problem(key, fmt.Errorf("%s has an empty entry", key.Value))
 			}
 		}
 	}
 	root := document.Content[0]
 	check(root, "rules")
 	for i := 0; root.Kind == yaml.MappingNode && i+1 < len(root.Content); i += 2 {
-		for _, r := range root.Content[i+1].Content {
-			check(r, "who", "call", "subscribe", "publish")
+		for _, r := range resolve(root.Content[i+1]).Content {
+			if r = resolve(r); isNull(r) {
+				continue // that is said already
+			}
+			if check(r, "who", "call", "subscribe", "publish"); allowsNothing(r) {
+				problem(r, errors.New("the rule allows nothing; want call, subscribe or publish"))
+			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func isNull(n *yaml.Node) bool { return resolve(n).Tag == "!!null" }
+
+// resolve follows an alias.
+func resolve(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
+}
+
+// allowsNothing reports whether a rule says at most whom it is for.
+func allowsNothing(r *yaml.Node) bool {
+	for i := 0; i < len(r.Content); i += 2 {
+		if r.Content[i].Value != "who" {
+			return false
+		}
+	}
+	return r.Kind == yaml.MappingNode
 }
 
 func parseSubject(text string) (subject, error) {
@@ -190,7 +234,7 @@ func (r *Rules) Authorize(req *juggler.Request) error {
 }
 
 func (r *rule) isFor(s juggler.Session) bool {
-	if len(r.who) == 0 {
+	if r.who == nil {
 		return true
 	}
 	for _, who := range r.who {
@@ -214,12 +258,7 @@ func (w subject) is(s juggler.Session) bool {
 		if !ok {
 			return false
 		}
-		for word := range strings.FieldsSeq(have) {
-			if word == w.value {
-				return true
-			}
-		}
-		return false
+		return hasWord(have, w.attribute, w.value)
 	}
 	return true
 }

@@ -121,7 +121,7 @@ func (t *tokens) parse(token string, keys keyfunc.Keyfunc) (*jwt.Token, error) {
 	if t.set != nil {
 		methods = append(methods, keyMethods...)
 	}
-	options := []jwt.ParserOption{jwt.WithValidMethods(methods), jwt.WithLeeway(leeway), jwt.WithExpirationRequired()}
+	options := []jwt.ParserOption{jwt.WithValidMethods(methods), jwt.WithLeeway(leeway), jwt.WithExpirationRequired(), jwt.WithJSONNumber()}
 	if t.flags.issuer != "" {
 		options = append(options, jwt.WithIssuer(t.flags.issuer))
 	}
@@ -179,31 +179,11 @@ func (t *tokens) fromClaims(claims jwt.MapClaims) (*juggler.Identity, error) {
 	}
 	id := &juggler.Identity{User: user, Expires: expires.Time}
 	for _, name := range t.flags.attributes {
-		if text := claimText(claims[name]); text != "" {
-			id.Attributes = append(id.Attributes, juggler.Attribute{Name: name, Value: text})
+		if claim := claims[name]; claim != nil {
+			id.Attributes = append(id.Attributes, juggler.Attribute{Name: name, Value: claimText(claim)})
 		}
 	}
 	return id, nil
-}
-
-// claimText returns a claim as words: lists with spaces between, as in the
-// scope of OAuth.
-func claimText(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return ""
-	case string:
-		return v
-	case []any:
-		words := make([]string, 0, len(v))
-		for _, item := range v {
-			if s, ok := item.(string); ok {
-				words = append(words, s)
-			}
-		}
-		return strings.Join(words, " ")
-	}
-	return fmt.Sprint(v)
 }
 
 // authenticate implements what juggler.WithAuthenticator takes.

@@ -40,6 +40,7 @@ func (f *Flags) Bind(flags *pflag.FlagSet) {
 	flags.StringVar(&f.key, "redis-key", "", "`file` with its key")
 	flags.StringVar(&f.serverName, "redis-server-name", "", "`name` that the certificate of Redis is for, in place of the host")
 	flags.StringVar(&f.clientName, "redis-client-name", "juggler", "`name` of connections in CLIENT LIST, where Redis lets us set it; empty: none")
+	settings.MayBeEmpty(flags, "redis-client-name")
 	flags.StringVar(&f.sentinels.user, "redis-sentinel-user", "", "`name` of the user at the sentinels")
 	flags.StringVar(&f.sentinels.passwordFile, "redis-sentinel-password-file", "", "`file` with the password of the sentinels; that in the URL is for the masters")
 	f.sentinelTLS = settings.Choice{Value: "same", Choices: []string{"same", "on", "off"}}

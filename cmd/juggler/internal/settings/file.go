@@ -1,8 +1,10 @@
 package settings
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -27,11 +29,15 @@ type entry struct {
 
 // parseFile checks the form of a file: YAML, one mapping, no key twice.
 func parseFile(path string, text []byte) (*file, error) {
-	var document yaml.Node
-	if err := yaml.Unmarshal(text, &document); err != nil {
+	var document, second yaml.Node
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	if err := d.Decode(&document); err != nil && err != io.EOF {
 		return nil, fmt.Errorf("%s:%s", path, yamlProblem(err))
 	}
 	f := &file{path: path}
+	if d.Decode(&second) != io.EOF {
+		return nil, f.at(&second, "", errors.New("want one document: nothing would be read behind ---"))
+	}
 	if len(document.Content) == 0 {
 		return f, nil // empty, or comments only
 	}
@@ -194,6 +200,9 @@ func (f *file) set(set *setter, key string, e entry) []error {
 		for _, n := range e.value.Content {
 			if n = resolve(n); n.Kind != yaml.ScalarNode {
 				return []error{f.at(n, key, errors.New("want a list of plain values"))}
+			}
+			if n.Tag == "!!null" {
+				n = &yaml.Node{} // as "" is
 			}
 			values = append(values, n.Value)
 		}

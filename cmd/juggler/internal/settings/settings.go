@@ -40,8 +40,12 @@ type Schema map[string]*pflag.FlagSet
 func (s Schema) Apply(command string, environ []string) error {
 	flags := s[command]
 	set := setter{flags: flags, taken: make(map[string]bool)}
-	flags.Visit(func(f *pflag.Flag) { set.taken[f.Name] = true })
-
+	flags.Visit(func(f *pflag.Flag) {
+		set.taken[f.Name] = true
+		if err := checkEmpty(f); err != nil {
+			set.errs = append(set.errs, fmt.Errorf("--%s %w", f.Name, err))
+		}
+	})
 	set.environment(environ)
 	if name := flags.Lookup(FileFlag); name != nil && name.Value.String() != "" {
 		f, err := readFile(name.Value.String())
@@ -156,6 +160,33 @@ func setValue(flags *pflag.FlagSet, f *pflag.Flag, values []string, value string
 		return fmt.Errorf("%q is not a value for it: %s", value, cause(err))
 	}
 	f.Changed = true
+	return checkEmpty(f)
+}
+
+// mayBeEmpty is the annotation of flags for which an empty value says something.
+const mayBeEmpty = "may be empty"
+
+// MayBeEmpty lets a flag be set to nothing.
+func MayBeEmpty(flags *pflag.FlagSet, name string) {
+	_ = flags.SetAnnotation(name, mayBeEmpty, nil) // the flag is there
+}
+
+// checkEmpty reports whether a flag that was set says nothing, as the mistakes of
+// templates and scripts do: a server whose --token-audience is empty would let in
+// the tokens of everybody.
+func checkEmpty(f *pflag.Flag) error {
+	if _, ok := f.Annotations[mayBeEmpty]; ok {
+		return nil
+	}
+	list, isList := f.Value.(pflag.SliceValue)
+	switch {
+	case isList && len(list.GetSlice()) == 0:
+		return errors.New("is an empty list: leave it out for the default")
+	case isList && slices.Contains(list.GetSlice(), ""):
+		return errors.New("has an empty entry")
+	case !isList && f.Value.Type() == "string" && f.Value.String() == "":
+		return errors.New("is empty: leave it out for the default")
+	}
 	return nil
 }
 
