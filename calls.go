@@ -117,7 +117,7 @@ func (t *callTable) add(s *session, r *Request) *pendingCall {
 	}
 	s.calls = p
 	s.numCalls++
-	t.wheel.Set(&p.timer, t.sh.after(r.timeout))
+	t.wheel.Set(&p.timer, t.sh.group.After(r.timeout))
 	return p
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/bits"
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/frame"
@@ -25,6 +26,28 @@ func (h *Handler) unfitEvent(d *broker.Delivery) string {
 		return "its headers are not an object of strings"
 	}
 	return ""
+}
+
+// deliverEvents puts events from the broker into the inboxes of the shards that have
+// subscribers. The broker calls it on any goroutine.
+func (h *Handler) deliverEvents(deliveries []broker.Delivery) {
+	for i := range deliveries {
+		d := &deliveries[i]
+		nt := h.topics.find(d.Topic)
+		if nt == nil {
+			continue // the last subscriber left meanwhile
+		}
+		if problem := h.unfitEvent(d); problem != "" {
+			h.payloads.Log(h.log, slog.LevelError, "a publication cannot be sent and becomes a gap", "channel", d.Event.Channel, "reason", problem)
+			d = &broker.Delivery{Topic: d.Topic, Gap: true}
+		}
+		if d.Gap {
+			h.noteGap(d.Topic)
+		}
+		for set := nt.shards.Load(); set != 0; set &= set - 1 {
+			h.shards[bits.TrailingZeros64(set)].Load().postEvent(d)
+		}
+	}
 }
 
 // event sends an event to the shard's subscribers. It is encoded once for each

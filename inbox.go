@@ -3,8 +3,6 @@ package juggler
 import (
 	"context"
 	"encoding/binary"
-	"log/slog"
-	"math/bits"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -191,28 +189,6 @@ func (sh *shard) post(results []broker.Result) {
 	}
 	in.mu.Unlock()
 	sh.group.Wake()
-}
-
-// deliverEvents puts events from the broker into the inboxes of the shards that have
-// subscribers. The broker calls it on any goroutine.
-func (h *Handler) deliverEvents(deliveries []broker.Delivery) {
-	for i := range deliveries {
-		d := &deliveries[i]
-		nt := h.topics.find(d.Topic)
-		if nt == nil {
-			continue // the last subscriber left meanwhile
-		}
-		if problem := h.unfitEvent(d); problem != "" {
-			h.payloads.Log(h.log, slog.LevelError, "a publication cannot be sent and becomes a gap", "channel", d.Event.Channel, "reason", problem)
-			d = &broker.Delivery{Topic: d.Topic, Gap: true}
-		}
-		if d.Gap {
-			h.noteGap(d.Topic)
-		}
-		for set := nt.shards.Load(); set != 0; set &= set - 1 {
-			h.shards[bits.TrailingZeros64(set)].Load().postEvent(d)
-		}
-	}
 }
 
 // postEvent puts a delivery into the inbox.

@@ -41,13 +41,6 @@ type Request struct {
 	brokerEvent broker.Event
 }
 
-// onTurn reports whether r is handled on the shard's turn, rather than by its
-// session's worker.
-func (r *Request) onTurn() bool { return r.received.IsZero() }
-
-// reset makes r an empty request of s.
-func (r *Request) reset(s *session) { *r = Request{s: s, done: r.done[:0]} }
-
 // Session returns whose request it is.
 func (r *Request) Session() Session { return Session{r.s} }
 

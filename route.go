@@ -26,6 +26,9 @@ func (s *session) onTurn(message []byte) {
 	s.settle(r)
 }
 
+// reset makes r an empty request of s.
+func (r *Request) reset(s *session) { *r = Request{s: s, done: r.done[:0]} }
+
 // read decodes a message of s into r, on the turn. It returns false if there
 // is nothing to handle: the message needs no answer, or ended the session.
 // What is wrong with a request that can be answered is left in r.err.
@@ -169,11 +172,12 @@ func (s *session) ack(r *Request) {
 // notify has the hook of a request that was acknowledged run.
 func (s *session) notify(r *Request) {
 	hooks := &s.shard.h.cfg.hooks
-	t := r.topic()
 	switch {
 	case r.typ == frame.Sub && hooks.OnSubscribe != nil:
+		t := r.topic()
 		s.enqueueHook(func(ctx context.Context) { hooks.OnSubscribe(ctx, Session{s}, t) })
 	case r.typ == frame.Unsb && hooks.OnUnsubscribe != nil:
+		t := r.topic()
 		s.enqueueHook(func(ctx context.Context) { hooks.OnUnsubscribe(ctx, Session{s}, t) })
 	case r.typ == frame.Auth && hooks.OnSignIn != nil:
 		s.enqueueHook(func(ctx context.Context) { hooks.OnSignIn(ctx, Session{s}) })
@@ -202,4 +206,23 @@ func (s *session) reply(f *frame.Frame) {
 		f.UUID = newID()
 	}
 	s.send(f)
+}
+
+// send encodes f and queues it for the client.
+func (s *session) send(f *frame.Frame) {
+	b := s.encode(f)
+	switch {
+	case len(b) == 0: // juggler.0 lacks some messages
+	case f.Type == frame.Ack && f.ForType == frame.Call && !s.shard.inline:
+		s.WriteTextDelayed(b) // the RES may be here soon
+	default:
+		s.WriteText(b)
+	}
+}
+
+// encode returns f as the client gets it, valid until the next one is encoded.
+func (s *session) encode(f *frame.Frame) []byte {
+	sh := s.shard
+	sh.out = s.protocol.Append(sh.out[:0], f)
+	return sh.out
 }

@@ -28,6 +28,10 @@ func (h *Handler) serve(ctx context.Context, r *Request) {
 	}
 }
 
+// onTurn reports whether r is handled on the shard's turn, rather than by its
+// session's worker.
+func (r *Request) onTurn() bool { return r.received.IsZero() }
+
 // mustSignInFirst reports whether s may send only AUTH.
 func (h *Handler) mustSignInFirst(s *session) bool {
 	return h.cfg.signIn != nil && s.identity.Load() == nil

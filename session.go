@@ -171,7 +171,7 @@ func (s *session) due(d time.Duration) {
 		s.deadlines = &sessionDeadlines{}
 		s.deadlines.timer.Owner = s
 	}
-	s.shard.deadlines.Set(&s.deadlines.timer, s.shard.after(d))
+	s.shard.deadlines.Set(&s.deadlines.timer, s.shard.group.After(d))
 }
 
 // overdue is called when the deadline set by due has come.
@@ -189,25 +189,6 @@ func (s *session) overdue() {
 	default:
 		s.end(CloseExpired, "credentials expired")
 	}
-}
-
-// send encodes f and queues it for the client.
-func (s *session) send(f *frame.Frame) {
-	b := s.encode(f)
-	switch {
-	case len(b) == 0: // juggler.0 lacks some messages
-	case f.Type == frame.Ack && f.ForType == frame.Call && !s.shard.inline:
-		s.WriteTextDelayed(b) // the RES may be here soon
-	default:
-		s.WriteText(b)
-	}
-}
-
-// encode returns f as the client gets it, valid until the next one is encoded.
-func (s *session) encode(f *frame.Frame) []byte {
-	sh := s.shard
-	sh.out = s.protocol.Append(sh.out[:0], f)
-	return sh.out
 }
 
 // end starts the close handshake. Nothing of the session is handled any more.

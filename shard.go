@@ -3,7 +3,6 @@ package juggler
 import (
 	"context"
 	"sync"
-	"time"
 
 	"github.com/gobwas/ws"
 
@@ -114,16 +113,6 @@ func (sh *shard) lookUp(slot uint32, id broker.ID) *session {
 
 // session returns the session of c.
 func (sh *shard) session(c *wsconn.Conn) *session { return sh.slots[c.Tag] }
-
-// after returns what the group's clock, which counts ms, says d from now: never too
-// early.
-func (sh *shard) after(d time.Duration) int64 {
-	ms := int64(d / time.Millisecond)
-	if d%time.Millisecond > 0 { // to add to d would overflow in the longest there is
-		ms++
-	}
-	return sh.group.Now() + ms
-}
 
 // Message takes one message of a client, and decides which road it goes: on the turn,
 // in a batch, or in the session's queue. docs/design.md has the picture.

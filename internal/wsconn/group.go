@@ -100,6 +100,15 @@ func (g *Group) tick() { g.now = int64(time.Since(g.cfg.start)/time.Millisecond)
 // beginning of the turn. It may be called on the group's turn only.
 func (g *Group) Now() int64 { return g.now }
 
+// After returns what Now will be d later: never too early.
+func (g *Group) After(d time.Duration) int64 {
+	ms := int64(d / time.Millisecond)
+	if d%time.Millisecond > 0 { // to add to d would overflow in the longest there is
+		ms++
+	}
+	return g.now + ms
+}
+
 // StoodStill reports, of a deadline that is handled now, whether it was missed because
 // the process did not run, as when its container was paused. What peers have sent in
 // time may wait in their sockets then.
