@@ -127,6 +127,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, q *handshake.Re
 	if visible && q.Close(w, e.closeCode(), e.Message) {
 		return
 	}
+	w.Header().Set(frame.RefusalHeader, strconv.Itoa(e.Code))
 	if e.RetryAfter > 0 {
 		seconds := (e.RetryAfter + time.Second - 1) / time.Second
 		w.Header().Set("Retry-After", strconv.Itoa(int(seconds)))

@@ -204,7 +204,8 @@ func TestWrongSubprotocol(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, func(_ int, p *peer) { p.untilClosed() })
 		s.proto = frame.Juggler0 // which this client does not offer
-		if err := s.client().Connect(t.Context()); !errors.Is(err, client.ErrClosed) {
+		_, err := client.Dial(t.Context(), s.url, client.WithDialer(s.dial))
+		if err == nil || !strings.Contains(err.Error(), "none of the offered subprotocols") {
 			t.Errorf("got %v", err)
 		}
 	})

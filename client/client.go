@@ -83,9 +83,7 @@ func checkURL(p *option.Problems, text string) (shown string) {
 		p.Add("URL: " + err.Error())
 		return ""
 	}
-	public := *u
-	public.RawQuery, public.Fragment = "", ""
-	shown = public.Redacted()
+	shown = redacted(*u)
 	switch u.Scheme {
 	case "ws", "wss", "http", "https":
 	default:
@@ -96,6 +94,12 @@ func checkURL(p *option.Problems, text string) (shown string) {
 		p.Refuse("URL", shown, "a host")
 	}
 	return shown
+}
+
+// redacted returns a URL without what may be secret in it.
+func redacted(u url.URL) string {
+	u.RawQuery, u.Fragment = "", ""
+	return u.Redacted()
 }
 
 // Dial returns a client that is connected. Unlike later, a first attempt that

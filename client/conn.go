@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -119,7 +120,7 @@ func (c *Client) open(ctx context.Context) (*conn, error) {
 	c.goroutines.Go(cn.watch)
 	if err := cn.greet(ctx, token); err != nil {
 		cn.fail(err, frame.CloseNormal, "giving up")
-		return nil, cn.why()
+		return nil, cn.notGreeted(cn.why())
 	}
 	return cn, nil
 }
@@ -149,6 +150,21 @@ func (cn *conn) greet(ctx context.Context, token string) error {
 		cn.c.goroutines.Go(func() { cn.keepSignedIn(expires) })
 	}
 	return nil
+}
+
+// notGreeted returns why cn could not be used. A server that has no patience with AUTH,
+// although it would take it, does not mean what 4400 says.
+func (cn *conn) notGreeted(why error) error {
+	var closed *CloseError
+	if !errors.As(why, &closed) || closed.Code != frame.CloseUnauthenticated || cn.c.cfg.token == nil {
+		return why
+	}
+	select {
+	case <-cn.ready: // HELLO has come
+		return &CloseError{Code: closed.Code, Reason: closed.Reason, proto: cn.proto, hasty: true}
+	default: // it refused the handshake
+		return why
+	}
 }
 
 // greeting returns what HELLO said; zero in juggler.0.

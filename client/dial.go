@@ -46,6 +46,8 @@ func (c *Client) dial(ctx context.Context) (*websocket.Conn, *socket, frame.Prot
 		tap.base = http.DefaultTransport
 	}
 	hc.Transport = tap
+	// As in browsers: it may lead to another host, or out of TLS, and what signs in would go there.
+	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 	ws, resp, err := websocket.Dial(ctx, c.url, &websocket.DialOptions{
 		HTTPClient:   &hc,
@@ -64,7 +66,7 @@ func (c *Client) dial(ctx context.Context) (*websocket.Conn, *socket, frame.Prot
 	}
 	if tap.sock == nil {
 		ws.CloseNow()
-		return nil, nil, 0, fmt.Errorf("juggler: %w: the Transport of WithHTTPClient does not upgrade connections", errWrongProtocol)
+		return nil, nil, 0, errNoUpgrade
 	}
 	for _, p := range c.cfg.protocols {
 		if ws.Subprotocol() == p.String() {
@@ -88,7 +90,11 @@ func offers(protocols []frame.Protocol) []string {
 }
 
 func handshakeError(resp *http.Response) error {
-	e := &HandshakeError{Status: resp.StatusCode}
+	e := &HandshakeError{
+		Status:   resp.StatusCode,
+		Own:      resp.Header.Get(frame.RefusalHeader) != "",
+		Location: withoutSecrets(resp.Header.Get("Location")),
+	}
 	if resp.Body != nil {
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, 512))
 		e.Body = strings.TrimSpace(strings.ToValidUTF8(string(body), "\uFFFD"))
@@ -97,6 +103,15 @@ func handshakeError(resp *http.Response) error {
 		e.RetryAfter = time.Duration(min(seconds, math.MaxInt64/int64(time.Second))) * time.Second
 	}
 	return e
+}
+
+// withoutSecrets returns the URL text redacted.
+func withoutSecrets(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return ""
+	}
+	return redacted(*u)
 }
 
 // socketTap puts a socket between an upgraded connection and its user.

@@ -16,12 +16,9 @@ import (
 	"github.com/juggler-go/juggler/frame"
 )
 
-// tlsServer is a good server behind TLS, and a redirect to it at /old.
+// tlsServer is a good server behind TLS.
 func tlsServer(t *testing.T) *httptest.Server {
 	mux := http.NewServeMux()
-	mux.HandleFunc("/old", func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, "/ws", http.StatusTemporaryRedirect)
-	})
 	mux.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-Test") != "yes" {
 			http.Error(w, "no header", http.StatusForbidden)
@@ -46,7 +43,7 @@ func tlsServer(t *testing.T) *httptest.Server {
 
 func TestTLS(t *testing.T) {
 	s := tlsServer(t)
-	url := strings.Replace(s.URL, "https", "wss", 1) + "/old"
+	url := strings.Replace(s.URL, "https", "wss", 1) + "/ws"
 	header := client.WithHTTPHeader(http.Header{"X-Test": {"yes"}})
 	trusted := s.Client().Transport.(*http.Transport).TLSClientConfig
 	jar, err := cookiejar.New(nil)
@@ -84,19 +81,15 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// What is not a juggler server at all is a final answer, and a clear one.
+// What is not a juggler server at all gives Dial a clear error.
 func TestNotAWebSocketServer(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Write([]byte("<html>hello"))
 	}))
 	defer s.Close()
-	c, err := client.New(s.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	_, err := client.Dial(t.Context(), s.URL)
 	var refused *client.HandshakeError
-	if err := c.Connect(t.Context()); !errors.As(err, &refused) || refused.Status != 200 || refused.Reconnect() {
+	if !errors.As(err, &refused) || refused.Status != 200 || refused.Own {
 		t.Errorf("got %v", err)
 	}
 }

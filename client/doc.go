@@ -27,9 +27,10 @@
 //
 // A connection that is lost is replaced, after a random pause that grows with
 // each attempt, unless the server closed it with a code that forbids that
-// ([CloseError.Reconnect]) or refused the next one for good; then the client
-// ends, and everything fails with an error that wraps [ErrClosed] and the
-// reason. What happens to
+// ([CloseError.Reconnect]) or refused the next one for good
+// ([HandshakeError.Reconnect]); then the client ends, and everything fails with an
+// error that wraps [ErrClosed] and the reason. What a proxy answers in place of the
+// server does not end a client. What happens to
 //
 //   - requests that were not sent yet: they are sent on the next connection;
 //   - calls that were sent: they fail with [ErrUnknownOutcome] and are not

@@ -442,12 +442,12 @@ func TestRealRefusals(t *testing.T) {
 		}
 		return e
 	}
-	if e := dial(); e.Status != 401 || e.Reconnect() || !strings.Contains(e.Body, "who are you?") {
+	if e := dial(); e.Status != 401 || !e.Own || e.Reconnect() || !strings.Contains(e.Body, "who are you?") {
 		t.Errorf("no authorization: got %+v", e)
 	}
 	secret := client.WithHTTPHeader(http.Header{"Authorization": {"Bearer secret"}})
 	cl.client(secret)
-	if e := dial(secret); e.Status != 503 || !e.Reconnect() || e.RetryAfter == 0 {
+	if e := dial(secret); e.Status != 503 || !e.Own || !e.Reconnect() || e.RetryAfter == 0 {
 		t.Errorf("too many sessions: got %+v", e)
 	}
 }

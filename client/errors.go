@@ -133,6 +133,9 @@ func wireError(f *frame.Error, refused bool) *Error {
 type CloseError struct {
 	Code   int
 	Reason string
+
+	proto frame.Protocol
+	hasty bool // 4400 came before the session had signed in, as it was going to
 }
 
 // Error implements error.
@@ -143,30 +146,48 @@ func (e *CloseError) Error() string {
 	return fmt.Sprintf("connection closed by the server with code %d: %s", e.Code, e.Reason)
 }
 
-// Reconnect reports whether the code leaves it to the client to connect anew
-// (docs/protocol.md, close codes).
+// Reconnect reports whether the client connects anew: after all codes but refusals
+// (docs/protocol.md).
 func (e *CloseError) Reconnect() bool {
-	return frame.MayReconnect(e.Code)
+	return e.hasty || e.proto.MayReconnect(e.Code)
 }
 
-// HandshakeError says that the server refused the WebSocket upgrade.
+// HandshakeError says that the server, or something before it, answered the handshake
+// with other than a WebSocket.
 type HandshakeError struct {
 	Status     int    // of HTTP
 	Body       string // the beginning of the response, for people
 	RetryAfter time.Duration
+
+	// Own says that the server itself refused, and not a proxy that answers in its
+	// place while it is replaced.
+	Own bool
+
+	// Location is where a redirect leads, which is not followed, or "".
+	Location string
 }
 
 // Error implements error.
 func (e *HandshakeError) Error() string {
-	if e.Body == "" {
-		return fmt.Sprintf("server refused the connection with HTTP status %d", e.Status)
+	who, to, why := "something other than juggler", "", ""
+	if e.Own {
+		who = "server"
 	}
-	return fmt.Sprintf("server refused the connection with HTTP status %d: %s", e.Status, e.Body)
+	if e.Location != "" {
+		to = " to " + e.Location + " (not followed)"
+	}
+	if e.Body != "" {
+		why = ": " + e.Body
+	}
+	return fmt.Sprintf("%s refused the connection with HTTP status %d%s%s", who, e.Status, to, why)
 }
 
-// Reconnect reports whether another attempt may succeed: after 408, 425, 429
-// and any 5xx.
+// Reconnect reports whether the client connects anew: whatever something before the
+// server has answered, and after 408, 425, 429 and any 5xx of the server itself.
 func (e *HandshakeError) Reconnect() bool {
+	if !e.Own {
+		return true
+	}
 	switch e.Status {
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
 		return true
@@ -183,8 +204,12 @@ type protocolError struct {
 
 func (e *protocolError) Error() string { return "server broke the protocol: " + e.reason }
 
-// errWrongProtocol ends a client whose server does not speak its protocols.
+// errWrongProtocol: what accepted the handshake is no server of juggler, or one of another
+// version.
 var errWrongProtocol = errors.New("server agreed to none of the offered subprotocols")
+
+// errNoUpgrade ends a client that can never have a connection.
+var errNoUpgrade = errors.New("the Transport of WithHTTPClient does not upgrade connections")
 
 // errGone is returned inside the package by a connection that has failed.
 var errGone = errors.New("connection gone")
@@ -204,9 +229,9 @@ func isFinal(err error) bool {
 	case errors.As(err, &refused):
 		return !refused.Reconnect()
 	case errors.As(err, &answer): // of AUTH
-		return answer.Code == CodeUnauthenticated || answer.Code == CodeForbidden || answer.Code == CodeBadRequest
+		return answer.Code == CodeUnauthenticated || answer.Code == CodeForbidden
 	}
-	return errors.Is(err, errWrongProtocol)
+	return errors.Is(err, errNoUpgrade)
 }
 
 // maxRetryAfter bounds the pause that a server can ask for.

@@ -257,6 +257,7 @@ func TestGoAwayInVain(t *testing.T) {
 		})
 		s.refuse = func(n int, w http.ResponseWriter) bool {
 			if n > 1 {
+				w.Header().Set(frame.RefusalHeader, "403")
 				http.Error(w, "banned", http.StatusForbidden)
 			}
 			return n > 1

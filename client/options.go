@@ -111,7 +111,7 @@ func WithHTTPHeader(header http.Header) Option {
 }
 
 // WithHTTPClient makes the handshake with hc: its Transport (proxies,
-// certificates), its cookies and its redirects. It excludes [WithTLSConfig]
+// certificates) and its cookies. Redirects are not followed. It excludes [WithTLSConfig]
 // and [WithDialer]. The default has a Transport of its own that uses the
 // proxies of the environment ([http.ProxyFromEnvironment]). A proxy opens a
 // tunnel for a wss URL, but has to pass the upgrade of a ws URL on.

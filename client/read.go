@@ -27,7 +27,7 @@ func (cn *conn) read() {
 			if errors.Is(err, websocket.ErrMessageTooBig) {
 				code = frame.CloseTooBig // sent already; this waits for the answer
 			}
-			cn.fail(readError(err), code, "")
+			cn.fail(cn.readError(err), code, "")
 			return
 		}
 		if err := cn.handle(typ, buf, &f); err != nil {
@@ -59,11 +59,11 @@ func appendAll(buf []byte, r io.Reader) ([]byte, error) {
 }
 
 // readError says why reading failed.
-func readError(err error) error {
+func (cn *conn) readError(err error) error {
 	var closed websocket.CloseError
 	switch {
 	case errors.As(err, &closed):
-		return &CloseError{Code: int(closed.Code), Reason: closed.Reason}
+		return &CloseError{Code: int(closed.Code), Reason: closed.Reason, proto: cn.proto}
 	case errors.Is(err, websocket.ErrMessageTooBig):
 		return &protocolError{frame.CloseTooBig, "message beyond WithMaxMessageBytes"}
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):

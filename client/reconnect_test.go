@@ -3,7 +3,6 @@ package client_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -47,59 +46,6 @@ func (s *states) last() client.StateChange {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.all[len(s.all)-1]
-}
-
-// TestCloseCodes is the table of close codes in docs/protocol.md.
-func TestCloseCodes(t *testing.T) {
-	for _, test := range []struct {
-		codes     []int
-		reconnect bool
-	}{
-		{[]int{1000}, false},
-		{[]int{1001, 1012}, true},
-		{[]int{1002, 1003, 1007, 1009, 1010}, false},
-		{[]int{1008}, false}, // juggler.0, in place of 44xx
-		{[]int{1011, 1013, 1014}, true},
-		{[]int{4400, 4403}, false},
-		{[]int{4500, 4501, 4502}, true},
-		{[]int{4100, 4399}, false},
-		{[]int{4600, 4899}, true},
-		{[]int{3000, 4000, 4900}, false},
-	} {
-		for _, code := range test.codes {
-			t.Run(fmt.Sprint(code), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					s := newServer(t, func(n int, p *peer) {
-						if n == 1 {
-							p.serveOne()
-							p.close(code, "because")
-							return
-						}
-						p.serve()
-					})
-					c := s.client()
-					if err := c.Call(t.Context(), "u", nil, nil); err != nil {
-						t.Fatal(err)
-					}
-					synctest.Wait()
-					err := c.Call(t.Context(), "u", nil, nil)
-					if test.reconnect {
-						if err != nil || c.State() != client.Open {
-							t.Errorf("not connected anew: %v", err)
-						}
-						return
-					}
-					var e *client.CloseError
-					if !errors.As(err, &e) || e.Code != code || e.Reason != "because" || !errors.Is(err, client.ErrClosed) {
-						t.Errorf("got %v", err)
-					}
-					if c.State() != client.Closed {
-						t.Errorf("state %v", c.State())
-					}
-				})
-			})
-		}
-	}
 }
 
 // serveOne answers one request.
@@ -221,43 +167,29 @@ func TestUnreachableServer(t *testing.T) {
 }
 
 func TestRefusedHandshake(t *testing.T) {
-	for _, test := range []struct {
-		status int
-		again  bool
-	}{
-		{400, false}, {401, false}, {403, false}, {404, false}, {429, true}, {500, true}, {502, true}, {503, true},
-	} {
-		t.Run(fmt.Sprint(test.status), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := newServer(t, serveAll)
-				s.refuse = func(n int, w http.ResponseWriter) bool {
-					if n == 1 {
-						w.Header().Set("Retry-After", "7")
-						http.Error(w, "go away", test.status)
-					}
-					return n == 1
-				}
-				var seen states
-				c := s.client(client.WithStateHook(seen.hook))
-				begin := time.Now()
-				err := c.Connect(t.Context())
-				if test.again {
-					if err != nil || time.Since(begin) < 7*time.Second {
-						t.Errorf("after %v: %v", time.Since(begin), err)
-					}
-					return
-				}
-				var e *client.HandshakeError
-				if !errors.As(err, &e) || e.Status != test.status || e.Body != "go away" || !errors.Is(err, client.ErrClosed) {
-					t.Errorf("got %v", err)
-				}
-				synctest.Wait() // the hook may run a little later than what it is about
-				if last := seen.last(); last.State != client.Closed || !errors.As(last.Err, &e) {
-					t.Errorf("last state %v", last)
-				}
-			})
-		})
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, serveAll)
+		s.refuse = func(n int, w http.ResponseWriter) bool {
+			w.Header().Set(frame.RefusalHeader, "400")
+			w.Header().Set("Retry-After", "7")
+			http.Error(w, "go away", 503-100*(n/2))
+			return true
+		}
+		var seen states
+		begin := time.Now()
+		err := s.client(client.WithStateHook(seen.hook)).Connect(t.Context())
+		var e *client.HandshakeError
+		if !errors.As(err, &e) || e.Status != 403 || !e.Own || e.Body != "go away" || !errors.Is(err, client.ErrClosed) {
+			t.Errorf("got %v", err)
+		}
+		if d := time.Since(begin); d < 7*time.Second { // as the first refusal says
+			t.Errorf("after %v", d)
+		}
+		synctest.Wait() // the hook may run a little later than what it is about
+		if last := seen.last(); last.State != client.Closed || !errors.As(last.Err, &e) {
+			t.Errorf("last state %v", last)
+		}
+	})
 }
 
 func TestWithoutReconnect(t *testing.T) {

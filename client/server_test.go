@@ -32,6 +32,8 @@ type server struct {
 	hello frame.HelloBody
 	// refuse may answer a handshake in place of the upgrade.
 	refuse func(n int, w http.ResponseWriter) bool
+	// other makes it speak the other protocol.
+	other func(n int) bool
 	// script serves the nth connection (from 1), whose HELLO has been sent.
 	script func(n int, p *peer)
 
@@ -88,7 +90,11 @@ func (s *server) serve(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	if s.refuse != nil && s.refuse(n, w) {
 		return
 	}
-	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{s.proto.String()}})
+	proto := s.proto
+	if s.other != nil && s.other(n) {
+		proto = 1 - proto
+	}
+	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{proto.String()}})
 	if err != nil {
 		return
 	}

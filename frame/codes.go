@@ -46,13 +46,15 @@ func (p Protocol) CloseCode(code uint16) uint16 {
 	return code
 }
 
-// MayReconnect reports whether a client may connect anew after a close code.
-func MayReconnect(code int) bool {
-	switch {
-	case code == CloseGoingAway, code >= CloseInternal && code <= 1015:
-		return true
-	case code == CloseNoCode, code == CloseLost: // not of a server of ours, but of something between
-		return true
+// MayReconnect reports whether a client of p connects anew after a close code: after all
+// but refusals, since others may be the word of something between it and the server.
+func (p Protocol) MayReconnect(code int) bool {
+	if p == Juggler0 && code == ClosePolicy {
+		return false
 	}
-	return code >= CloseSlowConsumer && code <= 4899 // lost by circumstance, and the application's own
+	return code < 4100 || code >= CloseSlowConsumer
 }
+
+// RefusalHeader marks the response to a handshake that juggler itself refuses. Its value
+// is the code of the refusal.
+const RefusalHeader = "Juggler-Refusal"

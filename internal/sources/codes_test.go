@@ -172,7 +172,7 @@ func TestProtocolListsTheCodes(t *testing.T) {
 				t.Errorf("docs/protocol.md lists %d, which package frame does not have", code)
 			}
 			delete(left, int64(code))
-			if want := strings.HasPrefix(reconnect, "yes") || application && i >= 2; frame.MayReconnect(code) != want {
+			if want := strings.HasPrefix(reconnect, "yes") || application && i >= 2; frame.Juggler1.MayReconnect(code) != want {
 				t.Errorf("docs/protocol.md says of reconnecting after %d: %s", code, reconnect)
 			}
 		}
