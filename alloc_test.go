@@ -59,7 +59,8 @@ func roundTrips(t *testing.T, conn net.Conn, request []byte, answer int) func() 
 
 func TestCallsDoNotAllocate(t *testing.T) {
 	static := juggler.WithAuthorizer(juggler.NonBlocking(func(context.Context, *juggler.Request) error { return nil }))
-	for name, opts := range map[string][]juggler.Option{"bare": nil, "non-blocking authorizer": {static}} {
+	watched := []juggler.Option{juggler.WithCallStats(1), juggler.WithCallObserver(func(juggler.CallEnd) {})}
+	for name, opts := range map[string][]juggler.Option{"bare": nil, "non-blocking authorizer": {static}, "watched": watched} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, opts...)
 			s.answerRaw("echo")

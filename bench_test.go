@@ -55,8 +55,8 @@ func (w hiddenSocket) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 // BenchmarkCall measures calls from CALL to RES on one connection, so many in
-// flight: without hooks, with an authorizer and a middleware of both kinds,
-// and on the portable path.
+// flight: without hooks, with an authorizer and a middleware of both kinds, with
+// observers, and on the portable path.
 func BenchmarkCall(b *testing.B) {
 	for _, inFlight := range []int{1, 16, 64} {
 		b.Run(fmt.Sprint(inFlight, "InFlight"), func(b *testing.B) {
@@ -74,6 +74,7 @@ func BenchmarkCall(b *testing.B) {
 		"NonBlockingHooks": {
 			juggler.WithAuthorizer(juggler.NonBlocking(allow)), juggler.WithNonBlockingMiddleware(see),
 		},
+		"Watched": {juggler.WithCallStats(100), juggler.WithCallObserver(func(juggler.CallEnd) {})},
 		"BlockingHooks": {
 			juggler.WithAuthorizer(juggler.AuthorizerFunc(allow)), juggler.WithMiddleware(pass),
 		},

@@ -32,6 +32,8 @@ type pendingCall struct {
 	code  int          // set with callOver
 	early *earlyResult // set with callEarly
 
+	watch callWatch
+
 	idLen uint8
 	idBuf [frame.MaxID]byte
 }
@@ -49,6 +51,7 @@ const (
 type earlyResult struct {
 	args []byte
 	err  *broker.Error
+	ran  time.Duration
 }
 
 func (p *pendingCall) id() []byte { return p.idBuf[:p.idLen] }
@@ -108,6 +111,9 @@ func (t *callTable) add(s *session, r *Request) *pendingCall {
 		t.slots = append(t.slots, p)
 	}
 	p.s, p.uri, p.state = s, r.uri, callSent
+	if t.sh.h.cfg.callsAreWatched() {
+		p.watch.began = t.sh.h.clock()
+	}
 	p.idLen = uint8(copy(p.idBuf[:], r.id))
 	t.index.Add(&p.inIndex, t.key(s, r.id))
 
@@ -145,7 +151,7 @@ func (t *callTable) detach(p *pendingCall) {
 func (t *callTable) remove(p *pendingCall) {
 	t.detach(p)
 	p.gen++
-	p.uri, p.early, p.code = "", nil, 0
+	p.uri, p.early, p.code, p.watch = "", nil, 0, callWatch{}
 	p.next = t.free
 	t.free = p
 }
@@ -220,17 +226,17 @@ func (t *callTable) result(r *resultItem) {
 	}
 	if p.state == callSent {
 		p.state = callEarly
-		p.early = &earlyResult{append([]byte(nil), r.args...), r.err}
+		p.early = &earlyResult{append([]byte(nil), r.args...), r.err, r.ran}
 		return
 	}
-	p.finish(r.args, r.err)
+	p.finish(r.args, r.err, r.ran)
 }
 
 // acknowledged is called after the ACK of p was written.
 func (p *pendingCall) acknowledged() {
 	switch early := p.early; p.state {
 	case callEarly:
-		p.finish(early.args, early.err)
+		p.finish(early.args, early.err, early.ran)
 	case callOver:
 		p.cancelAtBroker()
 		p.fail(p.code)
@@ -239,8 +245,8 @@ func (p *pendingCall) acknowledged() {
 	}
 }
 
-// finish ends p with what its callee returned.
-func (p *pendingCall) finish(args []byte, failure *broker.Error) {
+// finish ends p with what its callee returned, after its function ran for a time.
+func (p *pendingCall) finish(args []byte, failure *broker.Error, ran time.Duration) {
 	s := p.s
 	if failure != nil && (failure.Code == CodeExpired || failure.Code == CodeCancelled) && s.protocol == frame.Juggler0 {
 		p.fail(failure.Code) // the callee noticed first
@@ -254,6 +260,7 @@ func (p *pendingCall) finish(args []byte, failure *broker.Error) {
 		s.refuseResult(&f, problem)
 	}
 	s.respond(&f)
+	s.callEnded(p, CallEnd{Code: f.Err.Code, Ran: ran})
 	s.shard.calls.remove(p)
 }
 
@@ -293,6 +300,7 @@ func (p *pendingCall) fail(code int) {
 		f.Err = frame.Error{Code: code, Message: bytesOf(outcomeText[code])}
 		s.respond(&f)
 	}
+	s.callEnded(p, CallEnd{Code: code})
 	s.shard.calls.remove(p)
 }
 
@@ -382,6 +390,7 @@ func (s *session) dropCalls() {
 	for p := s.calls; p != nil; p = s.calls {
 		if p.state == callAcked {
 			p.cancelAtBroker()
+			s.callEnded(p, CallEnd{Code: CodeCancelled})
 			t.remove(p)
 		} else {
 			t.detach(p) // settle removes it

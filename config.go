@@ -26,6 +26,7 @@ type config struct {
 	middleware     []Middleware // all
 	blocking       bool         // some of it may block
 	nonBlocking    []NonBlockingMiddleware
+	callObservers  []func(CallEnd)
 	hooks          Hooks
 	origin         func(*http.Request) bool
 	hiddenRefusals bool
@@ -40,6 +41,7 @@ type config struct {
 	maxSubscriptions, maxCalls               int // of one session
 	maxRequests, maxQueue                    int // of one session
 	maxSessions                              int
+	callStats                                int // URIs
 
 	callTimeout, maxCallTimeout     time.Duration
 	ping, readTimeout, writeTimeout time.Duration
@@ -65,6 +67,7 @@ func (c *config) settings() []option.Setting {
 		option.ServerMaxRequests.In(&c.maxRequests),
 		option.ServerMaxQueueBytes.In(&c.maxQueue),
 		option.ServerMaxSessions.In(&c.maxSessions),
+		option.ServerCallStats.In(&c.callStats),
 		option.ServerDeferredAuth.In(&c.signInTimeout),
 		option.ServerMaxCallTimeout.In(&c.maxCallTimeout),
 		callTimeout.In(&c.callTimeout),

@@ -18,6 +18,40 @@ import (
 	"github.com/juggler-go/juggler/jugglertest"
 )
 
+// Calls that take long, with the time that they waited for a callee and the time that
+// its function ran.
+func ExampleWithCallObserver() {
+	slow := func(e juggler.CallEnd) {
+		if e.Total > time.Second {
+			log.Println(e.URI, "waited", e.Total-e.Ran, "and ran", e.Ran, "code", e.Code)
+		}
+	}
+	handler, err := juggler.New(juggler.WithCallObserver(slow), juggler.WithCallStats(100))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer handler.Shutdown(context.Background())
+	for _, c := range handler.Stats().Calls {
+		fmt.Println(c.URI, c.Code, c.Count, c.Total/time.Duration(c.Count))
+	}
+}
+
+// Middleware that has a span end when its call does, not when the call is accepted.
+func ExampleRequest_OnCallEnd() {
+	trace := func(_ context.Context, r *juggler.Request) (func(error) error, error) {
+		if parent := r.Header("traceparent"); parent != "" {
+			start := time.Now()
+			r.OnCallEnd(func(e juggler.CallEnd) { log.Println(parent, e.URI, start, e.Total, e.Ran, e.Code) })
+		}
+		return nil, nil
+	}
+	handler, err := juggler.New(juggler.WithNonBlockingMiddleware(trace))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer handler.Shutdown(context.Background())
+}
+
 // A handler on a mux, for users whom the application knows by a cookie, who
 // may only publish on channels of their own.
 func Example_authentication() {

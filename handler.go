@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
@@ -47,6 +48,9 @@ type Handler struct {
 	work  sync.WaitGroup // goroutines that run user code or wait on the broker
 	stats counters
 
+	callStats *callStats
+	epoch     time.Time // of clock
+
 	// Lines about what may fail for every client at once.
 	failures, refusals, payloads, asked ratelog.Limiter
 }
@@ -74,6 +78,7 @@ func New(opts ...Option) (*Handler, error) {
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.stats.init()
+	h.callStats, h.epoch = newCallStats(cfg.callStats), time.Now()
 	h.gaps.Running = &h.work
 	h.topics.m = make(map[broker.Topic]*nodeTopic)
 	h.users.m = make(map[string]*session)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"github.com/juggler-go/juggler/broker"
@@ -56,6 +57,7 @@ type resultItem struct {
 	slot, gen uint32
 	args      []byte // in the inbox's arena
 	err       *broker.Error
+	ran       time.Duration
 }
 
 // eventItem is a broker.Delivery in an inbox.
@@ -177,6 +179,7 @@ func (sh *shard) post(results []broker.Result) {
 		item := resultItem{
 			slot: binary.LittleEndian.Uint32(r.To.Ref[0:]),
 			gen:  binary.LittleEndian.Uint32(r.To.Ref[4:]),
+			ran:  r.Ran,
 		}
 		if r.Err != nil {
 			e := *r.Err

@@ -14,7 +14,8 @@ type RequestHandler func(ctx context.Context, r *Request) error
 // Middleware wraps a RequestHandler, as middleware of net/http wraps an
 // http.Handler. What it returns either calls next once and returns its error,
 // or does not call it and returns an error of its own. The context ends with
-// the session.
+// the session. next returns when the broker has taken a CALL, not when that ends: for
+// the time that calls take see [WithCallObserver] and [Request.OnCallEnd].
 type Middleware func(next RequestHandler) RequestHandler
 
 // NonBlockingMiddleware sees a request before the authorizer, and never waits. It

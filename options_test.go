@@ -40,6 +40,7 @@ func TestOptionBounds(t *testing.T) {
 	optiontest.Range(t, option.ServerMaxRequests, juggler.WithMaxRequests, alone)
 	optiontest.Range(t, option.ServerMaxQueueBytes, juggler.WithMaxQueueBytes, with(juggler.WithMaxMessageBytes(256)))
 	optiontest.Range(t, option.ServerMaxSessions, juggler.WithMaxSessions, with(juggler.WithLogger(quiet)))
+	optiontest.Range(t, option.ServerCallStats, juggler.WithCallStats, alone)
 	optiontest.Range(t, option.ServerCallTimeout, juggler.WithCallTimeout, longest)
 	optiontest.Range(t, option.ServerMaxCallTimeout, juggler.WithMaxCallTimeout, alone)
 	optiontest.Range(t, option.ServerPing, juggler.WithPing, alone)

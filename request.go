@@ -24,6 +24,7 @@ type Request struct {
 	timeout time.Duration
 
 	call     *pendingCall   // of a CALL; belongs to the turn
+	watch    callWatch      // of a CALL
 	replyTo  broker.Address // of a CALL
 	acquired bool           // a SUB holds its topic
 	pubSeq   uint32         // numbers the PUBs of a queue
@@ -84,6 +85,28 @@ func (r *Request) Header(name string) (value string) {
 // may have sent: what it says can be trusted by callees and subscribers.
 func (r *Request) SetHeader(name, value string) {
 	r.headers = frame.SetHeader(nil, r.headers, name, value)
+}
+
+// OnCallEnd has f told how a CALL ended, as [WithCallObserver] does for all, and after
+// those: f can know what it was at the beginning, such as the span of a trace. Of other
+// requests, which end with the chain, and of a CALL that never gets to middleware, f
+// hears nothing. Several functions are called in the order in which they were passed.
+func (r *Request) OnCallEnd(f func(CallEnd)) {
+	h, w := r.s.shard.h, &r.watch
+	if w.began == 0 {
+		w.began = h.clock()
+		if !r.onTurn() {
+			w.began = r.received.Sub(h.epoch)
+		}
+	}
+	if first := w.onEnd; first != nil {
+		second := f
+		f = func(e CallEnd) {
+			defer second(e) // also if the first one panics
+			first(e)
+		}
+	}
+	w.onEnd = f
 }
 
 // An Authorizer decides whether a request is allowed. It returns nil, an

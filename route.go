@@ -151,6 +151,8 @@ func (s *session) abandon(r *Request) {
 		if r.accepted && !s.shard.h.cfg.keepCalls {
 			s.shard.h.cancelCall(p.uri, r.replyTo)
 		}
+		p.watch.join(r.watch)
+		s.callEnded(p, CallEnd{Code: CodeCancelled})
 		s.shard.calls.remove(p)
 	}
 }
@@ -164,6 +166,7 @@ func (s *session) ack(r *Request) {
 	}
 	s.reply(&f)
 	if r.call != nil {
+		r.call.watch.join(r.watch)
 		r.call.acknowledged()
 	}
 	s.notify(r)
@@ -190,14 +193,26 @@ func (s *session) nack(r *Request) {
 	e, known := publicError(r.err)
 	h.stats.nacks[r.typ].add(e.Code)
 	h.logNack(s, r, known)
-	if r.call != nil {
-		s.shard.calls.remove(r.call)
-	}
 	if r.typ == frame.Auth {
 		s.authLater = e.closeCode() == CloseOverloaded
 	}
 	f := frame.Frame{Type: frame.Nack, For: r.id, ForType: r.typ, URI: bytesOf(r.uri), Channel: bytesOf(r.channel), Err: e.frameError()}
 	s.reply(&f)
+	if r.typ == frame.Call {
+		s.callRefused(r, e.Code)
+	}
+}
+
+// callRefused ends a CALL that got a NACK.
+func (s *session) callRefused(r *Request, code int) {
+	end := CallEnd{URI: r.uri, Code: code, Refused: true}
+	if r.call == nil {
+		s.callEnded(nil, end)
+		return
+	}
+	r.call.watch.join(r.watch)
+	s.callEnded(r.call, end)
+	s.shard.calls.remove(r.call)
 }
 
 // reply sends an ACK or NACK.

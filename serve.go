@@ -150,10 +150,17 @@ func (h *Handler) endOfChain(ctx context.Context, r *Request) error {
 	return err
 }
 
+// endedLoop panics if user code that runs on the turn has ended its goroutine.
+func endedLoop(e error) {
+	if e == errEnded {
+		panic("juggler: code that was declared never to block ended the goroutine of many sessions (runtime.Goexit, as FailNow of a test does)")
+	}
+}
+
 // interrupted notes in r that user code has panicked or ended its goroutine.
 func (r *Request) interrupted(e error) error {
-	if e == errEnded && r.onTurn() {
-		panic("juggler: code that was declared never to block ended the goroutine of many sessions (runtime.Goexit, as FailNow of a test does)")
+	if r.onTurn() {
+		endedLoop(e)
 	}
 	if !r.accepted {
 		r.err = e

@@ -36,6 +36,7 @@ type Stats struct {
 	ClosesByPeers []CodeCount    // those that the client closed, and 1006: the connection broke
 	ResultCodes   []CodeCount    // Results, by code; 0: the call succeeded
 	NackCodes     []NackCount    // Nacks, by the request's type and code
+	Calls         []CallCount    // calls that have ended, by URI and code; see [WithCallStats]
 }
 
 // RefusalCount is how many handshakes were refused with an HTTP status, for a
@@ -105,7 +106,7 @@ func (c *counters) closed(e *wsconn.CloseError) {
 // nackCounts returns the counts of all types.
 func (c *counters) nackCounts() (all []NackCount, sum uint64) {
 	for i := range c.nacks {
-		for _, n := range c.nacks[i].counts() {
+		for _, n := range c.nacks[i].list() {
 			all = append(all, NackCount{frame.Type(i), n.Code, n.Count})
 			sum += n.Count
 		}
@@ -131,9 +132,10 @@ func (h *Handler) Stats() Stats {
 		LateResults:         c.lateResults.Load(),
 		Panics:              c.panics.Load(),
 		HeldUp:              c.heldUp.Load(),
-		ClosesByUs:          c.closesByUs.counts(),
-		ClosesByPeers:       c.closesByPeers.counts(),
-		ResultCodes:         c.results.counts(),
+		ClosesByUs:          c.closesByUs.list(),
+		ClosesByPeers:       c.closesByPeers.list(),
+		ResultCodes:         c.results.list(),
+		Calls:               h.callStats.list(),
 	}
 	s.Results = sum(s.ResultCodes)
 	s.Refusals, s.Refused = c.refusals.counts()

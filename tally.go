@@ -16,53 +16,68 @@ type CodeCount struct {
 // keeps 64 of each kind, the first that it sees.
 const OtherCodes = -1
 
+// tallyCodes is how many codes a tally tells apart.
+const tallyCodes = 64
+
 // A tally counts codes, without a lock and without memory for each. The zero tally is
 // empty.
 type tally struct {
-	places [64]struct {
-		code  atomic.Int64 // and 1, as 0 is a free place
-		count atomic.Uint64
-	}
-	others atomic.Uint64
+	codes  [tallyCodes]atomic.Int64      // and 1, as 0 is a free place
+	counts [tallyCodes + 1]atomic.Uint64 // by place; the last one is for all others
 }
 
-// add counts a code.
-func (t *tally) add(code int) {
-	key := int64(code) + 1
-	for i := range t.places {
-		p := &t.places[i]
-		have := p.code.Load()
-		if have == 0 && !p.code.CompareAndSwap(0, key) {
-			have = p.code.Load()
+// add counts a code, and returns its place.
+func (t *tally) add(code int) (place int) {
+	place = t.place(int64(code) + 1)
+	t.counts[place].Add(1)
+	return place
+}
+
+// place returns the place of a code, and makes it.
+func (t *tally) place(key int64) int {
+	for i := range t.codes {
+		have := t.codes[i].Load()
+		if have == 0 && !t.codes[i].CompareAndSwap(0, key) {
+			have = t.codes[i].Load()
 		}
 		if have == 0 || have == key {
-			p.count.Add(1)
-			return
+			return i
 		}
 	}
-	t.others.Add(1)
+	return tallyCodes
 }
 
 // reserve gives places to codes that are to have one whatever comes before them.
 func (t *tally) reserve(codes ...int) {
-	for i, code := range codes {
-		t.places[i].code.Store(int64(code) + 1)
+	for _, code := range codes {
+		t.place(int64(code) + 1)
 	}
 }
 
-// counts returns what was counted, sorted by code.
-func (t *tally) counts() []CodeCount {
-	var all []CodeCount
-	if n := t.others.Load(); n > 0 {
-		all = append(all, CodeCount{OtherCodes, n})
-	}
-	for i := range t.places {
-		p := &t.places[i]
-		if n := p.count.Load(); n > 0 {
-			all = append(all, CodeCount{int(p.code.Load() - 1), n})
+// each calls f with what was counted, sorted by code.
+func (t *tally) each(f func(place int, c CodeCount)) {
+	var places []int
+	for i := range t.counts {
+		if t.counts[i].Load() > 0 {
+			places = append(places, i)
 		}
 	}
-	slices.SortFunc(all, func(a, b CodeCount) int { return a.Code - b.Code })
+	slices.SortFunc(places, func(a, b int) int { return t.code(a) - t.code(b) })
+	for _, i := range places {
+		f(i, CodeCount{t.code(i), t.counts[i].Load()})
+	}
+}
+
+func (t *tally) code(place int) int {
+	if place == tallyCodes {
+		return OtherCodes
+	}
+	return int(t.codes[place].Load()) - 1
+}
+
+// list returns what was counted, sorted by code.
+func (t *tally) list() (all []CodeCount) {
+	t.each(func(_ int, c CodeCount) { all = append(all, c) })
 	return all
 }
 

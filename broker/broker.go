@@ -82,6 +82,10 @@ type Result struct {
 	To   Address
 	Args []byte // any JSON value; ignored when Err is set
 	Err  *Error // nil: the call succeeded
+
+	// Ran is how long the callee's function ran; 0: the callee does not say, or
+	// the engine does not carry it. A part of a microsecond may be lost on the way.
+	Ran time.Duration
 }
 
 // An Error is the failure of a call as it travels in a [Result].

@@ -238,6 +238,7 @@ func (p *pool) run(t *task, start time.Duration) (end time.Duration) {
 		p.running--
 		if called {
 			t.route.pace.add(end - start)
+			t.result.Ran = end - start
 		}
 		p.finished(t, called)
 	}()

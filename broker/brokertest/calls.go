@@ -25,9 +25,10 @@ var callCases = []testCase{
 		if took.Timeout > made.Timeout {
 			x.errorf("the call was made with %v left and taken with %v left", made.Timeout, took.Timeout)
 		}
-		c.reply(broker.Result{To: took.ReplyTo, Args: []byte("1")})
-		if r := n.result(made.ReplyTo); string(r.Args) != "1" || r.Err != nil {
-			x.errorf("the result is %+v, not 1", r)
+		const ran = 1234567 * time.Microsecond
+		c.reply(broker.Result{To: took.ReplyTo, Args: []byte("1"), Ran: ran})
+		if r := n.result(made.ReplyTo); string(r.Args) != "1" || r.Err != nil || r.Ran != ran && r.Ran != 0 {
+			x.errorf("the result is %+v, not 1 after %v", r, ran)
 		}
 	}},
 	{"error", "A Result with Err set arrives with its code, message and data.", rpc, func(x *trial) {

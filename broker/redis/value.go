@@ -16,6 +16,7 @@ import (
 const (
 	formatCall   = 'C'
 	formatResult = 'R'
+	formatTimed  = 'T' // a result that says how long the callee's function ran
 	formatEvent  = 'E'
 
 	// headLength is what push.lua puts before a call's value: the format and
@@ -88,17 +89,25 @@ func decodeCall(value []byte, now int64) (broker.Call, error) {
 // encodeResult returns r's value. The node is not in it, but in the key.
 func encodeResult(r *broker.Result) []byte {
 	if r.Err == nil {
-		b := make([]byte, 0, 21+len(r.Args))
-		b = append(append(b, formatResult), r.To.Ref[:]...)
-		b = binary.BigEndian.AppendUint32(b, 0)
+		b := appendResultHead(make([]byte, 0, 25+len(r.Args)), r, 0)
 		return append(b, r.Args...)
 	}
-	b := make([]byte, 0, 25+len(r.Err.Message)+len(r.Err.Data))
-	b = append(append(b, formatResult), r.To.Ref[:]...)
-	b = binary.BigEndian.AppendUint32(b, errorCode(r.Err))
+	b := appendResultHead(make([]byte, 0, 29+len(r.Err.Message)+len(r.Err.Data)), r, errorCode(r.Err))
 	b = binary.BigEndian.AppendUint32(b, uint32(len(r.Err.Message)))
 	b = append(b, r.Err.Message...)
 	return append(b, r.Err.Data...)
+}
+
+// appendResultHead appends what the values of all results begin with.
+func appendResultHead(b []byte, r *broker.Result, code uint32) []byte {
+	ran := uint32(min(r.Ran/time.Microsecond, math.MaxUint32))
+	if ran == 0 {
+		b = append(append(b, formatResult), r.To.Ref[:]...)
+	} else {
+		b = append(append(b, formatTimed), r.To.Ref[:]...)
+		b = binary.BigEndian.AppendUint32(b, ran)
+	}
+	return binary.BigEndian.AppendUint32(b, code)
 }
 
 // errorCode is the code of an error on its way. 0 would say that the call
@@ -113,17 +122,23 @@ func errorCode(e *broker.Error) uint32 {
 // decodeResult decodes a value. The slices of the result are parts of it.
 func decodeResult(node broker.ID, value []byte) (broker.Result, error) {
 	r := broker.Result{To: broker.Address{Node: node}}
-	if len(value) < 21 || value[0] != formatResult {
+	if len(value) < 21 {
 		return r, errCorrupt
 	}
-	b := value[1:]
-	copy(r.To.Ref[:], b)
-	code := binary.BigEndian.Uint32(b[16:])
+	b := value[1+copy(r.To.Ref[:], value[1:]):]
+	switch {
+	case value[0] == formatTimed && len(b) >= 8:
+		r.Ran = time.Duration(binary.BigEndian.Uint32(b)) * time.Microsecond
+		b = b[4:]
+	case value[0] != formatResult:
+		return r, errCorrupt
+	}
+	code := binary.BigEndian.Uint32(b)
 	if code == 0 {
-		r.Args = nonEmpty(b[20:])
+		r.Args = nonEmpty(b[4:])
 		return r, nil
 	}
-	message, data, ok := cutCounted(b[20:])
+	message, data, ok := cutCounted(b[4:])
 	if !ok || code > math.MaxInt32 {
 		return r, errCorrupt
 	}

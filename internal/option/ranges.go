@@ -17,6 +17,7 @@ var (
 	ServerMaxCalls         = Range[int]{"WithMaxCalls", 128, 0, 1_000_000}
 	ServerMaxRequests      = Range[int]{"WithMaxRequests", 64, 1, 100_000}
 	ServerMaxQueueBytes    = Range[int]{"WithMaxQueueBytes", 1 << 20, 4 << 10, 1 << 30}
+	ServerCallStats        = Range[int]{"WithCallStats", 0, 0, 1000}
 	ServerMaxSessions      = Range[int]{"WithMaxSessions", 1 << 16, 1, 1 << 24}
 
 	ServerDeferredAuth   = Range[time.Duration]{"WithDeferredAuth", 10 * time.Second, time.Millisecond, time.Hour}
