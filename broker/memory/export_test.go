@@ -11,7 +11,7 @@ func (b *Broker) Held() (queues, calls int, bytes int64) {
 func (b *Broker) Topics() (exact, patterns int) {
 	b.topics.mu.Lock()
 	defer b.topics.mu.Unlock()
-	return len(b.topics.exact), len(b.topics.patterns.all)
+	return len(b.topics.exact), b.topics.patterns.Len()
 }
 
 // Kept returns the size of the buffer that is kept of a call with n bytes.

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/internal/glob"
 )
 
 var errEmptyName = errors.New("memory: the name of a channel or topic is empty")
@@ -22,7 +23,7 @@ type topics struct {
 	closed      bool
 	subscribers map[*subscriberConn]struct{}
 	exact       map[string][]*subscriberConn
-	patterns    patterns
+	patterns    glob.Set[[]*subscriberConn]
 
 	scratch sync.Pool // of *matches
 }
@@ -47,7 +48,6 @@ const maxKeptMatches = 256
 func (t *topics) init() {
 	t.subscribers = make(map[*subscriberConn]struct{})
 	t.exact = make(map[string][]*subscriberConn)
-	t.patterns.init()
 	t.scratch.New = func() any { return new(matches) }
 }
 
@@ -89,7 +89,9 @@ func (t *topics) match(e *broker.Event, m *matches) error {
 	if subscribers := t.exact[e.Channel]; subscribers != nil {
 		m.found = append(m.found, match{e, broker.Topic{Name: e.Channel}, subscribers})
 	}
-	m.found = t.patterns.match(e, m.found)
+	for p := range t.patterns.Matching(e.Channel) {
+		m.found = append(m.found, match{e, broker.Topic{Name: p.Name, Pattern: true}, p.Value})
+	}
 	return nil
 }
 
@@ -136,8 +138,8 @@ func (t *topics) add(s *subscriberConn, topic broker.Topic) {
 		return
 	}
 	s.patterns[topic.Name] = struct{}{}
-	p := t.patterns.get(topic.Name)
-	p.subscribers = append(p.subscribers, s)
+	p := t.patterns.Add(topic.Name)
+	p.Value = append(p.Value, s)
 }
 
 // removeExact unsubscribes s. The caller holds mu.
@@ -153,9 +155,9 @@ func (t *topics) removeExact(s *subscriberConn, channel string) {
 // removePattern unsubscribes s. The caller holds mu.
 func (t *topics) removePattern(s *subscriberConn, name string) {
 	delete(s.patterns, name)
-	p := t.patterns.all[name]
-	if p.subscribers = without(p.subscribers, s); p.subscribers == nil {
-		t.patterns.remove(p)
+	p := t.patterns.Get(name)
+	if p.Value = without(p.Value, s); p.Value == nil {
+		t.patterns.Remove(p)
 	}
 }
 

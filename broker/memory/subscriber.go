@@ -119,7 +119,7 @@ func (s *subscriberConn) leave() {
 	for channel := range s.exact {
 		t.removeExact(s, channel)
 	}
-	for glob := range s.patterns {
-		t.removePattern(s, glob)
+	for pattern := range s.patterns {
+		t.removePattern(s, pattern)
 	}
 }

@@ -20,13 +20,14 @@ var background = context.Background()
 // requests at once (it is a [broker.BatchPublisher], its caller connections
 // are [broker.BatchCaller]). Its methods may be called concurrently.
 type Broker struct {
-	config config
-	view   *conn.View
-	keys   *keyspace
-	hub    *hub
-	survey *survey
-	stats  counters
-	made   time.Time
+	config   config
+	view     *conn.View
+	keys     *keyspace
+	hub      *hub
+	patterns *patterns
+	survey   *survey
+	stats    counters
+	made     time.Time
 
 	backoff conn.Backoff
 
@@ -73,6 +74,7 @@ func New(opts ...Option) (*Broker, error) {
 	}
 	b.view = conn.NewView(conn.Config{Topology: c.topology, Timeout: c.replyTimeout, Backoff: b.backoff, Logger: c.logger})
 	b.hub = newHub(b)
+	b.patterns = newPatterns(b)
 	b.survey = newSurvey(b)
 	return b, nil
 }

@@ -75,23 +75,27 @@ func newHub(b *Broker) *hub {
 // subscribe adds l to the listeners of s and returns nil once the server has
 // confirmed the subscription.
 func (h *hub) subscribe(ctx context.Context, s subject, l listener) error {
-	wait, f, err := h.add(s, l)
-	if err != nil {
-		return err
-	}
-	if wait == nil {
-		return nil
-	}
-	f.flush()
-	select {
-	case err = <-wait:
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
+	err := h.await(ctx, s, l)
 	if err != nil {
 		h.unsubscribe(s, l)
 	}
 	return err
+}
+
+// await is subscribe for one that may be among the listeners already, and that stays there
+// if there is an error.
+func (h *hub) await(ctx context.Context, s subject, l listener) error {
+	wait, f, err := h.add(s, l)
+	if err != nil || wait == nil {
+		return err
+	}
+	f.flush()
+	select {
+	case err := <-wait:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // add adds a listener. It returns nil if the subject is subscribed, else a

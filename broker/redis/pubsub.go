@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 
 	"github.com/juggler-go/juggler/broker"
@@ -125,15 +124,22 @@ type subscriberConn struct {
 	box    *mailbox[broker.Delivery]
 
 	mu     sync.Mutex // guards the following
-	topics map[subject]broker.Topic
+	topics map[broker.Topic]*subscription
 	closed bool
 
 	closeOnce sync.Once
 }
 
+// A subscription is a topic of a subscriber. It listens to that of a channel; for those
+// of patterns others listen.
+type subscription struct {
+	conn  *subscriberConn
+	topic broker.Topic
+}
+
 // OpenSubscriber implements [broker.PubSub].
 func (b *Broker) OpenSubscriber(_ context.Context, deliver func([]broker.Delivery)) (broker.SubscriberConn, error) {
-	s := &subscriberConn{broker: b, topics: map[subject]broker.Topic{}}
+	s := &subscriberConn{broker: b, topics: map[broker.Topic]*subscription{}}
 	s.box = newMailbox(deliveryBytes, func(batch []broker.Delivery) { s.deliver(batch, deliver) })
 	if err := b.register(s); err != nil {
 		return nil, wrap("open", "subscriber", err)
@@ -142,106 +148,112 @@ func (b *Broker) OpenSubscriber(_ context.Context, deliver func([]broker.Deliver
 	return s, nil
 }
 
-// subject returns what t is for the server.
-func (b *Broker) subject(t broker.Topic) (subject, error) {
+// check says what is wrong with a topic.
+func (b *Broker) check(t broker.Topic) error {
 	switch {
 	case t.Name == "":
-		return subject{}, errors.New("the name is empty")
-	case !t.Pattern:
-		return subject{b.keys.kind(), b.keys.eventChannel(t.Name)}, nil
-	case b.keys.sharded:
-		return subject{}, fmt.Errorf("a pattern, and the broker uses sharded channels: %w", errors.ErrUnsupported)
+		return errors.New("the name is empty")
+	case t.Pattern && b.keys.sharded:
+		return fmt.Errorf("a pattern, and the broker uses sharded channels: %w", errors.ErrUnsupported)
 	}
-	return subject{pattern, b.keys.eventChannel(t.Name)}, nil
+	return nil
 }
 
 // Subscribe implements [broker.SubscriberConn].
 func (s *subscriberConn) Subscribe(ctx context.Context, t broker.Topic) error {
-	sub, err := s.broker.subject(t)
-	if err != nil {
-		return wrap("subscribe", t.Name, err)
+	return wrap("subscribe", t.Name, s.subscribe(ctx, t))
+}
+
+func (s *subscriberConn) subscribe(ctx context.Context, t broker.Topic) error {
+	if err := s.broker.check(t); err != nil {
+		return err
 	}
+	n := &subscription{s, t}
 	s.mu.Lock()
-	closed := s.closed
-	_, known := s.topics[sub]
-	if !closed {
-		s.topics[sub] = t
+	closed, known := s.closed, s.topics[t] != nil
+	if !closed && !known {
+		s.topics[t] = n
 	}
 	s.mu.Unlock()
 	if closed {
-		return wrap("subscribe", t.Name, broker.ErrClosed)
+		return broker.ErrClosed
 	}
 	if known {
 		return nil
 	}
-	if err := s.broker.hub.subscribe(ctx, sub, s); err != nil {
-		s.remove(sub)
-		return wrap("subscribe", t.Name, err)
+	if err := n.begin(ctx); err != nil {
+		s.remove(t)
+		return err
 	}
 	s.mu.Lock()
 	closed = s.closed
 	s.mu.Unlock()
 	if closed { // meanwhile, and Close did not know of it
-		s.broker.hub.unsubscribe(sub, s)
-		return wrap("subscribe", t.Name, broker.ErrClosed)
+		n.end()
+		return broker.ErrClosed
 	}
 	return nil
 }
 
 // Unsubscribe implements [broker.SubscriberConn].
 func (s *subscriberConn) Unsubscribe(_ context.Context, t broker.Topic) error {
-	sub, err := s.broker.subject(t)
-	if err != nil {
+	if err := s.broker.check(t); err != nil {
 		return wrap("unsubscribe", t.Name, err)
 	}
-	known, closed := s.remove(sub)
+	gone, closed := s.remove(t)
 	if closed {
 		return wrap("unsubscribe", t.Name, broker.ErrClosed)
 	}
-	if known {
-		s.broker.hub.unsubscribe(sub, s)
+	if gone != nil {
+		gone.end()
 	}
 	return nil
 }
 
-func (s *subscriberConn) remove(sub subject) (known, closed bool) {
+func (s *subscriberConn) remove(t broker.Topic) (gone *subscription, closed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, known = s.topics[sub]
-	delete(s.topics, sub)
-	return known, s.closed
+	gone = s.topics[t]
+	delete(s.topics, t)
+	return gone, s.closed
+}
+
+// subject returns what the server knows the channel of n by.
+func (n *subscription) subject() subject {
+	keys := n.conn.broker.keys
+	return subject{keys.kind(), keys.eventChannel(n.topic.Name)}
+}
+
+// begin returns nil once the server has confirmed that n gets events.
+func (n *subscription) begin(ctx context.Context) error {
+	if n.topic.Pattern {
+		return n.conn.broker.patterns.subscribe(ctx, n)
+	}
+	return n.conn.broker.hub.subscribe(ctx, n.subject(), n)
+}
+
+func (n *subscription) end() {
+	if n.topic.Pattern {
+		n.conn.broker.patterns.unsubscribe(n)
+	} else {
+		n.conn.broker.hub.unsubscribe(n.subject(), n)
+	}
 }
 
 // message implements [listener].
-func (s *subscriberConn) message(sub subject, name, payload string) {
-	t, ok := s.topic(sub)
-	if !ok {
-		return
-	}
+func (n *subscription) message(_ subject, name, payload string) {
 	e, err := decodeEvent(payload)
 	if err != nil {
-		s.broker.corrupt(name, err)
+		n.conn.broker.corrupt(name, err)
 		return
 	}
-	e.Channel = strings.TrimPrefix(name, s.broker.keys.eventChannel(""))
-	if !t.Pattern {
-		e.Channel = t.Name
-	}
-	s.box.put(broker.Delivery{Topic: t, Event: e}, len(payload)+len(name))
+	e.Channel = n.topic.Name
+	n.conn.box.put(broker.Delivery{Topic: n.topic, Event: e}, len(payload)+len(name))
 }
 
 // gap implements [listener].
-func (s *subscriberConn) gap(sub subject) {
-	if t, ok := s.topic(sub); ok {
-		s.box.put(broker.Delivery{Topic: t, Gap: true}, len(t.Name))
-	}
-}
-
-func (s *subscriberConn) topic(sub subject) (broker.Topic, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t, ok := s.topics[sub]
-	return t, ok
+func (n *subscription) gap(subject) {
+	n.conn.box.put(broker.Delivery{Topic: n.topic, Gap: true}, len(n.topic.Name))
 }
 
 // deliver calls the callback with those deliveries whose topics are still subscribed.
@@ -249,8 +261,7 @@ func (s *subscriberConn) deliver(batch []broker.Delivery, deliver func([]broker.
 	s.mu.Lock()
 	wanted := batch[:0]
 	for _, d := range batch {
-		sub, _ := s.broker.subject(d.Topic)
-		if _, ok := s.topics[sub]; ok {
+		if s.topics[d.Topic] != nil {
 			wanted = append(wanted, d)
 		}
 	}
@@ -267,10 +278,10 @@ func (s *subscriberConn) Close() error {
 		s.mu.Lock()
 		s.closed = true
 		topics := s.topics
-		s.topics = map[subject]broker.Topic{}
+		s.topics = map[broker.Topic]*subscription{}
 		s.mu.Unlock()
-		for sub := range topics {
-			s.broker.hub.unsubscribe(sub, s)
+		for _, n := range topics {
+			n.end()
 		}
 		s.box.stop()
 		s.broker.unregister(s)

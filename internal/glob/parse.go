@@ -6,6 +6,11 @@ import (
 	"strings"
 )
 
+var special = strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`, `\\`)
+
+// Quote returns a pattern that matches a name only.
+func Quote(name string) string { return special.Replace(name) }
+
 // An element of a pattern is a star, several in a row being one, or the set of the bytes
 // that it accepts.
 type element struct {
