@@ -81,10 +81,19 @@ func (r *Request) Header(name string) (value string) {
 	return value
 }
 
-// SetHeader sets a header of a CALL or PUB, in place of one that the client
-// may have sent: what it says can be trusted by callees and subscribers.
+// SetHeader sets a header of a CALL or PUB, in place of what the client may have sent
+// under that name, in any case of letters: what it says can be trusted by callees and
+// subscribers.
 func (r *Request) SetHeader(name, value string) {
 	r.headers = frame.SetHeader(nil, r.headers, name, value)
+}
+
+// DeleteHeader takes a header off a CALL or PUB, in any case of letters. Callees that
+// trust one which [Request.SetHeader] sets need it where there is nothing to set.
+func (r *Request) DeleteHeader(name string) {
+	if len(r.headers) > 0 {
+		r.headers = frame.DeleteHeader(nil, r.headers, name)
+	}
 }
 
 // OnCallEnd has f told how a CALL ended, as [WithCallObserver] does for all, and after

@@ -7,8 +7,8 @@ import (
 )
 
 // The functions of this file handle [Frame.Headers]: a JSON object of
-// strings, or nothing. Names are compared as they are, upper and lower case
-// apart. In an object from a client a name may occur twice; the last counts.
+// strings, or nothing. Names are read as they are, upper and lower case apart. In an
+// object from a client a name may occur twice; the last counts.
 
 // HeaderSeq returns the names and values of raw, which is a decoded
 // [Frame.Headers] or nil, in their order. It does not change raw. Collected in
@@ -45,16 +45,35 @@ func AppendHeaders(dst []byte, headers map[string]string) []byte {
 }
 
 // SetHeader appends to dst the headers of raw (decoded ones, or nil) with the
-// one called name set to value. What raw has under that name is left out,
-// however often and with whatever escapes it stands there. It allocates only
-// to grow dst, which must not overlap raw.
+// one called name set to value. What raw has under that name is left out, however
+// often, with whatever escapes and in whichever case of letters it stands there: a
+// reader may not tell User from user. With a name of up to 32 bytes it allocates only to
+// grow dst, which must not overlap raw.
 func SetHeader(dst, raw []byte, name, value string) []byte {
-	dst = append(dst, '{')
+	dst = appendOthers(append(dst, '{'), raw, name)
+	return append(appendHeader(dst, name, value), '}')
+}
+
+// DeleteHeader is SetHeader without a value: what is called name is left out, and nothing
+// stands for it.
+func DeleteHeader(dst, raw []byte, name string) []byte {
+	at := len(dst)
+	dst = appendOthers(append(dst, '{'), raw, name)
+	if len(dst) == at+1 {
+		return dst[:at]
+	}
+	dst[len(dst)-1] = '}' // in place of a comma
+	return dst
+}
+
+// appendOthers appends the members of raw that are not called name, each with a comma.
+func appendOthers(dst, raw []byte, name string) []byte {
+	left := []byte(name)
 	h := walkHeaders(raw)
 	for h.next() {
 		at := len(dst)
 		dst = unescape(dst, h.key) // only to compare it
-		same := string(dst[at:]) == name
+		same := bytes.EqualFold(dst[at:], left)
 		dst = dst[:at]
 		if same {
 			continue
@@ -62,7 +81,7 @@ func SetHeader(dst, raw []byte, name, value string) []byte {
 		dst = append(append(append(dst, '"'), h.key...), '"', ':')
 		dst = append(append(dst, h.value...), ',')
 	}
-	return append(appendHeader(dst, name, value), '}')
+	return dst
 }
 
 func appendHeader(dst []byte, name, value string) []byte {

@@ -3,6 +3,7 @@ package frame_test
 import (
 	"encoding/json"
 	"maps"
+	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -55,7 +56,7 @@ func TestHeaderSeqEndsEarly(t *testing.T) {
 	}
 }
 
-func TestSetHeader(t *testing.T) {
+func TestSetAndDeleteHeader(t *testing.T) {
 	for _, c := range []struct{ raw, want string }{
 		{``, `{"user":"7"}`},
 		{`{}`, `{"user":"7"}`},
@@ -64,10 +65,18 @@ func TestSetHeader(t *testing.T) {
 		{`{"user":"1"}`, `{"user":"7"}`},
 		{`{"user":"1","a":"b","user":"2"}`, `{"a":"b","user":"7"}`},
 		{`{"us\u0065r":"1","a":"b","\u0075\u0073\u0065\u0072":"2"}`, `{"a":"b","user":"7"}`},
-		{`{"User":"1","user ":"2"}`, `{"User":"1","user ":"2","user":"7"}`},
+		{`{"User":"1","user ":"2","USER":"3"}`, `{"user ":"2","user":"7"}`},
+		{`{"u\u017fer":"1","us\u00e9r":"2"}`, `{"us\u00e9r":"2","user":"7"}`}, // the long s folds to s
 	} {
 		if got := string(frame.SetHeader([]byte("x"), []byte(c.raw), "user", "7")); got != "x"+c.want {
 			t.Errorf("%s: %s, want %s", c.raw, got, c.want)
+		}
+	}
+	for raw, want := range map[string]string{
+		``: ``, `{}`: ``, `{"user":"1"}`: ``, `{"a":"b","USER":"1","c":""}`: `{"a":"b","c":""}`, `{"a":"b","user":"1"}`: `{"a":"b"}`,
+	} {
+		if got := string(frame.DeleteHeader([]byte("x"), []byte(raw), "user")); got != "x"+want {
+			t.Errorf("%s without user: %s, want %s", raw, got, want)
 		}
 	}
 	if got, want := string(frame.SetHeader(nil, nil, "\"", "\n")), `{"\"":"\n"}`; got != want {
@@ -115,6 +124,10 @@ func FuzzHeaders(f *testing.F) {
 			t.Errorf("%s: %q, want %q", raw, got, want)
 		}
 		name, value = string([]rune(name)), string([]rune(value)) // as UTF-8
+		maps.DeleteFunc(want, func(other, _ string) bool { return strings.EqualFold(other, name) })
+		if got, ok := stringMembers(frame.DeleteHeader(nil, raw, name)); !maps.Equal(got, want) || ok == (len(want) == 0) {
+			t.Errorf("%s without %q: %q, want %q", raw, name, got, want)
+		}
 		want[name] = value
 		set := frame.SetHeader(nil, raw, name, value)
 		if got, ok := stringMembers(set); !ok || !maps.Equal(got, want) {
