@@ -260,14 +260,24 @@ func TestRules(t *testing.T) {
 }
 
 func TestAccessErrors(t *testing.T) {
-	short := filepath.Join(t.TempDir(), "short")
+	dir := t.TempDir()
+	short, hmac, rules := filepath.Join(dir, "short"), filepath.Join(dir, "hmac"), filepath.Join(dir, "rules.yaml")
 	writeFile(t, short, "secret\n")
+	writeFile(t, hmac, secret)
+	writeFile(t, rules, "rules:\n- who: [authenticated]\n  call: [a]\n- who: [role=editor, anonymous]\n  call: [b]\n- call: ['{user}']\n")
 	for _, tt := range []struct{ args, want string }{
 		{"--token-hmac-file " + short, "the secret has 6 bytes; want 32 at least"},
 		{"--token-hmac-file /nowhere", "no such file"},
 		{"--token-jwks " + short, "--token-jwks: "},
-		{"--anonymous", "go with --token-hmac-file or --token-jwks"},
+		{"--anonymous", "--anonymous goes with --token-hmac-file or --token-jwks only"},
+		{"--user-header user", "--user-header goes with --token-hmac-file or --token-jwks only"},
 		{"--rules /nowhere", "no such file"},
+		{"--rules " + rules, "rule 1: who: authenticated is nobody without --token-hmac-file or --token-jwks"},
+		{"--rules " + rules, "rule 3: {user} is nobody's without --token-hmac-file or --token-jwks"},
+		{"--rules " + rules + " --token-hmac-file " + hmac, "rule 2: who: role=editor is nobody without --token-attributes role"},
+		{"--rules " + rules + " --token-hmac-file " + hmac, "rule 2: who: anonymous is nobody without --anonymous"},
+		{"--token-hmac-file " + hmac + " --attribute-headers role", `--attribute-headers "role": want a claim that --token-attributes lists`},
+		{"--token-hmac-file " + hmac + " --token-attributes a --user-header U --attribute-headers a=u", `--attribute-headers "a=u": the header is that of something else, too`},
 	} {
 		got := run(t, "", append([]string{"serve", "--check"}, strings.Fields(tt.args)...)...)
 		if got.code != 2 || !strings.Contains(got.stderr, tt.want) {

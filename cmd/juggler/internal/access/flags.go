@@ -16,6 +16,7 @@ import (
 
 // Flags are the settings of who may do what.
 type Flags struct {
+	set       *pflag.FlagSet
 	rulesFile string
 
 	hmacFile   string
@@ -27,17 +28,23 @@ type Flags struct {
 	query      string
 	anonymous  bool
 	signIn     time.Duration
+
+	userHeader       string
+	attributeHeaders []string
 }
 
 // Bind adds the flags.
 func (f *Flags) Bind(flags *pflag.FlagSet) {
+	f.set = flags
 	flags.StringVar(&f.rulesFile, "rules", "", "YAML `file` with rules of who may call, subscribe and publish what")
 	flags.StringVar(&f.hmacFile, "token-hmac-file", "", "`file` with the secret of tokens (JWT with HS256, HS384 or HS512); at least 32 bytes")
 	flags.StringVar(&f.jwks, "token-jwks", "", "`URL` or file of the keys (JWKS) of tokens")
 	flags.StringVar(&f.issuer, "token-issuer", "", "the iss that tokens must have")
 	flags.StringSliceVar(&f.audience, "token-audience", nil, "the aud that tokens must have one of")
 	flags.StringVar(&f.userClaim, "token-user-claim", "sub", "claim with the user")
-	flags.StringSliceVar(&f.attributes, "token-attributes", nil, "claims that rules may look at, such as role")
+	flags.StringSliceVar(&f.attributes, "token-attributes", nil, "claims that rules and --attribute-headers may name, such as role")
+	flags.StringVar(&f.userHeader, "user-header", "", "header, by its `name`, that tells callees the user; clients cannot set it")
+	flags.StringSliceVar(&f.attributeHeaders, "attribute-headers", nil, "headers that tell callees claims of the token, `CLAIM` or CLAIM=HEADER; clients cannot set them")
 	flags.StringVar(&f.query, "token-query", "", "query parameter that may carry the token, beside the Authorization header; mind that URLs get into logs")
 	flags.BoolVar(&f.anonymous, "anonymous", false, "let in clients without a token, as nobody")
 	settings.DurationVar(flags, &f.signIn, "sign-in-timeout", option.ServerDeferredAuth.Default, 0, option.ServerDeferredAuth.Max, "what clients without a token have to send AUTH; 0s: they are refused")
@@ -46,23 +53,28 @@ func (f *Flags) Bind(flags *pflag.FlagSet) {
 // Control is who may do what, as the flags say. What it read from files can be
 // read again.
 type Control struct {
-	flags  *Flags
-	rules  Current
-	tokens *tokens // nil: nobody has tokens
+	flags   *Flags
+	rules   Current
+	tokens  *tokens // nil: nobody has tokens
+	headers *identityHeaders
 }
 
 // Open reads the files that the flags name. Unless it is only to check them, keys
 // from a URL are fetched, and fetched again from time to time until ctx ends. Where
 // they cannot be had now, Ready says so.
 func (f *Flags) Open(ctx context.Context, onlyCheck bool, log *slog.Logger) (*Control, error) {
+	err := settings.Needs(f.set, f.hasTokens(), "--token-hmac-file or --token-jwks", "anonymous", "token-issuer", "token-audience",
+		"token-user-claim", "token-attributes", "token-query", "sign-in-timeout", "user-header", "attribute-headers")
+	if err != nil {
+		return nil, err
+	}
 	c := &Control{flags: f}
-	if f.hmacFile == "" && f.jwks == "" {
-		if f.anonymous || f.issuer != "" || len(f.audience) > 0 {
-			return nil, errors.New("--anonymous, --token-issuer and --token-audience go with --token-hmac-file or --token-jwks")
-		}
+	if c.headers, err = parseHeaders(f); err != nil {
+		return nil, err
+	}
+	if !f.hasTokens() {
 		return c, c.ReloadRules()
 	}
-	var err error
 	if c.tokens, err = newTokens(f, log); err != nil {
 		return nil, err
 	}
@@ -89,10 +101,16 @@ func (c *Control) ReloadRules() error {
 	}
 	rules, err := ReadRules(c.flags.rulesFile)
 	if err == nil {
+		err = rules.check(c.flags)
+	}
+	if err == nil {
 		c.rules.Set(rules)
 	}
 	return err
 }
+
+// hasTokens reports whether there are users.
+func (f *Flags) hasTokens() bool { return f.hmacFile != "" || f.jwks != "" }
 
 // ReloadKeys reads or fetches the keys of tokens again. Those that cannot be had stay
 // as they were.
@@ -116,6 +134,9 @@ func (c *Control) Options() []juggler.Option {
 	var options []juggler.Option
 	if c.flags.rulesFile != "" {
 		options = append(options, juggler.WithAuthorizer(c.rules.Authorizer()))
+	}
+	if len(c.headers.names()) > 0 {
+		options = append(options, juggler.WithNonBlockingMiddleware(c.headers.set))
 	}
 	if c.tokens != nil {
 		options = append(options, juggler.WithAuthenticator(c.tokens.authenticate))

@@ -127,6 +127,49 @@ func parseNames(key string, texts []string, problem func(error)) (names []name) 
 	return names
 }
 
+// check reports what of the rules can be true of nobody, as the flags are.
+func (r *Rules) check(f *Flags) error {
+	const tokens = "--token-hmac-file or --token-jwks"
+	var errs []error
+	for i, rule := range r.rules {
+		problem := func(format string, args ...any) {
+			errs = append(errs, fmt.Errorf("%s: rule %d: %w", f.rulesFile, i+1, fmt.Errorf(format, args...)))
+		}
+		for _, who := range rule.who {
+			switch {
+			case who.kind == anonymous && f.hasTokens() && !f.anonymous:
+				problem("who: anonymous is nobody without --anonymous")
+			case (who.kind == authenticated || who.kind == withUser || who.kind == withAttribute) && !f.hasTokens():
+				problem("who: %s is nobody without %s", who, tokens)
+			case who.kind == withAttribute && !slices.Contains(f.attributes, who.attribute):
+				problem("who: %s is nobody without --token-attributes %s", who, who.attribute)
+			}
+		}
+		for _, n := range slices.Concat(rule.call, rule.subscribe, rule.publish) {
+			if len(n.pieces) > 1 && !f.hasTokens() {
+				problem("%s is nobody's without %s", userPlaceholder, tokens)
+				break
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// String returns a subject as a file of rules has it.
+func (w subject) String() string {
+	switch w.kind {
+	case everyone:
+		return "everyone"
+	case anonymous:
+		return "anonymous"
+	case authenticated:
+		return "authenticated"
+	case withUser:
+		return "user=" + w.value
+	}
+	return w.attribute + "=" + w.value
+}
+
 // checkKeys says where a key is unknown, and which may be meant, and where one has
 // nothing: an empty who is as likely to mean nobody as everyone.
 func checkKeys(path string, text []byte) error {

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"fmt"
 	"strings"
 	"time"
 	"unicode"
@@ -70,6 +71,17 @@ func (o *Options[O]) List() []O {
 		}
 	}
 	return all
+}
+
+// Needs refuses flags that were set and can have no effect, unless there is what they
+// need.
+func Needs(flags *pflag.FlagSet, there bool, what string, names ...string) error {
+	for _, name := range names {
+		if !there && flags.Changed(name) {
+			return fmt.Errorf("--%s goes with %s only", name, what)
+		}
+	}
+	return nil
 }
 
 // FlagName returns the name of the flag for an option, without its prefix:
