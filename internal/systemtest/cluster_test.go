@@ -12,8 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/broker/redis"
 	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/client"
 	"github.com/juggler-go/juggler/internal/redistest"
 )
 
@@ -80,15 +82,16 @@ func slotWhere(t *testing.T, cluster *redistest.Cluster, ok func(key string) boo
 // What goes to the others goes on meanwhile, and what waited is done when it is back.
 func TestMasterHangsForOneClient(t *testing.T) {
 	t.Parallel()
-	cluster := redistest.StartCluster(t, "--cluster-node-timeout", "20000")
-	options := calm(withCluster(cluster))
+	const brokerTimeout = time.Minute
+	cluster := redistest.StartCluster(t, "--cluster-node-timeout", "120000")
+	options := calm(withCluster(cluster), redis.WithCalleeLease(time.Minute)) // what is paused loses no lease
 	functions := map[string]calleekit.HandlerFunc{}
 	for i := range 40 {
 		functions[fmt.Sprint("u", i)] = func(context.Context, *calleekit.Call) (any, error) { return "done", nil }
 	}
 	startCallee(t, functions, options...)
-	n := startNode(t, options...)
-	c := n.dial(t)
+	n := startNodeOn(t, newBroker(t, options...), juggler.WithBrokerTimeout(brokerTimeout))
+	c := n.dial(t, client.WithCallTimeout(patience))
 	if err := c.Call(t.Context(), "u0", nil, nil); err != nil { // so that the node is there
 		t.Fatal(err)
 	}
@@ -110,7 +113,7 @@ func TestMasterHangsForOneClient(t *testing.T) {
 		cluster.Masters[sick].Pause()
 		waits := make(chan error, 1)
 		go func() { waits <- ask(t.Context(), names[true][0]) }()
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // less than a hanging master gets
+		ctx, cancel := context.WithTimeout(t.Context(), brokerTimeout/2) // less than a hanging master gets
 		for _, name := range slices.Concat(names[false], names[false]) {
 			if err := ask(ctx, name); err != nil {
 				t.Errorf("%s: %s: %v", what, name, err)

@@ -88,8 +88,14 @@ type node struct {
 // startNode starts a node that is shut down at the end of the test.
 func startNode(t testing.TB, opts ...redis.Option) *node {
 	t.Helper()
-	b := newBroker(t, opts...)
-	h, err := juggler.New(juggler.WithBroker(b), juggler.WithDrainRate(1000), juggler.WithLogger(quiet))
+	return startNodeOn(t, newBroker(t, opts...))
+}
+
+// startNodeOn is startNode with a broker, and with options of the handler.
+func startNodeOn(t testing.TB, b *redis.Broker, opts ...juggler.Option) *node {
+	t.Helper()
+	opts = append(opts, juggler.WithBroker(b), juggler.WithDrainRate(1000), juggler.WithLogger(quiet))
+	h, err := juggler.New(opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
