@@ -5,6 +5,7 @@ import (
 	"debug/elf"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gobwas/ws"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/juggler-go/juggler/internal/redistest"
@@ -303,6 +305,59 @@ func TestBalancers(t *testing.T) {
 				t.Errorf("code %d: %+v", code, r)
 			}
 		})
+	}
+}
+
+// A client that breaks a rule while it sends more sees the close code behind each load
+// balancer, too.
+func TestCloseCodesPassBalancers(t *testing.T) {
+	t.Parallel()
+	address := closedAddress(t)
+	startServe(t, "--listen", address)
+	for _, name := range []string{"nginx", "haproxy", "caddy"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := startBalancer(t, name, []string{address, address})
+			for want, op := range map[ws.StatusCode]ws.OpCode{1009: ws.OpText, 1003: ws.OpBinary} {
+				for range 5 {
+					if got := closeCode(t, url, op); got != want {
+						t.Errorf("close code %d, want %d", got, want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// closeCode sends a message of a megabyte, and returns the code that the connection is
+// closed with.
+func closeCode(t *testing.T, url string, op ws.OpCode) ws.StatusCode {
+	t.Helper()
+	d := ws.Dialer{Protocols: []string{"juggler.1"}}
+	c, buffered, _, err := d.Dial(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		_ = ws.WriteFrame(c, ws.MaskFrame(ws.NewFrame(op, true, make([]byte, 1<<20))))
+	}()
+	in := io.Reader(c)
+	if buffered != nil { // HELLO came with the response
+		in = io.MultiReader(buffered, c)
+	}
+	for {
+		f, err := ws.ReadFrame(in)
+		if err != nil {
+			return ws.StatusAbnormalClosure
+		}
+		if f.Header.OpCode == ws.OpClose {
+			<-sent
+			code, _ := ws.ParseCloseFrameData(f.Payload)
+			return code
+		}
 	}
 }
 

@@ -104,6 +104,7 @@ func TestBounds(t *testing.T) {
 			p.expectClose(1001)
 			s.end(1001, false, wsconn.ErrCloseTimeout)
 		}},
+		{"a close frame without end", small, endlessPeer},
 		{"a length that is announced", small, announcedLength},
 		{"a peer that is not read", small, unreadPeer},
 	} {
@@ -165,6 +166,23 @@ func readQueue(t *testing.T, l *line) {
 	for kept := -1; kept != 0; {
 		s.on(func() { kept = s.Kept() })
 	}
+}
+
+// endlessPeer does not answer the close frame, and goes on sending.
+func endlessPeer(t *testing.T, l *line) {
+	s, p := l.connect()
+	p.send(binary.BigEndian.AppendUint64([]byte{0x81, 0xff}, 1<<40), make([]byte, 4)) // the header of a message
+	p.expectClose(1009)
+	more := make([]byte, 1<<20)
+	for sent := 0; ; sent++ {
+		if _, err := p.Write(more); err != nil {
+			break
+		}
+		if sent > 64 {
+			t.Fatalf("%d MiB are read after the close frame", sent)
+		}
+	}
+	s.end(1009, false, wsconn.ErrProtocol)
 }
 
 // announcedLength begins a message as long as may be: what has not come costs nothing.

@@ -29,7 +29,7 @@ var (
 	// ErrReadTimeout: a message was begun and not completed in ReadTimeout.
 	ErrReadTimeout = errors.New("wsconn: message not completed in time")
 	// ErrCloseTimeout: the peer did not take, or did not answer, a close
-	// frame in time.
+	// frame in time, or within 16 MiB of what it still sends.
 	ErrCloseTimeout = errors.New("wsconn: close handshake not completed in time")
 	// ErrHangUp: the peer hung up while the connection was paused.
 	ErrHangUp = errors.New("wsconn: peer hung up")

@@ -216,9 +216,9 @@ func (c *Conn) abort(err error) {
 }
 
 // fail closes c because of what the peer did. What it sends after our close
-// frame is passed over until it answers with its own, hangs up, or
-// CloseTimeout has passed: closing the socket at once might reset it before
-// the peer has read why.
+// frame is passed over until it answers with its own, hangs up, CloseTimeout
+// has passed, or it is too much: closing the socket at once might reset it
+// before the peer has read why.
 func (c *Conn) fail(code uint16, reason string, err error) {
 	if c.state == stateClosing {
 		c.failClosing(stateFailing, err)
@@ -323,7 +323,9 @@ func (c *Conn) flushed() {
 		if c.flags&flagSent == 0 {
 			c.flags |= flagSent
 			c.setDeadline(c.g.cfg.closeTimeout)
-			if c.state == stateFailing {
+			// Proxies take a side that is shut for the end, and do not pass on the close
+			// frame before it. We do it only where the peer's could not be read.
+			if c.flags&flagLostFraming != 0 {
 				c.g.transport.shutdownWrite(c)
 			}
 		}

@@ -43,6 +43,9 @@ func (in *input) inMessage() bool { return in.nhead > 0 || in.inFrame || in.frag
 // caller again afterwards.
 func (c *Conn) receive(b []byte) {
 	c.heard()
+	if c.state != stateOpen && !c.mayDrop(len(b)) {
+		return
+	}
 	if c.flags&flagPaused != 0 || c.in != nil && len(c.in.held) > 0 {
 		if c.parsing() {
 			c.hold(b)
@@ -50,6 +53,21 @@ func (c *Conn) receive(b []byte) {
 		return
 	}
 	c.parseAll(b)
+}
+
+// mostDropped is how many bytes, besides a message of the largest size, a peer may send
+// after this side has begun to close.
+const mostDropped = 16 << 20
+
+// mayDrop counts n bytes that a closing connection received, and ends it if there are too
+// many.
+func (c *Conn) mayDrop(n int) bool {
+	c.out.dropped += n
+	if c.out.dropped <= c.g.cfg.MaxMessage+mostDropped {
+		return true
+	}
+	c.lost(ErrCloseTimeout)
+	return false
 }
 
 // hold keeps raw bytes until the connection is resumed.

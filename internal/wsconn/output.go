@@ -17,6 +17,7 @@ type output struct {
 	delayedTo int64 // when a delayed write is made at the latest; 0: none is delayed
 	since     int64 // when the socket was last seen to take something, while it is full
 	deadline  int64 // of the state that a closing connection is in
+	dropped   int   // bytes received since it is closing
 	end       *CloseError
 }
 

@@ -175,7 +175,7 @@ func (p *portable) settle(c *Conn) {
 func (p *portable) shutdownWrite(c *Conn) {
 	if _, ok := c.port.nc.(closeWriter); ok {
 		c.port.shut = true // by the writer: TLS sends an alert for it and may block
-	} else if c.flags&flagLostFraming != 0 {
+	} else {
 		c.die() // nothing that the peer can still say would be understood
 	}
 }
