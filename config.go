@@ -39,6 +39,8 @@ type config struct {
 
 	maxMessage, maxArgs, maxHeaders, maxName int // bytes of one request
 	maxSubscriptions, maxCalls               int // of one session
+	maxPatterns, maxPatternBytes             int // of one session; of one pattern
+	maxNodePatterns                          int
 	maxRequests, maxQueue                    int // of one session
 	maxSessions                              int
 	callStats                                int // URIs
@@ -63,6 +65,9 @@ func (c *config) settings() []option.Setting {
 		option.ServerMaxHeadersBytes.In(&c.maxHeaders),
 		option.ServerMaxNameBytes.In(&c.maxName),
 		option.ServerMaxSubscriptions.In(&c.maxSubscriptions),
+		option.ServerMaxPatterns.In(&c.maxPatterns),
+		option.ServerMaxPatternBytes.In(&c.maxPatternBytes),
+		option.ServerMaxNodePatterns.In(&c.maxNodePatterns),
 		option.ServerMaxCalls.In(&c.maxCalls),
 		option.ServerMaxRequests.In(&c.maxRequests),
 		option.ServerMaxQueueBytes.In(&c.maxQueue),

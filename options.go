@@ -212,6 +212,28 @@ func WithMaxSubscriptions(n int) Option {
 	return optionFunc(func(c *config) { c.maxSubscriptions = n })
 }
 
+// WithMaxPatterns sets how many of the topics of a session may be patterns; more get NACK
+// 429. With 0 clients may not subscribe to patterns: they get NACK 403. Default: 16; 0 to
+// 1,000,000.
+func WithMaxPatterns(n int) Option {
+	return optionFunc(func(c *config) { c.maxPatterns = n })
+}
+
+// WithMaxPatternBytes sets the length of the longest pattern, which is not longer than
+// [WithMaxNameBytes] in any case; longer ones get NACK 400. What it costs to compare one
+// with a channel is up to both lengths, not to the stars and brackets of the pattern.
+// Default: 256 bytes; 1 to 65,536.
+func WithMaxPatternBytes(n int) Option {
+	return optionFunc(func(c *config) { c.maxPatternBytes = n })
+}
+
+// WithMaxNodePatterns sets how many different patterns the sessions of the node may be
+// subscribed to together; more get NACK 503. Each publication is compared with all that
+// begin as its channel does. Default: 16,384; 1 to 16,777,216.
+func WithMaxNodePatterns(n int) Option {
+	return optionFunc(func(c *config) { c.maxNodePatterns = n })
+}
+
 // WithMaxCalls sets how many calls of a session may be without an outcome at
 // a time; more get NACK 429. Default: 128; 0 to 1,000,000.
 func WithMaxCalls(n int) Option {

@@ -96,6 +96,11 @@ func (s *session) accept(r *Request, f *frame.Frame) error {
 	if cfg.maxArgs > 0 && len(f.Args) > cfg.maxArgs {
 		return &Error{Code: CodeTooLarge, Message: "args are larger than " + strconv.Itoa(cfg.maxArgs) + " bytes"}
 	}
+	if f.Type == frame.Sub && f.Pattern {
+		if err := cfg.acceptPattern(len(f.Channel)); err != nil {
+			return err
+		}
+	}
 	r.args, r.headers, r.pattern, r.token = f.Args, f.Headers, f.Pattern, f.Token
 	if len(r.args) == 0 {
 		r.args = null

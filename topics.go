@@ -15,8 +15,9 @@ import (
 //
 // Lock order: a nodeTopic's mu, then the table's mu.
 type topicTable struct {
-	mu sync.RWMutex // guards m, and the users of each nodeTopic
-	m  map[broker.Topic]*nodeTopic
+	mu       sync.RWMutex // guards the following, and the users of each nodeTopic
+	m        map[broker.Topic]*nodeTopic
+	patterns int // in m
 }
 
 // nodeTopic is a topic that is subscribed to on the broker, or about to be.
@@ -39,7 +40,10 @@ func (t *topicTable) acquire(ctx context.Context, r *Request) error {
 	if r.onTurn() && r.s.shard.topics[name] != nil {
 		return nil
 	}
-	nt := t.enter(name)
+	nt := t.enter(name, h.cfg.maxNodePatterns)
+	if nt == nil {
+		return manyPatterns()
+	}
 	nt.mu.Lock()
 	defer nt.mu.Unlock()
 	if !nt.subscribed {
@@ -89,12 +93,17 @@ func (t *topicTable) unsubscribe(ctx context.Context, h *Handler, nt *nodeTopic)
 	t.leave(nt)
 }
 
-// enter finds or makes a topic and keeps it in the table until leave.
-func (t *topicTable) enter(name broker.Topic) *nodeTopic {
+// enter finds or makes a topic and keeps it in the table until leave. It returns nil for
+// a pattern more than there may be.
+func (t *topicTable) enter(name broker.Topic, maxPatterns int) *nodeTopic {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	nt := t.m[name]
 	if nt == nil {
+		if name.Pattern && t.patterns >= maxPatterns {
+			return nil
+		}
+		t.countPattern(name, 1)
 		nt = &nodeTopic{name: name}
 		t.m[name] = nt
 	}
@@ -107,6 +116,13 @@ func (t *topicTable) leave(nt *nodeTopic) {
 	defer t.mu.Unlock()
 	if nt.users--; nt.users == 0 {
 		delete(t.m, nt.name)
+		t.countPattern(nt.name, -1)
+	}
+}
+
+func (t *topicTable) countPattern(name broker.Topic, n int) {
+	if name.Pattern {
+		t.patterns += n
 	}
 }
 
@@ -145,7 +161,7 @@ func (s *session) subscribe(r *Request) error {
 	sh := s.shard
 	name := r.topic()
 	lt := sh.topics[name]
-	err := s.maySubscribe(lt)
+	err := s.maySubscribe(name, lt)
 	if r.acquired {
 		nt := sh.h.topics.find(name)
 		if !r.onTurn() {
@@ -201,15 +217,24 @@ func (sh *shard) unroute(nt *nodeTopic) {
 }
 
 // maySubscribe refuses a topic more than the limit allows.
-func (s *session) maySubscribe(lt *localTopic) error {
-	most := s.shard.h.cfg.maxSubscriptions
+func (s *session) maySubscribe(name broker.Topic, lt *localTopic) error {
+	cfg := s.shard.h.cfg
 	if s.state >= closing {
 		return ErrShutdown // nobody is left to see it
 	}
-	if len(s.subs) < most || lt != nil && s.subscribedTo(lt) >= 0 {
+	switch {
+	case lt != nil && s.subscribedTo(lt) >= 0:
 		return nil
+	case len(s.subs) >= cfg.maxSubscriptions:
+		return tooMany(cfg.maxSubscriptions, "subscriptions")
+	case name.Pattern && s.patterns() >= cfg.maxPatterns:
+		return tooMany(cfg.maxPatterns, "subscriptions to patterns")
 	}
-	return &Error{Code: CodeLimit, Message: "more than " + strconv.Itoa(most) + " subscriptions", RetryAfter: time.Second}
+	return nil
+}
+
+func tooMany(most int, what string) error {
+	return &Error{Code: CodeLimit, Message: "more than " + strconv.Itoa(most) + " " + what, RetryAfter: time.Second}
 }
 
 // subscribedTo returns where the session's subs hold lt, or -1.

@@ -66,6 +66,9 @@ func bindLimits(flags *pflag.FlagSet) *settings.Options[juggler.Option] {
 	o.Bytes(flags, option.ServerMaxNameBytes, juggler.WithMaxNameBytes, "length of a URI, channel or pattern")
 	o.Bytes(flags, option.ServerMaxQueueBytes, juggler.WithMaxQueueBytes, "what may wait for a client that reads slowly; more by default where --max-message-bytes needs it")
 	o.Int(flags, option.ServerMaxSubscriptions, juggler.WithMaxSubscriptions, "subscriptions of a session")
+	o.Int(flags, option.ServerMaxPatterns, juggler.WithMaxPatterns, "patterns among the subscriptions of a session; 0: clients may not subscribe to patterns")
+	o.Bytes(flags, option.ServerMaxPatternBytes, juggler.WithMaxPatternBytes, "length of a pattern")
+	o.Int(flags, option.ServerMaxNodePatterns, juggler.WithMaxNodePatterns, "different patterns of all sessions of this node")
 	o.Int(flags, option.ServerMaxCalls, juggler.WithMaxCalls, "calls of a session without outcome")
 	o.Int(flags, option.ServerMaxRequests, juggler.WithMaxRequests, "requests of a session that wait")
 	o.IntOrAuto(flags, option.ServerMaxSessions, juggler.WithMaxSessions,

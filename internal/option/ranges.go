@@ -14,6 +14,9 @@ var (
 	ServerMaxHeadersBytes  = Range[int]{"WithMaxHeadersBytes", 4 << 10, 0, 1 << 20}
 	ServerMaxNameBytes     = Range[int]{"WithMaxNameBytes", 1 << 10, 1, 1 << 16}
 	ServerMaxSubscriptions = Range[int]{"WithMaxSubscriptions", 128, 0, 1_000_000}
+	ServerMaxPatterns      = Range[int]{"WithMaxPatterns", 16, 0, 1_000_000}
+	ServerMaxPatternBytes  = Range[int]{"WithMaxPatternBytes", 256, 1, 1 << 16}
+	ServerMaxNodePatterns  = Range[int]{"WithMaxNodePatterns", 1 << 14, 1, 1 << 24}
 	ServerMaxCalls         = Range[int]{"WithMaxCalls", 128, 0, 1_000_000}
 	ServerMaxRequests      = Range[int]{"WithMaxRequests", 64, 1, 100_000}
 	ServerMaxQueueBytes    = Range[int]{"WithMaxQueueBytes", 1 << 20, 4 << 10, 1 << 30}
