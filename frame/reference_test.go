@@ -18,7 +18,7 @@ import (
 func FuzzRequest1(f *testing.F) {
 	addMessages(f)
 	f.Fuzz(func(t *testing.T, text []byte) {
-		if len(text) > 5000 {
+		if mayBeDeep(text) {
 			return
 		}
 		want, code := referenceRequest1(text)
@@ -108,7 +108,7 @@ func referenceRequest1(text []byte) (f frame.Frame, code int) {
 func FuzzRequest0(f *testing.F) {
 	addMessages(f)
 	f.Fuzz(func(t *testing.T, text []byte) {
-		if len(text) > 5000 {
+		if mayBeDeep(text) {
 			return
 		}
 		want, code := referenceRequest0(text)

@@ -75,8 +75,8 @@ var refusedSyntax = []refusal{
 	{text: `{} x`, reason: "text after the JSON object, at byte 3"},
 	{text: `{}{}`, reason: "text after the JSON object, at byte 2"},
 	{text: "{}\n\x00", reason: "text after the JSON object, at byte 3"},
-	{text: `{"a":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + `}`, reason: "JSON nested deeper than 10000"},
-	{text: strings.Repeat(`{"a":`, 10_001) + `1` + strings.Repeat("}", 10_001), reason: "JSON nested deeper than 10000"},
+	{text: `{"a":` + strings.Repeat("[", 512) + strings.Repeat("]", 512) + `}`, reason: "JSON nested deeper than 512"},
+	{text: strings.Repeat(`{"a":`, 513) + `1` + strings.Repeat("}", 513), reason: "JSON nested deeper than 512"},
 }
 
 const (
@@ -126,7 +126,7 @@ var refusedRequests0 = []refusal{
 	{text: `{"meta":{"type":1,"uuid":"` + id0 + `"},"payload":"a"}`, reason: noPayload},
 	{text: `{"meta":{"type":1,"uuid":"` + id0 + `"},"payload":{"uri":"a"},"payload":0}`, reason: noPayload},
 
-	{text: pub0 + `{"channel":"a","args":` + strings.Repeat("[", 9_999) + strings.Repeat("]", 9_999) + `}}`, reason: "JSON nested deeper than 10000"},
+	{text: pub0 + `{"channel":"a","args":` + strings.Repeat("[", 511) + strings.Repeat("]", 511) + `}}`, reason: "JSON nested deeper than 512"},
 
 	{text: call0 + `null}`, reason: noURI, typ: frame.Call, id: id0},
 	{text: call0 + `{}}`, reason: noURI, typ: frame.Call, id: id0},

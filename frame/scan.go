@@ -8,8 +8,9 @@ import (
 )
 
 // MaxDepth is how deep objects and arrays may be nested in a message, its own
-// braces included: as deep as encoding/json goes.
-const MaxDepth = 10_000
+// braces included. What is deeper would reach callees and subscribers many of whose
+// libraries fail, or end the process, long before encoding/json does, at 10,000.
+const MaxDepth = 512
 
 // ValidJSON reports whether b is one JSON value, in valid UTF-8, that may
 // stand as args or data in a message of either protocol. Where it differs
@@ -44,7 +45,7 @@ func skipSpace(b []byte, i int) int {
 // objects and arrays around it.
 //
 // The kinds of the open objects and arrays are the bits of one word; at every
-// 64th level the function calls itself, so that the deepest text takes 157
+// 64th level the function calls itself, so that the deepest text takes 8
 // calls and no memory but a little stack.
 func skipValue(b []byte, i, depth int) int {
 	var kinds uint64 // lowest bit: the innermost; 1 for an object

@@ -4,7 +4,7 @@ import { shown } from './guard.js';
 import type { ClientOptions, RequestOptions, SubscribeOptions } from './types.js';
 
 /** How deep a server takes a message, its own braces included. */
-const MAX_DEPTH = 10_000;
+const MAX_DEPTH = 512;
 
 /** What args have to be. */
 const SAYABLE = 'what JSON can say';
