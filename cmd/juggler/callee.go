@@ -168,14 +168,14 @@ func (f *calleeFlags) register(c *calleekit.Callee, log *slog.Logger) error {
 	for _, text := range f.http {
 		uri, url, err := cutURI(text, "URL")
 		if err != nil {
-			return fmt.Errorf("--http %q: %w", text, err)
+			return fmt.Errorf("--http: %w", err) // without the text, which may have a password
 		}
 		hook, err := outside.NewWebhook(url, f.limits, log)
 		if err == nil {
 			err = add(uri, hook.Answer)
 		}
 		if err != nil {
-			return fmt.Errorf("--http %q: %w", text, err)
+			return fmt.Errorf("--http %s=…: %w", uri, err)
 		}
 	}
 	if len(taken) == 0 {

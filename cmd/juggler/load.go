@@ -15,6 +15,7 @@ import (
 
 	"github.com/juggler-go/juggler/cmd/juggler/internal/exit"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/load"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/redact"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
 	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/internal/testcallees"
@@ -151,7 +152,7 @@ func (f *loadFlags) run(cmd *cobra.Command) error {
 		err = report.Write(cmd.OutOrStdout())
 	}
 	if f.html != "" { // last: a page that cannot be written does not take the report with it
-		err = errors.Join(err, writeHTML(report, f.html, "juggler load "+f.config.URL))
+		err = errors.Join(err, writeHTML(report, f.html, "juggler load "+redact.URL(f.config.URL)))
 	}
 	switch {
 	case err != nil:

@@ -155,7 +155,7 @@ func TestLoadPageInChromium(t *testing.T) {
 	t.Parallel() // it mostly waits
 	_, url := startDemo(t)
 	page := filepath.Join(t.TempDir(), "report.html")
-	if got := run(t, "", "load", "--clients", "4", "--publish", "20", "--duration", "2s", "--html", page, url); got.code != 0 {
+	if got := run(t, "", "load", "--clients", "4", "--publish", "20", "--duration", "2s", "--html", page, url+"?access=hush"); got.code != 0 {
 		t.Fatalf("%+v", got)
 	}
 	cmd := exec.CommandContext(t.Context(), "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
@@ -170,6 +170,9 @@ func TestLoadPageInChromium(t *testing.T) {
 		if !strings.Contains(string(dom), want) {
 			t.Errorf("no %q in the page", want)
 		}
+	}
+	if strings.Contains(string(dom), "hush") {
+		t.Error("the page shows the token of the URL")
 	}
 	if n := strings.Count(string(dom), "<polyline"); n != 9 {
 		t.Errorf("%d lines in the plots, want 9", n)

@@ -18,6 +18,7 @@ import (
 	"github.com/MicahParks/keyfunc/v3"
 
 	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/redact"
 )
 
 const (
@@ -73,7 +74,7 @@ func newKeySet(place string, log *slog.Logger) (*keySet, error) {
 		}
 		return nil
 	}}
-	s.place, s.remote = u.Redacted(), true
+	s.place, s.remote = redact.URL(place), true
 	s.read = func(ctx context.Context) (keyfunc.Keyfunc, error) { return fetchKeys(ctx, client, place) }
 	return s, nil
 }
@@ -97,21 +98,17 @@ func fetchKeys(ctx context.Context, client *http.Client, place string) (keyfunc.
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return nil, err
+		return nil, errors.New(redact.Error(err))
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: HTTP status %d", request.URL.Redacted(), response.StatusCode)
+		return nil, fmt.Errorf("HTTP status %d", response.StatusCode)
 	}
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxSetBytes))
 	if err != nil {
 		return nil, err
 	}
-	set, err := parseKeys(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", request.URL.Redacted(), err)
-	}
-	return set, nil
+	return parseKeys(text)
 }
 
 // parseKeys parses a set. One without keys is an error: it would refuse everybody.

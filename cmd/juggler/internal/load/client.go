@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/juggler-go/juggler/cmd/juggler/internal/redact"
 	"github.com/juggler-go/juggler/frame"
 )
 
@@ -63,7 +64,7 @@ func (c *client) serve(ctx context.Context, fail func(error)) {
 		case connected:
 			c.lost(err)
 		case first:
-			fail(fmt.Errorf("connect to %s: %w", c.run.config.URL, err))
+			fail(fmt.Errorf("connect to %s: %w", redact.URL(c.run.config.URL), err))
 			return
 		default:
 			c.run.record.failedConnect()

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/juggler-go/juggler/cmd/juggler/internal/redact"
 )
 
 // Report is what a run has shown. Latencies are in milliseconds.
@@ -94,7 +96,7 @@ func newSecond(at, took time.Duration, c *counts) Second {
 
 func describe(c *Config) map[string]any {
 	return map[string]any{
-		"url": c.URL, "protocol": fmt.Sprintf("juggler.%d", c.Protocol), "clients": c.Clients, "in_flight": c.InFlight,
+		"url": redact.URL(c.URL), "protocol": fmt.Sprintf("juggler.%d", c.Protocol), "clients": c.Clients, "in_flight": c.InFlight,
 		"rate": c.Rate, "ramp_s": c.Ramp.Seconds(), "uri": c.URI, "payload": c.Payload, "publish": c.Publish, "channels": c.Channels,
 	}
 }

@@ -3,6 +3,8 @@ package outside
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"unicode/utf16"
 
 	"github.com/juggler-go/juggler/calleekit"
 )
@@ -42,9 +44,27 @@ func answer(text []byte, failed func(what string) error) (any, error) {
 	return json.RawMessage(text), nil
 }
 
+// headersText returns the headers of a call as JSON that fits in a header of HTTP, and
+// in a variable: in one line, and in ASCII.
 func headersText(c *calleekit.Call) string {
 	if len(c.RawHeaders) == 0 {
 		return "{}"
 	}
-	return string(c.RawHeaders)
+	var line bytes.Buffer
+	if json.Compact(&line, c.RawHeaders) != nil {
+		return "{}" // never: they were decoded
+	}
+	var text []byte
+	for _, r := range line.String() {
+		switch {
+		case r < 0x7f:
+			text = append(text, byte(r))
+		case r < 0x10000:
+			text = fmt.Appendf(text, `\u%04x`, r)
+		default:
+			high, low := utf16.EncodeRune(r)
+			text = fmt.Appendf(text, `\u%04x\u%04x`, high, low)
+		}
+	}
+	return string(text)
 }

@@ -10,10 +10,12 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
 	"github.com/juggler-go/juggler/internal/child"
 )
 
@@ -33,7 +35,7 @@ type Limits struct {
 // input and writes the answer, JSON, to its standard output. It runs without a
 // shell, and ends with its call. On Linux it also ends, though what it started
 // does not, when this process is killed. The URI is in its variable JUGGLER_URI, the headers, as JSON, in
-// JUGGLER_HEADERS.
+// JUGGLER_HEADERS. Of the variables of the process it gets those that do not begin so.
 type Program struct {
 	path   string
 	args   []string
@@ -68,7 +70,7 @@ func (p *Program) Answer(ctx context.Context, c *calleekit.Call) (any, error) {
 	cmd := exec.CommandContext(limited, p.path, p.args...)
 	group(cmd)
 	cmd.WaitDelay = killDelay
-	cmd.Env = append(os.Environ(), "JUGGLER_URI="+c.URI, "JUGGLER_HEADERS="+headersText(c))
+	cmd.Env = append(environment(), "JUGGLER_URI="+c.URI, "JUGGLER_HEADERS="+headersText(c))
 	cmd.Stdin = bytes.NewReader(c.Args)
 	stdout := &bounded{limit: p.limits.MaxOutput, full: cancel}
 	stderr := &bounded{limit: maxLog}
@@ -79,6 +81,12 @@ func (p *Program) Answer(ctx context.Context, c *calleekit.Call) (any, error) {
 		endGroup(cmd)
 	}
 	return p.outcome(limited, c.URI, err, stdout, stderr)
+}
+
+// environment returns the variables that programs inherit: not the settings of the
+// command, among which are passwords and tokens.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(variable string) bool { return strings.HasPrefix(variable, settings.Prefix) })
 }
 
 // errTooLong is the cause of the end of a context by Limits.Timeout.

@@ -13,12 +13,14 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/redact"
 )
 
 // Webhook answers calls by POST to a URL: the args are the body, as JSON. The
 // URI is in the header Juggler-URI, the headers, as JSON, in Juggler-Headers.
 type Webhook struct {
 	url    string
+	shown  string // url, for logs
 	client *http.Client
 	limits Limits
 	log    *slog.Logger
@@ -28,11 +30,11 @@ type Webhook struct {
 func NewWebhook(text string, limits Limits, log *slog.Logger) (*Webhook, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("%q: want http://… or https://…", text)
+		return nil, errors.New("want http://… or https://…") // without the text, which may have a password
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 64 // as many as calls usually run at a time
-	return &Webhook{url: text, limits: limits, log: log, client: &http.Client{
+	return &Webhook{url: text, shown: redact.URL(text), limits: limits, log: log, client: &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
@@ -46,7 +48,7 @@ func (h *Webhook) Answer(ctx context.Context, c *calleekit.Call) (any, error) {
 	limited, cancel := context.WithTimeoutCause(ctx, h.limits.Timeout, errTooLong)
 	defer cancel()
 	failed := func(what string) error {
-		h.log.Error("a webhook failed", "uri", c.URI, "url", h.url, "reason", what)
+		h.log.Error("a webhook failed", "uri", c.URI, "url", h.shown, "reason", what)
 		return calleekit.Errorf(calleekit.CodeInternal, "%s failed", c.URI)
 	}
 	args := c.Args
@@ -55,7 +57,7 @@ func (h *Webhook) Answer(ctx context.Context, c *calleekit.Call) (any, error) {
 	}
 	request, err := http.NewRequestWithContext(limited, http.MethodPost, h.url, bytes.NewReader(args))
 	if err != nil {
-		return nil, failed(err.Error())
+		return nil, failed(redact.Error(err))
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Juggler-URI", url.PathEscape(c.URI))
@@ -68,7 +70,7 @@ func (h *Webhook) Answer(ctx context.Context, c *calleekit.Call) (any, error) {
 	case err != nil && ctx.Err() != nil:
 		return nil, ctx.Err()
 	case err != nil:
-		return nil, failed(err.Error())
+		return nil, failed(redact.Error(err))
 	case status >= 200 && status < 300:
 		return answer(body, failed)
 	case status >= http.StatusBadRequest && status < http.StatusInternalServerError:

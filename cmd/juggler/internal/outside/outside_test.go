@@ -1,6 +1,7 @@
 package outside_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -92,5 +94,36 @@ func TestWebhookRequest(t *testing.T) {
 	want := `["POST","application/json","a%20b%0D%0AX:%20%C3%A9","{}","null"]`
 	if text, _ := got.(json.RawMessage); err != nil || string(text) != want {
 		t.Errorf("got %s, %v; want %s", got, err, want)
+	}
+	headers := "{\n\t\"a\" :\r\n\"\u00e9 \x7f \U0001f600\" }"
+	got, err = h.Answer(t.Context(), &calleekit.Call{URI: "u", RawHeaders: []byte(headers)})
+	want = `["POST","application/json","u","{\"a\":\"\\u00e9 \\u007f \\ud83d\\ude00\"}","null"]`
+	if text, _ := got.(json.RawMessage); err != nil || string(text) != want {
+		t.Errorf("got %s, %v; want %s", got, err, want)
+	}
+}
+
+// The log of a webhook that fails has none of the secrets in its URL.
+func TestWebhookSecrets(t *testing.T) {
+	var log bytes.Buffer
+	h, err := outside.NewWebhook("http://ann:hush@127.0.0.1:1/?key=hush", limits, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Answer(t.Context(), &calleekit.Call{URI: "u"}); err == nil || strings.Contains(log.String()+err.Error(), "hush") || !strings.Contains(log.String(), "http://ann:xxxxx@127.0.0.1:1/?key=xxxxx") {
+		t.Errorf("%v, logged: %s", err, &log)
+	}
+	if _, err := outside.NewWebhook("htp://ann:hush@h/", limits, silent); err == nil || strings.Contains(err.Error(), "hush") {
+		t.Error(err)
+	}
+}
+
+// A program gets the environment, but not the settings of the command.
+func TestProgramEnvironment(t *testing.T) {
+	t.Setenv("JUGGLER_REDIS", "redis://:hush@h")
+	t.Setenv("OTHER", "x")
+	got, err := answer(t, t.Context(), `sh -c 'printf "\"%s\"" "$OTHER$JUGGLER_REDIS$JUGGLER_URI"'`, "1")
+	if text, _ := got.(json.RawMessage); err != nil || string(text) != `"xu"` {
+		t.Errorf("%s, %v", got, err)
 	}
 }

@@ -23,12 +23,12 @@ const FileFlag = "config"
 // notSettings are flags that no file sets.
 var notSettings = []string{FileFlag, "help", "check"}
 
-// prefix is what the names of variables begin with.
-const prefix = "JUGGLER_"
+// Prefix is what the names of variables begin with.
+const Prefix = "JUGGLER_"
 
 // Variable returns the name of the environment variable for a flag.
 func Variable(flag string) string {
-	return prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+	return Prefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
 // A Schema says which settings there are: the flags by command.
@@ -209,11 +209,11 @@ func (s Schema) Misspelt(environ []string) []string {
 	var warnings []string
 	for _, e := range environ {
 		name, _, _ := strings.Cut(e, "=")
-		if !strings.HasPrefix(name, prefix) || slices.Contains(known, name) {
+		if !strings.HasPrefix(name, Prefix) || slices.Contains(known, name) {
 			continue
 		}
-		if near := nearest.To(strings.TrimPrefix(name, prefix), trimAll(known)); near != "" {
-			warnings = append(warnings, fmt.Sprintf("the variable %s is not known; did you mean %s?", name, prefix+near))
+		if near := nearest.To(strings.TrimPrefix(name, Prefix), trimAll(known)); near != "" {
+			warnings = append(warnings, fmt.Sprintf("the variable %s is not known; did you mean %s?", name, Prefix+near))
 		}
 	}
 	return warnings
@@ -222,7 +222,7 @@ func (s Schema) Misspelt(environ []string) []string {
 func trimAll(names []string) []string {
 	trimmed := make([]string, len(names))
 	for i, n := range names {
-		trimmed[i] = strings.TrimPrefix(n, prefix)
+		trimmed[i] = strings.TrimPrefix(n, Prefix)
 	}
 	return trimmed
 }

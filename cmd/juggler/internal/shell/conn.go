@@ -14,6 +14,7 @@ import (
 
 	"github.com/juggler-go/juggler/client"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/exit"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/redact"
 )
 
 // A conn is one connection of a shell.
@@ -328,5 +329,5 @@ func dialError(address string, err error) error {
 	if code == exit.Failure || code == exit.Expired {
 		code = exit.Unreachable
 	}
-	return exit.With(code, fmt.Errorf("cannot connect to %s: %s", address, dialHint(address, err)))
+	return exit.With(code, fmt.Errorf("cannot connect to %s: %s", redact.URL(address), dialHint(address, err)))
 }
