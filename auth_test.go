@@ -239,7 +239,7 @@ func TestTimeToSignInIsOver(t *testing.T) {
 					<-ctx.Done()
 					return nil, ctx.Err()
 				case "later":
-					return nil, &juggler.Error{Code: juggler.CodeUnavailable, Message: "keys cannot be had"}
+					return nil, &juggler.Error{Code: juggler.CodeUnavailable, Message: "keys cannot be fetched"}
 				case "failing":
 					return nil, errors.New("no database")
 				}

@@ -18,25 +18,25 @@ import (
 	"github.com/juggler-go/juggler/jugglertest"
 )
 
-// diary is what hooks were told.
-type diary struct {
+// hookLog is what hooks were told.
+type hookLog struct {
 	mu      sync.Mutex
 	entries []string
 }
 
-func (d *diary) add(format string, args ...any) {
+func (d *hookLog) add(format string, args ...any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.entries = append(d.entries, fmt.Sprintf(format, args...))
 }
 
-func (d *diary) read() []string {
+func (d *hookLog) read() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Clone(d.entries)
 }
 
-func (d *diary) hooks() juggler.Hooks {
+func (d *hookLog) hooks() juggler.Hooks {
 	return juggler.Hooks{
 		OnConnect:     func(_ context.Context, s juggler.Session) { d.add("connect %s", s.User()) },
 		OnSignIn:      func(_ context.Context, s juggler.Session) { d.add("sign in %s", s.User()) },
@@ -50,7 +50,7 @@ func (d *diary) hooks() juggler.Hooks {
 }
 
 func TestHooks(t *testing.T) {
-	var d diary
+	var d hookLog
 	s := newServer(t, juggler.WithHooks(d.hooks()), juggler.WithDeferredAuth(tokens, time.Minute))
 	c := s.dial("juggler.1")
 	c.send(`{"type":"AUTH","id":"1","token":"ann"}`)
@@ -69,7 +69,7 @@ func TestHooks(t *testing.T) {
 }
 
 func TestHookOfAGap(t *testing.T) {
-	var d diary
+	var d hookLog
 	srv := jugglertest.New(t, juggler.WithHooks(juggler.Hooks{OnGap: d.hooks().OnGap}))
 	c := dialIn(t, srv, "juggler.1", nil)
 	c.send(`{"type":"SUB","id":"1","channel":"c*","pattern":true}`)

@@ -18,9 +18,9 @@ import (
 	"github.com/juggler-go/juggler/calleekit"
 )
 
-// A frail broker can be switched off: then its methods, also those that wait,
+// A switchable broker can be switched off: then its methods, also those that wait,
 // return an error.
-type frail struct {
+type switchable struct {
 	broker.Callee
 
 	mu    sync.Mutex // guards the following
@@ -29,16 +29,18 @@ type frail struct {
 	tries []time.Time // of anything while off
 }
 
-func newFrail(b broker.Callee) *frail { return &frail{Callee: b, off: make(chan struct{})} }
+func newSwitchable(b broker.Callee) *switchable {
+	return &switchable{Callee: b, off: make(chan struct{})}
+}
 
-func (f *frail) switchOff(err error) {
+func (f *switchable) switchOff(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.err = err
 	close(f.off)
 }
 
-func (f *frail) switchOn() {
+func (f *switchable) switchOn() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.err, f.off = nil, make(chan struct{})
@@ -46,7 +48,7 @@ func (f *frail) switchOn() {
 
 // state returns a channel that is closed when the broker is switched off, and
 // the error to return if it is.
-func (f *frail) state() (chan struct{}, error) {
+func (f *switchable) state() (chan struct{}, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err != nil {
@@ -55,26 +57,26 @@ func (f *frail) state() (chan struct{}, error) {
 	return f.off, f.err
 }
 
-func (f *frail) failures() []time.Time {
+func (f *switchable) failures() []time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.tries)
 }
 
-func (f *frail) OpenCallee(ctx context.Context, uris []string, cancelled func([]broker.Address)) (broker.CalleeConn, error) {
+func (f *switchable) OpenCallee(ctx context.Context, uris []string, cancelled func([]broker.Address)) (broker.CalleeConn, error) {
 	if _, err := f.state(); err != nil {
 		return nil, err
 	}
 	conn, err := f.Callee.OpenCallee(ctx, uris, cancelled)
-	return &frailConn{conn, f}, err
+	return &switchableConn{conn, f}, err
 }
 
-type frailConn struct {
+type switchableConn struct {
 	broker.CalleeConn
-	f *frail
+	f *switchable
 }
 
-func (c *frailConn) Take(ctx context.Context, dst []broker.Call) (int, error) {
+func (c *switchableConn) Take(ctx context.Context, dst []broker.Call) (int, error) {
 	off, err := c.f.state()
 	if err != nil {
 		return 0, err
@@ -95,7 +97,7 @@ func (c *frailConn) Take(ctx context.Context, dst []broker.Call) (int, error) {
 	return n, err
 }
 
-func (c *frailConn) Reply(ctx context.Context, results []broker.Result) error {
+func (c *switchableConn) Reply(ctx context.Context, results []broker.Result) error {
 	if _, err := c.f.state(); err != nil {
 		return err
 	}
@@ -108,7 +110,7 @@ func TestSurvivesOutage(t *testing.T) {
 	for _, err := range []error{errDown, errors.New("something unclassified")} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSystem(t)
-			b := newFrail(s.engine)
+			b := newSwitchable(s.engine)
 			var log logBook
 			c := s.callee(b, calleekit.WithLogger(log.logger()))
 			c.Handle("f", func(context.Context, *calleekit.Call) (any, error) { return 1, nil })
@@ -150,7 +152,7 @@ func TestSurvivesOutage(t *testing.T) {
 func TestOutageAtStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSystem(t)
-		b := newFrail(s.engine)
+		b := newSwitchable(s.engine)
 		b.switchOff(errDown)
 		c := s.callee(b)
 		c.Handle("f", func(context.Context, *calleekit.Call) (any, error) { return 1, nil })
@@ -170,7 +172,7 @@ func TestOutageAtStart(t *testing.T) {
 func TestHeedsRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSystem(t)
-		b := newFrail(s.engine)
+		b := newSwitchable(s.engine)
 		b.switchOff(broker.WithRetryAfter(errDown, 3*time.Second))
 		c := s.callee(b)
 		c.Handle("f", func(context.Context, *calleekit.Call) (any, error) { return 1, nil })
@@ -187,7 +189,7 @@ func TestHeedsRetryAfter(t *testing.T) {
 func TestResultsSurviveOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSystem(t)
-		b := newFrail(s.engine)
+		b := newSwitchable(s.engine)
 		c := s.callee(b)
 		c.Handle("f", func(_ context.Context, c *calleekit.Call) (any, error) {
 			time.Sleep(time.Second)
@@ -284,7 +286,7 @@ func (w slowWriter) Write(p []byte) (int, error) {
 // log for each time.
 func TestClosedBrokerIsNotAskedAgain(t *testing.T) {
 	s := newSystem(t)
-	b := newFrail(s.engine)
+	b := newSwitchable(s.engine)
 	var log logBook
 	c := s.callee(b, calleekit.WithLogger(slog.New(slog.NewTextHandler(slowWriter{&log}, nil))))
 	for _, uri := range []string{"f", "g"} {

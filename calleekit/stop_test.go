@@ -300,7 +300,7 @@ func TestStopBeforeStart(t *testing.T) {
 func TestStopDuringStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSystem(t)
-		b := newFrail(s.engine)
+		b := newSwitchable(s.engine)
 		b.switchOff(errDown)
 		c := s.callee(b)
 		c.Handle("f", newSleeper().ServeCall)
@@ -357,13 +357,13 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// A deaf broker opens callees in its own time, whatever the context says.
-type deaf struct {
+// A uninterruptible broker opens callees in its own time, whatever the context says.
+type uninterruptible struct {
 	broker.Callee
 	opened chan struct{}
 }
 
-func (b deaf) OpenCallee(_ context.Context, uris []string, cancelled func([]broker.Address)) (broker.CalleeConn, error) {
+func (b uninterruptible) OpenCallee(_ context.Context, uris []string, cancelled func([]broker.Address)) (broker.CalleeConn, error) {
 	<-b.opened
 	return b.Callee.OpenCallee(context.Background(), uris, cancelled)
 }
@@ -373,7 +373,7 @@ func (b deaf) OpenCallee(_ context.Context, uris []string, cancelled func([]brok
 func TestStopDuringStartThatSucceeds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSystem(t)
-		b := deaf{s.engine, make(chan struct{})}
+		b := uninterruptible{s.engine, make(chan struct{})}
 		c := s.callee(b)
 		c.Handle("f", newSleeper().ServeCall)
 		started := make(chan error, 1)
@@ -392,13 +392,13 @@ func TestStopDuringStartThatSucceeds(t *testing.T) {
 	})
 }
 
-// A picky broker does not open callees of one URI.
-type picky struct {
+// A refusing broker does not open callees of one URI.
+type refusing struct {
 	broker.Callee
 	refused string
 }
 
-func (b picky) OpenCallee(ctx context.Context, uris []string, cancelled func([]broker.Address)) (broker.CalleeConn, error) {
+func (b refusing) OpenCallee(ctx context.Context, uris []string, cancelled func([]broker.Address)) (broker.CalleeConn, error) {
 	if uris[0] == b.refused {
 		return nil, broker.ErrClosed
 	}
@@ -409,7 +409,7 @@ func (b picky) OpenCallee(ctx context.Context, uris []string, cancelled func([]b
 func TestStartThatFailsHalfWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSystem(t)
-		c := s.callee(picky{s.engine, "g"})
+		c := s.callee(refusing{s.engine, "g"})
 		for _, uri := range []string{"f", "g"} {
 			c.Handle(uri, newSleeper().ServeCall, calleekit.WithConcurrency(1))
 		}

@@ -18,7 +18,7 @@ import (
 	"github.com/juggler-go/juggler/frame"
 )
 
-// Each test of this file tells a bug that was.
+// Each test of this file is for a bug that was found.
 
 // The second of two goroutines in Shutdown waited for ever.
 func TestShutdownTwice(t *testing.T) {
@@ -150,7 +150,7 @@ func TestCloseWhileAWriteIsStuck(t *testing.T) {
 }
 
 // What a TokenFunc returned was taken for a refusal by this server if it looked
-// like one, e.g. because the token is had from another juggler server.
+// like one, e.g. because the token comes from another juggler server.
 func TestTokenErrorIsNoRefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, func(_ int, p *peer) {

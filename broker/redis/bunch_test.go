@@ -16,8 +16,8 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// A hamlet is a server in memory, in simulated time, with a node and callees.
-type hamlet struct {
+// A simHost is a server in memory, in simulated time, with a node and callees.
+type simHost struct {
 	t      *testing.T
 	world  *redissim.World
 	server *redissim.Server
@@ -28,10 +28,10 @@ type hamlet struct {
 	ended []broker.Result
 }
 
-// inHamlet runs a test in simulated time.
-func inHamlet(t *testing.T, test func(t *testing.T, h *hamlet)) {
+// onSimHost runs a test in simulated time.
+func onSimHost(t *testing.T, test func(t *testing.T, h *simHost)) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &hamlet{t: t, world: redissim.New(1)}
+		h := &simHost{t: t, world: redissim.New(1)}
 		h.server = h.world.Server("10.0.0.1:6379")
 		var err error
 		if h.node, err = h.broker("node").OpenCaller(t.Context(), broker.ID{'h'}, h.deliver); err != nil {
@@ -44,14 +44,14 @@ func inHamlet(t *testing.T, test func(t *testing.T, h *hamlet)) {
 	})
 }
 
-func (h *hamlet) deliver(results []broker.Result) {
+func (h *simHost) deliver(results []broker.Result) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.ended = append(h.ended, results...)
 }
 
 // refused counts the calls that ended in 404.
-func (h *hamlet) refused() int {
+func (h *simHost) refused() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	n := 0
@@ -63,7 +63,7 @@ func (h *hamlet) refused() int {
 	return n
 }
 
-func (h *hamlet) broker(process string) *Broker {
+func (h *simHost) broker(process string) *Broker {
 	h.t.Helper()
 	b, err := New(WithServer(&goredis.Options{Addr: h.server.Addr, Dialer: h.world.Dialer(process)}))
 	if err != nil {
@@ -76,7 +76,7 @@ func (h *hamlet) broker(process string) *Broker {
 	return b
 }
 
-func (h *hamlet) callee(uris []string) *calleeConn {
+func (h *simHost) callee(uris []string) *calleeConn {
 	h.t.Helper()
 	conn, err := h.broker(fmt.Sprint("callee", len(uris))).OpenCallee(h.t.Context(), uris, nil)
 	if err != nil {
@@ -85,16 +85,16 @@ func (h *hamlet) callee(uris []string) *calleeConn {
 	return conn.(*calleeConn)
 }
 
-func (h *hamlet) call(uri string) error {
+func (h *simHost) call(uri string) error {
 	h.calls++
 	to := broker.Address{Node: broker.ID{'h'}}
 	binary.BigEndian.PutUint16(to.Ref[:], h.calls)
 	return h.node.Call(h.t.Context(), &broker.Call{URI: uri, ReplyTo: to, Timeout: time.Minute})
 }
 
-// takes has a callee take a call, and wants that it gets it at once: sooner than it
+// takes has a callee take a call, and checks that it gets it at once: sooner than it
 // would find one whose token is lost.
-func (h *hamlet) takes(c *calleeConn, uri string) {
+func (h *simHost) takes(c *calleeConn, uri string) {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(h.t.Context(), blockFor/2)
 	defer cancel()
@@ -105,7 +105,7 @@ func (h *hamlet) takes(c *calleeConn, uri string) {
 }
 
 // called makes calls to a URI until one is queued, and returns for how long none was.
-func (h *hamlet) called(uri string) time.Duration {
+func (h *simHost) called(uri string) time.Duration {
 	h.t.Helper()
 	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
 		if h.call(uri) == nil {
@@ -131,7 +131,7 @@ func several(n int, name string) []string {
 func TestCalleesOfOtherURIs(t *testing.T) {
 	t.Parallel()
 	sets := [][]string{several(1, ""), several(5, "a"), several(50, "b"), several(50, "c"), several(300, "b")}
-	inHamlet(t, func(t *testing.T, h *hamlet) {
+	onSimHost(t, func(t *testing.T, h *simHost) {
 		var callees []*calleeConn
 		for _, uris := range sets {
 			callees = append(callees, h.callee(uris))
@@ -164,7 +164,7 @@ func TestCalleeComesInGrace(t *testing.T) {
 		for _, after := range []int{1, 50, 300} {
 			t.Run(fmt.Sprint(before, " ", after), func(t *testing.T) {
 				t.Parallel()
-				inHamlet(t, func(t *testing.T, h *hamlet) {
+				onSimHost(t, func(t *testing.T, h *simHost) {
 					h.callee(several(before, "a")).Close() //nolint:errcheck // never fails
 					if err := h.call("u"); err != nil {
 						t.Fatal(err)
@@ -185,7 +185,7 @@ func TestGraceOfManyURIs(t *testing.T) {
 	for _, cut := range []bool{false, true} {
 		t.Run(fmt.Sprint("cut off: ", cut), func(t *testing.T) {
 			t.Parallel()
-			inHamlet(t, func(t *testing.T, h *hamlet) {
+			onSimHost(t, func(t *testing.T, h *simHost) {
 				uris := several(600, "a")
 				other := h.callee(uris[:100])
 				gone := h.callee(uris)
@@ -221,7 +221,7 @@ func TestGraceOfManyURIs(t *testing.T) {
 	}
 }
 
-// The server forgets all, or some keys, who has many URIs. All are served again with
+// The server loses all keys, or some of them, of a callee with many URIs. All are served again with
 // the next announcement, or as soon as each was named again, and calls are taken at once.
 func TestManyURIsForgotten(t *testing.T) {
 	t.Parallel()
@@ -235,7 +235,7 @@ func TestManyURIsForgotten(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			inHamlet(t, func(t *testing.T, h *hamlet) {
+			onSimHost(t, func(t *testing.T, h *simHost) {
 				uris := several(300, "a")
 				c := h.callee(uris)
 				for _, uri := range uris {
@@ -270,7 +270,7 @@ func TestManyURIsForgotten(t *testing.T) {
 // An announcement of a callee that the server knows does not grow with its URIs.
 func TestAnnouncementOfManyURIs(t *testing.T) {
 	t.Parallel()
-	inHamlet(t, func(t *testing.T, h *hamlet) {
+	onSimHost(t, func(t *testing.T, h *simHost) {
 		var sizes []int
 		for _, n := range []int{500, 5000} {
 			c := h.callee(several(n, fmt.Sprint("n", n)))

@@ -13,7 +13,7 @@ import (
 	"github.com/juggler-go/juggler/internal/redistest"
 )
 
-// Nobody is dead because the server is out of memory for long. It refused to
+// A server that is out of memory for long makes nobody dead. It refused to
 // renew the leases of callees and nodes like calls, and when they were over what
 // ran ended in 502.
 func TestOutOfMemoryLong(t *testing.T) {

@@ -67,7 +67,7 @@ func (w *observedBroker) ends(role string, times int) {
 	})
 }
 
-// unharmed wants that nothing is told as a fault.
+// unharmed checks that nothing is told as a fault.
 func (w *observedBroker) unharmed() {
 	w.t.Helper()
 	if s := w.Stats(); s.LinksLost != 0 || s.Gaps != 0 || s.Lost != 0 {

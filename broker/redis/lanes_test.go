@@ -17,9 +17,9 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// A district is a cluster of which one master is about to be of no use, with a URI
+// A sickCluster is a cluster of which one master is about to be of no use, with a URI
 // and a node on it (sick) and one of each on another (well).
-type district struct {
+type sickCluster struct {
 	t          *testing.T
 	cluster    *redistest.Cluster
 	sick       *redistest.Server
@@ -33,8 +33,8 @@ const (
 	well
 )
 
-func newDistrict(t *testing.T) *district {
-	d := &district{t: t, cluster: redistest.StartCluster(t, "--cluster-node-timeout", "20000")}
+func newSickCluster(t *testing.T) *sickCluster {
+	d := &sickCluster{t: t, cluster: redistest.StartCluster(t, "--cluster-node-timeout", "20000")}
 	keys := newKeyspace("juggler", clusterLanes, false)
 	owner := func(lane int) int { return d.cluster.Owner(keys.slotOf(lane)) }
 	const dead = 1
@@ -60,7 +60,7 @@ func newDistrict(t *testing.T) *district {
 	return d
 }
 
-func (d *district) broker(more ...Option) *Broker {
+func (d *sickCluster) broker(more ...Option) *Broker {
 	d.t.Helper()
 	b, err := New(append(d.configured, more...)...)
 	if err != nil {
@@ -70,8 +70,8 @@ func (d *district) broker(more ...Option) *Broker {
 	return b
 }
 
-// A townsman is a node that counts the results of its calls.
-type townsman struct {
+// A laneNode is a node of one lane that counts the results of its calls.
+type laneNode struct {
 	t       *testing.T
 	id      broker.ID
 	conn    broker.CallerConn
@@ -79,9 +79,9 @@ type townsman struct {
 	results atomic.Int64
 }
 
-func (d *district) node(which int) *townsman {
+func (d *sickCluster) node(which int) *laneNode {
 	d.t.Helper()
-	n := &townsman{t: d.t, id: d.nodes[which]}
+	n := &laneNode{t: d.t, id: d.nodes[which]}
 	var err error
 	n.conn, err = d.broker().OpenCaller(d.t.Context(), n.id, func(results []broker.Result) {
 		for _, r := range results {
@@ -96,14 +96,14 @@ func (d *district) node(which int) *townsman {
 	return n
 }
 
-func (n *townsman) call(uri string) error {
+func (n *laneNode) call(uri string) error {
 	n.calls++
 	to := broker.Address{Node: n.id, Ref: [16]byte{n.calls}}
 	return n.conn.Call(n.t.Context(), &broker.Call{URI: uri, ReplyTo: to, Timeout: time.Minute})
 }
 
-// answered wants that a call is answered soon.
-func (n *townsman) answered(uri string) {
+// answered checks that a call is answered soon.
+func (n *laneNode) answered(uri string) {
 	n.t.Helper()
 	before := n.results.Load()
 	if err := n.call(uri); err != nil {
@@ -113,7 +113,7 @@ func (n *townsman) answered(uri string) {
 }
 
 // callee opens a callee of both URIs that answers one call at a time.
-func (d *district) callee(b *Broker) *calleeConn {
+func (d *sickCluster) callee(b *Broker) *calleeConn {
 	d.t.Helper()
 	conn, err := b.OpenCallee(d.t.Context(), d.uris[:], func([]broker.Address) {})
 	if err != nil {
@@ -146,7 +146,7 @@ func TestMasterOfNoUse(t *testing.T) {
 	for name, failure := range failures {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := newDistrict(t)
+			d := newSickCluster(t)
 			callee := d.callee(d.broker())
 			ill, healthy := d.node(sick), d.node(well)
 			ill.answered(d.uris[well])
@@ -193,7 +193,7 @@ func TestCalleeStartsWithoutMaster(t *testing.T) {
 	for name, failure := range failures {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := newDistrict(t)
+			d := newSickCluster(t)
 			n := d.node(well)
 			failure.begin(d.sick)
 			start := time.Now()

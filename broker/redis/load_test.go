@@ -324,7 +324,7 @@ func (l *listener) got() string {
 	return strings.Join(l.events, " ")
 }
 
-// hearsAgain publishes until the listener hears something new, and wants that
+// hearsAgain publishes until the listener hears something new, and checks that
 // it was told of a gap.
 func (l *listener) hearsAgain(t testing.TB, publisher *redis.Broker, channel string) {
 	t.Helper()

@@ -39,7 +39,7 @@ type outboxEntry struct {
 	ours     bool      // it reports a loss: Reply was not given it
 }
 
-// outboxLetters and outboxBytes bound what an outbox holds. Beyond it Reply waits,
+// outboxEntries and outboxBytes bound what an outbox holds. Beyond it Reply waits,
 // unless the lane is out of reach: then results are dropped, so that those of
 // other lanes go on.
 const (
@@ -74,11 +74,11 @@ func (b *outbox) full() bool {
 
 // post submits entries, and returns a waiter that is done when each was stored or is kept
 // to be retried.
-func (b *Broker) post(letters []outboxEntry) *waiter {
-	w := newWaiter(len(letters))
-	bundle := bundle{size: len(letters)}
-	for i := range letters {
-		l := &letters[i]
+func (b *Broker) post(entries []outboxEntry) *waiter {
+	w := newWaiter(len(entries))
+	bundle := bundle{size: len(entries)}
+	for i := range entries {
+		l := &entries[i]
 		l.op.entry, l.op.waiter = l, w
 		lane := b.lane(b.keys.laneOfNode(l.op.node))
 		if lane == nil {
@@ -132,23 +132,23 @@ func (b *outbox) run() {
 		case <-b.quit:
 		}
 		timer.Stop()
-		letters := b.next()
-		if letters == nil {
+		entries := b.next()
+		if entries == nil {
 			return
 		}
-		letters = b.dropUseless(letters)
-		if len(letters) == 0 {
+		entries = b.dropUseless(entries)
+		if len(entries) == 0 {
 			continue
 		}
-		w := newWaiter(len(letters))
-		ops := make([]*op, len(letters))
-		for i, l := range letters {
+		w := newWaiter(len(entries))
+		ops := make([]*op, len(entries))
+		for i, l := range entries {
 			ops[i] = &l.op
 			ops[i].waiter = w
 		}
 		b.lane.writer.Submit(ops...)
 		<-w.done // the writer finishes each op within its timeouts
-		if b.left() < len(letters) {
+		if b.left() < len(entries) {
 			attempt = -1 // some were stored
 		}
 	}
@@ -159,13 +159,13 @@ func (b *outbox) run() {
 func (b *outbox) next() []*outboxEntry {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	letters := b.again
+	entries := b.again
 	b.again = nil
-	if len(letters) == 0 || b.stopped {
+	if len(entries) == 0 || b.stopped {
 		b.running = false
 		return nil
 	}
-	return letters
+	return entries
 }
 
 func (b *outbox) left() int {
@@ -177,11 +177,11 @@ func (b *outbox) left() int {
 // dropUseless drops the entries that are of no use, or for which there is no room, and
 // returns the others. A result is of use to its node only. A node that the server knew a
 // moment ago is given time to announce itself again: the server may have lost its data.
-func (b *outbox) dropUseless(letters []*outboxEntry) []*outboxEntry {
+func (b *outbox) dropUseless(entries []*outboxEntry) []*outboxEntry {
 	now := time.Now()
 	dropped := map[droppedResults]int{}
-	kept := letters[:0]
-	for _, l := range letters {
+	kept := entries[:0]
+	for _, l := range entries {
 		reason := ""
 		patience, abandoned := l.conn.missingNodeTimeout()
 		switch {

@@ -10,8 +10,8 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// Who waits for a server that hangs, in the middle of making a connection, is
-// stopped at once: Close waited for the timeout, for each connection anew.
+// A goroutine that makes a connection to a server that hangs is stopped at once. Close
+// waited for the timeout of each connection.
 func TestStopWhileConnecting(t *testing.T) {
 	for name, dial := range map[string]func(context.Context) (net.Conn, error){
 		"dial": func(ctx context.Context) (net.Conn, error) {

@@ -17,11 +17,11 @@ func (c *calleeConn) Reply(ctx context.Context, results []broker.Result) error {
 	if err := c.awaitRoom(ctx, results); err != nil {
 		return wrap("reply for", c.id, err)
 	}
-	letters, err := c.outboxEntries(results)
-	if err != nil || len(letters) == 0 {
+	entries, err := c.outboxEntries(results)
+	if err != nil || len(entries) == 0 {
 		return wrap("reply for", c.id, err)
 	}
-	tried := c.broker.post(letters)
+	tried := c.broker.post(entries)
 	timer := c.timer.Swap(nil)
 	if timer == nil { // as a rule there is one of the last Reply
 		timer = time.NewTimer(replyWait)
@@ -62,7 +62,7 @@ func (c *calleeConn) awaitRoom(ctx context.Context, results []broker.Result) err
 
 // outboxEntries makes entries of those results that answer calls held here.
 func (c *calleeConn) outboxEntries(results []broker.Result) ([]outboxEntry, error) {
-	letters := make([]outboxEntry, 0, len(results))
+	entries := make([]outboxEntry, 0, len(results))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -71,11 +71,11 @@ func (c *calleeConn) outboxEntries(results []broker.Result) ([]outboxEntry, erro
 	for i := range results {
 		r := &results[i]
 		if h := c.held[r.To]; h != nil && !h.answering {
-			letters = append(letters, c.outboxEntry(r, h, h.deadline))
+			entries = append(entries, c.outboxEntry(r, h, h.deadline))
 		}
 	}
-	c.owed += len(letters)
-	return letters, nil
+	c.owed += len(entries)
+	return entries, nil
 }
 
 // outboxEntry makes an entry of the result of a call. mu is held.

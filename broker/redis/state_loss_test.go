@@ -43,7 +43,7 @@ func hold(t *testing.T, b *redis.Broker, p *parent, n int) *holder {
 	return h
 }
 
-// answers answers the calls, and wants that p gets these results before any other.
+// answers answers the calls, and checks that p gets these results before any other.
 func (h *holder) answers(p *parent) {
 	h.t.Helper()
 	for _, c := range h.held {
@@ -58,7 +58,7 @@ func (h *holder) answers(p *parent) {
 	}
 }
 
-// found makes calls until one is queued, and wants that none is told that nobody
+// found makes calls until one is queued, and checks that none is told that nobody
 // answers its URI.
 func (p *parent) found() {
 	p.t.Helper()

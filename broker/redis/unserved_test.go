@@ -24,7 +24,7 @@ func idleCallee(t *testing.T, b *redis.Broker) broker.CalleeConn {
 	return c
 }
 
-// takes wants that the next call of a callee is this one, and answers it.
+// takes checks that the next call of a callee is this one, and answers it.
 func takes(t *testing.T, c broker.CalleeConn, want broker.Address) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -41,7 +41,7 @@ func takes(t *testing.T, c broker.CalleeConn, want broker.Address) {
 	}
 }
 
-// refused wants that a call ends in 404.
+// refused checks that a call ends in 404.
 func (p *parent) refused(to broker.Address) {
 	p.t.Helper()
 	if r := p.result(to); r.Err == nil || r.Err.Code != broker.CodeNoCallee {

@@ -94,7 +94,7 @@ func closedAddress(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// A result that cannot be written is not got.
+// A call whose result cannot be written has failed.
 func TestResultCannotBeWritten(t *testing.T) {
 	_, url := startDemo(t)
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
@@ -110,7 +110,7 @@ func TestResultCannotBeWritten(t *testing.T) {
 	}
 }
 
-// Who interrupts a client that connects is not told that its call failed.
+// A client that is interrupted while it connects does not report a failed call.
 func TestInterruptedWhileConnecting(t *testing.T) {
 	mute, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -73,7 +73,7 @@ func TestWrongUsage(t *testing.T) {
 	}
 }
 
-// What is typed wrong where an address or a name is wanted, in one line each.
+// A wrong address or name is reported in one line.
 func TestWrongAddresses(t *testing.T) {
 	for _, tt := range []struct {
 		args   string

@@ -75,8 +75,8 @@ func TestDockerfileBuilds(t *testing.T) {
 	}
 }
 
-// copyFiles copies files of the project to the folder below dir that the last
-// name is.
+// copyFiles copies files of the project to a folder below dir, which the last name
+// names.
 func copyFiles(t *testing.T, dir string, names []string) {
 	t.Helper()
 	to := filepath.Join(dir, names[len(names)-1])

@@ -299,8 +299,8 @@ func TestReloadSettings(t *testing.T) {
 	p.stop()
 }
 
-// SIGHUP ends neither a server that waits for Redis nor one that drains: what
-// renews certificates does not know what a server is about.
+// SIGHUP ends neither a server that waits for Redis nor one that drains: a tool that
+// renews certificates sends it at any time.
 func TestHangupAtAnyTime(t *testing.T) {
 	mute, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -61,7 +61,7 @@ type Control struct {
 
 // Open reads the files that the flags name. Unless it is only to check them, keys
 // from a URL are fetched, and fetched again from time to time until ctx ends. Where
-// they cannot be had now, Ready says so.
+// they cannot be fetched now, Ready says so.
 func (f *Flags) Open(ctx context.Context, onlyCheck bool, log *slog.Logger) (*Control, error) {
 	err := settings.Needs(f.set, f.hasTokens(), "--token-hmac-file or --token-jwks", "anonymous", "token-issuer", "token-audience",
 		"token-user-claim", "token-attributes", "token-query", "sign-in-timeout", "user-header", "attribute-headers")
@@ -112,7 +112,7 @@ func (c *Control) ReloadRules() error {
 // hasTokens reports whether there are users.
 func (f *Flags) hasTokens() bool { return f.hmacFile != "" || f.jwks != "" }
 
-// ReloadKeys reads or fetches the keys of tokens again. Those that cannot be had stay
+// ReloadKeys reads or fetches the keys of tokens again. Those that cannot be read stay
 // as they were.
 func (c *Control) ReloadKeys(ctx context.Context) error {
 	if c.tokens == nil {

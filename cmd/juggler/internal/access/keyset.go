@@ -46,7 +46,7 @@ type keySet struct {
 	keys    keyfunc.Keyfunc // nil: there never were any
 	asOf    time.Time       // when the reading began that brought keys
 	err     error           // of the last reading
-	paidTo  time.Time       // how far the fetches that tokens caused take up the time
+	paidTo  time.Time       // until when fetches are paid for that tokens caused, at one for each fetchPause
 	running *reading        // nil: none is under way
 }
 
@@ -176,10 +176,10 @@ func (s *keySet) startForToken(ctx context.Context) (r *reading, pause time.Dura
 	return s.startLocked(ctx), 0
 }
 
-// notNow refuses a token that cannot be decided about now: no final answer, as it may
-// be good. Those that are told so together do not come back together.
+// notNow refuses a token that cannot be checked now. That is no final answer, as the token
+// may be good. The time to come back differs, so that clients do not all come at once.
 func notNow(pause time.Duration) error {
-	return &juggler.Error{Code: juggler.CodeUnavailable, Message: "the keys of tokens cannot be had now",
+	return &juggler.Error{Code: juggler.CodeUnavailable, Message: "the keys of tokens cannot be fetched now",
 		RetryAfter: pause + rand.N(time.Second)}
 }
 

@@ -209,7 +209,7 @@ func TestIssuerDown(t *testing.T) {
 	})
 }
 
-// Keys that could not be had at the start come later by themselves.
+// Keys that could not be fetched at the start are fetched later without a request.
 func TestIssuerDownAtTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := &issuer{kids: []string{"old"}, down: true}

@@ -170,8 +170,8 @@ func (w subject) String() string {
 	return w.attribute + "=" + w.value
 }
 
-// checkKeys says where a key is unknown, and which may be meant, and where one has
-// nothing: an empty who is as likely to mean nobody as everyone.
+// checkKeys reports unknown keys, with the one that may be meant, and keys without a
+// value: nobody can tell whether an empty "who" means nobody or everyone.
 func checkKeys(path string, text []byte) error {
 	var document yaml.Node
 	if err := yaml.Unmarshal(text, &document); err != nil || len(document.Content) == 0 {

@@ -38,7 +38,7 @@ func parseID(text []byte, p frame.Protocol) (kind byte, seq uint64, ok bool) {
 	return id[0], binary.BigEndian.Uint64(id[8:]), ok
 }
 
-// appendArgs appends args that carry who sent them, the how manieth they are,
+// appendArgs appends args that carry who sent them, their number,
 // and when they were due, in at least size bytes.
 func appendArgs(dst []byte, from int, n uint64, due int64, size int) []byte {
 	start := len(dst)
