@@ -10,6 +10,7 @@ import (
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/glob"
 	"github.com/juggler-go/juggler/internal/wheel"
 )
 
@@ -35,6 +36,7 @@ var hotFunctions = []hot{
 	{"memory broker: a call, from Call to its result", memoryCalls},
 	{"memory broker: an event, 1 exact subscriber", memoryEvents(0)},
 	{"memory broker: an event, and 3 patterns", memoryEvents(3)},
+	{"glob: 200 bytes beside a pattern that goes back", worstGlob},
 	{"wheel: set a timer and advance", timers},
 }
 
@@ -126,6 +128,16 @@ func memoryEvents(patterns int) func() (func(), error) {
 			}
 		}, nil
 	}
+}
+
+// worstGlob compares a name with a pattern that makes matchers go back for each byte.
+func worstGlob() (func(), error) {
+	pattern, name := glob.Compile("*"+strings.Repeat("a", 50)+"b*"), strings.Repeat("a", 200)
+	return func() {
+		if pattern.Match(name) {
+			panic("glob: a name matches that does not")
+		}
+	}, nil
 }
 
 // timers sets one of 1,000 timers, which is what a message does to its
