@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/maphash"
-	"log/slog"
 	"strconv"
 	"time"
 	"unsafe"
@@ -213,7 +212,7 @@ func (h *Handler) callOutcome(r *Request, err error) error {
 	if err == nil || certainlyNotDone(err) {
 		return err
 	}
-	h.asked.Log(h.log, slog.LevelWarn, "outcome of queueing a call is unknown", "uri", r.uri, "error", err)
+	h.log.Warn("outcome of queueing a call is unknown", "uri", r.uri, "error", err)
 	return nil
 }
 
@@ -268,7 +267,7 @@ func (p *pendingCall) finish(args []byte, failure *broker.Error, ran time.Durati
 // sent.
 func (s *session) refuseResult(f *frame.Frame, problem string) {
 	h := s.shard.h
-	h.payloads.Log(h.log, slog.LevelError, "a callee's result cannot be sent", "uri", string(f.URI), "reason", problem)
+	h.log.Error("a callee's result cannot be sent", "uri", string(f.URI), "reason", problem)
 	f.Args, f.Err = nil, errInternal.frameError()
 }
 
@@ -380,7 +379,7 @@ var errBehind = errors.New("too much waits for the broker")
 // cancelled logs why a cancellation failed: the call then ends by its time.
 func (h *Handler) cancelled(err error, uri string) {
 	if err != nil && !errors.Is(err, broker.ErrClosed) {
-		h.asked.Log(h.log, slog.LevelWarn, "cannot cancel a call", "uri", uri, "error", err)
+		h.log.Warn("cannot cancel a call", "uri", uri, "error", err)
 	}
 }
 

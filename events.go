@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/bits"
 
 	"github.com/juggler-go/juggler/broker"
@@ -38,7 +37,7 @@ func (h *Handler) deliverEvents(deliveries []broker.Delivery) {
 			continue // the last subscriber left meanwhile
 		}
 		if problem := h.unfitEvent(d); problem != "" {
-			h.payloads.Log(h.log, slog.LevelError, "a publication cannot be sent and becomes a gap", "channel", d.Event.Channel, "reason", problem)
+			h.log.Error("a publication cannot be sent and becomes a gap", "channel", d.Event.Channel, "reason", problem)
 			d = &broker.Delivery{Topic: d.Topic, Gap: true}
 		}
 		if d.Gap {
@@ -103,7 +102,7 @@ func (sh *shard) frameEvent(dst *[]byte, p frame.Protocol, e *eventItem) {
 	sh.out = p.Append(sh.out[:0], &f)
 	*dst = wsconn.AppendText(*dst, sh.out)
 	if h := sh.h; len(*dst) > h.cfg.maxQueue {
-		h.payloads.Log(h.log, slog.LevelError, "a publication cannot be sent and becomes a gap", "channel", e.channel, "protocol", p.String(), "reason", tooLarge)
+		h.log.Error("a publication cannot be sent and becomes a gap", "channel", e.channel, "protocol", p.String(), "reason", tooLarge)
 	}
 }
 

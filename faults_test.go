@@ -47,6 +47,7 @@ func newFaultServer(t *testing.T, opts ...juggler.Option) *faultServer {
 	t.Helper()
 	s := &faultServer{log: &logRecorder{}}
 	s.testServer = newServer(t, append(opts, juggler.WithLogger(slog.New(s.log)))...)
+	juggler.LogAll(s.h) // the tests look at the end of each session
 	front := httptest.NewUnstartedServer(s.h)
 	front.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	front.StartTLS()

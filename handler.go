@@ -22,6 +22,7 @@ import (
 type Handler struct {
 	cfg  *config
 	log  *slog.Logger
+	logs *ratelog.Limit // of log
 	node broker.ID
 	pool *wsconn.Pool
 
@@ -50,9 +51,6 @@ type Handler struct {
 
 	callStats *callStats
 	epoch     time.Time // of clock
-
-	// Lines about what may fail for every client at once.
-	failures, refusals, payloads, asked ratelog.Limiter
 }
 
 // maxShards bounds the shards, since a topic keeps their set in a word.
@@ -71,11 +69,11 @@ func New(opts ...Option) (*Handler, error) {
 	}
 	h := &Handler{
 		cfg:   cfg,
-		log:   cfg.logger.With("component", "server"),
 		node:  newID(),
 		done:  make(chan struct{}),
 		empty: make(chan struct{}, 1),
 	}
+	h.log, h.logs = ratelog.New(cfg.logger.With("component", "server"))
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.stats.init()
 	h.callStats, h.epoch = newCallStats(cfg.callStats), time.Now()

@@ -2,7 +2,6 @@ package juggler
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -50,7 +49,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	open := func(g *wsconn.Group) { h.openSession(g, q, id, upgrade) }
 	if err := h.pool.Adopt(nc, handshake.Buffered(rw), open); err != nil {
 		h.stats.refusals.add(http.StatusServiceUnavailable, RefusedNoDescriptor)
-		h.refusals.Log(h.log, slog.LevelError, "cannot adopt the connection", "error", err)
+		h.log.Error("cannot adopt the connection", "error", err)
 		handshake.Answer503(nc)
 		return
 	}
@@ -72,7 +71,7 @@ func (h *Handler) authenticate(r *http.Request, q *handshake.Request) (id *Ident
 			if e, ok := ownError(err); ok {
 				return nil, refused(RefusedByUser, e)
 			}
-			h.refusals.Log(h.log, slog.LevelError, "authenticator failed", "error", err)
+			h.log.Error("authenticator failed", "error", err)
 			return nil, refused(RefusedByFailure, &Error{Code: CodeUnavailable, Message: "cannot authenticate now", RetryAfter: retryAfter(err)})
 		}
 		id = id.clone()
@@ -94,7 +93,7 @@ func (h *Handler) admit(ctx context.Context) *refusal {
 	}
 	if err := h.start(ctx); err != nil {
 		h.release()
-		h.refusals.Log(h.log, slog.LevelError, "cannot reach the broker", "error", err)
+		h.log.Error("cannot reach the broker", "error", err)
 		return refused(RefusedBroker, &Error{Code: CodeUnavailable, Message: "the broker is unavailable", RetryAfter: retryAfter(err)})
 	}
 	return nil

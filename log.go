@@ -10,16 +10,16 @@ import (
 
 // What a client does is logged at the debug level where it is everyday
 // business, at info where the client's author should look at it, and above
-// where the operator should.
+// where the operator should. All but the debug level is bounded (internal/ratelog), as
+// there may be many such clients.
 
 // logRefusal says why a handshake was refused.
 func (h *Handler) logRefusal(r *http.Request, e *refusal) {
-	attrs := []any{"status", e.httpStatus(), "reason", e.Message, "remote", r.RemoteAddr}
-	if e.httpStatus() < http.StatusInternalServerError {
-		h.log.DebugContext(r.Context(), "handshake refused", attrs...)
-		return
+	level := slog.LevelInfo
+	if e.httpStatus() >= http.StatusInternalServerError {
+		level = slog.LevelWarn
 	}
-	h.refusals.Log(h.log, slog.LevelWarn, "handshake refused", attrs...)
+	h.log.Log(r.Context(), level, "handshake refused", "status", e.httpStatus(), "why", e.reason, "reason", e.Message, "remote", r.RemoteAddr)
 }
 
 // logNack says why a request was refused. An error whose text the client does
@@ -39,11 +39,7 @@ func (h *Handler) logNack(s *session, r *Request, known bool) {
 	if r.channel != "" {
 		attrs = append(attrs, "channel", r.channel)
 	}
-	if known {
-		h.log.Log(h.ctx, level, "request refused", attrs...)
-	} else {
-		h.failures.Log(h.log, level, "request refused", attrs...)
-	}
+	h.log.Log(h.ctx, level, "request refused", attrs...)
 }
 
 // logClose says how a session ended: a normal end at the debug level, one

@@ -148,6 +148,7 @@ func (h *Handler) close(ctx context.Context) error {
 	if h.owned != nil {
 		errs = append(errs, h.owned.Close())
 	}
+	h.logs.Close()
 	return errors.Join(errs...)
 }
 

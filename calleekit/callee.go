@@ -13,6 +13,7 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/internal/option"
+	"github.com/juggler-go/juggler/internal/ratelog"
 )
 
 // A Callee answers the calls to the URIs that functions were registered for.
@@ -22,6 +23,7 @@ import (
 type Callee struct {
 	broker       broker.Callee
 	log          *slog.Logger
+	logs         *ratelog.Limit // of log
 	observers    []any
 	concurrency  int
 	drainTimeout time.Duration
@@ -61,9 +63,11 @@ func New(b broker.Callee, opts ...Option) (*Callee, error) {
 	if err := cfg.problems.Err(); err != nil {
 		return nil, err
 	}
+	log, logs := ratelog.New(cfg.logger.With("component", "callee"))
 	return &Callee{
 		broker:       b,
-		log:          cfg.logger.With("component", "callee"),
+		log:          log,
+		logs:         logs,
 		observers:    cfg.observers,
 		concurrency:  cfg.concurrency,
 		drainTimeout: cfg.drainTimeout,
@@ -279,6 +283,7 @@ func (c *Callee) Run(ctx context.Context) error {
 // not be called by a function, for which it would wait. Shutdown of a callee that
 // was not started prevents its start.
 func (c *Callee) Shutdown(ctx context.Context) error {
+	defer c.logs.Close()
 	pools := c.beginStop()
 	for _, p := range pools {
 		p.drain()

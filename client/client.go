@@ -11,6 +11,7 @@ import (
 
 	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/internal/option"
+	"github.com/juggler-go/juggler/internal/ratelog"
 )
 
 // Client is a client of a juggler server. Its methods may be called
@@ -23,6 +24,7 @@ type Client struct {
 	shown  string // url without secrets
 	cfg    config
 	offers []string
+	logs   *ratelog.Limit // of the logger
 	http   *http.Client
 	topics *topics
 
@@ -56,10 +58,12 @@ func New(url string, opts ...Option) (*Client, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	cfg.logger = cfg.logger.With("component", "client")
+	var logs *ratelog.Limit
+	cfg.logger, logs = ratelog.New(cfg.logger.With("component", "client"))
 	c := &Client{
 		url:     url,
 		shown:   shown,
+		logs:    logs,
 		cfg:     cfg,
 		offers:  offers(cfg.protocols),
 		http:    newHTTPClient(&cfg),
@@ -180,6 +184,7 @@ func (c *Client) Shutdown(ctx context.Context) error {
 func (c *Client) Close() error {
 	c.finish(ErrClosed)
 	c.goroutines.Wait()
+	c.logs.Close()
 	return nil
 }
 

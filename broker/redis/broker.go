@@ -11,6 +11,7 @@ import (
 	"github.com/juggler-go/juggler/broker/redis/internal/conn"
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 	"github.com/juggler-go/juggler/internal/option"
+	"github.com/juggler-go/juggler/internal/ratelog"
 )
 
 // background is the context of what has bounds of its own.
@@ -30,6 +31,7 @@ type Broker struct {
 	made     time.Time
 
 	backoff conn.Backoff
+	logs    *ratelog.Limit // of the logger
 
 	mu     sync.Mutex // guards the following
 	lanes  []*lane    // by index; nil: not used yet
@@ -62,9 +64,11 @@ func New(opts ...Option) (*Broker, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	c.logger = c.logger.With("component", "redis")
+	var logs *ratelog.Limit
+	c.logger, logs = ratelog.New(c.logger.With("component", "redis"))
 	b := &Broker{
 		config: c,
+		logs:   logs,
 		keys:   newKeyspace(c.prefix, c.lanes, c.sharded).in(c.database),
 		lanes:  make([]*lane, c.lanes),
 		open:   map[closer]struct{}{},
@@ -110,6 +114,7 @@ func (b *Broker) close() {
 	}
 	all.Wait()
 	b.view.Stop()
+	b.logs.Close()
 }
 
 // register notes an open connection, unless the broker is closed.

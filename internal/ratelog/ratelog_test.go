@@ -2,6 +2,7 @@ package ratelog
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -9,19 +10,68 @@ import (
 	"time"
 )
 
-func TestLimiterSaysWhatItLeftOut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+// logged runs f in simulated time and returns the lines that it logged.
+func logged(t *testing.T, f func(l *slog.Logger, limit *Limit)) (lines []string) {
+	synctest.Test(t, func(*testing.T) {
 		var out bytes.Buffer
-		l := slog.New(slog.NewTextHandler(&out, nil))
-		var r Limiter
-		for range 5 {
-			r.Log(l, slog.LevelWarn, "broker unavailable", "uri", "a")
-		}
-		time.Sleep(Interval)
-		r.Log(l, slog.LevelWarn, "broker unavailable", "uri", "b")
-		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-		if len(lines) != 2 || !strings.Contains(lines[0], "uri=a not_logged_before=0") || !strings.Contains(lines[1], "uri=b not_logged_before=4") {
-			t.Errorf("logged:\n%s", out.String())
-		}
+		f(New(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+		synctest.Wait()
+		lines = strings.Split(strings.TrimSpace(out.String()), "\n")
 	})
+	return lines
+}
+
+func TestALineSaysWhatWasLeftOut(t *testing.T) {
+	lines := logged(t, func(l *slog.Logger, _ *Limit) {
+		for i := range Burst + 4 {
+			l.With("component", "c").Warn("broker unavailable", "n", i)
+			l.Debug("broker unavailable", "n", i)
+		}
+		l.Info("broker unavailable")
+		time.Sleep(Pause)
+		l.Warn("broker unavailable", "n", "later")
+	})
+	var warned []string
+	for _, line := range lines {
+		if strings.Contains(line, "level=WARN") {
+			warned = append(warned, line)
+		}
+	}
+	last := warned[len(warned)-1]
+	if len(lines) != 2*Burst+4+1+2 && len(warned) != Burst+1 || strings.Contains(warned[0], "not_logged") || !strings.Contains(last, "not_logged_before=") {
+		t.Errorf("logged:\n%s", strings.Join(lines, "\n"))
+	}
+}
+
+// The count comes even if no other line does, at the latest when the component closes.
+func TestNoCountIsLost(t *testing.T) {
+	for name, end := range map[string]func(*Limit){
+		"later":    func(*Limit) { time.Sleep(Pause) },
+		"at close": func(l *Limit) { l.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			lines := logged(t, func(l *slog.Logger, limit *Limit) {
+				for i := range Burst + 4 {
+					l.Warn("broker unavailable", "n", i)
+				}
+				end(limit)
+			})
+			if want := fmt.Sprintf("n=%d not_logged_before=3", Burst+3); len(lines) != Burst+1 || !strings.Contains(lines[Burst], want) {
+				t.Errorf("logged:\n%s\nwant %s at the end", strings.Join(lines, "\n"), want)
+			}
+		})
+	}
+}
+
+func TestAFloodIsAFewLinesAMinute(t *testing.T) {
+	lines := logged(t, func(l *slog.Logger, _ *Limit) {
+		for range 60_000 {
+			l.Info("session ended")
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(Pause)
+	})
+	if len(lines) < 10 || len(lines) > 30 {
+		t.Errorf("%d lines in a minute", len(lines))
+	}
 }

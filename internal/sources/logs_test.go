@@ -121,7 +121,7 @@ func documentedLog(t *testing.T) (components, keys []string) {
 // Every log line has the form that docs/operations.md promises.
 func TestLogLines(t *testing.T) {
 	_, keys := documentedLog(t)
-	used := map[string]bool{"component": true}
+	used := map[string]bool{"component": true, "not_logged_before": true}
 	lines := 0
 	eachLog(t, func(p *sourcePackage, in *ast.FuncDecl, l logCall) {
 		lines++
@@ -225,4 +225,23 @@ func TestLogComponents(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("the components are %q, in docs/operations.md %q", got, want)
 	}
+}
+
+// What clients or an outage bring about at once does not fill the log: the loggers of
+// the library are bounded, each where it gets its component.
+func TestLogsAreBounded(t *testing.T) {
+	bounded := make(map[ast.Expr]bool)
+	each(t, func(p *sourcePackage, call *ast.CallExpr) {
+		if f := called(p, call); f != nil && strings.HasSuffix(f.FullName(), "internal/ratelog.New") {
+			bounded[call.Args[0]] = true
+		}
+	})
+	each(t, func(p *sourcePackage, call *ast.CallExpr) {
+		if slogMethod(p, call) != "With" || bounded[call] || strings.HasPrefix(p.path, "cmd/") {
+			return
+		}
+		if key := p.info.Types[call.Args[0]].Value; key != nil && constant.StringVal(key) == "component" {
+			t.Errorf("%s: this logger is not passed to ratelog.New", at(call))
+		}
+	})
 }
