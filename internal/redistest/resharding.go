@@ -20,14 +20,16 @@ func (c *Cluster) MigrateSlot(slot, from, to int) {
 
 // ScaleIn makes the cluster smaller, as redis-cli's reshard and del-node do: it
 // moves the slots of a master to the next one, and takes it out. Its process
-// lives on, and answers those who are connected to it. Masters holds it no more,
-// and its replica is one of the next master.
+// lives on, and answers those who are connected to it. Masters holds it no more.
+// Its replica is one of the next master, which it does not take over from.
 func (c *Cluster) ScaleIn(i int) (removed *Server) {
 	c.tb.Helper()
 	removed, next := c.Masters[i], c.Masters[(i+1)%len(c.Masters)]
 	id := removed.nodeID()
 	c.migrate(slotsOf(removed, c.owners()), removed, next)
 	if r := c.Replicas[i]; r != nil {
+		// Of two replicas either may be elected, and tests wait for the one in Replicas.
+		r.Do("CONFIG", "SET", "cluster-replica-no-failover", "yes")
 		r.replicate(next)
 	}
 	c.members = slices.DeleteFunc(c.members, func(s *Server) bool { return s == removed })
