@@ -13,7 +13,8 @@ rmSync('dist', { recursive: true, force: true });
 
 const mangled = { mangleProps: /^_[a-z]/, mangleCache: shortNames('src') };
 const common = { absWorkingDir: root, bundle: true, ...mangled, outdir: 'dist', logLevel: 'warning' };
-const entries = { ...common, entryPoints: ['src/index.ts', 'src/react.ts', 'src/testing.ts'], external: ['react'] };
+// Bundlers of applications leave it to this one to put constants in their places.
+const entries = { ...common, minifySyntax: true, entryPoints: ['src/index.ts', 'src/react.ts', 'src/testing.ts'], external: ['react'] };
 await Promise.all([
   build({ ...entries, format: 'esm', target: 'es2022', sourcemap: true }),
   // What loads CommonJS may be old: webpack 4 understands no later syntax.

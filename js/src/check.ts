@@ -1,53 +1,34 @@
 // Checks of what applications pass. A mistake of theirs must not leave: the
 // server would close the connection, which all the others need.
+import { MAX_DEPTH } from './constants.js';
 import { shown } from './guard.js';
 import type { ClientOptions, RequestOptions, SubscribeOptions } from './types.js';
 
-/** How deep a server takes a message, its own braces included. */
-const MAX_DEPTH = 512;
-
-/** What args have to be. */
-const SAYABLE = 'what JSON can say';
-
-/** What is wanted, as errors say it, and what tells whether a value is that. */
-type Kind = readonly [want: string, is: (value: any) => unknown];
+/** What is wanted, as errors say it; what tells whether a value is that; and what its members have to be. */
+type Kind = readonly [want: string, is: (value: any) => unknown, memberOf?: (key: string) => Kind | undefined];
 
 const code: Kind = ['a function', (value) => typeof value === 'function'];
-const object: Kind = ['an object', (value) => typeof value === 'object' && value];
 const string: Kind = ['a string', (value) => typeof value === 'string'];
 /** Infinity is not in JSON, and no time that a timer can hold. */
 const time: Kind = ['finite milliseconds above 0', (value) => typeof value === 'number' && value > 0 && value < Infinity];
 const count: Kind = ['a number, 0 or more', (value) => typeof value === 'number' && value >= 0];
 const signal: Kind = ['an AbortSignal', (value) => !value || code[1](value.addEventListener)];
-const headers: Kind = ['an object of strings', (value) => !value || shown(value) === '[object Object]'];
+const json: Kind = ['what JSON can say', () => false];
 
 /** Half of a surrogate pair would arrive as another character. */
-const text = (orWhat = ''): Kind => [
-  `a string that is not empty${orWhat}`,
+const text: Kind = [
+  'a string that is not empty',
   (value) => typeof value === 'string' && value && !/[\ud800-\udfff]/u.test(value),
 ];
-
-/** Throws, unless a value is of a kind. */
-function check(what: string, value: unknown, [want, is]: Kind): void {
-  if (!is(value)) fail(what, want, value);
-}
-
-function fail(what: string, want: string, value: unknown): never {
-  throw new (typeof value === 'number' ? RangeError : TypeError)(`${what}: want ${want}, not ${shown(value)}`);
-}
-
-/** Checks the members of an object that has any. */
-function checkMembers(what: string, members: object | null | undefined, kind: Kind): void {
-  for (const [key, value] of Object.entries(members ?? {})) if (value !== undefined) check(`${what}.${key}`, value, kind);
-}
+const isObject = (value: unknown): unknown => typeof value === 'object' && value;
 
 /** What options have to be, whatever takes them. */
 const kinds: Record<string, Kind> = {
   auth: code,
-  backoff: object,
+  backoff: ['an object', isObject, () => time],
   buffer: count,
   connectTimeout: time,
-  headers,
+  headers: ['an object of strings', (value) => !value || shown(value) === '[object Object]', () => string],
   logger: code,
   onError: code,
   onGap: code,
@@ -58,43 +39,42 @@ const kinds: Record<string, Kind> = {
   timeout: time,
   WebSocket: code,
 };
+const anyOptions: Kind = ['an object', isObject, (key) => kinds[key]];
 
-function checkOptions(options: ClientOptions | RequestOptions | SubscribeOptions): void {
-  check('options', options, object);
-  for (const option in kinds) {
-    const value = options[option as never];
-    if (value !== undefined) check(option, value, kinds[option]!);
-  }
+/** Throws, unless a value is of a kind, as are its members. */
+function check(what: string, value: any, kind: Kind | undefined): void {
+  if (!kind) return;
+  const [want, is, memberOf] = kind;
+  if (!is(value)) throw new (typeof value === 'number' ? RangeError : TypeError)(`${what}: want ${want}, not ${shown(value)}`);
+  if (!memberOf) return;
+  for (const key in value) if (value[key] !== undefined) check(`${what}.${key}`, value[key], memberOf(key));
 }
 
 /** Where a client connects to, and how. */
-export function checkClient(url: unknown, options: ClientOptions): void {
+export function checkClient(url: string | (() => unknown), options: ClientOptions): void {
   if (typeof url !== 'function') checkUrl(url);
-  checkOptions(options);
-  checkMembers('backoff', options.backoff, time);
+  check('options', options, anyOptions);
 }
 
-export const checkUrl = (url: unknown): void => check('url', url, text(', or a function that gives one'));
-
-export function checkToken(token: unknown): void {
-  if (token != null) check('what auth() gives', token, text(', or null'));
+export function checkUrl(url: string): string {
+  check('url', url, text);
+  return url;
 }
+
+export const checkToken = (token: unknown): void => check('what auth() gives', token ?? 'none', text);
 
 export const checkFunction = (what: string, value: unknown): void => check(what, value, code);
 
 export function checkSubscription(channel: unknown, options: SubscribeOptions, handler: unknown): void {
-  check('channel', channel, text());
-  checkOptions(options);
-  if (handler !== undefined) check('handler', handler, code);
+  check('channel', channel, text);
+  check('options', options, anyOptions);
+  if (handler !== undefined) checkFunction('handler', handler);
 }
 
 /** `key` is what its name is called. */
 export function checkRequest(key: string, name: unknown, args: unknown, options: RequestOptions): void {
-  check(key, name, text());
-  checkOptions(options);
-  checkMembers('headers', options.headers, string);
-  // JSON says best what is wrong with a circle or a BigInt.
-  if (JSON.stringify(args) === undefined && args !== undefined) fail('args', SAYABLE, undefined);
+  check(key, name, text);
+  check('options', options, anyOptions);
   checkArgs(args);
 }
 
@@ -102,9 +82,9 @@ export function checkRequest(key: string, name: unknown, args: unknown, options:
 function checkArgs(value: unknown, key = '', inArray = false, depth = 1): void {
   const type = typeof value;
   const what = key ? `args, at ${key}` : 'args';
-  if (type === 'function' || type === 'symbol' || (inArray && type === 'undefined')) fail(what, SAYABLE, value);
+  if (type === 'function' || type === 'symbol' || (inArray && type === 'undefined')) check(what, value, json);
   if (type !== 'object' || !value) return;
-  if (depth === MAX_DEPTH) fail(what, 'less nesting', depth);
-  if ('toJSON' in (value as object)) return;
+  if (depth === MAX_DEPTH) check(what, depth, ['less nesting', json[1]]);
+  if ('toJSON' in (value as object)) return key || JSON.stringify(value) ? undefined : check(what, undefined, json);
   for (const member of Object.keys(value)) checkArgs(value[member as never], member, Array.isArray(value), depth + 1);
 }

@@ -1,3 +1,5 @@
+import { HURRY, OVERDUE, STABLE, WOKEN } from './constants.js';
+import { watchEnvironment } from './environment.js';
 import { JugglerError, isViolation } from './error.js';
 import { guard, thrown } from './guard.js';
 import { Link, type LinkHost, type ServerMessage } from './link.js';
@@ -7,27 +9,12 @@ import { Timer, now } from './time.js';
 import { topicKey, type Subscriber, type Topic } from './topic.js';
 import type { ClientEvents, ClientOptions, LogLevel, State } from './types.js';
 
-/** How long after a try that failed connect() does not try at once. In ms. */
-const HURRY = 1_000;
-
-/** How long after the network or the page came back its lost connection may tell of its end. */
-const WOKEN = 6_000;
-
-/** A connection that lasted this long was a good one: the pauses between tries begin anew. */
-const STABLE = 10_000;
-
-/** How late the next try may be before whoever wants a connection makes it. */
-const OVERDUE = 1_000;
-
 /** The options of a client, with the defaults of those that are not given. A copy, as theirs is the application's. */
-export const settingsOf = (options: ClientOptions) => ({
-  ...options,
-  timeout: options.timeout ?? 30_000,
-  connectTimeout: options.connectTimeout ?? 15_000,
-  queueLimit: options.queueLimit ?? 10_000,
-  queueSize: options.queueSize ?? 16 << 20,
-  backoff: { min: options.backoff?.min ?? 500, max: options.backoff?.max ?? 30_000 },
-});
+export const settingsOf = (options: ClientOptions) => ({ ...options, timeout: options.timeout ?? 30_000 });
+
+function toConsole(level: LogLevel, message: string, detail: unknown = ''): void {
+  if (level === 'warn' || level === 'error') console[level](`juggler: ${message}`, detail);
+}
 
 /**
  * What a client is made of: which link there is, when the next is opened, what
@@ -59,16 +46,15 @@ export class Connection implements LinkHost, OutboxHost, Subscriber {
   _wokenAt = -Infinity;
   /** Ends watching the environment. */
   private _unwatch: (() => void) | undefined;
-  private _openedAt = 0;
   private _timer = new Timer();
-  private _loggerFailed = false;
+  private _loggerFailed: boolean | undefined;
 
   constructor(
     readonly _url: string | (() => string | Promise<string>),
     readonly _settings: ReturnType<typeof settingsOf>,
-    private readonly _extras: { _signIn?: ((connection: Connection) => SignIn) | undefined; _watch?(connection: Connection): () => void },
+    extras: { _signIn?: ((connection: Connection) => SignIn) | undefined },
   ) {
-    this._signIn = _extras._signIn?.(this);
+    this._signIn = extras._signIn?.(this);
   }
 
   _connect(): void {
@@ -79,11 +65,11 @@ export class Connection implements LinkHost, OutboxHost, Subscriber {
     // At once, but not again and again: it may be a listener that asks, or a network that comes and goes.
     const pause = this._attempt && Math.min(this._maxPause, stopped ? Infinity : HURRY) - (now() - this._triedAt);
     if (pause <= 0) this._open();
-    else if (stopped || Date.now() + pause < (this._state as { retryAt: number }).retryAt) this._waitFor(pause, stopped ?? this._lastError!);
+    else if (stopped || Date.now() + pause < (this._state as { retryAt: number }).retryAt) this._openIn(pause, stopped ?? this._lastError!);
   }
 
   _close(): Promise<void> {
-    const closed = this._stop(new JugglerError(1000, 'the client was closed', 'unknown'), {});
+    const closed = this._stop(new JugglerError(1000, 'the client was closed'), {});
     return new Promise((resolve) => {
       const timer = new Timer()._set(1_000, resolve);
       void Promise.all(closed).then(() => {
@@ -101,7 +87,7 @@ export class Connection implements LinkHost, OutboxHost, Subscriber {
 
   _roomFreed(link: Link): void {
     if (link === this._link && link._topics === link._limit('subscriptions') - 1) {
-      for (const topic of this._topics.values()) if (topic._awaitsRoom) topic._ask();
+      this._topics.forEach((topic) => topic._awaitsRoom && topic._ask());
     }
   }
 
@@ -109,7 +95,7 @@ export class Connection implements LinkHost, OutboxHost, Subscriber {
     const { channel, pattern } = message as { channel: string; pattern?: string | boolean };
     const topic = this._topics.get(topicKey(typeof pattern === 'string' ? pattern : channel, !!pattern));
     // After UNSB some may still be on their way.
-    if (!topic) this._log('debug', 'an unknown event', message);
+    if (!topic) this._log('debug', 'an unknown message', message);
     else if (message.type === 'GAP') topic._gap('server');
     else topic._deliver(link, message);
   }
@@ -128,15 +114,17 @@ export class Connection implements LinkHost, OutboxHost, Subscriber {
   private _open(): void {
     this._timer._clear();
     if (this._attempt) this._triedAt = now();
-    this._unwatch ??= this._extras._watch?.(this);
+    this._unwatch ??= watchEnvironment(this);
     const link = (this._opening = new Link(this));
-    if (this._link) for (const topic of this._topics.values()) topic._prepare();
+    if (this._link) this._topics.forEach((topic) => topic._prepare());
     else this._setState({ status: 'connecting' });
     void link._open();
   }
 
-  private _openIn(ms: number): void {
+  /** `error`: why there is no link until then. */
+  private _openIn(ms: number, error?: JugglerError): void {
     this._timer._set(ms, () => this._open());
+    if (error) this._setState({ status: 'waiting', error, retryAt: Date.now() + ms });
   }
 
   /** There may be room for what waits, or nothing left to wait for. */
@@ -151,11 +139,11 @@ export class Connection implements LinkHost, OutboxHost, Subscriber {
     this._opening = undefined;
     this._link = link;
     this._lastError = undefined;
-    this._openedAt = now();
-    for (const topic of this._topics.values()) topic._ask();
+    this._topics.forEach((topic) => topic._ask());
     this._outbox._flush();
     if (old) this._leaving.add(old);
-    this._setState({ status: 'open', session: link._session!, node: link._node });
+    const { session = '?', node = '?' } = link._greeting!;
+    this._setState({ status: 'open', session: `${session}`, node: `${node}` });
     if (old) this._leaveIfIdle(old);
   }
 
@@ -167,25 +155,25 @@ export class Connection implements LinkHost, OutboxHost, Subscriber {
   private _leaveIfIdle(link: Link): void {
     if (!this._leaving.has(link) || !link._idle) return;
     for (const topic of this._topics.values()) if (topic._link === link) return;
-    link._end(new JugglerError(1000, 'moved', 'unknown'));
+    link._end(new JugglerError(1000, 'moved'));
   }
 
   _linkEnded(link: Link, error: JugglerError, final: boolean): void {
     if (isViolation(error.code)) this._report(error);
     this._leaving.delete(link);
-    for (const topic of this._topics.values()) topic._linkEnded(link);
+    this._topics.forEach((topic) => topic._linkEnded(link));
     let woken = false;
     if (link === this._opening) this._opening = undefined;
     else if (link === this._link) {
       this._link = undefined;
       woken = now() - this._wokenAt < WOKEN;
-      if (now() - this._openedAt > STABLE) this._attempt = 0;
+      if (now() - link._openedAt > STABLE) this._attempt = 0;
     } else return;
     if (this._stopped) return;
     if (final) {
       this._attempt++;
       this._stop(error, { error });
-      this._log('error', `refused by the server: ${error.message}`);
+      this._log('error', `refused: ${error.message}`);
       return this._emit('refused', error);
     }
     this._lastError = error;
@@ -193,20 +181,15 @@ export class Connection implements LinkHost, OutboxHost, Subscriber {
     const pause = woken ? 0 : Math.random() * this._maxPause;
     this._attempt++;
     this._log('info', `${error.message}; next try in ${Math.round(pause)} ms`);
-    if (this._link) this._openIn(pause);
-    else this._waitFor(pause, error);
+    this._openIn(pause, this._link ? undefined : error);
   }
 
   /** The longest pause before the next try. */
   private get _maxPause(): number {
-    const { min, max } = this._settings.backoff;
+    const { min = 500, max = 30_000 } = this._settings.backoff ?? {};
     return Math.min(max, min * 2 ** this._attempt);
   }
 
-  private _waitFor(ms: number, error: JugglerError): void {
-    this._openIn(ms);
-    this._setState({ status: 'waiting', error, retryAt: Date.now() + ms });
-  }
 
   /**
    * Ends everything that waits, and does not connect again by itself. The
@@ -220,8 +203,8 @@ export class Connection implements LinkHost, OutboxHost, Subscriber {
     this._unwatch = undefined;
     const links = [this._link, this._opening, ...this._leaving];
     const closed = links.map((link) => link && new Promise<void>((resolve) => link._end(reason, true, resolve)));
-    for (const request of this._outbox._all) this._outbox._dispatch(request);
-    for (const topic of this._topics.values()) topic._each((feed) => feed._suspend(reason));
+    this._outbox._all.forEach((request) => this._outbox._dispatch(request));
+    this._topics.forEach((topic) => topic._each((feed) => feed._suspend(reason)));
     this._setState({ status: 'closed', ...state });
     return closed;
   }
@@ -246,20 +229,16 @@ export class Connection implements LinkHost, OutboxHost, Subscriber {
     });
   }
 
-  _log(level: LogLevel, message: string, detail?: unknown): void {
-    const { logger } = this._settings;
-    const toConsole = (): void => {
-      if (level === 'warn' || level === 'error') console[level](`juggler: ${message}`, detail ?? '');
-    };
-    if (!logger) return toConsole();
+  _log(...line: [level: LogLevel, message: string, detail?: unknown]): void {
     guard(
-      () => logger(level, message, detail),
+      () => (this._settings.logger ?? toConsole)(...line),
       (cause) => {
-        toConsole();
+        toConsole(...line);
         // Once, as listeners that throw are logged.
-        if (this._loggerFailed) return;
-        this._loggerFailed = true;
-        this._emit('error', thrown('the logger', cause));
+        if (!this._loggerFailed) {
+          this._loggerFailed = true;
+          this._emit('error', thrown('the logger', cause));
+        }
       },
     );
   }

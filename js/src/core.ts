@@ -13,33 +13,10 @@ type Handler = (event: any) => void;
 
 /** What a client has beyond the core. */
 export interface Extras<F> {
-  _subscribe(connection: Connection, channel: string, options: SubscribeOptions, handler?: Handler): F;
+  _Feed: new (topic: Topic, options: SubscribeOptions, handler?: Handler) => F;
   /** Throws where the application has made a mistake. */
   _checkRequest?(key: string, name: unknown, args: unknown, options: RequestOptions): void;
   _signIn?: ((connection: Connection) => SignIn) | undefined;
-  /** Tells the connection what changes around it; the function returned ends that. */
-  _watch?(connection: Connection): () => void;
-}
-
-/** Subscribes with kinds of subscriptions and of topics. */
-export function subscribe<F extends Feed<any>>(
-  FeedKind: new (topic: Topic, options: SubscribeOptions, handler?: Handler) => F,
-  TopicKind: typeof Topic,
-  connection: Connection,
-  channel: string,
-  options: SubscribeOptions,
-  handler?: Handler,
-): F {
-  const { pattern = false } = options;
-  const topic = connection._topics.get(topicKey(channel, pattern)) ?? new TopicKind(channel, pattern, connection);
-  const feed = new FeedKind(topic, options, handler);
-  feed._start();
-  // Not if it has ended by now, as its signal was aborted: nobody would ever take the topic away.
-  if (topic._wanted) {
-    connection._topics.set(topic._key, topic);
-    connection._want();
-  }
-  return feed;
 }
 
 /** The client behind its types: what its methods take and give depends on the contract. */
@@ -50,7 +27,7 @@ export class CoreClient<F extends Feed<any> = Feed<any>> implements Typed<any> {
   constructor(
     url: string | (() => string | Promise<string>),
     options: CoreOptions = {},
-    extras: Extras<F> = { _subscribe: (...rest) => subscribe(Feed, Topic, ...rest) as F },
+    extras: Extras<F> = { _Feed: Feed as new () => F },
   ) {
     bind(this, 'on', 'connect', 'close', 'drained', 'call', 'publish', 'subscribe', /* @__KEY__ */ '_getState');
     this.#connection = new Connection(url, settingsOf(options), extras);
@@ -91,27 +68,37 @@ export class CoreClient<F extends Feed<any> = Feed<any>> implements Typed<any> {
     return this.#request('CALL', 'uri', uri, args, options);
   }
 
-  async publish(channel: string, args: unknown, options?: RequestOptions): Promise<void> {
-    await this.#request('PUB', 'channel', channel, args, options);
+  publish(channel: string, args: unknown, options?: RequestOptions): Promise<void> {
+    return this.#request('PUB', 'channel', channel, args, options) as Promise<void>;
   }
 
   subscribe(channel: string, optionsOrHandler?: SubscribeOptions | Handler, handler?: Handler): F {
     const isHandler = typeof optionsOrHandler === 'function';
     const options = isHandler ? {} : (optionsOrHandler ?? {});
-    return this.#extras._subscribe(this.#connection, channel, options, isHandler ? optionsOrHandler : handler);
+    const { pattern = false } = options;
+    const connection = this.#connection;
+    const topic = connection._topics.get(topicKey(channel, pattern)) ?? new Topic(channel, pattern, connection);
+    const feed = new this.#extras._Feed(topic, options, isHandler ? optionsOrHandler : handler);
+    feed._start();
+    // Not if it has ended by now, as its signal was aborted: nobody would ever take the topic away.
+    if (topic._wanted) {
+      connection._topics.set(topic._key, topic);
+      connection._want();
+    }
+    return feed;
   }
 
   #request(type: 'CALL' | 'PUB', key: string, name: string, args: unknown, given?: RequestOptions | null): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const options = given ?? {};
-      const { signal, timeout, headers } = options;
+      const { signal, headers, timeout = this.#connection._settings.timeout } = options;
       // What is thrown here rejects the promise.
+      // JSON says best what is wrong with a circle or a BigInt.
+      const fields = fieldsOf({ [key]: name, args, headers: headers || undefined });
       this.#extras._checkRequest?.(key, name, args, options);
       if (signal?.aborted) throw abortReason(signal);
-      const fields = fieldsOf({ [key]: name, args, headers: headers ?? undefined });
-      const connection = this.#connection;
-      const outbox = connection._outbox;
-      outbox._dispatch(new Request(type, fields, options, timeout ?? connection._settings.timeout, outbox, resolve, reject));
+      const outbox = this.#connection._outbox;
+      outbox._dispatch(new Request(type, fields, options, timeout, outbox, resolve, reject));
     });
   }
 }

@@ -9,12 +9,13 @@ import { now } from './time.js';
 export function watchEnvironment(connection: Connection): () => void {
   const wake = ({ type }: { type: string }): void => {
     if (type === 'visibilitychange' && document.visibilityState === 'hidden') return;
-    const online = globalThis.navigator?.onLine !== false;
-    if (online) connection._wokenAt = now();
-    if (connection._link || online) connection._connect();
+    const lost = type === 'offline';
+    if (!lost) connection._wokenAt = now();
+    if (connection._link || !lost) connection._connect();
   };
   const each = (method: 'addEventListener' | 'removeEventListener'): void => {
-    for (const type of ['online', 'offline']) globalThis[method]?.(type, wake);
+    globalThis[method]?.('online', wake);
+    globalThis[method]?.('offline', wake);
     globalThis.document?.[method]('visibilitychange', wake);
   };
   each('addEventListener');

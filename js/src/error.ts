@@ -48,7 +48,7 @@ export class JugglerError extends PlainError {
 
   /** `instanceof`, too, knows those of other copies of the package. */
   static override [Symbol.hasInstance](value: unknown): boolean {
-    return this === JugglerError ? this.is(value) : super[Symbol.hasInstance](value);
+    return this === JugglerError ? JugglerError.is(value) : super[Symbol.hasInstance](value);
   }
 
   /**
@@ -71,7 +71,7 @@ export class JugglerError extends PlainError {
    */
   readonly retryable!: boolean;
 
-  constructor(code: number, message: string, outcome: Outcome, details: ErrorDetails = {}) {
+  constructor(code: number, message: string, outcome: Outcome = 'unknown', details: ErrorDetails = {}) {
     super();
     const { data, retryAfter, retryable = false, cause } = details;
     Object.assign(this, { name: 'JugglerError', message, code, outcome, data, retryAfter, retryable });
@@ -107,19 +107,19 @@ const doubtful = [...passing, 408, 500, 502];
 /** Makes a {@link JugglerError} of the error of a NACK or a RES. */
 export function wireError(
   wire: unknown,
-  answer: unknown,
+  isNack: boolean,
   request: { readonly _type: string; readonly _idempotent?: boolean },
 ): JugglerError {
-  const { code, message, data, retry_after } = (wire ?? {}) as WireError;
+  const { code, message, data, retry_after } = Object(wire) as WireError;
   const known = typeof code === 'number' ? code : 500;
   const retryAfter = typeof retry_after === 'number' ? retry_after : undefined;
-  let outcome: Outcome = known === 408 || known === 502 ? 'unknown' : 'failed';
   // A NACK says that it was certainly not done; but 500 for a publication, that nobody knows.
-  if (answer === 'NACK') outcome = request._type === 'PUB' && known === 500 ? 'unknown' : 'refused';
-  return new JugglerError(known, typeof message === 'string' ? message : 'the server gave no reason', outcome, {
+  const isUnknown = isNack ? request._type === 'PUB' && known === 500 : known === 408 || known === 502;
+  const outcome = isUnknown ? 'unknown' : isNack ? 'refused' : 'failed';
+  return new JugglerError(known, typeof message === 'string' ? message : 'no reason given', outcome, {
     data,
     retryAfter,
-    retryable: (outcome === 'refused' && passing.includes(known)) || (!!request._idempotent && doubtful.includes(known)),
+    retryable: (request._idempotent ? doubtful : outcome === 'refused' ? passing : []).includes(known),
   });
 }
 

@@ -1,7 +1,8 @@
+import { DOUBT_WAIT, GIVE_UP, PROBE_WAIT, PROTOCOL, UNANSWERED } from './constants.js';
 import { JugglerError, wireError } from './error.js';
 import type { SignIn } from './signin.js';
 import { Timer, now } from './time.js';
-import type { LogLevel, WebSocketConstructor, WebSocketLike } from './types.js';
+import type { ClientOptions, LogLevel, WebSocketLike } from './types.js';
 
 /** The messages of the server, as far as JSON.parse can know. Every field may be missing or wrong. */
 export interface ServerMessage {
@@ -36,7 +37,7 @@ export interface Exchange {
 /** What a link tells its client. */
 export interface LinkHost {
   readonly _url: string | (() => string | Promise<string>);
-  readonly _settings: { readonly connectTimeout: number; readonly WebSocket?: WebSocketConstructor | undefined };
+  readonly _settings: ClientOptions;
   /** Signs in on links, if the client does that. */
   readonly _signIn: SignIn | undefined;
   _log(level: LogLevel, message: string, detail?: unknown): void;
@@ -56,21 +57,6 @@ export interface LinkHost {
 export const positive = (value: unknown, otherwise: number): number =>
   typeof value === 'number' && value > 0 ? value : otherwise;
 
-/** The subprotocol that the client speaks. */
-const PROTOCOL = 'juggler.1';
-
-/** How long a server that has agreed on no subprotocol may take to prove that it is one of ours. */
-const DOUBT_WAIT = 1_000;
-
-/** How long a server may take to answer a sign of life. */
-const PROBE_WAIT = 5_000;
-
-/** How much may be sent on a link and have no answer, in characters. */
-const UNANSWERED = 1 << 20;
-
-/** The code with which the client closes a connection that it gives up. */
-const GIVE_UP = 4000;
-
 /** The length of a text in UTF-8, which is what the server limits. Each half of a surrogate pair counts as two. */
 export const byteLength = (text: string): number =>
   text.length + text.replace(/[\0-\x7f]/g, '').length + text.replace(/[\0-\u07ff\ud800-\udfff]/g, '').length;
@@ -84,9 +70,8 @@ export const fieldsOf = (fields: object): string => `,${JSON.stringify(fields).s
  * client's part.
  */
 export class Link {
-  /** The ids of the session and of the server's node, once HELLO has come. */
-  _session: string | undefined;
-  _node!: string;
+  /** HELLO, once it has come. */
+  _greeting: ServerMessage | undefined;
   /** HELLO has come and the sign-in, if any, was acknowledged. */
   _ready: boolean | undefined;
   _ended: boolean | undefined;
@@ -104,8 +89,6 @@ export class Link {
   private _lastId = 0;
   /** The length of what was sent and has no answer yet. */
   private _unanswered = 0;
-  private _limits: Record<string, unknown> | undefined;
-  private _ping: number | undefined;
   /** What GOAWAY said before the link was ready. */
   private _moveIn: number | undefined;
   private _heard: boolean | undefined;
@@ -122,7 +105,7 @@ export class Link {
 
   /** What the server allows of something, as HELLO said. */
   _limit(of: 'calls' | 'subscriptions' | 'timeout' | 'message'): number {
-    return positive(this._limits?.[of], Infinity);
+    return positive(Object(this._greeting?.limits)[of], Infinity);
   }
 
   /** Whether nothing is waited for. */
@@ -133,16 +116,16 @@ export class Link {
   /** Opens the connection. Its end, whatever the reason, is told to the host. */
   async _open(): Promise<void> {
     if (this._ended) return;
-    const { _url: url, _settings: settings, _signIn: signIn } = this._host;
+    const { _url: url, _settings, _signIn: signIn } = this._host;
+    const { connectTimeout = 15_000, WebSocket: Socket = globalThis.WebSocket } = _settings;
     this._openedAt = now();
     signIn?._prepare(); // While the handshake runs.
-    this._liveness._set(settings.connectTimeout, () => this._fail('no connection in time'));
+    this._liveness._set(connectTimeout, () => this._fail('no answer in time'));
     let address;
     try {
       address = typeof url === 'string' ? url : await url();
       if (this._ended) return;
-      const Socket = settings.WebSocket ?? globalThis.WebSocket;
-      if (!Socket) throw new SyntaxError('no WebSocket here: pass one in the options');
+      if (!Socket) throw new SyntaxError('no WebSocket: pass one in the options');
       this._attach(new Socket(address, [PROTOCOL]));
     } catch (cause) {
       if (this._ended) return;
@@ -158,14 +141,14 @@ export class Link {
 
   private _attach(socket: WebSocketLike): void {
     this._socket = socket;
-    const failure = (): string => (this._session ? 'connection lost' : 'could not connect');
+    const failure = (): string => (this._greeting ? 'connection lost' : 'cannot connect');
     socket.onopen = () => {
       // Most runtimes fail such a handshake themselves. Some do not know what was agreed on: HELLO tells.
       // workerd says null where it knows that nothing was agreed on.
       const { protocol = PROTOCOL } = socket;
       if (protocol === PROTOCOL) return;
       new Timer()._set(DOUBT_WAIT, () => {
-        if (!this._session) this._fail(`the server does not speak ${PROTOCOL}`);
+        if (!this._greeting) this._fail(`the server does not speak ${PROTOCOL}`);
       });
     };
     // The connection has failed, and `close` may come late (`ws`) or never (Node
@@ -186,7 +169,7 @@ export class Link {
     };
     socket.onclose = ({ code, reason }) => {
       const known = positive(code, 1006);
-      this._end(new JugglerError(known, reason || `${failure()} (${known})`, 'unknown'));
+      this._end(new JugglerError(known, reason || `${failure()} (${known})`));
     };
   }
 
@@ -199,7 +182,7 @@ export class Link {
     const text = `{"type":"${exchange._type}","id":"${id}"${fields}}`;
     const most = this._limit('message');
     if (text.length * 3 > most && byteLength(text) > most) {
-      exchange._settle?.(new JugglerError(413, `the server takes at most ${most} bytes`, 'refused'), {});
+      exchange._settle?.(new JugglerError(413, `the server allows ${most} bytes`, 'refused'), {});
       return true;
     }
     exchange._id = id;
@@ -250,7 +233,7 @@ export class Link {
   _end(error: JugglerError, final = isFinal(error.code), whenClosed: (() => void) | null = null): void {
     if (this._ended) return;
     // The server had no patience with a slow token, or with how long it took itself to look at one.
-    if (error.code === 4400 && this._session && !this._ready) final = false;
+    if (error.code === 4400 && this._greeting && !this._ready) final = false;
     this._ended = true;
     this._ready = false;
     this._liveness._clear();
@@ -262,14 +245,13 @@ export class Link {
         socket.onclose = whenClosed;
         socket.close(error.code === 1000 ? 1000 : GIVE_UP, error.message.slice(0, 40));
       } else whenClosed?.();
-    } catch (cause) {
+    } catch {
       whenClosed?.();
-      this._host._log('debug', 'cannot close the WebSocket', cause);
     }
-    for (const exchange of this._pending.values()) {
+    this._pending.forEach((exchange) => {
       this._forget(exchange);
       exchange._lost?.(error);
-    }
+    });
     this._host._linkEnded(this, error, final);
   }
 
@@ -299,34 +281,27 @@ export class Link {
   }
 
   private _receive(message: ServerMessage): void {
-    const { type, channel } = message;
-    const isEvent = type === 'EVNT' || type === 'GAP';
+    const { type, channel, error } = message;
     const exchange = this._pending.get(message.for as string);
-    if (isEvent && typeof channel === 'string') this._host._deliver(this, message);
-    else if (type === 'ACK' ? exchange && !exchange._acked : exchange && (type === 'NACK' || (type === 'RES' && exchange._type === 'CALL'))) {
-      this._answer(exchange!, message);
-    } else if (type === 'PING') this._send('{"type":"PONG"}');
-    else if (type === 'HELLO' && !this._session) this._hello(message);
+    const isCall = exchange?._type === 'CALL';
+    const isAck = type === 'ACK';
+    const isNack = type === 'NACK';
+    if (exchange && (isAck ? !exchange._acked : isNack || (type === 'RES' && isCall))) {
+      exchange._acked = true;
+      if (isAck && isCall) return;
+      this._forget(exchange);
+      exchange._settle?.(isNack || (!isAck && error) ? wireError(error, isNack, exchange) : undefined, message);
+      this._host._exchangeEnded(this);
+    } else if ((type === 'EVNT' || type === 'GAP') && typeof channel === 'string') this._host._deliver(this, message);
+    else if (type === 'PING') this._send('{"type":"PONG"}');
+    else if (type === 'HELLO' && !this._greeting) this._greet(message);
     else if (type === 'GOAWAY') this._goAway(positive(message['after'], 0));
-    // It does no harm. One of another type is a newer server's.
-    else if (isEvent || !(typeof type === 'string') || /^(ACK|RES|NACK|HELLO)$/.test(type)) this._host._report(nonsense(message));
-    else this._host._log('debug', 'an unknown message', message);
+    else if (typeof type !== 'string' || /^(N?ACK|RES|EVNT|GAP|HELLO)$/.test(type)) this._host._report(nonsense(message));
+    else this._host._log('debug', 'an unknown message', message); // a newer server's
   }
 
-  private _answer(exchange: Exchange, message: ServerMessage): void {
-    const { type, error } = message;
-    exchange._acked = true;
-    if (type === 'ACK' && exchange._type === 'CALL') return;
-    this._forget(exchange);
-    exchange._settle?.(type === 'NACK' || (type === 'RES' && error) ? wireError(error, type, exchange) : undefined, message);
-    this._host._exchangeEnded(this);
-  }
-
-  private _hello({ session = '?', node = '?', limits, ping }: ServerMessage): void {
-    this._session = `${session}`;
-    this._node = `${node}`;
-    this._limits = Object(limits);
-    this._ping = positive(ping, 25_000);
+  private _greet(greeting: ServerMessage): void {
+    this._greeting = greeting;
     const { _signIn: signIn } = this._host;
     if (signIn) void signIn._start(this);
     else this._becomeReady();
@@ -350,12 +325,12 @@ export class Link {
    * nothing for `ping` ms; after silence the client asks once before it takes
    * the server as gone, as its own timers may have been suspended.
    */
-  private _watch(wait = this._ping! * 1.5, asked?: boolean): void {
+  private _watch(wait = positive(this._greeting!.ping, 25_000) * 1.5, asked?: boolean): void {
     this._heard = false;
     this._asked = asked;
     this._liveness._set(wait, () => {
       if (this._heard) this._watch();
-      else if (asked || !this._usable) this._fail('the server is silent');
+      else if (asked || !this._usable) this._fail('no answer in time');
       else this._check();
     });
   }

@@ -1,28 +1,24 @@
 import type { Subscription } from './api.js';
 import { JugglerError } from './error.js';
 import { bind } from './bind.js';
+import { checkSubscription } from './check.js';
 import { Feed } from './subscription.js';
 import { Timer } from './time.js';
 import type { Topic } from './topic.js';
 import type { JugglerEvent, SubscribeOptions } from './types.js';
-
-interface Waiting<E> {
-  resolve(result: IteratorResult<E>): void;
-  reject(reason: unknown): void;
-}
 
 const done: IteratorResult<never> = { value: undefined, done: true };
 
 /** A subscription whose events can be taken in a loop. */
 export class LoopFeed<E = JugglerEvent> extends Feed<E> implements Subscription<E> {
   #topic: Topic;
-  #limit: number;
+  #options: SubscribeOptions;
   #whenReady: Set<(error?: JugglerError) => void> | undefined;
-  #hasHandler: boolean;
+  #handler: unknown;
   /** Events are kept for a loop: there is no handler, or a loop has begun. */
   #buffering: boolean;
   #events: E[] = [];
-  #waiting: Waiting<E>[] = [];
+  #waiting: ((result: IteratorResult<E> | Promise<never>) => void)[] = [];
   /** The error, until the loop has thrown it. */
   #unthrown: JugglerError | undefined;
 
@@ -30,9 +26,21 @@ export class LoopFeed<E = JugglerEvent> extends Feed<E> implements Subscription<
     super(topic, options, handler);
     bind(this, 'next', 'return', /* @__KEY__ */ '_getReady');
     this.#topic = topic;
-    this.#limit = options.buffer ?? 1_024;
-    this.#hasHandler = !!handler;
+    this.#options = options;
+    this.#handler = handler;
     this.#buffering = !handler;
+  }
+
+  override _start(): void {
+    try {
+      checkSubscription(this.#topic._channel, this.#options, this.#handler);
+    } catch (cause) {
+      // It has ended: components that subscribe go on.
+      const error = new JugglerError(400, `${this.channel}: cannot subscribe: ${(cause as Error).message}`, 'refused', { cause });
+      this.#topic._owner._report(error);
+      return this._fail(error);
+    }
+    super._start();
   }
 
   get ready(): Promise<void> {
@@ -40,25 +48,23 @@ export class LoopFeed<E = JugglerEvent> extends Feed<E> implements Subscription<
   }
 
   _getReady(): Promise<void> {
-    const ready = new Promise<void>((resolve, reject) => {
-      const { _link: link, _refusal: refusal, _owner: owner } = this.#topic;
+    const ready = new Promise<void | undefined>((resolve) => {
+      const topic = this.#topic;
+      const { _link: link, _refusal: refusal, _owner: owner } = topic;
       const { timeout } = owner._settings;
-      if (this._ended) return reject(this._ended);
-      if (link) return resolve();
-      if (owner._stopped) return reject(owner._stopped);
-      if (refusal && !refusal.retryable) return reject(refusal);
       const whenReady = (this.#whenReady ??= new Set());
-      const timer = new Timer()._set(timeout, () => {
-        whenReady.delete(settle);
-        const message = `${this.channel}: not confirmed within ${timeout} ms`;
-        reject(new JugglerError(408, message, 'unknown', { cause: owner._lastError ?? this.#topic._refusal }));
-      });
       const settle = (error?: JugglerError): void => {
         timer._clear();
-        if (error) reject(error);
-        else resolve();
+        whenReady.delete(settle);
+        resolve(error && Promise.reject(error));
       };
+      const timer = new Timer()._set(timeout, () => {
+        const message = `${this.channel}: not confirmed within ${timeout} ms`;
+        settle(new JugglerError(408, message, 'unknown', { cause: owner._lastError ?? topic._refusal }));
+      });
       whenReady.add(settle);
+      const error = this._ended ?? (link ? undefined : (owner._stopped ?? (refusal?.retryable ? undefined : refusal)));
+      if (link || error) settle(error);
     });
     bind(ready, 'then', 'catch', 'finally'); // It is read as a property, so a Proxy wraps it.
     ready.catch(() => {}); // Whoever only looks at it need not mind.
@@ -69,7 +75,7 @@ export class LoopFeed<E = JugglerEvent> extends Feed<E> implements Subscription<
     if (this.#events.length) return { value: this.#events.shift()!, done: false };
     // A handler can wait until it is asked for again, a loop would hang.
     const { _refusal: refusal } = this.#topic;
-    if (refusal && !this.#hasHandler) this._end(refusal);
+    if (refusal && !this.#handler) this._end(refusal);
     const error = this.#unthrown;
     this.#unthrown = undefined;
     if (this._ended ?? this.#topic._owner._stopped) {
@@ -77,7 +83,7 @@ export class LoopFeed<E = JugglerEvent> extends Feed<E> implements Subscription<
       return done;
     }
     this.#buffering = true;
-    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+    return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
   async return(): Promise<IteratorResult<E>> {
@@ -92,16 +98,16 @@ export class LoopFeed<E = JugglerEvent> extends Feed<E> implements Subscription<
 
   override _settle(error?: JugglerError): void {
     for (const settle of this.#whenReady ?? []) settle(error);
-    this.#whenReady = undefined;
     super._settle(error);
   }
 
   override _push(event: E): void {
-    const waiting = this.#waiting.shift();
-    if (waiting) waiting.resolve({ value: event, done: false });
-    else if (this.#buffering && this.#events.push(event) > this.#limit) {
+    const resolve = this.#waiting.shift();
+    const { buffer = 1_024 } = this.#options;
+    if (resolve) resolve({ value: event, done: false });
+    else if (this.#buffering && this.#events.push(event) > buffer) {
       this.#events.pop();
-      this._fail(new JugglerError(4500, `${this.channel}: more than ${this.#limit} events wait for the iterator`, 'unknown'));
+      this._fail(new JugglerError(4500, `${this.channel}: more than ${buffer} events wait for the iterator`));
     }
     super._push(event);
   }
@@ -109,14 +115,14 @@ export class LoopFeed<E = JugglerEvent> extends Feed<E> implements Subscription<
   /** A loop would hang where a handler can wait for `connect()`. */
   override _suspend(reason: JugglerError): void {
     const error = reason.code === 1000 ? undefined : reason;
-    if (!this.#hasHandler) return void this._end(error);
+    if (!this.#handler) return void this._end(error);
     super._suspend(reason);
     this.#endLoop(error);
     this.#buffering = false;
   }
 
   override _refused(error: JugglerError): void {
-    if (!this.#hasHandler && (this.#waiting.length || !error.retryable)) this._fail(error);
+    if (!this.#handler && (this.#waiting.length || !error.retryable)) this._fail(error);
     else super._refused(error);
   }
 
@@ -128,9 +134,6 @@ export class LoopFeed<E = JugglerEvent> extends Feed<E> implements Subscription<
 
   #endLoop(error: JugglerError | undefined): void {
     if (!this.#waiting.length) this.#unthrown = error;
-    for (const { resolve, reject } of this.#waiting.splice(0)) {
-      if (error) reject(error);
-      else resolve(done);
-    }
+    this.#waiting.splice(0).forEach((resolve) => resolve(error ? Promise.reject(error) : done));
   }
 }

@@ -1,13 +1,12 @@
+import { PUBLICATIONS } from './constants.js';
 import type { JugglerError } from './error.js';
 import type { Link } from './link.js';
 import type { Request } from './request.js';
-
-/** How many publications may be sent and not answered. The server says how many calls. */
-const PUBLICATIONS = 128;
+import type { ClientOptions } from './types.js';
 
 /** What an outbox needs of its client. */
 export interface OutboxHost {
-  readonly _settings: { readonly queueLimit: number; readonly queueSize: number };
+  readonly _settings: ClientOptions;
   /** The link that requests are sent on, if there is one. */
   readonly _link: Link | undefined;
   /** Why the client does not connect, if so. */
@@ -39,14 +38,15 @@ export class Outbox {
 
   /** Sends a request, or keeps it until a link can take it. */
   _dispatch(request: Request): void {
-    const { _stopped: stopped, _lastError: cause, _settings: settings } = this._host;
+    const { _stopped: stopped, _lastError: cause, _settings } = this._host;
+    const { queueLimit = 10_000, queueSize = 16 << 20 } = _settings;
     if (stopped) return request._refuse(stopped.code, `not connected: ${stopped.message}`, { cause: stopped });
     this._add(request);
     this._flush();
     if (request._link || request._settled) return;
     if (!request._wait && !this._host._link?._usable) {
       request._refuse(503, 'not connected', { retryable: true, cause });
-    } else if (this._length > settings.queueLimit || this._size > settings.queueSize) {
+    } else if (this._length > queueLimit || this._size > queueSize) {
       request._refuse(429, 'too many requests wait', { retryable: true });
     }
     this._host._want();
@@ -73,7 +73,7 @@ export class Outbox {
 
   /** The server has taken a publication: earlier ones that it delays can no longer come before it. */
   _accepted(request: Request): void {
-    for (const earlier of this._publications.filter(({ _order }) => _order < request._order)) earlier._overtaken();
+    for (const earlier of [...this._publications]) if (earlier._order < request._order) earlier._overtaken();
   }
 
   /** A request waits no longer, for an answer neither. */
@@ -100,7 +100,7 @@ export class Outbox {
       if (!next._sendOn(link)) return this._add(next);
     }
     this._oneByOne &&= !!(this._publications.length || this._sent.size);
-    if (!this._length) for (const resolve of this._whenDrained.splice(0)) resolve();
+    if (!this._length) this._whenDrained.splice(0).forEach((resolve) => resolve());
   }
 
   /** Resolves once nothing waits. */
@@ -110,16 +110,11 @@ export class Outbox {
 
   private _next(link: Link): Request | undefined {
     const call = link._calls < link._limit('calls') ? this._calls.find(({ _delayed }) => !_delayed) : undefined;
-    const publication = this._nextPublication(link);
-    const next = call && !(publication && publication._order < call._order) ? call : publication;
-    return next && link._hasRoom(next._fields.length) ? next : undefined;
-  }
-
-  private _nextPublication(link: Link): Request | undefined {
-    const [next] = this._publications;
+    const [publication] = this._publications;
     const [sent] = this._sent;
-    const blocked = next?._delayed || this._sent.size >= PUBLICATIONS || (sent && (this._oneByOne || sent._link !== link));
-    return blocked ? undefined : next;
+    const blocked = publication?._delayed || this._sent.size >= PUBLICATIONS || (sent && (this._oneByOne || sent._link !== link));
+    const next = blocked || (call && !(publication && publication._order < call._order)) ? call : publication;
+    return next && link._hasRoom(next._fields.length) ? next : undefined;
   }
 
   private _listOf(request: Request): Request[] {

@@ -42,8 +42,8 @@ export class Request implements Exchange {
     private readonly _resolve: (result: unknown) => void,
     private readonly _reject: (reason: unknown) => void,
   ) {
-    this._idempotent = options.idempotent ?? false;
-    this._wait = options.wait ?? true;
+    this._idempotent = !!options.idempotent;
+    this._wait = options.wait !== false;
     this._deadline = now() + timeout;
     this._timer = new Timer()._set(timeout, () => {
       const link = this._cancel();

@@ -1,11 +1,9 @@
+import { PATIENCE } from './constants.js';
 import { checkToken } from './check.js';
 import { JugglerError } from './error.js';
 import { fieldsOf, positive, type Link } from './link.js';
 import { now } from './time.js';
 import type { ClientOptions } from './types.js';
-
-/** How long an answer of the application is waited for, and may wait to be used. In ms. */
-const PATIENCE = 60_000;
 
 /** A token, null for a guest, and when it was asked for. */
 type Token = readonly [token: string | null | undefined, askedAt: number];

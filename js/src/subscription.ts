@@ -20,7 +20,7 @@ export class Feed<E = JugglerEvent> implements CoreSubscription {
 
   constructor(topic: Topic, options: SubscribeOptions, handler?: (event: E) => void) {
     bind(this, 'unsubscribe');
-    this.channel = topic._channel;
+    this.channel = String(topic._channel);
     this.pattern = topic._pattern;
     this.#options = options;
     this.#topic = topic;
@@ -34,9 +34,9 @@ export class Feed<E = JugglerEvent> implements CoreSubscription {
     const topic = this.#topic;
     this.#unwatch = signal && onAbort(signal, this.unsubscribe);
     topic._add(this);
-    if (topic._link) void Promise.resolve().then(() => this.#ended || this._settle());
-    const { _stopped: stopped } = topic._owner;
-    if (stopped) this._suspend(stopped);
+    const { _link: link, _owner: owner } = topic;
+    if (link) void Promise.resolve().then(() => this.#ended || this._settle());
+    if (owner._stopped) this._suspend(owner._stopped);
   }
 
   unsubscribe(): void {

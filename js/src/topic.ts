@@ -1,3 +1,4 @@
+import { OVERLAP } from './constants.js';
 import { JugglerError } from './error.js';
 import { fieldsOf, type Link, type ServerMessage } from './link.js';
 import type { Feed } from './subscription.js';
@@ -25,11 +26,18 @@ export interface Subscriber {
 }
 
 /** A topic's key: a channel and a pattern may be written the same. */
-export const topicKey = (channel: string, pattern: boolean): string => (pattern ? '*' : '=') + channel;
+export const topicKey = (channel: string, pattern: boolean): string => (pattern ? '*' : '=') + String(channel);
 
 /**
  * What the client is subscribed to at the server, once, for all its local
  * subscriptions to the same channel or pattern.
+ *
+ * Where the server asks to leave a link, the topic moves to another without a
+ * gap. Once both are confirmed, both bring events for a while. The old one's
+ * are delivered and the new one's wait, until one event has come on both: from
+ * then on the new one brings all. Without any event the old one is left after
+ * a time that is enough for what was on its way. So there is no gap, no
+ * repetition and no change of order.
  */
 export class Topic {
   readonly _key: string;
@@ -41,14 +49,19 @@ export class Topic {
   _awaitsRoom = false;
 
   /** The link that the subscription was last asked for on. */
-  protected _askedOn: Link | undefined;
-  protected _timer = new Timer();
+  private _askedOn: Link | undefined;
+  private _timer = new Timer();
   private _feeds = new Set<Feed<any>>();
-  private _fields: string;
   /** How often it was refused for now, since the last confirmation. */
   private _refusals = 0;
   /** Confirmed before, and lost with its link: the next confirmation leaves a gap. */
   private _lost = false;
+  /** While it moves to another link: what waits from the new one. */
+  private _held: ServerMessage[] | undefined;
+  /** The ids of the events that the old link brought, and the new one may bring again. */
+  private _seen: Set<unknown> | undefined;
+  /** Both links are confirmed. */
+  private _overlapping = false;
 
   constructor(
     readonly _channel: string,
@@ -56,7 +69,10 @@ export class Topic {
     readonly _owner: Subscriber,
   ) {
     this._key = topicKey(_channel, _pattern);
-    this._fields = fieldsOf({ channel: _channel, pattern: _pattern || undefined });
+  }
+
+  private get _fields(): string {
+    return fieldsOf({ channel: this._channel, pattern: this._pattern || undefined });
   }
 
   /** Whether it has subscriptions. */
@@ -81,22 +97,22 @@ export class Topic {
       if (this._wanted) return;
       this._timer._clear();
       this._owner._forget(this);
-      const links = new Set([this._link, this._askedOn]);
+      const { _link: link, _askedOn: asked } = this;
       this._link = this._askedOn = undefined;
-      for (const link of links) if (link) this._unsubscribe(link);
+      if (link) this._unsubscribe(link);
+      if (asked && asked !== link) this._unsubscribe(asked);
     });
   }
 
-  /** A link is being opened to move to. */
-  _prepare(): void {}
-
-  /** It is about to be asked for on another link. */
-  protected _leave(): void {
-    const old = this._link;
-    if (!old) return;
-    this._link = undefined;
-    this._lost = true;
-    this._unsubscribe(old);
+  /**
+   * A link is being opened to move to. An event that comes from now on may come
+   * again there, where the server may be slower than the old one.
+   */
+  _prepare(): void {
+    // The next move comes before the end of the last.
+    if (this._overlapping) this._moveTo(this._askedOn!, true);
+    this._seen = this._link && new Set();
+    this._held = this._link && [];
   }
 
   /** Asks for the subscription on the client's present link, unless that was done. */
@@ -111,12 +127,12 @@ export class Topic {
       const message = `${this._channel}: the server allows ${most} subscriptions`;
       return this._refused(new JugglerError(429, message, 'refused', { retryable: true }));
     }
-    this._leave();
+    if (this._overlapping || !this._held) this._prepare();
     this._askedOn = link;
     link._topics++;
     // A server that does not answer is given up, lest the application waits for events in vain.
     this._timer._set(this._owner._settings.timeout, () => {
-      link._end(new JugglerError(1002, `${this._channel}: no answer to SUB`, 'unknown'));
+      link._end(new JugglerError(1002, `${this._channel}: no answer`));
     });
     const sent = link._request({
       _type: 'SUB',
@@ -134,7 +150,15 @@ export class Topic {
 
   /** An event that came on a link. */
   _deliver(link: Link, message: ServerMessage): void {
-    if (link === this._link) this._each((feed) => feed._push(message as unknown as JugglerEvent));
+    const { id } = message;
+    if (link === this._link) {
+      if (this._held) this._seen!.add(id);
+      else if (this._seen?.delete(id)) return;
+      this._each((feed) => feed._push(message as unknown as JugglerEvent));
+    } else if (link === this._askedOn) this._held?.push(message);
+    if (this._overlapping && this._seen!.has(id) && this._held?.some((held) => held.id === id)) {
+      this._moveTo(this._askedOn!, false);
+    }
   }
 
   /** The server says that events may have been missed. */
@@ -146,12 +170,15 @@ export class Topic {
 
   /** A link has ended. */
   _linkEnded(link: Link): void {
+    // What the old one had still to bring is lost.
+    if (this._overlapping && link === this._link) return this._moveTo(this._askedOn!, true);
     if (link === this._askedOn) {
       this._timer._clear();
-      this._askedOn = undefined;
+      this._askedOn = this._held = undefined;
+      this._overlapping = false;
     }
     if (link !== this._link) return;
-    this._link = undefined;
+    this._link = this._held = undefined;
     this._lost = true;
   }
 
@@ -165,9 +192,9 @@ export class Topic {
    * whatever it is, the subscription is asked for again: when there is room, or
    * after pauses that grow. Only what cannot be asked for has ended.
    */
-  protected _refused(error: JugglerError): void {
+  private _refused(error: JugglerError): void {
     this._timer._clear();
-    this._askedOn = undefined;
+    this._askedOn = this._held = undefined;
     const { code, retryAfter = 0, retryable } = error;
     if (code === 400 || code === 413) return this._each((feed) => feed._fail(error));
     if (retryable && !this._refusals) this._owner._report(error); // No promise tells.
@@ -181,22 +208,26 @@ export class Topic {
   }
 
   /** The server has confirmed it on a link. */
-  protected _confirmed(link: Link): void {
-    this._moveTo(link, this._lost);
+  private _confirmed(link: Link): void {
+    if (!this._link) return this._moveTo(link, this._lost);
+    this._overlapping = true;
+    this._timer._set(OVERLAP, () => this._moveTo(link, false));
   }
 
-  /** `settled` is run before it is told. */
-  protected _moveTo(link: Link, gap: boolean, settled?: () => void): void {
+  private _moveTo(link: Link, gap: boolean): void {
+    const { _link: old, _held: held = [] } = this;
     this._timer._clear();
     this._link = link;
+    this._held = undefined;
+    this._overlapping = this._lost = false;
     this._refusals = 0;
-    this._lost = false;
     if (gap) this._gap('reconnect');
-    settled?.();
+    held.forEach((message) => this._deliver(link, message));
+    if (old) this._unsubscribe(old);
     this._each((feed) => feed._settle());
   }
 
-  protected _unsubscribe(link: Link): void {
+  private _unsubscribe(link: Link): void {
     link._request({ _type: 'UNSB', _fields: this._fields });
     this._free(link);
   }

@@ -93,7 +93,7 @@ it('what is nested deeper than a server takes is refused where JSON.stringify ma
 
 describe('the constructor', () => {
   it.each<[unknown, unknown, string]>([
-    [undefined, {}, 'url: want a string that is not empty, or a function that gives one, not undefined'],
+    [undefined, {}, 'url: want a string that is not empty, not undefined'],
     ['', {}, 'url: want a string'],
     ['ws://x', 5, 'options: want an object, not 5'],
     ['ws://x', null, 'options: want an object, not null'],

@@ -127,7 +127,7 @@ describe('connecting', () => {
   it('gives up where there is no WebSocket, and says what to do', async () => {
     vi.stubGlobal('WebSocket', undefined);
     const client = new Client('ws://test/', { logger: () => {} });
-    await expect(client.call('x')).rejects.toThrow('no WebSocket here: pass one in the options');
+    await expect(client.call('x')).rejects.toThrow('no WebSocket: pass one in the options');
     expect(client.state).toMatchObject({ status: 'closed', error: { code: 400 } });
   });
 
@@ -360,7 +360,7 @@ describe('liveness', () => {
     await pass(4_999);
     expect(client.state.status).toBe('open');
     await pass(1);
-    expect(client.state).toMatchObject({ status: 'waiting', error: { code: 1006, message: 'the server is silent' } });
+    expect(client.state).toMatchObject({ status: 'waiting', error: { code: 1006, message: 'no answer in time' } });
     expect(script.socket.closedWith?.code).toBe(4000);
   });
 

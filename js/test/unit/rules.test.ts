@@ -62,7 +62,7 @@ describe('an error that may be retried', () => {
   it.each(rules('error of a request', 0))('%i', (code, [, nack, res]) => {
     for (const [answer, rule] of [['NACK', nack], ['RES', res]] as const) {
       for (const idempotent of [false, true]) {
-        const { retryable } = wireError({ code }, answer, { _type: 'CALL', _idempotent: idempotent });
+        const { retryable } = wireError({ code }, answer === 'NACK', { _type: 'CALL', _idempotent: idempotent });
         expect(retryable, `${answer} ${code}, idempotent: ${idempotent}`).toBe(
           rule === 'may be retried' || (rule === 'may be retried if idempotent' && idempotent),
         );
