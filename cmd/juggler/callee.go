@@ -92,6 +92,7 @@ answer: the args are POSTed as JSON, 2xx comes with the answer, 4xx with
 
 // callee answers calls until ctx ends, then lets those that run finish.
 func callee(ctx context.Context, f *calleeFlags, p *process) error {
+	defer p.limit.Close()
 	log := p.log
 	if len(f.engine.RPC) == 0 {
 		return exit.With(exit.Usage, errors.New("callee: --redis is missing; the embedded broker is inside of a server"))

@@ -10,6 +10,7 @@ import (
 	"github.com/juggler-go/juggler/calleekit"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/admin"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/engine"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/listen"
 )
 
 // metrics are the figures of a node and its broker.
@@ -27,17 +28,72 @@ func metrics(h *juggler.Handler, e *engine.Engine) admin.Metrics {
 		gauge("subscriptions", "Subscriptions of sessions.", func(s juggler.Stats) int { return s.Subscriptions }),
 		total("connects_total", "Sessions begun.", func(s juggler.Stats) uint64 { return s.Connected }),
 		total("disconnects_total", "Sessions ended.", func(s juggler.Stats) uint64 { return s.Disconnected }),
-		total("refusals_total", "Handshakes refused.", func(s juggler.Stats) uint64 { return s.Refused }),
+		total("slow_consumers_total", "Sessions ended because the client did not read.", func(s juggler.Stats) uint64 { return s.SlowConsumers }),
 		total("messages_total", "Messages received from clients.", func(s juggler.Stats) uint64 { return s.Messages }),
-		total("results_total", "RES sent.", func(s juggler.Stats) uint64 { return s.Results }),
-		total("nacks_total", "NACK sent.", func(s juggler.Stats) uint64 { return s.Nacks }),
 		total("publications_total", "Publications handed to the broker.", func(s juggler.Stats) uint64 { return s.Publications }),
 		total("events_total", "EVNT handed to sessions.", func(s juggler.Stats) uint64 { return s.Events }),
 		total("gaps_total", "Topics for which events may have been missed.", func(s juggler.Stats) uint64 { return s.Gaps }),
 		total("late_results_total", "Results that came for calls that were over.", func(s juggler.Stats) uint64 { return s.LateResults }),
 		total("panics_total", "Panics in user code.", func(s juggler.Stats) uint64 { return s.Panics }),
+		total("held_up_total", "Event loops held up by a function of a callee.", func(s juggler.Stats) uint64 { return s.HeldUp }),
+		{Name: "accept_failures_total", Help: "Failures to accept a connection.", Total: true,
+			Value: func() float64 { return float64(listen.AcceptFailures()) }},
 	}
-	return append(m, redisMetrics(e)...)
+	return append(append(m, metricsByCode(h)...), redisMetrics(e)...)
+}
+
+// metricsByCode are the figures of a node that say why.
+func metricsByCode(h *juggler.Handler) admin.Metrics {
+	return admin.Metrics{
+		{Name: "refusals_total", Help: "Handshakes refused, by HTTP status and reason.", By: []string{"status", "reason"}, Total: true,
+			Values: func() (all []admin.Labelled) {
+				for _, r := range h.Stats().Refusals {
+					all = append(all, admin.Labelled{Labels: []string{codeText(r.Status), r.Reason}, Value: float64(r.Count)})
+				}
+				return all
+			}},
+		{Name: "closes_total", Help: "Sessions ended, by who closed them, and close code.", By: []string{"by", "code"}, Total: true,
+			Values: func() []admin.Labelled {
+				s := h.Stats()
+				return append(byCode(s.ClosesByUs, "server"), byCode(s.ClosesByPeers, "client")...)
+			}},
+		{Name: "results_total", Help: "RES sent, by code; 0: the call succeeded.", By: []string{"code"}, Total: true,
+			Values: func() []admin.Labelled { return byCode(h.Stats().ResultCodes) }},
+		{Name: "nacks_total", Help: "NACK sent, by type of the request and code.", By: []string{"type", "code"}, Total: true,
+			Values: func() (all []admin.Labelled) {
+				for _, n := range h.Stats().NackCodes {
+					all = append(all, admin.Labelled{Labels: []string{n.Type.String(), codeText(n.Code)}, Value: float64(n.Count)})
+				}
+				return all
+			}},
+		callMetric(h, "calls_total", "Calls that have ended, with --call-stats, by URI and code.", func(c juggler.CallCount) float64 { return float64(c.Count) }),
+		callMetric(h, "calls_seconds_total", "Time that they took.", func(c juggler.CallCount) float64 { return c.Total.Seconds() }),
+		callMetric(h, "calls_run_seconds_total", "Of that, from when a callee took them.", func(c juggler.CallCount) float64 { return c.Ran.Seconds() }),
+	}
+}
+
+func callMetric(h *juggler.Handler, name, help string, value func(juggler.CallCount) float64) admin.Metric {
+	return admin.Metric{Name: name, Help: help, By: []string{"uri", "code"}, Total: true, Values: func() (all []admin.Labelled) {
+		for _, c := range h.Stats().Calls {
+			all = append(all, admin.Labelled{Labels: []string{c.URI, codeText(c.Code)}, Value: value(c)})
+		}
+		return all
+	}}
+}
+
+// byCode returns counts with their codes behind other labels.
+func byCode(counts []juggler.CodeCount, labels ...string) (all []admin.Labelled) {
+	for _, c := range counts {
+		all = append(all, admin.Labelled{Labels: append(labels[:len(labels):len(labels)], codeText(c.Code)), Value: float64(c.Count)})
+	}
+	return all
+}
+
+func codeText(code int) string {
+	if code == juggler.OtherCodes {
+		return "other"
+	}
+	return strconv.Itoa(code)
 }
 
 // calleeMetrics are the figures of a callee and its broker.

@@ -12,14 +12,16 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/juggler-go/juggler/cmd/juggler/internal/logs"
+	"github.com/juggler-go/juggler/internal/ratelog"
 )
 
 // A process is what commands that run until they are stopped have in common:
 // a log whose level can change, and files that are read again on SIGHUP.
 type process struct {
 	cmd   *cobra.Command
-	logs  *slog.Logger // of everything in the process
-	log   *slog.Logger // logs, of what the command itself says
+	logs  *slog.Logger   // of everything in the process
+	log   *slog.Logger   // logs, of what the command itself says, which clients may cause
+	limit *ratelog.Limit // of log
 	level *slog.LevelVar
 	files []reloadable
 }
@@ -35,7 +37,7 @@ func newProcess(cmd *cobra.Command, flags *logs.Flags) *process {
 	p := &process{cmd: cmd, level: new(slog.LevelVar)}
 	p.level.Set(flags.Level())
 	p.logs = flags.New(cmd.ErrOrStderr(), p.level)
-	p.log = p.logs.With("component", "command")
+	p.log, p.limit = ratelog.New(p.logs.With("component", "command"))
 	slog.SetDefault(p.logs) // for packages that log by themselves
 	for _, warning := range schema(cmd.Root()).Misspelt(os.Environ()) {
 		p.log.Warn("a variable is not known", "reason", warning)

@@ -73,6 +73,7 @@ type server struct {
 
 // run runs a node until ctx ends, then drains it.
 func (s *server) run(ctx context.Context) error {
+	defer s.limit.Close()
 	var err error
 	if s.engine, err = s.flags.engine.Open(s.logs); err != nil {
 		return err
@@ -226,6 +227,7 @@ func (s *server) serve(ctx context.Context, listeners []net.Listener) error {
 	}
 	served := make(chan error, len(listeners))
 	for _, l := range listeners {
+		l = listen.Watch(l, s.log)
 		go func() { // ends with Shutdown, in drain
 			if s.encryption != nil {
 				served <- web.ServeTLS(l, "", "")

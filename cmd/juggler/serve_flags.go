@@ -73,6 +73,7 @@ func bindLimits(flags *pflag.FlagSet) *settings.Options[juggler.Option] {
 	o.Int(flags, option.ServerMaxRequests, juggler.WithMaxRequests, "requests of a session that wait")
 	o.IntOrAuto(flags, option.ServerMaxSessions, juggler.WithMaxSessions,
 		fmt.Sprintf("sessions of this node; 0: %d, or what the limit of open files allows", option.ServerMaxSessions.Default))
+	o.Int(flags, option.ServerCallStats, juggler.WithCallStats, "URIs by which /metrics counts calls and their times, the first that are called; 2 KiB each")
 	o.Int(flags, option.ServerEventLoops, juggler.WithEventLoops, "event loops that serve connections; 0: one for two processors")
 	o.Int(flags, option.ServerDrainRate, juggler.WithDrainRate, "sessions a second that draining sends elsewhere")
 	o.Duration(flags, option.ServerCallTimeout, juggler.WithCallTimeout, "time of a call that asks for none; less by default where --max-call-timeout is less")

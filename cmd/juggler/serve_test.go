@@ -216,10 +216,57 @@ func get(t testing.TB, url string) (int, string) {
 	return response.StatusCode, string(body)
 }
 
+// What operators see of refusals, and of a process that has no descriptors left.
+func TestMetricsSayWhy(t *testing.T) {
+	cmd := command(t)
+	cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", `ulimit -n 40 && exec "$0" "$@"`, program, "serve", "--listen", "127.0.0.1:0",
+		"--admin-listen", "127.0.0.1:0", "--log-format", "json", "--call-stats", "10"}
+	p := startCommand(t, cmd)
+	url := p.stdout.await(t, "")
+	metrics := adminURL(t, p) + "metrics"
+	if got := run(t, "", "client", url, "call", "nobody", "1"); got.code != 4 {
+		t.Errorf("call: %+v", got)
+	}
+	if got := run(t, "", "client", "--http-header", "Origin: https://elsewhere.example.com", url, "pub", "a", "1"); got.code == 0 {
+		t.Errorf("from elsewhere: %+v", got)
+	}
+	address := strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), "/")
+	var idle []net.Conn
+	for range 60 {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		idle = append(idle, c)
+	}
+	line := p.stderr.await(t, "cannot accept connections")
+	if !strings.Contains(line, `"level":"WARN"`) || !strings.Contains(line, "too many open files") {
+		t.Error(line)
+	}
+	for _, c := range idle {
+		c.Close()
+	}
+	_, text := get(t, metrics)
+	for _, want := range []string{
+		`juggler_nacks_total{code="404",type="CALL"} 1`,
+		`juggler_refusals_total{reason="origin",status="403"} 1`,
+		`juggler_closes_total{by="client",code="1000"} 1`,
+		"\njuggler_accept_failures_total ",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "\njuggler_accept_failures_total 0\n") {
+		t.Error("failures to accept are not counted")
+	}
+	p.stop()
+}
+
 func TestAdmin(t *testing.T) {
 	redis := redistest.Start(t)
 	c := startCallee(t, "--redis", "redis://"+redis.Addr, "--admin-listen", "127.0.0.1:0")
-	p, url := startServe(t, "--redis", "redis://"+redis.Addr, "--admin-listen", "127.0.0.1:0", "--drain-delay", "1h")
+	p, url := startServe(t, "--redis", "redis://"+redis.Addr, "--admin-listen", "127.0.0.1:0", "--drain-delay", "1h", "--call-stats", "10")
 	admin, calleeAdmin := adminURL(t, p), adminURL(t, c)
 	if got := run(t, "", "client", url, "call", "test.echo", "1"); got.code != 0 {
 		t.Errorf("call: %+v", got)
@@ -229,7 +276,8 @@ func TestAdmin(t *testing.T) {
 	}{
 		{admin + "healthz", "ok"},
 		{admin + "readyz", "ok"},
-		{admin + "metrics", "\njuggler_results_total 1\n"},
+		{admin + "metrics", "\njuggler_results_total{code=\"0\"} 1\n"},
+		{admin + "metrics", "\njuggler_calls_total{code=\"0\",uri=\"test.echo\"} 1\n"},
 		{admin + "metrics", "\njuggler_redis_calls_total{redis=\"1\"} 1\n"},
 		{admin + "metrics", "\ngo_goroutines "},
 		{admin + "debug/vars", `"Results":1`},

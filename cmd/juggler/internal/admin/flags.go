@@ -6,6 +6,8 @@ import (
 	"net"
 
 	"github.com/spf13/pflag"
+
+	"github.com/juggler-go/juggler/cmd/juggler/internal/listen"
 )
 
 // Flags say where to serve.
@@ -42,7 +44,7 @@ func (f *Flags) Start(s *Server, log *slog.Logger) error {
 	}
 	log.Info("serving the admin address", "url", "http://"+l.Addr().String()+"/")
 	go func() { // ends with Close
-		if err := s.Serve(l); err != nil {
+		if err := s.Serve(listen.Watch(l, log)); err != nil {
 			log.Error("the admin address is served no more", "error", err)
 		}
 	}()

@@ -10,6 +10,17 @@ type Metric struct {
 	Labels     prometheus.Labels // constant, or nil
 	Total      bool              // it only grows: a counter
 	Value      func() float64
+
+	// In place of Labels and Value: a figure for each combination of values of these labels
+	// that there is so far.
+	By     []string
+	Values func() []Labelled
+}
+
+// Labelled is a figure with the values of its labels.
+type Labelled struct {
+	Labels []string
+	Value  float64
 }
 
 // Metrics collects figures.
@@ -29,10 +40,16 @@ func (m Metrics) Collect(ch chan<- prometheus.Metric) {
 		if m[i].Total {
 			kind = prometheus.CounterValue
 		}
-		ch <- prometheus.MustNewConstMetric(m[i].desc(), kind, m[i].Value())
+		if m[i].By == nil {
+			ch <- prometheus.MustNewConstMetric(m[i].desc(), kind, m[i].Value())
+			continue
+		}
+		for _, v := range m[i].Values() {
+			ch <- prometheus.MustNewConstMetric(m[i].desc(), kind, v.Value, v.Labels...)
+		}
 	}
 }
 
 func (m *Metric) desc() *prometheus.Desc {
-	return prometheus.NewDesc("juggler_"+m.Name, m.Help, nil, m.Labels)
+	return prometheus.NewDesc("juggler_"+m.Name, m.Help, m.By, m.Labels)
 }
