@@ -188,8 +188,8 @@ func ExampleWithMiddleware() {
 	http.Handle("/ws", handler)
 }
 
-// The server and the http.Server are shut down together.
-func ExampleHandler_Shutdown() {
+// The handler and the http.Server are shut down together.
+func ExampleHandler_ShutdownWith() {
 	handler, err := juggler.New()
 	if err != nil {
 		log.Fatal(err)
@@ -200,7 +200,7 @@ func ExampleHandler_Shutdown() {
 
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	if err := errors.Join(server.Shutdown(ctx), handler.Shutdown(ctx)); err != nil {
+	if err := handler.ShutdownWith(ctx, server); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(<-served)

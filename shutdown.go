@@ -3,6 +3,8 @@ package juggler
 import (
 	"context"
 	"errors"
+	"net/http"
+	"sync"
 	"time"
 
 	"github.com/juggler-go/juggler/frame"
@@ -15,11 +17,8 @@ import (
 // first, what is left is closed with 1001, reset a moment later, and ctx's error
 // is returned.
 //
-// http.Server.Shutdown does not wait for WebSockets: stop accepting there,
-// then call this one. Both may run at the same time:
-//
-//	go server.Shutdown(ctx)
-//	err := handler.Shutdown(ctx)
+// The http.Server that serves the handler knows nothing of WebSockets, and has to be shut
+// down, too: see [Handler.ShutdownWith].
 //
 // A broker passed to New is closed by its owner, afterwards. Calling Shutdown
 // again waits for the first call to be done.
@@ -36,6 +35,21 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	h.broker.stopOpening()
 	err := h.drain(ctx)
 	return errors.Join(err, h.close(ctx))
+}
+
+// ShutdownWith is [Handler.Shutdown] together with that of the servers that serve the
+// handler. They stop accepting, and the sessions are asked to go, at the same time: a
+// server waits for the requests of all its handlers, and one that takes long, as a
+// download does, would leave the sessions no time. It returns the errors of all.
+func (h *Handler) ShutdownWith(ctx context.Context, servers ...*http.Server) error {
+	errs := make([]error, len(servers))
+	var all sync.WaitGroup
+	for i, s := range servers {
+		all.Go(func() { errs[i] = s.Shutdown(ctx) })
+	}
+	err := h.Shutdown(ctx)
+	all.Wait()
+	return errors.Join(append(errs, err)...)
 }
 
 // drain asks every session to go and waits until none is left.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"testing"
@@ -233,4 +234,45 @@ func TestShutdownOutOfTimeCancelsCalls(t *testing.T) {
 			t.Errorf("cancelled after %v", d)
 		}
 	})
+}
+
+// What else the http.Server waits for, as a request that takes long, does not keep the
+// sessions from being told.
+func TestShutdownWithTellsSessionsAtOnce(t *testing.T) {
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	s := newServer(t, juggler.WithAuthenticator(func(r *http.Request) (*juggler.Identity, error) {
+		if r.Header.Get("Slow") != "" {
+			close(begun)
+			<-goOn
+		}
+		return nil, nil
+	}))
+	c := s.dial("juggler.1")
+	slow := make(chan struct{})
+	go func() {
+		defer close(slow)
+		_, _, err := websocket.Dial(context.Background(), strings.Replace(s.http.URL, "http", "ws", 1), &websocket.DialOptions{
+			Subprotocols: []string{"juggler.1"},
+			HTTPHeader:   http.Header{"Slow": {"yes"}},
+		})
+		if err == nil {
+			t.Error("a handshake succeeds while the handler shuts down")
+		}
+	}()
+	<-begun
+	down := make(chan error, 1)
+	go func() { down <- s.h.ShutdownWith(context.Background(), s.http.Config) }()
+	c.expect(`{"type":"GOAWAY"}`)
+	c.conn.CloseNow()
+	s.waitSessions(0)
+	select {
+	case err := <-down:
+		t.Errorf("the server did not wait for the request: %v", err)
+	default:
+	}
+	close(goOn)
+	if err := <-down; err != nil {
+		t.Error(err)
+	}
+	<-slow
 }

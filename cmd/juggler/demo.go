@@ -97,5 +97,5 @@ func demo(ctx context.Context, address string, log *slog.Logger, out io.Writer) 
 	stop, cancel := context.WithTimeout(context.Background(), stopTime)
 	defer cancel()
 	// The callee comes last: the sessions wait for their calls.
-	return errors.Join(err, server.Shutdown(stop), h.Shutdown(stop), callee.Shutdown(stop))
+	return errors.Join(err, h.ShutdownWith(stop, server), callee.Shutdown(stop))
 }

@@ -333,18 +333,9 @@ func TestCloseCodesPassBalancers(t *testing.T) {
 // closed with.
 func closeCode(t *testing.T, url string, op ws.OpCode) ws.StatusCode {
 	t.Helper()
-	d := ws.Dialer{Protocols: []string{"juggler.1"}}
-	c, buffered, _, err := d.Dial(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c, in := dialRaw(t, url)
 	if err := ws.WriteFrame(c, ws.MaskFrame(ws.NewFrame(op, true, make([]byte, 2<<20)))); err != nil {
 		return ws.StatusAbnormalClosure // what clients say that cannot write, such as those in Node
-	}
-	in := io.Reader(c)
-	if buffered != nil { // HELLO came with the response
-		in = io.MultiReader(buffered, c)
 	}
 	for {
 		f, err := ws.ReadFrame(in)
@@ -356,6 +347,22 @@ func closeCode(t *testing.T, url string, op ws.OpCode) ws.StatusCode {
 			return code
 		}
 	}
+}
+
+// dialRaw opens a session that does nothing by itself: its connection, and what to read of
+// it.
+func dialRaw(t *testing.T, url string) (net.Conn, io.Reader) {
+	t.Helper()
+	d := ws.Dialer{Protocols: []string{"juggler.1"}}
+	c, buffered, _, err := d.Dial(t.Context(), strings.TrimSpace(url))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if buffered != nil { // HELLO came with the response
+		return c, io.MultiReader(buffered, c)
+	}
+	return c, c
 }
 
 // awaitCall waits until a call succeeds.

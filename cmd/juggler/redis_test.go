@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"io"
 	"net"
 	"path/filepath"
 	"slices"
@@ -9,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gobwas/ws"
 
 	"github.com/juggler-go/juggler/internal/redistest"
 )
@@ -74,6 +77,48 @@ func TestServerDrains(t *testing.T) {
 		t.Errorf("serve: code %d", code)
 	}
 	c.stop()
+}
+
+// Half a request of somebody else does not keep the sessions from being told.
+func TestServerTellsSessionsAtOnce(t *testing.T) {
+	t.Parallel() // it mostly waits
+	s, url := startServe(t)
+	half, err := net.Dial("tcp", strings.Trim(strings.TrimPrefix(url, "ws://"), "/\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer half.Close()
+	if _, err := io.WriteString(half, "GET / HTTP/1.1\r\nHost: x\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	session, in := dialRaw(t, url)
+	told, cut := make(chan error, 1), make(chan error, 1)
+	go func() {
+		for {
+			f, err := ws.ReadFrame(in)
+			if err != nil || strings.Contains(string(f.Payload), `"GOAWAY"`) {
+				told <- err
+				return
+			}
+		}
+	}()
+	go func() {
+		_, err := half.Read(make([]byte, 1))
+		cut <- err
+	}()
+	s.signal(syscall.SIGTERM)
+	select {
+	case err = <-told:
+	case err = <-cut:
+		t.Fatalf("the server waited for half a request: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	session.Close()
+	if code := s.wait(); code != 0 {
+		t.Errorf("serve: code %d", code)
+	}
 }
 
 func TestCalleeDrains(t *testing.T) {

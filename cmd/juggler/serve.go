@@ -253,7 +253,15 @@ func (s *server) drain(web *http.Server) error {
 	<-delay.C
 	stop, cancel := context.WithTimeout(context.Background(), s.flags.drainTimeout)
 	defer cancel()
-	if err := errors.Join(web.Shutdown(stop), s.handler.Shutdown(stop)); err != nil {
+	accepting := make(chan struct{})
+	go func() { // ends with Close
+		defer close(accepting)
+		_ = web.Shutdown(stop) // what it waits for has no session, and would get none
+	}()
+	err := s.handler.Shutdown(stop)
+	_ = web.Close()
+	<-accepting
+	if err != nil {
 		return fmt.Errorf("draining took longer than --drain-timeout; the sessions that were left were cut off: %w", err)
 	}
 	s.log.Info("stopped")
