@@ -26,14 +26,24 @@ type Hooks struct {
 	// OnSubscribe is called when a topic was added to those of the session.
 	OnSubscribe func(ctx context.Context, s Session, t broker.Topic)
 
-	// OnUnsubscribe is called when an UNSB removed a topic. The end of the
-	// session removes the others without it.
-	OnUnsubscribe func(ctx context.Context, s Session, t broker.Topic)
+	// OnUnsubscribe is called when a topic was removed from those of the session:
+	// once for each that OnSubscribe was called for, also when the session ends,
+	// then before OnDisconnect and with a context that has ended.
+	OnUnsubscribe func(ctx context.Context, s Session, t broker.Topic, why SubscriptionEnd)
 
 	// OnGap is called once for each topic of the node of which the broker may
 	// have missed events: one call at a time, while sessions go on.
 	OnGap func(ctx context.Context, t broker.Topic)
 }
+
+// A SubscriptionEnd says why a subscription ended.
+type SubscriptionEnd string
+
+// The ends of subscriptions.
+const (
+	EndedByUnsb    SubscriptionEnd = "unsb"          // the client sent UNSB
+	EndedBySession SubscriptionEnd = "session_ended" // its session ended
+)
 
 // Disconnect says how a session ended.
 type Disconnect struct {

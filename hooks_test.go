@@ -38,10 +38,12 @@ func (d *hookLog) read() []string {
 
 func (d *hookLog) hooks() juggler.Hooks {
 	return juggler.Hooks{
-		OnConnect:     func(_ context.Context, s juggler.Session) { d.add("connect %s", s.User()) },
-		OnSignIn:      func(_ context.Context, s juggler.Session) { d.add("sign in %s", s.User()) },
-		OnSubscribe:   func(_ context.Context, _ juggler.Session, t broker.Topic) { d.add("subscribe %v", t) },
-		OnUnsubscribe: func(_ context.Context, _ juggler.Session, t broker.Topic) { d.add("unsubscribe %v", t) },
+		OnConnect:   func(_ context.Context, s juggler.Session) { d.add("connect %s", s.User()) },
+		OnSignIn:    func(_ context.Context, s juggler.Session) { d.add("sign in %s", s.User()) },
+		OnSubscribe: func(_ context.Context, _ juggler.Session, t broker.Topic) { d.add("subscribe %v", t) },
+		OnUnsubscribe: func(_ context.Context, _ juggler.Session, t broker.Topic, why juggler.SubscriptionEnd) {
+			d.add("unsubscribe %v %s", t, why)
+		},
 		OnDisconnect: func(_ context.Context, _ juggler.Session, e juggler.Disconnect) {
 			d.add("disconnect %d %s %v", e.Code, e.Reason, e.ByClient)
 		},
@@ -57,11 +59,13 @@ func TestHooks(t *testing.T) {
 	c.send(`{"type":"SUB","id":"2","channel":"c"}`)
 	c.send(`{"type":"SUB","id":"3","channel":"c*","pattern":true}`)
 	c.send(`{"type":"UNSB","id":"4","channel":"c"}`)
-	for i := range 4 {
+	c.send(`{"type":"UNSB","id":"5","channel":"c"}`)
+	c.send(`{"type":"SUB","id":"6","channel":"c*","pattern":true}`) // changes nothing
+	for i := range 6 {
 		c.expect(fmt.Sprintf(`{"type":"ACK","for":"%d"}`, i+1))
 	}
 	c.conn.Close(4777, "my own")
-	want := []string{"connect ", "sign in ann", "subscribe {c false}", "subscribe {c* true}", "unsubscribe {c false}", "disconnect 4777 my own true"}
+	want := []string{"connect ", "sign in ann", "subscribe {c false}", "subscribe {c* true}", "unsubscribe {c false} unsb", "unsubscribe {c* true} session_ended", "disconnect 4777 my own true"}
 	waitFor(t, "the hooks", func() bool { return len(d.read()) >= len(want) })
 	if got := d.read(); !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)

@@ -27,6 +27,7 @@ type Request struct {
 	watch    callWatch      // of a CALL
 	replyTo  broker.Address // of a CALL
 	acquired bool           // a SUB holds its topic
+	changed  bool           // a SUB has added its topic, or an UNSB removed it
 	pubSeq   uint32         // numbers the PUBs of a queue
 
 	accepted bool  // the broker took it

@@ -181,12 +181,12 @@ func (s *session) ack(r *Request) {
 func (s *session) notify(r *Request) {
 	hooks := &s.shard.h.cfg.hooks
 	switch {
-	case r.typ == frame.Sub && hooks.OnSubscribe != nil:
+	case r.typ == frame.Sub && r.changed && hooks.OnSubscribe != nil:
 		t := r.topic()
 		s.enqueueHook(func(ctx context.Context) { hooks.OnSubscribe(ctx, Session{s}, t) })
-	case r.typ == frame.Unsb && hooks.OnUnsubscribe != nil:
+	case r.typ == frame.Unsb && r.changed && hooks.OnUnsubscribe != nil:
 		t := r.topic()
-		s.enqueueHook(func(ctx context.Context) { hooks.OnUnsubscribe(ctx, Session{s}, t) })
+		s.enqueueHook(func(ctx context.Context) { hooks.OnUnsubscribe(ctx, Session{s}, t, EndedByUnsb) })
 	case r.typ == frame.Auth && hooks.OnSignIn != nil:
 		s.enqueueHook(func(ctx context.Context) { hooks.OnSignIn(ctx, Session{s}) })
 	}

@@ -207,6 +207,7 @@ func (s *session) closed(e *wsconn.CloseError) {
 	s.state = gone
 	sh.vacate(s)
 	s.dropCalls()
+	s.tellSubscriptionsEnd()
 	s.dropSubscriptions()
 	if s.deadlines != nil {
 		sh.deadlines.Remove(&s.deadlines.timer)

@@ -4,6 +4,8 @@ import (
 	"iter"
 	"slices"
 	"sync"
+
+	"github.com/juggler-go/juggler/broker"
 )
 
 // NumSessions returns how many sessions the node has, those included whose
@@ -26,6 +28,50 @@ func (h *Handler) Session(id string) (Session, bool) {
 	}
 	s := sh.lookUp(slot, parsed)
 	return Session{s}, s != nil
+}
+
+// Sessions returns the sessions of this node. It may be used while sessions begin and
+// end: those that do meanwhile may be left out, or have ended when the loop gets them.
+func (h *Handler) Sessions() iter.Seq[Session] {
+	return func(yield func(Session) bool) {
+		for i := range h.shards {
+			if sh := h.shards[i].Load(); sh != nil && !sh.eachSession(yield) {
+				return
+			}
+		}
+	}
+}
+
+// eachSession calls yield for sessions of the shard until it returns false.
+func (sh *shard) eachSession(yield func(Session) bool) bool {
+	for at := 0; ; {
+		var some [256]*session // the lock is not held for long, and not while user code runs
+		sh.slotsMu.RLock()
+		n := copy(some[:], sh.slots[min(at, len(sh.slots)):])
+		sh.slotsMu.RUnlock()
+		if n == 0 {
+			return true
+		}
+		at += n
+		for _, s := range some[:n] {
+			if s != nil && !yield(Session{s}) {
+				return false
+			}
+		}
+	}
+}
+
+// Topics returns what the session is subscribed to, as it is now, in no order. An
+// UNSB that is on its way still counts, a SUB does not yet.
+func (s Session) Topics() iter.Seq[broker.Topic] {
+	mu := &s.s.shard.subsMu
+	mu.Lock()
+	defer mu.Unlock()
+	topics := make([]broker.Topic, len(s.s.subs))
+	for i, sub := range s.s.subs {
+		topics[i] = sub.topic.node.name
+	}
+	return slices.Values(topics)
 }
 
 // SessionsOf returns the sessions of a user on this node, as they are now.

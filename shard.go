@@ -30,6 +30,8 @@ type shard struct {
 	slots   []*session
 	free    []uint32 // slots that are nil
 
+	subsMu sync.Mutex // held on the turn to change the subs of a session, and by others to read them
+
 	calls  callTable
 	topics map[broker.Topic]*localTopic
 

@@ -183,7 +183,10 @@ func (s *session) subscribe(r *Request) error {
 		sh.topics[name] = lt
 	}
 	lt.subs = append(lt.subs, subscriber{s, int32(len(s.subs))})
+	sh.subsMu.Lock()
 	s.subs = append(s.subs, subscription{lt, int32(len(lt.subs) - 1)})
+	sh.subsMu.Unlock()
+	r.changed = true
 	sh.h.stats.subscriptions.Add(1)
 	return nil
 }
@@ -252,6 +255,7 @@ func (s *session) unsubscribe(r *Request) {
 	if lt := s.shard.topics[r.topic()]; lt != nil {
 		if i := s.subscribedTo(lt); i >= 0 {
 			s.removeSubscription(i)
+			r.changed = true
 		}
 	}
 }
@@ -261,7 +265,7 @@ func (s *session) unsubscribe(r *Request) {
 func (s *session) removeSubscription(i int) {
 	sh := s.shard
 	lt, at := s.subs[i].topic, s.subs[i].index
-
+	sh.subsMu.Lock()
 	last := lt.subs[len(lt.subs)-1]
 	lt.subs[at] = last
 	last.s.subs[last.index].index = at
@@ -275,6 +279,7 @@ func (s *session) removeSubscription(i int) {
 	}
 	s.subs[n] = subscription{}
 	s.subs = s.subs[:n]
+	sh.subsMu.Unlock()
 
 	sh.h.stats.subscriptions.Add(-1)
 	if len(lt.subs) == 0 {
@@ -284,10 +289,24 @@ func (s *session) removeSubscription(i int) {
 	}
 }
 
+// tellSubscriptionsEnd has the hook told of what dropSubscriptions is going to remove.
+func (s *session) tellSubscriptionsEnd() {
+	f := s.shard.h.cfg.hooks.OnUnsubscribe
+	if f == nil {
+		return
+	}
+	for _, sub := range s.subs {
+		t := sub.topic.node.name
+		s.enqueueHook(func(ctx context.Context) { f(ctx, Session{s}, t, EndedBySession) })
+	}
+}
+
 // dropSubscriptions removes those of a session that is gone.
 func (s *session) dropSubscriptions() {
 	for len(s.subs) > 0 {
 		s.removeSubscription(len(s.subs) - 1)
 	}
+	s.shard.subsMu.Lock()
+	defer s.shard.subsMu.Unlock()
 	s.subs = nil
 }
