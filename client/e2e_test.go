@@ -136,7 +136,7 @@ func TestRealCalls(t *testing.T) {
 			ctx := t.Context()
 			for _, want := range []string{
 				`null`, `0`, `"\u0000\ud800 \" \\ é 日本 \u2028"`, `{"a":{"b":[1,2,{"c":null}]}}`, `-1.5e-300`,
-				`"` + strings.Repeat("x", 60_000) + `"`, strings.Repeat("[", 1000) + strings.Repeat("]", 1000),
+				`"` + strings.Repeat("x", 60_000) + `"`, strings.Repeat("[", 500) + strings.Repeat("]", 500),
 			} {
 				var got json.RawMessage
 				if err := c.Call(ctx, "test.echo", json.RawMessage(want), &got); err != nil || string(got) != want {
