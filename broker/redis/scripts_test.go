@@ -97,6 +97,7 @@ func TestPushFull(t *testing.T) {
 				c.FlushAll(ctx)
 				now := c.Time(ctx).Val().UnixMilli()
 				var alive []string
+				fill := c.Pipeline()
 				for i := range test.capacity {
 					left := int64(60_000)
 					address := fmt.Sprintf("%032d", i)
@@ -105,16 +106,19 @@ func TestPushFull(t *testing.T) {
 							left = 0
 						}
 						if how != "expired" {
-							c.SAdd(ctx, "cancelled", address)
+							fill.SAdd(ctx, "cancelled", address)
 						}
 					}
 					value := "C" + strconv.FormatInt(now+left, 10) + address + strings.Repeat("\x00", 8)
-					c.LPush(ctx, "calls", value)
+					fill.LPush(ctx, "calls", value)
 					if !test.dead(i) {
 						alive = append(alive, value)
 					}
 				}
-				c.SAdd(ctx, "cancelled", "a call that was taken before")
+				fill.SAdd(ctx, "cancelled", "a call that was taken before")
+				if _, err := fill.Exec(ctx); err != nil {
+					t.Fatal(err)
+				}
 				// Where only some are dead it may take some attempts to come upon them.
 				var reply any
 				waiting.Until(t, "the queue took another call", func() bool {
