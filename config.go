@@ -41,6 +41,7 @@ type config struct {
 	maxSubscriptions, maxCalls               int // of one session
 	maxPatterns, maxPatternBytes             int // of one session; of one pattern
 	maxNodePatterns                          int
+	maxNodeQueue                             int64
 	maxRequests, maxQueue                    int // of one session
 	maxSessions                              int
 	callStats                                int // URIs
@@ -50,7 +51,7 @@ type config struct {
 	brokerTimeout                   time.Duration
 
 	// Given by an option. If not, the default follows the limit beside it.
-	callTimeoutGiven, maxQueueGiven bool
+	callTimeoutGiven, maxQueueGiven, maxNodeQueueGiven bool
 }
 
 // settings says where the values of the options are kept that have a range.
@@ -71,6 +72,7 @@ func (c *config) settings() []option.Setting {
 		option.ServerMaxCalls.In(&c.maxCalls),
 		option.ServerMaxRequests.In(&c.maxRequests),
 		option.ServerMaxQueueBytes.In(&c.maxQueue),
+		option.ServerMaxNodeQueueBytes.In(&c.maxNodeQueue),
 		option.ServerMaxSessions.In(&c.maxSessions),
 		option.ServerCallStats.In(&c.callStats),
 		option.ServerDeferredAuth.In(&c.signInTimeout),
@@ -102,6 +104,9 @@ func (c *config) follow() {
 	if !c.maxQueueGiven {
 		c.maxQueue = max(c.maxQueue, c.maxMessage+envelope)
 	}
+	if !c.maxNodeQueueGiven {
+		c.maxNodeQueue = max(c.maxNodeQueue, int64(c.maxQueue))
+	}
 }
 
 // validate returns all that is wrong with c. After it nothing in New fails.
@@ -113,6 +118,9 @@ func (c *config) validate() error {
 	option.Check(p, c.settings())
 	if least := c.maxMessage + envelope; c.maxQueue < least {
 		p.Refuse("WithMaxQueueBytes", c.maxQueue, fmt.Sprintf("at least %d, to hold one message of WithMaxMessageBytes", least))
+	}
+	if c.maxNodeQueue < int64(c.maxQueue) {
+		p.Refuse("WithMaxNodeQueueBytes", c.maxNodeQueue, fmt.Sprintf("at least %d, the queue of one session by WithMaxQueueBytes", c.maxQueue))
 	}
 	return p.Err()
 }

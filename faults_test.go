@@ -482,6 +482,27 @@ func TestClientThatReadsTooLate(t *testing.T) {
 	})
 }
 
+// Clients that each have no more waiting than they may are closed when it is too much for
+// the node, and no more of them than it takes.
+func TestTooManyClientsThatReadTooLate(t *testing.T) {
+	s := newFaultServer(t, juggler.WithMaxQueueBytes(20<<20), juggler.WithMaxNodeQueueBytes(20<<20), juggler.WithWriteTimeout(time.Minute))
+	for range 3 {
+		c := openRaw(t, s.ways[0].dial(t), "juggler.1")
+		if _, err := c.conn.Write(maskedText(`{"type":"SUB","id":"1","channel":"c"}`)); err != nil {
+			t.Fatal(err)
+		}
+		c.read(t, 1) // ACK
+	}
+	s.flood(t)
+	waitFor(t, "one to be closed", func() bool { return s.h.Stats().SlowConsumers > 0 })
+	s.bystander.send(`{"type":"CALL","id":"2","uri":"echo","args":"well"}`)
+	s.bystander.expect(`{"type":"ACK","for":"2"}`)
+	s.bystander.expect(`{"type":"RES","for":"2","args":"well"}`)
+	if n := s.h.Stats().SlowConsumers; n > 2 {
+		t.Errorf("all %d are closed", n)
+	}
+}
+
 // A client that never reads is gone after the write timeout.
 func TestClientThatNeverReads(t *testing.T) {
 	s := newFaultServer(t, juggler.WithMaxQueueBytes(300<<10), juggler.WithWriteTimeout(100*time.Millisecond))

@@ -106,6 +106,7 @@ func (h *Handler) poolConfig() wsconn.Config {
 	return wsconn.Config{
 		MaxMessage:   h.cfg.maxMessage,
 		MaxQueue:     h.cfg.maxQueue,
+		MaxBacklog:   h.cfg.maxNodeQueue,
 		ReadTimeout:  h.cfg.readTimeout,
 		WriteTimeout: h.cfg.writeTimeout,
 		CloseTimeout: h.cfg.writeTimeout,

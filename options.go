@@ -257,6 +257,15 @@ func WithMaxQueueBytes(n int) Option {
 	return optionFunc(func(c *config) { c.maxQueue, c.maxQueueGiven = n, true })
 }
 
+// WithMaxNodeQueueBytes sets how many bytes of memory may be taken by what waits for
+// clients of the node that read slowly, all together. Beyond it those for which most waits
+// are closed with 4500. Clients count that have not read all for 100 ms; what one turn
+// writes may come on top. Default: 256 MiB, or as much as [WithMaxQueueBytes]; 4 KiB to 1
+// TiB, and at least as much as [WithMaxQueueBytes].
+func WithMaxNodeQueueBytes(n int64) Option {
+	return optionFunc(func(c *config) { c.maxNodeQueue, c.maxNodeQueueGiven = n, true })
+}
+
 // WithMaxSessions sets how many sessions the node has at most; more are
 // refused with 503. Default: 65,536, or four fifths of RLIMIT_NOFILE where that
 // is less; 1 to 16,777,216. New warns of a number beyond RLIMIT_NOFILE.

@@ -42,6 +42,7 @@ func TestOptionBounds(t *testing.T) {
 	optiontest.Range(t, option.ServerMaxCalls, juggler.WithMaxCalls, alone)
 	optiontest.Range(t, option.ServerMaxRequests, juggler.WithMaxRequests, alone)
 	optiontest.Range(t, option.ServerMaxQueueBytes, juggler.WithMaxQueueBytes, with(juggler.WithMaxMessageBytes(256)))
+	optiontest.Range(t, option.ServerMaxNodeQueueBytes, juggler.WithMaxNodeQueueBytes, with(juggler.WithMaxMessageBytes(256), juggler.WithMaxQueueBytes(4<<10)))
 	optiontest.Range(t, option.ServerMaxSessions, juggler.WithMaxSessions, with(juggler.WithLogger(quiet)))
 	optiontest.Range(t, option.ServerCallStats, juggler.WithCallStats, alone)
 	optiontest.Range(t, option.ServerCallTimeout, juggler.WithCallTimeout, longest)

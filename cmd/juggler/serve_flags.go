@@ -65,6 +65,7 @@ func bindLimits(flags *pflag.FlagSet) *settings.Options[juggler.Option] {
 	o.Bytes(flags, option.ServerMaxHeadersBytes, juggler.WithMaxHeadersBytes, "size of the headers of a request")
 	o.Bytes(flags, option.ServerMaxNameBytes, juggler.WithMaxNameBytes, "length of a URI, channel or pattern")
 	o.Bytes(flags, option.ServerMaxQueueBytes, juggler.WithMaxQueueBytes, "what may wait for a client that reads slowly; more by default where --max-message-bytes needs it")
+	o.Bytes64(flags, option.ServerMaxNodeQueueBytes, juggler.WithMaxNodeQueueBytes, "what may wait for all clients of this node that read slowly; at least --max-queue-bytes")
 	o.Int(flags, option.ServerMaxSubscriptions, juggler.WithMaxSubscriptions, "subscriptions of a session")
 	o.Int(flags, option.ServerMaxPatterns, juggler.WithMaxPatterns, "patterns among the subscriptions of a session; 0: clients may not subscribe to patterns")
 	o.Bytes(flags, option.ServerMaxPatternBytes, juggler.WithMaxPatternBytes, "length of a pattern")

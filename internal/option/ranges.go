@@ -7,21 +7,22 @@ import "time"
 // There are at most 32 event loops since a topic keeps the set of its shards in one
 // word, half of it for those of portable connections.
 var (
-	ServerEventLoops       = Range[int]{"WithEventLoops", 0, 0, 32}
-	ServerDrainRate        = Range[int]{"WithDrainRate", 500, 1, 1_000_000}
-	ServerMaxMessageBytes  = Range[int]{"WithMaxMessageBytes", 64 << 10, 256, 16 << 20}
-	ServerMaxArgsBytes     = Range[int]{"WithMaxArgsBytes", 0, 0, 16 << 20}
-	ServerMaxHeadersBytes  = Range[int]{"WithMaxHeadersBytes", 4 << 10, 0, 1 << 20}
-	ServerMaxNameBytes     = Range[int]{"WithMaxNameBytes", 1 << 10, 1, 1 << 16}
-	ServerMaxSubscriptions = Range[int]{"WithMaxSubscriptions", 128, 0, 1_000_000}
-	ServerMaxPatterns      = Range[int]{"WithMaxPatterns", 16, 0, 1_000_000}
-	ServerMaxPatternBytes  = Range[int]{"WithMaxPatternBytes", 256, 1, 1 << 16}
-	ServerMaxNodePatterns  = Range[int]{"WithMaxNodePatterns", 1 << 14, 1, 1 << 24}
-	ServerMaxCalls         = Range[int]{"WithMaxCalls", 128, 0, 1_000_000}
-	ServerMaxRequests      = Range[int]{"WithMaxRequests", 64, 1, 100_000}
-	ServerMaxQueueBytes    = Range[int]{"WithMaxQueueBytes", 1 << 20, 4 << 10, 1 << 30}
-	ServerCallStats        = Range[int]{"WithCallStats", 0, 0, 1000}
-	ServerMaxSessions      = Range[int]{"WithMaxSessions", 1 << 16, 1, 1 << 24}
+	ServerEventLoops        = Range[int]{"WithEventLoops", 0, 0, 32}
+	ServerDrainRate         = Range[int]{"WithDrainRate", 500, 1, 1_000_000}
+	ServerMaxMessageBytes   = Range[int]{"WithMaxMessageBytes", 64 << 10, 256, 16 << 20}
+	ServerMaxArgsBytes      = Range[int]{"WithMaxArgsBytes", 0, 0, 16 << 20}
+	ServerMaxHeadersBytes   = Range[int]{"WithMaxHeadersBytes", 4 << 10, 0, 1 << 20}
+	ServerMaxNameBytes      = Range[int]{"WithMaxNameBytes", 1 << 10, 1, 1 << 16}
+	ServerMaxSubscriptions  = Range[int]{"WithMaxSubscriptions", 128, 0, 1_000_000}
+	ServerMaxPatterns       = Range[int]{"WithMaxPatterns", 16, 0, 1_000_000}
+	ServerMaxPatternBytes   = Range[int]{"WithMaxPatternBytes", 256, 1, 1 << 16}
+	ServerMaxNodePatterns   = Range[int]{"WithMaxNodePatterns", 1 << 14, 1, 1 << 24}
+	ServerMaxCalls          = Range[int]{"WithMaxCalls", 128, 0, 1_000_000}
+	ServerMaxRequests       = Range[int]{"WithMaxRequests", 64, 1, 100_000}
+	ServerMaxQueueBytes     = Range[int]{"WithMaxQueueBytes", 1 << 20, 4 << 10, 1 << 30}
+	ServerCallStats         = Range[int]{"WithCallStats", 0, 0, 1000}
+	ServerMaxNodeQueueBytes = Range[int64]{"WithMaxNodeQueueBytes", 256 << 20, 4 << 10, 1 << 40}
+	ServerMaxSessions       = Range[int]{"WithMaxSessions", 1 << 16, 1, 1 << 24}
 
 	ServerDeferredAuth   = Range[time.Duration]{"WithDeferredAuth", 10 * time.Second, time.Millisecond, time.Hour}
 	ServerCallTimeout    = Range[time.Duration]{"WithCallTimeout", time.Minute, time.Millisecond, 24 * time.Hour}

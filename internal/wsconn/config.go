@@ -83,6 +83,10 @@ type Config struct {
 	// frame is tried for WriteTimeout, then the connection is reset. On the
 	// portable path all that one turn writes counts, however fast the peer reads.
 	MaxQueue int
+	// MaxBacklog is how many bytes the buffers of all connections together may take
+	// for peers that read slowly; 0: no more than MaxQueue each. Beyond it those for
+	// which most is kept are closed as slow consumers.
+	MaxBacklog int64
 
 	// ReadTimeout is how long a message may take from its first byte on, which
 	// may be a part of a frame header (required).

@@ -317,8 +317,7 @@ func (c *Conn) flushed() {
 	c.flags &^= flagFull
 	switch c.state {
 	case stateOpen:
-		c.g.free.putOutput(c.out)
-		c.out = nil
+		c.g.giveBack(c)
 	case stateClosing, stateFailing:
 		if c.flags&flagSent == 0 {
 			c.flags |= flagSent

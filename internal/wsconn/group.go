@@ -33,10 +33,14 @@ type Group struct {
 	dead    []*Conn // to close
 	delayed delayedWrites
 
+	grown     bool  // backlog has, since relieve
+	relieveAt int64 // when to look again at the latest; 0: no need
+
 	opening  bool  // Adopt's open is running
 	attached *Conn // what it attached
 
-	load atomic.Int64 // connections, those on their way included
+	load    atomic.Int64 // connections, those on their way included
+	backlog atomic.Int64 // bytes that wait for slow peers; changed on the group's turn
 
 	wakeUp atomic.Uint32
 	wakeMu sync.Mutex // guards ended, and transport.wake against the end
@@ -190,7 +194,7 @@ func (g *Group) finishTurn(wasLent bool) (next int64, ours bool) {
 		}
 		g.delayed.expire(g.now)
 		g.settle()
-		if !g.closeDead() {
+		if relieved := g.relieve(); !g.closeDead() && !relieved {
 			break // no callback since Turn
 		}
 	}
@@ -198,6 +202,9 @@ func (g *Group) finishTurn(wasLent bool) (next int64, ours bool) {
 		next = at
 	}
 	if at := g.delayed.next(); at != 0 && (next == 0 || at < next) {
+		next = at
+	}
+	if at := g.relieveAt; at != 0 && (next == 0 || at < next) {
 		next = at
 	}
 	return next, true
@@ -246,6 +253,9 @@ func (g *Group) settle() {
 		c.flags &^= flagDirty
 		if c.state != stateDead {
 			g.transport.settle(c)
+		}
+		if c.out != nil {
+			g.account(c.out, cap(c.out.buf))
 		}
 	}
 	clear(g.dirty)
@@ -326,8 +336,7 @@ func (g *Group) release(c *Conn) {
 		c.in = nil
 	}
 	e := c.out.end
-	g.free.putOutput(c.out)
-	c.out = nil
+	g.giveBack(c)
 	g.load.Add(-1)
 	g.handler.Closed(c, e)
 }

@@ -14,6 +14,8 @@ type output struct {
 	mark int
 	busy bool // a portable writer is writing from buf: what is before off must stay as it is
 
+	counted   int   // what Group.account knows of buf
+	waits     int64 // since when that is not 0
 	delayedTo int64 // when a delayed write is made at the latest; 0: none is delayed
 	since     int64 // when the socket was last seen to take something, while it is full
 	deadline  int64 // of the state that a closing connection is in
@@ -35,8 +37,12 @@ func (out *output) boundary() int {
 	return out.mark
 }
 
-// dropRest drops the frames of which nothing was written.
-func (out *output) dropRest() { out.buf = out.buf[:out.boundary()] }
+// dropRest drops the frames of which nothing was written, and the array that they were in.
+func (out *output) dropRest() {
+	boundary := out.boundary()
+	out.buf = slices.Clone(out.buf[out.off:boundary])
+	out.mark, out.off = boundary-out.off, 0
+}
 
 // room makes room for n bytes. It drops what was written already, or a queue that is
 // never empty, as that of a peer which reads slowly but steadily, would grow for ever.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/juggler-go/juggler/internal/netpoll"
@@ -21,6 +22,9 @@ type config struct {
 	writeTimeout int64
 	closeTimeout int64
 	ping         int64
+
+	backlog atomic.Int64  // the sum over the groups
+	fullest func() *Group // the pool's
 }
 
 // milliseconds rounds up: no deadline comes early, and none becomes "never".
@@ -54,7 +58,7 @@ func NewPool(c Config) *Pool {
 	if c.Loops <= 0 {
 		c.Loops = min(max(1, runtime.GOMAXPROCS(0)/2), 16)
 	}
-	return &Pool{
+	p := &Pool{
 		cfg: config{
 			Config:       c,
 			start:        time.Now(),
@@ -68,6 +72,8 @@ func NewPool(c Config) *Pool {
 		portable: make([]*Group, c.Loops),
 		noted:    make(map[string]bool),
 	}
+	p.cfg.fullest = p.fullest
+	return p
 }
 
 // Adopt takes over nc, the connection of an upgrade request, after it was

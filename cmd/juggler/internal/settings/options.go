@@ -28,7 +28,16 @@ func (o *Options[O]) Int(flags *pflag.FlagSet, r option.Range[int], with func(in
 
 // Bytes adds a flag for an option that takes a size.
 func (o *Options[O]) Bytes(flags *pflag.FlagSet, r option.Range[int], with func(int) O, usage string) {
-	p, name := new(int), o.Prefix+FlagName(r.Option)
+	addSize(o, flags, r, with, usage)
+}
+
+// Bytes64 is Bytes for sizes that an int may be too small for.
+func (o *Options[O]) Bytes64(flags *pflag.FlagSet, r option.Range[int64], with func(int64) O, usage string) {
+	addSize(o, flags, r, with, usage)
+}
+
+func addSize[O any, T int | int64](o *Options[O], flags *pflag.FlagSet, r option.Range[T], with func(T) O, usage string) {
+	p, name := new(T), o.Prefix+FlagName(r.Option)
 	BytesVar(flags, p, name, r.Default, r.Min, r.Max, usage)
 	o.WhenSet(flags.Lookup(name), func() O { return with(*p) })
 }

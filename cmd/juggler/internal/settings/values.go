@@ -93,47 +93,48 @@ func timeText(d time.Duration) string {
 }
 
 // BytesVar adds a flag for a size from least to most bytes.
-func BytesVar(flags *pflag.FlagSet, p *int, name string, value, least, most int, usage string) {
+func BytesVar[T int | int64](flags *pflag.FlagSet, p *T, name string, value, least, most T, usage string) {
 	*p = value
-	flags.Var(&size{p, least, most}, name, fmt.Sprintf("%s; %s to %s", usage, sizeText(least), sizeText(most)))
+	flags.Var(&size[T]{p, least, most}, name, fmt.Sprintf("%s; %s to %s", usage, sizeText(least), sizeText(most)))
 }
 
-type size struct {
-	p           *int
-	least, most int
+type size[T int | int64] struct {
+	p           *T
+	least, most T
 }
 
 var units = []struct {
 	name string
-	size int
+	size int64
 }{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}}
 
-func (s *size) String() string { return sizeText(*s.p) }
-func (s *size) Type() string   { return "size" }
+func (s *size[T]) String() string { return sizeText(*s.p) }
+func (s *size[T]) Type() string   { return "size" }
 
-func (s *size) Set(text string) error {
-	number, unit := text, 1
+func (s *size[T]) Set(text string) error {
+	number, unit := text, int64(1)
 	for _, u := range units {
 		if rest, ok := strings.CutSuffix(text, u.name); ok {
 			number, unit = strings.TrimSpace(rest), u.size
 			break
 		}
 	}
-	n, err := strconv.Atoi(number)
-	if err != nil || n < 0 || n > s.most/unit || n*unit < s.least {
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || n < 0 || n > int64(s.most)/unit || n*unit < int64(s.least) {
 		return fmt.Errorf("want a size such as 65536, 64KiB or 1MiB; %s to %s", sizeText(s.least), sizeText(s.most))
 	}
-	*s.p = n * unit
+	*s.p = T(n * unit)
 	return nil
 }
 
-func sizeText(n int) string {
+func sizeText[T int | int64](size T) string {
+	n := int64(size)
 	for _, u := range units {
 		if n != 0 && n%u.size == 0 && u.size > 1 {
-			return strconv.Itoa(n/u.size) + u.name
+			return strconv.FormatInt(n/u.size, 10) + u.name
 		}
 	}
-	return strconv.Itoa(n)
+	return strconv.FormatInt(n, 10)
 }
 
 // Choice is a flag for one of several words.

@@ -1,0 +1,46 @@
+package wsconn_test
+
+import (
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/gobwas/ws"
+
+	"github.com/juggler-go/juggler/internal/waiting"
+	"github.com/juggler-go/juggler/internal/wsconn"
+)
+
+// What waits for all peers together is bounded, whichever group they are in: the one for
+// which most waits is closed, the others are not.
+func TestBacklog(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
+		cfg := config()
+		cfg.Loops, cfg.MaxBacklog = 2, 2<<20
+		srv := newServer(t, wrap, cfg)
+		greedy, greedyPeer := srv.connect()
+		modest, modestPeer := srv.connect()
+		if greedy.Group() == modest.Group() {
+			t.Fatal("both connections are in one group")
+		}
+		const n = 20_000
+		fill(greedy, n, func() bool { return greedy.Queued() > 1500<<10 })
+		messages := -1
+		fill(modest, n, func() bool { messages++; return modest.Queued() > 700<<10 })
+		waiting.Until(t, "the one for which most waits is closed", func() (ended bool) {
+			greedy.on(func() { ended = greedy.Ending() })
+			return ended
+		})
+		expectSlowConsumerClose(t, greedyPeer, n)
+		greedyPeer.send(closeFrame(1000, ""))
+		greedy.end(wsconn.CodeSlowConsumer, false, wsconn.ErrSlowConsumer)
+		for range messages {
+			modestPeer.expect(ws.OpText, strings.Repeat("m", n))
+		}
+		modestPeer.send(text("all read"))
+		modestPeer.expect(ws.OpText, "all read")
+		for backlog := int64(-1); backlog != 0; {
+			modest.on(func() { backlog = srv.pool.Backlog() })
+		}
+	})
+}
