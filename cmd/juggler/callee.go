@@ -106,7 +106,8 @@ func callee(ctx context.Context, f *calleeFlags, p *process) error {
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
-	if err := errors.Join(f.register(c, log), f.admin.Check()); err != nil {
+	outsideEffect := settings.Needs(p.cmd.Flags(), len(f.exec)+len(f.http) > 0, "--exec or --http", "outside-timeout", "outside-max-output")
+	if err := errors.Join(f.register(c, log), f.admin.Check(), outsideEffect); err != nil {
 		return exit.With(exit.Usage, err)
 	}
 	p.onReload("passwords and certificates of Redis", e.Reload)

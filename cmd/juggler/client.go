@@ -105,6 +105,9 @@ func (f *clientFlags) once(cmd *cobra.Command, url string, args []string) error 
 
 // interactive does what is typed, or piped.
 func (f *clientFlags) interactive(cmd *cobra.Command, url string) error {
+	if err := settings.Needs(cmd.Flags(), false, "a command behind the URL", "header", "count"); err != nil {
+		return usageError(cmd, err)
+	}
 	config, err := f.config(cmd, url)
 	if err != nil {
 		return err

@@ -62,8 +62,12 @@ func (f *connectionFlags) options() ([]client.Option, error) {
 	options := append(f.client.List(), client.WithLogger(slog.New(slog.DiscardHandler))) // the shell says itself what matters
 	token, err := f.readToken()
 	switch {
+	case f.token != "" && f.tokenFile != "":
+		return nil, errors.New("want --token or --token-file, not both")
 	case err != nil:
 		return nil, err
+	case token == "" && f.bearer:
+		return nil, errors.New("--bearer goes with --token or --token-file only")
 	case token != "" && f.bearer:
 		header.Set("Authorization", "Bearer "+token)
 	case token != "" && f.protocol.Value == "juggler.0":

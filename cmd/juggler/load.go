@@ -105,6 +105,11 @@ func (f *loadFlags) setURL(url string) error {
 // complete fills in the rest of the config.
 func (f *loadFlags) complete(cmd *cobra.Command) error {
 	c := &f.config
+	err := errors.Join(settings.Needs(cmd.Flags(), f.args == "", "args that are made up, without --args,", "payload"),
+		settings.Needs(cmd.Flags(), f.publish > 0, "--publish", "channels"))
+	if err != nil {
+		return err
+	}
 	if c.Rate > 0 && !cmd.Flags().Lookup("in-flight").Changed {
 		c.InFlight = 100
 	}

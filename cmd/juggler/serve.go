@@ -152,7 +152,7 @@ func (s *server) prepare(ctx context.Context) error {
 			return fmt.Errorf("--listen %w", err)
 		}
 	}
-	if err := f.admin.Check(); err != nil {
+	if err := errors.Join(f.admin.Check(), f.checkEffect(s.cmd.Flags())); err != nil {
 		return err
 	}
 	mux := http.NewServeMux()

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -11,6 +13,7 @@ import (
 	"github.com/juggler-go/juggler/cmd/juggler/internal/access"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/admin"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/engine"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/listen"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/logs"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
 	"github.com/juggler-go/juggler/frame"
@@ -55,6 +58,22 @@ func (f *serveFlags) bind(flags *pflag.FlagSet) {
 	f.access.Bind(flags)
 	f.admin.Bind(flags)
 	f.logs.Bind(flags)
+}
+
+// checkEffect refuses settings that can have no effect beside the others.
+func (f *serveFlags) checkEffect(flags *pflag.FlagSet) error {
+	unix := slices.ContainsFunc(f.listen, listen.IsUnix)
+	admin := flags.Lookup("admin-listen").Value.String() != ""
+	err := errors.Join(settings.Needs(flags, unix, "--listen unix:PATH", "socket-mode"), settings.Needs(flags, admin, "--admin-listen", "call-stats"))
+	switch {
+	case err != nil:
+		return err
+	case len(f.origins) > 1 && slices.Contains(f.origins, "*"):
+		return errors.New("--origins: * lets in all: leave out the others, or *")
+	case slices.Contains(f.proxies, "unix") && !unix:
+		return errors.New("--trusted-proxies unix goes with --listen unix:PATH only")
+	}
+	return nil
 }
 
 // bindLimits adds the limits and times of sessions, as juggler's options have them.

@@ -39,8 +39,8 @@ func init() { goredis.SetLogger(silent{}) }
 // Open opens the broker that the flags name; it connects later.
 func (f *Flags) Open(log *slog.Logger) (*Engine, error) {
 	if len(f.RPC) == 0 {
-		if len(f.PubSub) > 0 {
-			return nil, exit.With(exit.Usage, errors.New("--redis-pubsub goes with --redis"))
+		if err := f.checkEmbedded(); err != nil {
+			return nil, exit.With(exit.Usage, err)
 		}
 		b, err := memory.New()
 		if err != nil {

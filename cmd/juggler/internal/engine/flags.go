@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -15,6 +16,7 @@ import (
 
 // Flags are the settings of the broker.
 type Flags struct {
+	set         *pflag.FlagSet
 	RPC, PubSub []string // addresses; PubSub empty: the same as RPC
 
 	masters, events, sentinels loginFlags
@@ -32,6 +34,7 @@ type loginFlags struct{ user, passwordFile string }
 
 // Bind adds the flags that callees have too.
 func (f *Flags) Bind(flags *pflag.FlagSet) {
+	f.set = flags
 	flags.StringSliceVar(&f.RPC, "redis", nil, "`URL` of the Redis server or cluster; several addresses are those of a cluster")
 	flags.StringVar(&f.masters.user, "redis-user", "", "`name` of the Redis user, in place of the one in the URL")
 	flags.StringVar(&f.masters.passwordFile, "redis-password-file", "", "`file` with the password of Redis, in place of the one in the URL")
@@ -113,8 +116,22 @@ func (f *Flags) sentinelsTLS(a *address) bool {
 	return a.kind == sentinel && (f.sentinelTLS.Value == "on" || f.sentinelTLS.Value == "same" && a.tls)
 }
 
+// checkEmbedded reports flags that say something of a Redis where there is none.
+func (f *Flags) checkEmbedded() error {
+	var names []string
+	f.set.VisitAll(func(flag *pflag.Flag) {
+		if strings.HasPrefix(flag.Name, "redis-") {
+			names = append(names, flag.Name)
+		}
+	})
+	return settings.Needs(f.set, false, "--redis", append(names, "start-timeout")...)
+}
+
 // check reports flags that are for none of the addresses.
 func (f *Flags) check(addresses ...*address) error {
+	if err := settings.Needs(f.set, len(f.PubSub) > 0, "--redis-pubsub", "redis-pubsub-user", "redis-pubsub-password-file"); err != nil {
+		return err
+	}
 	var masterTLS, sentinelTLS, sentinels bool
 	for _, a := range addresses {
 		masterTLS = masterTLS || a.tls

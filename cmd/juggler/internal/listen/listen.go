@@ -15,6 +15,9 @@ import (
 // unixPrefix is what the addresses of Unix sockets begin with.
 const unixPrefix = "unix:"
 
+// IsUnix reports whether an address is that of a Unix socket.
+func IsUnix(address string) bool { return strings.HasPrefix(address, unixPrefix) }
+
 // Check reports whether an address has the form that Open takes.
 func Check(address string) error {
 	if path, ok := strings.CutPrefix(address, unixPrefix); ok && path != "" {
