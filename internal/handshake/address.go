@@ -1,0 +1,91 @@
+package handshake
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Proxies are the peers whose word about a client's address counts. The nil Proxies
+// are not known.
+type Proxies []netip.Prefix
+
+// TrustedProxies reads prefixes ("10.0.0.0/8") and addresses. It never returns nil
+// Proxies without an error: none says that there are none.
+func TrustedProxies(list []string) (Proxies, error) {
+	proxies := make(Proxies, 0, len(list))
+	for _, text := range list {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			addr, notAddr := netip.ParseAddr(text)
+			if notAddr != nil || addr.Zone() != "" {
+				return nil, fmt.Errorf("%q: want an address or a prefix, as 10.0.0.0/8", text)
+			}
+			prefix = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		if prefix.Addr().Is4In6() {
+			return nil, fmt.Errorf("%q: want an IPv4 prefix written as one", text)
+		}
+		proxies = append(proxies, prefix.Masked())
+	}
+	return proxies, nil
+}
+
+// Client returns the address of the client that sent r: that of the peer or, if this is
+// a proxy, what the last proxy in X-Forwarded-For that is not trusted itself has as its
+// peer. It is not valid if it cannot be told. If the proxies are not known, peers of
+// loopback and of private networks (RFC 1918, RFC 4193, RFC 3927) are taken for
+// proxies, since they are rarely clients that one has to tell apart.
+func (p Proxies) Client(r *http.Request) netip.Addr {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr := peer.Addr().Unmap().WithZone("")
+	if p == nil {
+		if addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast() {
+			return netip.Addr{}
+		}
+		return addr
+	}
+	if !p.trusts(addr) {
+		return addr
+	}
+	forwarded := r.Header.Values("X-Forwarded-For")
+	for _, line := range slices.Backward(forwarded) {
+		for _, hop := range slices.Backward(strings.Split(line, ",")) {
+			if addr, err = parseHop(strings.TrimSpace(hop)); err != nil || !p.trusts(addr) {
+				return addr
+			}
+		}
+	}
+	return netip.Addr{} // the proxy does not say, or the client is one itself
+}
+
+// parseHop reads an entry of X-Forwarded-For. Some proxies add the port.
+func parseHop(hop string) (netip.Addr, error) {
+	addr, err := netip.ParseAddr(strings.Trim(hop, "[]"))
+	if err != nil {
+		var withPort netip.AddrPort
+		withPort, err = netip.ParseAddrPort(hop)
+		addr = withPort.Addr()
+	}
+	return addr.Unmap().WithZone(""), err
+}
+
+func (p Proxies) trusts(addr netip.Addr) bool {
+	return slices.ContainsFunc(p, func(prefix netip.Prefix) bool { return prefix.Contains(addr) })
+}
+
+// Network returns what one client has of addresses: of IPv6 a /64, in which it can
+// choose.
+func Network(addr netip.Addr) netip.Addr {
+	if addr.Is6() {
+		if prefix, err := addr.Prefix(64); err == nil {
+			return prefix.Addr()
+		}
+	}
+	return addr
+}
