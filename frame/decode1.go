@@ -364,6 +364,13 @@ func readLimits(raw []byte, h *HelloBody) (reason string) {
 			limit = &h.MaxSubscriptions
 		case "calls":
 			limit = &h.MaxCalls
+		case "calls_per_uri":
+			limit = &h.MaxCallsPerURI
+		case "rates":
+			if !h.Rates.read(m.value()) {
+				return "limits.rates: want objects with per_second and burst, integers above 0"
+			}
+			continue
 		case "timeout":
 			var ok bool
 			if h.MaxCallTimeout, ok = milliseconds(m.value()); !ok {
@@ -380,6 +387,49 @@ func readLimits(raw []byte, h *HelloBody) (reason string) {
 		}
 	}
 	return ""
+}
+
+// read reads the object that the member rates of limits is.
+func (r *HelloRates) read(raw []byte) (ok bool) {
+	if raw[0] != '{' {
+		return false
+	}
+	m := members{b: raw, i: 1, depth: 3}
+	for m.next() {
+		var one *Rate
+		for _, named := range r.named() {
+			if string(m.name()) == named.name {
+				one = named.rate
+			}
+		}
+		if value := m.value(); one != nil && !one.read(value) {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *Rate) read(raw []byte) (ok bool) {
+	if raw[0] != '{' {
+		return false
+	}
+	m := members{b: raw, i: 1, depth: 4}
+	for m.next() {
+		n, isInteger := integer(m.value())
+		var to *int
+		switch string(m.name()) {
+		case "per_second":
+			to = &r.PerSecond
+		case "burst":
+			to = &r.Burst
+		default:
+			continue
+		}
+		if *to = int(n); !isInteger || int64(*to) != n {
+			return false
+		}
+	}
+	return r.PerSecond > 0 && r.Burst > 0
 }
 
 // readID reads the id of a request.

@@ -86,8 +86,46 @@ func hello1(dst []byte, h *HelloBody) []byte {
 	dst = strconv.AppendInt(append(dst, `,"limits":{"message":`...), int64(h.MaxMessage), 10)
 	dst = strconv.AppendInt(append(dst, `,"subscriptions":`...), int64(h.MaxSubscriptions), 10)
 	dst = strconv.AppendInt(append(dst, `,"calls":`...), int64(h.MaxCalls), 10)
+	if h.MaxCallsPerURI > 0 {
+		dst = strconv.AppendInt(append(dst, `,"calls_per_uri":`...), int64(h.MaxCallsPerURI), 10)
+	}
 	dst = timeMember1(dst, `,"timeout":`, h.MaxCallTimeout)
+	dst = rates1(dst, &h.Rates)
 	return timeMember1(append(dst, '}'), `,"expires":`, h.Expires)
+}
+
+// rates1 appends the member rates with those that bound.
+func rates1(dst []byte, r *HelloRates) []byte {
+	if *r == (HelloRates{}) {
+		return dst
+	}
+	dst = append(dst, `,"rates":`...)
+	between := byte('{')
+	for _, named := range r.named() {
+		if named.rate.PerSecond == 0 {
+			continue
+		}
+		dst = append(append(append(dst, between, '"'), named.name...), `":{"per_second":`...)
+		dst = strconv.AppendInt(dst, int64(named.rate.PerSecond), 10)
+		dst = append(strconv.AppendInt(append(dst, `,"burst":`...), int64(named.rate.Burst), 10), '}')
+		between = ','
+	}
+	return append(dst, '}')
+}
+
+// namedRate is a rate with its name in HELLO.
+type namedRate struct {
+	name string
+	rate *Rate
+}
+
+func (r *HelloRates) named() [4]namedRate {
+	return [...]namedRate{
+		{"messages", &r.Messages},
+		{"calls", &r.Calls},
+		{"publications", &r.Publications},
+		{"subscriptions", &r.Subscriptions},
+	}
 }
 
 func error1(dst []byte, e *Error) []byte {

@@ -128,7 +128,23 @@ type HelloBody struct {
 	MaxMessage       int // bytes
 	MaxSubscriptions int
 	MaxCalls         int
+	MaxCallsPerURI   int           // 0: absent
 	MaxCallTimeout   time.Duration // 0: absent
+	Rates            HelloRates
+}
+
+// HelloRates are what a session may send. The zero Rate is absent, and no bound.
+type HelloRates struct {
+	Messages      Rate // of whatever type; one of n bytes counts 1 + n/4096 times
+	Calls         Rate
+	Publications  Rate
+	Subscriptions Rate
+}
+
+// Rate bounds how often something may happen.
+type Rate struct {
+	PerSecond int
+	Burst     int // at once
 }
 
 // Reset makes f a zero Frame.

@@ -140,6 +140,7 @@ func FuzzRoundTrip(f *testing.F) {
 			Hello: frame.HelloBody{
 				Ping: time.Duration(ms) * time.Millisecond, Expires: time.Duration(ms) * time.Millisecond,
 				MaxMessage: max(n, 0), MaxSubscriptions: 7, MaxCalls: math.MaxInt32, MaxCallTimeout: time.Duration(ms) * time.Millisecond,
+				MaxCallsPerURI: max(n, 0), Rates: frame.HelloRates{Calls: frame.Rate{PerSecond: int(ms&0xfff) + 1, Burst: int(ms&0xffff) + 1}},
 			},
 		}
 		for _, id := range []*[16]byte{&sent.UUID, &sent.Publication, &sent.Hello.Session, &sent.Hello.Node} {

@@ -172,6 +172,16 @@ var golden1 = []golden{
 		}},
 	},
 	{
+		`{"type":"HELLO","session":"01KAVQ0RV0TGT1GJJ6JRW5Y0Z4","node":"01KAVPZZZZTGT1GJJ6JRW5Y0Z5","ping":0,"limits":{"message":1,"subscriptions":0,"calls":0,"calls_per_uri":32,"rates":{"messages":{"per_second":10000,"burst":20000},"calls":{"per_second":1,"burst":1},"subscriptions":{"per_second":500,"burst":1000}}}}`,
+		frame.Frame{Type: frame.Hello, Hello: frame.HelloBody{
+			Session: ulid("01KAVQ0RV0TGT1GJJ6JRW5Y0Z4"), Node: ulid("01KAVPZZZZTGT1GJJ6JRW5Y0Z5"),
+			MaxMessage: 1, MaxCallsPerURI: 32, Rates: frame.HelloRates{
+				Messages: frame.Rate{PerSecond: 10_000, Burst: 20_000}, Calls: frame.Rate{PerSecond: 1, Burst: 1},
+				Subscriptions: frame.Rate{PerSecond: 500, Burst: 1000},
+			},
+		}},
+	},
+	{
 		`{"type":"HELLO","session":"01KAVQ0RV0TGT1GJJ6JRW5Y0Z4","node":"01KAVPZZZZTGT1GJJ6JRW5Y0Z5","ping":0,"limits":{"message":1,"subscriptions":0,"calls":0},"expires":60000}`,
 		frame.Frame{Type: frame.Hello, Hello: frame.HelloBody{
 			Session: ulid("01KAVQ0RV0TGT1GJJ6JRW5Y0Z4"), Node: ulid("01KAVPZZZZTGT1GJJ6JRW5Y0Z5"),

@@ -296,6 +296,14 @@ var refusedAnswers1 = []refusal{
 	{text: `{"type":"HELLO","session":"` + aULID + `","node":"` + aULID + `","limits":{"calls":-1}}`, reason: "limits: want integers, 0 or more"},
 	{text: `{"type":"HELLO","session":"` + aULID + `","node":"` + aULID + `","limits":{"message":"1"}}`, reason: "limits: want integers, 0 or more"},
 	{text: `{"type":"HELLO","session":"` + aULID + `","node":"` + aULID + `","limits":{"timeout":-1}}`, reason: "limits.timeout: want an integer number of milliseconds, 0 or more"},
+	{text: `{"type":"HELLO","session":"` + aULID + `","node":"` + aULID + `","limits":{"rates":1}}`, reason: "limits.rates: want objects with per_second and burst, integers above 0"},
+	{text: `{"type":"HELLO","session":"` + aULID + `","node":"` + aULID + `","limits":{"rates":{"messages":1}}}`, reason: "limits.rates: want objects with per_second and burst, integers above 0"},
+	{text: `{"type":"HELLO","session":"` + aULID + `","node":"` + aULID + `","limits":{"rates":{"messages":{}}}}`, reason: "limits.rates: want objects with per_second and burst, integers above 0"},
+	{text: `{"type":"HELLO","session":"` + aULID + `","node":"` + aULID + `","limits":{"rates":{"messages":{"per_second":1}}}}`, reason: "limits.rates: want objects with per_second and burst, integers above 0"},
+	{text: `{"type":"HELLO","session":"` + aULID + `","node":"` + aULID + `","limits":{"rates":{"calls":{"per_second":0,"burst":1}}}}`, reason: "limits.rates: want objects with per_second and burst, integers above 0"},
+	{text: `{"type":"HELLO","session":"` + aULID + `","node":"` + aULID + `","limits":{"rates":{"calls":{"per_second":1,"burst":-1}}}}`, reason: "limits.rates: want objects with per_second and burst, integers above 0"},
+	{text: `{"type":"HELLO","session":"` + aULID + `","node":"` + aULID + `","limits":{"rates":{"subscriptions":{"per_second":"1","burst":1}}}}`, reason: "limits.rates: want objects with per_second and burst, integers above 0"},
+	{text: `{"type":"HELLO","session":"` + aULID + `","node":"` + aULID + `","limits":{"rates":{"publications":{"per_second":1,"burst":99999999999999999999}}}}`, reason: "limits.rates: want objects with per_second and burst, integers above 0"},
 }
 
 // A message that a later server may send does not cost an older client its
