@@ -44,6 +44,7 @@ type conn struct {
 
 	mu      sync.Mutex // guards the following
 	hello   frame.HelloBody
+	paces   paces
 	queue   queue
 	pending map[uint64]entry
 	calls   int // CALLs in pending

@@ -451,3 +451,26 @@ func TestRealRefusals(t *testing.T) {
 		t.Errorf("too many sessions: got %+v", e)
 	}
 }
+
+// A client that is told how much it may send is never refused for more.
+func TestRealPace(t *testing.T) {
+	cl := newCluster(t)
+	n := cl.start(juggler.WithSessionRates(juggler.Rates{
+		Messages:      juggler.Rate{PerSecond: 2000, Burst: 100},
+		Subscriptions: juggler.Rate{PerSecond: 500, Burst: 10},
+	}))
+	c := cl.client()
+	for i := range 30 {
+		if _, err := c.Subscribe(t.Context(), fmt.Sprintf("c%d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 200 {
+		if err := c.Publish(t.Context(), "news", 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if nacks := n.h.Stats().Nacks; nacks != 0 {
+		t.Errorf("%d requests were refused", nacks)
+	}
+}

@@ -110,6 +110,7 @@ func (cn *conn) dispatch(f *frame.Frame) {
 	case frame.Hello:
 		cn.mu.Lock()
 		cn.hello = f.Hello
+		cn.paces.start(&f.Hello.Rates)
 		cn.mu.Unlock()
 		close(cn.ready)
 	case frame.Ack:

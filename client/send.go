@@ -33,10 +33,14 @@ func (q *queue) drop() {
 }
 
 // submit queues r. It waits within ctx and the deadline of r while there is no
-// room: in the queue, or among the calls that the server allows a session.
+// room: in the queue, or among the calls that the server allows a session, or while the
+// server's rates do not allow r yet.
 // errGone means that r was not queued because the connection has failed, or
 // there is another one for it.
 func (cn *conn) submit(ctx context.Context, r *request) error {
+	if err := cn.pace(ctx, r.typ, len(r.args)+len(r.headers), r.deadline); err != nil {
+		return err
+	}
 	cn.mu.Lock()
 	behind := r.typ == frame.Call && len(cn.waiting) > 0
 	for !cn.refuses(r) && (behind || !cn.hasRoom(r.typ)) {

@@ -135,6 +135,12 @@ func (c *Client) subscribe(ctx context.Context, s *Subscription) error {
 		defer cancel()
 	}
 	c.start()
+	if cn := c.current.Load(); cn != nil {
+		deadline, _ := ctx.Deadline()
+		if err := cn.pace(ctx, frame.Sub, 0, deadline); err != nil && err != errGone {
+			return err
+		}
+	}
 	c.topics.add(s)
 	select {
 	case <-s.ready:
