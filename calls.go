@@ -173,12 +173,29 @@ func (s *session) acceptCall(r *Request, timeout time.Duration) error {
 	if int(s.numCalls) >= cfg.maxCalls {
 		return &Error{Code: CodeLimit, Message: "more than " + strconv.Itoa(cfg.maxCalls) + " calls without an outcome", RetryAfter: time.Second}
 	}
+	if s.callsOf(r.uri) >= cfg.maxCallsPerURI {
+		return &Error{Code: CodeLimit, Message: "more than " + strconv.Itoa(cfg.maxCallsPerURI) + " calls of this URI without an outcome", RetryAfter: time.Second}
+	}
 	if r.timeout = timeout; timeout == 0 {
 		r.timeout = cfg.callTimeout
 	}
 	r.call = s.shard.calls.add(s, r)
 	r.replyTo = r.call.address(s.shard)
 	return nil
+}
+
+// callsOf returns how many calls of a URI are pending, but 0 if all of them together are
+// fewer than one URI may have: most sessions are never looked through.
+func (s *session) callsOf(uri string) (n int) {
+	if int(s.numCalls) < s.shard.h.cfg.maxCallsPerURI {
+		return 0
+	}
+	for p := s.calls; p != nil; p = p.next {
+		if p.uri == uri {
+			n++
+		}
+	}
+	return n
 }
 
 // sendCall sends a CALL to the broker.

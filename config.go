@@ -10,6 +10,7 @@ import (
 	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/internal/handshake"
 	"github.com/juggler-go/juggler/internal/option"
+	"github.com/juggler-go/juggler/internal/rate"
 )
 
 // config is what the options recorded.
@@ -43,8 +44,20 @@ type config struct {
 	maxNodePatterns                          int
 	maxNodeQueue                             int64
 	maxRequests, maxQueue                    int // of one session
-	maxSessions                              int
 	callStats                                int // URIs
+	maxSessions, maxUnauthenticated          int
+	maxSignIns                               int // at once
+	maxCallsPerURI                           int // of one session
+
+	proxies      handshake.Proxies
+	sessionRates Rates
+	userRates    Rates
+	addressRates AddressRates
+
+	// What the rates come to.
+	sessionBounds, userBounds, addressBounds bounds
+	handshakes, failedSignIns                rate.Rate // of an address
+	paced                                    bool      // messages are counted
 
 	callTimeout, maxCallTimeout     time.Duration
 	ping, readTimeout, writeTimeout time.Duration
@@ -52,6 +65,7 @@ type config struct {
 
 	// Given by an option. If not, the default follows the limit beside it.
 	callTimeoutGiven, maxQueueGiven, maxNodeQueueGiven bool
+	sessionRatesGiven, maxUnauthenticatedGiven         bool
 }
 
 // settings says where the values of the options are kept that have a range.
@@ -70,11 +84,14 @@ func (c *config) settings() []option.Setting {
 		option.ServerMaxPatternBytes.In(&c.maxPatternBytes),
 		option.ServerMaxNodePatterns.In(&c.maxNodePatterns),
 		option.ServerMaxCalls.In(&c.maxCalls),
+		option.ServerMaxCallsPerURI.In(&c.maxCallsPerURI),
 		option.ServerMaxRequests.In(&c.maxRequests),
 		option.ServerMaxQueueBytes.In(&c.maxQueue),
 		option.ServerMaxNodeQueueBytes.In(&c.maxNodeQueue),
 		option.ServerMaxSessions.In(&c.maxSessions),
 		option.ServerCallStats.In(&c.callStats),
+		option.ServerMaxUnauthenticated.In(&c.maxUnauthenticated),
+		option.ServerMaxSignIns.In(&c.maxSignIns),
 		option.ServerDeferredAuth.In(&c.signInTimeout),
 		option.ServerMaxCallTimeout.In(&c.maxCallTimeout),
 		callTimeout.In(&c.callTimeout),
@@ -89,6 +106,7 @@ func (c *config) settings() []option.Setting {
 func defaultConfig() *config {
 	c := &config{problems: option.Problems{Package: "juggler"}, origin: handshake.SameOrigin, logger: slog.Default()}
 	option.Reset(c.settings())
+	c.sessionRates, c.addressRates = defaultSessionRates, defaultAddressRates
 	if limit := descriptorLimit(); limit > 0 { // some are left to the rest of the process
 		c.maxSessions = max(1, min(c.maxSessions, limit/5*4))
 	}
@@ -100,6 +118,12 @@ func defaultConfig() *config {
 func (c *config) follow() {
 	if !c.callTimeoutGiven && c.maxCallTimeout >= option.ServerCallTimeout.Min {
 		c.callTimeout = min(c.callTimeout, c.maxCallTimeout)
+	}
+	if s := &c.sessionRates.Subscriptions; !c.sessionRatesGiven {
+		s.Burst = max(s.Burst, c.maxSubscriptions) // after a reconnection all are subscribed at once
+	}
+	if !c.maxUnauthenticatedGiven {
+		c.maxUnauthenticated = (c.maxSessions + 1) / 2
 	}
 	if !c.maxQueueGiven {
 		c.maxQueue = max(c.maxQueue, c.maxMessage+envelope)
@@ -122,7 +146,30 @@ func (c *config) validate() error {
 	if c.maxNodeQueue < int64(c.maxQueue) {
 		p.Refuse("WithMaxNodeQueueBytes", c.maxNodeQueue, fmt.Sprintf("at least %d, the queue of one session by WithMaxQueueBytes", c.maxQueue))
 	}
+	if c.maxUnauthenticated > c.maxSessions {
+		p.Refuse("WithMaxUnauthenticated", c.maxUnauthenticated, fmt.Sprintf("at most WithMaxSessions, %d", c.maxSessions))
+	}
+	if c.maxUnauthenticatedGiven && c.signIn == nil {
+		p.Add("WithMaxUnauthenticated: it has no effect without WithDeferredAuth")
+	}
+	validateRates(p, "WithSessionRates", c.sessionRates.list())
+	validateRates(p, "WithUserRates", c.userRates.list())
+	validateRates(p, "WithAddressRates", c.addressRates.list())
 	return p.Err()
+}
+
+// setBounds follows validate.
+func (c *config) setBounds() {
+	c.sessionBounds = c.sessionRates.bounds("this session")
+	c.userBounds = c.userRates.bounds("this user")
+	c.addressBounds = c.addressRates.bounds("this address")
+	c.handshakes, c.failedSignIns = c.addressRates.Handshakes.bound(), c.addressRates.FailedSignIns.bound()
+	c.paced = c.sessionBounds.some || c.userBounds.some || c.addressBounds.some
+}
+
+// boundsAddresses reports whether anything is bounded by address.
+func (c *config) boundsAddresses() bool {
+	return c.addressBounds.some || c.handshakes.Bounded() || c.failedSignIns.Bounded()
 }
 
 // envelope is about how many bytes a message grows between client and client.

@@ -36,7 +36,12 @@ type Handler struct {
 	topics topicTable
 	users  userIndex
 	gaps   worker.Backlog // calls of the OnGap hook
-	broker brokerSide
+	began  time.Time      // when New was called
+
+	parties parties
+	lobby   lobby
+	signIns chan struct{} // a value for each that is under way
+	broker  brokerSide
 
 	sessions atomic.Int64
 	closing  atomic.Bool
@@ -67,9 +72,11 @@ func New(opts ...Option) (*Handler, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	cfg.setBounds()
 	h := &Handler{
 		cfg:   cfg,
 		node:  newID(),
+		began: time.Now(),
 		done:  make(chan struct{}),
 		empty: make(chan struct{}, 1),
 	}
@@ -80,6 +87,9 @@ func New(opts ...Option) (*Handler, error) {
 	h.gaps.Running = &h.work
 	h.topics.m = make(map[broker.Topic]*nodeTopic)
 	h.users.m = make(map[string]*session)
+	h.parties.m = make(map[partyKey]*party)
+	h.lobby.most, h.lobby.mostOf = cfg.maxUnauthenticated, (cfg.maxUnauthenticated+3)/4
+	h.signIns = make(chan struct{}, cfg.maxSignIns)
 	var err error
 	if h.chain, err = cfg.chain(h.endOfChain); err != nil {
 		return nil, err

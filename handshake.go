@@ -14,6 +14,14 @@ import (
 // ServeHTTP answers a WebSocket handshake. It returns when the handshake is
 // over; the session lives on without the request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	address := h.holdAddress(r)
+	opened := false
+	defer func() {
+		if !opened {
+			h.releaseParty(address)
+		}
+	}()
+	tooMany := h.countHandshake(address)
 	q, bad := handshake.Read(r, w.Header(), handshake.Settings{Origin: h.originAllowed, DefaultProtocol: h.cfg.defaultProtocol})
 	if bad != nil {
 		reason := RefusedRequest
@@ -23,7 +31,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, nil, refused(reason, &Error{Code: bad.Status, Message: bad.Message}))
 		return
 	}
-	id, no := h.authenticate(r, q)
+	if tooMany != nil {
+		h.refuse(w, r, q, refused(RefusedRate, tooMany))
+		return
+	}
+	id, no := h.authenticate(r, q, address)
 	if no != nil {
 		h.refuse(w, r, q, no)
 		return
@@ -32,7 +44,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, q, no)
 		return
 	}
-	opened := false
 	defer func() {
 		if !opened { // also if a ResponseWriter of somebody else panics
 			h.release()
@@ -46,7 +57,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	_ = nc.SetDeadline(time.Time{}) // those of the http.Server; a broken connection shows on its first use
 	upgrade := q.Upgrade(w.Header())
-	open := func(g *wsconn.Group) { h.openSession(g, q, id, upgrade) }
+	open := func(g *wsconn.Group) { h.openSession(g, q, id, address, upgrade) }
 	if err := h.pool.Adopt(nc, handshake.Buffered(rw), open); err != nil {
 		h.stats.refusals.add(http.StatusServiceUnavailable, RefusedNoDescriptor)
 		h.log.Error("cannot adopt the connection", "error", err)
@@ -63,12 +74,22 @@ func (h *Handler) originAllowed(r *http.Request) (ok bool) {
 }
 
 // authenticate finds who sent a handshake: nil if that is nobody, or not known yet.
-func (h *Handler) authenticate(r *http.Request, q *handshake.Request) (id *Identity, no *refusal) {
+func (h *Handler) authenticate(r *http.Request, q *handshake.Request, address *party) (id *Identity, no *refusal) {
 	if h.cfg.authenticate != nil {
-		var err error
+		if e := h.maySignIn(address); e != nil {
+			return nil, refused(RefusedRate, e)
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), h.cfg.signInTimeout)
+		defer cancel()
+		leave, err := h.enterSignIn(ctx)
+		if err != nil {
+			return nil, refused(RefusedMaxSignIns, errSignInsBusy)
+		}
+		defer leave()
 		h.protect("authenticator", func(error) { err = errInternal }, func() { id, err = h.cfg.authenticate(r) })
 		if err != nil {
 			if e, ok := ownError(err); ok {
+				h.countFailedSignIn(address, e)
 				return nil, refused(RefusedByUser, e)
 			}
 			h.log.Error("authenticator failed", "error", err)
@@ -89,6 +110,9 @@ func (h *Handler) admit(ctx context.Context) *refusal {
 	}
 	if h.sessions.Add(1) > int64(h.cfg.maxSessions) {
 		h.release()
+		if s := h.lobby.oldest(); s != nil {
+			s.shard.command(s.turnAway) // there is room when the client comes again
+		}
 		return refused(RefusedMaxSessions, &Error{Code: CodeUnavailable, Message: "too many sessions", RetryAfter: retryAfter(nil)})
 	}
 	if err := h.start(ctx); err != nil {

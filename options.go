@@ -240,6 +240,63 @@ func WithMaxCalls(n int) Option {
 	return optionFunc(func(c *config) { c.maxCalls = n })
 }
 
+// WithMaxCallsPerURI sets how many calls of one URI a session may have without an outcome
+// at a time; more get NACK 429. It keeps the slow calls of one session from taking all
+// the places of a callee (calleekit.WithConcurrency, 256 by default), so it should be
+// a part of those. Default: 128; 1 to 1,000,000.
+func WithMaxCallsPerURI(n int) Option {
+	return optionFunc(func(c *config) { c.maxCallsPerURI = n })
+}
+
+// WithSessionRates sets how often a session may send what. What comes too early gets NACK
+// 429, with the time after which to try again; UNSB, CANCEL and what has no answer count,
+// but are not refused. What is refused counts, too: a session that goes on until it is a
+// whole burst ahead of its rate is closed with 1013. HELLO tells clients the rates, and
+// the Go client keeps to them.
+//
+// Default: 10,000 messages a second, 20,000 of them at once; and 500 subscriptions, 1,000
+// at once or as many as a session may have ([WithMaxSubscriptions]). The option takes the
+// place of all: Rates{} is no bound.
+func WithSessionRates(r Rates) Option {
+	return optionFunc(func(c *config) { c.sessionRates, c.sessionRatesGiven = r, true })
+}
+
+// WithUserRates sets how often the sessions of one user on this node may send what, all
+// of them together. What comes too early gets NACK 429 and does not count. Default: no
+// bound beside those of the sessions.
+func WithUserRates(r Rates) Option {
+	return optionFunc(func(c *config) { c.userRates = r })
+}
+
+// WithAddressRates sets how often the clients of one address (of IPv6, a /64) may send
+// what on this node, all of them together, and how often they may connect and fail to sign
+// in. What comes too early gets NACK 429, a handshake status 429 or close code 1013, with
+// the time after which to try again; it does not count. The rates concern clients whose
+// address is known; see [WithTrustedProxies].
+//
+// Default: 20,000 messages a second (100,000 at once), 2,000 subscriptions (50,000), 100
+// handshakes (2,000), 10 failed sign-ins (200). The option takes the place of all:
+// AddressRates{} is no bound.
+func WithAddressRates(r AddressRates) Option {
+	return optionFunc(func(c *config) { c.addressRates = r })
+}
+
+// WithTrustedProxies names the proxies in front of the server, by address or prefix
+// ("10.0.0.0/8"): the address of a client is that which the last of them says in
+// X-Forwarded-For. Without any argument there is none, and each peer is a client. Default:
+// a peer on loopback or in a private network is taken for a proxy, and the address of its
+// clients is not known, as X-Forwarded-For could be the client's own; others are clients.
+func WithTrustedProxies(proxies ...string) Option {
+	return optionFunc(func(c *config) {
+		trusted, err := handshake.TrustedProxies(proxies)
+		if err != nil {
+			c.problems.Add("WithTrustedProxies: " + err.Error())
+			return
+		}
+		c.proxies = trusted
+	})
+}
+
 // WithMaxRequests sets how many requests of a session wait while user code or
 // a broker that waits is busy with earlier ones. At the limit the server
 // stops reading from that client. Default: 64; 1 to 100,000.
@@ -271,6 +328,21 @@ func WithMaxNodeQueueBytes(n int64) Option {
 // is less; 1 to 16,777,216. New warns of a number beyond RLIMIT_NOFILE.
 func WithMaxSessions(n int) Option {
 	return optionFunc(func(c *config) { c.maxSessions = n })
+}
+
+// WithMaxUnauthenticated sets how many sessions the node has at most that have yet to send
+// their AUTH ([WithDeferredAuth]), a quarter of them from one address (see
+// [WithTrustedProxies]). One more has the oldest closed with 1013: a client that signs in
+// at once finds room, whoever does not. Default: half of [WithMaxSessions]; 1 to that.
+func WithMaxUnauthenticated(n int) Option {
+	return optionFunc(func(c *config) { c.maxUnauthenticated, c.maxUnauthenticatedGiven = n, true })
+}
+
+// WithMaxSignIns sets how many calls of the functions of [WithAuthenticator] and
+// [WithDeferredAuth] run at once; other clients wait for their turn, within the time that
+// they have to sign in. Default: 128; 1 to 1,048,576.
+func WithMaxSignIns(n int) Option {
+	return optionFunc(func(c *config) { c.maxSignIns = n })
 }
 
 // WithCallTimeout sets the time of a call that asks for none. Default: 1 min, or

@@ -217,8 +217,8 @@ func TestCalleeThatDies(t *testing.T) {
 }
 
 func TestFullQueue(t *testing.T) {
-	srv := newServer(t, juggler.WithMaxCalls(10000))
-	srv.handle("wait", wait) // takes 64 calls, and the queue some more
+	srv := newServer(t, juggler.WithMaxCalls(10000), juggler.WithMaxCallsPerURI(10000))
+	srv.handle("wait", wait) // takes 256 calls, and the queue some more
 	c := srv.dial("juggler.1")
 	for {
 		c.send(`{"type":"CALL","id":"` + time.Now().Format("05.000000000") + `","uri":"wait"}`)

@@ -34,6 +34,10 @@ func (r *Request) reset(s *session) { *r = Request{s: s, done: r.done[:0]} }
 // What is wrong with a request that can be answered is left in r.err.
 func (s *session) read(r *Request, f *frame.Frame, message []byte) bool {
 	s.shard.h.stats.messages.Add(1)
+	tooMany := s.countMessage(len(message))
+	if s.state >= closing {
+		return false
+	}
 	err := s.protocol.DecodeRequest(message, f)
 	r.typ, r.id = f.Type, f.ID
 	if err != nil {
@@ -55,6 +59,9 @@ func (s *session) read(r *Request, f *frame.Frame, message []byte) bool {
 	if s.protocol == frame.Juggler1 && s.shard.calls.find(s, f.ID) != nil {
 		s.end(CloseProtocolError, fmt.Sprintf("id %q is in use", f.ID))
 		return false
+	}
+	if f.Type != frame.Unsb && r.err == nil { // to unsubscribe makes room
+		r.err = tooMany
 	}
 	if r.err == nil {
 		r.err = s.accept(r, f)
@@ -85,6 +92,14 @@ func (s *session) malformed(r *Request, err error) bool {
 func (s *session) accept(r *Request, f *frame.Frame) error {
 	if s.leaving && f.Type != frame.Unsb {
 		return goingAway()
+	}
+	if err := s.countRequest(f.Type); err != nil {
+		return err
+	}
+	if f.Type == frame.Auth {
+		if e := s.shard.h.maySignIn(s.address()); e != nil {
+			return e
+		}
 	}
 	cfg := s.shard.h.cfg
 	if n := max(len(f.URI), len(f.Channel)); n > cfg.maxName {
@@ -166,8 +181,7 @@ func (s *session) abandon(r *Request) {
 func (s *session) ack(r *Request) {
 	f := frame.Frame{Type: frame.Ack, For: r.id, ForType: r.typ, URI: bytesOf(r.uri), Channel: bytesOf(r.channel)}
 	if r.typ == frame.Auth {
-		s.state = live
-		f.Expires = s.renewed()
+		f.Expires = s.signedIn()
 	}
 	s.reply(&f)
 	if r.call != nil {
@@ -199,7 +213,7 @@ func (s *session) nack(r *Request) {
 	h.stats.nacks[r.typ].add(e.Code)
 	h.logNack(s, r, known)
 	if r.typ == frame.Auth {
-		s.authLater = e.closeCode() == CloseOverloaded
+		defer s.authRefused(e) // the NACK goes first
 	}
 	f := frame.Frame{Type: frame.Nack, For: r.id, ForType: r.typ, URI: bytesOf(r.uri), Channel: bytesOf(r.channel), Err: e.frameError()}
 	s.reply(&f)

@@ -119,7 +119,7 @@ func TestIDInUse(t *testing.T) {
 // Calls are found by their ids however many there are.
 func TestManyCallsAtOnce(t *testing.T) {
 	const n = 500
-	s := newServer(t, juggler.WithMaxCalls(n), juggler.WithLogger(quiet))
+	s := newServer(t, juggler.WithMaxCalls(n), juggler.WithMaxCallsPerURI(n), juggler.WithLogger(quiet))
 	s.handle("wait", wait)
 	clients := []*testClient{s.dial("juggler.1"), s.dial("juggler.1")} // of the same ids
 	for i := range n {

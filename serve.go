@@ -32,11 +32,6 @@ func (h *Handler) serve(ctx context.Context, r *Request) {
 // session's worker.
 func (r *Request) onTurn() bool { return r.received.IsZero() }
 
-// mustSignInFirst reports whether s may send only AUTH.
-func (h *Handler) mustSignInFirst(s *session) bool {
-	return h.cfg.signIn != nil && s.identity.Load() == nil
-}
-
 // authorize asks the authorizer.
 func (h *Handler) authorize(ctx context.Context, r *Request) (err error) {
 	if h.cfg.authorizer == nil || r.typ == frame.Unsb {
@@ -181,22 +176,4 @@ func (h *Handler) conclude(r *Request, err error) {
 	default:
 		r.err = err
 	}
-}
-
-// signIn asks the application who sent an AUTH. It runs on the worker.
-func (h *Handler) signIn(ctx context.Context, r *Request) (err error) {
-	if h.cfg.signIn == nil {
-		return &Error{Code: CodeBadRequest, Message: "this server takes no AUTH"}
-	}
-	var id *Identity
-	h.protect("sign-in", func(e error) { err, r.err = e, e }, func() { id, err = h.cfg.signIn(ctx, Session{r.s}, string(r.token)) })
-	if err != nil {
-		return err
-	}
-	if id == nil {
-		return ErrUnauthenticated
-	}
-	h.users.identify(r.s, id.clone())
-	r.accepted = true
-	return nil
 }

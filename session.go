@@ -27,7 +27,7 @@ type session struct {
 	calls *pendingCall // a list, the newest first
 	queue *workQueue   // nil until user code or a broker that waits is involved
 
-	deadlines *sessionDeadlines // nil without credentials that expire or are due
+	extra *sessionExtra // nil: it has nothing of it
 
 	// The neighbours among the sessions of the same user; guarded by the
 	// userIndex.
@@ -40,7 +40,9 @@ type session struct {
 	draining  bool // GOAWAY was sent
 	leaving   bool // the grace after GOAWAY is over: its calls may end, no request begins
 	authLater bool // the last AUTH was refused for a reason that passes
-	left      bool // belongs to no user any more; guarded by the userIndex
+
+	refusedAuths uint8 // AUTHs in a row that were refused for good
+	left         bool  // belongs to no user any more; guarded by the userIndex
 }
 
 type sessionState uint8
@@ -51,6 +53,29 @@ const (
 	closing // close frame is on its way, nothing is handled any more
 	gone    // the connection is closed
 )
+
+// sessionExtra is what a session has at times only, or with some options.
+type sessionExtra struct {
+	deadlines *sessionDeadlines // nil without credentials that expire or are due
+	pace      *pace             // nil without rates, and while the session is quiet
+	address   *party            // never changes; nil if addresses have no rates, or this is not known
+	lobby     *lobbyPlace       // nil once it has signed in
+}
+
+// makeExtra returns the session's extra.
+func (s *session) makeExtra() *sessionExtra {
+	if s.extra == nil {
+		s.extra = &sessionExtra{}
+	}
+	return s.extra
+}
+
+// dropExtra drops an extra without anything in it.
+func (s *session) dropExtra() {
+	if *s.extra == (sessionExtra{}) {
+		s.extra = nil
+	}
+}
 
 // sessionDeadlines are those of a session whose credentials end or are due,
 // or that is asked to leave.
@@ -100,9 +125,12 @@ func (s Session) Disconnect(code uint16, reason string) {
 }
 
 // openSession makes a session of an upgraded connection, on the turn of g.
-func (h *Handler) openSession(g *wsconn.Group, q *handshake.Request, id *Identity, upgrade []byte) {
+func (h *Handler) openSession(g *wsconn.Group, q *handshake.Request, id *Identity, address *party, upgrade []byte) {
 	sh := g.Handler().(*shard)
 	s := &session{shard: sh, protocol: q.Protocol, allowed: q.Allowed, state: live}
+	if address != nil {
+		s.makeExtra().address = address
+	}
 	sh.place(s)
 	g.Attach(&s.Conn, upgrade)
 	s.begin(id)
@@ -117,6 +145,7 @@ func (s *session) begin(id *Identity) {
 	} else if h.cfg.signIn != nil {
 		s.state = unsigned
 		s.due(h.cfg.signInTimeout)
+		s.enterLobby()
 	}
 	if s.protocol == frame.Juggler1 {
 		f := frame.Frame{Type: frame.Hello, Hello: frame.HelloBody{
@@ -127,7 +156,9 @@ func (s *session) begin(id *Identity) {
 			MaxMessage:       h.cfg.maxMessage,
 			MaxSubscriptions: h.cfg.maxSubscriptions,
 			MaxCalls:         h.cfg.maxCalls,
+			MaxCallsPerURI:   h.cfg.maxCallsPerURI,
 			MaxCallTimeout:   h.cfg.maxCallTimeout,
+			Rates:            h.cfg.sessionRates.hello(),
 		}}
 		s.send(&f)
 	} else {
@@ -141,15 +172,23 @@ func (s *session) begin(id *Identity) {
 	}
 }
 
+// signedIn is called when an AUTH has succeeded. It returns what renewed does.
+func (s *session) signedIn() time.Duration {
+	s.state, s.refusedAuths = live, 0
+	s.leaveLobby()
+	if s.extra != nil && s.extra.pace != nil {
+		s.holdUser(s.extra.pace)
+	}
+	return s.renewed()
+}
+
 // renewed sets the deadline to the end of the credentials that the client has just sent,
 // and returns how far away that is. A draining session keeps its own deadline.
 func (s *session) renewed() time.Duration {
 	if s.draining {
 		return 0
 	}
-	if s.deadlines != nil {
-		s.shard.deadlines.Remove(&s.deadlines.timer)
-	}
+	s.noDeadline()
 	return s.watchExpiry()
 }
 
@@ -167,11 +206,19 @@ func (s *session) watchExpiry() time.Duration {
 
 // due sets the session's one deadline: for signing in, renewing, or leaving.
 func (s *session) due(d time.Duration) {
-	if s.deadlines == nil {
-		s.deadlines = &sessionDeadlines{}
-		s.deadlines.timer.Owner = s
+	x := s.makeExtra()
+	if x.deadlines == nil {
+		x.deadlines = &sessionDeadlines{}
+		x.deadlines.timer.Owner = s
 	}
-	s.shard.deadlines.Set(&s.deadlines.timer, s.shard.group.After(d))
+	s.shard.deadlines.Set(&x.deadlines.timer, s.shard.group.After(d))
+}
+
+// noDeadline takes back what due set.
+func (s *session) noDeadline() {
+	if s.extra != nil && s.extra.deadlines != nil {
+		s.shard.deadlines.Remove(&s.extra.deadlines.timer)
+	}
 }
 
 // overdue is called when the deadline set by due has come.
@@ -180,7 +227,7 @@ func (s *session) overdue() {
 	case s.state >= closing:
 	case s.draining:
 		s.leave()
-	case s.shard.group.StoodStill(s.deadlines.timer.At()):
+	case s.shard.group.StoodStill(s.extra.deadlines.timer.At()):
 		s.due(time.Second) // an AUTH may have come in time, and is read first
 	case s.state == unsigned && (s.queue.busy() || s.authLater):
 		s.end(CloseOverloaded, "signing in takes too long")
@@ -209,9 +256,8 @@ func (s *session) closed(e *wsconn.CloseError) {
 	s.dropCalls()
 	s.tellSubscriptionsEnd()
 	s.dropSubscriptions()
-	if s.deadlines != nil {
-		sh.deadlines.Remove(&s.deadlines.timer)
-	}
+	s.noDeadline()
+	s.forgetExtra()
 	h.users.leave(s)
 	if f := h.cfg.hooks.OnDisconnect; f != nil {
 		d := Disconnect{Code: int(e.Code), Reason: e.Reason, ByClient: e.Remote, Err: e.Err}

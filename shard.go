@@ -139,9 +139,17 @@ func (sh *shard) Message(c *wsconn.Conn, _ ws.OpCode, payload []byte) {
 	}
 }
 
+// Frame counts a frame that is no message, as it costs what one does.
+func (sh *shard) Frame(c *wsconn.Conn) {
+	if s := sh.session(c); s.state < closing {
+		_ = s.countMessage(0) // there is no answer that could refuse it
+	}
+}
+
 // Quiet asks a client for a sign of life, and shows it the server's.
 func (sh *shard) Quiet(c *wsconn.Conn) {
 	s := sh.session(c)
+	s.rest()
 	switch {
 	case s.state >= closing:
 	case s.protocol == frame.Juggler0:

@@ -60,6 +60,8 @@ const (
 	RefusedByFailure    = "authenticator_failed" // or could not tell
 	RefusedShutdown     = "shutdown"             // the handler shuts down
 	RefusedMaxSessions  = "max_sessions"         // WithMaxSessions is reached
+	RefusedMaxSignIns   = "max_sign_ins"         // it waited too long for its turn, see WithMaxSignIns
+	RefusedRate         = "rate"                 // too many came from its address, see WithAddressRates
 	RefusedBroker       = "broker"               // the broker cannot be reached
 	RefusedTakeOver     = "take_over"            // the http.Server does not give the connection away
 	RefusedNoDescriptor = "no_descriptor"        // no file descriptor is left

@@ -29,6 +29,8 @@ func TestStatsTellWhy(t *testing.T) {
 	}
 	c.expect(`{"type":"RES"}`)
 	other := s.dial("juggler.1")
+	other.send(`{"type":"AUTH","id":"1","token":"bob"}`)
+	other.expect(`{"type":"ACK"}`)
 	s.refused(http.StatusServiceUnavailable, "juggler.1", "")
 	s.refused(http.StatusForbidden, "juggler.1", "https://elsewhere.example")
 	s.refused(http.StatusBadRequest, "juggler.7", "")

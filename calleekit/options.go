@@ -47,7 +47,7 @@ func (f optionFunc) applyCallee(c *config) { f(c) }
 // Concurrency is the option that [WithConcurrency] returns.
 type Concurrency int
 
-// WithConcurrency bounds how many calls run at a time. Default: 64; 1 to 65,536.
+// WithConcurrency bounds how many calls run at a time. Default: 256; 1 to 65,536.
 //
 // For [New] the bound is for the whole callee. For
 // [Callee.Handle] it is for that URI: n of the callee's calls are reserved for

@@ -127,6 +127,9 @@ func (s *server) prepare(ctx context.Context) error {
 	options := append(f.limits.List(),
 		juggler.WithCaller(s.engine.Caller), juggler.WithPubSub(s.engine.PubSub),
 		juggler.WithLogger(s.logs), originOption(f.origins))
+	if len(f.proxies) > 0 {
+		options = append(options, juggler.WithTrustedProxies()) // the handler sees the addresses of clients
+	}
 	if s.handler, err = juggler.New(append(options, control.Options()...)...); err != nil {
 		return errors.New(inFlags(err.Error()))
 	}

@@ -18,11 +18,16 @@ var (
 	ServerMaxPatternBytes   = Range[int]{"WithMaxPatternBytes", 256, 1, 1 << 16}
 	ServerMaxNodePatterns   = Range[int]{"WithMaxNodePatterns", 1 << 14, 1, 1 << 24}
 	ServerMaxCalls          = Range[int]{"WithMaxCalls", 128, 0, 1_000_000}
+	ServerMaxCallsPerURI    = Range[int]{"WithMaxCallsPerURI", 128, 1, 1_000_000}
 	ServerMaxRequests       = Range[int]{"WithMaxRequests", 64, 1, 100_000}
 	ServerMaxQueueBytes     = Range[int]{"WithMaxQueueBytes", 1 << 20, 4 << 10, 1 << 30}
 	ServerCallStats         = Range[int]{"WithCallStats", 0, 0, 1000}
 	ServerMaxNodeQueueBytes = Range[int64]{"WithMaxNodeQueueBytes", 256 << 20, 4 << 10, 1 << 40}
 	ServerMaxSessions       = Range[int]{"WithMaxSessions", 1 << 16, 1, 1 << 24}
+	ServerMaxSignIns        = Range[int]{"WithMaxSignIns", 128, 1, 1 << 20}
+
+	// By default half of the sessions.
+	ServerMaxUnauthenticated = Range[int]{"WithMaxUnauthenticated", 1 << 15, 1, 1 << 24}
 
 	ServerDeferredAuth   = Range[time.Duration]{"WithDeferredAuth", 10 * time.Second, time.Millisecond, time.Hour}
 	ServerCallTimeout    = Range[time.Duration]{"WithCallTimeout", time.Minute, time.Millisecond, 24 * time.Hour}
@@ -62,7 +67,7 @@ const (
 
 // Those of calleekit.
 var (
-	CalleeConcurrency  = Range[int]{"WithConcurrency", 64, 1, 1 << 16}
+	CalleeConcurrency  = Range[int]{"WithConcurrency", 256, 1, 1 << 16}
 	CalleeDrainTimeout = Range[time.Duration]{"WithDrainTimeout", 10 * time.Second, 0, 24 * time.Hour}
 )
 

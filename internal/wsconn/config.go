@@ -129,6 +129,10 @@ type Handler interface {
 	// place and is valid until Message returns.
 	Message(c *Conn, op ws.OpCode, payload []byte)
 
+	// Frame tells of a frame that is no whole message: a ping, a pong, or a part of a
+	// message but the last. It may close c.
+	Frame(c *Conn)
+
 	// Quiet tells that nothing but pongs was written, or nothing was received, for
 	// Config.Ping: the time to send a ping of whatever kind. If it writes nothing it
 	// is called again after the same time.

@@ -41,7 +41,7 @@ const (
 	stateOpen     state = iota
 	stateClosing        // we sent a close frame, or will: the peer's is awaited
 	stateFailing        // the same, or that it hangs up: it did something wrong
-	stateReplying       // the peer sent a close frame, ours is the last to write
+	stateReplying       // our close frame is still to be written, and nothing else awaited
 	stateDead           // over; torn down at the end of the turn
 )
 
@@ -208,6 +208,28 @@ func (c *Conn) Close(code uint16, reason string) {
 	}
 }
 
+// CloseNow is Close for a peer that is not worth waiting for: the socket is closed as
+// soon as the close frame is written. A connection that is closing already is not
+// waited for any longer.
+func (c *Conn) CloseNow(code uint16, reason string) {
+	switch c.state {
+	case stateOpen:
+		c.state = stateReplying
+		c.sendClose(&CloseError{Code: code, Reason: reason}, code)
+	case stateClosing, stateFailing:
+		c.hangUp()
+	}
+}
+
+// hangUp ends c while it is closing: nothing of the peer is awaited any more.
+func (c *Conn) hangUp() {
+	if c.flags&flagSent != 0 {
+		c.die()
+		return
+	}
+	c.state = stateReplying // our close frame is still to be written
+}
+
 // abort ends c at the end of the turn: what is queued is dropped and the peer sees
 // the connection reset.
 func (c *Conn) abort(err error) {
@@ -263,11 +285,7 @@ func (c *Conn) slowConsumer() {
 func (c *Conn) closedByPeer(code uint16, reason string) {
 	switch c.state {
 	case stateClosing, stateFailing:
-		if c.flags&flagSent != 0 {
-			c.die() // both have sent one
-			return
-		}
-		c.state = stateReplying // ours is still to be written
+		c.hangUp()
 	case stateOpen:
 		c.state = stateReplying
 		c.sendClose(&CloseError{Code: code, Reason: reason, Remote: true}, code)

@@ -25,6 +25,7 @@ func (r *recording) Unheard(*wsconn.Conn)                     {}
 func (r *recording) Closing(*wsconn.Conn, *wsconn.CloseError) {}
 func (r *recording) Closed(*wsconn.Conn, *wsconn.CloseError)  {}
 func (r *recording) Turn(int64) int64                         { return 0 }
+func (r *recording) Frame(*wsconn.Conn)                       {}
 func (r *recording) EndReading() bool                         { return false }
 
 const fuzzMaxMessage = 1000

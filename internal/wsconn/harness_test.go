@@ -55,6 +55,7 @@ type hooks struct {
 	unheard    func(s *session)
 	closing    func(s *session, e *wsconn.CloseError)
 	turn       func(g *wsconn.Group, now int64) int64
+	frame      func(*wsconn.Conn)
 	endReading func() bool
 	hasWork    func() bool // nil: the other two are not called
 	work       func(n uint64)
@@ -188,6 +189,12 @@ func (h *handler) Turn(now int64) int64 {
 		return f(h.group, now)
 	}
 	return 0
+}
+
+func (h *handler) Frame(c *wsconn.Conn) {
+	if f := h.server.frame; f != nil {
+		f(c)
+	}
 }
 
 func (h *handler) EndReading() bool {

@@ -225,6 +225,7 @@ func (c *Conn) frameComplete(in *input) {
 		c.controlFrame(in.frame.OpCode, in.control[:in.frame.Length])
 	case !in.frame.Fin:
 		in.fragmented = true
+		c.partial()
 	default:
 		in.fragmented = false
 		if c.g.cfg.CheckUTF8 && in.op == ws.OpText && in.checked < len(in.msg) && c.state == stateOpen {
@@ -246,8 +247,18 @@ func (c *Conn) message(op ws.OpCode, payload []byte) {
 	}
 }
 
+// partial tells of a frame that is no message.
+func (c *Conn) partial() {
+	if c.state == stateOpen {
+		c.g.handler.Frame(c)
+	}
+}
+
 // controlFrame answers pings and close frames (RFC 6455, section 5.5).
 func (c *Conn) controlFrame(op ws.OpCode, payload []byte) {
+	if op != ws.OpClose {
+		c.partial()
+	}
 	switch op {
 	case ws.OpPing:
 		last := c.lastWrite

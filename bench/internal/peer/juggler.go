@@ -81,6 +81,7 @@ func startNode(serve serveFunc, b interface {
 		}),
 		juggler.WithMaxMessageBytes(1 << 20),
 		juggler.WithMaxQueueBytes(16 << 20),
+		juggler.WithSessionRates(juggler.Rates{Messages: juggler.Rate{PerSecond: 1_000_000}}), // counted, but never too much
 		juggler.WithMaxSessions(19_000), // within the usual limit of descriptors
 		juggler.WithLogger(slog.New(slog.DiscardHandler)),
 	}, options...)...)
@@ -173,4 +174,5 @@ func (echoHandler) Unheard(*wsconn.Conn)                     {}
 func (echoHandler) Closing(*wsconn.Conn, *wsconn.CloseError) {}
 func (echoHandler) Closed(*wsconn.Conn, *wsconn.CloseError)  {}
 func (echoHandler) Turn(int64) int64                         { return 0 }
+func (echoHandler) Frame(*wsconn.Conn)                       {}
 func (echoHandler) EndReading() bool                         { return false }

@@ -128,6 +128,7 @@ func (echo) Unheard(*wsconn.Conn)                     {}
 func (echo) Closing(*wsconn.Conn, *wsconn.CloseError) {}
 func (echo) Closed(*wsconn.Conn, *wsconn.CloseError)  {}
 func (echo) Turn(int64) int64                         { return 0 }
+func (echo) Frame(*wsconn.Conn)                       {}
 func (echo) EndReading() bool                         { return false }
 
 // plainListener hides what its connections are.

@@ -1,0 +1,225 @@
+package juggler
+
+import (
+	"container/list"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/handshake"
+	"github.com/juggler-go/juggler/internal/rate"
+)
+
+// pace is how much a session has sent of what its rates, and those of its user and its
+// address, allow. A session has one from its first message until it is quiet and all is
+// paid off. It belongs to the turn.
+type pace struct {
+	own  [numCounted]rate.Account
+	user *party
+}
+
+// party is a user or an address, whose sessions share rates.
+type party struct {
+	key     partyKey
+	holders int // guarded by the mu of the parties
+
+	unsigned list.List // of sessions in the lobby, the oldest first; guarded by its mu
+
+	sent                      [numCounted]rate.SharedAccount
+	handshakes, failedSignIns rate.SharedAccount // of an address
+}
+
+// partyKey is either a user or an address.
+type partyKey struct {
+	user    string
+	address netip.Addr
+}
+
+// settled reports whether nothing is left to remember of p.
+func (p *party) settled(now int64) bool {
+	for i := range p.sent {
+		if !p.sent[i].Settled(now) {
+			return false
+		}
+	}
+	return p.handshakes.Settled(now) && p.failedSignIns.Settled(now)
+}
+
+// parties are those that somebody holds, and those that are ahead of their rates: who
+// comes back begins where it went.
+type parties struct {
+	mu    sync.Mutex
+	m     map[partyKey]*party
+	sweep int // the size at which m is looked through for those that may go
+}
+
+// leastSweep is how many parties are kept without looking for those that may go.
+const leastSweep = 1024
+
+// hold returns the party of a key, to be released.
+func (t *parties) hold(key partyKey, now int64) *party {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.m[key]
+	if p == nil {
+		t.clean(now)
+		p = &party{key: key}
+		t.m[key] = p
+	}
+	p.holders++
+	return p
+}
+
+// clean forgets those that may go, each time that the number has doubled.
+func (t *parties) clean(now int64) {
+	if len(t.m) < max(t.sweep, leastSweep) {
+		return
+	}
+	for key, p := range t.m {
+		if p.holders == 0 && p.settled(now) {
+			delete(t.m, key)
+		}
+	}
+	t.sweep = 2 * len(t.m)
+}
+
+// release gives back what hold returned, nil for none.
+func (t *parties) release(p *party, now int64) {
+	if p == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p.holders--; p.holders == 0 && p.settled(now) {
+		delete(t.m, p.key)
+	}
+}
+
+// paceNow is the time for accounts, in ns since New. The turn has it without asking the
+// clock.
+func (h *Handler) paceNow() int64 { return int64(time.Since(h.began)) + 1 }
+
+func (sh *shard) paceNow() int64 { return sh.group.Now() * int64(time.Millisecond) }
+
+// holdAddress returns the party of the client that sends r, to be released; nil if its
+// address is not known or has no rates.
+func (h *Handler) holdAddress(r *http.Request) *party {
+	if !h.cfg.boundsAddresses() {
+		return nil
+	}
+	addr := h.cfg.proxies.Client(r)
+	if !addr.IsValid() {
+		return nil
+	}
+	return h.parties.hold(partyKey{address: handshake.Network(addr)}, h.paceNow())
+}
+
+// releaseParty gives a party back, nil for none.
+func (h *Handler) releaseParty(p *party) { h.parties.release(p, h.paceNow()) }
+
+// address returns the party that the session came from, nil if it is not known.
+func (s *session) address() *party {
+	if s.extra == nil {
+		return nil
+	}
+	return s.extra.address
+}
+
+// holdUser notes who the session's user is, for its rates.
+func (s *session) holdUser(p *pace) {
+	h := s.shard.h
+	h.releaseParty(p.user)
+	p.user = nil
+	if user := (Session{s}).User(); user != "" && h.cfg.userBounds.some {
+		p.user = h.parties.hold(partyKey{user: user}, s.shard.paceNow())
+	}
+}
+
+// paced returns the session's pace.
+func (s *session) paced() *pace {
+	x := s.makeExtra()
+	if x.pace == nil {
+		x.pace = &pace{}
+		s.holdUser(x.pace)
+	}
+	return x.pace
+}
+
+// rest forgets the session's pace if all is paid off.
+func (s *session) rest() {
+	if s.extra == nil || s.extra.pace == nil {
+		return
+	}
+	for _, account := range s.extra.pace.own {
+		if !account.Settled(s.shard.paceNow()) {
+			return
+		}
+	}
+	s.forgetPace()
+	s.dropExtra()
+}
+
+// forgetExtra gives back what a session that is gone holds.
+func (s *session) forgetExtra() {
+	if s.extra == nil {
+		return
+	}
+	if s.extra.pace != nil {
+		s.forgetPace()
+	}
+	s.leaveLobby()
+	s.shard.h.releaseParty(s.extra.address)
+	s.extra = nil
+}
+
+func (s *session) forgetPace() {
+	s.shard.h.releaseParty(s.extra.pace.user)
+	s.extra.pace = nil
+}
+
+// count counts n units of c, and returns what refuses them or nil. It ends a session
+// that goes on in spite of refusals.
+func (s *session) count(c counted, n int) error {
+	cfg := s.shard.h.cfg
+	if !cfg.paced {
+		return nil
+	}
+	p, now := s.paced(), s.shard.paceNow()
+	if own := cfg.sessionBounds.of[c]; own.Bounded() {
+		over := p.own[c].Spend(own, now, n)
+		if own.TwiceAhead(over) {
+			s.end(CloseOverloaded, cfg.sessionRates.list()[c].exceeded())
+		}
+		if over > 0 {
+			return tooOften(countedNames[c], cfg.sessionBounds.who, over)
+		}
+	}
+	if err := p.user.count(&cfg.userBounds, c, now, n); err != nil {
+		return err
+	}
+	return s.extra.address.count(&cfg.addressBounds, c, now, n)
+}
+
+// count counts n units of c. A nil p has no bounds.
+func (p *party) count(b *bounds, c counted, now int64, n int) error {
+	if p == nil || !b.of[c].Bounded() {
+		return nil
+	}
+	if wait := p.sent[c].Spend(b.of[c], now, n); wait > 0 {
+		return tooOften(countedNames[c], b.who, wait)
+	}
+	return nil
+}
+
+// countMessage counts a message of n bytes, before anything of it is looked at.
+func (s *session) countMessage(n int) error { return s.count(countedMessages, 1+n/messageUnit) }
+
+// countRequest counts a request as what it is.
+func (s *session) countRequest(t frame.Type) error {
+	if c, ok := countedAs(t); ok {
+		return s.count(c, 1)
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package juggler
+
+import (
+	"context"
+	"time"
+)
+
+// maxRefusedAuths is how many AUTHs in a row a session may have refused for good. A
+// client asks for another token after each; one that goes on is guessing.
+const maxRefusedAuths = 5
+
+// signIn asks the application who sent an AUTH. It runs on the worker.
+func (h *Handler) signIn(ctx context.Context, r *Request) (err error) {
+	if h.cfg.signIn == nil {
+		return &Error{Code: CodeBadRequest, Message: "this server takes no AUTH"}
+	}
+	leave, err := h.enterSignIn(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	var id *Identity
+	h.protect("sign-in", func(e error) { err, r.err = e, e }, func() { id, err = h.cfg.signIn(ctx, Session{r.s}, string(r.token)) })
+	if err != nil {
+		return err
+	}
+	if id == nil {
+		return ErrUnauthenticated
+	}
+	h.users.identify(r.s, id.clone())
+	r.accepted = true
+	return nil
+}
+
+// enterSignIn waits until user code may look at one more client's credentials. leave
+// has to follow.
+func (h *Handler) enterSignIn(ctx context.Context) (leave func(), err error) {
+	select {
+	case h.signIns <- struct{}{}:
+		return func() { <-h.signIns }, nil
+	case <-ctx.Done():
+		return nil, errSignInsBusy
+	}
+}
+
+var errSignInsBusy = &Error{Code: CodeUnavailable, Message: "too many clients are signing in", RetryAfter: time.Second}
+
+// mustSignInFirst reports whether s may send only AUTH.
+func (h *Handler) mustSignInFirst(s *session) bool {
+	return h.cfg.signIn != nil && s.identity.Load() == nil
+}
+
+// refusedForGood reports whether e says that credentials are no good, rather than that
+// it cannot be told now.
+func (e *Error) refusedForGood() bool {
+	return e.Code == CodeUnauthenticated || e.Code == CodeForbidden
+}
+
+// authRefused is called when an AUTH was refused. It ends a session that guesses.
+func (s *session) authRefused(e *Error) {
+	s.authLater = e.closeCode() == CloseOverloaded
+	if !e.refusedForGood() {
+		return
+	}
+	s.shard.h.countFailedSignIn(s.address(), e)
+	if s.refusedAuths++; s.refusedAuths == maxRefusedAuths {
+		s.end(CloseUnauthenticated, "too many AUTHs were refused")
+	}
+}
+
+// maySignIn refuses an address from which too many sign-ins failed. A nil p is not known.
+func (h *Handler) maySignIn(p *party) *Error {
+	if p == nil || !h.cfg.failedSignIns.Bounded() {
+		return nil
+	}
+	if wait := p.failedSignIns.Wait(h.cfg.failedSignIns, h.paceNow(), 1); wait > 0 {
+		return tooOften("failed sign-ins", "this address", wait)
+	}
+	return nil
+}
+
+// countFailedSignIn notes that credentials from an address were no good.
+func (h *Handler) countFailedSignIn(p *party, e *Error) {
+	if p != nil && h.cfg.failedSignIns.Bounded() && e.refusedForGood() {
+		p.failedSignIns.Spend(h.cfg.failedSignIns, h.paceNow(), 1)
+	}
+}
+
+// countHandshake counts a handshake from an address, and returns what refuses it.
+func (h *Handler) countHandshake(p *party) *Error {
+	if p == nil || !h.cfg.handshakes.Bounded() {
+		return nil
+	}
+	if wait := p.handshakes.Spend(h.cfg.handshakes, h.paceNow(), 1); wait > 0 {
+		return tooOften("handshakes", "this address", wait)
+	}
+	return nil
+}
