@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/maphash"
-	"strconv"
 	"time"
 	"unsafe"
 
@@ -171,10 +170,10 @@ func (s *session) acceptCall(r *Request, timeout time.Duration) error {
 		return &Error{Code: CodeBadRequest, Message: "timeout is longer than " + cfg.maxCallTimeout.String()}
 	}
 	if int(s.numCalls) >= cfg.maxCalls {
-		return &Error{Code: CodeLimit, Message: "more than " + strconv.Itoa(cfg.maxCalls) + " calls without an outcome", RetryAfter: time.Second}
+		return tooMany(cfg.maxCalls, "calls without an outcome")
 	}
 	if s.callsOf(r.uri) >= cfg.maxCallsPerURI {
-		return &Error{Code: CodeLimit, Message: "more than " + strconv.Itoa(cfg.maxCallsPerURI) + " calls of this URI without an outcome", RetryAfter: time.Second}
+		return tooMany(cfg.maxCallsPerURI, "calls of this URI without an outcome")
 	}
 	if r.timeout = timeout; timeout == 0 {
 		r.timeout = cfg.callTimeout

@@ -333,7 +333,8 @@ func WithMaxSessions(n int) Option {
 // WithMaxUnauthenticated sets how many sessions the node has at most that have yet to send
 // their AUTH ([WithDeferredAuth]), a quarter of them from one address (see
 // [WithTrustedProxies]). One more has the oldest closed with 1013: a client that signs in
-// at once finds room, whoever does not. Default: half of [WithMaxSessions]; 1 to that.
+// at once finds room, whoever does not. Default: 32,768, half of [WithMaxSessions];
+// 1 to 16,777,216, and not more than sessions.
 func WithMaxUnauthenticated(n int) Option {
 	return optionFunc(func(c *config) { c.maxUnauthenticated, c.maxUnauthenticatedGiven = n, true })
 }

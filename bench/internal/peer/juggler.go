@@ -82,7 +82,7 @@ func startNode(serve serveFunc, b interface {
 		juggler.WithMaxMessageBytes(1 << 20),
 		juggler.WithMaxQueueBytes(16 << 20),
 		juggler.WithSessionRates(juggler.Rates{Messages: juggler.Rate{PerSecond: 1_000_000}}), // counted, but never too much
-		juggler.WithMaxSessions(19_000), // within the usual limit of descriptors
+		juggler.WithMaxSessions(19_000),                                                       // within the usual limit of descriptors
 		juggler.WithLogger(slog.New(slog.DiscardHandler)),
 	}, options...)...)
 	if err != nil {
