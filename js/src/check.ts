@@ -78,13 +78,15 @@ export function checkRequest(key: string, name: unknown, args: unknown, options:
   checkArgs(args);
 }
 
+/** Where args are wrong. */
+const at = (key: string): string => `args${key && `, at ${key}`}`;
+
 /** Functions, symbols, and in arrays undefined, JSON leaves out, or writes null in their place. */
 function checkArgs(value: unknown, key = '', inArray = false, depth = 1): void {
   const type = typeof value;
-  const what = key ? `args, at ${key}` : 'args';
-  if (type === 'function' || type === 'symbol' || (inArray && type === 'undefined')) check(what, value, json);
+  if (type === 'function' || type === 'symbol' || (inArray && type === 'undefined')) check(at(key), value, json);
   if (type !== 'object' || !value) return;
-  if (depth === MAX_DEPTH) check(what, depth, ['less nesting', json[1]]);
-  if ('toJSON' in (value as object)) return key || JSON.stringify(value) ? undefined : check(what, undefined, json);
+  if (depth === MAX_DEPTH) check(at(key), depth, ['less nesting', json[1]]);
+  if ('toJSON' in (value as object)) return key || JSON.stringify(value) ? undefined : check(at(key), undefined, json);
   for (const member of Object.keys(value)) checkArgs(value[member as never], member, Array.isArray(value), depth + 1);
 }

@@ -59,7 +59,7 @@ export class LoopFeed<E = JugglerEvent> extends Feed<E> implements Subscription<
         resolve(error && Promise.reject(error));
       };
       const timer = new Timer()._set(timeout, () => {
-        const message = `${this.channel}: not confirmed within ${timeout} ms`;
+        const message = `${this.channel}: no answer within ${timeout} ms`;
         settle(new JugglerError(408, message, 'unknown', { cause: owner._lastError ?? topic._refusal }));
       });
       whenReady.add(settle);
