@@ -132,6 +132,9 @@ func (m *machine) kindOf(row []uint64) uint8 {
 }
 
 func (m *machine) match(text string) bool {
+	if m.words == 1 {
+		return m.matchWord(text)
+	}
 	var few [5]uint64 // places of 256 elements
 	at := few[:]
 	if m.words > len(few) {
@@ -153,6 +156,18 @@ func (m *machine) match(text string) bool {
 		}
 	}
 	return at[m.last/64]>>(m.last%64)&1 != 0
+}
+
+// matchWord is match for a machine whose places are in one word.
+func (m *machine) matchWord(text string) bool {
+	at, stay := uint64(1), m.stay[0]
+	for i := range len(text) {
+		at = at&m.rows[m.kind[text[i]]]<<1 | at&stay
+		if at == 0 {
+			return false
+		}
+	}
+	return at>>m.last&1 != 0
 }
 
 func add(places []uint64, place int) { places[place/64] |= 1 << (place % 64) }

@@ -148,12 +148,18 @@ func TestPrefix(t *testing.T) {
 }
 
 func BenchmarkMatch(b *testing.B) {
-	for name, pattern := range map[string]string{"prefix": "news.*", "middle": "news.*.go", "class": "n[a-f]ws.g?*"} {
+	const news = "news.2026.11.go"
+	for name, c := range map[string]struct{ pattern, channel string }{
+		"prefix": {"news.*", news},
+		"middle": {"news.*.go", news},
+		"class":  {"n[a-f]ws.*?*", news},
+		"worst":  {"*" + strings.Repeat("a", 250) + "b*", strings.Repeat("a", 1000)},
+	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
-			p := glob.Compile(pattern)
+			p := glob.Compile(c.pattern)
 			for b.Loop() {
-				p.Match("news.2026.11.go")
+				p.Match(c.channel)
 			}
 		})
 	}
