@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -75,6 +76,9 @@ func TestHandshake(t *testing.T) {
 		{"unknown protocol", set("Sec-WebSocket-Protocol", "wamp.2.json"), 400, "Sec-WebSocket-Protocol: juggler.1"},
 		{"protocol in other case", set("Sec-WebSocket-Protocol", "JUGGLER.1"), 400, "Sec-WebSocket-Protocol: juggler.1"},
 		{"foreign origin", set("Origin", "https://evil.example.com"), 403, "origin"},
+		{"foreign origin on a second line", func(r *http.Request) { r.Header["Origin"] = []string{"", "https://evil.example.com"} }, 403, "origin"},
+		{"a body", func(r *http.Request) { r.Body, r.ContentLength = io.NopCloser(strings.NewReader("hello")), 5 }, 400, "no body"},
+		{"a body in chunks", func(r *http.Request) { r.Body, r.ContentLength = io.NopCloser(strings.NewReader("hello")), -1 }, 400, "no body"},
 		{"opaque origin", set("Origin", "null"), 403, "origin"},
 		{"allow nothing known", set("Juggler-Allowed-Messages", "foo"), 400, "Juggler-Allowed-Messages"},
 		{"allow commas", set("Juggler-Allowed-Messages", " , "), 400, "Juggler-Allowed-Messages"},
@@ -368,5 +372,62 @@ func TestShutdownRefusesHandshakes(t *testing.T) {
 	}
 	if resp, _ := try(t, upgrade(s.http.URL)); resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
 		t.Errorf("got %d, Retry-After %q", resp.StatusCode, resp.Header.Get("Retry-After"))
+	}
+}
+
+// HTTP/1.0, which some proxies speak unless told otherwise, has no upgrades.
+func TestHandshakeOfOldHTTP(t *testing.T) {
+	s := newServer(t)
+	nc, err := net.Dial("tcp", s.http.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	r := upgrade(s.http.URL)
+	_, _ = io.WriteString(nc, "GET / HTTP/1.0\r\nConnection: Upgrade\r\n")
+	_ = r.Header.WriteSubset(nc, map[string]bool{"Connection": true})
+	_, _ = io.WriteString(nc, "\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, _ := io.ReadAll(resp.Body); resp.StatusCode != 400 || !strings.Contains(string(body), "HTTP/1.1") {
+		t.Errorf("got %d %s", resp.StatusCode, body)
+	}
+}
+
+// A client opens a WebSocket over HTTP/2 only where the server's settings offer it (RFC
+// 8441), which those of net/http do not. So clients use HTTP/1.1, which is served.
+func TestHTTP2DoesNotOfferWebSockets(t *testing.T) {
+	s := newServer(t)
+	front := httptest.NewUnstartedServer(s.h)
+	front.EnableHTTP2 = true
+	front.StartTLS()
+	defer front.Close()
+	nc, err := tls.Dial("tcp", front.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if got := nc.ConnectionState().NegotiatedProtocol; got != "h2" {
+		t.Fatalf("the server speaks %q", got)
+	}
+	// The preface of HTTP/2 with settings that say nothing (RFC 9113, section 3.4).
+	if _, err := io.WriteString(nc, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"); err != nil {
+		t.Fatal(err)
+	}
+	head := make([]byte, 9)
+	if _, err := io.ReadFull(nc, head); err != nil || head[3] != 4 {
+		t.Fatalf("got frame %x, %v, want SETTINGS", head, err)
+	}
+	settings := make([]byte, int(head[1])<<8|int(head[2]))
+	if _, err := io.ReadFull(nc, settings); err != nil {
+		t.Fatal(err)
+	}
+	for ; len(settings) >= 6; settings = settings[6:] {
+		if id := binary.BigEndian.Uint16(settings); id == 8 && binary.BigEndian.Uint32(settings[2:]) != 0 {
+			t.Error("the server offers extended CONNECT")
+		}
 	}
 }

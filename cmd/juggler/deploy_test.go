@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -308,9 +309,9 @@ func TestBalancers(t *testing.T) {
 	}
 }
 
-// A client that breaks a rule while it sends more sees the close code behind each load
-// balancer, too.
-func TestCloseCodesPassBalancers(t *testing.T) {
+// A client that has a long cookie gets through each load balancer, and sees the close code
+// when it breaks a rule while it sends more.
+func TestBalancersPassCookiesAndCloseCodes(t *testing.T) {
 	t.Parallel()
 	address := closedAddress(t)
 	startServe(t, "--listen", address)
@@ -349,11 +350,12 @@ func closeCode(t *testing.T, url string, op ws.OpCode) ws.StatusCode {
 	}
 }
 
-// dialRaw opens a session that does nothing by itself: its connection, and what to read of
-// it.
+// dialRaw opens a session that does nothing by itself, with a long cookie: its connection,
+// and what to read of it.
 func dialRaw(t *testing.T, url string) (net.Conn, io.Reader) {
 	t.Helper()
-	d := ws.Dialer{Protocols: []string{"juggler.1"}}
+	cookie := http.Header{"Cookie": {"session=" + strings.Repeat("c", 20<<10)}}
+	d := ws.Dialer{Protocols: []string{"juggler.1"}, Header: ws.HandshakeHeaderHTTP(cookie)}
 	c, buffered, _, err := d.Dial(t.Context(), strings.TrimSpace(url))
 	if err != nil {
 		t.Fatal(err)

@@ -159,7 +159,12 @@ func (s *server) prepare(ctx context.Context) error {
 		return err
 	}
 	mux := http.NewServeMux()
-	mux.Handle(f.path, s.handler)
+	if bare := strings.TrimSuffix(f.path, "/"); bare == "" {
+		mux.Handle("/", s.handler)
+	} else { // both forms: clients do not follow a redirect from one to the other
+		mux.Handle(bare, s.handler)
+		mux.Handle(bare+"/{$}", s.handler)
+	}
 	s.http = proxies.Handler(s.logged(mux))
 	return nil
 }
@@ -223,11 +228,13 @@ func closeAll(listeners []net.Listener) error {
 func (s *server) serve(ctx context.Context, listeners []net.Listener) error {
 	web := &http.Server{
 		Handler:           s.http,
+		Protocols:         new(http.Protocols), // HTTP/1.1 alone, below: there are no WebSockets over HTTP/2
 		TLSConfig:         s.encryption,
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       time.Minute,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // what scanners of ports cause
 	}
+	web.Protocols.SetHTTP1(true)
 	served := make(chan error, len(listeners))
 	for _, l := range listeners {
 		l = listen.Watch(l, s.log)

@@ -68,6 +68,24 @@ func serial(t testing.TB, url string) int64 {
 	return c.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
 }
 
+// Both forms of a path are served, as clients follow no redirect from one to the other.
+func TestServePath(t *testing.T) {
+	for _, path := range []string{"/ws", "/ws/"} {
+		_, url := startServe(t, "--path", path)
+		url = strings.TrimSuffix(strings.TrimSpace(url), path)
+		dialRaw(t, url+"/ws")
+		dialRaw(t, url+"/ws/")
+		resp, err := http.Get(strings.Replace(url, "ws", "http", 1) + "/ws/more")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusNotFound {
+			t.Errorf("--path %s: another path gets %d", path, resp.StatusCode)
+		}
+	}
+}
+
 func TestServeTLS(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")

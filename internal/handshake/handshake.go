@@ -6,6 +6,7 @@ import (
 	"crypto/sha1"
 	"encoding/base64"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/juggler-go/juggler/frame"
@@ -45,7 +46,16 @@ func Read(r *http.Request, header http.Header, settings Settings) (*Request, *Re
 	}
 	if r.Method != http.MethodGet {
 		header.Set("Allow", http.MethodGet)
+		if r.Method == http.MethodConnect { // RFC 8441: clients do so only where the server has offered it
+			return bad(http.StatusMethodNotAllowed, "WebSockets over HTTP/2 are not served: run the server without GODEBUG=http2xconnect=1")
+		}
 		return bad(http.StatusMethodNotAllowed, "a WebSocket handshake is a GET request")
+	}
+	if !r.ProtoAtLeast(1, 1) {
+		return bad(http.StatusBadRequest, "a WebSocket handshake is of HTTP/1.1: is there a proxy that speaks HTTP/1.0 to the server?")
+	}
+	if r.ContentLength != 0 { // it would be read as frames
+		return bad(http.StatusBadRequest, "a WebSocket handshake has no body")
 	}
 	if !hasToken(r.Header, "Connection", "upgrade") || !hasToken(r.Header, "Upgrade", "websocket") {
 		return bad(http.StatusBadRequest, "this is a WebSocket endpoint: send Connection: Upgrade and Upgrade: websocket")
@@ -58,7 +68,7 @@ func Read(r *http.Request, header http.Header, settings Settings) (*Request, *Re
 	if k, err := base64.StdEncoding.DecodeString(q.key); err != nil || len(k) != 16 {
 		return bad(http.StatusBadRequest, "Sec-WebSocket-Key is not 16 bytes in base64")
 	}
-	if r.Header.Get("Origin") != "" {
+	if slices.ContainsFunc(r.Header.Values("Origin"), func(o string) bool { return o != "" }) {
 		if !settings.Origin(r) {
 			return nil, &Refusal{Status: http.StatusForbidden, Message: "this origin is not allowed", Origin: true}
 		}
