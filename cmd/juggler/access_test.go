@@ -251,11 +251,24 @@ func TestRules(t *testing.T) {
 			t.Errorf("%s: %s: code %d, want %d", tt.who, tt.line, got, tt.code)
 		}
 	}
-	writeFile(t, rules, "rules:\n- publish: ['*']\n")
+	goes := start(t, "client", url, "--token", ann, "--bearer", "sub", "users.ann.mail")
+	goes.stderr.await(t, "subscribed")
+	stays := start(t, "client", url, "--token", ann, "--bearer", "--count", "1", "psub", "public.*")
+	stays.stderr.await(t, "subscribed")
+	writeFile(t, rules, "rules:\n- publish: ['*']\n  subscribe: [public.*]\n")
 	p.signal(syscall.SIGHUP)
+	if line := p.stderr.await(t, "ended sessions with subscriptions that the rules no longer allow"); !strings.Contains(line, `"sessions":1`) {
+		t.Error(line)
+	}
+	if code := goes.wait(); code != 4 {
+		t.Errorf("a subscription that is no longer allowed ends with %d", code)
+	}
 	p.stderr.await(t, `"msg":"reloaded"`)
 	if got := try("", "pub public.a 1"); got != 0 {
 		t.Errorf("after the reload: code %d", got)
+	}
+	if code := stays.wait(); code != 0 {
+		t.Errorf("a subscription that is still allowed ends with %d", code)
 	}
 }
 

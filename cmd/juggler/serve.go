@@ -109,6 +109,26 @@ func (s *server) run(ctx context.Context) error {
 	return s.serve(ctx, listeners)
 }
 
+// lateSubs is how long after a reload of the rules the last SUB that the old ones allowed
+// is surely answered, unless --broker-timeout is very long.
+const lateSubs = time.Minute
+
+// reloadRules reads the rules again, and ends the sessions that are subscribed to what
+// they no longer allow: also those whose SUB was on its way meanwhile.
+func (s *server) reloadRules() error {
+	if err := s.access.ReloadRules(); err != nil {
+		return err
+	}
+	end := func() {
+		if n := s.access.EndForbidden(s.handler.Sessions()); n > 0 {
+			s.log.Info("ended sessions with subscriptions that the rules no longer allow", "sessions", n)
+		}
+	}
+	end()
+	time.AfterFunc(lateSubs, end)
+	return nil
+}
+
 // ready reports whether clients should come here.
 func (s *server) ready(ctx context.Context) error {
 	return errors.Join(s.handler.Ready(ctx), s.access.Ready())
@@ -122,7 +142,7 @@ func (s *server) prepare(ctx context.Context) error {
 		return err
 	}
 	s.access = control
-	s.onReload("rules", control.ReloadRules)
+	s.onReload("rules", s.reloadRules)
 	s.onReload("keys of tokens", func() error { return control.ReloadKeys(ctx) })
 	options := append(f.limits.List(),
 		juggler.WithCaller(s.engine.Caller), juggler.WithPubSub(s.engine.PubSub),

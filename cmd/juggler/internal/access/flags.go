@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"time"
 
@@ -107,6 +108,15 @@ func (c *Control) ReloadRules() error {
 		c.rules.Set(rules)
 	}
 	return err
+}
+
+// EndForbidden ends those sessions that are subscribed to what the rules no longer
+// allow, and returns how many they were.
+func (c *Control) EndForbidden(sessions iter.Seq[juggler.Session]) (ended int) {
+	if c.flags.rulesFile == "" {
+		return 0
+	}
+	return c.rules.EndForbidden(sessions)
 }
 
 // hasTokens reports whether there are users.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"slices"
 	"strings"
@@ -266,14 +267,25 @@ func parseName(text string) (name, error) {
 
 // Authorize decides about one request.
 func (r *Rules) Authorize(req *juggler.Request) error {
-	s := req.Session()
-	for i := range r.rules {
-		rule := &r.rules[i]
-		if rule.allows(s.User(), req) && rule.isFor(s) {
-			return nil
-		}
+	name := req.Channel()
+	if req.Type() == frame.Call {
+		name = req.URI()
+	}
+	if r.allow(req.Session(), req.Type(), name, req.Pattern()) {
+		return nil
 	}
 	return juggler.ErrForbidden
+}
+
+// allow reports whether a session may send a request of a type for a name or pattern.
+func (r *Rules) allow(s juggler.Session, typ frame.Type, name string, pattern bool) bool {
+	for i := range r.rules {
+		rule := &r.rules[i]
+		if rule.allows(s.User(), typ, name, pattern) && rule.isFor(s) {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *rule) isFor(s juggler.Session) bool {
@@ -307,14 +319,14 @@ func (w subject) is(s juggler.Session) bool {
 }
 
 // allows reports whether the rule covers what is requested.
-func (r *rule) allows(user string, req *juggler.Request) bool {
-	switch req.Type() {
+func (r *rule) allows(user string, typ frame.Type, requested string, pattern bool) bool {
+	switch typ {
 	case frame.Call:
-		return covers(r.call, user, req.URI(), false)
+		return covers(r.call, user, requested, false)
 	case frame.Sub:
-		return covers(r.subscribe, user, req.Channel(), req.Pattern())
+		return covers(r.subscribe, user, requested, pattern)
 	case frame.Pub:
-		return covers(r.publish, user, req.Channel(), false)
+		return covers(r.publish, user, requested, false)
 	}
 	return true
 }
@@ -369,3 +381,23 @@ func (c *Current) Authorizer() juggler.Authorizer {
 		return c.rules.Load().Authorize(r)
 	})
 }
+
+// EndForbidden ends the sessions that are subscribed to what the rules no longer allow,
+// and returns how many they were. Their clients come back at once, subscribe again, and
+// are told what is refused. A SUB that is on its way is not looked at.
+func (c *Current) EndForbidden(sessions iter.Seq[juggler.Session]) (ended int) {
+	rules := c.rules.Load()
+	for s := range sessions {
+		for topic := range s.Topics() {
+			if !rules.allow(s, frame.Sub, topic.Name, topic.Pattern) {
+				s.Disconnect(closeRestart, "the rules have changed")
+				ended++
+				break
+			}
+		}
+	}
+	return ended
+}
+
+// closeRestart is the close code 1012, service restart: clients come back at once.
+const closeRestart = 1012
