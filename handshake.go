@@ -56,8 +56,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_ = nc.SetDeadline(time.Time{}) // those of the http.Server; a broken connection shows on its first use
-	upgrade := q.Upgrade(w.Header())
-	open := func(g *wsconn.Group) { h.openSession(g, q, id, address, upgrade) }
+	upgrade, addr := q.Upgrade(w.Header()), h.clientAddr(r)
+	open := func(g *wsconn.Group) { h.openSession(g, q, id, addr, address, upgrade) }
 	if err := h.pool.Adopt(nc, handshake.Buffered(rw), open); err != nil {
 		h.stats.refusals.add(http.StatusServiceUnavailable, RefusedNoDescriptor)
 		h.log.Error("cannot adopt the connection", "error", err)

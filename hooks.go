@@ -2,6 +2,7 @@ package juggler
 
 import (
 	"context"
+	"net/netip"
 
 	"github.com/juggler-go/juggler/broker"
 )
@@ -57,4 +58,7 @@ type Disconnect struct {
 
 	// Err is the network error that ended the connection, or nil.
 	Err error
+
+	// RemoteAddr is what that of the [Session] was.
+	RemoteAddr netip.Addr
 }

@@ -3,8 +3,12 @@ package juggler_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -146,4 +150,51 @@ func TestHookOfManyGaps(t *testing.T) {
 			t.Errorf("told of %d gaps, %d at a time", told.Load(), most.Load())
 		}
 	})
+}
+
+// Whose a session was is known to the end, however it ends.
+func TestAddresses(t *testing.T) {
+	for name, tt := range map[string]struct{ remote, want string }{
+		"as it is":       {"", "127.0.0.1"},
+		"IPv4, no port":  {"192.0.2.1", "192.0.2.1"},
+		"IPv4 as IPv6":   {"[::ffff:192.0.2.1]:80", "192.0.2.1"},
+		"IPv6":           {"[2001:db8::1]:80", "2001:db8::1"},
+		"IPv6 and zone":  {"[fe80::1%eth0]:80", "fe80::1"},
+		"a Unix socket":  {"@", "invalid IP"},
+		"what it is not": {"nonsense", "invalid IP"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			told := make(chan string, 2)
+			var log lockedBuffer
+			h, err := juggler.New(juggler.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))), juggler.WithHooks(juggler.Hooks{
+				OnConnect: func(_ context.Context, s juggler.Session) { told <- s.RemoteAddr().String() },
+				OnDisconnect: func(_ context.Context, _ juggler.Session, d juggler.Disconnect) {
+					told <- d.RemoteAddr.String()
+				},
+			}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if tt.remote != "" {
+					r.RemoteAddr = tt.remote
+				}
+				h.ServeHTTP(w, r)
+			}))
+			defer server.Close()
+			defer h.Shutdown(t.Context())
+			c := dialRaw(t, server.Listener.Addr().String())
+			if got := <-told; got != tt.want {
+				t.Errorf("connected from %s, want %s", got, tt.want)
+			}
+			resetConn(c.conn)
+			if got := <-told; got != tt.want {
+				t.Errorf("disconnected from %s, want %s", got, tt.want)
+			}
+			waitFor(t, "the log line", func() bool { return strings.Contains(log.String(), "session ended") })
+			if said := strings.Contains(log.String(), "remote="+tt.want+"\n") || strings.Contains(log.String(), "remote="+tt.want+" "); said != (tt.want != "invalid IP") {
+				t.Errorf("logged:\n%s", log.String())
+			}
+		})
+	}
 }

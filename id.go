@@ -20,6 +20,11 @@ func newID() broker.ID {
 	return id
 }
 
+// idTime returns when an id was made.
+func idTime(id broker.ID) time.Time {
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(id[:8]) >> 16))
+}
+
 // newSessionID makes the ULID of a session, whose random part begins with
 // where the session is found again: no index by id is needed.
 func newSessionID(shard uint8, slot uint32) broker.ID {

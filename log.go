@@ -3,6 +3,8 @@ package juggler
 import (
 	"log/slog"
 	"net/http"
+	"net/netip"
+	"time"
 
 	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/internal/wsconn"
@@ -44,7 +46,7 @@ func (h *Handler) logNack(s *session, r *Request, known bool) {
 
 // logClose says how a session ended: a normal end at the debug level, one
 // that an operator or a client's author should look at above it.
-func (h *Handler) logClose(s *session, e *wsconn.CloseError) {
+func (h *Handler) logClose(s *session, addr netip.Addr, e *wsconn.CloseError) {
 	level := slog.LevelDebug
 	if !e.Remote && e.Code != CloseGoingAway && e.Code != frame.CloseNormal && e.Code != frame.CloseLost {
 		level = slog.LevelInfo
@@ -52,7 +54,10 @@ func (h *Handler) logClose(s *session, e *wsconn.CloseError) {
 	if !h.log.Enabled(h.ctx, level) {
 		return
 	}
-	attrs := []any{"session", idText(s.id), "code", e.Code, "reason", e.Reason, "by_client", e.Remote}
+	attrs := []any{"session", idText(s.id), "code", e.Code, "reason", e.Reason, "by_client", e.Remote, "after", time.Since(idTime(s.id))}
+	if addr.IsValid() {
+		attrs = append(attrs, "remote", addr.String())
+	}
 	if user := (Session{s}).User(); user != "" {
 		attrs = append(attrs, "user", user)
 	}

@@ -3,6 +3,7 @@ package juggler
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -43,6 +44,8 @@ type session struct {
 
 	refusedAuths uint8 // AUTHs in a row that were refused for good
 	left         bool  // belongs to no user any more; guarded by the userIndex
+
+	ip4 [4]byte // never changes; zero: see keepAddr
 }
 
 type sessionState uint8
@@ -125,13 +128,13 @@ func (s Session) Disconnect(code uint16, reason string) {
 }
 
 // openSession makes a session of an upgraded connection, on the turn of g.
-func (h *Handler) openSession(g *wsconn.Group, q *handshake.Request, id *Identity, address *party, upgrade []byte) {
+func (h *Handler) openSession(g *wsconn.Group, q *handshake.Request, id *Identity, addr netip.Addr, address *party, upgrade []byte) {
 	sh := g.Handler().(*shard)
 	s := &session{shard: sh, protocol: q.Protocol, allowed: q.Allowed, state: live}
 	if address != nil {
 		s.makeExtra().address = address
 	}
-	sh.place(s)
+	sh.place(s, addr)
 	g.Attach(&s.Conn, upgrade)
 	s.begin(id)
 }
@@ -252,6 +255,7 @@ func (s *session) end(code uint16, reason string) {
 func (s *session) closed(e *wsconn.CloseError) {
 	sh, h := s.shard, s.shard.h
 	s.state = gone
+	addr := (Session{s}).RemoteAddr()
 	sh.vacate(s)
 	s.dropCalls()
 	s.tellSubscriptionsEnd()
@@ -260,11 +264,11 @@ func (s *session) closed(e *wsconn.CloseError) {
 	s.forgetExtra()
 	h.users.leave(s)
 	if f := h.cfg.hooks.OnDisconnect; f != nil {
-		d := Disconnect{Code: int(e.Code), Reason: e.Reason, ByClient: e.Remote, Err: e.Err}
+		d := Disconnect{Code: int(e.Code), Reason: e.Reason, ByClient: e.Remote, Err: e.Err, RemoteAddr: addr}
 		s.enqueueHook(func(context.Context) { f(h.ctx, Session{s}, d) })
 	}
 	s.queue.stop() // last, since a hook may have made the queue
 	h.stats.closed(e)
-	h.logClose(s, e)
+	h.logClose(s, addr, e)
 	h.release()
 }

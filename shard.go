@@ -2,6 +2,7 @@ package juggler
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 
 	"github.com/gobwas/ws"
@@ -28,7 +29,8 @@ type shard struct {
 	// and so reads them without slotsMu; others look them up under it.
 	slotsMu sync.RWMutex
 	slots   []*session
-	free    []uint32 // slots that are nil
+	free    []uint32   // slots that are nil
+	ip6     [][16]byte // of clients, by slot; as long as IPv6 needs it
 
 	subsMu sync.Mutex // held on the turn to change the subs of a session, and by others to read them
 
@@ -79,8 +81,8 @@ func (h *Handler) newShard(g *wsconn.Group) wsconn.Handler {
 	return sh
 }
 
-// place finds a slot for s, and so its id.
-func (sh *shard) place(s *session) {
+// place finds a slot for s, and so its id, and keeps the address of its client.
+func (sh *shard) place(s *session, addr netip.Addr) {
 	sh.slotsMu.Lock()
 	defer sh.slotsMu.Unlock()
 	if n := len(sh.free); n > 0 {
@@ -91,6 +93,7 @@ func (sh *shard) place(s *session) {
 		sh.slots = append(sh.slots, nil)
 	}
 	s.id = newSessionID(sh.number, s.Tag)
+	sh.keepAddr(s, addr)
 	sh.slots[s.Tag] = s
 }
 
@@ -99,6 +102,9 @@ func (sh *shard) vacate(s *session) {
 	sh.slotsMu.Lock()
 	defer sh.slotsMu.Unlock()
 	sh.slots[s.Tag] = nil
+	if int(s.Tag) < len(sh.ip6) {
+		sh.ip6[s.Tag] = [16]byte{}
+	}
 	sh.free = append(sh.free, s.Tag)
 }
 

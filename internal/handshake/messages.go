@@ -10,7 +10,7 @@ import (
 
 // Messages is a set of request types that a client may send, a bit for each
 // frame.Type.
-type Messages uint16
+type Messages uint8
 
 const all = Messages(1<<frame.Call | 1<<frame.Sub | 1<<frame.Unsb | 1<<frame.Pub)
 
