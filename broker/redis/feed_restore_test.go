@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,11 +24,18 @@ func TestRestoreManySubscriptions(t *testing.T) {
 	const many = 20_000
 	heard := listen(t, b)
 	name := func(i int) string { return strings.Repeat("n", 1000) + fmt.Sprint(i) }
-	for i := range many {
-		if err := heard.conn.Subscribe(t.Context(), broker.Topic{Name: name(i)}); err != nil {
-			t.Fatal(err)
-		}
+	var all sync.WaitGroup
+	for first := range 100 { // together they share round trips
+		all.Go(func() {
+			for i := first; i < many; i += 100 {
+				if err := heard.conn.Subscribe(t.Context(), broker.Topic{Name: name(i)}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
 	}
+	all.Wait()
 	lost := b.Stats().LinksLost
 	server.Do("CLIENT", "KILL", "TYPE", "pubsub")
 	waiting.Until(t, "all are told of a gap", func() bool { return strings.Count(heard.got(), "gap") >= many })
