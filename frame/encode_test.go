@@ -97,7 +97,7 @@ func TestTypeString(t *testing.T) {
 }
 
 func TestProtocolString(t *testing.T) {
-	if frame.Juggler0.String() != "juggler.0" || frame.Juggler1.String() != "juggler.1" {
-		t.Error(frame.Juggler0, frame.Juggler1)
+	if frame.Juggler0.String() != "juggler.0" || frame.Juggler1.String() != "juggler.1" || frame.Protocol(2).String() != "invalid" {
+		t.Error(frame.Juggler0, frame.Juggler1, frame.Protocol(2))
 	}
 }

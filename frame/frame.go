@@ -18,12 +18,16 @@ const (
 	Juggler1 Protocol = 1
 )
 
-// String returns the name in Sec-WebSocket-Protocol: "juggler.0" or "juggler.1".
+// String returns the name in Sec-WebSocket-Protocol, "juggler.0" or "juggler.1"; of what is
+// no protocol "invalid".
 func (p Protocol) String() string {
-	if p == Juggler0 {
+	switch p {
+	case Juggler0:
 		return "juggler.0"
+	case Juggler1:
+		return "juggler.1"
 	}
-	return "juggler.1"
+	return "invalid"
 }
 
 // Type says which message a Frame is.
