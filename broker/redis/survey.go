@@ -2,7 +2,6 @@ package redis
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,18 +15,12 @@ import (
 type survey struct {
 	broker *Broker
 
-	mu      sync.Mutex // guards the following
-	started bool
-	closed  bool
-
 	// Owned by the goroutine.
 	memories map[string]memoryStatus // by address of a master in use
 	peers    peers
 
-	kicked  chan struct{} // has an element to look at the other processes at once
-	quit    context.Context
-	cancel  context.CancelFunc
-	running sync.WaitGroup
+	kicked     chan struct{} // has an element to look at the other processes at once
+	background *conn.Background
 }
 
 // Times between two looks at the other processes, and at the memory of a server.
@@ -37,31 +30,16 @@ const (
 )
 
 func newSurvey(b *Broker) *survey {
-	s := &survey{broker: b, memories: map[string]memoryStatus{}, kicked: make(chan struct{}, 1)}
+	s := &survey{broker: b, memories: map[string]memoryStatus{}, kicked: make(chan struct{}, 1), background: conn.NewBackground()}
 	s.peers.broker = b
-	s.quit, s.cancel = context.WithCancel(background)
 	return s
 }
 
 // start begins to look, when the broker is first used.
-func (s *survey) start() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.started || s.closed {
-		return
-	}
-	s.started = true
-	s.running.Go(s.run)
-}
+func (s *survey) start() { s.background.Start(s.run) }
 
 // stop ends the looking. The lanes are still there.
-func (s *survey) stop() {
-	s.mu.Lock()
-	s.closed = true
-	s.mu.Unlock()
-	s.cancel()
-	s.running.Wait()
-}
+func (s *survey) stop() { s.background.Stop() }
 
 // opened says that this process now has the role of c. If that is new the others
 // are told soon.
@@ -90,11 +68,11 @@ func (s *survey) run() {
 	defer ticker.Stop()
 	for {
 		s.lookAtServers()
-		s.peers.compare(s.quit, 3*s.pause())
+		s.peers.compare(s.background.Quit, 3*s.pause())
 		select {
 		case <-ticker.C:
 		case <-s.kicked:
-		case <-s.quit.Done():
+		case <-s.background.Quit.Done():
 			s.peers.leave()
 			return
 		}
@@ -111,7 +89,7 @@ func (s *survey) lookAtServers() {
 	seen := map[string]memoryStatus{}
 	evicting := int64(0)
 	for _, i := range lanes {
-		master, err := s.broker.view.Master(s.quit, s.broker.keys.slotOf(i), conn.Server{})
+		master, err := s.broker.view.Master(s.background.Quit, s.broker.keys.slotOf(i), conn.Server{})
 		if _, done := seen[master.Addr]; err != nil || done {
 			continue
 		}
@@ -138,12 +116,12 @@ func (s *survey) lookAtServers() {
 
 // inspect looks at a master for the first time, on a connection of its own.
 func (s *survey) inspect(master conn.Server, lane int) (memoryStatus, bool) {
-	l, err := s.broker.view.DialServer(s.quit, master, conn.NoMaster, s.broker.config.replyTimeout, nil)
+	l, err := s.broker.view.DialServer(s.background.Quit, master, conn.NoMaster, s.broker.config.replyTimeout, nil)
 	if err != nil {
 		return memoryStatus{}, false
 	}
 	defer l.Close()
-	defer context.AfterFunc(s.quit, l.Cut)()
+	defer context.AfterFunc(s.background.Quit, l.Cut)()
 	info := resp.NewCommand("INFO")
 	err = l.Run(info)
 	if err == nil {
@@ -166,7 +144,7 @@ func (s *survey) refresh(lane int, before memoryStatus) memoryStatus {
 	if l == nil {
 		return before
 	}
-	reply, err := l.writer.do(s.quit, resp.NewCommand("INFO"))
+	reply, err := l.writer.do(s.background.Quit, resp.NewCommand("INFO"))
 	if err != nil && !resp.IsServerError(err) {
 		return before
 	}

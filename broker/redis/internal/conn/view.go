@@ -36,13 +36,9 @@ type View struct {
 	old     bool      // what is known may be wrong
 	answers map[string]identity
 	links   map[*Link]struct{}
-	started bool
-	closed  bool
 
-	kicked  chan struct{} // has an element to look at once
-	quit    context.Context
-	cancel  context.CancelFunc
-	running sync.WaitGroup
+	kicked     chan struct{} // has an element to look at once
+	background *Background   // which looks, from the first use on
 }
 
 // An identity is what a server calls itself, a new one at each of its starts; ""
@@ -72,36 +68,19 @@ type Config struct {
 
 // NewView returns a View, which asks nobody before it is used.
 func NewView(c Config) *View {
-	v := &View{
-		config:  c,
-		looking: chanlock.New(),
-		answers: map[string]identity{},
-		links:   map[*Link]struct{}{},
-		kicked:  make(chan struct{}, 1),
+	return &View{
+		config:     c,
+		looking:    chanlock.New(),
+		answers:    map[string]identity{},
+		links:      map[*Link]struct{}{},
+		kicked:     make(chan struct{}, 1),
+		background: NewBackground(),
 	}
-	v.quit, v.cancel = context.WithCancel(background)
-	return v
-}
-
-// start begins to look, when the view is first needed.
-func (v *View) start() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.started || v.closed {
-		return
-	}
-	v.started = true
-	v.running.Go(v.run)
-	v.running.Go(v.listen)
 }
 
 // Stop ends the goroutines of the view. All links must be closed.
 func (v *View) Stop() {
-	v.mu.Lock()
-	v.closed = true
-	v.mu.Unlock()
-	v.cancel()
-	v.running.Wait()
+	v.background.Stop()
 	v.config.Topology.wait()
 }
 
@@ -116,18 +95,18 @@ func (v *View) run() {
 			wait = relookPause
 		case <-v.kicked:
 			wait = min(2*wait, time.Second) // an outage lasts
-		case <-v.quit.Done():
+		case <-v.background.Quit.Done():
 			return
 		}
-		err := v.look(v.quit, time.Now())
-		if err != nil && !failing && v.quit.Err() == nil {
+		err := v.look(v.background.Quit, time.Now())
+		if err != nil && !failing && v.background.Quit.Err() == nil {
 			v.config.Logger.Warn("nobody says who is master", "error", err)
 		}
 		failing = err != nil
 		if v.config.Topology.renamed() {
 			v.visit()
 		}
-		if !Sleep(v.quit, wait) {
+		if !Sleep(v.background.Quit, wait) {
 			return
 		}
 	}
@@ -136,12 +115,12 @@ func (v *View) run() {
 // listen waits for announcements of the system, if it makes any.
 func (v *View) listen() {
 	for {
-		err := v.config.Topology.watch(v.quit, v.MarkStale)
-		if v.quit.Err() != nil || errors.Is(err, errors.ErrUnsupported) {
+		err := v.config.Topology.watch(v.background.Quit, v.MarkStale)
+		if v.background.Quit.Err() != nil || errors.Is(err, errors.ErrUnsupported) {
 			return
 		}
 		v.config.Logger.Debug("nobody announces who is master", "error", err)
-		if !Sleep(v.quit, v.config.Backoff.After(16)) {
+		if !Sleep(v.background.Quit, v.config.Backoff.After(16)) {
 			return
 		}
 	}
@@ -188,7 +167,7 @@ func (v *View) look(ctx context.Context, since time.Time) error {
 // to be relied upon. An old view is better than none: whoever cannot be asked may
 // be down while the masters are not.
 func (v *View) current(ctx context.Context) ([]slotRange, error) {
-	v.start()
+	v.background.Start(v.run, v.listen)
 	v.mu.Lock()
 	now := time.Now()
 	known := v.ranges
@@ -365,7 +344,7 @@ func (v *View) visit() {
 	if !known {
 		return
 	}
-	l, err := v.DialServer(v.quit, to, NoMaster, v.config.Timeout, nil)
+	l, err := v.DialServer(v.background.Quit, to, NoMaster, v.config.Timeout, nil)
 	if err != nil {
 		return
 	}
