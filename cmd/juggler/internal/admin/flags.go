@@ -42,6 +42,8 @@ func (f *Flags) Start(s *Server, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("%w; choose another address with --admin-listen", err)
 	}
+	// Watch says what concerns operators.
+	s.server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelDebug)
 	log.Info("serving the admin address", "url", "http://"+l.Addr().String()+"/")
 	go func() { // ends with Close
 		if err := s.Serve(listen.Watch(l, log)); err != nil {
