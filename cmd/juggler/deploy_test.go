@@ -339,12 +339,12 @@ func closeCode(t *testing.T, url string, op ws.OpCode) ws.StatusCode {
 		return ws.StatusAbnormalClosure // what clients say that cannot write, such as those in Node
 	}
 	for {
-		f, err := ws.ReadFrame(in)
+		op, payload, err := readFrame(in)
 		if err != nil {
 			return ws.StatusAbnormalClosure
 		}
-		if f.Header.OpCode == ws.OpClose {
-			code, _ := ws.ParseCloseFrameData(f.Payload)
+		if op == ws.OpClose {
+			code, _ := ws.ParseCloseFrameData(payload)
 			return code
 		}
 	}
@@ -365,6 +365,17 @@ func dialRaw(t *testing.T, url string) (net.Conn, io.Reader) {
 		return c, io.MultiReader(buffered, c)
 	}
 	return c, c
+}
+
+// readFrame reads a frame of the server.
+func readFrame(in io.Reader) (ws.OpCode, []byte, error) {
+	h, err := ws.ReadHeader(in)
+	if err != nil {
+		return 0, nil, err
+	}
+	payload := make([]byte, h.Length)
+	_, err = io.ReadFull(in, payload)
+	return h.OpCode, payload, err
 }
 
 // awaitCall waits until a call succeeds.

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
-
 	"github.com/juggler-go/juggler/internal/redistest"
 )
 
@@ -95,8 +93,8 @@ func TestServerTellsSessionsAtOnce(t *testing.T) {
 	told, cut := make(chan error, 1), make(chan error, 1)
 	go func() {
 		for {
-			f, err := ws.ReadFrame(in)
-			if err != nil || strings.Contains(string(f.Payload), `"GOAWAY"`) {
+			_, payload, err := readFrame(in)
+			if err != nil || strings.Contains(string(payload), `"GOAWAY"`) {
 				told <- err
 				return
 			}
