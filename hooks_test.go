@@ -198,3 +198,19 @@ func TestAddresses(t *testing.T) {
 		})
 	}
 }
+
+// Behind a proxy that is trusted, the log of a refusal names the client.
+func TestRefusalsNameTheClient(t *testing.T) {
+	var log lockedBuffer
+	h, err := juggler.New(juggler.WithLogger(slog.New(slog.NewTextHandler(&log, nil))), juggler.WithTrustedProxies("192.0.2.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Shutdown(t.Context())
+	r := httptest.NewRequest(http.MethodGet, "/", nil) // from 192.0.2.1
+	r.Header.Set("X-Forwarded-For", "203.0.113.7")
+	h.ServeHTTP(httptest.NewRecorder(), r)
+	if !strings.Contains(log.String(), "remote=203.0.113.7") {
+		t.Errorf("logged:\n%s", log.String())
+	}
+}

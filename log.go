@@ -21,7 +21,11 @@ func (h *Handler) logRefusal(r *http.Request, e *refusal) {
 	if e.httpStatus() >= http.StatusInternalServerError {
 		level = slog.LevelWarn
 	}
-	h.log.Log(r.Context(), level, "handshake refused", "status", e.httpStatus(), "why", e.reason, "reason", e.Message, "remote", r.RemoteAddr)
+	remote := r.RemoteAddr
+	if addr := h.cfg.proxies.Client(r); addr.IsValid() {
+		remote = addr.String() // the client's, not the proxy's
+	}
+	h.log.Log(r.Context(), level, "handshake refused", "status", e.httpStatus(), "why", e.reason, "reason", e.Message, "remote", remote)
 }
 
 // logNack says why a request was refused. An error whose text the client does
