@@ -51,7 +51,7 @@ func TestOptions(t *testing.T) {
 	const twice = "want each of frame.Juggler1 and frame.Juggler0 at most once"
 	for want, o := range map[string]client.Option{
 		"WithProtocols(): want at least one protocol":       client.WithProtocols(),
-		"WithProtocols([juggler.1]): " + twice:              client.WithProtocols(2),
+		"WithProtocols([invalid]): " + twice:                client.WithProtocols(2),
 		"WithProtocols([juggler.1 juggler.1]): " + twice:    client.WithProtocols(frame.Juggler1, frame.Juggler1),
 		"juggler: WithHTTPClient(nil): want an http.Client": client.WithHTTPClient(nil),
 		"WithTLSConfig(nil): want a configuration":          client.WithTLSConfig(nil),
