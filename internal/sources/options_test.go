@@ -179,8 +179,9 @@ func TestGuideStatesTheDefaults(t *testing.T) {
 func TestProtocolShowsTheDefaults(t *testing.T) {
 	r := ranges(t, "")
 	ms := func(name string) int64 { return r[name].standard / int64(time.Millisecond) }
-	hello := fmt.Sprintf(`"ping":%d,"limits":{"message":%d,"subscriptions":%d,"calls":%d,"timeout":%d}`, ms("WithPing"),
-		r["WithMaxMessageBytes"].standard, r["WithMaxSubscriptions"].standard, r["WithMaxCalls"].standard, ms("WithMaxCallTimeout"))
+	hello := fmt.Sprintf(`"ping":%d,"limits":{"message":%d,"subscriptions":%d,"calls":%d,"calls_per_uri":%d,"timeout":%d,"rates":{`, ms("WithPing"),
+		r["WithMaxMessageBytes"].standard, r["WithMaxSubscriptions"].standard, r["WithMaxCalls"].standard,
+		r["WithMaxCallsPerURI"].standard, ms("WithMaxCallTimeout"))
 	if !strings.Contains(readFile(t, "docs/protocol.md"), hello) {
 		t.Errorf("docs/protocol.md does not show a HELLO with the defaults: %s", hello)
 	}
