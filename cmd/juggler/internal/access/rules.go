@@ -400,4 +400,4 @@ func (c *Current) EndForbidden(sessions iter.Seq[juggler.Session]) (ended int) {
 }
 
 // closeRestart is the close code 1012, service restart: clients come back at once.
-const closeRestart = 1012
+const closeRestart = frame.CloseRestart
