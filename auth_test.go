@@ -142,7 +142,7 @@ func TestHello(t *testing.T) {
 		}
 		want := frame.HelloBody{Session: hello.Hello.Session, Node: hello.Hello.Node, Ping: 3 * time.Second, Expires: 90 * time.Second,
 			MaxMessage: 9000, MaxSubscriptions: 8, MaxCalls: 7, MaxCallsPerURI: 128, MaxCallTimeout: 5 * time.Minute,
-			Rates: frame.HelloRates{Messages: frame.Rate{PerSecond: 10_000, Burst: 20_000}, Subscriptions: frame.Rate{PerSecond: 500, Burst: 1000}}}
+			Rates: frame.HelloRates{Messages: frame.Rate{PerSecond: 10_000, Burst: 2000}, Subscriptions: frame.Rate{PerSecond: 500, Burst: 1000}}}
 		if hello.Hello != want {
 			t.Errorf("got %+v, want %+v", hello.Hello, want)
 		}

@@ -122,22 +122,21 @@ func (sh *shard) Turn(now int64) (next int64) {
 
 	sh.calls.wheel.Advance(now, (*pendingCall).expire)
 	sh.deadlines.Advance(now, (*session).overdue)
+	sh.slowed.Advance(now, (*session).readAgain)
 	return sh.nextTurn()
 }
 
 // nextTurn returns when a timer needs a turn, 0 for never.
-func (sh *shard) nextTurn() int64 {
-	a, okA := sh.calls.wheel.Next()
-	b, okB := sh.deadlines.Next()
-	switch {
-	case okA && okB:
-		return min(a, b)
-	case okA:
-		return a
-	case okB:
-		return b
+func (sh *shard) nextTurn() (next int64) {
+	sooner := func(at int64, ok bool) {
+		if ok && (next == 0 || at < next) {
+			next = at
+		}
 	}
-	return 0
+	sooner(sh.calls.wheel.Next())
+	sooner(sh.deadlines.Next())
+	sooner(sh.slowed.Next())
+	return next
 }
 
 // command runs f on the shard's turn, soon. Any goroutine may call it.

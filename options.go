@@ -250,11 +250,12 @@ func WithMaxCallsPerURI(n int) Option {
 
 // WithSessionRates sets how often a session may send what. What comes too early gets NACK
 // 429, with the time after which to try again; UNSB, CANCEL and what has no answer count,
-// but are not refused. What is refused counts, too: a session that goes on until it is a
-// whole burst ahead of its rate is closed with 1013. HELLO tells clients the rates, and
-// the Go client keeps to them.
+// but are not refused. A session that sends too many messages is not read until half of its
+// burst is paid off, and closed with 1013 if that happens 50 times without a rest; one that
+// is a whole burst ahead of another rate is closed at once. HELLO tells clients the rates,
+// and the Go client keeps to them.
 //
-// Default: 10,000 messages a second, 20,000 of them at once; and 500 subscriptions, 1,000
+// Default: 10,000 messages a second, 2,000 of them at once; and 500 subscriptions, 1,000
 // at once or as many as a session may have ([WithMaxSubscriptions]). The option takes the
 // place of all: Rates{} is no bound.
 func WithSessionRates(r Rates) Option {

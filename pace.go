@@ -10,6 +10,7 @@ import (
 	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/internal/handshake"
 	"github.com/juggler-go/juggler/internal/rate"
+	"github.com/juggler-go/juggler/internal/wheel"
 )
 
 // pace is how much a session has sent of what its rates, and those of its user and its
@@ -18,7 +19,14 @@ import (
 type pace struct {
 	own  [numCounted]rate.Account
 	user *party
+
+	timer  wheel.Timer[session] // running: the session is not read
+	pauses int                  // since all messages were paid off
 }
+
+// maxPauses is how often a session is not read for a while because it sends too many
+// messages, before it is closed.
+const maxPauses = 50
 
 // party is a user or an address, whose sessions share rates.
 type party struct {
@@ -175,6 +183,7 @@ func (s *session) forgetExtra() {
 }
 
 func (s *session) forgetPace() {
+	s.shard.slowed.Remove(&s.extra.pace.timer)
 	s.shard.h.releaseParty(s.extra.pace.user)
 	s.extra.pace = nil
 }
@@ -188,18 +197,49 @@ func (s *session) count(c counted, n int) error {
 	}
 	p, now := s.paced(), s.shard.paceNow()
 	if own := cfg.sessionBounds.of[c]; own.Bounded() {
-		over := p.own[c].Spend(own, now, n)
-		if own.TwiceAhead(over) {
-			s.end(CloseOverloaded, cfg.sessionRates.list()[c].exceeded())
+		if p.own[c].Settled(now) && c == countedMessages {
+			p.pauses = 0
 		}
-		if over > 0 {
-			return tooOften(countedNames[c], cfg.sessionBounds.who, over)
+		if over := p.own[c].Spend(own, now, n); over > 0 {
+			return s.tooOften(p, c, own, over)
 		}
 	}
 	if err := p.user.count(&cfg.userBounds, c, now, n); err != nil {
 		return err
 	}
 	return s.extra.address.count(&cfg.addressBounds, c, now, n)
+}
+
+// tooOften refuses what is over the session's own rate. If that is the one of messages the
+// session is not read until half a burst is paid off: what it sends meanwhile costs
+// nothing. One that goes on is closed.
+func (s *session) tooOften(p *pace, c counted, own rate.Rate, over time.Duration) error {
+	goesOn := own.TwiceAhead(over)
+	if c == countedMessages {
+		over += own.Half()
+		s.pauseFor(p, over)
+		p.pauses++
+		goesOn = p.pauses > maxPauses
+	}
+	if goesOn {
+		s.end(CloseOverloaded, s.shard.h.cfg.sessionRates.list()[c].exceeded())
+	}
+	return tooOften(countedNames[c], s.shard.h.cfg.sessionBounds.who, over)
+}
+
+// pauseFor stops reading for d.
+func (s *session) pauseFor(p *pace, d time.Duration) {
+	p.timer.Owner = s
+	s.shard.slowed.Set(&p.timer, s.shard.group.After(d))
+	s.Pause()
+}
+
+// readAgain resumes reading if nothing is against it.
+func (s *session) readAgain() {
+	slowed := s.extra != nil && s.extra.pace != nil && s.extra.pace.timer.Active()
+	if s.state < closing && !slowed && (s.queue == nil || !s.queue.full) {
+		s.Resume()
+	}
 }
 
 // count counts n units of c. A nil p has no bounds.

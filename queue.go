@@ -144,7 +144,7 @@ func (q *workQueue) answered(j *job) {
 	}
 	if q.full && q.longest() <= q.s.shard.h.cfg.maxRequests/2 {
 		q.full = false
-		q.s.Resume()
+		q.s.readAgain()
 	}
 }
 

@@ -39,7 +39,7 @@ type AddressRates struct {
 // one can that it harms nobody. That of an address is enough for those who share one.
 var (
 	defaultSessionRates = Rates{
-		Messages:      Rate{PerSecond: 10_000, Burst: 20_000},
+		Messages:      Rate{PerSecond: 10_000, Burst: 2000},
 		Subscriptions: Rate{PerSecond: 500, Burst: 1000},
 	}
 	defaultAddressRates = AddressRates{

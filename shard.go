@@ -41,6 +41,7 @@ type shard struct {
 	inFlightSubs map[*nodeTopic]int // SUBs that were sent to the broker off the turn and are not settled
 
 	deadlines wheel.Wheel[session]
+	slowed    wheel.Wheel[session] // sessions that are not read for a while
 
 	inbox inbox
 	names intern.Table

@@ -20,7 +20,7 @@ func bindRates(flags *pflag.FlagSet, o *settings.Options[juggler.Option]) {
 		flags.Var(value, name, usage)
 		o.WhenSet(flags.Lookup(name), option)
 	}
-	add(sessionRatesFlag(&session), "session-rates", "what a session may send, as messages=10000/20000,calls=500: so many a second, so many at once; none for no bounds (default messages=10000/20000,subscriptions=500/1000)",
+	add(sessionRatesFlag(&session), "session-rates", "what a session may send, as messages=10000/2000,calls=500: so many a second, so many at once; none for no bounds (default messages=10000/2000,subscriptions=500/1000)",
 		func() juggler.Option { return juggler.WithSessionRates(session) })
 	add(sessionRatesFlag(&user), "user-rates", "what all sessions of a user may send together (default none)",
 		func() juggler.Option { return juggler.WithUserRates(user) })

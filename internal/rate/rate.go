@@ -32,6 +32,9 @@ func (r Rate) Bounded() bool { return r.each != 0 }
 // more than the rate allows.
 func (r Rate) TwiceAhead(over time.Duration) bool { return int64(over) > r.ahead }
 
+// Half returns how long it takes to pay off half of a burst.
+func (r Rate) Half() time.Duration { return time.Duration(r.ahead / 2) }
+
 // An Account is what one party has spent of a rate. The zero Account has spent
 // nothing.
 type Account int64 // ns: when all is paid off
