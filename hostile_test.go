@@ -103,7 +103,7 @@ func hostileAttacks() map[string]attack {
 		"deep messages":    sessionAttack(signIn, text(10, `{"type":"PUB","id":"1","channel":"c","args":`+strings.Repeat("[", 30_000)+strings.Repeat("]", 30_000)+`}`)),
 		"subscriptions":    sessionAttack(signIn, append(each(100, `{"type":"SUB","id":"1","channel":"c%d"}`), each(100, `{"type":"UNSB","id":"1","channel":"c%d"}`)...)),
 		"patterns":         sessionAttack(append(slices.Clone(signIn), each(128, `{"type":"SUB","id":"1","pattern":true,"channel":"`+worst+`%d"}`)...), text(20, `{"type":"PUB","id":"1","channel":"`+strings.Repeat("a", 1000)+`"}`)),
-		"slow calls":       sessionAttack(append(slices.Clone(signIn), each(128, `{"type":"CALL","id":"%d","uri":"work","timeout":600000,"args":"slow"}`)...), nil),
+		"slow calls":       sessionAttack(append(slices.Clone(signIn), each(100, `{"type":"CALL","id":"%d","uri":"work","timeout":600000,"args":"slow"}`)...), nil),
 		"nobody signs in":  nobodySignsIn,
 		"bad handshakes":   badHandshakes,
 		"nothing is read":  nothingIsRead,
@@ -158,7 +158,7 @@ func nothingIsRead(ctx context.Context, addr string) {
 	}
 }
 
-// strangers is how many attack at a time.
+// strangers is how many attack at a time, in one session after the other.
 const strangers = 2
 
 // neighbours are clients who make one call after the other.

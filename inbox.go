@@ -122,7 +122,7 @@ func (sh *shard) Turn(now int64) (next int64) {
 
 	sh.calls.wheel.Advance(now, (*pendingCall).expire)
 	sh.deadlines.Advance(now, (*session).overdue)
-	sh.slowed.Advance(now, (*session).readAgain)
+	sh.paces.Advance(now, (*session).paceDue)
 	return sh.nextTurn()
 }
 
@@ -135,7 +135,7 @@ func (sh *shard) nextTurn() (next int64) {
 	}
 	sooner(sh.calls.wheel.Next())
 	sooner(sh.deadlines.Next())
-	sooner(sh.slowed.Next())
+	sooner(sh.paces.Next())
 	return next
 }
 

@@ -14,15 +14,18 @@ import (
 )
 
 // pace is how much a session has sent of what its rates, and those of its user and its
-// address, allow. A session has one from its first message until it is quiet and all is
-// paid off. It belongs to the turn.
+// address, allow. A session has one while that is not paid off. It belongs to the turn.
 type pace struct {
 	own  [numCounted]rate.Account
 	user *party
 
-	timer  wheel.Timer[session] // running: the session is not read
-	pauses int                  // since all messages were paid off
+	timer  wheel.Timer[session] // for paceDue
+	paused bool                 // the session is not read
+	pauses int32                // since all messages were paid off
 }
+
+// restAfter is how long a session keeps a pace without looking whether all is paid off.
+const restAfter = 100 * time.Millisecond
 
 // maxPauses is how often a session is not read for a while because it sends too many
 // messages, before it is closed.
@@ -150,18 +153,24 @@ func (s *session) paced() *pace {
 	x := s.makeExtra()
 	if x.pace == nil {
 		x.pace = &pace{}
+		x.pace.timer.Owner = s
+		s.shard.paces.Set(&x.pace.timer, s.shard.group.After(restAfter))
 		s.holdUser(x.pace)
 	}
 	return x.pace
 }
 
-// rest forgets the session's pace if all is paid off.
-func (s *session) rest() {
-	if s.extra == nil || s.extra.pace == nil {
-		return
+// paceDue is called when the timer of the session's pace fires: the session is read again,
+// and without a pace if all is paid off.
+func (s *session) paceDue() {
+	p, sh := s.extra.pace, s.shard
+	if p.paused {
+		p.paused = false
+		s.readAgain()
 	}
-	for _, account := range s.extra.pace.own {
-		if !account.Settled(s.shard.paceNow()) {
+	for _, account := range p.own {
+		if !account.Settled(sh.paceNow()) {
+			sh.paces.Set(&p.timer, sh.group.After(restAfter))
 			return
 		}
 	}
@@ -183,7 +192,7 @@ func (s *session) forgetExtra() {
 }
 
 func (s *session) forgetPace() {
-	s.shard.slowed.Remove(&s.extra.pace.timer)
+	s.shard.paces.Remove(&s.extra.pace.timer)
 	s.shard.h.releaseParty(s.extra.pace.user)
 	s.extra.pace = nil
 }
@@ -229,14 +238,14 @@ func (s *session) tooOften(p *pace, c counted, own rate.Rate, over time.Duration
 
 // pauseFor stops reading for d.
 func (s *session) pauseFor(p *pace, d time.Duration) {
-	p.timer.Owner = s
-	s.shard.slowed.Set(&p.timer, s.shard.group.After(d))
+	p.paused = true
+	s.shard.paces.Set(&p.timer, s.shard.group.After(d))
 	s.Pause()
 }
 
 // readAgain resumes reading if nothing is against it.
 func (s *session) readAgain() {
-	slowed := s.extra != nil && s.extra.pace != nil && s.extra.pace.timer.Active()
+	slowed := s.extra != nil && s.extra.pace != nil && s.extra.pace.paused
 	if s.state < closing && !slowed && (s.queue == nil || !s.queue.full) {
 		s.Resume()
 	}

@@ -41,7 +41,7 @@ type shard struct {
 	inFlightSubs map[*nodeTopic]int // SUBs that were sent to the broker off the turn and are not settled
 
 	deadlines wheel.Wheel[session]
-	slowed    wheel.Wheel[session] // sessions that are not read for a while
+	paces     wheel.Wheel[session] // of sessions that have one
 
 	inbox inbox
 	names intern.Table
@@ -156,7 +156,6 @@ func (sh *shard) Frame(c *wsconn.Conn) {
 // Quiet asks a client for a sign of life, and shows it the server's.
 func (sh *shard) Quiet(c *wsconn.Conn) {
 	s := sh.session(c)
-	s.rest()
 	switch {
 	case s.state >= closing:
 	case s.protocol == frame.Juggler0:

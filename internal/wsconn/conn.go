@@ -391,6 +391,7 @@ func (c *Conn) expire() {
 	}
 	if c.state != stateOpen {
 		if now < c.out.deadline {
+			c.Resume() // after dropSlowly
 			c.arm(c.out.deadline)
 			return
 		}

@@ -53,6 +53,21 @@ func (c *Conn) receive(b []byte) {
 		return
 	}
 	c.parseAll(b)
+	if c.state != stateOpen && c.state != stateDead {
+		c.dropSlowly()
+	}
+}
+
+// dropPause is for how many ms a connection that is closing is not read after each time
+// that it was: the peer can send on for no answer at all, which must cost less than what
+// it sent before.
+const dropPause = 10
+
+// dropSlowly stops reading for a while, while closing.
+func (c *Conn) dropSlowly() {
+	c.flags |= flagPaused
+	c.markDirty()
+	c.arm(c.g.now + dropPause)
 }
 
 // mostDropped is how many bytes, besides a message of the largest size, a peer may send
