@@ -92,18 +92,19 @@ func hostileAttacks() map[string]attack {
 	}
 	worst := strings.Repeat("*a", 120) + "*b"
 	return map[string]attack{
-		"publications":     sessionAttack(signIn, text(500, `{"type":"PUB","id":"1","channel":"c","args":1}`)),
-		"guesses":          sessionAttack(nil, text(100, `{"type":"AUTH","id":"1","token":"expired"}`)),
-		"malformed":        sessionAttack(signIn, text(500, `{"type":"CALL","id":"1"}`)),
-		"PONG":             sessionAttack(signIn, text(500, `{"type":"PONG"}`)),
-		"CANCEL":           sessionAttack(signIn, text(500, `{"type":"CANCEL","for":"1"}`)),
-		"pings":            sessionAttack(signIn, raw(ws.OpPing, true)),
-		"fragments":        sessionAttack(append(slices.Clone(signIn), ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(ws.OpText, false, nil)))...), raw(ws.OpContinuation, false)),
-		"large messages":   sessionAttack(signIn, text(10, `{"type":"PUB","id":"1","channel":"c","args":"`+strings.Repeat("x", 60<<10)+`"}`)),
-		"deep messages":    sessionAttack(signIn, text(10, `{"type":"PUB","id":"1","channel":"c","args":`+strings.Repeat("[", 30_000)+strings.Repeat("]", 30_000)+`}`)),
-		"subscriptions":    sessionAttack(signIn, append(each(100, `{"type":"SUB","id":"1","channel":"c%d"}`), each(100, `{"type":"UNSB","id":"1","channel":"c%d"}`)...)),
-		"patterns":         sessionAttack(append(slices.Clone(signIn), each(128, `{"type":"SUB","id":"1","pattern":true,"channel":"`+worst+`%d"}`)...), text(20, `{"type":"PUB","id":"1","channel":"`+strings.Repeat("a", 1000)+`"}`)),
-		"slow calls":       sessionAttack(append(slices.Clone(signIn), each(100, `{"type":"CALL","id":"%d","uri":"work","timeout":600000,"args":"slow"}`)...), nil),
+		"publications":   sessionAttack(signIn, text(500, `{"type":"PUB","id":"1","channel":"c","args":1}`)),
+		"guesses":        sessionAttack(nil, text(100, `{"type":"AUTH","id":"1","token":"expired"}`)),
+		"malformed":      sessionAttack(signIn, text(500, `{"type":"CALL","id":"1"}`)),
+		"PONG":           sessionAttack(signIn, text(500, `{"type":"PONG"}`)),
+		"CANCEL":         sessionAttack(signIn, text(500, `{"type":"CANCEL","for":"1"}`)),
+		"pings":          sessionAttack(signIn, raw(ws.OpPing, true)),
+		"fragments":      sessionAttack(append(slices.Clone(signIn), ws.MustCompileFrame(ws.MaskFrame(ws.NewFrame(ws.OpText, false, nil)))...), raw(ws.OpContinuation, false)),
+		"large messages": sessionAttack(signIn, text(10, `{"type":"PUB","id":"1","channel":"c","args":"`+strings.Repeat("x", 60<<10)+`"}`)),
+		"deep messages":  sessionAttack(signIn, text(10, `{"type":"PUB","id":"1","channel":"c","args":`+strings.Repeat("[", 30_000)+strings.Repeat("]", 30_000)+`}`)),
+		"subscriptions":  sessionAttack(signIn, append(each(100, `{"type":"SUB","id":"1","channel":"c%d"}`), each(100, `{"type":"UNSB","id":"1","channel":"c%d"}`)...)),
+		"patterns":       sessionAttack(append(slices.Clone(signIn), each(128, `{"type":"SUB","id":"1","pattern":true,"channel":"`+worst+`%d"}`)...), text(20, `{"type":"PUB","id":"1","channel":"`+strings.Repeat("a", 1000)+`"}`)),
+		// 8 sessions with as many calls have nearly all of the 256 places of a callee.
+		"slow calls":       sessionAttack(append(slices.Clone(signIn), each(30, `{"type":"CALL","id":"%d","uri":"work","timeout":600000,"args":"slow"}`)...), nil),
 		"nobody signs in":  nobodySignsIn,
 		"bad handshakes":   badHandshakes,
 		"nothing is read":  nothingIsRead,
@@ -159,7 +160,7 @@ func nothingIsRead(ctx context.Context, addr string) {
 }
 
 // strangers is how many attack at a time, in one session after the other.
-const strangers = 2
+const strangers = 8
 
 // neighbours are clients who make one call after the other.
 type neighbours struct {
