@@ -33,19 +33,7 @@ func newLink(ctx context.Context, o *goredis.Options, timeout time.Duration) (*L
 		}
 		return l.conn, nil
 	}
-	o.Protocol = 2 // the only pushes that we want are those of SUBSCRIBE
-	o.ReadTimeout, o.WriteTimeout = timeout, timeout
-	o.MaxRetries, o.DialerRetries = -1, 1
-	o.PoolSize, o.PipelinePoolSize = 1, -1
-	o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns, o.MaxConcurrentDials = 0, 0, 0, 0
-	o.PoolTimeout = timeout
-	o.ConnMaxIdleTime, o.ConnMaxLifetime = -1, -1
-	o.ContextTimeoutEnabled = false
-	o.Limiter = nil
-	o.DisableIdentity = true // CLIENT SETINFO would need an ACL rule more
-	o.MaintNotificationsConfig = noNotifications()
-	o.ClientSideCache, o.ClientSideCacheConfig = nil, nil
-	l.client = goredis.NewClient(o)
+	l.client = goredis.NewClient(loginOptions(o, timeout))
 	// Not by the client, which would go on trying in the background. A dialer of
 	// the user's knows of the timeout only by its context.
 	ctx, cancel := context.WithTimeout(ctx, o.DialTimeout)
@@ -57,6 +45,38 @@ func newLink(ctx context.Context, o *goredis.Options, timeout time.Duration) (*L
 	}
 	l.conn = newStream(conn, timeout)
 	return l, nil
+}
+
+// loginOptions are those of o that say where the server is and who we are. The others are
+// for clients with many connections that come and go: of pools, retries and caches.
+func loginOptions(o *goredis.Options, timeout time.Duration) *goredis.Options {
+	return &goredis.Options{
+		Network:                      o.Network,
+		Addr:                         o.Addr,
+		Dialer:                       o.Dialer,
+		TLSConfig:                    o.TLSConfig,
+		DialTimeout:                  o.DialTimeout,
+		ClientName:                   o.ClientName,
+		OnConnect:                    o.OnConnect,
+		Username:                     o.Username,
+		Password:                     o.Password,
+		CredentialsProvider:          o.CredentialsProvider,
+		CredentialsProviderContext:   o.CredentialsProviderContext,
+		StreamingCredentialsProvider: o.StreamingCredentialsProvider,
+		DB:                           o.DB,
+		ReadBufferSize:               o.ReadBufferSize,
+		WriteBufferSize:              o.WriteBufferSize,
+
+		Protocol:                 2, // the only pushes that we want are those of SUBSCRIBE
+		ReadTimeout:              timeout,
+		WriteTimeout:             timeout,
+		MaxRetries:               -1,
+		DialerRetries:            1,
+		PoolSize:                 1,
+		PipelinePoolSize:         -1,
+		DisableIdentity:          true, // CLIENT SETINFO would need an ACL rule more
+		MaintNotificationsConfig: noNotifications(),
+	}
 }
 
 // errLinkUsed is what go-redis gets when it wants a second connection.

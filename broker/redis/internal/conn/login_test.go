@@ -164,36 +164,73 @@ func TestLoginIsTriedOnce(t *testing.T) {
 	}
 }
 
-// knownOptions are the options of go-redis by what a link makes of them. One that a new
-// version adds belongs to one of the kinds, and newLink has to know if it could send
-// something, or open or close a connection.
+// knownOptions are the options of go-redis by what loginOptions makes of them. One that
+// a new version adds belongs to one of the kinds: is it needed to enter?
 var knownOptions = map[string]string{
-	"as given: where and how to enter": `Network Addr ClientName Dialer OnConnect Username Password CredentialsProvider
+	"given": `Network Addr ClientName Dialer OnConnect Username Password CredentialsProvider
 		CredentialsProviderContext StreamingCredentialsProvider DB DialTimeout TLSConfig ReadBufferSize WriteBufferSize`,
-	"set by newLink": `Protocol ReadTimeout WriteTimeout MaxRetries DialerRetries PoolSize PipelinePoolSize MinIdleConns
-		MaxIdleConns MaxActiveConns MaxConcurrentDials PoolTimeout ConnMaxIdleTime ConnMaxLifetime ContextTimeoutEnabled
-		Limiter DisableIdentity MaintNotificationsConfig ClientSideCache ClientSideCacheConfig`,
-	"of no use without what newLink takes away": `MinRetryBackoff MaxRetryBackoff DialerRetryTimeout DialerRetryBackoff
+	"set": `Protocol ReadTimeout WriteTimeout MaxRetries DialerRetries PoolSize PipelinePoolSize DisableIdentity
+		MaintNotificationsConfig`,
+	"left out": `MinIdleConns MaxIdleConns MaxActiveConns MaxConcurrentDials PoolTimeout ConnMaxIdleTime ConnMaxLifetime
+		ContextTimeoutEnabled Limiter ClientSideCache ClientSideCacheConfig
+		MinRetryBackoff MaxRetryBackoff DialerRetryTimeout DialerRetryBackoff
 		PipelineReadBufferSize PipelineWriteBufferSize AutoPipelineOptions PoolFIFO ConnMaxLifetimeJitter DisableIndentity
 		IdentitySuffix UnstableResp3 PushNotificationProcessor ClientSideCacheStrategy ClientSideCacheRefreshOnInvalidate
-		ClientSideCacheCoalesceMisses ClientSideCacheInvalidationBatchWindow`,
-	"for clusters only": `NodeAddress FailingTimeoutSeconds`,
+		ClientSideCacheCoalesceMisses ClientSideCacheInvalidationBatchWindow NodeAddress FailingTimeoutSeconds`,
 }
 
-func TestOptionsAreKnown(t *testing.T) {
-	left := make(map[string]bool)
-	for _, names := range knownOptions {
+// TestLoginOptions gives each option a value, and looks which of them the login has.
+func TestLoginOptions(t *testing.T) {
+	kinds := make(map[string]string)
+	for kind, names := range knownOptions {
 		for _, name := range strings.Fields(names) {
-			left[name] = true
+			kinds[name] = kind
 		}
 	}
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[goredis.Options]()) {
-		if f.IsExported() && !left[f.Name] {
+	all := &goredis.Options{}
+	fields := reflect.VisibleFields(reflect.TypeFor[goredis.Options]())
+	for _, f := range fields {
+		if f.IsExported() {
+			fill(reflect.ValueOf(all).Elem().FieldByIndex(f.Index))
+		}
+	}
+	none, got := loginOptions(&goredis.Options{}, time.Second), loginOptions(all, time.Second)
+	for _, f := range fields {
+		if !f.IsExported() {
+			continue
+		}
+		before, after := reflect.ValueOf(none).Elem().FieldByIndex(f.Index), reflect.ValueOf(got).Elem().FieldByIndex(f.Index)
+		switch kind := kinds[f.Name]; {
+		case kind == "":
 			t.Errorf("go-redis has an option %s: see knownOptions", f.Name)
+		case kind == "given" && after.IsZero() && f.Type.Kind() != reflect.Interface:
+			t.Errorf("the login lacks %s", f.Name)
+		case kind == "set" && (after.IsZero() || f.Type.Comparable() && f.Type.Kind() != reflect.Pointer && !after.Equal(before)):
+			t.Errorf("the login has %s as %v, of the user's", f.Name, after)
+		case kind == "left out" && !after.IsZero():
+			t.Errorf("the login has %s", f.Name)
 		}
-		delete(left, f.Name)
+		delete(kinds, f.Name)
 	}
-	for name := range left {
+	for name := range kinds {
 		t.Errorf("go-redis has no option %s any more", name)
+	}
+}
+
+// fill gives v a value that is not zero, unless it is an interface.
+func fill(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString("x")
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Func:
+		v.Set(reflect.MakeFunc(v.Type(), nil))
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+	default:
+		if v.CanInt() {
+			v.SetInt(7)
+		}
 	}
 }
