@@ -78,49 +78,49 @@ func (b *Broker) post(entries []outboxEntry) *waiter {
 	w := newWaiter(len(entries))
 	bundle := bundle{size: len(entries)}
 	for i := range entries {
-		l := &entries[i]
-		l.op.entry, l.op.waiter = l, w
-		lane := b.lane(b.keys.laneOfNode(l.op.node))
+		e := &entries[i]
+		e.op.entry, e.op.waiter = e, w
+		lane := b.lane(b.keys.laneOfNode(e.op.node))
 		if lane == nil {
-			l.op.Finish(broker.ErrClosed)
+			e.op.Finish(broker.ErrClosed)
 			continue
 		}
-		l.box = lane.outbox
-		l.box.entries.Add(1)
-		l.box.bytes.Add(int64(len(l.op.value)))
-		bundle.add(lane, &l.op)
+		e.box = lane.outbox
+		e.box.entries.Add(1)
+		e.box.bytes.Add(int64(len(e.op.value)))
+		bundle.add(lane, &e.op)
 	}
 	bundle.submit()
 	return w
 }
 
 // finished handles the outcome of a try. The writer calls it.
-func (l *outboxEntry) finished(err error) {
+func (e *outboxEntry) finished(err error) {
 	switch {
-	case err == nil, l.box == nil: // the broker closes, and this lane was never used
-		l.end()
+	case err == nil, e.box == nil: // the broker closes, and this lane was never used
+		e.end()
 		return
 	case err != errNodeMissing:
-		l.missing = time.Time{}
-	case l.missing.IsZero():
-		l.missing = time.Now()
+		e.missing = time.Time{}
+	case e.missing.IsZero():
+		e.missing = time.Now()
 	}
-	b := l.box
+	b := e.box
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.again = append(b.again, l); !b.running && !b.stopped {
+	if b.again = append(b.again, e); !b.running && !b.stopped {
 		b.running = true
 		b.runs.Go(b.run)
 	}
 }
 
 // end is called once for each entry: it is stored, or dropped.
-func (l *outboxEntry) end() {
-	if l.box != nil {
-		l.box.entries.Add(-1)
-		l.box.bytes.Add(-int64(len(l.op.value)))
+func (e *outboxEntry) end() {
+	if e.box != nil {
+		e.box.entries.Add(-1)
+		e.box.bytes.Add(-int64(len(e.op.value)))
 	}
-	l.conn.entryDone(l)
+	e.conn.entryDone(e)
 }
 
 func (b *outbox) run() {
@@ -142,8 +142,8 @@ func (b *outbox) run() {
 		}
 		w := newWaiter(len(entries))
 		ops := make([]*op, len(entries))
-		for i, l := range entries {
-			ops[i] = &l.op
+		for i, e := range entries {
+			ops[i] = &e.op
 			ops[i].waiter = w
 		}
 		b.lane.writer.Submit(ops...)
@@ -181,25 +181,25 @@ func (b *outbox) dropUseless(entries []*outboxEntry) []*outboxEntry {
 	now := time.Now()
 	dropped := map[droppedResults]int{}
 	kept := entries[:0]
-	for _, l := range entries {
+	for _, e := range entries {
 		reason := ""
-		patience, abandoned := l.conn.missingNodeTimeout()
+		patience, abandoned := e.conn.missingNodeTimeout()
 		switch {
 		case abandoned:
-			l.end()
+			e.end()
 			continue
-		case now.After(l.deadline):
+		case now.After(e.deadline):
 			reason = "their time is over"
-		case !l.missing.IsZero() && now.Sub(l.missing) > patience && !b.lane.mayHaveLostState():
+		case !e.missing.IsZero() && now.Sub(e.missing) > patience && !b.lane.mayHaveLostState():
 			reason = "it is gone"
 		case b.full() && b.lane.writer.Unreachable():
 			reason = "it is out of reach, and too many wait for it"
 		default:
-			kept = append(kept, l)
+			kept = append(kept, e)
 			continue
 		}
-		dropped[droppedResults{l.op.node, reason}]++
-		l.end()
+		dropped[droppedResults{e.op.node, reason}]++
+		e.end()
 	}
 	for of, n := range dropped {
 		b.lane.resultsDropped(of.node, n, of.reason)
