@@ -345,4 +345,4 @@ const isFinal = (code: number): boolean => code >= 4100 && code < 4500;
 
 /** The server sent this. */
 const nonsense = (data: unknown): JugglerError =>
-  new JugglerError(1002, 'the server sent what makes no sense', 'unknown', { data });
+  new JugglerError(1002, 'the server sent nonsense', 'unknown', { data });

@@ -27,7 +27,7 @@ export class Outbox {
   private _calls: Request[] = [];
   private _publications: Request[] = [];
   /** Publications that are sent and not answered. */
-  private _sent = new Set<Request>();
+  private _sent: Request[] = [];
   /** The server delays one: they are sent one by one until none waits, as it may delay any. */
   private _oneByOne = false;
   private _whenDrained: (() => void)[] = [];
@@ -62,7 +62,7 @@ export class Outbox {
 
   /** Keeps a request until it is sent. It may have been sent before. */
   _add(request: Request): void {
-    this._sent.delete(request);
+    remove(this._sent, request);
     const list = this._listOf(request);
     if (list !== this._calls) this._oneByOne ||= request._delayed;
     let at = list.length;
@@ -78,28 +78,24 @@ export class Outbox {
 
   /** A request waits no longer, for an answer neither. */
   _remove(request: Request): void {
-    this._sent.delete(request);
+    remove(this._sent, request);
     this._take(request);
     this._flush();
   }
 
   private _take(request: Request): void {
-    const list = this._listOf(request);
-    const at = list.indexOf(request);
-    if (at < 0) return;
-    list.splice(at, 1);
-    this._size -= request._fields.length;
+    if (remove(this._listOf(request), request)) this._size -= request._fields.length;
   }
 
   /** Sends what can be sent. */
   _flush(): void {
     const { _link: link } = this._host;
-    for (let next; link?._usable && (next = this._next(link)); ) {
+    for (let next; this._length && link?._usable && (next = this._next(link)); ) {
       this._take(next);
-      if (next._type === 'PUB') this._sent.add(next);
+      if (next._type === 'PUB') this._sent.push(next);
       if (!next._sendOn(link)) return this._add(next);
     }
-    this._oneByOne &&= !!(this._publications.length || this._sent.size);
+    this._oneByOne &&= !!(this._publications.length || this._sent.length);
     if (!this._length) this._whenDrained.splice(0).forEach((resolve) => resolve());
   }
 
@@ -110,9 +106,9 @@ export class Outbox {
 
   private _next(link: Link): Request | undefined {
     const call = link._calls < link._limit('calls') ? this._calls.find(({ _delayed }) => !_delayed) : undefined;
-    const [publication] = this._publications;
-    const [sent] = this._sent;
-    const blocked = publication?._delayed || this._sent.size >= PUBLICATIONS || (sent && (this._oneByOne || sent._link !== link));
+    const publication = this._publications[0];
+    const sent = this._sent[0];
+    const blocked = publication?._delayed || this._sent.length >= PUBLICATIONS || (sent && (this._oneByOne || sent._link !== link));
     const next = blocked || (call && !(publication && publication._order < call._order)) ? call : publication;
     return next && link._hasRoom(next._fields.length) ? next : undefined;
   }
@@ -121,3 +117,9 @@ export class Outbox {
     return request._type === 'CALL' ? this._calls : this._publications;
   }
 }
+
+/** Takes a request out of a list, and returns whether it was there. */
+const remove = (list: Request[], request: Request): boolean => {
+  const at = list.indexOf(request);
+  return at >= 0 && !!list.splice(at, 1);
+};

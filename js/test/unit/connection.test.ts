@@ -1056,6 +1056,6 @@ describe('listeners', () => {
     const client = new Client('ws://test/', { WebSocket: script.options.WebSocket! });
     client.connect();
     script.socket.hello().say({ type: 'NEW' }).say({ type: 7 }).drop(1006);
-    expect(warn).toHaveBeenCalledExactlyOnceWith('juggler: the server sent what makes no sense', { type: 7 });
+    expect(warn).toHaveBeenCalledExactlyOnceWith('juggler: the server sent nonsense', { type: 7 });
   });
 });

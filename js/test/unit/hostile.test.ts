@@ -53,7 +53,7 @@ describe('what is no message at all', () => {
     const lost = client.call('a').catch((error: unknown) => error);
     const repeated = client.call('b', null, { idempotent: true });
     bad.onmessage?.({ data });
-    expect(errors).toMatchObject([{ code: 1002, message: 'the server sent what makes no sense', data }]);
+    expect(errors).toMatchObject([{ code: 1002, message: 'the server sent nonsense', data }]);
     expect(bad.closedWith?.code).toBe(4000);
     expect(await lost).toMatchObject({ code: 1002, outcome: 'unknown' });
     await pass(500);
