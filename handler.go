@@ -36,7 +36,6 @@ type Handler struct {
 	topics topicTable
 	users  userIndex
 	gaps   worker.Backlog // calls of the OnGap hook
-	began  time.Time      // when New was called
 
 	parties parties
 	lobby   lobby
@@ -76,7 +75,6 @@ func New(opts ...Option) (*Handler, error) {
 	h := &Handler{
 		cfg:   cfg,
 		node:  newID(),
-		began: time.Now(),
 		done:  make(chan struct{}),
 		empty: make(chan struct{}, 1),
 	}

@@ -2,35 +2,53 @@ package juggler_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
 
 	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/internal/child"
 	"github.com/juggler-go/juggler/internal/race"
+	"github.com/juggler-go/juggler/internal/waiting"
 )
 
 // idleClientsEnv makes the test binary be the clients of TestIdleSessions:
-// the address to connect to.
-const idleClientsEnv = "JUGGLER_TEST_IDLE_CLIENTS"
-
+// the address to connect to. The other two say how many sessions it has, and how long they
+// are held before the event: 15000 and 5m, for more than a test of every day.
 const (
-	idleSessions = 10000
-	idleBytes    = 1024 // what a session may cost; the aim is 600
+	idleClientsEnv  = "JUGGLER_TEST_IDLE_CLIENTS"
+	idleSessionsEnv = "JUGGLER_TEST_IDLE_SESSIONS"
+	idleHoldEnv     = "JUGGLER_TEST_IDLE_HOLD"
 )
 
+const idleBytes = 1024 // what a session may cost; the aim is 600
+
+// idleSessions returns how many sessions TestIdleSessions has.
+func idleSessions() int {
+	if n, err := strconv.Atoi(os.Getenv(idleSessionsEnv)); err == nil {
+		return n
+	}
+	return 10_000
+}
+
 // An idle session on an event loop holds no goroutine, and little memory: one
-// with a user of 16 bytes, found by id and by user, and one subscription. The
-// clients are a process of their own.
+// with a user of 16 bytes, found by id and by user, and one subscription. Then one event
+// reaches each of them, and all leave when they are asked to. The clients are a process of
+// their own.
 func TestIdleSessions(t *testing.T) {
-	s := newServer(t, juggler.WithMaxSessions(idleSessions+1), juggler.WithAuthenticator(
+	n := idleSessions()
+	s := newServer(t, juggler.WithMaxSessions(n+1), juggler.WithDrainRate(1_000_000), juggler.WithAuthenticator(
 		func(r *http.Request) (*juggler.Identity, error) {
 			return &juggler.Identity{User: "user-" + r.RemoteAddr[len(r.RemoteAddr)-11:]}, nil
 		}))
@@ -55,22 +73,40 @@ func TestIdleSessions(t *testing.T) {
 	}
 	defer clients.Wait()
 	defer stdin.Close()
-	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
-		t.Fatalf("clients: %q, %v", line, err)
+	said := bufio.NewReader(stdout)
+	expect := func(want string) {
+		t.Helper()
+		if line, err := said.ReadString('\n'); line != want+"\n" {
+			t.Fatalf("clients: %q, %v; want %s", line, err, want)
+		}
 	}
-	if n := s.h.Stats().Subscriptions; n != idleSessions+1 {
-		t.Fatalf("%d sessions are subscribed", n)
+	expect("ready")
+	if got := s.h.Stats().Subscriptions; got != n+1 {
+		t.Fatalf("%d sessions are subscribed", got)
 	}
-	if runtime.GOOS != "linux" {
-		t.Log("other systems have a goroutine a connection")
-		return
+	if runtime.GOOS == "linux" { // other systems have a goroutine a connection
+		waitFor(t, "the goroutines of the handshakes to end", func() bool { return runtime.NumGoroutine() <= goroutines+10 })
+		each := (heapInUse() - before) / n
+		t.Logf("%d bytes a session", each)
+		if each > idleBytes && !race.Enabled {
+			t.Errorf("%d bytes a session, want at most %d", each, idleBytes)
+		}
 	}
-	waitFor(t, "the goroutines of the handshakes to end", func() bool { return runtime.NumGoroutine() <= goroutines+10 })
-	each := (heapInUse() - before) / idleSessions
-	t.Logf("%d bytes a session", each)
-	if each > idleBytes && !race.Enabled {
-		t.Errorf("%d bytes a session, want at most %d", each, idleBytes)
+	first.conn.CloseNow()
+	s.waitSessions(n)
+	if hold, err := time.ParseDuration(os.Getenv(idleHoldEnv)); err == nil {
+		time.Sleep(hold) // the sessions are pinged meanwhile
 	}
+	if err := s.h.Publish(t.Context(), "c", 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	expect("got it")
+	ctx, cancel := context.WithTimeout(t.Context(), waiting.Most)
+	defer cancel()
+	if err := s.h.Shutdown(ctx); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	expect("left")
 }
 
 // heapInUse returns the bytes of live objects and of stacks.
@@ -83,36 +119,84 @@ func heapInUse() int {
 	return int(m.HeapAlloc + m.StackInuse)
 }
 
-// idleClients connects, subscribes, says that it is ready and holds the
-// connections until its standard input ends.
+// idleClients connects and subscribes, and says "ready"; "got it" when each connection
+// got the event; and "left" when each has left because it was asked to.
 func idleClients(addr string) {
-	const ack = `{"type":"ACK","for":"1"}`
-	sub := maskedText(`{"type":"SUB","id":"1","channel":"c"}`)
-	answer := make([]byte, 4096)
-	conns := make([]net.Conn, idleSessions)
-	for i := range conns {
-		conn, err := net.Dial("tcp", addr)
+	var all sync.WaitGroup
+	got, left := make(chan struct{}), make(chan struct{})
+	n := idleSessions()
+	for range n {
+		c, err := idleDial(addr)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "idle clients:", err)
 			return
 		}
-		conns[i] = conn
-		var request strings.Builder
-		upgrade("http://" + addr).Write(&request) // a strings.Builder never fails
-		if _, err := conn.Write(append([]byte(request.String()), sub...)); err != nil {
-			fmt.Fprintln(os.Stderr, "idle clients:", err)
-			return
-		}
-		for got := 0; !strings.HasSuffix(string(answer[:got]), ack); {
-			n, err := conn.Read(answer[got:])
-			if err != nil {
-				fmt.Fprintf(os.Stderr, "idle clients: %q: %v\n", answer[:got], err)
-				return
+		all.Go(func() {
+			if err := c.idle(got, left); err != nil {
+				fmt.Fprintln(os.Stderr, "idle clients:", err)
+				os.Exit(1) // the test sees the end of the output
 			}
-			got += n
-		}
+		})
 	}
 	fmt.Println("ready")
-	io.Copy(io.Discard, os.Stdin)
-	runtime.KeepAlive(conns)
+	for _, step := range []struct {
+		of   chan struct{}
+		name string
+	}{{got, "got it"}, {left, "left"}} {
+		for range n {
+			<-step.of
+		}
+		fmt.Println(step.name)
+	}
+	all.Wait()
+}
+
+// idleDial opens a session with a subscription.
+func idleDial(addr string) (*rawClient, error) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	var request strings.Builder
+	upgrade("http://" + addr).Write(&request) // a strings.Builder never fails
+	if _, err := conn.Write(append([]byte(request.String()), maskedText(`{"type":"SUB","id":"1","channel":"c"}`)...)); err != nil {
+		return nil, err
+	}
+	c := &rawClient{conn, bufio.NewReaderSize(conn, 512)}
+	for line := ""; line != "\r\n"; {
+		if line, err = c.br.ReadString('\n'); err != nil {
+			return nil, err
+		}
+	}
+	for range 2 { // HELLO and ACK
+		if _, _, err := c.frame(); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// idle answers PING until it is asked to leave, tells of the event, and then that it has
+// left.
+func (c *rawClient) idle(got, left chan<- struct{}) error {
+	for {
+		op, payload, err := c.frame()
+		switch text := string(payload); {
+		case err != nil:
+			return err
+		case op == ws.OpClose:
+			return fmt.Errorf("closed with %q", payload)
+		case strings.Contains(text, `"PING"`):
+			c.conn.Write(maskedText(`{"type":"PONG"}`))
+		case strings.Contains(text, `"EVNT"`):
+			got <- struct{}{}
+		case strings.Contains(text, `"GOAWAY"`):
+			c.conn.Write(ws.MustCompileFrame(ws.MaskFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(1000, "")))))
+			if op, _, err := c.frame(); err != nil || op != ws.OpClose {
+				return fmt.Errorf("after GOAWAY and close: op %x, %v", op, err)
+			}
+			left <- struct{}{}
+			return c.conn.Close()
+		}
+	}
 }

@@ -108,9 +108,8 @@ func (t *parties) release(p *party, now int64) {
 	}
 }
 
-// paceNow is the time for accounts, in ns since New. The turn has it without asking the
-// clock.
-func (h *Handler) paceNow() int64 { return int64(time.Since(h.began)) + 1 }
+// paceNow is the time for accounts, in ns. The turn has it without asking the clock.
+func (h *Handler) paceNow() int64 { return int64(h.clock()) + 1 }
 
 func (sh *shard) paceNow() int64 { return sh.group.Now() * int64(time.Millisecond) }
 
