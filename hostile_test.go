@@ -5,12 +5,14 @@ package juggler_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -162,6 +164,25 @@ func nothingIsRead(ctx context.Context, addr string) {
 // strangers is how many attack at a time, in one session after the other.
 const strangers = 8
 
+// hostileHeap is what the process may hold: a queue of a megabyte, whose buffer may be
+// twice as large, and a message for each of 60 sessions, and what it takes to run.
+const hostileHeap = 60*(2<<20+64<<10) + 32<<20
+
+// A lineCounter is a slog.Handler that counts lines at info and above.
+type lineCounter struct{ lines atomic.Int64 }
+
+func (c *lineCounter) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= slog.LevelInfo
+}
+
+func (c *lineCounter) Handle(context.Context, slog.Record) error {
+	c.lines.Add(1)
+	return nil
+}
+
+func (c *lineCounter) WithAttrs([]slog.Attr) slog.Handler { return c }
+func (c *lineCounter) WithGroup(string) slog.Handler      { return c }
+
 // neighbours are clients who make one call after the other.
 type neighbours struct {
 	mu    sync.Mutex
@@ -213,16 +234,17 @@ func (n *neighbours) window() (calls int, p99 time.Duration) {
 }
 
 // The neighbours of a stranger who attacks make 0.7 times the calls, and wait twice as
-// long at most, that those of a server beside it do which is not attacked. All defaults
-// are the library's.
+// long at most, that those of a server beside it do which is not attacked. Memory is
+// bounded, and so is the log. All defaults are the library's.
 func TestHostileClients(t *testing.T) {
 	hold, _ := time.ParseDuration(os.Getenv(hostileEnv))
 	for name, attack := range hostileAttacks() {
 		t.Run(name, func(t *testing.T) {
+			var log lineCounter
 			servers := [2]*testServer{}
 			var near [2]*neighbours
 			for i := range servers {
-				s := newServer(t, juggler.WithDeferredAuth(tokens, 10*time.Second), juggler.WithMaxSessions(60), juggler.WithLogger(quiet))
+				s := newServer(t, juggler.WithDeferredAuth(tokens, 10*time.Second), juggler.WithMaxSessions(60), juggler.WithLogger(slog.New(&log)))
 				s.handle("work", func(ctx context.Context, c *calleekit.Call) (any, error) {
 					if string(c.Args) == `"slow"` {
 						<-ctx.Done()
@@ -242,7 +264,15 @@ func TestHostileClients(t *testing.T) {
 			}
 			defer attackers.Wait()
 			defer stop()
+			start := time.Now()
 			well(t, near, hold)
+			most := int64(100 * (1 + time.Since(start)/time.Minute))
+			if n := log.lines.Load(); n > most {
+				t.Errorf("%d log lines, want at most 100 a minute", n)
+			}
+			if n := heapInUse(); n > hostileHeap {
+				t.Errorf("%d MB in memory, want at most %d", n>>20, hostileHeap>>20)
+			}
 		})
 	}
 }

@@ -262,7 +262,7 @@ func (p *party) count(b *bounds, c counted, now int64, n int) error {
 }
 
 // countMessage counts a message of n bytes, before anything of it is looked at.
-func (s *session) countMessage(n int) error { return s.count(countedMessages, 1+n/messageUnit) }
+func (s *session) countMessage(n int) error { return s.count(countedMessages, 1+n/rate.MessageUnit) }
 
 // countRequest counts a request as what it is.
 func (s *session) countRequest(t frame.Type) error {

@@ -19,7 +19,7 @@ type Rate struct{ PerSecond, Burst int }
 type Rates struct {
 	// Messages are those of whatever type, also the ones that cannot be read, and
 	// the frames of the WebSocket that are no message: pings, pongs, and the parts of
-	// one. A message counts once for each 4 KiB that it begins.
+	// one. A message counts once for each KiB that it begins, at most as a burst.
 	Messages Rate
 
 	Calls         Rate // CALL
@@ -64,9 +64,6 @@ const (
 )
 
 var countedNames = [numCounted]string{"messages", "calls", "publications", "subscriptions"}
-
-// messageUnit is how many bytes of a message count once.
-const messageUnit = 4 << 10
 
 // countedAs returns what a request counts as besides being a message.
 func countedAs(t frame.Type) (c counted, ok bool) {

@@ -93,12 +93,12 @@ func TestFloodIsClosed(t *testing.T) {
 		"pings":         {"", frames(ws.OpPing, true, "")},
 		"pongs":         {"", frames(ws.OpPong, true, "")},
 		"fragments":     {frames(ws.OpText, false, "{"), frames(ws.OpContinuation, false, "")},
-		"large":         {"", text(`{"type":"PUB","id":"1","channel":"c","args":"` + strings.Repeat("x", 9<<10) + `"}`)},
+		"large":         {"", text(`{"type":"PUB","id":"1","channel":"c","args":"` + strings.Repeat("x", 2<<10) + `"}`)},
 	}
 	for name, flood := range floods {
 		for _, path := range []string{"event loop", "portable"} {
 			t.Run(name+"/"+path, func(t *testing.T) {
-				s := newServer(t, juggler.WithSessionRates(juggler.Rates{Messages: juggler.Rate{PerSecond: 5000, Burst: 50}}), juggler.WithLogger(quiet))
+				s := newServer(t, juggler.WithSessionRates(juggler.Rates{Messages: juggler.Rate{PerSecond: 1000, Burst: 10}}), juggler.WithLogger(quiet))
 				addr := s.http.Listener.Addr().String()
 				if path == "portable" {
 					addr = serveTCP(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.h.ServeHTTP(hiddenSocket{w}, r) }))
@@ -128,8 +128,8 @@ func TestFloodIsClosed(t *testing.T) {
 					}
 				}
 				// A little more than half a burst passes each time that it is read again.
-				if code != juggler.CloseOverloaded || answers > 100*50 {
-					t.Errorf("closed with %d after %d answers, want 1013 after at most %d", code, answers, 100*50)
+				if code != juggler.CloseOverloaded || answers > 100*10 {
+					t.Errorf("closed with %d after %d answers, want 1013 after at most %d", code, answers, 100*10)
 				}
 			})
 		}
@@ -225,6 +225,16 @@ func TestUnknownAddressHasNoRates(t *testing.T) {
 			t.Fatalf("status %d", resp.StatusCode)
 		}
 	}
+}
+
+// A message that counts more than a burst is taken where nothing came before it.
+func TestMessageLargerThanBurst(t *testing.T) {
+	s := newServer(t, juggler.WithSessionRates(juggler.Rates{Messages: juggler.Rate{PerSecond: 10, Burst: 8}}))
+	c := s.dial("juggler.1")
+	c.send(`{"type":"PUB","id":"1","channel":"c","args":"` + strings.Repeat("x", 20<<10) + `"}`)
+	c.expect(`{"type":"ACK","for":"1"}`)
+	c.send(`{"type":"PUB","id":"2","channel":"c"}`)
+	c.expect(`{"type":"NACK","for":"2","error":{"code":429}}`)
 }
 
 // A session may have so many calls of one URI, and others beside them.

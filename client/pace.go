@@ -19,9 +19,6 @@ type paces struct {
 	sentMessages rate.SharedAccount
 }
 
-// messageUnit is how many bytes of a message count once (docs/protocol.md).
-const messageUnit = 4 << 10
-
 // start takes over what HELLO says.
 func (p *paces) start(r *frame.HelloRates) {
 	p.began = time.Now()
@@ -43,7 +40,7 @@ func within(r frame.Rate) rate.Rate {
 // returns 0; else how long to wait.
 func (p *paces) spend(typ frame.Type, size int) (wait time.Duration) {
 	now := int64(time.Since(p.began)) + 1
-	units := 1 + size/messageUnit
+	units := 1 + size/rate.MessageUnit
 	if p.messages.Bounded() {
 		if wait = p.sentMessages.Wait(p.messages, now, units); wait > 0 {
 			return wait

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/rate"
 )
 
 // What is spent stays below what the server allows, in any window.
@@ -25,7 +26,7 @@ func TestPaces(t *testing.T) {
 		}{
 			{frame.Pub, 0, 30, 94},
 			{frame.Call, 0, 6, 10},
-			{frame.Pub, 2 * messageUnit, 10, 31},
+			{frame.Pub, 2 * rate.MessageUnit, 10, 31},
 		} {
 			time.Sleep(time.Minute)
 			n := 0

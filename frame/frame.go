@@ -139,7 +139,7 @@ type HelloBody struct {
 
 // HelloRates are what a session may send. The zero Rate is absent, and no bound.
 type HelloRates struct {
-	Messages      Rate // of whatever type; one of n bytes counts 1 + n/4096 times
+	Messages      Rate // of whatever type; one of n bytes counts 1 + n/1024 times
 	Calls         Rate
 	Publications  Rate
 	Subscriptions Rate

@@ -35,6 +35,9 @@ func (r Rate) TwiceAhead(over time.Duration) bool { return int64(over) > r.ahead
 // Half returns how long it takes to pay off half of a burst.
 func (r Rate) Half() time.Duration { return time.Duration(r.ahead / 2) }
 
+// MessageUnit is how many bytes of a message count as one message (docs/protocol.md).
+const MessageUnit = 1 << 10
+
 // An Account is what one party has spent of a rate. The zero Account has spent
 // nothing.
 type Account int64 // ns: when all is paid off
@@ -51,9 +54,10 @@ func (a *Account) Spend(r Rate, now int64, n int) (over time.Duration) {
 // Settled reports whether all is paid off at now.
 func (a Account) Settled(now int64) bool { return int64(a) <= now }
 
-// spend returns when all is paid off if n units more are spent.
+// spend returns when all is paid off if n units more are spent. More than a burst count
+// as a burst, as they would never be within the rate.
 func (r Rate) spend(paid, now int64, n int) (later int64, over time.Duration) {
-	later = max(paid, now) + r.each*int64(n)
+	later = max(paid, now) + min(r.each*int64(n), r.ahead)
 	return later, time.Duration(max(0, later-now-r.ahead))
 }
 

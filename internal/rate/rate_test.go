@@ -26,7 +26,7 @@ func TestSpend(t *testing.T) {
 		{"what was refused counts", New(10, 1), []step{{0, 1, 0}, {0, 1, 100 * time.Millisecond}, {0, 1, 200 * time.Millisecond}}},
 		{"paid off one by one", New(10, 1), []step{{0, 1, 0}, {100 * time.Millisecond, 1, 0}, {150 * time.Millisecond, 1, 50 * time.Millisecond}}},
 		{"a pause pays off no more than a burst", New(10, 2), []step{{time.Hour, 2, 0}, {time.Hour, 1, 100 * time.Millisecond}}},
-		{"a unit that is larger than the burst", New(10, 1), []step{{0, 5, 400 * time.Millisecond}}},
+		{"more than a burst counts as one", New(10, 2), []step{{0, 5, 0}, {0, 1, 100 * time.Millisecond}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
