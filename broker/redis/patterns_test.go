@@ -176,7 +176,7 @@ func TestPublicationBesideWorstPatterns(t *testing.T) {
 	}
 	t.Log(least)
 	for kind, took := range least {
-		if took > 20*least["plain"] {
+		if took > 100*least["plain"] { // it is 5 as a rule, 25 with the race detector, and 700 where Redis has all of them
 			t.Errorf("a publication takes %v beside patterns with %s, %v beside plain ones", took, kind, least["plain"])
 		}
 	}
