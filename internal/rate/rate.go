@@ -21,7 +21,8 @@ func New(perSecond, burst int) Rate {
 	if perSecond == 0 {
 		return Rate{}
 	}
-	each := max(int64(time.Second)/int64(perSecond), 1)
+	n := int64(perSecond)
+	each := (int64(time.Second) + n - 1) / n // rounded up: never more than perSecond
 	return Rate{each: each, ahead: each * int64(burst)}
 }
 
