@@ -39,11 +39,10 @@ func TrustedProxies(list []string) (Proxies, error) {
 // loopback and of private networks (RFC 1918, RFC 4193, RFC 3927) are taken for
 // proxies, since they are rarely clients that one has to tell apart.
 func (p Proxies) Client(r *http.Request) netip.Addr {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	addr, err := parseHop(r.RemoteAddr) // middleware for proxies leaves the port out
 	if err != nil {
 		return netip.Addr{}
 	}
-	addr := peer.Addr().Unmap().WithZone("")
 	if p == nil {
 		if addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast() {
 			return netip.Addr{}
@@ -64,7 +63,7 @@ func (p Proxies) Client(r *http.Request) netip.Addr {
 	return netip.Addr{} // the proxy does not say, or the client is one itself
 }
 
-// parseHop reads an entry of X-Forwarded-For. Some proxies add the port.
+// parseHop reads an address, as of an entry of X-Forwarded-For, with or without a port.
 func parseHop(hop string) (netip.Addr, error) {
 	addr, err := netip.ParseAddr(strings.Trim(hop, "[]"))
 	if err != nil {

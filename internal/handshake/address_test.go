@@ -17,6 +17,8 @@ func TestClientAddress(t *testing.T) {
 		want      string // "": not known
 	}{
 		{"public peer", nil, "203.0.113.7:1234", nil, "203.0.113.7"},
+		{"public peer without port", nil, "203.0.113.7", nil, "203.0.113.7"},
+		{"IPv6 peer without port", nil, "2001:db8::1", nil, "2001:db8::1"},
 		{"public peer says who it is", nil, "203.0.113.7:1234", []string{"198.51.100.1"}, "203.0.113.7"},
 		{"peer of loopback", nil, "127.0.0.1:1234", []string{"198.51.100.1"}, ""},
 		{"peer of a private network", nil, "10.1.2.3:1234", nil, ""},
