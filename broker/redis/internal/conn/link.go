@@ -96,8 +96,9 @@ func (l *Link) Rerun(commands []*resp.Command) error {
 	}
 	err := l.RunOnce(unknown)
 	if errors.Is(err, ErrNotSent) {
-		// Other commands of the batch are done: only these were not.
-		return fmt.Errorf("%w: %w", ErrLost, err)
+		// Other commands of the batch are done, so it must not be sent again: that these
+		// were not sent is for the text only.
+		return fmt.Errorf("%w: %v", ErrLost, err)
 	}
 	return err
 }
