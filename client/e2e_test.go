@@ -238,7 +238,7 @@ func TestRealEventsInOrder(t *testing.T) {
 	for _, p := range []frame.Protocol{frame.Juggler1, frame.Juggler0} {
 		t.Run(p.String(), func(t *testing.T) {
 			cl := newCluster(t)
-			cl.start()
+			cl.start(juggler.WithSessionRates(juggler.Rates{})) // of which juggler.0 does not tell
 			subscriber, publisher := cl.client(client.WithProtocols(p)), cl.client(client.WithProtocols(p))
 			exact := subscribe(t, subscriber, "news.go")
 			pattern := subscribe(t, subscriber, "news.*", client.Pattern())
