@@ -110,7 +110,7 @@ func (h *Handler) admit(ctx context.Context) *refusal {
 	}
 	if h.sessions.Add(1) > int64(h.cfg.maxSessions) {
 		h.release()
-		if s := h.lobby.oldest(); s != nil {
+		if s := h.lobby.removeOldest(); s != nil {
 			s.shard.command(s.turnAway) // there is room when the client comes again
 		}
 		return refused(RefusedMaxSessions, &Error{Code: CodeUnavailable, Message: "too many sessions", RetryAfter: retryAfter(nil)})

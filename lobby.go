@@ -10,50 +10,69 @@ import (
 // room, whoever else does not.
 type lobby struct {
 	mu     sync.Mutex // guards all, and the unsigned of each party
-	all    list.List  // of *session, the oldest first
+	all    list.List  // of *lobbyPlace, the oldest first
 	most   int        // in all
 	mostOf int        // of one address
 }
 
 // lobbyPlace is where the lobby holds a session.
-type lobbyPlace struct{ inAll, inParty *list.Element }
+type lobbyPlace struct {
+	s              *session
+	address        *party // that the session came from; nil: not known
+	inAll, inParty *list.Element
+}
 
-// enter adds s, which came from address (nil: not known), and returns a session that has
-// to go, or nil.
+// enter adds s, and returns a session that has to go, or nil. It is not in the lobby any
+// more: the next one that enters has another go.
 func (l *lobby) enter(s *session, address *party) (place *lobbyPlace, oldest *session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	place = &lobbyPlace{inAll: l.all.PushBack(s)}
+	place = &lobbyPlace{s: s, address: address}
+	place.inAll = l.all.PushBack(place)
 	if address != nil {
-		place.inParty = address.unsigned.PushBack(s)
+		place.inParty = address.unsigned.PushBack(place)
 	}
 	switch {
 	case address != nil && address.unsigned.Len() > l.mostOf:
-		return place, address.unsigned.Front().Value.(*session)
+		return place, l.removeFirst(&address.unsigned)
 	case l.all.Len() > l.most:
-		return place, l.all.Front().Value.(*session)
+		return place, l.removeFirst(&l.all)
 	}
 	return place, nil
 }
 
-// oldest returns the session that has been in the lobby for the longest time, or nil.
-func (l *lobby) oldest() *session {
+// removeOldest removes the session that has been in the lobby for the longest time, and
+// returns it, or nil.
+func (l *lobby) removeOldest() *session {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if e := l.all.Front(); e != nil {
-		return e.Value.(*session)
+	return l.removeFirst(&l.all)
+}
+
+// removeFirst removes the first session of a list from the lobby. mu is held.
+func (l *lobby) removeFirst(of *list.List) *session {
+	first := of.Front()
+	if first == nil {
+		return nil
 	}
-	return nil
+	place := first.Value.(*lobbyPlace)
+	l.remove(place)
+	return place.s
+}
+
+// remove removes a session, if it is there. mu is held.
+func (l *lobby) remove(place *lobbyPlace) {
+	l.all.Remove(place.inAll)
+	if place.inParty != nil {
+		place.address.unsigned.Remove(place.inParty)
+	}
 }
 
 // leave removes a session, if it is there.
-func (l *lobby) leave(place *lobbyPlace, address *party) {
+func (l *lobby) leave(place *lobbyPlace) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.all.Remove(place.inAll)
-	if place.inParty != nil {
-		address.unsigned.Remove(place.inParty)
-	}
+	l.remove(place)
 }
 
 // enterLobby is called when a session begins that has to sign in.
@@ -69,7 +88,7 @@ func (s *session) enterLobby() {
 // leaveLobby is called when the session has signed in, or is gone.
 func (s *session) leaveLobby() {
 	if x := s.extra; x != nil && x.lobby != nil {
-		s.shard.h.lobby.leave(x.lobby, x.address)
+		s.shard.h.lobby.leave(x.lobby)
 		x.lobby = nil
 	}
 }

@@ -3,8 +3,10 @@ package juggler_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -36,6 +38,27 @@ func TestClientsThatDoNotSignIn(t *testing.T) {
 		idle = append(idle, dialRaw(t, addr))
 	}
 	s.waitSessions(3 + 4)
+}
+
+// So many that come at once push each other out, too: each takes the place of another.
+func TestManyThatDoNotSignInAtOnce(t *testing.T) {
+	s := newServer(t, juggler.WithDeferredAuth(tokens, time.Hour), juggler.WithMaxUnauthenticated(4), juggler.WithLogger(quiet))
+	addr := s.http.Listener.Addr().String()
+	var all sync.WaitGroup
+	for range 200 {
+		all.Go(func() {
+			conn, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			t.Cleanup(func() { conn.Close() })
+			upgrade("http://" + addr).Write(conn)
+			conn.Read(make([]byte, 1)) // the handshake is answered
+		})
+	}
+	all.Wait()
+	s.waitSessions(4)
 }
 
 // If all places are taken, one of those that do not sign in is given to who comes again.
