@@ -3,6 +3,8 @@ package juggler
 import (
 	"net/http"
 	"net/netip"
+
+	"github.com/juggler-go/juggler/internal/handshake"
 )
 
 // clientAddr returns the address that a request comes from: that of the client, as far
@@ -12,12 +14,7 @@ func (h *Handler) clientAddr(r *http.Request) netip.Addr {
 	if addr := h.cfg.proxies.Client(r); addr.IsValid() {
 		return addr
 	}
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	addr := peer.Addr()
-	if err != nil {
-		addr, _ = netip.ParseAddr(r.RemoteAddr) // the zero Addr, if it is none
-	}
-	return addr.Unmap().WithZone("")
+	return handshake.Peer(r)
 }
 
 // keepAddr keeps the address of s, which has a slot: there is room for one of IPv4 in a

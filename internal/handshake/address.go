@@ -21,7 +21,7 @@ func TrustedProxies(list []string) (Proxies, error) {
 		if err != nil {
 			addr, notAddr := netip.ParseAddr(text)
 			if notAddr != nil || addr.Zone() != "" {
-				return nil, fmt.Errorf("%q: want an address or a prefix, as 10.0.0.0/8", text)
+				return nil, fmt.Errorf("%q: want an address or a network such as 10.0.0.0/8", text)
 			}
 			prefix = netip.PrefixFrom(addr, addr.BitLen())
 		}
@@ -39,42 +39,53 @@ func TrustedProxies(list []string) (Proxies, error) {
 // loopback and of private networks (RFC 1918, RFC 4193, RFC 3927) are taken for
 // proxies, since they are rarely clients that one has to tell apart.
 func (p Proxies) Client(r *http.Request) netip.Addr {
-	addr, err := parseHop(r.RemoteAddr) // middleware for proxies leaves the port out
-	if err != nil {
+	peer := Peer(r)
+	if p == nil && (peer.IsLoopback() || peer.IsPrivate() || peer.IsLinkLocalUnicast()) {
 		return netip.Addr{}
 	}
-	if p == nil {
-		if addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast() {
-			return netip.Addr{}
-		}
-		return addr
+	if !p.Trusts(peer) {
+		return peer
 	}
-	if !p.trusts(addr) {
-		return addr
-	}
-	forwarded := r.Header.Values("X-Forwarded-For")
-	for _, line := range slices.Backward(forwarded) {
-		for _, hop := range slices.Backward(strings.Split(line, ",")) {
-			if addr, err = parseHop(strings.TrimSpace(hop)); err != nil || !p.trusts(addr) {
-				return addr
-			}
-		}
+	if client, ok := p.Forwarded(r, peer); ok {
+		return client
 	}
 	return netip.Addr{} // the proxy does not say, or the client is one itself
 }
 
-// parseHop reads an address, as of an entry of X-Forwarded-For, with or without a port.
-func parseHop(hop string) (netip.Addr, error) {
-	addr, err := netip.ParseAddr(strings.Trim(hop, "[]"))
-	if err != nil {
-		var withPort netip.AddrPort
-		withPort, err = netip.ParseAddrPort(hop)
-		addr = withPort.Addr()
+// Forwarded follows X-Forwarded-For from a peer that is trusted, and returns the first
+// address that is not. If there is none, or what stands there is no address, ok is false,
+// and addr the last one that is.
+func (p Proxies) Forwarded(r *http.Request, peer netip.Addr) (addr netip.Addr, ok bool) {
+	for _, line := range slices.Backward(r.Header.Values("X-Forwarded-For")) {
+		for _, hop := range slices.Backward(strings.Split(line, ",")) {
+			hop := parseHop(strings.TrimSpace(hop))
+			if !hop.IsValid() {
+				return peer, false
+			}
+			if peer = hop; !p.Trusts(hop) {
+				return hop, true
+			}
+		}
 	}
-	return addr.Unmap().WithZone(""), err
+	return peer, false
 }
 
-func (p Proxies) trusts(addr netip.Addr) bool {
+// Peer returns the address that the connection of r comes from, or that middleware for
+// proxies has put there. It is not valid if there is none, as with Unix sockets.
+func Peer(r *http.Request) netip.Addr { return parseHop(r.RemoteAddr) }
+
+// parseHop reads an address, as of an entry of X-Forwarded-For, with or without a port.
+func parseHop(hop string) netip.Addr {
+	addr, err := netip.ParseAddr(strings.Trim(hop, "[]"))
+	if err != nil {
+		withPort, _ := netip.ParseAddrPort(hop)
+		addr = withPort.Addr() // the zero Addr, if it is none
+	}
+	return addr.Unmap().WithZone("")
+}
+
+// Trusts reports whether an address is that of a proxy.
+func (p Proxies) Trusts(addr netip.Addr) bool {
 	return slices.ContainsFunc(p, func(prefix netip.Prefix) bool { return prefix.Contains(addr) })
 }
 
