@@ -10,7 +10,6 @@ import (
 	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/internal/handshake"
 	"github.com/juggler-go/juggler/internal/option"
-	"github.com/juggler-go/juggler/internal/rate"
 )
 
 // config is what the options recorded.
@@ -56,8 +55,7 @@ type config struct {
 
 	// What the rates come to.
 	sessionBounds, userBounds, addressBounds bounds
-	handshakes, failedSignIns                rate.Rate // of an address
-	paced                                    bool      // messages are counted
+	paced                                    bool // messages are counted
 
 	callTimeout, maxCallTimeout     time.Duration
 	ping, readTimeout, writeTimeout time.Duration
@@ -160,16 +158,10 @@ func (c *config) validate() error {
 
 // setBounds follows validate.
 func (c *config) setBounds() {
-	c.sessionBounds = c.sessionRates.bounds("this session")
-	c.userBounds = c.userRates.bounds("this user")
-	c.addressBounds = c.addressRates.bounds("this address")
-	c.handshakes, c.failedSignIns = c.addressRates.Handshakes.bound(), c.addressRates.FailedSignIns.bound()
+	c.sessionBounds = newBounds("this session", c.sessionRates.list())
+	c.userBounds = newBounds("this user", c.userRates.list())
+	c.addressBounds = newBounds("this address", c.addressRates.list())
 	c.paced = c.sessionBounds.some || c.userBounds.some || c.addressBounds.some
-}
-
-// boundsAddresses reports whether anything is bounded by address.
-func (c *config) boundsAddresses() bool {
-	return c.addressBounds.some || c.handshakes.Bounded() || c.failedSignIns.Bounded()
 }
 
 // envelope is about how many bytes a message grows between client and client.

@@ -21,7 +21,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.releaseParty(address)
 		}
 	}()
-	tooMany := h.countHandshake(address)
+	tooMany := address.count(&h.cfg.addressBounds, countedHandshakes, h.paceNow(), 1)
 	q, bad := handshake.Read(r, w.Header(), handshake.Settings{Origin: h.originAllowed, DefaultProtocol: h.cfg.defaultProtocol})
 	if bad != nil {
 		reason := RefusedRequest

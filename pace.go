@@ -16,7 +16,7 @@ import (
 // pace is how much a session has sent of what its rates, and those of its user and its
 // address, allow. A session has one while that is not paid off. It belongs to the turn.
 type pace struct {
-	own  [numCounted]rate.Account
+	own  [numOfSession]rate.Account
 	user *party
 
 	timer  wheel.Timer[session] // for paceDue
@@ -38,8 +38,7 @@ type party struct {
 
 	unsigned list.List // of sessions in the lobby, the oldest first; guarded by its mu
 
-	sent                      [numCounted]rate.SharedAccount
-	handshakes, failedSignIns rate.SharedAccount // of an address
+	spent [numCounted]rate.SharedAccount
 }
 
 // partyKey is either a user or an address.
@@ -50,12 +49,12 @@ type partyKey struct {
 
 // settled reports whether nothing is left to remember of p.
 func (p *party) settled(now int64) bool {
-	for i := range p.sent {
-		if !p.sent[i].Settled(now) {
+	for i := range p.spent {
+		if !p.spent[i].Settled(now) {
 			return false
 		}
 	}
-	return p.handshakes.Settled(now) && p.failedSignIns.Settled(now)
+	return true
 }
 
 // parties are those that somebody holds, and those that are ahead of their rates: who
@@ -116,7 +115,7 @@ func (sh *shard) paceNow() int64 { return sh.group.Now() * int64(time.Millisecon
 // holdAddress returns the party of the client that sends r, to be released; nil if its
 // address is not known or has no rates.
 func (h *Handler) holdAddress(r *http.Request) *party {
-	if !h.cfg.boundsAddresses() {
+	if !h.cfg.addressBounds.some {
 		return nil
 	}
 	addr := h.cfg.proxies.Client(r)
@@ -212,10 +211,13 @@ func (s *session) count(c counted, n int) error {
 			return s.tooOften(p, c, own, over)
 		}
 	}
-	if err := p.user.count(&cfg.userBounds, c, now, n); err != nil {
-		return err
+	if e := p.user.count(&cfg.userBounds, c, now, n); e != nil {
+		return e
 	}
-	return s.extra.address.count(&cfg.addressBounds, c, now, n)
+	if e := s.extra.address.count(&cfg.addressBounds, c, now, n); e != nil {
+		return e
+	}
+	return nil
 }
 
 // tooOften refuses what is over the session's own rate. If that is the one of messages the
@@ -251,11 +253,11 @@ func (s *session) readAgain() {
 }
 
 // count counts n units of c. A nil p has no bounds.
-func (p *party) count(b *bounds, c counted, now int64, n int) error {
+func (p *party) count(b *bounds, c counted, now int64, n int) *Error {
 	if p == nil || !b.of[c].Bounded() {
 		return nil
 	}
-	if wait := p.sent[c].Spend(b.of[c], now, n); wait > 0 {
+	if wait := p.spent[c].Spend(b.of[c], now, n); wait > 0 {
 		return tooOften(countedNames[c], b.who, wait)
 	}
 	return nil

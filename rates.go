@@ -52,7 +52,7 @@ var (
 	}
 )
 
-// counted is what the rates of a session count.
+// counted is what rates count: of a session, and of an address, two more.
 type counted uint8
 
 const (
@@ -60,10 +60,13 @@ const (
 	countedCalls
 	countedPublications
 	countedSubscriptions
-	numCounted
+	numOfSession
+	countedHandshakes    = numOfSession
+	countedFailedSignIns = numOfSession + 1
+	numCounted           = numOfSession + 2
 )
 
-var countedNames = [numCounted]string{"messages", "calls", "publications", "subscriptions"}
+var countedNames = [numCounted]string{"messages", "calls", "publications", "subscriptions", "handshakes", "failed sign-ins"}
 
 // countedAs returns what a request counts as besides being a message.
 func countedAs(t frame.Type) (c counted, ok bool) {
@@ -90,7 +93,9 @@ func (r *Rates) list() []namedRate {
 
 // list returns the rates with their names.
 func (r *AddressRates) list() []namedRate {
-	return append(r.Rates.list(), namedRate{"handshakes", &r.Handshakes}, namedRate{"failed sign-ins", &r.FailedSignIns})
+	return append(r.Rates.list(),
+		namedRate{countedNames[countedHandshakes], &r.Handshakes},
+		namedRate{countedNames[countedFailedSignIns], &r.FailedSignIns})
 }
 
 type namedRate struct {
@@ -123,9 +128,10 @@ type bounds struct {
 	who  string // what they are of, for the texts of refusals
 }
 
-func (r *Rates) bounds(who string) bounds {
+// newBounds returns the bounds that a list of rates comes to.
+func newBounds(who string, list []namedRate) bounds {
 	b := bounds{who: who}
-	for i, named := range r.list() {
+	for i, named := range list {
 		b.of[i] = named.rate.bound()
 		b.some = b.some || b.of[i].Bounded()
 	}

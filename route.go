@@ -34,7 +34,7 @@ func (r *Request) reset(s *session) { *r = Request{s: s, done: r.done[:0]} }
 // What is wrong with a request that can be answered is left in r.err.
 func (s *session) read(r *Request, f *frame.Frame, message []byte) bool {
 	s.shard.h.stats.messages.Add(1)
-	tooMany := s.countMessage(len(message))
+	early := s.countMessage(len(message))
 	if s.state >= closing {
 		return false
 	}
@@ -61,7 +61,7 @@ func (s *session) read(r *Request, f *frame.Frame, message []byte) bool {
 		return false
 	}
 	if f.Type != frame.Unsb && r.err == nil { // to unsubscribe makes room
-		r.err = tooMany
+		r.err = early
 	}
 	if r.err == nil {
 		r.err = s.accept(r, f)

@@ -70,29 +70,19 @@ func (s *session) authRefused(e *Error) {
 
 // maySignIn refuses an address from which too many sign-ins failed. A nil p is not known.
 func (h *Handler) maySignIn(p *party) *Error {
-	if p == nil || !h.cfg.failedSignIns.Bounded() {
+	if p == nil {
 		return nil
 	}
-	if wait := p.failedSignIns.Wait(h.cfg.failedSignIns, h.paceNow(), 1); wait > 0 {
-		return tooOften("failed sign-ins", "this address", wait)
+	b, c := &h.cfg.addressBounds, countedFailedSignIns
+	if wait := p.spent[c].Wait(b.of[c], h.paceNow(), 1); wait > 0 {
+		return tooOften(countedNames[c], b.who, wait)
 	}
 	return nil
 }
 
 // countFailedSignIn notes that credentials from an address were no good.
 func (h *Handler) countFailedSignIn(p *party, e *Error) {
-	if p != nil && h.cfg.failedSignIns.Bounded() && e.refusedForGood() {
-		p.failedSignIns.Spend(h.cfg.failedSignIns, h.paceNow(), 1)
+	if e.refusedForGood() {
+		_ = p.count(&h.cfg.addressBounds, countedFailedSignIns, h.paceNow(), 1) // what follows is refused
 	}
-}
-
-// countHandshake counts a handshake from an address, and returns what refuses it.
-func (h *Handler) countHandshake(p *party) *Error {
-	if p == nil || !h.cfg.handshakes.Bounded() {
-		return nil
-	}
-	if wait := p.handshakes.Spend(h.cfg.handshakes, h.paceNow(), 1); wait > 0 {
-		return tooOften("handshakes", "this address", wait)
-	}
-	return nil
 }
