@@ -215,17 +215,25 @@ func (l *logRecorder) reset() {
 // untilClose reads up to a close frame.
 func (c *rawClient) untilClose(t testing.TB) (code int, reason string) {
 	t.Helper()
-	for {
+	code, reason, _, err := c.toClose()
+	if err != nil {
+		t.Fatalf("no close frame: %v", err)
+	}
+	return code, reason
+}
+
+// toClose reads up to a close frame, and counts the frames before it.
+func (c *rawClient) toClose() (code int, reason string, before int, err error) {
+	for ; ; before++ {
 		op, payload, err := c.frame()
-		if err != nil {
-			t.Fatalf("no close frame: %v", err)
-		}
 		switch {
+		case err != nil:
+			return 0, "", before, err
 		case op == ws.OpClose && len(payload) == 0:
-			return int(ws.StatusNoStatusRcvd), ""
+			return int(ws.StatusNoStatusRcvd), "", before, nil
 		case op == ws.OpClose:
 			status, reason := ws.ParseCloseFrameData(payload)
-			return int(status), reason
+			return int(status), reason, before, nil
 		}
 	}
 }

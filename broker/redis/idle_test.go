@@ -158,6 +158,7 @@ func TestIdleWhileBusy(t *testing.T) {
 	}
 	call(1)
 	waiting.Until(t, "the server has ended all", func() bool { return connected(t, server, "busy") == 0 })
+	node.ends("writer", 1) // not at the moment of the second call
 	call(2)
 	w.ends("take", 1)
 	w.unharmed()
