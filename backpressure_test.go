@@ -141,6 +141,40 @@ func TestFullQueuePausesReading(t *testing.T) {
 	})
 }
 
+// So it is where the requests that wait are large. They count among what waits on the node,
+// and no more once they were handled, or the session has ended.
+func TestLargeRequestsPauseReading(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := make(gate)
+		srv := jugglertest.New(t, juggler.WithMaxMessageBytes(2<<10), juggler.WithMaxQueueBytes(4<<10), juggler.WithAuthorizer(g), quietly)
+		c := openIn(t, srv, "juggler.1")
+		large := func(id string) string {
+			return fmt.Sprintf(`{"type":"PUB","id":%q,"channel":"c","args":%q}`, id, strings.Repeat("x", 1500))
+		}
+		for _, last := range []bool{false, true} {
+			before := srv.Handler.Stats().Messages
+			c.write(t, maskedText(pub("0", "hold")))
+			synctest.Wait()
+			c.write(t, maskedText(large("1"), large("2"), large("3"), large("4"), large("5")))
+			c.wantsNothing(t)
+			if s := srv.Handler.Stats(); s.Messages-before != 1+3 || s.QueuedBytes < 3*1500 {
+				t.Errorf("%d messages were read, and %d bytes wait, want the one held up and 3 that wait", s.Messages-before, s.QueuedBytes)
+			}
+			if last {
+				c.conn.Close()
+				srv.WaitSessions(0)
+				synctest.Wait()
+			} else {
+				g <- struct{}{}
+				c.wants(t, acks("0", "1", "2", "3", "4", "5")...)
+			}
+			if n := srv.Handler.Stats().QueuedBytes; n != 0 {
+				t.Errorf("%d bytes wait in the end", n)
+			}
+		}
+	})
+}
+
 // A client whose PONG waits behind its requests is not idle; and it hears
 // PINGs, or it would take the server as gone.
 func TestPingsWhileReadingIsPaused(t *testing.T) {

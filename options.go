@@ -299,8 +299,9 @@ func WithTrustedProxies(proxies ...string) Option {
 }
 
 // WithMaxRequests sets how many requests of a session wait while user code or
-// a broker that waits is busy with earlier ones. At the limit the server
-// stops reading from that client. Default: 64; 1 to 100,000.
+// a broker that waits is busy with earlier ones. At the limit, and where they take as
+// many bytes as [WithMaxQueueBytes] says, the server stops reading from that client.
+// Default: 64; 1 to 100,000.
 func WithMaxRequests(n int) Option {
 	return optionFunc(func(c *config) { c.maxRequests = n })
 }
@@ -315,10 +316,11 @@ func WithMaxQueueBytes(n int) Option {
 	return optionFunc(func(c *config) { c.maxQueue, c.maxQueueGiven = n, true })
 }
 
-// WithMaxNodeQueueBytes sets how many bytes of memory may be taken by what waits for
-// clients of the node that read slowly, all together. Beyond it those for which most waits
-// are closed with 4500. Clients count that have not read all for 100 ms; what one turn
-// writes may come on top. Default: 256 MiB, or as much as [WithMaxQueueBytes]; 4 KiB to 1
+// WithMaxNodeQueueBytes sets how many bytes of memory may be taken, by all sessions of the
+// node together, by what waits: for clients to read it, for the rest of a message, and for
+// user code or a broker that is slow. Beyond it those for which most waits are closed, with
+// 4500 if they do not read, else with 1013. What waits for a client counts when it has not
+// read all for 100 ms; what one turn writes may come on top. Default: 256 MiB, or as much as [WithMaxQueueBytes]; 4 KiB to 1
 // TiB, and at least as much as [WithMaxQueueBytes].
 func WithMaxNodeQueueBytes(n int64) Option {
 	return optionFunc(func(c *config) { c.maxNodeQueue, c.maxNodeQueueGiven = n, true })

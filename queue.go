@@ -21,6 +21,7 @@ type workQueue struct {
 	// The following belongs to the turn.
 
 	unsettled int  // requests and hooks that were not settled yet
+	bytes     int  // of their messages
 	full      bool // reading is paused
 	held      heldEvents
 }
@@ -76,7 +77,9 @@ func (s *session) enqueue(j *job) {
 		waiting = q.add(j)
 	}
 	q.unsettled++
-	if waiting >= s.shard.h.cfg.maxRequests && !q.full {
+	q.keep(len(j.message))
+	cfg := s.shard.h.cfg
+	if (waiting >= cfg.maxRequests || q.bytes >= cfg.maxQueue) && !q.full {
 		q.full = true
 		s.Pause()
 	}
@@ -135,6 +138,7 @@ func (q *workQueue) stop() {
 // again.
 func (q *workQueue) answered(j *job) {
 	q.unsettled--
+	q.keep(-len(j.message))
 	if j.line != nil {
 		q.answeredPart()
 	}
@@ -142,10 +146,16 @@ func (q *workQueue) answered(j *job) {
 		q.held.answered(j.pubSeq)
 		q.held.release(q.s)
 	}
-	if q.full && q.longest() <= q.s.shard.h.cfg.maxRequests/2 {
+	if cfg := q.s.shard.h.cfg; q.full && q.longest() <= cfg.maxRequests/2 && q.bytes <= cfg.maxQueue/2 {
 		q.full = false
 		q.s.readAgain()
 	}
+}
+
+// keep counts n bytes more, or less, of messages that were not settled.
+func (q *workQueue) keep(n int) {
+	q.bytes += n
+	q.s.shard.group.Keep(n)
 }
 
 // answeredPart is called when a job in the line of a part was settled. After the last

@@ -168,6 +168,14 @@ func (sh *shard) Quiet(c *wsconn.Conn) {
 // Unheard closes a session whose client has not answered.
 func (sh *shard) Unheard(c *wsconn.Conn) { sh.session(c).end(CloseIdle, "no answer to ping") }
 
+// Kept returns the bytes of requests that wait for user code or the broker.
+func (sh *shard) Kept(c *wsconn.Conn) int {
+	if q := sh.session(c).queue; q != nil {
+		return q.bytes
+	}
+	return 0
+}
+
 // Closing is called when wsconn ends a connection, for a reason of its own. The
 // session's protocol decides which close code is sent.
 func (sh *shard) Closing(c *wsconn.Conn, e *wsconn.CloseError) {

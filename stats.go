@@ -16,6 +16,7 @@ type Stats struct {
 	EventLoopSessions   int // of those, served by event loops
 	PortableConnections int // and by goroutines of their own
 	Subscriptions       int // of sessions, now
+	QueuedBytes         int // of memory, for what waits: see [WithMaxNodeQueueBytes]
 
 	Connected     uint64 // sessions begun
 	Disconnected  uint64 // sessions ended
@@ -124,6 +125,7 @@ func (h *Handler) Stats() Stats {
 		EventLoopSessions:   conns.Loop,
 		PortableConnections: conns.Portable,
 		Subscriptions:       int(c.subscriptions.Load()),
+		QueuedBytes:         int(h.pool.Backlog()),
 		Connected:           c.connected.Load(),
 		Disconnected:        c.disconnected.Load(),
 		SlowConsumers:       c.slowConsumers.Load(),

@@ -26,6 +26,7 @@ func metrics(h *juggler.Handler, e *engine.Engine) admin.Metrics {
 		gauge("sessions_event_loop", "Sessions served by event loops.", func(s juggler.Stats) int { return s.EventLoopSessions }),
 		gauge("sessions_portable", "Sessions with goroutines of their own.", func(s juggler.Stats) int { return s.PortableConnections }),
 		gauge("subscriptions", "Subscriptions of sessions.", func(s juggler.Stats) int { return s.Subscriptions }),
+		gauge("queued_bytes", "Memory for what waits for clients, user code and the broker.", func(s juggler.Stats) int { return s.QueuedBytes }),
 		total("connects_total", "Sessions begun.", func(s juggler.Stats) uint64 { return s.Connected }),
 		total("disconnects_total", "Sessions ended.", func(s juggler.Stats) uint64 { return s.Disconnected }),
 		total("slow_consumers_total", "Sessions ended because the client did not read.", func(s juggler.Stats) uint64 { return s.SlowConsumers }),

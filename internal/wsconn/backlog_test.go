@@ -7,6 +7,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	protocol "github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/internal/waiting"
 	"github.com/juggler-go/juggler/internal/wsconn"
 )
@@ -42,5 +43,25 @@ func TestBacklog(t *testing.T) {
 		for backlog := int64(-1); backlog != 0; {
 			modest.on(func() { backlog = srv.pool.Backlog() })
 		}
+	})
+}
+
+// So is what has arrived of messages that are not complete.
+func TestBacklogOfInput(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
+		cfg := config()
+		cfg.MaxMessage, cfg.MaxBacklog = 1<<20, 256<<10
+		srv := newServer(t, wrap, cfg)
+		greedy, greedyPeer := srv.connect()
+		_, modestPeer := srv.connect()
+		small, large := text("not greedy"), text(strings.Repeat("m", 1<<20))
+		modestPeer.send(small[:5])
+		greedyPeer.send(large[:len(large)-1])
+		greedyPeer.expectClose(protocol.CloseOverloaded)
+		greedyPeer.send(large[len(large)-1:], closeFrame(1000, ""))
+		greedy.end(protocol.CloseOverloaded, false, wsconn.ErrOverloaded)
+		modestPeer.send(small[5:])
+		modestPeer.expect(ws.OpText, "not greedy")
+		waiting.Until(t, "nothing is kept", func() bool { return srv.pool.Backlog() == 0 })
 	})
 }

@@ -26,6 +26,8 @@ var (
 	// ErrSlowConsumer: more than MaxQueue bytes would have been queued, or
 	// the queue made no progress for WriteTimeout.
 	ErrSlowConsumer = errors.New("wsconn: slow consumer")
+	// ErrOverloaded: MaxBacklog is reached, and much of what the peer has sent waits.
+	ErrOverloaded = errors.New("wsconn: too much waits")
 	// ErrReadTimeout: a message was begun and not completed in ReadTimeout.
 	ErrReadTimeout = errors.New("wsconn: message not completed in time")
 	// ErrCloseTimeout: the peer did not take, or did not answer, a close
@@ -83,9 +85,10 @@ type Config struct {
 	// frame is tried for WriteTimeout, then the connection is reset. On the
 	// portable path all that one turn writes counts, however fast the peer reads.
 	MaxQueue int
-	// MaxBacklog is how many bytes the buffers of all connections together may take
-	// for peers that read slowly; 0: no more than MaxQueue each. Beyond it those for
-	// which most is kept are closed as slow consumers.
+	// MaxBacklog is how many bytes all connections together may take for what waits:
+	// for peers that read slowly, for the rest of messages, and for the owner
+	// ([Handler.Kept]); 0: each has its own bounds only. Beyond it those for which most
+	// is kept are closed, as slow consumers or with 1013.
 	MaxBacklog int64
 
 	// ReadTimeout is how long a message may take from its first byte on, which
@@ -142,6 +145,10 @@ type Handler interface {
 	// was called: the peer is gone. It is not called while c is paused, as the answer
 	// could not be read.
 	Unheard(c *Conn)
+
+	// Kept returns how many bytes the owner keeps of what the peer has sent, which it has
+	// counted by [Group.Keep].
+	Kept(c *Conn) int
 
 	// Closing is called before wsconn closes c for a reason of its own: a
 	// violation, a slow consumer, a message that is not completed. It may change e.Code and

@@ -100,6 +100,3 @@ func (r *Recorder) wake()                {}
 func (r *Recorder) admit()               {}
 func (r *Recorder) attach(*Conn)         {}
 func (r *Recorder) shutdownWrite(*Conn)  {}
-
-// Backlog returns how much waits for slow peers.
-func (p *Pool) Backlog() int64 { return p.cfg.backlog.Load() }

@@ -40,7 +40,7 @@ type Group struct {
 	attached *Conn // what it attached
 
 	load    atomic.Int64 // connections, those on their way included
-	backlog atomic.Int64 // bytes that wait for slow peers; changed on the group's turn
+	backlog atomic.Int64 // bytes kept for connections; changed on the group's turn
 
 	wakeUp atomic.Uint32
 	wakeMu sync.Mutex // guards ended, and transport.wake against the end
@@ -255,7 +255,7 @@ func (g *Group) settle() {
 			g.transport.settle(c)
 		}
 		if c.out != nil {
-			g.account(c.out, cap(c.out.buf))
+			g.account(&c.out.kept, cap(c.out.buf))
 		}
 	}
 	clear(g.dirty)
@@ -332,8 +332,7 @@ func (g *Group) release(c *Conn) {
 	g.conns[c.slot] = nil
 	g.vacant = append(g.vacant, c.slot)
 	if c.in != nil {
-		g.free.putInput(c.in)
-		c.in = nil
+		g.giveBackInput(c)
 	}
 	e := c.out.end
 	g.giveBack(c)

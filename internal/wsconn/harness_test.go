@@ -161,6 +161,8 @@ func (h *handler) Quiet(c *wsconn.Conn) {
 	}
 }
 
+func (h *handler) Kept(*wsconn.Conn) int { return 0 }
+
 func (h *handler) Unheard(c *wsconn.Conn) {
 	if f := h.server.unheard; f != nil {
 		f(h.session(c))

@@ -28,6 +28,7 @@ type input struct {
 	checked int    // bytes of msg that are whole UTF-8 characters
 
 	held []byte // raw bytes read and not parsed, as the connection is paused
+	kept kept   // what Group.account knows of msg and held
 }
 
 func (in *input) size() int {
@@ -89,6 +90,7 @@ func (c *Conn) mayDrop(n int) bool {
 func (c *Conn) hold(b []byte) {
 	in := c.input()
 	in.held = append(in.held, b...)
+	c.g.account(&in.kept, cap(in.msg)+cap(in.held))
 }
 
 // feed parses what was held while the connection was paused.
@@ -101,6 +103,7 @@ func (c *Conn) feed() {
 	c.parseAll(held) // what is held again is a new copy: held is being read
 	if c.in != nil && c.in.held == nil {
 		c.in.held = held[:0]
+		c.g.account(&c.in.kept, cap(c.in.msg)+cap(c.in.held))
 	}
 }
 
@@ -129,11 +132,13 @@ func (c *Conn) parseAll(b []byte) {
 	switch in := c.in; {
 	case in == nil:
 	case !in.inMessage() && len(in.held) == 0 || !c.parsing():
-		c.in = nil
-		c.g.free.putInput(in)
-	case in.inMessage() && in.since == 0:
-		in.since = c.g.now
-		c.arm(in.since + c.g.cfg.readTimeout)
+		c.g.giveBackInput(c)
+	default:
+		c.g.account(&in.kept, cap(in.msg)+cap(in.held))
+		if in.inMessage() && in.since == 0 {
+			in.since = c.g.now
+			c.arm(in.since + c.g.cfg.readTimeout)
+		}
 	}
 }
 

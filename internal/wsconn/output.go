@@ -14,8 +14,7 @@ type output struct {
 	mark int
 	busy bool // a portable writer is writing from buf: what is before off must stay as it is
 
-	counted   int   // what Group.account knows of buf
-	waits     int64 // since when that is not 0
+	kept      kept  // what Group.account knows of buf
 	delayedTo int64 // when a delayed write is made at the latest; 0: none is delayed
 	since     int64 // when the socket was last seen to take something, while it is full
 	deadline  int64 // of the state that a closing connection is in
