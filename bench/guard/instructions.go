@@ -134,7 +134,7 @@ type tracer struct {
 // in each window.
 func (t *tracer) run() (counts []int, err error) {
 	var status syscall.WaitStatus
-	if _, err := syscall.Wait4(t.pid, &status, syscall.WALL, nil); err != nil { // it stops at exec
+	if err := t.wait(&status); err != nil { // it stops at exec
 		return nil, err
 	}
 	if err := t.findVDSO(); err != nil {
@@ -144,7 +144,7 @@ func (t *tracer) run() (counts []int, err error) {
 		if err := syscall.PtraceCont(t.pid, signal); err != nil {
 			return nil, err
 		}
-		if _, err := syscall.Wait4(t.pid, &status, syscall.WALL, nil); err != nil {
+		if err := t.wait(&status); err != nil {
 			return nil, err
 		}
 		switch {
@@ -162,6 +162,16 @@ func (t *tracer) run() (counts []int, err error) {
 			return nil, err
 		}
 		counts = append(counts, n)
+	}
+}
+
+// wait waits for the process's main thread. When the process is killed in a window, that
+// thread does not end for us before the frozen ones were waited for.
+func (t *tracer) wait(status *syscall.WaitStatus) error {
+	for {
+		if tid, err := syscall.Wait4(-1, status, syscall.WALL, nil); err != nil || tid == t.pid {
+			return err
+		}
 	}
 }
 
@@ -200,7 +210,7 @@ func (t *tracer) window() (n int, err error) {
 			return 0, err
 		}
 		var status syscall.WaitStatus
-		if _, err := syscall.Wait4(t.pid, &status, syscall.WALL, nil); err != nil {
+		if err := t.wait(&status); err != nil {
 			return 0, err
 		}
 		if !status.Stopped() {
