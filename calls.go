@@ -332,7 +332,7 @@ var outcomeText = map[int]string{
 func (s *session) respond(f *frame.Frame) {
 	if s.state < closing {
 		if s.protocol == frame.Juggler0 {
-			f.UUID = newID()
+			f.UUID = broker.NewID()
 		}
 		b := s.encode(f)
 		if !s.shard.h.fits(len(b)) {

@@ -2,7 +2,6 @@ package juggler
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -97,7 +96,7 @@ func (sh *shard) frameEvent(dst *[]byte, p frame.Protocol, e *eventItem) {
 		f.Matched = bytesOf(e.topic.Name)
 	}
 	if p == frame.Juggler0 {
-		f.UUID = newID()
+		f.UUID = broker.NewID()
 	}
 	sh.out = p.Append(sh.out[:0], &f)
 	*dst = wsconn.AppendText(*dst, sh.out)
@@ -151,7 +150,7 @@ func (h *Handler) sendEvent(ctx context.Context, r *Request) error {
 func (r *Request) makeEvent() error {
 	r.brokerEvent = broker.Event{Channel: r.channel, Headers: r.headers, Args: r.args}
 	if r.s.protocol == frame.Juggler1 {
-		r.brokerEvent.ID = newID()
+		r.brokerEvent.ID = broker.NewID()
 		return nil
 	}
 	if len(r.id) == 0 {
@@ -194,29 +193,18 @@ func publishOutcome(err error) error {
 	return fmt.Errorf("%w: %w", broker.ErrUnknownOutcome, err)
 }
 
-// Publish publishes an event from server code: args is encoded with
-// encoding/json, which makes a json.RawMessage compact. headers may be nil. It
-// returns when the broker has taken the event, or when ctx or the time of
-// [WithBrokerTimeout] ends; the errors are those of [broker.PubSub], of
-// encoding/json, [ErrShutdown], and an [Error] with code 400 for what cannot be
-// sent: an empty channel, or a json.RawMessage that is not UTF-8.
+// Publish publishes an event from server code, made by [broker.NewEvent] of args and
+// headers, which may be nil. It returns when the broker has taken the event, or when ctx
+// or the time of [WithBrokerTimeout] ends; the errors are those of NewEvent, for what
+// cannot be sent, those of [broker.PubSub], and [ErrShutdown]. A program without a
+// handler has [broker.Publish].
 func (h *Handler) Publish(ctx context.Context, channel string, args any, headers map[string]string) error {
-	if channel == "" {
-		return fmt.Errorf("juggler: publish: empty channel: %w", &Error{Code: CodeBadRequest, Message: "empty channel"})
-	}
 	if h.closing.Load() {
 		return ErrShutdown
 	}
-	b, err := json.Marshal(args)
+	e, err := broker.NewEvent(channel, args, headers)
 	if err != nil {
 		return fmt.Errorf("juggler: publish on %s: %w", channel, err)
-	}
-	if !frame.ValidJSON(b) {
-		return fmt.Errorf("juggler: publish on %s: %w", channel, &Error{Code: CodeBadRequest, Message: "args are not UTF-8, or nested too deeply"})
-	}
-	e := broker.Event{ID: newID(), Channel: channel, Args: b}
-	if len(headers) > 0 {
-		e.Headers = frame.AppendHeaders(nil, headers)
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.cfg.brokerTimeout)
 	defer cancel()

@@ -74,7 +74,7 @@ func New(opts ...Option) (*Handler, error) {
 	cfg.setBounds()
 	h := &Handler{
 		cfg:   cfg,
-		node:  newID(),
+		node:  broker.NewID(),
 		done:  make(chan struct{}),
 		empty: make(chan struct{}, 1),
 	}

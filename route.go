@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/frame"
 )
 
@@ -237,7 +238,7 @@ func (s *session) callRefused(r *Request, code int) {
 // reply sends an ACK or NACK.
 func (s *session) reply(f *frame.Frame) {
 	if s.protocol == frame.Juggler0 {
-		f.UUID = newID()
+		f.UUID = broker.NewID()
 	}
 	s.send(f)
 }

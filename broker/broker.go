@@ -1,6 +1,7 @@
 // Package broker is the contract between juggler and the engine that carries
 // calls, results and events: the embedded one (broker/memory), Redis
-// (broker/redis), or one of your own. It holds no code that does anything.
+// (broker/redis), or one of your own. The only code in it makes what a broker takes, for
+// programs that use one by itself ([Publish], [NewEvent], [NewCall]).
 //
 // An engine fills up to three roles, each an interface of its own, so that
 // RPC and pub-sub can live on different engines and a program that needs one

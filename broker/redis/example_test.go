@@ -21,8 +21,7 @@ func ExampleBroker_Publish() {
 	defer b.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	event := broker.Event{ID: broker.ID(ulid.Make()), Channel: "news.go", Args: []byte(`{"title":"hello"}`)}
-	if err := b.Publish(ctx, &event); err != nil {
+	if err := broker.Publish(ctx, b, "news.go", map[string]string{"title": "hello"}, nil); err != nil {
 		log.Fatal(err)
 	}
 }

@@ -1,0 +1,106 @@
+package broker
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"time"
+	"unicode/utf8"
+
+	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/option"
+)
+
+// NewID makes a ULID: 48 bits of time in ms, then 80 random ones. The random
+// source of math/rand/v2 is seeded by the system and does not repeat; ids are
+// names here, never secrets.
+func NewID() ID {
+	var id ID
+	binary.BigEndian.PutUint64(id[:8], uint64(time.Now().UnixMilli())<<16|rand.Uint64()>>48)
+	binary.BigEndian.PutUint64(id[8:], rand.Uint64())
+	return id
+}
+
+// Publish publishes value on channel through b, from a program that may have nothing
+// else of juggler: what it sends is what [NewEvent] makes. It returns when the engine
+// has taken the event, or when ctx ends. The errors are those of [PubSub], and those of
+// NewEvent, for which nothing was published.
+//
+// A server has [juggler.Handler.Publish], which also heeds how far its own sessions are
+// behind.
+//
+// [juggler.Handler.Publish]: https://pkg.go.dev/github.com/juggler-go/juggler#Handler.Publish
+func Publish(ctx context.Context, b PubSub, channel string, value any, headers map[string]string) error {
+	e, err := NewEvent(channel, value, headers)
+	if err == nil {
+		err = b.Publish(ctx, &e)
+	}
+	if err != nil {
+		return fmt.Errorf("publish on %s: %w", channel, err)
+	}
+	return nil
+}
+
+// NewEvent makes a publication with a new ID. value is encoded with encoding/json,
+// which makes a json.RawMessage compact; nil is null. headers may be nil.
+//
+// The error is that of encoding/json, or an [Error] for what no server would send to a
+// client: with code 400 for a channel that is empty, not UTF-8, or longer than 65,536
+// bytes, and for a json.RawMessage that is not UTF-8, or nested deeper than 512; with
+// code 413 for value and headers of more than 1 GiB. A server makes a gap of what is
+// larger than it lets wait for a client (juggler.WithMaxQueueBytes, 1 MiB by default).
+func NewEvent(channel string, value any, headers map[string]string) (Event, error) {
+	if err := checkName("channel", channel); err != nil {
+		return Event{}, err
+	}
+	args, head, err := encode(value, headers)
+	if err != nil {
+		return Event{}, err
+	}
+	return Event{ID: NewID(), Channel: channel, Headers: head, Args: args}, nil
+}
+
+// NewCall makes a call that lacks ReplyTo and Timeout. Values and errors are those of
+// [NewEvent], for the URI in place of the channel.
+func NewCall(uri string, value any, headers map[string]string) (Call, error) {
+	if err := checkName("URI", uri); err != nil {
+		return Call{}, err
+	}
+	args, head, err := encode(value, headers)
+	if err != nil {
+		return Call{}, err
+	}
+	return Call{URI: uri, Headers: head, Args: args}, nil
+}
+
+// checkName refuses what no server takes for a name from a client, whatever its
+// options.
+func checkName(what, name string) error {
+	most := option.ServerMaxNameBytes.Max
+	switch {
+	case name == "":
+		return &Error{Code: frame.CodeBadRequest, Message: "empty " + what}
+	case len(name) > most:
+		return &Error{Code: frame.CodeBadRequest, Message: fmt.Sprintf("%s of %d bytes, more than %d", what, len(name), most)}
+	case !utf8.ValidString(name):
+		return &Error{Code: frame.CodeBadRequest, Message: what + " is not UTF-8"}
+	}
+	return nil
+}
+
+// encode makes payloads of a value and of headers.
+func encode(value any, headers map[string]string) (args, head []byte, err error) {
+	if args, err = json.Marshal(value); err != nil {
+		return nil, nil, err
+	}
+	if !frame.ValidJSON(args) {
+		return nil, nil, &Error{Code: frame.CodeBadRequest, Message: "args are not UTF-8, or nested too deeply"}
+	}
+	head = frame.AppendHeaders(nil, headers)
+	if size, most := len(args)+len(head), option.ServerMaxQueueBytes.Max; size > most {
+		return nil, nil, &Error{Code: frame.CodeTooLarge, Message: fmt.Sprintf("args and headers of %d bytes, more than %d", size, most)}
+	}
+	return args, head, nil
+}
