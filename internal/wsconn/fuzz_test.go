@@ -21,7 +21,7 @@ func (r *recording) Message(_ *wsconn.Conn, op ws.OpCode, payload []byte) {
 	r.events = append(r.events, fmt.Sprintf("%d %q", op, payload))
 }
 func (r *recording) Quiet(*wsconn.Conn)                       {}
-func (r *recording) Kept(*wsconn.Conn) int { return 0 }
+func (r *recording) Kept(*wsconn.Conn) int                    { return 0 }
 func (r *recording) Unheard(*wsconn.Conn)                     {}
 func (r *recording) Closing(*wsconn.Conn, *wsconn.CloseError) {}
 func (r *recording) Closed(*wsconn.Conn, *wsconn.CloseError)  {}

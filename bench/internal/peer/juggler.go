@@ -170,7 +170,7 @@ func (echoHandler) Message(c *wsconn.Conn, op ws.OpCode, payload []byte) {
 }
 
 func (echoHandler) Quiet(*wsconn.Conn)                       {}
-func (echoHandler) Kept(*wsconn.Conn) int { return 0 }
+func (echoHandler) Kept(*wsconn.Conn) int                    { return 0 }
 func (echoHandler) Unheard(*wsconn.Conn)                     {}
 func (echoHandler) Closing(*wsconn.Conn, *wsconn.CloseError) {}
 func (echoHandler) Closed(*wsconn.Conn, *wsconn.CloseError)  {}

@@ -124,7 +124,7 @@ func (echo) Message(c *wsconn.Conn, op ws.OpCode, payload []byte) {
 }
 
 func (echo) Quiet(*wsconn.Conn)                       {}
-func (echo) Kept(*wsconn.Conn) int { return 0 }
+func (echo) Kept(*wsconn.Conn) int                    { return 0 }
 func (echo) Unheard(*wsconn.Conn)                     {}
 func (echo) Closing(*wsconn.Conn, *wsconn.CloseError) {}
 func (echo) Closed(*wsconn.Conn, *wsconn.CloseError)  {}
