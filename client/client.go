@@ -116,6 +116,9 @@ func Dial(ctx context.Context, url string, opts ...Option) (*Client, error) {
 	}
 	if err := c.connect(ctx, true); err != nil {
 		c.Close()
+		if e, ok := errors.AsType[*gaveUpError](err); ok {
+			err = e.why // there is no client yet that could give up, or be closed
+		}
 		return nil, fmt.Errorf("juggler: dial %s: %w", c.shown, err)
 	}
 	return c, nil

@@ -46,6 +46,12 @@ var (
 	ErrUnsupported = errors.ErrUnsupported
 )
 
+// gaveUpError is what a client ends with that nobody has closed. It wraps ErrClosed.
+type gaveUpError struct{ why error }
+
+func (e *gaveUpError) Error() string   { return "client gave up: " + e.why.Error() }
+func (e *gaveUpError) Unwrap() []error { return []error{ErrClosed, e.why} }
+
 // Code is the code of a NACK or a RES (docs/protocol.md). It is an error, so
 // that errors.Is(err, client.CodeNoCallee) tests for it.
 type Code int

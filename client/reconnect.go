@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -59,7 +58,7 @@ func (c *Client) establish(b *backoff, why error) *conn {
 	for {
 		if why != nil {
 			if c.ctx.Err() == nil && (c.cfg.noReconnect || isFinal(why)) {
-				c.finish(fmt.Errorf("%w: %w", ErrClosed, why))
+				c.finish(&gaveUpError{why})
 			}
 			delay := b.next(retryAfter(why))
 			c.setState(StateChange{State: Waiting, Err: why, Attempt: b.attempt, Delay: delay})
