@@ -14,7 +14,8 @@
 //	if err := errors.Join(err1, err2, err3, c.Start(context.Background())); err != nil {
 //		log.Fatal(err)
 //	}
-//	server := &http.Server{Addr: "127.0.0.1:8080", Handler: h, ReadHeaderTimeout: 5 * time.Second}
+//	server := &http.Server{Addr: "127.0.0.1:8080", Handler: h,
+//		ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 //	log.Fatal(server.ListenAndServe())
 //
 // # The life of a session

@@ -194,7 +194,8 @@ func ExampleHandler_ShutdownWith() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	server := &http.Server{Handler: handler, Addr: "127.0.0.1:0", ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: handler, Addr: "127.0.0.1:0",
+		ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	served := make(chan error, 1)
 	go func() { served <- server.ListenAndServe() }()
 
