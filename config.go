@@ -29,6 +29,7 @@ type config struct {
 	callObservers  []func(CallEnd)
 	hooks          Hooks
 	origin         func(*http.Request) bool
+	originOption   string // what allows other origins
 	hiddenRefusals bool
 
 	defaultProtocol *frame.Protocol
@@ -102,7 +103,8 @@ func (c *config) settings() []option.Setting {
 
 // defaultConfig returns what holds where no option says otherwise.
 func defaultConfig() *config {
-	c := &config{problems: option.Problems{Package: "juggler"}, origin: handshake.SameOrigin, logger: slog.Default()}
+	c := &config{problems: option.Problems{Package: "juggler"}, logger: slog.Default()}
+	c.origin, c.originOption = handshake.SameOrigin, originsOption
 	option.Reset(c.settings())
 	c.sessionRates, c.addressRates = defaultSessionRates, defaultAddressRates
 	if limit := descriptorLimit(); limit > 0 { // some are left to the rest of the process
@@ -110,6 +112,9 @@ func defaultConfig() *config {
 	}
 	return c
 }
+
+// originsOption names [WithOrigins] where an origin is refused.
+const originsOption = "WithOrigins (of juggler serve: --origins)"
 
 // follow fits defaults to the limits that were given, so that a limit can be set
 // alone.

@@ -52,6 +52,7 @@ type Handler struct {
 
 	work  sync.WaitGroup // goroutines that run user code or wait on the broker
 	stats counters
+	said  said
 
 	callStats *callStats
 	epoch     time.Time // of clock

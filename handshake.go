@@ -22,13 +22,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	tooMany := address.count(&h.cfg.addressBounds, countedHandshakes, h.paceNow(), 1)
-	q, bad := handshake.Read(r, w.Header(), handshake.Settings{Origin: h.originAllowed, DefaultProtocol: h.cfg.defaultProtocol})
+	q, bad := handshake.Read(r, w.Header(), handshake.Settings{
+		Origin: h.originAllowed, OriginOption: h.cfg.originOption, DefaultProtocol: h.cfg.defaultProtocol,
+	})
 	if bad != nil {
-		reason := RefusedRequest
-		if bad.Origin {
-			reason = RefusedOrigin
-		}
-		h.refuse(w, r, nil, refused(reason, &Error{Code: bad.Status, Message: bad.Message}))
+		h.refuse(w, r, nil, &refusal{&Error{Code: bad.Status, Message: bad.Message}, bad.Reason, bad.Subject})
 		return
 	}
 	if tooMany != nil {
@@ -137,10 +135,11 @@ func (h *Handler) release() {
 // by a reason of [RefusalCount], too.
 type refusal struct {
 	*Error
-	reason string
+	reason  string
+	subject string // see handshake.Refusal
 }
 
-func refused(reason string, e *Error) *refusal { return &refusal{e, reason} }
+func refused(reason string, e *Error) *refusal { return &refusal{Error: e, reason: reason} }
 
 // refuse answers a handshake with e. q is nil when it was not in order.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, q *handshake.Request, e *refusal) {

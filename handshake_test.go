@@ -431,3 +431,14 @@ func TestHTTP2DoesNotOfferWebSockets(t *testing.T) {
 		}
 	}
 }
+
+// readAll reads and closes the body of a response.
+func readAll(t *testing.T, resp *http.Response) string {
+	t.Helper()
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}

@@ -7,25 +7,36 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/ratelog"
 	"github.com/juggler-go/juggler/internal/wsconn"
 )
 
 // What a client does is logged at the debug level where it is everyday
 // business, at info where the client's author should look at it, and above
 // where the operator should. All but the debug level is bounded (internal/ratelog), as
-// there may be many such clients.
+// there may be many such clients. What is likely a mistake of a developer, who may be the
+// operator as well, is a warning once in a while.
+
+// said is which mistakes were warned of lately.
+type said struct {
+	refusals ratelog.Once // by reason and subject
+}
 
 // logRefusal says why a handshake was refused.
 func (h *Handler) logRefusal(r *http.Request, e *refusal) {
-	level := slog.LevelInfo
-	if e.httpStatus() >= http.StatusInternalServerError {
-		level = slog.LevelWarn
-	}
 	remote := r.RemoteAddr
 	if addr := h.cfg.proxies.Client(r); addr.IsValid() {
 		remote = addr.String() // the client's, not the proxy's
 	}
-	h.log.Log(r.Context(), level, "handshake refused", "status", e.httpStatus(), "why", e.reason, "reason", e.Message, "remote", remote)
+	attrs := []any{"status", e.httpStatus(), "why", e.reason, "reason", e.Message, "remote", remote}
+	switch {
+	case h.said.refusals.First(e.reason + " " + e.subject):
+		h.logs.Plain().WarnContext(r.Context(), "handshake refused, the first of its kind lately", attrs...)
+	case e.httpStatus() >= http.StatusInternalServerError:
+		h.log.WarnContext(r.Context(), "handshake refused", attrs...)
+	default:
+		h.log.InfoContext(r.Context(), "handshake refused", attrs...)
+	}
 }
 
 // logNack says why a request was refused. An error whose text the client does

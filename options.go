@@ -139,7 +139,7 @@ func WithHooks(h Hooks) Option {
 func WithOriginCheck(f func(*http.Request) bool) Option {
 	return optionFunc(func(c *config) {
 		if c.problems.NotNil("WithOriginCheck", f, "a function") {
-			c.origin = f
+			c.origin, c.originOption = f, "the function of WithOriginCheck"
 		}
 	})
 }
@@ -158,7 +158,7 @@ func WithOrigins(origins ...string) Option {
 			c.problems.Add("WithOrigins: " + err.Error())
 			return
 		}
-		c.origin = allowed
+		c.origin, c.originOption = allowed, originsOption
 	})
 }
 

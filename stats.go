@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/handshake"
 	"github.com/juggler-go/juggler/internal/wsconn"
 )
 
@@ -55,8 +56,11 @@ func (a RefusalCount) compare(b RefusalCount) int {
 
 // Reasons of a [RefusalCount].
 const (
-	RefusedRequest      = "bad_request"          // it is not in order
-	RefusedOrigin       = "origin"               // its origin is not allowed
+	RefusedRequest      = handshake.Malformed    // it is not in order
+	RefusedMethod       = handshake.Method       // it is not a GET
+	RefusedNotWebSocket = handshake.NotWebSocket // it does not ask for a WebSocket
+	RefusedSubprotocol  = handshake.Subprotocol  // it asks for no protocol of juggler
+	RefusedOrigin       = handshake.Origin       // its origin is not allowed
 	RefusedByUser       = "authenticator"        // the authenticator refused it
 	RefusedByFailure    = "authenticator_failed" // or could not tell
 	RefusedShutdown     = "shutdown"             // the handler shuts down

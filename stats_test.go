@@ -41,7 +41,7 @@ func TestStatsTellWhy(t *testing.T) {
 
 	st := s.h.Stats()
 	refusals := []juggler.RefusalCount{
-		{Status: 400, Reason: juggler.RefusedRequest, Count: 1},
+		{Status: 400, Reason: juggler.RefusedSubprotocol, Count: 1},
 		{Status: 403, Reason: juggler.RefusedOrigin, Count: 1},
 		{Status: 503, Reason: juggler.RefusedMaxSessions, Count: 1},
 	}

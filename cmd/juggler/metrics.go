@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/http"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,7 +15,8 @@ import (
 )
 
 // metrics are the figures of a node and its broker.
-func metrics(h *juggler.Handler, e *engine.Engine) admin.Metrics {
+func (s *server) metrics() admin.Metrics {
+	h := s.handler
 	gauge := func(name, help string, value func(juggler.Stats) int) admin.Metric {
 		return admin.Metric{Name: name, Help: help, Value: func() float64 { return float64(value(h.Stats())) }}
 	}
@@ -40,16 +42,20 @@ func metrics(h *juggler.Handler, e *engine.Engine) admin.Metrics {
 		{Name: "accept_failures_total", Help: "Failures to accept a connection.", Total: true,
 			Value: func() float64 { return float64(listen.AcceptFailures()) }},
 	}
-	return append(append(m, metricsByCode(h)...), redisMetrics(e)...)
+	return append(append(m, s.metricsByCode()...), redisMetrics(s.engine)...)
 }
 
 // metricsByCode are the figures of a node that say why.
-func metricsByCode(h *juggler.Handler) admin.Metrics {
+func (s *server) metricsByCode() admin.Metrics {
+	h := s.handler
 	return admin.Metrics{
 		{Name: "refusals_total", Help: "Handshakes refused, by HTTP status and reason.", By: []string{"status", "reason"}, Total: true,
 			Values: func() (all []admin.Labelled) {
 				for _, r := range h.Stats().Refusals {
 					all = append(all, admin.Labelled{Labels: []string{codeText(r.Status), r.Reason}, Value: float64(r.Count)})
+				}
+				if n := s.elsewhere.refused.Load(); n > 0 {
+					all = append(all, admin.Labelled{Labels: []string{codeText(http.StatusNotFound), "path"}, Value: float64(n)})
 				}
 				return all
 			}},

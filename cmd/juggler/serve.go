@@ -69,6 +69,7 @@ type server struct {
 	socketMode fs.FileMode
 	encryption *tls.Config // nil: none
 	http       http.Handler
+	elsewhere  elsewhere
 }
 
 // run runs a node until ctx ends, then drains it.
@@ -97,7 +98,7 @@ func (s *server) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.admin = admin.New(metrics(s.handler, s.engine), func() any { return vars(s.handler, s.engine) }, s.ready)
+	s.admin = admin.New(s.metrics(), func() any { return vars(s.handler, s.engine) }, s.ready)
 	defer s.admin.Close()
 	if err := s.flags.admin.Start(s.admin, s.log); err != nil {
 		return errors.Join(err, closeAll(listeners))
@@ -184,6 +185,8 @@ func (s *server) prepare(ctx context.Context) error {
 	} else { // both forms: clients do not follow a redirect from one to the other
 		mux.Handle(bare, s.handler)
 		mux.Handle(bare+"/{$}", s.handler)
+		s.elsewhere.path, s.elsewhere.log = f.path, s.limit.Plain()
+		mux.Handle("/", &s.elsewhere)
 	}
 	s.http = proxies.Handler(s.logged(mux))
 	return nil

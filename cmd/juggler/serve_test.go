@@ -69,19 +69,27 @@ func serial(t testing.TB, url string) int64 {
 }
 
 // Both forms of a path are served, as clients follow no redirect from one to the other.
+// Handshakes at another one are answered with the right one, warned of once, and counted.
 func TestServePath(t *testing.T) {
 	for _, path := range []string{"/ws", "/ws/"} {
-		_, url := startServe(t, "--path", path)
+		p, url := startServe(t, "--path", path, "--admin-listen", "127.0.0.1:0")
 		url = strings.TrimSuffix(strings.TrimSpace(url), path)
 		dialRaw(t, url+"/ws")
 		dialRaw(t, url+"/ws/")
-		resp, err := http.Get(strings.Replace(url, "ws", "http", 1) + "/ws/more")
-		if err != nil {
-			t.Fatal(err)
+		if code, body := get(t, strings.Replace(url, "ws", "http", 1)+"/ws/more"); code != http.StatusNotFound || !strings.Contains(body, "WebSocket is at "+path) {
+			t.Errorf("--path %s: another path gets %d %s", path, code, body)
 		}
-		resp.Body.Close()
-		if resp.StatusCode != http.StatusNotFound {
-			t.Errorf("--path %s: another path gets %d", path, resp.StatusCode)
+		for range 2 {
+			if got := run(t, "", "client", url+"/old", "pub", "a", "1"); !strings.Contains(got.stderr, "path of the URL") {
+				t.Errorf("at an old path: %+v", got)
+			}
+		}
+		p.stderr.await(t, `"path":"/old","serving":"`+path+`"`)
+		if _, text := get(t, adminURL(t, p)+"metrics"); !strings.Contains(text, `juggler_refusals_total{reason="path",status="404"} 2`) {
+			t.Error("not counted:\n" + text)
+		}
+		if n := strings.Count(p.stderr.String(), "not that of --path"); n != 1 {
+			t.Errorf("warned %d times", n)
 		}
 	}
 }

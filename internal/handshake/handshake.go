@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/juggler-go/juggler/frame"
@@ -16,6 +17,9 @@ import (
 type Settings struct {
 	// Origin reports whether the origin of a request is allowed.
 	Origin func(*http.Request) bool
+
+	// OriginOption is the option that would allow another one, for the refusal to name.
+	OriginOption string
 
 	// DefaultProtocol is spoken with clients that offer none. Nil: they are refused.
 	DefaultProtocol *frame.Protocol
@@ -34,54 +38,96 @@ type Request struct {
 // A Refusal says why a request is not in order.
 type Refusal struct {
 	Status  int // of HTTP
-	Message string
-	Origin  bool // its origin is not allowed
+	Reason  string
+	Message string // for the client's developer; of the request it has what the client knows
+	Subject string // what tells the mistake from others of this reason, or ""
 }
+
+// Reasons of a [Refusal].
+const (
+	Malformed    = "bad_request"
+	Method       = "method"
+	NotWebSocket = "not_websocket"
+	Subprotocol  = "subprotocol"
+	Origin       = "origin"
+)
 
 // Read reads a request. A refusal may add to the response's header what the client
 // is to send instead.
 func Read(r *http.Request, header http.Header, settings Settings) (*Request, *Refusal) {
-	bad := func(status int, message string) (*Request, *Refusal) {
-		return nil, &Refusal{Status: status, Message: message}
-	}
-	if r.Method != http.MethodGet {
-		header.Set("Allow", http.MethodGet)
-		if r.Method == http.MethodConnect { // RFC 8441: clients do so only where the server has offered it
-			return bad(http.StatusMethodNotAllowed, "WebSockets over HTTP/2 are not served: run the server without GODEBUG=http2xconnect=1")
-		}
-		return bad(http.StatusMethodNotAllowed, "a WebSocket handshake is a GET request")
-	}
-	if !r.ProtoAtLeast(1, 1) {
-		return bad(http.StatusBadRequest, "a WebSocket handshake is of HTTP/1.1: is there a proxy that speaks HTTP/1.0 to the server?")
-	}
-	if r.ContentLength != 0 { // it would be read as frames
-		return bad(http.StatusBadRequest, "a WebSocket handshake has no body")
-	}
-	if !hasToken(r.Header, "Connection", "upgrade") || !hasToken(r.Header, "Upgrade", "websocket") {
-		return bad(http.StatusBadRequest, "this is a WebSocket endpoint: send Connection: Upgrade and Upgrade: websocket")
-	}
-	if r.Header.Get("Sec-WebSocket-Version") != "13" {
-		header.Set("Sec-WebSocket-Version", "13")
-		return bad(http.StatusUpgradeRequired, "send Sec-WebSocket-Version: 13")
+	if bad := checkUpgrade(r, header); bad != nil {
+		return nil, bad
 	}
 	q := &Request{key: r.Header.Get("Sec-WebSocket-Key")}
-	if k, err := base64.StdEncoding.DecodeString(q.key); err != nil || len(k) != 16 {
-		return bad(http.StatusBadRequest, "Sec-WebSocket-Key is not 16 bytes in base64")
-	}
 	if slices.ContainsFunc(r.Header.Values("Origin"), func(o string) bool { return o != "" }) {
 		if !settings.Origin(r) {
-			return nil, &Refusal{Status: http.StatusForbidden, Message: "this origin is not allowed", Origin: true}
+			return nil, foreignOrigin(r, settings.OriginOption)
 		}
 		q.Browser = true
 	}
 	var ok bool
 	if q.Protocol, q.named, ok = negotiate(r.Header, settings.DefaultProtocol); !ok {
-		return bad(http.StatusBadRequest, "send Sec-WebSocket-Protocol: juggler.1 (or juggler.0)")
+		return nil, unknownProtocol(r)
 	}
 	if q.Allowed, ok = readMessages(r); !ok {
-		return bad(http.StatusBadRequest, "Juggler-Allowed-Messages (or the query parameter allow) names none of call, sub, unsb, pub, or the query cannot be read")
+		return nil, bad(Malformed, http.StatusBadRequest, "Juggler-Allowed-Messages (or the query parameter allow) names none of call, sub, unsb, pub, or the query cannot be read")
 	}
 	return q, nil
+}
+
+func bad(reason string, status int, message string) *Refusal {
+	return &Refusal{Status: status, Reason: reason, Message: message}
+}
+
+// checkUpgrade checks that a request opens a WebSocket.
+func checkUpgrade(r *http.Request, header http.Header) *Refusal {
+	if r.Method != http.MethodGet {
+		header.Set("Allow", http.MethodGet)
+		if r.Method == http.MethodConnect { // RFC 8441: clients do so only where the server has offered it
+			return bad(Method, http.StatusMethodNotAllowed, "WebSockets over HTTP/2 are not served: run the server without GODEBUG=http2xconnect=1")
+		}
+		return bad(Method, http.StatusMethodNotAllowed, "a WebSocket handshake is a GET request, not "+cite(r.Method))
+	}
+	if !r.ProtoAtLeast(1, 1) {
+		return bad(NotWebSocket, http.StatusBadRequest, "a WebSocket handshake is of HTTP/1.1: is there a proxy that speaks HTTP/1.0 to the server?")
+	}
+	if r.ContentLength != 0 { // it would be read as frames
+		return bad(Malformed, http.StatusBadRequest, "a WebSocket handshake has no body")
+	}
+	if !hasToken(r.Header, "Connection", "upgrade") || !hasToken(r.Header, "Upgrade", "websocket") {
+		return bad(NotWebSocket, http.StatusBadRequest,
+			"this is a WebSocket endpoint: send Connection: Upgrade and Upgrade: websocket; if the client does, a proxy in front of the server does not pass them on")
+	}
+	if r.Header.Get("Sec-WebSocket-Version") != "13" {
+		header.Set("Sec-WebSocket-Version", "13")
+		return bad(Malformed, http.StatusUpgradeRequired, "send Sec-WebSocket-Version: 13")
+	}
+	if k, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-WebSocket-Key")); err != nil || len(k) != 16 {
+		return bad(Malformed, http.StatusBadRequest, "Sec-WebSocket-Key is not 16 bytes in base64")
+	}
+	return nil
+}
+
+// unknownProtocol refuses a request that offers no protocol of ours.
+func unknownProtocol(r *http.Request) *Refusal {
+	asked := "no protocol was asked for"
+	offered := strings.Join(r.Header.Values("Sec-WebSocket-Protocol"), ", ")
+	if offered != "" {
+		asked = "the server does not speak " + cite(offered)
+	}
+	return &Refusal{Status: http.StatusBadRequest, Reason: Subprotocol, Subject: cite(offered),
+		Message: asked + ": send Sec-WebSocket-Protocol: juggler.1 (or juggler.0)"}
+}
+
+// maxCited is how many bytes of a client's words a message repeats.
+const maxCited = 100
+
+// cite returns what a client has sent in a form for logs and answers.
+func cite(text string) string {
+	if len(text) > maxCited {
+		text = text[:maxCited] + "…"
+	}
+	return strconv.QuoteToASCII(text)
 }
 
 // negotiate picks the highest of our protocols that the client offers.

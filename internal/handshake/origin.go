@@ -108,6 +108,15 @@ func SameOrigin(r *http.Request) bool {
 	return ok && own == o
 }
 
+// foreignOrigin refuses a request whose origin is not allowed, and names the option that
+// would allow it.
+func foreignOrigin(r *http.Request, option string) *Refusal {
+	origin, host := cite(strings.Join(r.Header.Values("Origin"), ", ")), cite(r.Host)
+	message := "the page's origin " + origin + " is not allowed: the server is " + host +
+		" by the Host header. Allow the origin with " + option + ", or have the proxy in front of the server pass Host on"
+	return &Refusal{Status: http.StatusForbidden, Reason: Origin, Subject: origin + host, Message: message}
+}
+
 // Origins returns a check that allows the server's own origin and those that the
 // patterns match.
 func Origins(patterns []string) (func(*http.Request) bool, error) {

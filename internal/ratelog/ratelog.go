@@ -23,6 +23,8 @@ const maxKinds = 256
 
 // A Limit bounds the lines of a component. Its methods may be called concurrently.
 type Limit struct {
+	plain *slog.Logger
+
 	mu     sync.Mutex // guards the following; not held while a line is logged
 	kinds  map[kind]*state
 	closed bool
@@ -47,9 +49,13 @@ type state struct {
 // New returns a logger that logs to l what its Limit lets through. Lines below
 // [slog.LevelInfo] all pass.
 func New(l *slog.Logger) (*slog.Logger, *Limit) {
-	limit := &Limit{kinds: make(map[kind]*state)}
+	limit := &Limit{plain: l, kinds: make(map[kind]*state)}
 	return slog.New(&handler{l.Handler(), limit}), limit
 }
+
+// Plain returns the logger without the Limit, for lines that a [Once] bounds: they differ
+// by more than their message.
+func (l *Limit) Plain() *slog.Logger { return l.plain }
 
 // Close logs what is yet to be said of lines that were left out. From then on all pass.
 func (l *Limit) Close() {
