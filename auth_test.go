@@ -157,7 +157,9 @@ func TestHello(t *testing.T) {
 
 func TestSessionsByUserAndID(t *testing.T) {
 	s := newServer(t, juggler.WithAuthenticator(func(r *http.Request) (*juggler.Identity, error) {
-		return &juggler.Identity{User: r.Header.Get("User"), Attributes: []juggler.Attribute{{Name: "b", Value: "2"}, {Name: "a", Value: "1"}}}, nil
+		return &juggler.Identity{User: r.Header.Get("User"), Attributes: []juggler.Attribute{
+			{Name: "b", Value: "2"}, {Name: "a", Value: "1"}, {Name: "c", Value: "3"}, {Name: "a", Value: "0"},
+		}}, nil
 	}))
 	as := func(user string) *testClient { return s.dialHeader("juggler.1", http.Header{"User": {user}}) }
 	a1, a2, _, b := as("ann"), as("ann"), as(""), as("bob")
@@ -173,8 +175,16 @@ func TestSessionsByUserAndID(t *testing.T) {
 	if v, ok := found.Attribute("a"); !ok || v != "1" {
 		t.Errorf("attribute a: %q, %v", v, ok)
 	}
-	if v, ok := found.Attribute("c"); ok {
-		t.Errorf("attribute c: %q", v)
+	if v, ok := found.Attribute("d"); ok {
+		t.Errorf("attribute d: %q", v)
+	}
+	for _, a := range []struct {
+		name, value string
+		want        bool
+	}{{"a", "1", true}, {"a", "0", true}, {"a", "2", false}, {"b", "2", true}, {"b", "3", false}, {"c", "3", true}, {"d", "", false}, {"", "1", false}} {
+		if got := found.HasAttribute(a.name, a.value); got != a.want {
+			t.Errorf("has %s=%s: %v", a.name, a.value, got)
+		}
 	}
 	for _, id := range []string{"", "nonsense", "01M862XYPP000000001J2HE6E0", "7ZZZZZZZZZZZZZZZZZZZZZZZZZ"} {
 		if _, ok := s.h.Session(id); ok {

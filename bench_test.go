@@ -27,7 +27,7 @@ func benchHandler(b testing.TB, opts ...juggler.Option) http.Handler {
 	}
 	// What a benchmark sends is counted, but never too much.
 	rates := juggler.WithSessionRates(juggler.Rates{Messages: juggler.Rate{PerSecond: 1_000_000}})
-	h, err := juggler.New(append([]juggler.Option{juggler.WithBroker(br), rates}, opts...)...)
+	h, err := juggler.New(append([]juggler.Option{juggler.WithBroker(br), juggler.WithAuthorizer(juggler.AllowAll()), rates}, opts...)...)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -80,6 +80,7 @@ func New(opts ...Option) (*Handler, error) {
 		empty: make(chan struct{}, 1),
 	}
 	h.log, h.logs = ratelog.New(cfg.logger.With("component", "server"))
+	h.settleRights()
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.stats.init()
 	h.callStats, h.epoch = newCallStats(cfg.callStats), time.Now()

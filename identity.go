@@ -16,7 +16,8 @@ type Identity struct {
 	User string
 
 	// Attributes are what else is known, e.g. a tenant or a role, in any
-	// order, each name once.
+	// order. A name may occur more than once: who has two roles has an
+	// attribute for each.
 	Attributes []Attribute
 
 	// Expires is when the credentials end; the session is then closed with
@@ -44,21 +45,39 @@ func (id *Identity) clone() *Identity {
 		for i, a := range id.Attributes {
 			c.Attributes[i] = Attribute{strings.Clone(a.Name), strings.Clone(a.Value)}
 		}
-		slices.SortFunc(c.Attributes, func(a, b Attribute) int { return strings.Compare(a.Name, b.Name) })
+		slices.SortStableFunc(c.Attributes, func(a, b Attribute) int { return strings.Compare(a.Name, b.Name) })
 	}
 	return c
 }
 
 // attribute looks name up in attributes sorted by name.
 func (id *Identity) attribute(name string) (string, bool) {
-	if id == nil {
+	named := id.named(name)
+	if len(named) == 0 {
 		return "", false
+	}
+	return named[0].Value, true
+}
+
+// has reports whether one of the attributes with that name has that value.
+func (id *Identity) has(name, value string) bool {
+	return slices.Contains(id.named(name), Attribute{name, value})
+}
+
+// named returns the attributes of that name.
+func (id *Identity) named(name string) []Attribute {
+	if id == nil {
+		return nil
 	}
 	i, ok := slices.BinarySearchFunc(id.Attributes, name, func(a Attribute, name string) int {
 		return strings.Compare(a.Name, name)
 	})
 	if !ok {
-		return "", false
+		return nil
 	}
-	return id.Attributes[i].Value, true
+	n := i + 1
+	for n < len(id.Attributes) && id.Attributes[n].Name == name {
+		n++
+	}
+	return id.Attributes[i:n]
 }

@@ -92,7 +92,8 @@ func WithDeferredAuth(f SignInFunc, timeout time.Duration) Option {
 }
 
 // WithAuthorizer sets what decides whether a session may call a URI, subscribe
-// or publish. Default: everything is allowed. An authorizer that never waits
+// or publish. Default: everything is allowed, and New logs a warning: [AllowAll] says
+// that it is meant. The package rules makes an authorizer of rules. One that never waits
 // should be wrapped in [NonBlocking]: it then costs next to nothing.
 func WithAuthorizer(a Authorizer) Option {
 	return optionFunc(func(c *config) {

@@ -1,7 +1,6 @@
 package juggler
 
 import (
-	"context"
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
@@ -12,16 +11,17 @@ import (
 // middleware and authorizer. It and its slices are valid until the function
 // it was passed to returns. One goroutine at a time may use it.
 type Request struct {
-	s       *session
-	typ     frame.Type
-	pattern bool
-	uri     string // of a CALL
-	channel string // of the others
-	id      []byte // of a CANCEL: the id of the call
-	args    []byte
-	headers []byte
-	token   []byte // of an AUTH
-	timeout time.Duration
+	s        *session
+	typ      frame.Type
+	pattern  bool
+	mayMatch bool   // the authorizer has allowed the pattern
+	uri      string // of a CALL
+	channel  string // of the others
+	id       []byte // of a CANCEL: the id of the call
+	args     []byte
+	headers  []byte
+	token    []byte // of an AUTH
+	timeout  time.Duration
 
 	call     *pendingCall   // of a CALL; belongs to the turn
 	watch    callWatch      // of a CALL
@@ -58,6 +58,14 @@ func (r *Request) Channel() string { return r.channel }
 
 // Pattern reports whether Channel is a pattern.
 func (r *Request) Pattern() bool { return r.pattern }
+
+// AllowPattern allows the SUB of a pattern, if the authorizer returns nil as well. Call
+// it in an authorizer that has made sure of every channel which the pattern can match:
+// "news*" matches "newsroom" too, and "*" is all there is. A pattern for which nobody
+// calls it is refused with code 403, so that an authorizer that compares names of
+// channels cannot pass a pattern that looks like one of them. The package rules does all
+// this. It means nothing for other requests.
+func (r *Request) AllowPattern() { r.mayMatch = true }
 
 // Timeout returns the time that a CALL has, at least 1 ms; 0 for other requests.
 func (r *Request) Timeout() time.Duration { return r.timeout }
@@ -117,35 +125,6 @@ func (r *Request) OnCallEnd(f func(CallEnd)) {
 		}
 	}
 	w.onEnd = f
-}
-
-// An Authorizer decides whether a request is allowed. It returns nil, an
-// [Error] such as [ErrForbidden], or any other error if it cannot tell (code
-// 500 and a log line). UNSB is always allowed and not asked for. The context
-// ends with the session.
-type Authorizer interface {
-	Authorize(ctx context.Context, r *Request) error
-}
-
-// AuthorizerFunc is a function that is an Authorizer and may block: a request
-// then holds up the later ones of its session, and of no other.
-type AuthorizerFunc func(ctx context.Context, r *Request) error
-
-// Authorize calls f.
-func (f AuthorizerFunc) Authorize(ctx context.Context, r *Request) error { return f(ctx, r) }
-
-// NonBlocking declares that f never waits, neither for I/O nor for a lock
-// held across it, as a lookup in static rules does not. It then runs on the
-// event loop, where it costs next to nothing and where waiting would hold up
-// many sessions. It may panic, but not call runtime.Goexit.
-func NonBlocking(f AuthorizerFunc) Authorizer { return nonBlocking{f} }
-
-type nonBlocking struct{ AuthorizerFunc }
-
-// mayBlock reports whether user code in the way of requests may block.
-func (c *config) mayBlock() bool {
-	_, static := c.authorizer.(nonBlocking)
-	return c.blocking || c.authorizer != nil && !static
 }
 
 // fillIn fills in what the broker gets of a CALL or PUB.

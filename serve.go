@@ -32,15 +32,6 @@ func (h *Handler) serve(ctx context.Context, r *Request) {
 // session's worker.
 func (r *Request) onTurn() bool { return r.received.IsZero() }
 
-// authorize asks the authorizer.
-func (h *Handler) authorize(ctx context.Context, r *Request) (err error) {
-	if h.cfg.authorizer == nil || r.typ == frame.Unsb {
-		return nil
-	}
-	h.protect("authorizer", func(e error) { err = r.interrupted(e) }, func() { err = h.cfg.authorizer.Authorize(ctx, r) })
-	return err
-}
-
 // before takes r through the user code that stands before the broker, where no
 // middleware may block. Without an error in r, after has to follow.
 func (h *Handler) before(ctx context.Context, r *Request) {

@@ -57,7 +57,7 @@ func newServerOn(t *testing.T, roles func(*memory.Broker) jugglertest.Roles, opt
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := juggler.New(append([]juggler.Option{juggler.WithBroker(roles(b))}, opts...)...)
+	h, err := juggler.New(append([]juggler.Option{juggler.WithBroker(roles(b)), juggler.WithAuthorizer(juggler.AllowAll())}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

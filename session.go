@@ -106,9 +106,15 @@ func (s Session) User() string {
 // Authenticated reports whether an authenticator gave the session an identity.
 func (s Session) Authenticated() bool { return s.s.identity.Load() != nil }
 
-// Attribute returns an attribute of the session's identity.
+// Attribute returns an attribute of the session's identity, the first of that name.
 func (s Session) Attribute(name string) (value string, ok bool) {
 	return s.s.identity.Load().attribute(name)
+}
+
+// HasAttribute reports whether the session's identity has an attribute of that name and
+// value, of which a name may have several.
+func (s Session) HasAttribute(name, value string) bool {
+	return s.s.identity.Load().has(name, value)
 }
 
 // Protocol returns the protocol that the client speaks.

@@ -56,7 +56,8 @@ type link struct {
 }
 
 // New starts a system on an embedded broker with the given options of the
-// handler, and ends it with the test.
+// handler, and ends it with the test. Clients may do everything, unless
+// juggler.WithAuthorizer is among the options.
 func New(t testing.TB, opts ...juggler.Option) *Server {
 	t.Helper()
 	b, err := memory.New()
@@ -83,7 +84,7 @@ func NewOn(t testing.TB, b Roles, opts ...juggler.Option) *Server {
 		log:      slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	labelGoroutines(t)
-	h, err := juggler.New(append([]juggler.Option{juggler.WithBroker(s.Broker.front()), juggler.WithLogger(s.log)}, opts...)...)
+	h, err := juggler.New(append([]juggler.Option{juggler.WithBroker(s.Broker.front()), juggler.WithLogger(s.log), juggler.WithAuthorizer(juggler.AllowAll())}, opts...)...)
 	if err != nil {
 		t.Fatalf("jugglertest: %v", err)
 	}

@@ -88,6 +88,7 @@ func newNode(b *memory.Broker, opts ...juggler.Option) (*juggler.Handler, error)
 			if r.Channel() == "secret" || r.URI() == "secret" {
 				return juggler.ErrForbidden
 			}
+			r.AllowPattern()
 			return nil
 		})),
 	}, opts...)...)
