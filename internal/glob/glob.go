@@ -34,13 +34,9 @@ func Compile(pattern string) *Pattern {
 	starred := slices.ContainsFunc(elements, func(e element) bool { return e.star })
 	p := &Pattern{starred: starred, backtrack: backtrack(elements)}
 
-	n := 0
-	for n < len(elements) && elements[n].literal() {
-		n++
-	}
-	p.prefix, elements = text(elements[:n]), elements[n:]
+	p.prefix, elements = cutPrefix(elements)
 	if starred {
-		n = len(elements)
+		n := len(elements)
 		for elements[n-1].literal() {
 			n--
 		}
@@ -50,6 +46,21 @@ func Compile(pattern string) *Pattern {
 		p.between = newMachine(elements)
 	}
 	return p
+}
+
+// Prefix returns the bytes that every name begins with that a pattern matches.
+func Prefix(pattern string) string {
+	prefix, _ := cutPrefix(parse(pattern))
+	return prefix
+}
+
+// cutPrefix takes the literals at the beginning off elements.
+func cutPrefix(elements []element) (prefix string, rest []element) {
+	n := 0
+	for n < len(elements) && elements[n].literal() {
+		n++
+	}
+	return text(elements[:n]), elements[n:]
 }
 
 // Prefix returns the bytes that every matching name begins with.

@@ -141,7 +141,7 @@ func TestPrefix(t *testing.T) {
 		"": "", "*": "", "news.*.go": "news.", `a\*b?`: "a*b", "a[b]c[de]": "abc", "exact": "exact", "[^a]": "",
 	} {
 		p := glob.Compile(pattern)
-		if got := p.Prefix(); got != want {
+		if got := p.Prefix(); got != want || glob.Prefix(pattern) != want {
 			t.Errorf("%q: prefix %q, want %q", pattern, got, want)
 		}
 	}
