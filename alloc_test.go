@@ -11,6 +11,7 @@ import (
 
 	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/rules"
 )
 
 // answerRaw answers calls to uri with their args, without allocating.
@@ -60,7 +61,13 @@ func roundTrips(t *testing.T, conn net.Conn, request []byte, answer int) func() 
 func TestCallsDoNotAllocate(t *testing.T) {
 	static := juggler.WithAuthorizer(juggler.NonBlocking(func(context.Context, *juggler.Request) error { return nil }))
 	watched := []juggler.Option{juggler.WithCallStats(1), juggler.WithCallObserver(func(juggler.CallEnd) {})}
-	for name, opts := range map[string][]juggler.Option{"bare": nil, "non-blocking authorizer": {static}, "watched": watched} {
+	may, err := rules.Compile(rules.Rule{Who: []string{rules.Everyone}, Call: []string{"add", "echo"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, opts := range map[string][]juggler.Option{
+		"bare": nil, "non-blocking authorizer": {static}, "rules": {juggler.WithAuthorizer(may)}, "watched": watched,
+	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, opts...)
 			s.answerRaw("echo")

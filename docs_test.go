@@ -91,6 +91,7 @@ func TestDocsNameWhatExists(t *testing.T) {
 		"calleekit":   declared(t, "calleekit"),
 		"client":      declared(t, "client"),
 		"jugglertest": declared(t, "jugglertest"),
+		"rules":       declared(t, "rules"),
 	}
 	docs, err := filepath.Glob("docs/*.md")
 	if err != nil {
