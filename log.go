@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/juggler-go/juggler/frame"
@@ -20,6 +21,8 @@ import (
 // said is which mistakes were warned of lately.
 type said struct {
 	refusals ratelog.Once // by reason and subject
+	uris     ratelog.Once // without a callee
+	channels ratelog.Once // that look like patterns
 }
 
 // logRefusal says why a handshake was refused.
@@ -57,6 +60,29 @@ func (h *Handler) logNack(s *session, r *Request, known bool) {
 		attrs = append(attrs, "channel", r.channel)
 	}
 	h.log.Log(h.ctx, level, "request refused", attrs...)
+}
+
+// warnOfURI says that a call found no callee. That is for whoever runs the callees, and in
+// development most often a mistyped URI.
+func (h *Handler) warnOfURI(s *session, uri string) {
+	if !h.said.uris.First(uri) {
+		return
+	}
+	if h.owned != nil {
+		h.logs.Plain().Warn("nobody serves this URI: no callee can be on the broker that the handler has made; pass one to New by WithBroker, and to the callees",
+			"uri", uri, "session", idText(s.id))
+		return
+	}
+	h.logs.Plain().Warn("nobody serves this URI: is it right, and does its callee run on the same broker?", "uri", uri, "session", idText(s.id))
+}
+
+// warnOfChannel warns of a subscription to a channel whose name looks like a pattern: it
+// gets the publications to exactly this name.
+func (h *Handler) warnOfChannel(s *session, channel string) {
+	if strings.IndexByte(channel, '*') >= 0 && h.said.channels.First(channel) {
+		h.logs.Plain().Warn("subscribed to a channel with * in its name, which is no pattern: the SUB lacks pattern",
+			"channel", channel, "session", idText(s.id))
+	}
 }
 
 // logClose says how a session ended: a normal end at the debug level, one

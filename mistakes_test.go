@@ -120,3 +120,53 @@ func TestRefusalsDoNotFloodTheLog(t *testing.T) {
 		t.Errorf("logged %d lines:\n%.2000s", lines, log.String())
 	}
 }
+
+// A call that nobody answers, and a SUB that forgets to say that it means a pattern, are
+// warned of once for each name, and a client that makes names up does not flood the log.
+func TestMistakesInRequestsAreSaidOnce(t *testing.T) {
+	var log lockedBuffer
+	s := newServer(t, juggler.WithLogger(slog.New(slog.NewTextHandler(&log, nil))), juggler.WithMaxSubscriptions(1000))
+	c := s.dial("juggler.1")
+	mistakes := func(name string) {
+		c.send(`{"type":"CALL","id":"1","uri":"` + name + `"}`)
+		c.expect(`{"type":"NACK","error":{"code":404}}`)
+		c.send(`{"type":"SUB","id":"2","channel":"` + name + `.*"}`)
+		c.expect(`{"type":"ACK"}`)
+	}
+	for range 3 {
+		mistakes("math.ad")
+	}
+	c.send(`{"type":"SUB","id":"3","channel":"news.*","pattern":true}`)
+	c.expect(`{"type":"ACK"}`)
+	if n := warnings(log.String(), "nobody serves this URI", []string{"uri=math.ad ", "callee"}); n != 1 {
+		t.Errorf("%d warnings of the URI:\n%s", n, log.String())
+	}
+	if n := warnings(log.String(), "pattern", []string{"channel=math.ad.* "}); n != 1 || strings.Contains(log.String(), "news.*") {
+		t.Errorf("%d warnings of the channel:\n%s", n, log.String())
+	}
+	for i := range 500 {
+		mistakes(fmt.Sprint("made.up.", i))
+	}
+	if lines := strings.Count(log.String(), "\n"); lines > 130 {
+		t.Errorf("logged %d lines", lines)
+	}
+}
+
+// Where the handler has made the broker no callee can be on it, and the warning says so.
+func TestNobodyCanServeOnTheDefaultBroker(t *testing.T) {
+	var log lockedBuffer
+	h, err := juggler.New(juggler.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	front := httptest.NewServer(h)
+	defer front.Close()
+	defer h.Shutdown(t.Context())
+	c := dialRaw(t, front.Listener.Addr().String())
+	if _, err := c.conn.Write(maskedText(`{"type":"CALL","id":"1","uri":"math.add"}`)); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the warning", func() bool {
+		return warnings(log.String(), "nobody serves this URI", []string{"WithBroker"}) == 1
+	})
+}

@@ -157,6 +157,9 @@ func (s *session) settle(r *Request) {
 func (s *session) complete(r *Request) error {
 	switch r.typ {
 	case frame.Sub:
+		if !r.pattern {
+			s.shard.h.warnOfChannel(s, r.channel)
+		}
 		return s.subscribe(r)
 	case frame.Unsb:
 		s.unsubscribe(r)
@@ -213,6 +216,9 @@ func (s *session) nack(r *Request) {
 	e, known := publicError(r.err)
 	h.stats.nacks[r.typ].add(e.Code)
 	h.logNack(s, r, known)
+	if errors.Is(r.err, broker.ErrNoCallee) {
+		h.warnOfURI(s, r.uri)
+	}
 	if r.typ == frame.Auth {
 		defer s.authRefused(e) // the NACK goes first
 	}
