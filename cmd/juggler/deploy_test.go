@@ -217,9 +217,7 @@ func startBalancer(t testing.TB, name string, servers []string) (url string) {
 	case "nginx":
 		text = readFile(t, deploy+"nginx.conf")
 		text = strings.ReplaceAll(text, "listen 8000", "listen "+address)
-		text = strings.ReplaceAll(text, "/tmp/nginx.pid", dir+"/pid")
-		text = strings.Replace(text, "http {", "http {\n    client_body_temp_path "+dir+"/b;\n    proxy_temp_path "+dir+"/p;\n    fastcgi_temp_path "+dir+"/f;\n    uwsgi_temp_path "+dir+"/u;\n    scgi_temp_path "+dir+"/s;\n", 1)
-		args = []string{"-c", dir + "/conf", "-p", dir, "-e", "stderr", "-g", "daemon off; master_process off;"} // one process, that a test can kill
+		text, args = nginxIn(dir, text)
 	case "haproxy":
 		text = strings.ReplaceAll(readFile(t, deploy+"haproxy.cfg"), "*:8000", address)
 		text = strings.ReplaceAll(text, "maxconn 50000", "maxconn 500") // within anybody's limit of open files
@@ -232,6 +230,21 @@ func startBalancer(t testing.TB, name string, servers []string) (url string) {
 	for i, s := range servers {
 		text = strings.ReplaceAll(text, fmt.Sprintf("server%d:8080", i+1), s)
 	}
+	runBalancer(t, name, dir, text, args, address)
+	return "ws://" + address + "/"
+}
+
+// nginxIn has nginx keep what it writes in a folder, and run as one process, which a test
+// can kill.
+func nginxIn(dir, text string) (conf string, args []string) {
+	conf = strings.ReplaceAll(text, "/tmp/nginx.pid", dir+"/pid")
+	conf = strings.Replace(conf, "http {", "http {\n    client_body_temp_path "+dir+"/b;\n    proxy_temp_path "+dir+"/p;\n    fastcgi_temp_path "+dir+"/f;\n    uwsgi_temp_path "+dir+"/u;\n    scgi_temp_path "+dir+"/s;\n", 1)
+	return conf, []string{"-c", dir + "/conf", "-p", dir, "-e", "stderr", "-g", "daemon off; master_process off;"}
+}
+
+// runBalancer runs a load balancer with settings in the folder, until it listens.
+func runBalancer(t testing.TB, name, dir, text string, args []string, address string) {
+	t.Helper()
 	writeFile(t, dir+"/conf", text)
 	path, err := exec.LookPath(name)
 	if err != nil {
@@ -241,7 +254,6 @@ func startBalancer(t testing.TB, name string, servers []string) (url string) {
 	cmd.Env = append(os.Environ(), "HOME="+dir) // where Caddy keeps its state
 	p := startCommand(t, cmd)
 	awaitListener(t, p, address)
-	return "ws://" + address + "/"
 }
 
 // awaitListener waits until p listens.
@@ -262,6 +274,64 @@ func awaitListener(t testing.TB, p *process, address string) {
 			t.Fatalf("nobody listens on %s", address)
 		}
 	}
+}
+
+// Behind nginx with the guide's settings the page's origin is the server's own. Without
+// the line for Host it is not, and client and log are told both sides, and what to do.
+func TestNginxOfTheGuide(t *testing.T) {
+	t.Parallel()
+	_, snippet, _ := strings.Cut(readFile(t, "../../docs/guide.md"), "```nginx\n")
+	snippet, _, ok := strings.Cut(snippet, "```")
+	const host = "proxy_set_header Host $http_host;"
+	if !ok || !strings.Contains(snippet, host) {
+		t.Fatalf("the guide has no settings for nginx: %s", snippet)
+	}
+	server, url := startServe(t, "--path", "/ws")
+	backend := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(url), "ws://"), "/ws")
+	front := func(snippet string) (status int, body string) {
+		address, dir := closedAddress(t), t.TempDir()
+		snippet = strings.ReplaceAll(snippet, "127.0.0.1:8080", backend)
+		text, args := nginxIn(dir, "pid /tmp/nginx.pid;\nevents {}\nhttp {\nserver {\nlisten "+address+";\n"+snippet+"}\n}\n")
+		runBalancer(t, "nginx", dir, text, args, address)
+		return openAsPage(t, "http://"+address, "http://"+address+"/ws")
+	}
+	if status, body := front(snippet); status != http.StatusSwitchingProtocols {
+		t.Errorf("with the guide's settings: %d %s", status, body)
+	}
+	status, body := front(strings.Replace(snippet, host, "", 1))
+	if status != http.StatusForbidden || !strings.Contains(body, backend) || !strings.Contains(body, "--origins") || !strings.Contains(body, "pass Host on") {
+		t.Errorf("without Host: %d %s", status, body)
+	}
+	server.stderr.await(t, "pass Host on")
+}
+
+// openAsPage opens a WebSocket as a page of an origin does, and returns status and body
+// of the answer.
+func openAsPage(t *testing.T, origin, url string) (status int, body string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+		"Sec-WebSocket-Protocol": "juggler.1", "Origin": origin,
+	} {
+		r.Header.Set(name, value)
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		return response.StatusCode, ""
+	}
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(text)
 }
 
 // Two servers behind each load balancer, with the project's own files for it:
