@@ -264,14 +264,14 @@ func (p *pendingCall) acknowledged() {
 func (p *pendingCall) finish(args []byte, failure *broker.Error, ran time.Duration) {
 	s := p.s
 	if failure != nil && (failure.Code == CodeExpired || failure.Code == CodeCancelled) && s.protocol == frame.Juggler0 {
-		p.fail(failure.Code) // the callee noticed first
+		p.fail(int(failure.Code)) // the callee noticed first
 		return
 	}
 	f := frame.Frame{Type: frame.Res, For: p.id(), URI: bytesOf(p.uri), Args: args}
 	if failure != nil {
-		f.Args, f.Err = nil, frame.Error{Code: failure.Code, Message: bytesOf(failure.Message), Data: failure.Data}
+		f.Args, f.Err = nil, failure.Body()
 	}
-	if problem := s.shard.h.unfit(args, failure); problem != "" {
+	if problem := s.shard.h.unfit(args, failure); problem != nil {
 		s.refuseResult(&f, problem)
 	}
 	s.respond(&f)
@@ -281,29 +281,42 @@ func (p *pendingCall) finish(args []byte, failure *broker.Error, ran time.Durati
 
 // refuseResult replaces what a callee returned in f, a RES, by an error: it cannot be
 // sent.
-func (s *session) refuseResult(f *frame.Frame, problem string) {
+func (s *session) refuseResult(f *frame.Frame, problem error) {
 	h := s.shard.h
-	h.log.Error("a callee's result cannot be sent", "uri", string(f.URI), "reason", problem)
-	f.Args, f.Err = nil, errInternal.frameError()
+	h.log.Error("a callee's result cannot be sent", "uri", string(f.URI), "error", problem)
+	e, _ := h.publicError(problem)
+	f.Args, f.Err = nil, e.Body()
 }
 
-// unfit says why a callee's result cannot be sent, or "".
-func (h *Handler) unfit(args []byte, failure *broker.Error) string {
+// unfit says why a callee's result cannot be sent, or returns nil.
+func (h *Handler) unfit(args []byte, failure *broker.Error) error {
 	size := len(args)
 	if failure != nil {
 		size = len(failure.Message) + len(failure.Data)
 	}
 	switch {
 	case size > h.cfg.maxQueue-envelope:
-		return tooLarge
+		return resultTooLarge(size, h.cfg.maxQueue-envelope)
 	case failure == nil && !frame.ValidJSON(args):
-		return "it is not JSON"
+		return errResultNotJSON
 	case failure != nil && failure.Code == 0:
-		return "its error has no code"
+		return errNoCode
 	case failure != nil && len(failure.Data) > 0 && !frame.ValidJSON(failure.Data):
-		return "the data of its error is not JSON"
+		return errDataNotJSON
 	}
-	return ""
+	return nil
+}
+
+var (
+	errResultNotJSON = errors.New("the result is not JSON")
+	errNoCode        = errors.New("the error of the result has no code")
+	errDataNotJSON   = errors.New("the data of the error of the result is not JSON")
+)
+
+// resultTooLarge is the outcome of a call whose result the server does not let wait for a
+// client.
+func resultTooLarge(size, limit int) *Error {
+	return Errorf(CodeTooLarge, "the result has %d bytes, and at most %d may wait for a client", size, limit)
 }
 
 // fail ends p with an outcome of the server's own.
@@ -312,16 +325,12 @@ func (p *pendingCall) fail(code int) {
 	// juggler.0 has no message for expiry and cancellation.
 	if s.protocol == frame.Juggler1 {
 		f := frame.Frame{Type: frame.Res, For: p.id(), URI: bytesOf(p.uri)}
-		f.Err = frame.Error{Code: code, Message: bytesOf(outcomeText[code])}
+		f.Err = frame.ErrorBody{Code: code, Message: bytesOf(outcomeText[code])}
 		s.respond(&f)
 	}
 	s.callEnded(p, CallEnd{Code: code})
 	s.shard.calls.remove(p)
 }
-
-// tooLarge is why a result or an event cannot be sent. Some are found too large as they
-// come, others once they are encoded, as names and escapes add to them.
-const tooLarge = "it is larger than what WithMaxQueueBytes lets wait for a client"
 
 var outcomeText = map[int]string{
 	CodeExpired:   "the call's time is over",
@@ -336,7 +345,7 @@ func (s *session) respond(f *frame.Frame) {
 		}
 		b := s.encode(f)
 		if !s.shard.h.fits(len(b)) {
-			s.refuseResult(f, tooLarge)
+			s.refuseResult(f, resultTooLarge(len(b), s.shard.h.cfg.maxQueue-frameHeader))
 			b = s.encode(f)
 		}
 		s.WriteText(b)

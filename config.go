@@ -31,6 +31,7 @@ type config struct {
 	origin         func(*http.Request) bool
 	originOption   string // what allows other origins
 	hiddenRefusals bool
+	errorTexts     bool
 
 	defaultProtocol *frame.Protocol
 	keepCalls       bool

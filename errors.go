@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
@@ -50,21 +51,16 @@ var ErrInvalidOption = option.ErrInvalid
 // ErrShutdown is returned by methods of a Handler that was shut down.
 var ErrShutdown = errors.New("juggler: handler was shut down")
 
-// Error refuses a request, or, from an authenticator, a connection. User code
-// returns one to choose the code that the client sees. Any other error from
-// user code is logged and reaches the client as code 500 without its text.
-type Error struct {
-	Code       int           // one of the Code constants, or the application's own; 0: 500
-	Message    string        // for the client to read
-	RetryAfter time.Duration // when a retry is worth it; 0: absent
-}
+// Error refuses a request, or, from an authenticator, a connection. User code returns one
+// to choose what the client sees. Any other error from user code is logged and reaches the
+// client as code 500 without its text; see [WithErrorTexts].
+type Error = frame.Error
 
-// Error implements error.
-func (e *Error) Error() string {
-	if e == nil {
-		return "nil *juggler.Error" // a mistake of user code, which is logged
-	}
-	return fmt.Sprintf("%s (code %d)", e.Message, e.Code)
+// Errorf returns an Error with the code and a message formatted as by [fmt.Errorf]. An
+// error given for the verb %w can be found in it by errors.Is and errors.As; the client
+// reads its text only.
+func Errorf(code frame.Code, format string, args ...any) *Error {
+	return frame.Errorf(code, format, args...)
 }
 
 // Refusals that user code can return as they are.
@@ -76,8 +72,35 @@ var (
 // errInternal is what a client sees of a failure that is not its business.
 var errInternal = &Error{Code: CodeInternal, Message: "internal error"}
 
-// errEnded is errInternal where user code has ended its goroutine.
-var errEnded = &Error{Code: CodeInternal, Message: errInternal.Message}
+// crash is the error of user code that panicked or ended its goroutine, which is logged.
+type crash struct {
+	public *Error
+	ended  bool // the goroutine
+}
+
+// Error implements error.
+func (c *crash) Error() string { return "user code failed: " + c.public.Error() }
+
+// Unwrap returns what the client sees of it.
+func (c *crash) Unwrap() error { return c.public }
+
+// errEnded is the crash of user code that ended its goroutine.
+var errEnded = &crash{errInternal, true}
+
+// hide returns what the client sees of what user code says that is not for it: nothing,
+// unless [WithErrorTexts] is given.
+func (c *config) hide(what string, value any) *Error {
+	if !c.errorTexts {
+		return errInternal
+	}
+	return &Error{Code: CodeInternal, Message: strings.ToValidUTF8(what+fmt.Sprint(value), "\uFFFD")}
+}
+
+// isLogged reports whether err has its line in the log already.
+func isLogged(err error) bool {
+	var c *crash
+	return errors.As(err, &c) || err == errInternal
+}
 
 // goingAway refuses what comes too late for a handler that is shut down.
 func goingAway() *Error {
@@ -87,10 +110,10 @@ func goingAway() *Error {
 // publicError maps any error of the broker or of user code to what the client
 // may see of it. known is false for an error that deserves a log line, since
 // the client does not see its text.
-func publicError(err error) (e *Error, known bool) {
-	own, ok := ownError(err)
+func (h *Handler) publicError(err error) (e *Error, known bool) {
+	own := h.ownError(err)
 	switch {
-	case ok:
+	case own != nil:
 		return own, true
 	case errors.Is(err, broker.ErrNoCallee):
 		return &Error{Code: CodeNoCallee, Message: "no callee for this URI"}, true
@@ -103,26 +126,26 @@ func publicError(err error) (e *Error, known bool) {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return &Error{Code: CodeInternal, Message: "outcome unknown: the request took too long"}, false
 	}
-	return errInternal, false
+	return h.cfg.hide("", err), false
 }
 
-// ownError returns the Error that err is, or wraps. One without a code has 500,
-// and a nil pointer to one is an error that says nothing.
-func ownError(err error) (e *Error, ok bool) {
-	if !errors.As(err, &e) || e == nil {
-		return nil, false
+// ownError returns the Error that err is, or wraps, as it may be sent, or nil.
+func (h *Handler) ownError(err error) *Error {
+	e, badData := frame.ErrorIn(err)
+	switch {
+	case badData:
+		h.log.Error("the data of an error is not JSON, and is left out", "error", e)
+	case e != nil && len(e.Message)+len(e.Data) > h.cfg.maxQueue-envelope:
+		h.log.Error("an error is larger than what WithMaxQueueBytes lets wait for a client", "code", int(e.Code), "bytes", len(e.Message)+len(e.Data))
+		return errInternal
 	}
-	if e.Code == 0 {
-		e = &Error{Code: CodeInternal, Message: e.Message, RetryAfter: e.RetryAfter}
-	}
-	return e, true
+	return e
 }
 
 // certainlyNotDone reports whether err, of user code or the broker, says that a
 // call was not queued. What a broker leaves open counts as unknown.
 func certainlyNotDone(err error) bool {
-	var own *Error
-	if errors.As(err, &own) {
+	if e, _ := frame.ErrorIn(err); e != nil {
 		return true
 	}
 	for _, refusal := range []error{broker.ErrNoCallee, broker.ErrQueueFull, broker.ErrUnavailable, broker.ErrClosed} {
@@ -142,26 +165,21 @@ func retryAfter(err error) time.Duration {
 	return time.Second/2 + time.Duration(rand.Int64N(int64(time.Second)))
 }
 
-// frameError writes e in the terms of package frame.
-func (e *Error) frameError() frame.Error {
-	return frame.Error{Code: e.Code, Message: []byte(e.Message), RetryAfter: e.RetryAfter}
-}
-
 // httpStatus is the status of a refused handshake.
-func (e *Error) httpStatus() int {
-	if http.StatusText(e.Code) != "" && e.Code >= http.StatusBadRequest {
-		return e.Code
+func httpStatus(code frame.Code) int {
+	if http.StatusText(int(code)) != "" && code >= http.StatusBadRequest {
+		return int(code)
 	}
 	return http.StatusInternalServerError
 }
 
 // closeCode is the close code of a handshake that is refused after the
 // upgrade, for a browser to see.
-func (e *Error) closeCode() uint16 {
+func closeCode(code frame.Code) uint16 {
 	switch {
-	case e.Code == CodeUnauthenticated:
+	case code == CodeUnauthenticated:
 		return CloseUnauthenticated
-	case e.Code == CodeExpired, e.Code == CodeLimit, e.Code < CodeBadRequest, e.Code >= CodeInternal:
+	case code == CodeExpired, code == CodeLimit, code < CodeBadRequest, code >= CodeInternal:
 		return CloseOverloaded
 	}
 	return CloseForbidden // trying again would not help

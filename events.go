@@ -11,13 +11,17 @@ import (
 	"github.com/juggler-go/juggler/internal/wsconn"
 )
 
+// eventTooLarge is why an event cannot be sent. Some are found too large as they come,
+// others once they are encoded, as names and escapes add to them.
+const eventTooLarge = "it is larger than what WithMaxQueueBytes lets wait for a client"
+
 // unfitEvent says why an event cannot be sent, or "".
 func (h *Handler) unfitEvent(d *broker.Delivery) string {
 	e := &d.Event
 	switch {
 	case d.Gap:
 	case len(e.Args)+len(e.Headers) > h.cfg.maxQueue-envelope:
-		return tooLarge
+		return eventTooLarge
 	case !frame.ValidJSON(e.Args):
 		return "its args are not JSON"
 	case len(e.Headers) > 0 && !frame.ValidHeaders(e.Headers):
@@ -101,7 +105,7 @@ func (sh *shard) frameEvent(dst *[]byte, p frame.Protocol, e *eventItem) {
 	sh.out = p.Append(sh.out[:0], &f)
 	*dst = wsconn.AppendText(*dst, sh.out)
 	if h := sh.h; len(*dst) > h.cfg.maxQueue {
-		h.log.Error("a publication cannot be sent and becomes a gap", "channel", e.channel, "protocol", p.String(), "reason", tooLarge)
+		h.log.Error("a publication cannot be sent and becomes a gap", "channel", e.channel, "protocol", p.String(), "reason", eventTooLarge)
 	}
 }
 

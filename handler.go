@@ -168,7 +168,7 @@ func (h *Handler) protect(where string, failed func(error), f func()) {
 			return
 		}
 		h.log.Error("panic in user code", "where", where, "panic", p, "stack", string(debug.Stack()))
-		failed(errInternal)
+		failed(&crash{public: h.cfg.hide("panic: ", p)})
 	}()
 	f()
 	returned = true

@@ -26,7 +26,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Origin: h.originAllowed, OriginOption: h.cfg.originOption, DefaultProtocol: h.cfg.defaultProtocol,
 	})
 	if bad != nil {
-		h.refuse(w, r, nil, &refusal{&Error{Code: bad.Status, Message: bad.Message}, bad.Reason, bad.Subject})
+		h.refuse(w, r, nil, &refusal{&Error{Code: frame.Code(bad.Status), Message: bad.Message}, bad.Reason, bad.Subject})
 		return
 	}
 	if tooMany != nil {
@@ -84,14 +84,14 @@ func (h *Handler) authenticate(r *http.Request, q *handshake.Request, address *p
 			return nil, refused(RefusedMaxSignIns, errSignInsBusy)
 		}
 		defer leave()
-		h.protect("authenticator", func(error) { err = errInternal }, func() { id, err = h.cfg.authenticate(r) })
+		h.protect("authenticator", func(e error) { err = e }, func() { id, err = h.cfg.authenticate(r) })
 		if err != nil {
-			if e, ok := ownError(err); ok {
+			if e := h.ownError(err); e != nil {
 				h.countFailedSignIn(address, e)
 				return nil, refused(RefusedByUser, e)
 			}
 			h.log.Error("authenticator failed", "error", err)
-			return nil, refused(RefusedByFailure, &Error{Code: CodeUnavailable, Message: "cannot authenticate now", RetryAfter: retryAfter(err)})
+			return nil, refused(RefusedByFailure, h.cannotAuthenticate(err))
 		}
 		id = id.clone()
 	}
@@ -99,6 +99,15 @@ func (h *Handler) authenticate(r *http.Request, q *handshake.Request, address *p
 		return nil, refused(RefusedByUser, &Error{Code: CodeUnauthenticated, Message: "juggler.0 cannot sign in by AUTH: use juggler.1"})
 	}
 	return id, nil
+}
+
+// cannotAuthenticate is the refusal for an error of the authenticator.
+func (h *Handler) cannotAuthenticate(err error) *Error {
+	e := &Error{Code: CodeUnavailable, Message: "cannot authenticate now", RetryAfter: retryAfter(err)}
+	if h.cfg.errorTexts {
+		e.Message = h.cfg.hide(e.Message+": ", err).Message
+	}
+	return e
 }
 
 // admit reserves the place of a session, which release gives back.
@@ -143,16 +152,16 @@ func refused(reason string, e *Error) *refusal { return &refusal{Error: e, reaso
 
 // refuse answers a handshake with e. q is nil when it was not in order.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, q *handshake.Request, e *refusal) {
-	h.stats.refusals.add(e.httpStatus(), e.reason)
+	h.stats.refusals.add(httpStatus(e.Code), e.reason)
 	h.logRefusal(r, e)
 	visible := q != nil && q.Browser && q.Protocol == frame.Juggler1 && !h.cfg.hiddenRefusals
-	if visible && q.Close(w, e.closeCode(), e.Message) {
+	if visible && q.Close(w, closeCode(e.Code), e.Message) {
 		return
 	}
-	w.Header().Set(frame.RefusalHeader, strconv.Itoa(e.Code))
+	w.Header().Set(frame.RefusalHeader, strconv.Itoa(int(e.Code)))
 	if e.RetryAfter > 0 {
 		seconds := (e.RetryAfter + time.Second - 1) / time.Second
 		w.Header().Set("Retry-After", strconv.Itoa(int(seconds)))
 	}
-	http.Error(w, e.Message, e.httpStatus())
+	http.Error(w, e.Message, httpStatus(e.Code))
 }

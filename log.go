@@ -31,11 +31,11 @@ func (h *Handler) logRefusal(r *http.Request, e *refusal) {
 	if addr := h.cfg.proxies.Client(r); addr.IsValid() {
 		remote = addr.String() // the client's, not the proxy's
 	}
-	attrs := []any{"status", e.httpStatus(), "why", e.reason, "reason", e.Message, "remote", remote}
+	attrs := []any{"status", httpStatus(e.Code), "why", e.reason, "reason", e.Message, "remote", remote}
 	switch {
 	case h.said.refusals.First(e.reason + " " + e.subject):
 		h.logs.Plain().WarnContext(r.Context(), "handshake refused, the first of its kind lately", attrs...)
-	case e.httpStatus() >= http.StatusInternalServerError:
+	case httpStatus(e.Code) >= http.StatusInternalServerError:
 		h.log.WarnContext(r.Context(), "handshake refused", attrs...)
 	default:
 		h.log.InfoContext(r.Context(), "handshake refused", attrs...)

@@ -8,7 +8,7 @@ import (
 
 // A RequestHandler handles a request. nil means that it was accepted and the
 // client gets an ACK; an error becomes a NACK: an [Error] as it is, others
-// with code 500 and a log line.
+// with code 500, without their text, and a log line.
 type RequestHandler func(ctx context.Context, r *Request) error
 
 // Middleware wraps a RequestHandler, as middleware of net/http wraps an

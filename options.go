@@ -172,6 +172,14 @@ func WithVisibleRefusals(on bool) Option {
 	return optionFunc(func(c *config) { c.hiddenRefusals = !on })
 }
 
+// WithErrorTexts says whether clients get the texts of errors that are not for them: of
+// plain errors and panics of user code, which otherwise become "internal error" and a log
+// line. It is for development: such texts tell of databases, files and hosts. Default:
+// false. Callees have their own, calleekit.WithErrorTexts.
+func WithErrorTexts(on bool) Option {
+	return optionFunc(func(c *config) { c.errorTexts = on })
+}
+
 // WithDefaultProtocol sets the protocol of clients that offer none in
 // Sec-WebSocket-Protocol. Default: they are refused with 400.
 func WithDefaultProtocol(p frame.Protocol) Option {

@@ -49,7 +49,7 @@ func TestOutcomesOfCallees(t *testing.T) {
 		{"typed", `[]`, `{"error":{"code":400}}`},
 		{"panics", `1`, `{"error":{"code":500}}`},
 		{"unmarshal", `1`, `{"error":{"code":500}}`},
-		{"plain error", `1`, `{"error":{"code":500,"message":"it broke"}}`},
+		{"plain error", `1`, `{"error":{"code":500,"message":"internal error"}}`},
 		{"coded error", `1`, `{"error":{"code":422,"message":"not a number","data":{"at":3}}}`},
 		{"nil", `1`, `{"args":null}`},
 	}
@@ -81,7 +81,7 @@ func TestResultsAndEventsThatAreTooLarge(t *testing.T) {
 	c := s.dial("juggler.1")
 	c.send(`{"type":"CALL","id":"1","uri":"large"}`)
 	c.expect(`{"type":"ACK","for":"1"}`)
-	c.expect(`{"type":"RES","for":"1","error":{"code":500}}`)
+	c.expect(`{"type":"RES","for":"1","error":{"code":413,"message":"the result has 81922 bytes, and at most 70656 may wait for a client"}}`)
 	c.send(`{"type":"SUB","id":"2","channel":"c"}`)
 	c.expect(`{"type":"ACK","for":"2"}`)
 	if err := s.h.Publish(t.Context(), "c", strings.Repeat("x", 80<<10), nil); err != nil {
@@ -103,7 +103,7 @@ func TestResultsAndEventsThatBecomeTooLarge(t *testing.T) {
 
 	old.send(`{"meta":{"type":1,"uuid":""},"payload":{"uri":"html"}}`)
 	old.expect(`{"meta":{"type":8}}`)
-	old.expect(`{"meta":{"type":9},"payload":{"args":{"error":{"message":"internal error"}}}}`)
+	old.expect(`{"meta":{"type":9},"payload":{"args":{"error":{"message":"the result has 122990 bytes, and at most 71670 may wait for a client"}}}}`)
 
 	old.send(`{"meta":{"type":3,"uuid":""},"payload":{"channel":"html"}}`)
 	old.expect(`{"meta":{"type":8}}`)

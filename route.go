@@ -85,7 +85,7 @@ func (s *session) malformed(r *Request, err error) bool {
 		s.end(CloseProtocolError, fmt.Sprintf("id %q is in use", r.id))
 		return false
 	}
-	r.err = &Error{Code: d.Code, Message: d.Reason}
+	r.err = &Error{Code: frame.Code(d.Code), Message: d.Reason}
 	return true
 }
 
@@ -213,8 +213,8 @@ func (s *session) notify(r *Request) {
 // nack writes the NACK of r.
 func (s *session) nack(r *Request) {
 	h := s.shard.h
-	e, known := publicError(r.err)
-	h.stats.nacks[r.typ].add(e.Code)
+	e, known := h.publicError(r.err)
+	h.stats.nacks[r.typ].add(int(e.Code))
 	h.logNack(s, r, known)
 	if errors.Is(r.err, broker.ErrNoCallee) {
 		h.warnOfURI(s, r.uri)
@@ -222,10 +222,10 @@ func (s *session) nack(r *Request) {
 	if r.typ == frame.Auth {
 		defer s.authRefused(e) // the NACK goes first
 	}
-	f := frame.Frame{Type: frame.Nack, For: r.id, ForType: r.typ, URI: bytesOf(r.uri), Channel: bytesOf(r.channel), Err: e.frameError()}
+	f := frame.Frame{Type: frame.Nack, For: r.id, ForType: r.typ, URI: bytesOf(r.uri), Channel: bytesOf(r.channel), Err: e.Body()}
 	s.reply(&f)
 	if r.typ == frame.Call {
-		s.callRefused(r, e.Code)
+		s.callRefused(r, int(e.Code))
 	}
 }
 

@@ -138,7 +138,7 @@ func (h *Handler) endOfChain(ctx context.Context, r *Request) error {
 
 // endedLoop panics if user code that runs on the turn has ended its goroutine.
 func endedLoop(e error) {
-	if e == errEnded {
+	if e == error(errEnded) {
 		panic("juggler: code that was declared never to block ended the goroutine of many sessions (runtime.Goexit, as FailNow of a test does)")
 	}
 }
@@ -158,7 +158,7 @@ func (r *Request) interrupted(e error) error {
 func (h *Handler) conclude(r *Request, err error) {
 	switch {
 	case r.accepted:
-		if err != nil && err != errInternal && err != errEnded { // these are logged
+		if err != nil && !isLogged(err) {
 			h.log.Error("middleware returned an error for a request that was done", "type", r.typ, "error", err)
 		}
 	case err == nil:

@@ -3,6 +3,8 @@ package juggler
 import (
 	"context"
 	"time"
+
+	"github.com/juggler-go/juggler/frame"
 )
 
 // maxRefusedAuths is how many AUTHs in a row a session may have refused for good. A
@@ -50,16 +52,16 @@ func (h *Handler) mustSignInFirst(s *session) bool {
 	return h.cfg.signIn != nil && s.identity.Load() == nil
 }
 
-// refusedForGood reports whether e says that credentials are no good, rather than that
+// refusedForGood reports whether an error's code says that credentials are no good, rather than that
 // it cannot be told now.
-func (e *Error) refusedForGood() bool {
-	return e.Code == CodeUnauthenticated || e.Code == CodeForbidden
+func refusedForGood(code frame.Code) bool {
+	return code == CodeUnauthenticated || code == CodeForbidden
 }
 
 // authRefused is called when an AUTH was refused. It ends a session that guesses.
 func (s *session) authRefused(e *Error) {
-	s.authLater = e.closeCode() == CloseOverloaded
-	if !e.refusedForGood() {
+	s.authLater = closeCode(e.Code) == CloseOverloaded
+	if !refusedForGood(e.Code) {
 		return
 	}
 	s.shard.h.countFailedSignIn(s.address(), e)
@@ -82,7 +84,7 @@ func (h *Handler) maySignIn(p *party) *Error {
 
 // countFailedSignIn notes that credentials from an address were no good.
 func (h *Handler) countFailedSignIn(p *party, e *Error) {
-	if e.refusedForGood() {
+	if refusedForGood(e.Code) {
 		_ = p.count(&h.cfg.addressBounds, countedFailedSignIns, h.paceNow(), 1) // what follows is refused
 	}
 }

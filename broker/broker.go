@@ -49,6 +49,8 @@ package broker
 import (
 	"context"
 	"time"
+
+	"github.com/juggler-go/juggler/frame"
 )
 
 // ID is the 16 bytes of a ULID: a node's or a publication's.
@@ -89,12 +91,9 @@ type Result struct {
 	Ran time.Duration
 }
 
-// An Error is the failure of a call as it travels in a [Result].
-type Error struct {
-	Code    int // above 0; see docs/protocol.md for those with a meaning
-	Message string
-	Data    []byte // any JSON value, or nil
-}
+// An Error is the failure of a call. Its Code, above 0, Message, Data and RetryAfter travel
+// in a [Result]; an engine may cut RetryAfter to whole milliseconds.
+type Error = frame.Error
 
 // A Topic is what is subscribed to: a channel, or a pattern of channels in
 // the glob syntax of Redis (PSUBSCRIBE), matched byte by byte.

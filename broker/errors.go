@@ -47,9 +47,6 @@ var ErrCalleeLost = &Error{Code: CodeCalleeLost, Message: "the callee that had t
 // the grace of its URI is over: what [ErrNoCallee] says of a call that is made then.
 var ErrUnserved = &Error{Code: CodeNoCallee, Message: ErrNoCallee.Error()}
 
-// Error implements error.
-func (e *Error) Error() string { return e.Message }
-
 // WithRetryAfter wraps err with the time after which a retry is worth it.
 func WithRetryAfter(err error, after time.Duration) error {
 	return &retryError{err, after}

@@ -209,7 +209,7 @@ func TestAFunctionMayEndALentGoroutine(t *testing.T) {
 		s.becomeQuick()
 		exit = true
 		requests, _ := s.work(5)
-		requests[0].wantError(500, "the function failed")
+		requests[0].wantError(500, "internal error")
 		for _, r := range requests[1:] {
 			r.want("1")
 		}

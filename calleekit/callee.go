@@ -27,6 +27,7 @@ type Callee struct {
 	observers    []any
 	concurrency  int
 	drainTimeout time.Duration
+	errorTexts   bool
 
 	panics  atomic.Uint64
 	stopped sync.Once
@@ -71,6 +72,7 @@ func New(b broker.Callee, opts ...Option) (*Callee, error) {
 		observers:    cfg.observers,
 		concurrency:  cfg.concurrency,
 		drainTimeout: cfg.drainTimeout,
+		errorTexts:   cfg.errorTexts,
 		done:         make(chan struct{}),
 	}, nil
 }

@@ -334,7 +334,7 @@ func (c *heldConn) Take(ctx context.Context, dst []broker.Call) (int, error) {
 func (c *heldConn) Reply(ctx context.Context, results []broker.Result) error {
 	for _, r := range results {
 		if r.Err != nil {
-			c.b.codes <- r.Err.Code
+			c.b.codes <- int(r.Err.Code)
 		} else {
 			c.b.codes <- 0
 		}

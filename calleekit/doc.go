@@ -38,19 +38,19 @@
 //
 // # Errors
 //
-// An [Error] in an error's chain travels with its code, message and data; the
-// text of what wraps it stays here. An error without one becomes code 500
-// with its text, so do not return one that says what a caller should not
-// read. A context's error, returned after the call's own context ended,
-// becomes 408 (expired) or 499 (cancelled).
+// An [Error] in an error's chain travels with its code, message, data and
+// RetryAfter; the text of what wraps it stays here. It may come from anywhere:
+// juggler.ErrForbidden, and what a client got as the answer to a call of its
+// own, are of this type. Any other error becomes code 500, "internal error",
+// and a line of the log with its text; [WithErrorTexts] shows texts while you
+// develop. A context's error, returned after the call's own context ended,
+// becomes 408 (expired) or 499 (cancelled). The guide (docs/guide.md, "Errors")
+// has a table of it all.
 //
-// Callees may use any code above 0. The wire protocol gives these a meaning
-// (docs/protocol.md): 400 malformed, 401 and 403 not allowed, 404 no
-// callee, 408 time over, 413 too large, 429 too many, 499 cancelled, 500
-// unclassified, 502 callee lost, 503 not queued. A caller cannot tell who sent
-// a code, and clients retry after 503, taking the call as certainly not done:
-// send those only with that meaning, and take 409, 422 or numbers from 1000 on
-// for what is your own.
+// Callees may use any code above 0. A caller cannot tell who sent a code, and
+// clients retry after 503, taking the call as certainly not done: send those of
+// docs/protocol.md only with the meaning that they have there, and take 409, 422
+// or numbers from 1000 on for what is your own.
 //
 // # Taking calls
 //

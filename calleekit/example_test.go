@@ -191,7 +191,7 @@ func ExampleError() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	errSoldOut := &calleekit.Error{Code: 409, Message: "sold out", Data: map[string]string{"next": "Monday"}}
+	errSoldOut := calleekit.Errorf(409, "sold out").WithData(map[string]string{"next": "Monday"})
 	c.Handle("buy", func(context.Context, *calleekit.Call) (any, error) {
 		// What wraps an Error stays here, for logs and errors.Is.
 		return nil, fmt.Errorf("shelf 7: %w", errSoldOut)
@@ -212,7 +212,7 @@ func ExampleError() {
 	printCall(b, "steal", "", "")
 	// Output:
 	// error 409: sold out, data {"next":"Monday"}
-	// error 500: no market today
+	// error 500: internal error
 	// error 403: not here
 }
 

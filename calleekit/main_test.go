@@ -14,6 +14,7 @@ import (
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/internal/loan"
 	"github.com/juggler-go/juggler/internal/waiting"
 )
@@ -121,7 +122,7 @@ func (r *request) want(args string) {
 }
 
 // wantError waits for an error with this code and message.
-func (r *request) wantError(code int, message string) {
+func (r *request) wantError(code frame.Code, message string) {
 	r.s.t.Helper()
 	res := r.wait()
 	if res.Err == nil || res.Err.Code != code || res.Err.Message != message {

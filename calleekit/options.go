@@ -24,6 +24,7 @@ type config struct {
 	drainTimeout time.Duration
 	logger       *slog.Logger
 	observers    []any
+	errorTexts   bool
 }
 
 func defaultConfig() config {
@@ -67,8 +68,16 @@ func WithDrainTimeout(d time.Duration) Option {
 	return optionFunc(func(c *config) { c.drainTimeout = d })
 }
 
-// WithLogger says where panics, results that cannot be encoded, and outages of
-// the broker are logged. Default: slog.Default(), as it is when [New] is called.
+// WithErrorTexts says whether callers get the texts of plain errors, of panics and of what
+// keeps a result from being encoded, which otherwise become "internal error" and a log
+// line. It is for development: such texts tell of databases, files and hosts. Default:
+// false.
+func WithErrorTexts(on bool) Option {
+	return optionFunc(func(c *config) { c.errorTexts = on })
+}
+
+// WithLogger says where plain errors and panics of functions, results that cannot be
+// encoded, and outages of the broker are logged. Default: slog.Default(), as it is when [New] is called.
 func WithLogger(l *slog.Logger) Option {
 	return optionFunc(func(c *config) {
 		if c.problems.NotNil("WithLogger", l, "a logger") {

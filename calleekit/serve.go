@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"runtime/debug"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/frame"
 )
 
 // A Handler answers calls.
@@ -38,8 +40,7 @@ type route struct {
 }
 
 var (
-	failedByPanic  = &broker.Error{Code: CodeInternal, Message: "the function failed"}
-	failedToEncode = &broker.Error{Code: CodeInternal, Message: "the result could not be encoded"}
+	failed         = &broker.Error{Code: CodeInternal, Message: "internal error"} // the log says more
 	failedInTime   = &broker.Error{Code: CodeExpired, Message: "the call's time was over"}
 	failedByCancel = &broker.Error{Code: CodeCancelled, Message: "the call was cancelled"}
 	failedToRoute  = &broker.Error{Code: CodeNoCallee, Message: "no callee for this URI"}
@@ -69,7 +70,7 @@ func (c *Callee) serve(t *task, start time.Duration) (called bool) {
 
 // callFunction runs t's function and turns whatever comes of it into t.result.
 func (c *Callee) callFunction(t *task) {
-	t.result.Err = failedByPanic // until it returned
+	t.result.Err = failed // until it returned
 	returned := false
 	defer func() {
 		if !returned {
@@ -96,6 +97,16 @@ func (c *Callee) logPanic(t *task, v any) {
 		return
 	}
 	c.log.Error("a function panicked", "uri", t.route.uri, "panic", v, "stack", string(debug.Stack()))
+	t.result.Err = c.hide("panic: ", v)
+}
+
+// hide returns the error that a caller gets of what went wrong here: one that says
+// nothing, unless [WithErrorTexts] is given.
+func (c *Callee) hide(what string, value any) *broker.Error {
+	if !c.errorTexts {
+		return failed
+	}
+	return &broker.Error{Code: CodeInternal, Message: strings.ToValidUTF8(what+fmt.Sprint(value), "\uFFFD")}
 }
 
 // encodeResult makes JSON of what a function returned.
@@ -103,37 +114,30 @@ func (c *Callee) encodeResult(t *task, v any) ([]byte, *broker.Error) {
 	args, err := encode(v, t.call.Args)
 	if err != nil {
 		c.log.Error("a result cannot be encoded", "uri", t.route.uri, "error", err)
-		return nil, failedToEncode
+		return nil, c.hide("the result cannot be encoded: ", err)
 	}
 	return args, nil
 }
 
 // encodeError makes the error of a result of what a function returned.
 func (c *Callee) encodeError(t *task, err error) *broker.Error {
-	var own *Error
-	if !errors.As(err, &own) {
-		switch end := t.ctx.Err(); {
-		case end == nil || !errors.Is(err, end):
-		case end == context.DeadlineExceeded:
-			return failedInTime
-		default:
-			return failedByCancel
-		}
-		return &broker.Error{Code: CodeInternal, Message: validText(err.Error())}
+	e, badData := frame.ErrorIn(err)
+	if badData {
+		c.log.Error("the data of an error is not JSON, and is left out", "uri", t.route.uri, "error", e)
 	}
-	e := &broker.Error{Code: own.Code, Message: validText(own.Message)}
-	if e.Code <= 0 {
-		e.Code = CodeInternal
+	if e != nil {
+		return e
 	}
-	if own.Data != nil {
-		if e.Data, err = encode(own.Data, t.call.Args); err != nil {
-			c.log.Error("the data of an error cannot be encoded", "uri", t.route.uri, "error", err)
-		}
+	switch end := t.ctx.Err(); {
+	case end == nil || !errors.Is(err, end):
+	case end == context.DeadlineExceeded:
+		return failedInTime
+	default:
+		return failedByCancel
 	}
-	return e
+	c.log.Error("a function failed", "uri", t.route.uri, "error", err)
+	return c.hide("", err)
 }
-
-func validText(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 var (
 	null       = []byte("null")

@@ -38,7 +38,7 @@ func (c *Callee) observeEnd(t *task, start time.Duration) {
 	}()
 	code := 0
 	if t.result.Err != nil {
-		code = t.result.Err.Code
+		code = int(t.result.Err.Code)
 	}
 	for _, o := range c.observers {
 		if o, ok := o.(EndObserver); ok {

@@ -50,8 +50,14 @@ func (c *Call) Decode(v any) error {
 	if errors.As(err, &own) {
 		return own
 	}
-	return &Error{Code: CodeBadRequest, Message: describeMismatch(err), cause: err}
+	return Errorf(CodeBadRequest, "%w", &misfit{err})
 }
+
+// misfit has the text that callers read in place of that of what encoding/json returned.
+type misfit struct{ cause error }
+
+func (m *misfit) Error() string { return describeMismatch(m.cause) }
+func (m *misfit) Unwrap() error { return m.cause }
 
 const maxNumber = 32 // bytes of a number in a message
 

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/frame"
 )
 
 type address struct {
@@ -49,7 +50,7 @@ func (c *color) UnmarshalJSON(b []byte) error {
 func TestDecodeErrors(t *testing.T) {
 	for _, tt := range []struct {
 		args string
-		code int
+		code frame.Code
 		want string
 	}{
 		{`7`, 400, `args: want an object, got a number`},

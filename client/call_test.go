@@ -82,11 +82,11 @@ func TestCallErrors(t *testing.T) {
 		"callee": func(p *peer, f *frame.Frame) {
 			p.ack(f)
 			p.send(&frame.Frame{Type: frame.Res, For: f.ID,
-				Err: frame.Error{Code: 422, Message: []byte("not a number"), Data: []byte(`{"at":1}`)}})
+				Err: frame.ErrorBody{Code: 422, Message: []byte("not a number"), Data: []byte(`{"at":1}`)}})
 		},
 		"expired": func(p *peer, f *frame.Frame) {
 			p.ack(f)
-			p.send(&frame.Frame{Type: frame.Res, For: f.ID, Err: frame.Error{Code: 408, Message: []byte("late")}})
+			p.send(&frame.Frame{Type: frame.Res, For: f.ID, Err: frame.ErrorBody{Code: 408, Message: []byte("late")}})
 		},
 	}
 	synctest.Test(t, func(t *testing.T) {
@@ -164,7 +164,7 @@ func TestCallCancel(t *testing.T) {
 				t.Errorf("id %s", call.ID)
 			}
 			// A late answer is for nobody, and no harm.
-			p.send(&frame.Frame{Type: frame.Res, For: call.ID, Err: frame.Error{Code: 499, Message: []byte("cancelled")}})
+			p.send(&frame.Frame{Type: frame.Res, For: call.ID, Err: frame.ErrorBody{Code: 499, Message: []byte("cancelled")}})
 			p.serve()
 		})
 		c := s.client()

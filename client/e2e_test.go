@@ -49,7 +49,7 @@ func newCluster(t testing.TB) *cluster {
 	callee.Handle("test.echo", func(_ context.Context, c *calleekit.Call) (any, error) { return c.Args, nil })
 	callee.Handle("test.header", func(_ context.Context, c *calleekit.Call) (any, error) { return c.Header("k"), nil })
 	callee.Handle("test.fail", func(context.Context, *calleekit.Call) (any, error) {
-		return nil, &calleekit.Error{Code: 422, Message: "not a number", Data: map[string]int{"at": 1}}
+		return nil, calleekit.Errorf(422, "not a number").WithData(map[string]int{"at": 1})
 	})
 	callee.Handle("test.wait", func(ctx context.Context, _ *calleekit.Call) (any, error) {
 		<-ctx.Done()

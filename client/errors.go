@@ -1,8 +1,6 @@
 package client
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -54,7 +52,7 @@ func (e *gaveUpError) Unwrap() []error { return []error{ErrClosed, e.why} }
 
 // Code is the code of a NACK or a RES (docs/protocol.md). It is an error, so
 // that errors.Is(err, client.CodeNoCallee) tests for it.
-type Code int
+type Code = frame.Code
 
 // The codes that juggler itself uses. Callees may use others of their own.
 const (
@@ -71,67 +69,14 @@ const (
 	CodeUnavailable     Code = frame.CodeUnavailable // broker out of reach, or the URI's queue full
 )
 
-// Error implements error.
-func (c Code) Error() string { return fmt.Sprintf("code %d", int(c)) }
-
-// Error is the failure of one request, as the server or the callee reported it.
-//
-// errors.Is(err, code) compares the [Code]. An Error with CodeExpired also is
-// [context.DeadlineExceeded], one with CodeCancelled [context.Canceled].
-type Error struct {
-	Code    Code
-	Message string
-
-	// Data is what a callee added, any JSON value, or nil.
-	Data json.RawMessage
-
-	// Refused says that the request was certainly not done (a NACK). Other
-	// errors are the outcome of a call that was accepted, or, with CodeInternal,
-	// of a publication that may have been made, as far as the server knows; or
-	// an [Idempotent] call was refused when it was repeated.
-	Refused bool
-
-	// RetryAfter is the time after which a retry is worth it, or 0.
-	RetryAfter time.Duration
-}
-
-// Error implements error.
-func (e *Error) Error() string { return fmt.Sprintf("%s (%d)", e.Message, int(e.Code)) }
-
-// Is makes errors.Is work with codes and with the errors of package context.
-func (e *Error) Is(target error) bool {
-	switch target {
-	case context.DeadlineExceeded:
-		return e.Code == CodeExpired
-	case context.Canceled:
-		return e.Code == CodeCancelled
-	}
-	code, ok := target.(Code)
-	return ok && code == e.Code
-}
-
-// Retryable reports whether the same request may succeed later and repeating
-// it cannot do it twice. Errors with CodeExpired, CodeInternal and
-// CodeCalleeLost may be retried too if doing the request twice does no harm.
-func (e *Error) Retryable() bool {
-	switch e.Code {
-	case CodeNoCallee, CodeLimit, CodeUnavailable:
-		return e.Refused
-	}
-	return false
-}
+// Error is the failure of one request, as the server or the callee reported it. A callee
+// or a handler that returns one passes it on to its own caller.
+type Error = frame.Error
 
 // wireError makes an Error of what a NACK or RES says.
-func wireError(f *frame.Error, refused bool) *Error {
-	e := &Error{
-		Code:       Code(f.Code),
-		Message:    string(f.Message),
-		Refused:    refused,
-		RetryAfter: f.RetryAfter,
-	}
-	if f.Data != nil {
-		e.Data = append(json.RawMessage(nil), f.Data...)
-	}
+func wireError(b *frame.ErrorBody, refused bool) *Error {
+	e := b.Copy()
+	e.Refused = refused
 	return e
 }
 

@@ -188,7 +188,7 @@ func (p *peer) ack(f *frame.Frame) {
 
 func (p *peer) nack(f *frame.Frame, code int, retryAfter time.Duration) {
 	p.send(&frame.Frame{Type: frame.Nack, For: f.ID, ForType: f.Type, URI: f.URI, Channel: f.Channel,
-		Err: frame.Error{Code: code, Message: []byte("no"), RetryAfter: retryAfter}})
+		Err: frame.ErrorBody{Code: code, Message: []byte("no"), RetryAfter: retryAfter}})
 }
 
 func (p *peer) result(f *frame.Frame, args string) {

@@ -203,7 +203,7 @@ var acceptedAnswers1 = []golden{
 	},
 	{ // the error counts
 		`{"type":"RES","for":"1","args":1,"error":{"m\u0065ssage":"\u0041","more":{},"data":null,"code":-1}}`,
-		frame.Frame{Type: frame.Res, For: []byte("1"), Err: frame.Error{
+		frame.Frame{Type: frame.Res, For: []byte("1"), Err: frame.ErrorBody{
 			Code: -1, Message: []byte("A"), Data: []byte("null"),
 		}},
 	},

@@ -304,7 +304,7 @@ func (r *errorMembers) slot(name []byte) *[]byte {
 }
 
 // readError reads the object that the member error is, valid JSON or nil.
-func readError(raw []byte, e *Error) (reason string) {
+func readError(raw []byte, e *ErrorBody) (reason string) {
 	if len(raw) == 0 || raw[0] != '{' {
 		return "error: want an object"
 	}

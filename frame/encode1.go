@@ -128,7 +128,7 @@ func (r *HelloRates) named() [4]namedRate {
 	}
 }
 
-func error1(dst []byte, e *Error) []byte {
+func error1(dst []byte, e *ErrorBody) []byte {
 	dst = strconv.AppendInt(append(dst, `,"error":{"code":`...), int64(e.Code), 10)
 	dst = text1(append(dst, `,"message":`...), e.Message)
 	dst = rawMember1(dst, `,"data":`, e.Data)

@@ -20,7 +20,7 @@ func TestAppend(t *testing.T) {
 			frame.Juggler0,
 			frame.Frame{
 				Type: frame.Res, For: []byte("1"), URI: []byte("a"), Args: []byte("1"),
-				Err: frame.Error{Code: 422, Message: []byte(`<no> "number"`), Data: []byte("2")},
+				Err: frame.ErrorBody{Code: 422, Message: []byte(`<no> "number"`), Data: []byte("2")},
 			},
 			meta9 + `{"for":"1","uri":"a","args":{"error":{"message":"\u003cno\u003e \"number\""}}}}` + "\n",
 		},

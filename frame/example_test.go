@@ -47,7 +47,7 @@ func ExampleProtocol_DecodeRequest_refused() {
 			fmt.Println("close with", refused.Code, refused.Reason)
 			continue
 		}
-		fmt.Printf("%s\n", frame.Juggler1.Append(nil, &frame.Frame{Type: frame.Nack, For: f.ID, Err: frame.Error{
+		fmt.Printf("%s\n", frame.Juggler1.Append(nil, &frame.Frame{Type: frame.Nack, For: f.ID, Err: frame.ErrorBody{
 			Code: refused.Code, Message: []byte(refused.Reason),
 		}}))
 	}

@@ -110,16 +110,8 @@ type Frame struct {
 	Expires time.Duration // of the ACK of an AUTH: when the credentials expire; 0: never
 	Message []byte        // of GOAWAY; of an answer of an unknown type, that type
 
-	Err   Error // of NACK, and of a RES that failed: Err.Code is not 0 then
+	Err   ErrorBody // of NACK, and of a RES that failed: Err.Code is not 0 then
 	Hello HelloBody
-}
-
-// Error is the error of a NACK or a RES.
-type Error struct {
-	Code       int
-	Message    []byte
-	Data       []byte        // any JSON value, or nil
-	RetryAfter time.Duration // 0: absent
 }
 
 // HelloBody is what the first message of the server says.

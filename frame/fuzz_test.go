@@ -134,7 +134,7 @@ func FuzzRoundTrip(f *testing.F) {
 			Headers: frame.AppendHeaders(nil, map[string]string{string(utf(header)): string(utf(value))}),
 			Token:   utf("t" + other), After: time.Duration(ms) * time.Millisecond,
 			Expires: time.Duration(ms) * time.Millisecond, Message: utf(other),
-			Err: frame.Error{
+			Err: frame.ErrorBody{
 				Code: n, Message: utf(value), Data: []byte(args), RetryAfter: time.Duration(ms) * time.Millisecond,
 			},
 			Hello: frame.HelloBody{
@@ -208,7 +208,7 @@ func only(p frame.Protocol, typ frame.Type, f *frame.Frame) frame.Frame {
 		}
 		switch {
 		case typ == frame.Nack && zero:
-			only.Err = frame.Error{Code: f.Err.Code, Message: f.Err.Message}
+			only.Err = frame.ErrorBody{Code: f.Err.Code, Message: f.Err.Message}
 		case typ == frame.Nack, typ == frame.Res && !zero && f.Err.Code != 0:
 			only.Err = f.Err
 			only.Err.Code = cmp.Or(f.Err.Code, 400)

@@ -67,7 +67,7 @@ var golden0 = []golden{
 			Type: frame.Nack, UUID: uuid("6a501a13-bd85-4e55-93ec-bf21b517723d"),
 			For: []byte("b57cd85f-4377-4838-aaf4-d1d9bbe08783"), ForType: frame.Call,
 			URI: []byte("test.echo"),
-			Err: frame.Error{Code: 500, Message: []byte("ERR invalid expire time in 'set' command script: b0cdecc8e595fb86f90aa79d69ba149d92d94b0b, on @user_script:2.")},
+			Err: frame.ErrorBody{Code: 500, Message: []byte("ERR invalid expire time in 'set' command script: b0cdecc8e595fb86f90aa79d69ba149d92d94b0b, on @user_script:2.")},
 		},
 	},
 	{
@@ -76,7 +76,7 @@ var golden0 = []golden{
 			Type: frame.Nack, UUID: uuid("a372187d-7e2b-442e-a594-cc5b1b75011a"),
 			For: []byte("e4c25caa-9cb9-46fe-a8eb-0af86c5eb54f"), ForType: frame.Call,
 			URI: []byte("cap.q"),
-			Err: frame.Error{Code: 500, Message: []byte("list capacity exceeded")},
+			Err: frame.ErrorBody{Code: 500, Message: []byte("list capacity exceeded")},
 		},
 	},
 	{
@@ -198,13 +198,13 @@ var golden1 = []golden{
 	},
 	{
 		`{"type":"NACK","for":"2","error":{"code":403,"message":"not allowed to subscribe to news.*"}}`,
-		frame.Frame{Type: frame.Nack, For: []byte("2"), Err: frame.Error{
+		frame.Frame{Type: frame.Nack, For: []byte("2"), Err: frame.ErrorBody{
 			Code: 403, Message: []byte("not allowed to subscribe to news.*"),
 		}},
 	},
 	{
 		`{"type":"NACK","for":"1","error":{"code":503,"message":"queue of math.add is full","retry_after":250}}`,
-		frame.Frame{Type: frame.Nack, For: []byte("1"), Err: frame.Error{
+		frame.Frame{Type: frame.Nack, For: []byte("1"), Err: frame.ErrorBody{
 			Code: 503, Message: []byte("queue of math.add is full"), RetryAfter: 250 * time.Millisecond,
 		}},
 	},
@@ -214,7 +214,7 @@ var golden1 = []golden{
 	},
 	{
 		`{"type":"RES","for":"1","error":{"code":422,"message":"not a number","data":{"at":1}}}`,
-		frame.Frame{Type: frame.Res, For: []byte("1"), Err: frame.Error{
+		frame.Frame{Type: frame.Res, For: []byte("1"), Err: frame.ErrorBody{
 			Code: 422, Message: []byte("not a number"), Data: []byte(`{"at":1}`),
 		}},
 	},

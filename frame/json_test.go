@@ -129,7 +129,7 @@ func FuzzString(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := frame.Juggler0.Append(nil, &frame.Frame{Type: frame.Nack, Err: frame.Error{Message: []byte(s)}})
+		got := frame.Juggler0.Append(nil, &frame.Frame{Type: frame.Nack, Err: frame.ErrorBody{Message: []byte(s)}})
 		want := `"code":0,"message":` + string(html) + "}}\n"
 		if !strings.HasSuffix(string(got), want) {
 			t.Errorf("the message %q is %s, want %s", s, got, want)

@@ -31,12 +31,12 @@ var callCases = []testCase{
 			x.errorf("the result is %+v, not 1 after %v", r, ran)
 		}
 	}},
-	{"error", "A Result with Err set arrives with its code, message and data.", rpc, func(x *trial) {
+	{"error", "A Result with Err set arrives with its code, message, data and retry-after.", rpc, func(x *trial) {
 		n, c := x.node(x.process()), x.callee(x.process(), "u")
-		sent := &broker.Error{Code: 422, Message: "not a number: \"ä\"\n\x00", Data: []byte(`{"at":1}`)}
+		sent := &broker.Error{Code: 422, Message: "not a number: \"ä\"\n\x00", Data: []byte(`{"at":1}`), RetryAfter: 250 * time.Millisecond}
 		first := n.call("u", "1")
 		c.reply(broker.Result{To: c.take().ReplyTo, Err: sent})
-		if got := n.result(first).Err; got == nil || got.Code != sent.Code || got.Message != sent.Message || !bytes.Equal(got.Data, sent.Data) {
+		if got := n.result(first).Err; got == nil || got.Code != sent.Code || got.Message != sent.Message || got.RetryAfter != sent.RetryAfter || !bytes.Equal(got.Data, sent.Data) {
 			x.errorf("the callee sent %+v, %+v arrived", sent, got)
 		}
 		second := n.call("u", "2")

@@ -433,7 +433,9 @@ func (x *trial) tryPublish(r Roles, channel, args string) error {
 func cloneResult(r broker.Result) broker.Result {
 	r.Args = bytes.Clone(r.Args)
 	if r.Err != nil {
-		r.Err = &broker.Error{Code: r.Err.Code, Message: r.Err.Message, Data: bytes.Clone(r.Err.Data)}
+		e := *r.Err
+		e.Data = bytes.Clone(e.Data)
+		r.Err = &e
 	}
 	return r
 }

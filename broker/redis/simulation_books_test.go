@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/frame"
 )
 
 const (
@@ -251,7 +252,7 @@ func (c *simCall) wrong(troubles []*simTrouble) string {
 }
 
 // endedIn reports whether the outcome is an error of this code.
-func (c *simCall) endedIn(code int) bool {
+func (c *simCall) endedIn(code frame.Code) bool {
 	return c.outcome != nil && c.outcome.Err != nil && c.outcome.Err.Code == code
 }
 

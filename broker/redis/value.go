@@ -24,6 +24,10 @@ const (
 	headLength = 1 + 13
 
 	addressLength = 32
+
+	// retryFlag in the code of a result says that behind it stands after how many ms a
+	// retry is worth it.
+	retryFlag = 1 << 31
 )
 
 // errCorrupt: what was read has none of our formats. It is counted, logged and
@@ -92,7 +96,14 @@ func encodeResult(r *broker.Result) []byte {
 		b := appendResultHead(make([]byte, 0, 25+len(r.Args)), r, 0)
 		return append(b, r.Args...)
 	}
-	b := appendResultHead(make([]byte, 0, 29+len(r.Err.Message)+len(r.Err.Data)), r, errorCode(r.Err))
+	code, retries := errorCode(r.Err), r.Err.RetryAfter > 0
+	if retries {
+		code |= retryFlag
+	}
+	b := appendResultHead(make([]byte, 0, 33+len(r.Err.Message)+len(r.Err.Data)), r, code)
+	if retries {
+		b = binary.BigEndian.AppendUint32(b, milliseconds(r.Err.RetryAfter))
+	}
 	b = binary.BigEndian.AppendUint32(b, uint32(len(r.Err.Message)))
 	b = append(b, r.Err.Message...)
 	return append(b, r.Err.Data...)
@@ -133,17 +144,32 @@ func decodeResult(node broker.ID, value []byte) (broker.Result, error) {
 	case value[0] != formatResult:
 		return r, errCorrupt
 	}
-	code := binary.BigEndian.Uint32(b)
+	code, b := binary.BigEndian.Uint32(b), b[4:]
 	if code == 0 {
-		r.Args = nonEmpty(b[4:])
+		r.Args = nonEmpty(b)
 		return r, nil
 	}
-	message, data, ok := cutCounted(b[4:])
-	if !ok || code > math.MaxInt32 {
+	var ok bool
+	r.Err, ok = decodeError(code, b)
+	if !ok {
 		return r, errCorrupt
 	}
-	r.Err = &broker.Error{Code: int(code), Message: string(message), Data: data}
 	return r, nil
+}
+
+// decodeError decodes what stands behind the code of a result that is an error.
+func decodeError(code uint32, b []byte) (e *broker.Error, ok bool) {
+	e = &broker.Error{Code: frame.Code(code &^ retryFlag)}
+	if code&retryFlag != 0 {
+		if len(b) < 4 || e.Code == 0 {
+			return nil, false
+		}
+		e.RetryAfter = time.Duration(binary.BigEndian.Uint32(b)) * time.Millisecond
+		b = b[4:]
+	}
+	message, data, ok := cutCounted(b)
+	e.Message, e.Data = string(message), data
+	return e, ok
 }
 
 func encodeEvent(e *broker.Event) []byte {

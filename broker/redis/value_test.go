@@ -46,6 +46,7 @@ func TestResultValue(t *testing.T) {
 		{broker.Result{To: testAddress}, "52" + refHex + "00000000", nil},
 		{broker.Result{To: testAddress, Args: []byte("3"), Ran: 258 * time.Microsecond}, "54" + refHex + "00000102" + "00000000" + "33", nil},
 		{broker.Result{To: testAddress, Err: &broker.Error{Code: 422, Message: "no", Data: []byte("{}")}}, "52" + refHex + "000001a6" + "00000002" + "6e6f" + "7b7d", &broker.Error{Code: 422, Message: "no", Data: []byte("{}")}},
+		{broker.Result{To: testAddress, Err: &broker.Error{Code: 429, RetryAfter: 1500 * time.Microsecond}}, "52" + refHex + "800001ad" + "00000002" + "00000000", &broker.Error{Code: 429, RetryAfter: 2 * time.Millisecond}},
 		{broker.Result{To: testAddress, Err: &broker.Error{}}, "52" + refHex + "000001f4" + "00000000", &broker.Error{Code: 500}},
 	} {
 		value := encodeResult(&test.result)
@@ -63,7 +64,7 @@ func sameError(a, b *broker.Error) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return a.Code == b.Code && a.Message == b.Message && bytes.Equal(a.Data, b.Data)
+	return a.Code == b.Code && a.RetryAfter == b.RetryAfter && a.Message == b.Message && bytes.Equal(a.Data, b.Data)
 }
 
 func TestEventValue(t *testing.T) {

@@ -40,7 +40,7 @@ func mount(mux *http.ServeMux, b *memory.Broker) (*nodes, error) {
 	}
 	mux.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) { n.newest().ServeHTTP(w, r) })
 
-	refuse := func(code int) juggler.Option {
+	refuse := func(code frame.Code) juggler.Option {
 		return juggler.WithAuthenticator(func(*http.Request) (*juggler.Identity, error) {
 			return nil, &juggler.Error{Code: code, Message: fmt.Sprintf("refused with %d", code)}
 		})

@@ -101,7 +101,7 @@ func (t *tokens) code(ctx context.Context, token string) (code int, retryAfter t
 	_, err := t.identity(ctx, token)
 	var e *juggler.Error
 	if errors.As(err, &e) {
-		return e.Code, e.RetryAfter
+		return int(e.Code), e.RetryAfter
 	}
 	return 0, 0
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/juggler-go/juggler/calleekit"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/redact"
+	"github.com/juggler-go/juggler/frame"
 )
 
 // Webhook answers calls by POST to a URL: the args are the body, as JSON. The
@@ -105,7 +106,7 @@ func refusal(status int, body []byte) error {
 	if json.Unmarshal(body, &said) != nil || said.Message == "" {
 		said.Message = http.StatusText(status)
 	}
-	e := &calleekit.Error{Code: status, Message: said.Message}
+	e := &calleekit.Error{Code: frame.Code(status), Message: said.Message}
 	if said.Data != nil {
 		e.Data = said.Data
 	}
