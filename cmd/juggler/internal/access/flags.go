@@ -100,12 +100,12 @@ func (c *Control) ReloadRules() error {
 	if c.flags.rulesFile == "" {
 		return nil
 	}
-	rules, err := ReadRules(c.flags.rulesFile)
+	fresh, err := ReadRules(c.flags.rulesFile)
 	if err == nil {
-		err = rules.check(c.flags)
+		err = fresh.check(c.flags)
 	}
 	if err == nil {
-		c.rules.Set(rules)
+		c.rules.Set(fresh)
 	}
 	return err
 }

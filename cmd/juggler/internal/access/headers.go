@@ -74,7 +74,7 @@ func (h *identityHeaders) set(_ context.Context, r *juggler.Request) (func(error
 		put(h.user, s.User(), s.User() != "")
 	}
 	for _, a := range h.attributes {
-		claim, ok := s.Attribute(a.claim)
+		claim, ok := s.Attribute(whole(a.claim))
 		put(a.header, headerText(claim), ok)
 	}
 	return nil, nil

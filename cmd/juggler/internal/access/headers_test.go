@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"testing"
 
 	"github.com/juggler-go/juggler"
@@ -25,9 +26,9 @@ func TestIdentityHeaders(t *testing.T) {
 			if r.Header.Get("Authorization") == "" {
 				return &juggler.Identity{}, nil
 			}
-			return &juggler.Identity{User: "ann", Attributes: []juggler.Attribute{
-				{Name: "role", Value: `["reader","editor"]`}, {Name: "name", Value: `"Ann B."`},
-			}}, nil
+			return &juggler.Identity{User: "ann", Attributes: slices.Concat(
+				attributes("role", []any{"reader", "editor"}, true), attributes("name", "Ann B.", true),
+			)}, nil
 		}))
 	srv.Handle("headers", func(_ context.Context, c *calleekit.Call) (any, error) { return c.RawHeaders, nil })
 	forged := map[string]string{"user": "root", "USER": "root", "x-role": "admin", "Name": "Root", "trace": "1"}

@@ -19,38 +19,13 @@ import (
 	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/nearest"
 	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/rules"
 )
 
-// Rules is the content of a file of rules. What no rule allows is refused.
-type Rules struct{ rules []rule }
-
-// A rule allows those it is for to do some things.
-type rule struct {
-	who                      []subject // any of them; nil: everyone
-	call, subscribe, publish []name
-}
-
-// A subject is whom a rule is for.
-type subject struct {
-	kind             subjectKind
-	attribute, value string // of withAttribute; value also of withUser
-}
-
-type subjectKind uint8
-
-const (
-	everyone subjectKind = iota
-	anonymous
-	authenticated
-	withUser
-	withAttribute
-)
-
-// A name is a URI or channel, or with prefix set what such names begin with.
-// pieces are what stands around "{user}".
-type name struct {
-	pieces []string
-	prefix bool
+// Rules is the content of a file of rules.
+type Rules struct {
+	*rules.Rules
+	list []rules.Rule
 }
 
 // ruleFile is the form of the file.
@@ -88,87 +63,49 @@ func parseRules(path string, text []byte) (*Rules, error) {
 	if d.Decode(new(yaml.Node)) != io.EOF {
 		return nil, fmt.Errorf("%s: want one document: nothing would be read behind ---", path)
 	}
-	rules := &Rules{}
-	var errs []error
-	for i, r := range f.Rules {
-		problem := func(err error) { errs = append(errs, fmt.Errorf("%s: rule %d: %w", path, i+1, err)) }
-		compiled := rule{
-			call:      parseNames("call", r.Call, problem),
-			subscribe: parseNames("subscribe", r.Subscribe, problem),
-			publish:   parseNames("publish", r.Publish, problem),
-		}
+	list := make([]rules.Rule, 0, len(f.Rules))
+	for _, r := range f.Rules {
+		rule := rules.Rule{Who: []string{rules.Everyone}, Call: r.Call, Subscribe: r.Subscribe, Publish: r.Publish}
 		if r.Who != nil {
-			compiled.who = parseSubjects(*r.Who, problem)
+			rule.Who = *r.Who
 		}
-		rules.rules = append(rules.rules, compiled)
+		list = append(list, rule)
 	}
-	return rules, errors.Join(errs...)
-}
-
-func parseSubjects(texts []string, problem func(error)) []subject {
-	subjects := []subject{} // not nil, which is everyone
-	for _, text := range texts {
-		s, err := parseSubject(text)
-		if err != nil {
-			problem(err)
-		}
-		subjects = append(subjects, s)
+	compiled, err := rules.Compile(list...)
+	if err != nil { // a line for each problem
+		return nil, fmt.Errorf("%s: %s", path, strings.ReplaceAll(err.Error(), "\n", "\n"+path+": "))
 	}
-	return subjects
-}
-
-func parseNames(key string, texts []string, problem func(error)) (names []name) {
-	for _, text := range texts {
-		n, err := parseName(text)
-		if err != nil {
-			problem(fmt.Errorf("%s: %w", key, err))
-		}
-		names = append(names, n)
-	}
-	return names
+	return &Rules{compiled, list}, nil
 }
 
 // check reports what of the rules can be true of nobody, as the flags are.
 func (r *Rules) check(f *Flags) error {
 	const tokens = "--token-hmac-file or --token-jwks"
 	var errs []error
-	for i, rule := range r.rules {
+	for i, rule := range r.list {
 		problem := func(format string, args ...any) {
 			errs = append(errs, fmt.Errorf("%s: rule %d: %w", f.rulesFile, i+1, fmt.Errorf(format, args...)))
 		}
-		for _, who := range rule.who {
+		for _, who := range rule.Who {
+			attribute, _, _ := strings.Cut(who, "=")
 			switch {
-			case who.kind == anonymous && f.hasTokens() && !f.anonymous:
-				problem("who: anonymous is nobody without --anonymous")
-			case (who.kind == authenticated || who.kind == withUser || who.kind == withAttribute) && !f.hasTokens():
+			case who == rules.Everyone:
+			case who == rules.Anonymous:
+				if f.hasTokens() && !f.anonymous {
+					problem("who: anonymous is nobody without --anonymous")
+				}
+			case !f.hasTokens():
 				problem("who: %s is nobody without %s", who, tokens)
-			case who.kind == withAttribute && !slices.Contains(f.attributes, who.attribute):
-				problem("who: %s is nobody without --token-attributes %s", who, who.attribute)
+			case who != rules.Authenticated && attribute != "user" && !slices.Contains(f.attributes, attribute):
+				problem("who: %s is nobody without --token-attributes %s", who, attribute)
 			}
 		}
-		for _, n := range slices.Concat(rule.call, rule.subscribe, rule.publish) {
-			if len(n.pieces) > 1 && !f.hasTokens() {
-				problem("%s is nobody's without %s", userPlaceholder, tokens)
-				break
-			}
+		names := slices.Concat(rule.Call, rule.Subscribe, rule.Publish)
+		if !f.hasTokens() && slices.ContainsFunc(names, func(name string) bool { return strings.Contains(name, "{user}") }) {
+			problem("{user} is nobody's without %s", tokens)
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// String returns a subject as a file of rules has it.
-func (w subject) String() string {
-	switch w.kind {
-	case everyone:
-		return "everyone"
-	case anonymous:
-		return "anonymous"
-	case authenticated:
-		return "authenticated"
-	case withUser:
-		return "user=" + w.value
-	}
-	return w.attribute + "=" + w.value
 }
 
 // checkKeys reports unknown keys, with the one that may be meant, and keys without a
@@ -231,144 +168,6 @@ func allowsNothing(r *yaml.Node) bool {
 	return r.Kind == yaml.MappingNode
 }
 
-func parseSubject(text string) (subject, error) {
-	switch text {
-	case "everyone":
-		return subject{kind: everyone}, nil
-	case "anonymous":
-		return subject{kind: anonymous}, nil
-	case "authenticated":
-		return subject{kind: authenticated}, nil
-	}
-	attribute, value, ok := strings.Cut(text, "=")
-	switch {
-	case !ok || attribute == "" || value == "":
-		return subject{}, fmt.Errorf("who: %q: want everyone, anonymous, authenticated, user=NAME or ATTRIBUTE=VALUE", text)
-	case attribute == "user":
-		return subject{kind: withUser, value: value}, nil
-	}
-	return subject{kind: withAttribute, attribute: attribute, value: value}, nil
-}
-
-const userPlaceholder = "{user}"
-
-func parseName(text string) (name, error) {
-	n := name{}
-	text, n.prefix = strings.CutSuffix(text, "*")
-	if strings.ContainsAny(text, "*?[") {
-		return n, fmt.Errorf("%q: want a name, or the beginning of names followed by *", text)
-	}
-	if text == "" && !n.prefix {
-		return n, errors.New("a name is empty")
-	}
-	n.pieces = strings.Split(text, userPlaceholder)
-	return n, nil
-}
-
-// Authorize decides about one request.
-func (r *Rules) Authorize(req *juggler.Request) error {
-	name := req.Channel()
-	if req.Type() == frame.Call {
-		name = req.URI()
-	}
-	if r.allow(req.Session(), req.Type(), name, req.Pattern()) {
-		return nil
-	}
-	return juggler.ErrForbidden
-}
-
-// allow reports whether a session may send a request of a type for a name or pattern.
-func (r *Rules) allow(s juggler.Session, typ frame.Type, name string, pattern bool) bool {
-	for i := range r.rules {
-		rule := &r.rules[i]
-		if rule.allows(s.User(), typ, name, pattern) && rule.isFor(s) {
-			return true
-		}
-	}
-	return false
-}
-
-func (r *rule) isFor(s juggler.Session) bool {
-	if r.who == nil {
-		return true
-	}
-	for _, who := range r.who {
-		if who.is(s) {
-			return true
-		}
-	}
-	return false
-}
-
-func (w subject) is(s juggler.Session) bool {
-	switch w.kind {
-	case anonymous:
-		return s.User() == ""
-	case authenticated:
-		return s.User() != ""
-	case withUser:
-		return s.User() == w.value
-	case withAttribute:
-		have, ok := s.Attribute(w.attribute)
-		if !ok {
-			return false
-		}
-		return hasWord(have, w.attribute, w.value)
-	}
-	return true
-}
-
-// allows reports whether the rule covers what is requested.
-func (r *rule) allows(user string, typ frame.Type, requested string, pattern bool) bool {
-	switch typ {
-	case frame.Call:
-		return covers(r.call, user, requested, false)
-	case frame.Sub:
-		return covers(r.subscribe, user, requested, pattern)
-	case frame.Pub:
-		return covers(r.publish, user, requested, false)
-	}
-	return true
-}
-
-func covers(names []name, user, requested string, pattern bool) bool {
-	for _, n := range names {
-		if n.covers(user, requested, pattern) {
-			return true
-		}
-	}
-	return false
-}
-
-// covers reports whether n covers a name, or everything that a pattern can
-// match: then what the pattern says literally, up to its first special
-// character, must begin as n does.
-func (n *name) covers(user, requested string, pattern bool) bool {
-	if pattern {
-		if !n.prefix {
-			return false
-		}
-		if i := strings.IndexAny(requested, `*?[\`); i >= 0 {
-			requested = requested[:i]
-		}
-	}
-	if len(n.pieces) > 1 && user == "" {
-		return false // {user} of nobody
-	}
-	for i, piece := range n.pieces {
-		var ok bool
-		if i > 0 {
-			if requested, ok = strings.CutPrefix(requested, user); !ok {
-				return false
-			}
-		}
-		if requested, ok = strings.CutPrefix(requested, piece); !ok {
-			return false
-		}
-	}
-	return n.prefix || requested == ""
-}
-
 // Current is an authorizer by rules that may be replaced while it is used.
 type Current struct{ rules atomic.Pointer[Rules] }
 
@@ -377,8 +176,8 @@ func (c *Current) Set(r *Rules) { c.rules.Store(r) }
 
 // Authorizer returns what juggler.WithAuthorizer takes. It never waits.
 func (c *Current) Authorizer() juggler.Authorizer {
-	return juggler.NonBlocking(func(_ context.Context, r *juggler.Request) error {
-		return c.rules.Load().Authorize(r)
+	return juggler.NonBlocking(func(ctx context.Context, r *juggler.Request) error {
+		return c.rules.Load().Authorize(ctx, r)
 	})
 }
 
@@ -386,10 +185,10 @@ func (c *Current) Authorizer() juggler.Authorizer {
 // and returns how many they were. Their clients come back at once, subscribe again, and
 // are told what is refused. A SUB that is on its way is not looked at.
 func (c *Current) EndForbidden(sessions iter.Seq[juggler.Session]) (ended int) {
-	rules := c.rules.Load()
+	current := c.rules.Load()
 	for s := range sessions {
 		for topic := range s.Topics() {
-			if !rules.allow(s, frame.Sub, topic.Name, topic.Pattern) {
+			if !current.Allows(s, frame.Sub, topic.Name, topic.Pattern) {
 				s.Disconnect(closeRestart, "the rules have changed")
 				ended++
 				break

@@ -180,7 +180,7 @@ func (t *tokens) fromClaims(claims jwt.MapClaims) (*juggler.Identity, error) {
 	id := &juggler.Identity{User: user, Expires: expires.Time}
 	for _, name := range t.flags.attributes {
 		if claim := claims[name]; claim != nil {
-			id.Attributes = append(id.Attributes, juggler.Attribute{Name: name, Value: claimText(claim)})
+			id.Attributes = append(id.Attributes, attributes(name, claim, len(t.flags.attributeHeaders) > 0)...)
 		}
 	}
 	return id, nil
