@@ -291,10 +291,50 @@ func TestAccessErrors(t *testing.T) {
 		{"--rules " + rules + " --token-hmac-file " + hmac, "rule 2: who: anonymous is nobody without --anonymous"},
 		{"--token-hmac-file " + hmac + " --attribute-headers role", `--attribute-headers "role": want a claim that --token-attributes lists`},
 		{"--token-hmac-file " + hmac + " --token-attributes a --user-header U --attribute-headers a=u", `--attribute-headers "a=u": the header is that of something else, too`},
+		{"--listen :8080", unguarded(":8080")},
+		{"--listen 127.0.0.1:80,0.0.0.0:81", unguarded("0.0.0.0:81")},
+		{"--listen [::]:80", unguarded("[::]:80")},
+		{"--listen example.com:80", unguarded("example.com:80")},
+		{"--listen :80 --token-hmac-file " + hmac, unguarded(":80")},
+		{"--open --rules " + rules, "--rules and --open contradict each other: leave one out"},
 	} {
 		got := run(t, "", append([]string{"serve", "--check"}, strings.Fields(tt.args)...)...)
 		if got.code != 2 || !strings.Contains(got.stderr, tt.want) {
 			t.Errorf("%s: %+v, want %q", tt.args, got, tt.want)
 		}
+	}
+}
+
+// unguarded is what a server without rules says that others could connect to.
+func unguarded(address string) string {
+	return "--listen " + address + ": others could connect, and every client may call, publish and subscribe to everything: give --rules FILE, or --open if that is meant"
+}
+
+// A server without rules is for this machine, and says at its start what that means, unless
+// it is told that this is meant.
+func TestOpen(t *testing.T) {
+	rules := filepath.Join(t.TempDir(), "rules.yaml")
+	writeFile(t, rules, "rules:\n- publish: [x]\n")
+	const warning = "every client may call, publish and subscribe to everything: give --rules, or --open if that is meant"
+	for _, tt := range []struct {
+		args  string
+		warns bool
+	}{
+		{"--listen 127.0.0.1:0", true},
+		{"--listen localhost:0", true},
+		{"--listen unix:" + filepath.Join(t.TempDir(), "s"), true},
+		{"--listen :0 --open", false},
+		{"--listen 127.0.0.1:0 --open", false},
+		{"--listen :0 --rules " + rules, false},
+	} {
+		p := start(t, append([]string{"serve"}, strings.Fields(tt.args)...)...)
+		p.stderr.await(t, "serving")
+		p.stop()
+		if got := strings.Count(p.stderr.String(), warning); got > 1 || got == 1 != tt.warns || strings.Contains(p.stderr.String(), "WithAuthorizer") {
+			t.Errorf("%s: warned %d times:\n%s", tt.args, got, p.stderr)
+		}
+	}
+	if got := run(t, "", "serve", "--check"); got.code != 0 || got.stderr != "" {
+		t.Errorf("--check: %+v", got)
 	}
 }

@@ -73,6 +73,7 @@ func demo(ctx context.Context, address string, log *slog.Logger, out io.Writer) 
 	h, err := juggler.New(
 		juggler.WithBroker(b),
 		juggler.WithLogger(log),
+		juggler.WithAuthorizer(juggler.AllowAll()),
 		juggler.WithOriginCheck(func(*http.Request) bool { return true }), // a demo: any page may try it
 	)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -114,7 +115,8 @@ func TestComposeFiles(t *testing.T) {
 		}
 		for service, s := range f.Services {
 			if verb := first(s.Command); verb == "serve" || verb == "callee" {
-				if got := run(t, "", append(s.Command, "--check")...); got.code != 0 {
+				command := mounted(s.Command, deploy+"rules.yaml")
+				if got := run(t, "", append(command, "--check")...); got.code != 0 {
 					t.Errorf("%s: %s: %+v", name, service, got)
 				}
 			}
@@ -131,6 +133,41 @@ func TestComposeFiles(t *testing.T) {
 			if _, ok := all.Services[service]; !ok && s.Image == "" {
 				t.Errorf("%s: %s has no image", name, service)
 			}
+		}
+	}
+}
+
+// rulesFile is where the rules are in a container.
+const rulesFile = "/etc/juggler/rules.yaml"
+
+// mounted returns a command of a container for a test that has its rules elsewhere.
+func mounted(command []string, rules string) []string {
+	command = slices.Clone(command)
+	for i, word := range command {
+		if word == rulesFile {
+			command[i] = rules
+		}
+	}
+	return command
+}
+
+// What the files start as clients is allowed by the rules beside them.
+func TestComposeRules(t *testing.T) {
+	var f composeFile
+	if err := yaml.Unmarshal([]byte(readFile(t, deploy+"compose.yaml")), &f); err != nil {
+		t.Fatal(err)
+	}
+	redis := redistest.Start(t)
+	startCallee(t, "--redis", "redis://"+redis.Addr)
+	_, url := startServe(t, "--redis", "redis://"+redis.Addr, "--rules", deploy+"rules.yaml")
+	awaitCall(t, url)
+	load := slices.Concat(f.Services["load"].Command[:len(f.Services["load"].Command)-1], []string{"--duration", "100ms", url})
+	if got := run(t, "", load...); got.code != 0 || strings.Contains(got.stdout, "error 403") {
+		t.Errorf("%v: %+v", load, got)
+	}
+	for line, code := range map[string]int{"psub public.*": 0, "pub public.a 1": 0, "psub *": 4, "call admin.secrets": 4} {
+		if got := run(t, line+"\n", "client", url); got.code != code {
+			t.Errorf("%s: %+v, want code %d", line, got, code)
 		}
 	}
 }
@@ -158,10 +195,12 @@ func dependencies(n *yaml.Node) []string {
 func TestKubernetesManifests(t *testing.T) {
 	d := yaml.NewDecoder(strings.NewReader(readFile(t, deploy+"kubernetes/juggler.yaml")))
 	kinds := map[string]int{}
+	rules := filepath.Join(t.TempDir(), "rules.yaml")
 	for {
 		var m struct {
 			APIVersion string `yaml:"apiVersion"`
 			Kind       string
+			Data       map[string]string
 			Spec       struct {
 				Template struct {
 					Spec struct {
@@ -175,8 +214,11 @@ func TestKubernetesManifests(t *testing.T) {
 			break
 		}
 		kinds[m.Kind]++
+		if text := m.Data["rules.yaml"]; text != "" { // of the ConfigMap, which comes first
+			writeFile(t, rules, text)
+		}
 		for _, c := range m.Spec.Template.Spec.Containers {
-			cmd := command(t, append(c.Args, "--check")...)
+			cmd := command(t, append(mounted(c.Args, rules), "--check")...)
 			cmd.Env = append(cmd.Env, "JUGGLER_REDIS=redis://redis:6379")
 			if got := finish(t, cmd, ""); got.code != 0 {
 				t.Errorf("%v: %+v", c.Args, got)

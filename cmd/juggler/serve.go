@@ -35,12 +35,16 @@ and events to the broker. Any number of nodes and callees work together on one
 Redis. Without --redis the broker is embedded: events then reach the clients of
 this node, and calls find no callee.
 
+--rules says who may call, subscribe and publish what. Without it everybody may do
+everything, so the server listens on this machine only, unless --open says that
+this is meant.
+
 SIGTERM drains: clients are asked to go elsewhere and calls come to their end.
 SIGHUP reads certificates, passwords, rules, keys and the log level again.
 
 ` + engine.AddressHelp,
 		Example: `  juggler serve --redis redis://127.0.0.1:6379
-  juggler serve --listen :8443 --tls-cert chain.pem --tls-key key.pem \
+  juggler serve --listen :8443 --tls-cert chain.pem --tls-key key.pem --rules rules.yaml \
     --redis redis://10.0.0.1:6379,10.0.0.2:6379 --admin-listen 127.0.0.1:9090
   JUGGLER_REDIS=redis://cache/2 juggler serve --config juggler.yaml`,
 		Args: exactArgs(0, ""),
@@ -105,6 +109,9 @@ func (s *server) run(ctx context.Context) error {
 	}
 	for _, l := range listeners {
 		fmt.Fprintln(s.cmd.OutOrStdout(), listen.URL(l, s.flags.path, s.encryption != nil))
+	}
+	if s.flags.access.Unguarded() {
+		s.log.Warn("every client may call, publish and subscribe to everything: give --rules, or --open if that is meant")
 	}
 	s.log.Info("serving", "node", s.handler.Node())
 	return s.serve(ctx, listeners)
@@ -176,7 +183,7 @@ func (s *server) prepare(ctx context.Context) error {
 			return fmt.Errorf("--listen %w", err)
 		}
 	}
-	if err := errors.Join(f.admin.Check(), f.checkEffect(s.cmd.Flags())); err != nil {
+	if err := errors.Join(f.admin.Check(), f.access.Check(f.listen), f.checkEffect(s.cmd.Flags())); err != nil {
 		return err
 	}
 	mux := http.NewServeMux()

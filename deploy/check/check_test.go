@@ -41,6 +41,7 @@ func TestCompose(t *testing.T) {
 // kinds are the objects that the manifests have.
 var kinds = map[string]func() any{
 	"apps/v1 Deployment":            func() any { return new(appsv1.Deployment) },
+	"v1 ConfigMap":                  func() any { return new(corev1.ConfigMap) },
 	"v1 Service":                    func() any { return new(corev1.Service) },
 	"policy/v1 PodDisruptionBudget": func() any { return new(policyv1.PodDisruptionBudget) },
 }
@@ -75,7 +76,7 @@ func TestKubernetes(t *testing.T) {
 			t.Errorf("%s %s: %v", is.APIVersion, is.Kind, err)
 		}
 	}
-	if n != 4 {
+	if n != 5 {
 		t.Errorf("%d objects", n)
 	}
 }

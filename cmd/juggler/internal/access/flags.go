@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/listen"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
 	"github.com/juggler-go/juggler/internal/option"
 )
@@ -19,6 +20,7 @@ import (
 type Flags struct {
 	set       *pflag.FlagSet
 	rulesFile string
+	open      bool
 
 	hmacFile   string
 	jwks       string
@@ -38,6 +40,7 @@ type Flags struct {
 func (f *Flags) Bind(flags *pflag.FlagSet) {
 	f.set = flags
 	flags.StringVar(&f.rulesFile, "rules", "", "YAML `file` with rules of who may call, subscribe and publish what")
+	flags.BoolVar(&f.open, "open", false, "let everybody whom the server lets in do everything, in place of --rules")
 	flags.StringVar(&f.hmacFile, "token-hmac-file", "", "`file` with the secret of tokens (JWT with HS256, HS384 or HS512); at least 32 bytes")
 	flags.StringVar(&f.jwks, "token-jwks", "", "`URL` or file of the keys (JWKS) of tokens")
 	flags.StringVar(&f.issuer, "token-issuer", "", "the iss that tokens must have")
@@ -66,6 +69,9 @@ type Control struct {
 func (f *Flags) Open(ctx context.Context, onlyCheck bool, log *slog.Logger) (*Control, error) {
 	err := settings.Needs(f.set, f.hasTokens(), "--token-hmac-file or --token-jwks", "anonymous", "token-issuer", "token-audience",
 		"token-user-claim", "token-attributes", "token-query", "sign-in-timeout", "user-header", "attribute-headers")
+	if err == nil && f.rulesFile != "" && f.open {
+		err = errors.New("--rules and --open contradict each other: leave one out")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -119,6 +125,23 @@ func (c *Control) EndForbidden(sessions iter.Seq[juggler.Session]) (ended int) {
 	return c.rules.EndForbidden(sessions)
 }
 
+// Check says so if rules are missing though others than this machine can connect to one of
+// the addresses.
+func (f *Flags) Check(addresses []string) error {
+	if !f.Unguarded() {
+		return nil
+	}
+	for _, address := range addresses {
+		if !listen.IsLocal(address) {
+			return fmt.Errorf("--listen %s: others could connect, and every client may call, publish and subscribe to everything: give --rules FILE, or --open if that is meant", address)
+		}
+	}
+	return nil
+}
+
+// Unguarded reports whether clients may do everything though nobody said that they may.
+func (f *Flags) Unguarded() bool { return f.rulesFile == "" && !f.open }
+
 // hasTokens reports whether there are users.
 func (f *Flags) hasTokens() bool { return f.hmacFile != "" || f.jwks != "" }
 
@@ -141,10 +164,11 @@ func (c *Control) Ready() error {
 
 // Options returns the options of the handler.
 func (c *Control) Options() []juggler.Option {
-	var options []juggler.Option
+	authorizer := juggler.AllowAll()
 	if c.flags.rulesFile != "" {
-		options = append(options, juggler.WithAuthorizer(c.rules.Authorizer()))
+		authorizer = c.rules.Authorizer()
 	}
+	options := []juggler.Option{juggler.WithAuthorizer(authorizer)}
 	if len(c.headers.names()) > 0 {
 		options = append(options, juggler.WithNonBlockingMiddleware(c.headers.set))
 	}

@@ -18,6 +18,20 @@ const unixPrefix = "unix:"
 // IsUnix reports whether an address is that of a Unix socket.
 func IsUnix(address string) bool { return strings.HasPrefix(address, unixPrefix) }
 
+// IsLocal reports whether only this machine can connect to an address, as far as its text
+// tells: a name is taken for that of others, unless it is localhost.
+func IsLocal(address string) bool {
+	if IsUnix(address) {
+		return true
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
 // Check reports whether an address has the form that Open takes.
 func Check(address string) error {
 	if path, ok := strings.CutPrefix(address, unixPrefix); ok && path != "" {
