@@ -33,6 +33,7 @@ type calleeFlags struct {
 	exec, http   []string // URI=COMMAND, URI=URL
 	limits       outside.Limits
 	test         bool
+	errorTexts   bool
 	startTimeout time.Duration
 	drainTimeout time.Duration
 }
@@ -45,6 +46,7 @@ func (f *calleeFlags) bind(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.http, "http", nil, "`URI=URL` that answers calls to a URI by POST; may be repeated")
 	settings.DurationVar(flags, &f.limits.Timeout, "outside-timeout", time.Minute, time.Millisecond, 24*time.Hour, "what a program or webhook has for a call")
 	settings.BytesVar(flags, &f.limits.MaxOutput, "outside-max-output", 1<<20, 1, 1<<30, "size of the answer of a program or webhook")
+	flags.BoolVar(&f.errorTexts, "error-texts", false, "tell callers what the log has of failures; for development")
 	settings.DurationVar(flags, &f.startTimeout, "start-timeout", 10*time.Second, 0, time.Hour, "how long to wait for Redis at the start")
 	settings.DurationVar(flags, &f.drainTimeout, "drain-timeout", 25*time.Second, 0, time.Hour, "what calls have to finish after SIGTERM")
 	f.engine.Bind(flags)
@@ -65,11 +67,12 @@ func newCallee() *cobra.Command {
 
 --exec has a program answer, once for each call, without a shell: it gets the
 args on its standard input and writes the answer, as JSON, to its standard
-output. Exit code 0 means done, 64 or 65 that the args are wrong (code 400, with
-what it wrote to its standard error), any other that it failed (code 500). Its
-variables JUGGLER_URI and JUGGLER_HEADERS say more. --http has a web server
-answer: the args are POSTed as JSON, 2xx comes with the answer, 4xx with
-{"message":…,"data":…}.
+output. Exit code 0 means done, 64 or 65 that the args are wrong (code 400), any
+other that it failed (code 500). Its variables JUGGLER_URI and JUGGLER_HEADERS
+say more. --http has a web server answer: the args are POSTed as JSON, 2xx comes
+with the answer; without an error in its body, 4xx is the code of the call's.
+What fails may say {"error":{"code":409,"message":…,"data":…,"retry_after":…}}
+in place of the answer. Callers read nothing else of it; the log does.
 
 ` + engine.AddressHelp,
 		Example: `  juggler callee --redis redis://127.0.0.1:6379
@@ -102,7 +105,7 @@ func callee(ctx context.Context, f *calleeFlags, p *process) error {
 		return err
 	}
 	defer e.Close()
-	c, err := calleekit.New(e.Callee, append(f.callee.List(), calleekit.WithLogger(p.logs))...)
+	c, err := calleekit.New(e.Callee, append(f.callee.List(), calleekit.WithLogger(p.logs), calleekit.WithErrorTexts(f.errorTexts))...)
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
@@ -172,7 +175,7 @@ func (f *calleeFlags) register(c *calleekit.Callee, log *slog.Logger) error {
 		if err != nil {
 			return fmt.Errorf("--http: %w", err) // without the text, which may have a password
 		}
-		hook, err := outside.NewWebhook(url, f.limits, log)
+		hook, err := outside.NewWebhook(url, f.limits)
 		if err == nil {
 			err = add(uri, hook.Answer)
 		}

@@ -30,7 +30,7 @@ func script(t testing.TB, text string) string {
 func TestPrograms(t *testing.T) {
 	t.Parallel() // it mostly waits
 	redis := redistest.Start(t)
-	hurried := startCallee(t, "--redis", "redis://"+redis.Addr, "--test=false", "--outside-timeout", "300ms",
+	hurried := startCallee(t, "--redis", "redis://"+redis.Addr, "--test=false", "--outside-timeout", "300ms", "--error-texts",
 		"--exec", "x.hangs="+script(t, "sleep 600 & wait"),
 		"--exec", "x.stubborn="+script(t, "trap '' TERM; sleep 600 & wait; wait"))
 	c := startCallee(t, "--redis", "redis://"+redis.Addr, "--outside-max-output", "1KiB",
@@ -38,7 +38,8 @@ func TestPrograms(t *testing.T) {
 		"--exec", "x.words=printf '[\"%s\",\"%s\"]' 'a b' c",
 		"--exec", "x.env="+script(t, `printf '{"uri":"%s","headers":%s}' "$JUGGLER_URI" "$JUGGLER_HEADERS"`),
 		"--exec", "x.nothing=true",
-		"--exec", "x.wrong="+script(t, "echo 'want a number' >&2; exit 65"),
+		"--exec", "x.wrong="+script(t, "echo 'secret' >&2; exit 65"),
+		"--exec", "x.says="+script(t, `echo '{"error":{"code":409,"message":"sold out","data":[1],"retry_after":50}}'; exit 1`),
 		"--exec", "x.fails="+script(t, "echo 'what happened' >&2; exit 1"),
 		"--exec", "x.text=echo hello",
 		"--exec", "x.megabytes="+script(t, "yes"),
@@ -54,11 +55,12 @@ func TestPrograms(t *testing.T) {
 		{"x.words", `1`, 0, `["a b","c"]`, ""},
 		{"x.env", `1`, 0, `{"uri":"x.env","headers":{"k":"v"}}`, ""},
 		{"x.nothing", `1`, 0, `null`, ""},
-		{"x.wrong", `1`, 5, `"code":400,"message":"want a number"`, ""},
-		{"x.fails", `1`, 5, `"code":500,"message":"x.fails failed"`, "what happened"},
+		{"x.wrong", `1`, 5, `{"error":{"code":400,"message":"the args are wrong"}}`, "secret"},
+		{"x.says", `1`, 5, `{"error":{"code":409,"message":"sold out","data":[1],"retry_after":50}}`, ""},
+		{"x.fails", `1`, 5, `"code":500,"message":"internal error"`, "what happened"},
 		{"x.text", `1`, 5, `"code":500`, "its answer is not JSON"},
-		{"x.megabytes", `1`, 5, `"code":500`, "its output is longer than 1024 bytes"},
-		{"x.hangs", `1`, 5, `"code":500`, "it took too long"},
+		{"x.megabytes", `1`, 5, `"code":413,"message":"the answer has more than 1024 bytes"`, ""},
+		{"x.hangs", `1`, 5, `program: it took too long`, "it took too long"},
 		{"x.stubborn", `1`, 5, `"code":500`, "it took too long"},
 		{"x.killed", `1`, 5, `"code":500`, "signal: killed"},
 	} {
@@ -157,7 +159,10 @@ func TestWebhooks(t *testing.T) {
 			w.WriteHeader(204)
 		case "/refuse":
 			w.WriteHeader(422)
-			io.WriteString(w, `{"message":"not a number","data":{"at":1}}`)
+			io.WriteString(w, `{"error":{"code":409,"message":"not a number","data":{"at":1}}}`)
+		case "/framework":
+			w.WriteHeader(404)
+			io.WriteString(w, `{"statusCode":404,"message":"Cannot POST /secret","error":"Not Found"}`)
 		case "/bare":
 			w.WriteHeader(403)
 		case "/fail":
@@ -173,7 +178,7 @@ func TestWebhooks(t *testing.T) {
 	defer web.Close()
 	hurried := startCallee(t, "--redis", "redis://"+redis.Addr, "--test=false", "--outside-timeout", "300ms", "--http", "h.hang="+web.URL+"/hang")
 	args := []string{"--redis", "redis://" + redis.Addr, "--outside-max-output", "1KiB", "--http", "h.gone=http://" + closedAddress(t) + "/"}
-	for _, name := range []string{"echo", "empty", "refuse", "bare", "fail", "redirect", "long"} {
+	for _, name := range []string{"echo", "empty", "refuse", "framework", "bare", "fail", "redirect", "long"} {
 		args = append(args, "--http", "h."+name+"="+web.URL+"/"+name)
 	}
 	c := startCallee(t, args...)
@@ -186,11 +191,12 @@ func TestWebhooks(t *testing.T) {
 	}{
 		{"h.echo", 0, `{"args":[1],"uri":"h.echo","headers":{"k":"v"}}`, ""},
 		{"h.empty", 0, `null`, ""},
-		{"h.refuse", 5, `{"error":{"code":422,"message":"not a number","data":{"at":1}}}`, ""},
+		{"h.refuse", 5, `{"error":{"code":409,"message":"not a number","data":{"at":1}}}`, ""},
+		{"h.framework", 5, `{"error":{"code":404,"message":"Not Found"}}`, ""},
 		{"h.bare", 5, `{"error":{"code":403,"message":"Forbidden"}}`, ""},
 		{"h.fail", 5, `"code":500`, "HTTP status 502"},
 		{"h.redirect", 5, `"code":500`, "HTTP status 302"},
-		{"h.long", 5, `"code":500`, "its answer is longer than 1024 bytes"},
+		{"h.long", 5, `"code":413,"message":"the answer has more than 1024 bytes"`, ""},
 		{"h.hang", 5, `"code":500`, "it took too long"},
 		{"h.gone", 5, `"code":500`, "connection refused"},
 	} {

@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis, script } from './redis.mjs';
 
-/** An error whose code, message and data the caller gets. */
+/** An error whose code, message and data the caller gets; of another it gets nothing. */
 class CallError extends Error {
   constructor(code, message, data) {
     super(message);
@@ -110,14 +110,14 @@ async function start(uri, value, now) {
   const args = 54 + value.readUInt32BE(50);
   const abort = new AbortController();
   running.set(name, abort);
+  const signal = AbortSignal.any([abort.signal, AbortSignal.timeout(left)]);
   let result;
   try {
     const headers = JSON.parse(value.subarray(54, args).toString() || '{}');
-    const signal = AbortSignal.any([abort.signal, AbortSignal.timeout(left)]);
     const output = await functions[uri](JSON.parse(value.subarray(args).toString() || 'null'), { headers, signal });
     result = [uint32(0), Buffer.from(JSON.stringify(output ?? null))];
   } catch (error) {
-    result = failure(error);
+    result = failure(signal.aborted ? signal.reason : error, uri);
   }
   // What may have been stored is stored again: the node counts the first result. A
   // node that Redis does not know says within a lease that it lives, if it does.
@@ -135,9 +135,15 @@ async function start(uri, value, now) {
   freed();
 }
 
-function failure(error) {
-  const { code, data } = error instanceof CallError ? error : { code: 500 };
-  const message = Buffer.from(String(error?.message ?? error));
+/** What callers get of an error: nothing but 500, unless it was made for them. */
+function failure(error, uri) {
+  if (!(error instanceof CallError)) {
+    const late = error?.name === 'TimeoutError';
+    if (!late) console.error(uri, 'failed:', error);
+    return failure(late ? new CallError(408, "the call's time was over") : new CallError(500, 'internal error'));
+  }
+  const { code, data } = error;
+  const message = Buffer.from(error.message);
   return [uint32(code), uint32(message.length), message, Buffer.from(JSON.stringify(data) ?? '')];
 }
 

@@ -115,7 +115,7 @@ func TestJSCallee(t *testing.T) {
 	if !errors.As(err, &failure) || failure.Code != 422 || failure.Message != "want a number from 0 on" || string(failure.Data) != `{"got":-1}` {
 		t.Errorf("js.root of -1: got %#v", err)
 	}
-	if err := c.Call(t.Context(), "js.add", nil, nil); !errors.Is(err, client.CodeInternal) {
+	if err := c.Call(t.Context(), "js.add", nil, nil); !errors.As(err, &failure) || failure.Code != 500 || failure.Message != "internal error" {
 		t.Errorf("js.add without arguments: got %v", err)
 	}
 	long := strings.Repeat("long ", 10_000)

@@ -3,10 +3,13 @@ package outside
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"time"
 	"unicode/utf16"
 
 	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/frame"
 )
 
 // bounded collects what is written up to a limit, and drops the rest. The
@@ -31,17 +34,41 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// answer returns the result that an answer is, or what failed returns if it is
-// none. No answer at all is null.
-func answer(text []byte, failed func(what string) error) (any, error) {
+// answer returns the result that an answer is. No answer at all is null.
+func answer(text []byte) (any, error) {
 	text = bytes.TrimSpace(text)
 	if len(text) == 0 {
 		return json.RawMessage("null"), nil
 	}
 	if !json.Valid(text) {
-		return nil, failed("its answer is not JSON")
+		return nil, errors.New("its answer is not JSON")
 	}
 	return json.RawMessage(text), nil
+}
+
+// said returns the error that an answer is, in the form that RES has in juggler.1, or nil:
+// what else a program or a web server says when it fails is not for the caller.
+func said(text []byte) *calleekit.Error {
+	var body struct {
+		Error struct {
+			Code       frame.Code      `json:"code"`
+			Message    *string         `json:"message"`
+			Data       json.RawMessage `json:"data"`
+			RetryAfter int64           `json:"retry_after"` // ms
+		} `json:"error"`
+	}
+	if json.Unmarshal(text, &body) != nil || body.Error.Code <= 0 || body.Error.Message == nil {
+		return nil
+	}
+	e := &calleekit.Error{Code: body.Error.Code, Message: *body.Error.Message, Data: body.Error.Data}
+	return e.WithRetryAfter(time.Duration(min(body.Error.RetryAfter, maxRetryAfter.Milliseconds())) * time.Millisecond)
+}
+
+const maxRetryAfter = 24 * time.Hour
+
+// tooLong refuses an answer of which more comes than may.
+func (l Limits) tooLong() error {
+	return calleekit.Errorf(calleekit.CodeTooLarge, "the answer has more than %d bytes", l.MaxOutput)
 }
 
 // headersText returns the headers of a call as JSON that fits in a header of HTTP, and

@@ -60,10 +60,10 @@ func NewProgram(commandLine string, limits Limits, log *slog.Logger) (*Program, 
 	return &Program{path: path, args: words[1:], limits: limits, log: log}, nil
 }
 
-// Answer answers a call. Exit code 0 makes the output the result; 64 (EX_USAGE)
-// and 65 (EX_DATAERR), as in sysexits.h, say that the args are wrong: code 400
-// with the standard error; any other is code 500 without details, which are
-// logged.
+// Answer answers a call. Exit code 0 makes the output the result. With another one the
+// output may be the error of the call, {"error":{"code":…,"message":…,…}}. Without it, 64
+// (EX_USAGE) and 65 (EX_DATAERR), as in sysexits.h, say that the args are wrong, code 400;
+// any other is a failure without details. The standard error is for the log.
 func (p *Program) Answer(ctx context.Context, c *calleekit.Call) (any, error) {
 	limited, cancel := context.WithTimeoutCause(ctx, p.limits.Timeout, errTooLong)
 	defer cancel()
@@ -93,24 +93,34 @@ func environment() []string {
 var errTooLong = errors.New("it took too long")
 
 func (p *Program) outcome(ctx context.Context, uri string, err error, stdout, stderr *bounded) (any, error) {
-	failed := func(what string) error {
-		p.log.Error("a program failed", "uri", uri, "program", p.path, "reason", what, "stderr", stderr.buffer.String())
-		return calleekit.Errorf(calleekit.CodeInternal, "%s failed", uri)
+	failed := func(what any) error {
+		return fmt.Errorf("program %s: %v; its standard error: %q", p.path, what, stderr.buffer.String())
 	}
 	var exited *exec.ExitError
 	switch {
 	case stdout.overflow:
-		return nil, failed(fmt.Sprintf("its output is longer than %d bytes", p.limits.MaxOutput))
+		return nil, p.limits.tooLong()
 	case errors.Is(context.Cause(ctx), errTooLong):
-		return nil, failed(errTooLong.Error())
+		return nil, failed(errTooLong)
 	case ctx.Err() != nil:
 		return nil, ctx.Err() // cancelled, or the time of the call is over
-	case errors.As(err, &exited) && (exited.ExitCode() == 64 || exited.ExitCode() == 65):
-		return nil, calleekit.Errorf(calleekit.CodeBadRequest, "%s", strings.TrimSpace(stderr.buffer.String()))
+	case errors.As(err, &exited):
+		if e := said(stdout.buffer.Bytes()); e != nil {
+			return nil, e
+		}
+		if code := exited.ExitCode(); code == 64 || code == 65 {
+			p.log.Info("a program refused args", "uri", uri, "program", p.path, "stderr", stderr.buffer.String())
+			return nil, calleekit.Errorf(calleekit.CodeBadRequest, "the args are wrong")
+		}
+		return nil, failed(err)
 	case err != nil:
-		return nil, failed(err.Error())
+		return nil, failed(err)
 	}
-	return answer(stdout.buffer.Bytes(), failed)
+	result, err := answer(stdout.buffer.Bytes())
+	if err != nil {
+		return nil, failed(err)
+	}
+	return result, nil
 }
 
 // splitWords splits a command line into words, as a shell does with quotes and

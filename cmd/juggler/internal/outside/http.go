@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"time"
@@ -21,37 +20,33 @@ import (
 // URI is in the header Juggler-URI, the headers, as JSON, in Juggler-Headers.
 type Webhook struct {
 	url    string
-	shown  string // url, for logs
+	shown  string // url, without secrets
 	client *http.Client
 	limits Limits
-	log    *slog.Logger
 }
 
 // NewWebhook returns the webhook at a URL.
-func NewWebhook(text string, limits Limits, log *slog.Logger) (*Webhook, error) {
+func NewWebhook(text string, limits Limits) (*Webhook, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, errors.New("want http://… or https://…") // without the text, which may have a password
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 64 // as many as calls usually run at a time
-	return &Webhook{url: text, shown: redact.URL(text), limits: limits, log: log, client: &http.Client{
+	return &Webhook{url: text, shown: redact.URL(text), limits: limits, client: &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
 }
 
-// Answer answers a call. A status of 2xx makes the body the result. 4xx is the
-// code of the call's error, with the message and data of a body
-// {"message":…,"data":…}. Any other status, and a webhook that cannot be
-// reached, are code 500 and are logged.
+// Answer answers a call. A status of 2xx makes the body the result. With any other the
+// body may be the error of the call, {"error":{"code":…,"message":…,…}}. Without it, 4xx is
+// the code of an error that says no more than its status; what else there is, and a webhook
+// that cannot be reached, are failures without details.
 func (h *Webhook) Answer(ctx context.Context, c *calleekit.Call) (any, error) {
 	limited, cancel := context.WithTimeoutCause(ctx, h.limits.Timeout, errTooLong)
 	defer cancel()
-	failed := func(what string) error {
-		h.log.Error("a webhook failed", "uri", c.URI, "url", h.shown, "reason", what)
-		return calleekit.Errorf(calleekit.CodeInternal, "%s failed", c.URI)
-	}
+	failed := func(what any) error { return fmt.Errorf("webhook %s: %v", h.shown, what) }
 	args := c.Args
 	if len(args) == 0 {
 		args = json.RawMessage("null")
@@ -72,15 +67,22 @@ func (h *Webhook) Answer(ctx context.Context, c *calleekit.Call) (any, error) {
 		return nil, ctx.Err()
 	case err != nil:
 		return nil, failed(redact.Error(err))
-	case status >= 200 && status < 300:
-		return answer(body, failed)
-	case status >= http.StatusBadRequest && status < http.StatusInternalServerError:
-		return nil, refusal(status, body)
+	case len(body) > h.limits.MaxOutput:
+		return nil, h.limits.tooLong()
+	case status < 200 || status > 299:
+		if e := refusal(status, body); e != nil {
+			return nil, e
+		}
+		return nil, failed(fmt.Sprintf("HTTP status %d", status))
 	}
-	return nil, failed(fmt.Sprintf("HTTP status %d", status))
+	result, err := answer(body)
+	if err != nil {
+		return nil, failed(err)
+	}
+	return result, nil
 }
 
-// send returns body and status of the response.
+// send returns status and body of the response, the latter up to a byte more than it may have.
 func (h *Webhook) send(request *http.Request) (body []byte, status int, err error) {
 	response, err := h.client.Do(request)
 	if err != nil {
@@ -91,24 +93,16 @@ func (h *Webhook) send(request *http.Request) (body []byte, status int, err erro
 	}
 	defer response.Body.Close()
 	body, err = io.ReadAll(io.LimitReader(response.Body, int64(h.limits.MaxOutput)+1))
-	if err == nil && len(body) > h.limits.MaxOutput {
-		err = fmt.Errorf("its answer is longer than %d bytes", h.limits.MaxOutput)
-	}
 	return body, response.StatusCode, err
 }
 
-// refusal is the error of a call that a webhook refused.
+// refusal is the error of a call that a webhook refused, or nil if it failed.
 func refusal(status int, body []byte) error {
-	var said struct {
-		Message string          `json:"message"`
-		Data    json.RawMessage `json:"data"`
+	if e := said(body); e != nil {
+		return e
 	}
-	if json.Unmarshal(body, &said) != nil || said.Message == "" {
-		said.Message = http.StatusText(status)
+	if status >= http.StatusBadRequest && status < http.StatusInternalServerError {
+		return calleekit.Errorf(frame.Code(status), "%s", http.StatusText(status))
 	}
-	e := &calleekit.Error{Code: frame.Code(status), Message: said.Message}
-	if said.Data != nil {
-		e.Data = said.Data
-	}
-	return e
+	return nil
 }

@@ -1,7 +1,6 @@
 package outside_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -86,7 +85,7 @@ func TestWebhookRequest(t *testing.T) {
 		json.NewEncoder(w).Encode([]string{r.Method, r.Header.Get("Content-Type"), r.Header.Get("Juggler-URI"), r.Header.Get("Juggler-Headers"), string(body)})
 	}))
 	defer web.Close()
-	h, err := outside.NewWebhook(web.URL, limits, silent)
+	h, err := outside.NewWebhook(web.URL, limits)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,17 +102,16 @@ func TestWebhookRequest(t *testing.T) {
 	}
 }
 
-// The log of a webhook that fails has none of the secrets in its URL.
+// The error of a webhook that fails, which is logged, has none of the secrets in its URL.
 func TestWebhookSecrets(t *testing.T) {
-	var log bytes.Buffer
-	h, err := outside.NewWebhook("http://ann:hush@127.0.0.1:1/?key=hush", limits, slog.New(slog.NewTextHandler(&log, nil)))
+	h, err := outside.NewWebhook("http://ann:hush@127.0.0.1:1/?key=hush", limits)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.Answer(t.Context(), &calleekit.Call{URI: "u"}); err == nil || strings.Contains(log.String()+err.Error(), "hush") || !strings.Contains(log.String(), "http://ann:xxxxx@127.0.0.1:1/?key=xxxxx") {
-		t.Errorf("%v, logged: %s", err, &log)
+	if _, err := h.Answer(t.Context(), &calleekit.Call{URI: "u"}); err == nil || strings.Contains(err.Error(), "hush") || !strings.Contains(err.Error(), "http://ann:xxxxx@127.0.0.1:1/?key=xxxxx") {
+		t.Error(err)
 	}
-	if _, err := outside.NewWebhook("htp://ann:hush@h/", limits, silent); err == nil || strings.Contains(err.Error(), "hush") {
+	if _, err := outside.NewWebhook("htp://ann:hush@h/", limits); err == nil || strings.Contains(err.Error(), "hush") {
 		t.Error(err)
 	}
 }
