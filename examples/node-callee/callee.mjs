@@ -117,7 +117,8 @@ async function start(uri, value, now) {
     const output = await functions[uri](JSON.parse(value.subarray(args).toString() || 'null'), { headers, signal });
     result = [uint32(0), Buffer.from(JSON.stringify(output ?? null))];
   } catch (error) {
-    result = failure(signal.aborted ? signal.reason : error, uri);
+    const ended = signal.aborted && (abort.signal.reason ?? new CallError(408, "the call's time was over"));
+    result = failure(ended || error, uri);
   }
   // What may have been stored is stored again: the node counts the first result. A
   // node that Redis does not know says within a lease that it lives, if it does.
@@ -138,9 +139,8 @@ async function start(uri, value, now) {
 /** What callers get of an error: nothing but 500, unless it was made for them. */
 function failure(error, uri) {
   if (!(error instanceof CallError)) {
-    const late = error?.name === 'TimeoutError';
-    if (!late) console.error(uri, 'failed:', error);
-    return failure(late ? new CallError(408, "the call's time was over") : new CallError(500, 'internal error'));
+    console.error(uri, 'failed:', error);
+    return failure(new CallError(500, 'internal error'));
   }
   const { code, data } = error;
   const message = Buffer.from(error.message);
