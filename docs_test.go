@@ -160,6 +160,8 @@ func withImports(t *testing.T, program string) string {
 			paths["github.com/juggler-go/juggler"] = true
 		case "calleekit":
 			paths["github.com/juggler-go/juggler/calleekit"] = true
+		case "rules":
+			paths["github.com/juggler-go/juggler/rules"] = true
 		case "memory":
 			paths["github.com/juggler-go/juggler/broker/memory"] = true
 		}

@@ -7,7 +7,6 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	"github.com/juggler-go/juggler/calleekit"
 	"github.com/juggler-go/juggler/client"
 	"github.com/juggler-go/juggler/jugglertest"
+	"github.com/juggler-go/juggler/rules"
 )
 
 // Calls that take long, with the time that they waited for a callee and the time that
@@ -53,8 +53,13 @@ func ExampleRequest_OnCallEnd() {
 }
 
 // A handler on a mux, for users whom the application knows by a cookie, who
-// may only publish on channels of their own.
+// may only publish and subscribe on channels of their own.
 func Example_authentication() {
+	own := []string{"user.{user}.*"}
+	may, err := rules.Compile(rules.Rule{Who: []string{rules.Authenticated}, Publish: own, Subscribe: own})
+	if err != nil {
+		log.Fatal(err)
+	}
 	handler, err := juggler.New(
 		juggler.WithAuthenticator(func(r *http.Request) (*juggler.Identity, error) {
 			cookie, err := r.Cookie("user")
@@ -63,12 +68,7 @@ func Example_authentication() {
 			}
 			return &juggler.Identity{User: cookie.Value}, nil
 		}),
-		juggler.WithAuthorizer(juggler.NonBlocking(func(_ context.Context, r *juggler.Request) error {
-			if strings.HasPrefix(r.Channel(), "user."+r.Session().User()+".") {
-				return nil
-			}
-			return juggler.ErrForbidden
-		})),
+		juggler.WithAuthorizer(may),
 	)
 	if err != nil {
 		log.Fatal(err)

@@ -15,8 +15,8 @@ import (
 func ExampleRules_Allows() {
 	may, err := rules.Compile(
 		rules.Rule{Who: []string{rules.Everyone}, Subscribe: []string{"public.*"}},
-		rules.Rule{Who: []string{rules.Authenticated}, Subscribe: []string{"users.{user}.*"}},
-		rules.Rule{Who: []string{"role=editor"}, Publish: []string{"public.*"}},
+		rules.Rule{Who: []string{rules.Authenticated}, Call: []string{"math.*"}, Subscribe: []string{"users.{user}.*"}},
+		rules.Rule{Who: []string{"role=editor", "user=root"}, Publish: []string{"public.*"}},
 	)
 	if err != nil {
 		log.Fatal(err)

@@ -45,7 +45,7 @@ func TestTutorial(t *testing.T) {
 	first, second := closedAddress(t), closedAddress(t)
 	script = strings.NewReplacer("127.0.0.1:8091", first, "127.0.0.1:8092", second, "127.0.0.1:6390", redis.Addr).Replace(script)
 	// What is started in the background is waited for, as a reader does.
-	script = regexp.MustCompile(`(?m)^(.*)chat (127\.0\.0\.\d+:\d+) &$`).ReplaceAllString(script, "${1}chat $2 &\nuntil juggler client --timeout 1s ws://$2/ws pub x 1 2>/dev/null; do :; done")
+	script = regexp.MustCompile(`(?m)^(.*)chat (127\.0\.0\.\d+:\d+) &$`).ReplaceAllString(script, "${1}chat $2 &\nuntil juggler client --timeout 1s ws://$2/ws pub room 1 2>/dev/null; do :; done")
 	if n := strings.Count(script, "until juggler client"); n != 3 {
 		t.Fatalf("%d servers are started and waited for, want 3", n)
 	}
