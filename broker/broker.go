@@ -257,6 +257,15 @@ type HealthChecker interface {
 	Health() error
 }
 
+// Ender is an optional interface of a CallerConn that says when no result comes any more.
+// Who waits for one, as package caller does, then need not wait until the time of its
+// call is over.
+type Ender interface {
+	// Ended returns a channel that is closed once the connection has ended: by its
+	// Close, or because the engine was closed. nil: the connection cannot say.
+	Ended() <-chan struct{}
+}
+
 // BatchCaller is an optional interface of a CallerConn that takes many calls
 // at once for less than one at a time costs. The server hands it what one
 // read of a client's connection brought.

@@ -107,6 +107,14 @@ type callerConn struct {
 	b *Broker
 }
 
+// Ended implements broker.Ender.
+func (c *callerConn) Ended() <-chan struct{} {
+	if e, ok := c.CallerConn.(broker.Ender); ok {
+		return e.Ended()
+	}
+	return nil
+}
+
 func (c *callerConn) Call(ctx context.Context, call *broker.Call) error {
 	if err := c.b.err("call " + call.URI); err != nil {
 		return err

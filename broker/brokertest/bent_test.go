@@ -15,6 +15,7 @@ type hooks struct {
 	cancel     func(uri string, to broker.Address, next func() error) error
 	results    func(results []broker.Result, next func([]broker.Result))
 	closeNode  func(next func() error) error
+	ended      func(next <-chan struct{}) <-chan struct{}
 
 	callBatch func(calls []broker.Call, errs []error, next func())
 
@@ -86,6 +87,14 @@ func (b bentCallerConn) Close() error {
 		return b.h.closeNode(b.next.Close)
 	}
 	return b.next.Close()
+}
+
+func (b bentCallerConn) Ended() <-chan struct{} {
+	next := b.next.(broker.Ender).Ended()
+	if b.h.ended != nil {
+		return b.h.ended(next)
+	}
+	return next
 }
 
 func (b bentCallerConn) CallBatch(ctx context.Context, calls []broker.Call, errs []error) {

@@ -184,10 +184,11 @@ const (
 	immediatePubSub
 	batchCaller
 	batchPublisher
+	ender
 	immediateSubscriber
 	blocking
 
-	optional = immediateCaller | immediatePubSub | immediateSubscriber | batchCaller | batchPublisher
+	optional = immediateCaller | immediatePubSub | immediateSubscriber | batchCaller | batchPublisher | ender
 )
 
 var featureNames = map[features]string{
@@ -203,6 +204,7 @@ var featureNames = map[features]string{
 	immediateSubscriber: "Immediate SubscriberConn",
 	batchCaller:         "BatchCaller",
 	batchPublisher:      "BatchPublisher",
+	ender:               "Ender",
 	blocking:            "SubscriberConn whose deliver may block (it is Immediate)",
 }
 
@@ -233,6 +235,9 @@ func probe(t *testing.T, e Engine) features {
 		set(rpc, true)
 		set(immediateCaller, is[broker.Immediate](conn))
 		set(batchCaller, is[broker.BatchCaller](conn))
+		if e, ok := conn.(broker.Ender); ok {
+			set(ender, e.Ended() != nil)
+		}
 	}
 	if r.PubSub != nil {
 		conn, err := r.PubSub.OpenSubscriber(t.Context(), func([]broker.Delivery) {})

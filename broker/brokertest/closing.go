@@ -89,6 +89,21 @@ var closeCases = []testCase{
 		n.close()
 		x.must("Reply", receive(x, "Reply returned", replied))
 	}},
+	{"ended", "The channel of an Ender is closed by Close of its CallerConn, when no callback runs any more, and not before.", rpc | ender, func(x *trial) {
+		n, other, c := x.node(x.process()), x.node(x.process()), x.callee(x.process(), "u")
+		ended := n.conn.(broker.Ender).Ended()
+		to := n.call("u", "")
+		c.echo(c.take())
+		n.result(to)
+		other.close()
+		select {
+		case <-ended:
+			x.errorf("the channel is closed before Close")
+		default:
+		}
+		n.close()
+		receive(x, "the channel was closed", ended)
+	}},
 	{"close callee waits", "Rule 6: Close of a CalleeConn returns when its callback does not run any more.", rpc, func(x *trial) {
 		n, c := x.node(x.process()), x.callee(x.process(), "u")
 		begun := make(chan struct{}, 1)

@@ -195,6 +195,14 @@ var wrong = []struct {
 			},
 		}
 	}, nil},
+	{"does not say that it has ended", []string{"ended"}, func(*testing.T) *hooks {
+		return &hooks{ended: func(<-chan struct{}) <-chan struct{} { return make(chan struct{}) }}
+	}, nil},
+	{"says too early that it has ended", []string{"ended"}, func(*testing.T) *hooks {
+		ended := make(chan struct{})
+		close(ended)
+		return &hooks{ended: func(<-chan struct{}) <-chan struct{} { return ended }}
+	}, nil},
 	{"has no callee discovery", []string{"no callee", "grace"}, straight, []memory.Option{memory.WithoutCalleeDiscovery()}},
 	{"has no grace", []string{"grace", "return in the grace"}, straight, []memory.Option{memory.WithCalleeGrace(0)}},
 	{"never ends the grace", []string{"grace", "end of the grace"}, straight, []memory.Option{memory.WithCalleeGrace(time.Hour)}},

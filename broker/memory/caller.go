@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
@@ -16,7 +17,7 @@ func (b *Broker) OpenCaller(_ context.Context, node broker.ID, deliver func([]br
 		return nil, errors.New("memory: open caller: deliver is nil")
 	}
 	r := &b.rpc
-	c := &callerConn{rpc: r, node: node, deliver: deliver}
+	c := &callerConn{rpc: r, node: node, deliver: deliver, ended: make(chan struct{})}
 	c.gate.init()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -37,15 +38,21 @@ type callerConn struct {
 	deliver func([]broker.Result)
 	gate    gate // of deliver
 	closed  bool // guarded by rpc.mu
+	ended   chan struct{}
+	end     sync.Once // closes ended
 }
 
 var (
 	_ broker.Immediate   = (*callerConn)(nil)
 	_ broker.BatchCaller = (*callerConn)(nil)
+	_ broker.Ender       = (*callerConn)(nil)
 )
 
 // Immediate implements [broker.Immediate].
 func (c *callerConn) Immediate() {}
+
+// Ended implements [broker.Ender].
+func (c *callerConn) Ended() <-chan struct{} { return c.ended }
 
 // check returns the error for a request that no state of the broker allows.
 func (c *callerConn) check(req *broker.Call) error {
@@ -144,6 +151,7 @@ func (c *callerConn) Close() error {
 	c.closed = true
 	r.mu.Unlock()
 	c.gate.close()
+	c.end.Do(func() { close(c.ended) })
 	r.mu.Lock() // until now Broker.Close had to find it, to wait as well
 	defer r.mu.Unlock()
 	if r.callers[c.node] == c {

@@ -41,11 +41,13 @@ type callerConn struct {
 
 	closed    atomic.Bool
 	closeOnce sync.Once
+	ended     chan struct{} // closed with it
 }
 
 var (
 	_ broker.BatchCaller = (*callerConn)(nil)
 	_ broker.Divided     = (*callerConn)(nil)
+	_ broker.Ender       = (*callerConn)(nil)
 )
 
 // OpenCaller implements [broker.Caller].
@@ -68,6 +70,7 @@ func (b *Broker) openCaller(ctx context.Context, node broker.ID, deliver func([]
 		deliver: deliver,
 		home:    home,
 		used:    make([]atomic.Bool, len(b.keys.tags)),
+		ended:   make(chan struct{}),
 	}
 	c.heartbeat = newHeartbeat(func(bool) ([]*resp.Command, func()) { return c.announce(), func() {} })
 	c.results = newResults(c)
@@ -142,6 +145,9 @@ func (c *callerConn) CallBatch(ctx context.Context, calls []broker.Call, errs []
 		}
 	}
 }
+
+// Ended implements [broker.Ender].
+func (c *callerConn) Ended() <-chan struct{} { return c.ended }
 
 // Part implements [broker.Divided]: lanes.
 func (c *callerConn) Part(uri string) int { return c.broker.keys.laneOf(uri) }
@@ -223,6 +229,7 @@ func (c *callerConn) Close() error {
 		c.home.removeHeartbeat(c.heartbeat)
 		c.stopReapers()
 		c.results.stop()
+		close(c.ended)
 		ctx, cancel := context.WithTimeout(background, c.broker.closeTimeout())
 		defer cancel()
 		keys := c.broker.keys
