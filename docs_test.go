@@ -88,6 +88,7 @@ func TestDocsNameWhatExists(t *testing.T) {
 		"memory":      declared(t, "broker/memory"),
 		"redis":       declared(t, "broker/redis"),
 		"brokertest":  declared(t, "broker/brokertest"),
+		"caller":      declared(t, "caller"),
 		"calleekit":   declared(t, "calleekit"),
 		"client":      declared(t, "client"),
 		"jugglertest": declared(t, "jugglertest"),

@@ -112,15 +112,16 @@ func goingAway() *Error {
 // the client does not see its text.
 func (h *Handler) publicError(err error) (e *Error, known bool) {
 	own := h.ownError(err)
-	switch {
-	case own != nil:
+	if own != nil {
 		return own, true
-	case errors.Is(err, broker.ErrNoCallee):
-		return &Error{Code: CodeNoCallee, Message: "no callee for this URI"}, true
-	case errors.Is(err, broker.ErrQueueFull):
-		return &Error{Code: CodeUnavailable, Message: "the queue of this URI is full", RetryAfter: retryAfter(err)}, true
-	case errors.Is(err, broker.ErrUnavailable), errors.Is(err, broker.ErrClosed):
-		return &Error{Code: CodeUnavailable, Message: "the broker is unavailable", RetryAfter: retryAfter(err)}, false
+	}
+	refusal := broker.Refusal(err)
+	switch {
+	case refusal != nil && refusal.Code == CodeUnavailable:
+		refusal.RetryAfter = retryAfter(err)
+		return refusal, errors.Is(err, broker.ErrQueueFull)
+	case refusal != nil:
+		return refusal, true
 	case errors.Is(err, broker.ErrUnknownOutcome):
 		return &Error{Code: CodeInternal, Message: "outcome unknown: the broker connection was lost"}, false
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -148,12 +149,7 @@ func certainlyNotDone(err error) bool {
 	if e, _ := frame.ErrorIn(err); e != nil {
 		return true
 	}
-	for _, refusal := range []error{broker.ErrNoCallee, broker.ErrQueueFull, broker.ErrUnavailable, broker.ErrClosed} {
-		if errors.Is(err, refusal) {
-			return true
-		}
-	}
-	return false
+	return broker.Refusal(err) != nil
 }
 
 // retryAfter returns the engine's own advice, or about a second, with jitter

@@ -81,13 +81,18 @@ func checkName(what, name string) error {
 	most := option.ServerMaxNameBytes.Max
 	switch {
 	case name == "":
-		return &Error{Code: frame.CodeBadRequest, Message: "empty " + what}
+		return refuse(frame.CodeBadRequest, "empty "+what)
 	case len(name) > most:
-		return &Error{Code: frame.CodeBadRequest, Message: fmt.Sprintf("%s of %d bytes, more than %d", what, len(name), most)}
+		return refuse(frame.CodeBadRequest, fmt.Sprintf("%s of %d bytes, more than %d", what, len(name), most))
 	case !utf8.ValidString(name):
-		return &Error{Code: frame.CodeBadRequest, Message: what + " is not UTF-8"}
+		return refuse(frame.CodeBadRequest, what+" is not UTF-8")
 	}
 	return nil
+}
+
+// refuse returns the error for what is certainly not done.
+func refuse(code frame.Code, message string) *Error {
+	return &Error{Code: code, Message: message, Refused: true}
 }
 
 // encode makes payloads of a value and of headers.
@@ -96,11 +101,11 @@ func encode(value any, headers map[string]string) (args, head []byte, err error)
 		return nil, nil, err
 	}
 	if !frame.ValidJSON(args) {
-		return nil, nil, &Error{Code: frame.CodeBadRequest, Message: "args are not UTF-8, or nested too deeply"}
+		return nil, nil, refuse(frame.CodeBadRequest, "args are not UTF-8, or nested too deeply")
 	}
 	head = frame.AppendHeaders(nil, headers)
 	if size, most := len(args)+len(head), option.ServerMaxQueueBytes.Max; size > most {
-		return nil, nil, &Error{Code: frame.CodeTooLarge, Message: fmt.Sprintf("args and headers of %d bytes, more than %d", size, most)}
+		return nil, nil, refuse(frame.CodeTooLarge, fmt.Sprintf("args and headers of %d bytes, more than %d", size, most))
 	}
 	return args, head, nil
 }

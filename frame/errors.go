@@ -41,7 +41,7 @@ type Error struct {
 
 	RetryAfter time.Duration // after which a retry is worth it; 0: absent
 
-	// Refused is set by clients: the request was certainly not done (a NACK). Other
+	// Refused is set by clients and callers: the request was certainly not done (a NACK). Other
 	// errors are the outcome of a call that was accepted, or, with CodeInternal, of a
 	// publication that may have been made, as far as the server knows; or an idempotent
 	// call was refused when it was repeated. It does not travel.

@@ -8,7 +8,7 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/redis"
-	"github.com/oklog/ulid/v2"
+	"github.com/juggler-go/juggler/caller"
 	goredis "github.com/redis/go-redis/v9"
 )
 
@@ -26,40 +26,23 @@ func ExampleBroker_Publish() {
 	}
 }
 
-// A worker that only calls is a node of its own, with results of its own.
+// A worker that only calls needs no server, either.
 func ExampleBroker_OpenCaller() {
 	b, err := redis.New(redis.WithServer(&goredis.Options{Addr: "localhost:6379"}))
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer b.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	node := broker.ID(ulid.Make())
-	results := make(chan string, 1)
-	conn, err := b.OpenCaller(ctx, node, func(batch []broker.Result) {
-		for _, r := range batch {
-			if r.Err != nil {
-				results <- fmt.Sprintf("failed with %d: %s", r.Err.Code, r.Err.Message)
-			} else {
-				results <- string(r.Args)
-			}
-		}
-	})
+	calls, err := caller.New(b) // opens the connection with the first call
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer conn.Close()
-	call := broker.Call{URI: "math.add", ReplyTo: broker.Address{Node: node}, Timeout: 5 * time.Second, Args: []byte(`[1,2]`)}
-	if err := conn.Call(ctx, &call); err != nil {
+	defer calls.Close()
+	var sum int
+	if err := calls.Call(context.Background(), "math.add", []int{1, 2}, &sum); err != nil {
 		log.Fatal(err)
 	}
-	select {
-	case r := <-results:
-		fmt.Println(r)
-	case <-ctx.Done():
-		fmt.Println("no result in time")
-	}
+	fmt.Println(sum)
 }
 
 // New only looks at its options: that Redis cannot be reached is told to

@@ -71,6 +71,9 @@ var (
 	CalleeDrainTimeout = Range[time.Duration]{"WithDrainTimeout", 10 * time.Second, 0, 24 * time.Hour}
 )
 
+// That of package caller.
+var CallerCallTimeout = Range[time.Duration]{"WithCallTimeout", 30 * time.Second, time.Millisecond, 24 * time.Hour}
+
 // Those of the Go client. The default of [ClientBackoff] is its first pause.
 var (
 	ClientHandshakeTimeout = Range[time.Duration]{"WithHandshakeTimeout", 10 * time.Second, time.Millisecond, time.Hour}

@@ -15,7 +15,7 @@ import (
 // owners are the packages whose ranges internal/option has, by what the names of
 // these begin with.
 var owners = map[string]string{
-	"Server": "", "Memory": "broker/memory", "Redis": "broker/redis", "Callee": "calleekit", "Client": "client",
+	"Server": "", "Memory": "broker/memory", "Redis": "broker/redis", "Callee": "calleekit", "Caller": "caller", "Client": "client",
 }
 
 // An optionRange is a range of internal/option; times are in ns.

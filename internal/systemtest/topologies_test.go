@@ -12,8 +12,10 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/redis"
 	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/caller"
 	"github.com/juggler-go/juggler/client"
 	"github.com/juggler-go/juggler/internal/redistest"
 )
@@ -45,6 +47,7 @@ func testSystem(t *testing.T, servers servers) {
 		t.Run("calls", s.testCalls)
 		t.Run("calls that end early", s.testEarlyEnds)
 		t.Run("callee leaves", s.testCalleeLeaves)
+		t.Run("without a server", s.testWithoutServer)
 		t.Run("events", s.testEvents)
 		t.Run("captured messages of juggler.0", s.testCaptured)
 		wantExpiry(t, servers.admin)
@@ -177,6 +180,9 @@ func (s *system) testCalleeLeaves(t *testing.T) {
 	if err := <-left; err != nil {
 		t.Errorf("Shutdown: %v", err)
 	}
+	if err := c.Call(t.Context(), "finish", nil, nil); !errors.Is(err, client.CodeNoCallee) {
+		t.Errorf("in the grace, after which nobody is there: got %v", err)
+	}
 	// A call that is queued for nobody would leave its key for a minute.
 	await(t, "the grace is over", func() bool {
 		for key := range keysOf(t, s.admin) {
@@ -188,6 +194,67 @@ func (s *system) testCalleeLeaves(t *testing.T) {
 	})
 	if err := c.Call(t.Context(), "finish", nil, nil); !errors.Is(err, client.CodeNoCallee) {
 		t.Errorf("after the grace: got %v", err)
+	}
+}
+
+// A program that has a broker and no server calls and publishes like a client.
+func (s *system) testWithoutServer(t *testing.T) {
+	began, ended := make(chan struct{}, 1), make(chan error, 1)
+	startCallee(t, map[string]calleekit.HandlerFunc{
+		"echo": echo,
+		"hold": func(ctx context.Context, _ *calleekit.Call) (any, error) {
+			began <- struct{}{}
+			<-ctx.Done()
+			ended <- context.Cause(ctx)
+			return nil, ctx.Err()
+		},
+	}, calm(s.options...)...)
+	b := newBroker(t, calm(s.options...)...)
+	c, err := caller.New(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var calls sync.WaitGroup
+	for i := range 100 {
+		calls.Go(func() {
+			var out int
+			if err := c.Call(t.Context(), "echo", i, &out); err != nil || out != i {
+				t.Errorf("echo of %d: got %d, %v", i, out, err)
+			}
+		})
+	}
+	calls.Wait()
+	if err := c.Call(t.Context(), "nobody", nil, nil); !errors.Is(err, broker.ErrNoCallee) {
+		t.Errorf("nobody: got %v", err)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-began
+		cancel()
+	}()
+	if err := c.Call(ctx, "hold", nil, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled call ended with %v", err)
+	}
+	if cause := <-ended; cause != calleekit.ErrCancelled {
+		t.Errorf("the function's context ended with %v", cause)
+	}
+
+	sub := subscribe(t, s.one.dial(t), "plain")
+	if err := broker.Publish(t.Context(), b, "plain", "hello", nil); err != nil {
+		t.Fatal(err)
+	}
+	if e := receive(t, sub); string(e.Args) != `"hello"` {
+		t.Errorf("got %+v", e)
+	}
+
+	go func() {
+		<-began
+		b.Close()
+	}()
+	if err := c.Call(t.Context(), "hold", nil, nil); !errors.Is(err, broker.ErrClosed) {
+		t.Errorf("when the broker was closed: got %v", err)
 	}
 }
 
