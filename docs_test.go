@@ -98,12 +98,12 @@ func TestDocsNameWhatExists(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	qualified := regexp.MustCompile(`\b([a-z]+)\.([A-Z]\w*)`)
+	qualified := regexp.MustCompile(`\b(?:new )?([a-z]+)\.([A-Z]\w*)`)
 	option := regexp.MustCompile("`(With[A-Z]\\w*)")
 	for _, path := range append(docs, "README.md", "CONTRIBUTING.md", "doc.go") {
 		doc := readDoc(t, path)
 		for _, m := range qualified.FindAllStringSubmatch(doc, -1) {
-			if names, ok := packages[m[1]]; ok {
+			if names, ok := packages[m[1]]; ok && !strings.HasPrefix(m[0], "new ") { // which is JavaScript
 				if _, ok := names[m[2]]; !ok {
 					t.Errorf("%s: there is no %s", path, m[0])
 				}
