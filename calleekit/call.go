@@ -25,6 +25,7 @@ type Call struct {
 	RawHeaders json.RawMessage
 
 	headers map[string]string // RawHeaders, once decoded
+	strict  bool              // see WithStrictArgs
 }
 
 // Header returns the header with the key, in exactly that case, or "".

@@ -28,6 +28,7 @@ type Callee struct {
 	concurrency  int
 	drainTimeout time.Duration
 	errorTexts   bool
+	strictArgs   bool
 
 	panics  atomic.Uint64
 	stopped sync.Once
@@ -73,6 +74,7 @@ func New(b broker.Callee, opts ...Option) (*Callee, error) {
 		concurrency:  cfg.concurrency,
 		drainTimeout: cfg.drainTimeout,
 		errorTexts:   cfg.errorTexts,
+		strictArgs:   cfg.strictArgs,
 		done:         make(chan struct{}),
 	}, nil
 }
@@ -99,7 +101,7 @@ func (c *Callee) handle(uri string, f HandlerFunc, group []func(Handler) Handler
 	case slices.ContainsFunc(c.routes, func(r *route) bool { return r.uri == uri }):
 		panic(fmt.Sprintf("calleekit: Handle(%q) twice", uri))
 	}
-	r := &route{uri: uri, handler: f, middleware: slices.Clone(group)}
+	r := &route{uri: uri, handler: f, middleware: slices.Clone(group), strictArgs: c.strictArgs}
 	for _, o := range opts {
 		o.applyRoute(r)
 	}

@@ -25,6 +25,7 @@ type config struct {
 	logger       *slog.Logger
 	observers    []any
 	errorTexts   bool
+	strictArgs   bool
 }
 
 func defaultConfig() config {

@@ -103,7 +103,7 @@ func newPool(c *Callee, limit int) *pool {
 // add makes h the function of r's URI.
 func (p *pool) add(r *route, h Handler) {
 	p.uris = append(p.uris, r.uri)
-	p.routes[r.uri] = &route{uri: r.uri, handler: h}
+	p.routes[r.uri] = &route{uri: r.uri, handler: h, strictArgs: r.strictArgs}
 }
 
 // open announces the pool's URIs, trying again while the broker is out of

@@ -36,6 +36,7 @@ type route struct {
 	middleware []func(Handler) Handler
 	limit      int // when limited
 	limited    bool
+	strictArgs bool
 	pace       pace // guarded by pool.mu
 }
 

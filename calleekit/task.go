@@ -40,6 +40,7 @@ func (s *taskStore) get(p *pool, c *broker.Call, now time.Duration) *task {
 	t.call = Call{URI: c.URI, Args: c.Args, RawHeaders: c.Headers}
 	t.ctx = ctx
 	t.route = p.routes[c.URI]
+	t.call.strict = t.route != nil && t.route.strictArgs
 	t.result.To = c.ReplyTo
 	ctx.pool, ctx.call = p, &t.call
 	ctx.deadline = now + min(c.Timeout, math.MaxInt64-now)

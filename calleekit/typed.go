@@ -13,7 +13,7 @@ import (
 // Typed makes a function with Go types one that [Callee.Handle] takes.
 //
 // Arguments are decoded as by [Call.Decode]; those that do not fit get code
-// 400 and f is not called. [CallFrom] gives f the call itself.
+// 400 and f is not called. [WithStrictArgs] says what fits. [CallFrom] gives f the call itself.
 func Typed[In, Out any](f func(ctx context.Context, in In) (Out, error)) HandlerFunc {
 	if f == nil {
 		panic("calleekit: Typed(nil)")
@@ -33,24 +33,31 @@ func Typed[In, Out any](f func(ctx context.Context, in In) (Out, error)) Handler
 
 // Decode stores the arguments in the value that v points to, by the rules of
 // encoding/json: unknown members are ignored, null and absent arguments change
-// nothing. Nothing of what it stores points into Args.
+// nothing; [WithStrictArgs] has them refused. Nothing of what it stores points into
+// Args.
 //
 // Its error is an [*Error] with code 400 whose message says which part of the
 // arguments is wrong in words of JSON, not of Go. A type's UnmarshalJSON may
 // return an Error of its own, which is passed on.
 func (c *Call) Decode(v any) error {
-	if len(c.Args) == 0 {
-		return nil
+	args := c.Args
+	if len(args) == 0 {
+		if !c.strict {
+			return nil
+		}
+		args = null
 	}
-	err := json.Unmarshal(c.Args, v)
-	if err == nil {
-		return nil
+	if err := json.Unmarshal(args, v); err != nil {
+		var own *Error
+		if errors.As(err, &own) {
+			return own
+		}
+		return Errorf(CodeBadRequest, "%w", &misfit{err})
 	}
-	var own *Error
-	if errors.As(err, &own) {
-		return own
+	if c.strict {
+		return checkStrictly(args, reflect.TypeOf(v).Elem())
 	}
-	return Errorf(CodeBadRequest, "%w", &misfit{err})
+	return nil
 }
 
 // misfit has the text that callers read in place of that of what encoding/json returned.
