@@ -170,13 +170,12 @@ func (c *Caller) take(ref uint64) chan<- broker.Result {
 	return waiting
 }
 
-// clone copies what belongs to the broker.
+// clone copies what belongs to the broker, and of an error what travels: in one process it
+// may be what the callee got of others, who refused it something.
 func clone(r *broker.Result) broker.Result {
 	copied := broker.Result{Args: bytes.Clone(r.Args)}
-	if r.Err != nil {
-		failure := *r.Err
-		failure.Data = bytes.Clone(failure.Data)
-		copied.Err = &failure
+	if e := r.Err; e != nil {
+		copied.Err = &Error{Code: e.Code, Message: e.Message, Data: bytes.Clone(e.Data), RetryAfter: e.RetryAfter}
 	}
 	return copied
 }

@@ -72,6 +72,34 @@ func TestErrorOfCallee(t *testing.T) {
 	}
 }
 
+// A callee passes on what another one has answered.
+func TestErrorOfCalleeOfCallee(t *testing.T) {
+	b := newBroker(t)
+	c := newCaller(t, b)
+	serve(t, b, map[string]calleekit.HandlerFunc{
+		"inner": func(context.Context, *calleekit.Call) (any, error) {
+			return nil, calleekit.Errorf(422, "not a number").WithData(1)
+		},
+		"outer": func(ctx context.Context, call *calleekit.Call) (any, error) {
+			return nil, c.Call(ctx, "inner", call.Args, nil)
+		},
+		"nowhere": func(ctx context.Context, call *calleekit.Call) (any, error) {
+			return nil, c.Call(ctx, "nobody", call.Args, nil)
+		},
+	})
+	var failure *caller.Error
+	err := c.Call(t.Context(), "outer", nil, nil)
+	wantError(t, err, nil, 422, false)
+	if errors.As(err, &failure); failure.Message != "not a number" || string(failure.Data) != "1" {
+		t.Errorf("got %#v", failure)
+	}
+	err = c.Call(t.Context(), "nowhere", nil, nil)
+	wantError(t, err, nil, frame.CodeNoCallee, false)
+	if errors.As(err, &failure); failure.Message != "no callee for this URI" {
+		t.Errorf("got %#v", failure)
+	}
+}
+
 // A call that is refused was certainly not queued, and says so.
 func TestRefusals(t *testing.T) {
 	b := newBroker(t, memory.WithQueueCapacity(1))

@@ -11,7 +11,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/caller"
 	"github.com/juggler-go/juggler/client"
 	"github.com/juggler-go/juggler/jugglertest"
 )
@@ -40,6 +43,43 @@ func TestWholeSystem(t *testing.T) {
 	e, err := sub.Next(t.Context())
 	if err != nil || string(e.Args) != `"hello"` {
 		t.Errorf("got %s, %v", e.Args, err)
+	}
+}
+
+// A caller on the broker of the system sees its faults, as a client does.
+func TestCallerOnBroker(t *testing.T) {
+	b, err := memory.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := jugglertest.NewOn(t, b)
+	began := make(chan struct{})
+	srv.Handle("math.add", calleekit.Typed(add))
+	srv.Handle("hold", func(ctx context.Context, _ *calleekit.Call) (any, error) {
+		close(began)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	c, err := caller.New(srv.Broker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var sum int
+	if err := c.Call(t.Context(), "math.add", []int{1, 2}, &sum); err != nil || sum != 3 {
+		t.Errorf("got %d, %v", sum, err)
+	}
+	srv.Broker.Down()
+	if err := c.Call(t.Context(), "math.add", []int{1, 2}, &sum); !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("while the broker is down: got %v", err)
+	}
+	srv.Broker.Up()
+	go func() { // ends with the call
+		<-began
+		b.Close()
+	}()
+	if err := c.Call(t.Context(), "hold", nil, nil); !errors.Is(err, broker.ErrClosed) {
+		t.Errorf("when the broker was closed: got %v", err)
 	}
 }
 
