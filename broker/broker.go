@@ -15,6 +15,9 @@
 // node, callee or subscriber, which last until their Close.
 // An engine may serve any number of them with the same network connections.
 //
+// A PubSub may keep the newest events of channels ([History]), so that who has missed
+// some reads them and is told truly whether that is all.
+//
 // # Rules for every method
 //
 // The package broker/brokertest proves these; its cases carry the numbers.
@@ -118,6 +121,10 @@ type Delivery struct {
 	// Gap says that events of the topic may have been missed before this
 	// point, because the engine lost its own connection. Event is then zero.
 	Gap bool
+
+	// Pos is the position of an event that is kept, and of a Gap where it goes on: see
+	// [History]. It is zero for all others, and for patterns.
+	Pos Position
 
 	Event Event
 }

@@ -23,3 +23,43 @@ func Kept(n int) int {
 
 // RetryAfter is retryAfter.
 var RetryAfter = retryAfter
+
+// Rollback loses the newest events of a channel, as an engine does whose replica without
+// them takes over: their numbers are given out again.
+func (b *Broker) Rollback(channel string, newest int) {
+	h := &b.history
+	h.mu.Lock()
+	l := h.logs[channel]
+	for range newest {
+		e := l.at(l.count - 1)
+		h.bytes -= payload(&e.event)
+		*e = entry{}
+		l.count--
+	}
+	l.last = l.base
+	if l.count > 0 {
+		l.last = l.at(l.count - 1).pos
+	}
+	l.tell(delivery{gap: true, pos: l.last})
+	h.mu.Unlock()
+	b.deliverLogs(&matches{logs: []*eventLog{l}})
+}
+
+// HeldHistory returns of how many channels something is kept, how many events and keys,
+// and how many bytes that takes: as they are counted, and as they add up.
+func (b *Broker) HeldHistory() (channels, events, keys int, bytes, sum int64) {
+	h := &b.history
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for name, l := range h.logs {
+		events += l.count
+		sum += logCost + int64(len(name)) + int64(len(l.ring))*entrySize
+		for i := range l.count {
+			sum += payload(&l.at(i).event)
+		}
+	}
+	for _, e := range h.keys {
+		sum += e.Value.(*keyNote).cost()
+	}
+	return len(h.logs), events, h.byAge.Len(), h.bytes, sum
+}

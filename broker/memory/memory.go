@@ -15,9 +15,10 @@
 // the one that calls Publish the events, before the method returns. So payloads of
 // events are not copied, and a slow subscriber slows its publishers down.
 //
-// There are two exceptions. The cancelled callback of a callee, which may wait, runs
+// There are three exceptions. The cancelled callback of a callee, which may wait, runs
 // on a goroutine that exists while there are cancellations to report. And when the
-// grace of a queue is over, the goroutine of a timer answers the calls in it.
+// grace of a queue is over, the goroutine of a timer answers the calls in it. The third
+// is under History.
 //
 // All connections but those of callees are [broker.Immediate], and so is the
 // Broker itself: deliver callbacks must not wait. The methods of those
@@ -26,6 +27,24 @@
 // An event that is published from within a deliver callback is delivered
 // before the callback returns, so other subscribers may see it before the
 // event that caused it.
+//
+// # History
+//
+// With [WithHistory] the broker keeps the newest events of channels, in memory, and is a
+// [broker.History]: whoever has the position of an event gets those after it, or is told
+// that they are not all there.
+//
+// All who publish on such a channel at the same time have one order. Publish may then
+// return before its event is delivered, as another goroutine that publishes on the channel
+// delivers it; so does one that is published on its own channel from within a callback.
+// Publishers who go on and on leave the delivering to a goroutine that exists while there
+// is something to deliver. Subscribers that are 4,096 events or 8 MiB behind get a Gap in
+// place of these.
+//
+// [WithMaxHistoryBytes] bounds what is kept of all channels together. Beyond it the events
+// of the channel go whose last event is the oldest. Then it can still be proved that
+// nothing came after that one, for a day or until room is needed for that, too. An event
+// that is larger than the bound by itself is not kept.
 //
 // # Limits
 //
@@ -40,16 +59,18 @@ package memory
 
 import (
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/internal/kept"
 	"github.com/juggler-go/juggler/internal/option"
 )
 
 // A Broker is an embedded broker. It plays all three roles and is
 // safe for concurrent use. Make one with [New].
 type Broker struct {
-	// The two have nothing in common: each has a lock, and neither is taken
-	// under the other.
-	rpc    rpc
-	topics topics
+	// Calls have nothing in common with the others: neither's lock is taken under the
+	// other.
+	rpc     rpc
+	topics  topics
+	history history
 }
 
 var (
@@ -68,12 +89,14 @@ func New(opts ...Option) (*Broker, error) {
 	problems := option.Problems{Package: "memory"}
 	option.Apply(&problems, opts, func(o Option) { o.apply(&cfg) })
 	option.Check(&problems, cfg.settings())
+	cfg.rules = kept.Compile(&problems, cfg.history)
 	if err := problems.Err(); err != nil {
 		return nil, err
 	}
 	b := new(Broker)
 	b.rpc.init(cfg)
 	b.topics.init()
+	b.history.init(cfg)
 	return b, nil
 }
 
@@ -87,5 +110,6 @@ func (b *Broker) Immediate() {}
 func (b *Broker) Close() error {
 	b.rpc.close()
 	b.topics.close()
+	b.history.close()
 	return nil
 }

@@ -3,6 +3,8 @@ package memory
 import (
 	"time"
 
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/internal/kept"
 	"github.com/juggler-go/juggler/internal/option"
 )
 
@@ -22,6 +24,10 @@ type config struct {
 	queueBytes    int64
 	grace         time.Duration
 	discovery     bool
+	history       []broker.HistoryRule
+	historyBytes  int64
+
+	rules kept.Rules // of history
 }
 
 func defaultConfig() config {
@@ -36,6 +42,7 @@ func (c *config) settings() []option.Setting {
 		option.MemoryQueueCapacity.In(&c.queueCapacity),
 		option.MemoryQueueBytes.In(&c.queueBytes),
 		option.MemoryCalleeGrace.In(&c.grace),
+		option.MemoryHistoryBytes.In(&c.historyBytes),
 	}
 }
 
@@ -66,4 +73,19 @@ func WithCalleeGrace(grace time.Duration) Option {
 // with broker.ErrNoCallee. Callees may then be opened after the calls.
 func WithoutCalleeDiscovery() Option {
 	return optionFunc(func(c *config) { c.discovery = false })
+}
+
+// WithHistory keeps events of the channels that the rules match, the first rule that does:
+// see [broker.HistoryRule] for what a rule may say. There may be 256 rules; one that
+// could never match since an earlier one has all of its channels is refused. Without
+// rules, which is the default, nothing is kept.
+func WithHistory(rules ...broker.HistoryRule) Option {
+	return optionFunc(func(c *config) { c.history = rules })
+}
+
+// WithMaxHistoryBytes sets how many bytes the kept events of all channels may hold
+// together, their book-keeping included. Beyond it the events of the channels go whose
+// last event is the oldest. Default: 64 MiB; 64 KiB to 1 TiB.
+func WithMaxHistoryBytes(bytes int64) Option {
+	return optionFunc(func(c *config) { c.historyBytes = bytes })
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/internal/option"
 	"github.com/juggler-go/juggler/internal/option/optiontest"
@@ -22,6 +23,8 @@ func TestOptions(t *testing.T) {
 	optiontest.Range(t, option.MemoryQueueCapacity, memory.WithQueueCapacity, try)
 	optiontest.Range(t, option.MemoryQueueBytes, memory.WithQueueBytes, try)
 	optiontest.Range(t, option.MemoryCalleeGrace, memory.WithCalleeGrace, try)
+	optiontest.Range(t, option.MemoryHistoryBytes, memory.WithMaxHistoryBytes, try)
+	optiontest.Refused(t, `memory: WithHistory("a*b"): want the name of a channel, or how names begin and then a star`, try(memory.WithHistory(broker.HistoryRule{Channels: "a*b"})))
 	if err := try(memory.WithoutCalleeDiscovery()); err != nil {
 		t.Error(err)
 	}

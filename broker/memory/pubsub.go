@@ -33,10 +33,14 @@ type topics struct {
 type matches struct {
 	found []match
 	batch []broker.Delivery
+
+	logs  []*eventLog // what was published on channels that are kept is to be delivered
+	items []delivery  // what is delivered of one of them
 }
 
 type match struct {
 	event       *broker.Event
+	kept        *delivery // where event is from, if it is kept
 	topic       broker.Topic
 	subscribers []*subscriberConn
 }
@@ -54,6 +58,9 @@ func (t *topics) init() {
 // Publish implements [broker.PubSub]. It delivers the event to all subscribers
 // before it returns.
 func (b *Broker) Publish(_ context.Context, e *broker.Event) error {
+	if b.history.keeps(e.Channel) {
+		return b.publishKept(e)
+	}
 	t := &b.topics
 	m := t.scratch.Get().(*matches)
 	defer t.release(m)
@@ -72,10 +79,22 @@ func (b *Broker) PublishBatch(_ context.Context, events []broker.Event, errs []e
 	defer t.release(m)
 	t.mu.RLock()
 	for i := range events {
-		errs[i] = t.match(&events[i], m)
+		if !b.history.keeps(events[i].Channel) {
+			errs[i] = t.match(&events[i], m)
+		}
 	}
 	t.mu.RUnlock()
 	m.deliver()
+	if b.history.rules.Len() == 0 {
+		return
+	}
+	m.empty()
+	for i := range events {
+		if e := &events[i]; b.history.keeps(e.Channel) {
+			errs[i] = b.keep(e, "", m).Err
+		}
+	}
+	b.deliverLogs(m)
 }
 
 // match adds the subscriptions to the channel of e to m. The caller holds mu.
@@ -86,24 +105,42 @@ func (t *topics) match(e *broker.Event, m *matches) error {
 	if t.closed {
 		return broker.ErrClosed
 	}
-	if subscribers := t.exact[e.Channel]; subscribers != nil {
-		m.found = append(m.found, match{e, broker.Topic{Name: e.Channel}, subscribers})
-	}
-	for p := range t.patterns.Matching(e.Channel) {
-		m.found = append(m.found, match{e, broker.Topic{Name: p.Name, Pattern: true}, p.Value})
-	}
+	t.find(e.Channel, e, nil, m)
 	return nil
+}
+
+// find adds an event to m for each topic of channel. The caller holds mu.
+func (t *topics) find(channel string, e *broker.Event, kept *delivery, m *matches) {
+	if subscribers := t.exact[channel]; subscribers != nil {
+		m.found = append(m.found, match{e, kept, broker.Topic{Name: channel}, subscribers})
+	}
+	for p := range t.patterns.Matching(channel) {
+		m.found = append(m.found, match{e, kept, broker.Topic{Name: p.Name, Pattern: true}, p.Value})
+	}
 }
 
 // release gives m back, without anything that it refers to.
 func (t *topics) release(m *matches) {
-	if cap(m.found) > maxKeptMatches || cap(m.batch) > maxKeptMatches {
+	if cap(m.found) > maxKeptMatches || cap(m.batch) > maxKeptMatches || cap(m.items) > maxKeptMatches || cap(m.logs) > maxKeptMatches {
 		return
 	}
+	m.empty()
+	if len(m.logs) > 0 {
+		clear(m.logs)
+		m.logs = m.logs[:0]
+	}
+	t.scratch.Put(m)
+}
+
+// empty forgets what was delivered.
+func (m *matches) empty() {
 	clear(m.found)
 	clear(m.batch)
 	m.found, m.batch = m.found[:0], m.batch[:0]
-	t.scratch.Put(m)
+	if len(m.items) > 0 {
+		clear(m.items)
+		m.items = m.items[:0]
+	}
 }
 
 // deliver hands the events to all that match them. A subscriber that several
@@ -117,6 +154,9 @@ func (m *matches) deliver() {
 				to = s
 			}
 			m.batch = append(m.batch, broker.Delivery{Topic: found.topic, Event: *found.event})
+			if found.kept != nil {
+				found.kept.mark(&m.batch[len(m.batch)-1])
+			}
 		}
 	}
 	m.flush(to)

@@ -15,6 +15,7 @@ func (b *Broker) OpenSubscriber(_ context.Context, deliver func([]broker.Deliver
 	t := &b.topics
 	s := &subscriberConn{
 		topics:   t,
+		history:  &b.history,
 		deliver:  deliver,
 		exact:    make(map[string]struct{}),
 		patterns: make(map[string]struct{}),
@@ -32,6 +33,7 @@ func (b *Broker) OpenSubscriber(_ context.Context, deliver func([]broker.Deliver
 // A subscriberConn is a set of topics.
 type subscriberConn struct {
 	topics  *topics
+	history *history
 	deliver func([]broker.Delivery)
 	gate    gate // of deliver
 

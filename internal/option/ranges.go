@@ -43,6 +43,15 @@ var (
 	MemoryQueueCapacity = Range[int]{"WithQueueCapacity", 1024, 1, 1 << 24}
 	MemoryQueueBytes    = Range[int64]{"WithQueueBytes", 256 << 20, 64 << 10, 1 << 40}
 	MemoryCalleeGrace   = Range[time.Duration]{"WithCalleeGrace", 5 * time.Second, 0, time.Hour}
+	MemoryHistoryBytes  = Range[int64]{"WithMaxHistoryBytes", 64 << 20, 64 << 10, 1 << 40}
+)
+
+// What rules of history may say, in every broker: how many events, and for how long.
+const (
+	HistoryRules    = 256
+	HistoryEvents   = 1_000_000
+	HistoryShortest = time.Second
+	HistoryLongest  = 30 * 24 * time.Hour
 )
 
 // Those of the broker on Redis, broker/redis. The default of [RedisBackoff] is its

@@ -1,0 +1,155 @@
+package memory
+
+import (
+	"container/list"
+	"time"
+	"unsafe"
+
+	"github.com/juggler-go/juggler/broker"
+)
+
+// An eventLog is the newest events of one channel, in a ring. They have numbers in a row,
+// so that an event is found by its number, and nothing lies between two of them; a page
+// is proved by the tag of the position that it follows. All is guarded by history.mu.
+type eventLog struct {
+	channel string
+	most    int    // events that are kept
+	home    *shelf // of its rule
+
+	shelf   *shelf
+	element *list.Element // of shelf
+	used    time.Time     // when the last event came, or since when there is none
+
+	ring  []entry // holds a power of two
+	first int     // where the oldest event is
+	count int
+	base  broker.Position // what the oldest event follows
+	last  broker.Position // the newest event, or base if there is none
+
+	// The way to the subscribers. It has a copy, as events may be trimmed before they are
+	// delivered.
+
+	pending    []delivery
+	bytes      int             // of pending's payloads
+	delivering bool            // somebody delivers, and goes on with what is added
+	delivered  broker.Position // of what was taken to be delivered last
+}
+
+// An entry is a kept event.
+type entry struct {
+	pos   broker.Position
+	event broker.Event
+}
+
+// A delivery is an event to deliver, or a gap.
+type delivery struct {
+	pos   broker.Position
+	event broker.Event
+	gap   bool
+}
+
+// mark makes d, which has topic and event, the delivery of a kept event or gap.
+func (k *delivery) mark(d *broker.Delivery) {
+	d.Gap = k.gap
+	if !d.Topic.Pattern {
+		d.Pos = k.pos
+	}
+}
+
+const (
+	entrySize = int64(unsafe.Sizeof(entry{}))
+	leastRing = 4 // entries that a ring holds at least
+)
+
+// What may wait to be delivered on a channel while others deliver. What is beyond becomes
+// a gap.
+const (
+	maxPending      = 4096
+	maxPendingBytes = 8 << 20
+)
+
+// payload returns the bytes of an event that are its own.
+func payload(e *broker.Event) int64 { return int64(len(e.Headers) + len(e.Args)) }
+
+// begin begins a life after a position; after none if that is zero.
+func (l *eventLog) begin(at broker.Position) {
+	l.base, l.last = at, at
+	if len(l.pending) == 0 {
+		l.delivered = at
+	}
+}
+
+// at returns an entry, the oldest is 0.
+func (l *eventLog) at(i int) *entry { return &l.ring[(l.first+i)&(len(l.ring)-1)] }
+
+// push adds an event and drops the oldest if there are too many. It returns by how many
+// bytes the log has grown.
+func (l *eventLog) push(e entry) (grown int64) {
+	if l.count == l.most {
+		grown = -l.drop()
+	}
+	if l.count == len(l.ring) {
+		ring := make([]entry, max(leastRing, 2*len(l.ring)))
+		for i := range l.count {
+			ring[i] = *l.at(i)
+		}
+		grown += int64(len(ring)-len(l.ring)) * entrySize
+		l.ring, l.first = ring, 0
+	}
+	l.count++
+	*l.at(l.count - 1) = e
+	l.last = e.pos
+	return grown + payload(&e.event)
+}
+
+// drop drops the oldest event and returns the bytes of its payload.
+func (l *eventLog) drop() (freed int64) {
+	e := l.at(0)
+	l.base, freed = e.pos, payload(&e.event)
+	*e = entry{}
+	l.first, l.count = (l.first+1)&(len(l.ring)-1), l.count-1
+	return freed
+}
+
+// trim drops the oldest event, and the ring with the last one. It returns the bytes.
+func (l *eventLog) trim() (freed int64) {
+	if l.count == 1 {
+		return l.clear()
+	}
+	return l.drop()
+}
+
+// clear drops all events and returns their bytes.
+func (l *eventLog) clear() (freed int64) {
+	for i := range l.count {
+		freed += payload(&l.at(i).event)
+	}
+	freed += int64(len(l.ring)) * entrySize
+	l.ring, l.first, l.count, l.base = nil, 0, 0, l.last
+	return freed
+}
+
+// after returns which entry follows a position, and whether that is proved.
+func (l *eventLog) after(pos broker.Position) (i int, proven bool) {
+	if pos.IsZero() || pos.At < l.base.At || pos.At > l.last.At {
+		return 0, false
+	}
+	i = int(pos.At - l.base.At)
+	before := l.base
+	if i > 0 {
+		before = l.at(i - 1).pos
+	}
+	return i, before == pos
+}
+
+// tell leaves something to be delivered.
+func (l *eventLog) tell(d delivery) {
+	size := int(payload(&d.event))
+	if n := len(l.pending); n >= maxPending || n > 0 && l.bytes+size > maxPendingBytes {
+		before := l.pending[n-1].pos
+		clear(l.pending)
+		l.pending, l.bytes = append(l.pending[:0], delivery{gap: true, pos: before}), 0
+	}
+	l.pending = append(l.pending, d)
+	l.bytes += size
+}
