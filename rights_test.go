@@ -176,7 +176,7 @@ func hostileNames() []string {
 func hostilePatterns() []string {
 	patterns := []string{"*", "**", "?*", "[a-z]*", "[^x]*", `\p*`, "public.*", "public*", "[p]ublic.*", "news.*", "news*", "*.mail", "*.secrets", "admin.*", "user.*", "users.*", "users.*.mail", "user.?nn.*", "users.[ab]*", "users.ann.*", "users.ann*", "rooms.*", "rooms.[g]o", "rooms.g?", "rooms.go", "room*", "greet*", `greetings\`, "room"}
 	for _, user := range hostileUsers {
-		for _, name := range []string{user, glob.Quote(user)} {
+		for _, name := range []string{user, client.QuotePattern(user)} {
 			patterns = append(patterns, "user."+name+".*", "users."+name+".*", "users."+name+".mai[l]", "rooms."+name)
 		}
 	}
@@ -219,6 +219,13 @@ func tryAll(t *testing.T, c *client.Client, user string, allows func(string, fra
 			}
 			if !allows(user, typ, name) {
 				refused[typ] = append(refused[typ], name)
+			}
+		}
+	}
+	for _, beginning := range []string{"user.", "users."} {
+		if own := beginning + client.QuotePattern(user) + ".*"; allows(user, frame.Sub, beginning+user+".mood") {
+			if err := subscribeOnce(t.Context(), c, own, client.Pattern()); err != nil {
+				t.Errorf("user %q may not subscribe to %q: %v", user, own, err)
 			}
 		}
 	}

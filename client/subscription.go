@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/glob"
 )
 
 // ID is the id of a publication: 16 bytes of a ULID.
@@ -55,8 +56,14 @@ type subscribeFunc func(*Subscription)
 func (f subscribeFunc) applySubscribe(s *Subscription) { f(s) }
 
 // Pattern subscribes to all channels that match the name, a glob in the syntax
-// of Redis (PSUBSCRIBE).
+// of Redis (PSUBSCRIBE). [QuotePattern] is for parts of it that stand for themselves.
 func Pattern() SubscribeOption { return subscribeFunc(func(s *Subscription) { s.pattern = true }) }
+
+// QuotePattern returns a pattern that matches a name only: for what a pattern contains that
+// somebody else has chosen, such as the name of a user.
+//
+//	c.Subscribe(ctx, "users."+client.QuotePattern(user)+".*", client.Pattern())
+func QuotePattern(name string) string { return glob.Quote(name) }
 
 // WithBuffer sets how many events the subscription buffers; see
 // [WithEventBuffer] for the default and [WithStallTimeout] for what happens

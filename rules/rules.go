@@ -21,10 +21,10 @@
 //
 // # Patterns
 //
-// A SUB of a pattern is allowed if one rule allows all that the pattern can match: what the
-// pattern says before its first special character must begin as a name that ends in *.
-// Who makes a pattern of the name of a user has to put a backslash before *, ?, [ and \ in
-// it.
+// A SUB of a pattern is allowed if one of the names allows all that the pattern can match:
+// it ends in *, and what the pattern says before its first special character begins so.
+// Clients that make a pattern of the name of a user have to put a backslash before *, ?, [
+// and \ in it, as QuotePattern of the package client does.
 package rules
 
 import (
