@@ -295,8 +295,8 @@ func (h *Handler) unfit(args []byte, failure *broker.Error) error {
 		size = len(failure.Message) + len(failure.Data)
 	}
 	switch {
-	case size > h.cfg.maxQueue-envelope:
-		return resultTooLarge(size, h.cfg.maxQueue-envelope)
+	case size > h.maxPayload():
+		return resultTooLarge(size, h.maxPayload())
 	case failure == nil && !frame.ValidJSON(args):
 		return errResultNotJSON
 	case failure != nil && failure.Code == 0:

@@ -170,5 +170,8 @@ func (c *config) setBounds() {
 	c.paced = c.sessionBounds.some || c.userBounds.some || c.addressBounds.some
 }
 
+// maxPayload is how many bytes of args, headers, and text of errors may be sent to a client.
+func (h *Handler) maxPayload() int { return h.cfg.maxQueue - envelope }
+
 // envelope is about how many bytes a message grows between client and client.
 const envelope = 1 << 10

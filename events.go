@@ -20,7 +20,7 @@ func (h *Handler) unfitEvent(d *broker.Delivery) string {
 	e := &d.Event
 	switch {
 	case d.Gap:
-	case len(e.Args)+len(e.Headers) > h.cfg.maxQueue-envelope:
+	case len(e.Args)+len(e.Headers) > h.maxPayload():
 		return eventTooLarge
 	case !frame.ValidJSON(e.Args):
 		return "its args are not JSON"
@@ -200,8 +200,9 @@ func publishOutcome(err error) error {
 // Publish publishes an event from server code, made by [broker.NewEvent] of args and
 // headers, which may be nil. It returns when the broker has taken the event, or when ctx
 // or the time of [WithBrokerTimeout] ends; the errors are those of NewEvent, for what
-// cannot be sent, those of [broker.PubSub], and [ErrShutdown]. A program without a
-// handler has [broker.Publish].
+// cannot be sent, among which is what [WithMaxQueueBytes] does not let wait for a client
+// (413), those of [broker.PubSub], and [ErrShutdown]. A program without a handler has
+// [broker.Publish].
 func (h *Handler) Publish(ctx context.Context, channel string, args any, headers map[string]string) error {
 	if h.closing.Load() {
 		return ErrShutdown
@@ -209,6 +210,10 @@ func (h *Handler) Publish(ctx context.Context, channel string, args any, headers
 	e, err := broker.NewEvent(channel, args, headers)
 	if err != nil {
 		return fmt.Errorf("juggler: publish on %s: %w", channel, err)
+	}
+	if size, most := len(e.Args)+len(e.Headers), h.maxPayload(); size > most {
+		tooLarge := &Error{Code: CodeTooLarge, Message: fmt.Sprintf("args and headers have %d bytes, and at most %d may wait for a client", size, most), Refused: true}
+		return fmt.Errorf("juggler: publish on %s: %w", channel, tooLarge)
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.cfg.brokerTimeout)
 	defer cancel()

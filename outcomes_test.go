@@ -14,6 +14,7 @@ import (
 	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/jugglertest"
 )
 
@@ -84,7 +85,11 @@ func TestResultsAndEventsThatAreTooLarge(t *testing.T) {
 	c.expect(`{"type":"RES","for":"1","error":{"code":413,"message":"the result has 81922 bytes, and at most 70656 may wait for a client"}}`)
 	c.send(`{"type":"SUB","id":"2","channel":"c"}`)
 	c.expect(`{"type":"ACK","for":"2"}`)
-	if err := s.h.Publish(t.Context(), "c", strings.Repeat("x", 80<<10), nil); err != nil {
+	large := strings.Repeat("x", 80<<10)
+	if err := s.h.Publish(t.Context(), "c", large, nil); !errors.Is(err, frame.Code(juggler.CodeTooLarge)) {
+		t.Errorf("a publication of the server itself: got %v", err)
+	}
+	if err := broker.Publish(t.Context(), s.broker, "c", large, nil); err != nil { // it may fit elsewhere
 		t.Fatal(err)
 	}
 	c.expect(`{"type":"GAP","channel":"c"}`)
