@@ -31,7 +31,8 @@ func (f AuthorizerFunc) Authorize(ctx context.Context, r *Request) error { retur
 // NonBlocking declares that f never waits, neither for I/O nor for a lock
 // held across it, as a lookup in static rules does not. It then runs on the
 // event loop, where it costs next to nothing and where waiting would hold up
-// many sessions. It may panic, but not call runtime.Goexit.
+// many sessions: if it takes more than 100 ms it is logged, and counted in [Stats]. It
+// may panic, but not call runtime.Goexit.
 func NonBlocking(f AuthorizerFunc) Authorizer { return nonBlocking{f} }
 
 type nonBlocking struct{ AuthorizerFunc }
@@ -54,8 +55,13 @@ func (allowAll) NeverBlocks() {}
 
 // mayBlock reports whether user code in the way of requests may block.
 func (c *config) mayBlock() bool {
-	_, static := c.authorizer.(interface{ NeverBlocks() })
-	return c.blocking || c.authorizer != nil && !static
+	return c.blocking || c.authorizer != nil && !neverBlocks(c.authorizer)
+}
+
+// neverBlocks reports whether an authorizer, or nil, declares that it never waits.
+func neverBlocks(a Authorizer) bool {
+	_, ok := a.(interface{ NeverBlocks() })
+	return ok
 }
 
 var errPattern = &Error{Code: CodeForbidden, Message: "patterns are refused here unless the server's authorizer allows them " +
@@ -65,6 +71,9 @@ var errPattern = &Error{Code: CodeForbidden, Message: "patterns are refused here
 func (h *Handler) authorize(ctx context.Context, r *Request) (err error) {
 	if h.cfg.authorizer == nil || r.typ == frame.Unsb {
 		return nil
+	}
+	if h.authorizerPC != 0 {
+		defer h.leave(h.enter(r, h.authorizerPC))
 	}
 	h.protect("authorizer", func(e error) { err = r.interrupted(e) }, func() { err = h.cfg.authorizer.Authorize(ctx, r) })
 	if err == nil && r.typ == frame.Sub && r.pattern && !r.mayMatch {

@@ -25,8 +25,8 @@ type CallEnd struct {
 // WithCallObserver has functions told of every CALL when it ends: when RES or NACK was
 // written, or the session has gone. Middleware ends earlier, when the call is accepted.
 // They run on the event loop, so they must never wait, neither for I/O nor for a lock
-// that is held across I/O. They may panic, but not call runtime.Goexit. Used several
-// times, it appends.
+// that is held across I/O: one that takes more than 100 ms is logged, and counted in
+// [Stats]. They may panic, but not call runtime.Goexit. Used several times, it appends.
 //
 // For counts and mean times by URI see [WithCallStats]; for what belongs to one call see
 // [Request.OnCallEnd].
@@ -75,14 +75,16 @@ func (s *session) callEnded(p *pendingCall, e CallEnd) {
 	}
 	h.callStats.add(&e)
 	for _, f := range h.cfg.callObservers {
-		h.tell(f, e)
+		s.shard.tell(f, e)
 	}
 	if p != nil && p.watch.onEnd != nil {
-		h.tell(p.watch.onEnd, e)
+		s.shard.tell(p.watch.onEnd, e)
 	}
 }
 
 // tell calls an observer.
-func (h *Handler) tell(f func(CallEnd), e CallEnd) {
-	h.protect("call observer", endedLoop, func() { f(e) })
+func (sh *shard) tell(f func(CallEnd), e CallEnd) {
+	call := sh.enter(pcOf(f))
+	sh.h.protect("call observer", endedLoop, func() { f(e) })
+	sh.h.leave(call)
 }

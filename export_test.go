@@ -6,3 +6,11 @@ func Lends(h *Handler) bool { return h.shards[0].Load().loan != nil }
 
 // LogAll has every line of h logged.
 func LogAll(h *Handler) { h.logs.Close() }
+
+// EnterUserCode notes on the turn of a shard of h, which has had no connection, that f is
+// called. leave notes that it has returned.
+func EnterUserCode(h *Handler, f any) (leave func()) {
+	h.shards[0].CompareAndSwap(nil, &shard{h: h})
+	call := h.shards[0].Load().enter(pcOf(f))
+	return func() { h.leave(call) }
+}

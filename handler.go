@@ -54,6 +54,9 @@ type Handler struct {
 	stats counters
 	said  said
 
+	watchdog     watchdog
+	authorizerPC uintptr // the function of an authorizer that never waits
+
 	callStats *callStats
 	epoch     time.Time // of clock
 }
@@ -83,6 +86,7 @@ func New(opts ...Option) (*Handler, error) {
 	h.settleRights()
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.stats.init()
+	h.watchdog.init(h)
 	h.callStats, h.epoch = newCallStats(cfg.callStats), time.Now()
 	h.gaps.Running = &h.work
 	h.topics.m = make(map[broker.Topic]*nodeTopic)

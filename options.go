@@ -116,8 +116,8 @@ func WithMiddleware(m ...Middleware) Option {
 
 // WithNonBlockingMiddleware adds middleware that never waits, neither for I/O nor
 // for a lock that is held across I/O: it runs on the event loop, where it costs next
-// to nothing and where waiting would hold up many sessions. It may panic, but not
-// call runtime.Goexit. Together with that of [WithMiddleware] it is called in the
+// to nothing and where waiting would hold up many sessions: if it takes more than 100 ms
+// it is logged, and counted in [Stats]. It may panic, but not call runtime.Goexit. Together with that of [WithMiddleware] it is called in the
 // order of the options.
 func WithNonBlockingMiddleware(m ...NonBlockingMiddleware) Option {
 	return optionFunc(func(c *config) {

@@ -43,7 +43,9 @@ func (h *Handler) before(ctx context.Context, r *Request) {
 	}()
 	for _, m := range h.cfg.nonBlocking {
 		var done func(error) error
+		call := h.enter(r, pcOf(m))
 		h.protect("middleware", func(e error) { r.err = r.interrupted(e) }, func() { done, r.err = m(ctx, r) })
+		h.leave(call)
 		if r.err != nil {
 			return
 		}
@@ -110,7 +112,9 @@ func (h *Handler) runDone(r *Request, err error) {
 	r.done[n] = nil
 	r.done = r.done[:n]
 	defer func() { h.runDone(r, err) }()
+	call := h.enter(r, pcOf(done))
 	h.protect("middleware", func(e error) { err = r.interrupted(e) }, func() { err = done(err) })
+	h.leave(call)
 }
 
 // runChain calls the chain and turns a panic in it into an error, which it leaves in

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gobwas/ws"
 
@@ -45,6 +46,9 @@ type shard struct {
 
 	inbox inbox
 	names intern.Table
+
+	userCode  atomic.Uint64 // of the watchdog: the function of the user that runs, 0: none
+	userCalls uint32        // which tells one call of a function from the next
 
 	batches []*turnBatch // calls of this turn
 

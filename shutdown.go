@@ -151,6 +151,7 @@ func (h *Handler) close(ctx context.Context) error {
 		h.endAll()
 	}
 	errs = append(errs, h.pool.Close())
+	h.watchdog.timer.Stop()
 	h.cancel()
 	for i := range h.shards {
 		if sh := h.shards[i].Load(); sh != nil {

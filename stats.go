@@ -32,6 +32,7 @@ type Stats struct {
 	LateResults   uint64 // results that came for calls that were over
 	Panics        uint64 // in user code, its runtime.Goexit included
 	HeldUp        uint64 // event loops held up by a callee's function, which went on without it
+	Blocked       uint64 // calls of functions that were declared never to wait, and took more than 100 ms
 
 	Refusals      []RefusalCount // Refused, by status and reason
 	ClosesByUs    []CodeCount    // Disconnected, by close code: those that the server closed
@@ -84,7 +85,7 @@ type counters struct {
 	connected, disconnected, slowConsumers atomic.Uint64
 	messages, publications                 atomic.Uint64
 	events, gaps, lateResults              atomic.Uint64
-	panics, heldUp                         atomic.Uint64
+	panics, heldUp, blocked                atomic.Uint64
 	subscriptions                          atomic.Int64
 
 	refusals                  refusalTally
@@ -140,6 +141,7 @@ func (h *Handler) Stats() Stats {
 		LateResults:         c.lateResults.Load(),
 		Panics:              c.panics.Load(),
 		HeldUp:              c.heldUp.Load(),
+		Blocked:             c.blocked.Load(),
 		ClosesByUs:          c.closesByUs.list(),
 		ClosesByPeers:       c.closesByPeers.list(),
 		ResultCodes:         c.results.list(),

@@ -39,6 +39,7 @@ func (s *server) metrics() admin.Metrics {
 		total("late_results_total", "Results that came for calls that were over.", func(s juggler.Stats) uint64 { return s.LateResults }),
 		total("panics_total", "Panics in user code.", func(s juggler.Stats) uint64 { return s.Panics }),
 		total("held_up_total", "Event loops held up by a function of a callee.", func(s juggler.Stats) uint64 { return s.HeldUp }),
+		total("blocked_total", "Calls of functions that must not wait, and took more than 100 ms.", func(s juggler.Stats) uint64 { return s.Blocked }),
 		{Name: "accept_failures_total", Help: "Failures to accept a connection.", Total: true,
 			Value: func() float64 { return float64(listen.AcceptFailures()) }},
 	}
