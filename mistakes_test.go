@@ -169,4 +169,5 @@ func TestNobodyCanServeOnTheDefaultBroker(t *testing.T) {
 	waitFor(t, "the warning", func() bool {
 		return warnings(log.String(), "nobody serves this URI", []string{"WithBroker"}) == 1
 	})
+	c.conn.Close() // or Shutdown waits for it
 }
