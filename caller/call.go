@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
-	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/internal/option"
 )
 
@@ -63,7 +62,7 @@ func (c *Caller) call(ctx context.Context, uri string, in, out any, opts []CallO
 	case err != errEnded:
 		return err
 	case within.Err() == context.DeadlineExceeded:
-		return &Error{Code: frame.CodeExpired, Message: "the call's time is over"}
+		return expired(nil)
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
@@ -81,7 +80,7 @@ func (c *Caller) timeFor(ctx context.Context, own time.Duration) time.Duration {
 }
 
 // make makes a call and waits for its outcome. If ctx ends before, it returns errEnded and
-// has the call cancelled, unless its time is over: then the callee knows.
+// has the call cancelled. If the time of a call is over the callee knows.
 func (c *Caller) make(ctx context.Context, request *broker.Call) (json.RawMessage, error) {
 	conn, err := c.connect(ctx)
 	if err != nil {
@@ -96,7 +95,7 @@ func (c *Caller) make(ctx context.Context, request *broker.Call) (json.RawMessag
 	request.ReplyTo = c.address(ref)
 	err = conn.Call(ctx, request)
 	if public := broker.Refusal(err); public != nil {
-		return nil, &refused{public, err}
+		return nil, &explained{public, err}
 	}
 	// After any other error the call may be queued, so it ends in its result, or in time.
 	select {
@@ -110,12 +109,13 @@ func (c *Caller) make(ctx context.Context, request *broker.Call) (json.RawMessag
 		return outcome(r)
 	default:
 	}
-	if ctx.Err() == nil {
+	switch ctx.Err() {
+	case nil:
 		return nil, errLost
+	case context.DeadlineExceeded:
+		return nil, expired(err)
 	}
-	if ctx.Err() == context.Canceled {
-		c.cancel(conn, request)
-	}
+	c.cancel(conn, request)
 	return nil, errEnded
 }
 

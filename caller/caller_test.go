@@ -326,7 +326,12 @@ func TestUnknownOutcome(t *testing.T) {
 		if err := c.Call(t.Context(), "u", 1, nil); err != nil {
 			t.Error(err)
 		}
-		wantError(t, c.Call(t.Context(), "u", 2, nil), context.DeadlineExceeded, frame.CodeExpired, false)
+		err := c.Call(t.Context(), "u", 2, nil)
+		wantError(t, err, context.DeadlineExceeded, frame.CodeExpired, false)
+		wantError(t, err, broker.ErrUnknownOutcome, frame.CodeExpired, false)
+		if want := "caller: call u: the call's time is over: faulty: " + broker.ErrUnknownOutcome.Error() + " (408)"; err.Error() != want {
+			t.Errorf("got %q, want %q", err, want)
+		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		wantError(t, c.Call(ctx, "u", 2, nil), context.DeadlineExceeded, frame.CodeExpired, false)

@@ -17,7 +17,8 @@
 //   - An [Error] is what the callee, or the broker in its place, answered: the callee's
 //     own, 404 when the call waited until its URI had had no callee for the whole grace,
 //     502 when the callee that had taken it died. Its time is over by the caller's own
-//     clock: that is 408, whoever is to blame, and is [context.DeadlineExceeded], too.
+//     clock: that is 408, whoever is to blame, and is [context.DeadlineExceeded], too. It
+//     wraps what the broker has said of the call, such as [broker.ErrUnknownOutcome].
 //   - An Error with Refused set says that the call was certainly not queued: 404 for a
 //     URI without a callee, 503 when its queue is full or the broker out of reach, with
 //     the time after which a retry is worth it; 400 and 413 for what no server would take

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/internal/option"
 )
 
@@ -29,18 +30,27 @@ var errLost = fmt.Errorf("%w before the result came: %w", broker.ErrClosed, brok
 // Error is the failure of a call as its callee or the broker reported it.
 type Error = broker.Error
 
-// refused is an [Error] for a call that was certainly not queued, with the broker's
-// reason, whose text is for this program only.
-type refused struct {
+// explained is an [Error] with the broker's reason, whose text is for this program only.
+type explained struct {
 	public *Error
 	reason error
 }
 
 // Error implements error.
-func (r *refused) Error() string { return r.reason.Error() }
+func (e *explained) Error() string { return fmt.Sprintf("%v (%d)", e.reason, int(e.public.Code)) }
 
 // Unwrap returns both.
-func (r *refused) Unwrap() []error { return []error{r.public, r.reason} }
+func (e *explained) Unwrap() []error { return []error{e.public, e.reason} }
+
+// expired returns the error of a call whose time is over. reason is what the broker has
+// returned for it, or nil.
+func expired(reason error) error {
+	public := &Error{Code: frame.CodeExpired, Message: "the call's time is over"}
+	if reason == nil {
+		return public
+	}
+	return &explained{public, fmt.Errorf("%s: %w", public.Message, reason)}
+}
 
 // notOpened returns the error of a call for which no connection could be opened, within
 // ctx.
@@ -52,5 +62,5 @@ func notOpened(ctx context.Context, err error) error {
 	if public == nil {
 		public = broker.Refusal(broker.ErrUnavailable)
 	}
-	return &refused{public, err}
+	return &explained{public, err}
 }
