@@ -137,7 +137,7 @@ func (h *Handler) ownError(err error) *Error {
 	case badData:
 		h.log.Error("the data of an error is not JSON, and is left out", "error", e)
 	case e != nil && len(e.Message)+len(e.Data) > h.maxPayload():
-		h.log.Error("an error is larger than what WithMaxQueueBytes lets wait for a client", "code", int(e.Code), "bytes", len(e.Message)+len(e.Data))
+		h.log.Error("an error cannot be sent", "error", resultTooLarge(len(e.Message)+len(e.Data), h.maxPayload()))
 		return errInternal
 	}
 	return e
