@@ -135,7 +135,8 @@ export class MockServer<C extends Contract = AnyContract> {
 
   /**
    * Answers calls to a URI with what the function returns or resolves to. What
-   * it throws becomes the error: its `code` (else 500), `message` and `data`.
+   * it throws becomes the error: its `code`, `message` and `data`. Without a `code`,
+   * as of a plain Error, it is 500 "internal error", as with a real server.
    */
   handle<U extends Uri<C>>(
     uri: U,
@@ -285,7 +286,9 @@ export class MockServer<C extends Contract = AnyContract> {
 
 /** What the application's functions throw, as an error of the protocol. */
 function wireError(thrown: unknown): WireError {
-  const { code = 500, message = String(thrown), data, retryAfter } = (thrown ?? {}) as Partial<WireError & Refusal>;
+  const { code, message = '', data, retryAfter } = (thrown ?? {}) as Partial<WireError & Refusal>;
+  // As with a real server, a text that was not made for clients does not get there.
+  if (typeof code !== 'number') return { code: 500, message: 'internal error' };
   return { code, message, data, retry_after: retryAfter };
 }
 
