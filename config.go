@@ -27,6 +27,7 @@ type config struct {
 	blocking       bool         // some of it may block
 	nonBlocking    []NonBlockingMiddleware
 	callObservers  []func(CallEnd)
+	callHeaders    []callHeader
 	hooks          Hooks
 	origin         func(*http.Request) bool
 	originOption   string // what allows other origins

@@ -170,11 +170,29 @@ func ExampleHandler_Publish() {
 	// Output: news.go: {"title":"Go 1.26"}
 }
 
-// Middleware sets a header that callees can trust, whatever the client sent.
+// Callees learn who calls from headers that no client can send.
+func ExampleWithUserHeader() {
+	_ = func(t *testing.T) { // func TestWhoCalls(t *testing.T)
+		srv := jugglertest.New(t,
+			juggler.WithAuthenticator(func(*http.Request) (*juggler.Identity, error) {
+				return &juggler.Identity{User: "ann", Attributes: []juggler.Attribute{{Name: "tenant", Value: "acme"}}}, nil
+			}),
+			juggler.WithUserHeader("user"), juggler.WithAttributeHeader("tenant", "tenant"))
+		srv.Handle("whoami", calleekit.Typed(func(ctx context.Context, _ any) (string, error) {
+			call := calleekit.CallFrom(ctx)
+			return call.Header("user") + " of " + call.Header("tenant"), nil
+		}))
+		var got string
+		if err := srv.Client().Call(t.Context(), "whoami", nil, &got); err != nil || got != "ann of acme" {
+			t.Error(got, err)
+		}
+	}
+}
+
+// Middleware that may block notes what was asked, and how it went.
 func ExampleWithMiddleware() {
 	audit := func(next juggler.RequestHandler) juggler.RequestHandler {
 		return func(ctx context.Context, r *juggler.Request) error {
-			r.SetHeader("user", r.Session().User())
 			start := time.Now()
 			err := next(ctx, r)
 			log.Printf("%v %s%s by %s: %v in %v", r.Type(), r.URI(), r.Channel(), r.Session().User(), err, time.Since(start))

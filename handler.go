@@ -76,6 +76,7 @@ func New(opts ...Option) (*Handler, error) {
 		return nil, err
 	}
 	cfg.setBounds()
+	cfg.addCallHeaders()
 	h := &Handler{
 		cfg:   cfg,
 		node:  broker.NewID(),

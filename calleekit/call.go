@@ -28,7 +28,11 @@ type Call struct {
 	strict  bool              // see WithStrictArgs
 }
 
-// Header returns the header with the key, in exactly that case, or "".
+// Header returns the header with the key, in exactly that case, or "". Clients send what
+// they like; what the node sets can be trusted: the user and other things of the session,
+// by juggler.WithUserHeader, WithAttributeHeader and WithCallHeader or the flags
+// --user-header and --attribute-headers of juggler serve. In a function of [Typed] the
+// call is that of [CallFrom].
 func (c *Call) Header(key string) string {
 	return c.decodeHeaders()[key]
 }

@@ -169,9 +169,7 @@ func (c *Control) Options() []juggler.Option {
 		authorizer = c.rules.Authorizer()
 	}
 	options := []juggler.Option{juggler.WithAuthorizer(authorizer)}
-	if len(c.headers.names()) > 0 {
-		options = append(options, juggler.WithNonBlockingMiddleware(c.headers.set))
-	}
+	options = append(options, c.headers.options()...)
 	if c.tokens != nil {
 		options = append(options, juggler.WithAuthenticator(c.tokens.authenticate))
 		if c.flags.signIn > 0 {

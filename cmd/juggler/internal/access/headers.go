@@ -1,14 +1,12 @@
 package access
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/juggler-go/juggler"
-	"github.com/juggler-go/juggler/frame"
 )
 
 // identityHeaders tell callees who calls. No client can set them.
@@ -54,30 +52,19 @@ func (h *identityHeaders) names() []string {
 	return names
 }
 
-// set implements what juggler.WithNonBlockingMiddleware takes: it sets the headers in
-// calls. Publications go to other clients, whom it does not concern who the publisher
-// is; they have none of the headers.
-func (h *identityHeaders) set(_ context.Context, r *juggler.Request) (func(error) error, error) {
-	call := r.Type() == frame.Call
-	if !call && r.Type() != frame.Pub {
-		return nil, nil
-	}
-	put := func(name, value string, ok bool) {
-		if ok && call {
-			r.SetHeader(name, value)
-		} else {
-			r.DeleteHeader(name)
-		}
-	}
-	s := r.Session()
+// options returns what sets the headers.
+func (h *identityHeaders) options() []juggler.Option {
+	var options []juggler.Option
 	if h.user != "" {
-		put(h.user, s.User(), s.User() != "")
+		options = append(options, juggler.WithUserHeader(h.user))
 	}
 	for _, a := range h.attributes {
-		claim, ok := s.Attribute(whole(a.claim))
-		put(a.header, headerText(claim), ok)
+		options = append(options, juggler.WithCallHeader(a.header, func(s juggler.Session) (string, bool) {
+			claim, ok := s.Attribute(whole(a.claim))
+			return headerText(claim), ok
+		}))
 	}
-	return nil, nil
+	return options
 }
 
 // headerText returns the header for a claim as claimText returns it: a text as it is, but

@@ -21,15 +21,14 @@ func TestIdentityHeaders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := jugglertest.New(t, juggler.WithNonBlockingMiddleware(headers.set),
-		juggler.WithAuthenticator(func(r *http.Request) (*juggler.Identity, error) {
-			if r.Header.Get("Authorization") == "" {
-				return &juggler.Identity{}, nil
-			}
-			return &juggler.Identity{User: "ann", Attributes: slices.Concat(
-				attributes("role", []any{"reader", "editor"}, true), attributes("name", "Ann B.", true),
-			)}, nil
-		}))
+	srv := jugglertest.New(t, append(headers.options(), juggler.WithAuthenticator(func(r *http.Request) (*juggler.Identity, error) {
+		if r.Header.Get("Authorization") == "" {
+			return &juggler.Identity{}, nil
+		}
+		return &juggler.Identity{User: "ann", Attributes: slices.Concat(
+			attributes("role", []any{"reader", "editor"}, true), attributes("name", "Ann B.", true),
+		)}, nil
+	}))...)
 	srv.Handle("headers", func(_ context.Context, c *calleekit.Call) (any, error) { return c.RawHeaders, nil })
 	forged := map[string]string{"user": "root", "USER": "root", "x-role": "admin", "Name": "Root", "trace": "1"}
 	for _, tt := range []struct{ authorization, want string }{
