@@ -32,6 +32,10 @@ type hooks struct {
 	subscribe       func(c broker.SubscriberConn, t broker.Topic) error
 	unsubscribe     func(c broker.SubscriberConn, t broker.Topic) error
 	closeSubscriber func(next func() error) error
+
+	publishKept   func(events []broker.Publication, done []broker.Published, next func())
+	readKept      func(h broker.History, reads []broker.Read, pages []broker.Page, next func())
+	subscribeKept func(h broker.History, channel string, next func() (broker.Position, error)) (broker.Position, error)
 }
 
 // bend returns the roles of r with hooks in them.
@@ -178,7 +182,27 @@ func (b bentPubSub) OpenSubscriber(ctx context.Context, deliver func([]broker.De
 			deliver(batch)
 		}
 	})
-	return bentSubscriberConn{conn, b.h}, err
+	return bentSubscriberConn{conn, b.next.(broker.History), b.h}, err
+}
+
+func (b bentPubSub) Kept(channel string) bool { return b.next.(broker.History).Kept(channel) }
+
+func (b bentPubSub) PublishKept(ctx context.Context, events []broker.Publication, done []broker.Published) {
+	next := func() { b.next.(broker.History).PublishKept(ctx, events, done) }
+	if b.h.publishKept != nil {
+		b.h.publishKept(events, done, next)
+	} else {
+		next()
+	}
+}
+
+func (b bentPubSub) ReadKept(ctx context.Context, reads []broker.Read, pages []broker.Page) {
+	next := func() { b.next.(broker.History).ReadKept(ctx, reads, pages) }
+	if b.h.readKept != nil {
+		b.h.readKept(b.next.(broker.History), reads, pages, next)
+	} else {
+		next()
+	}
 }
 
 func (b bentPubSub) PublishBatch(ctx context.Context, events []broker.Event, errs []error) {
@@ -193,8 +217,19 @@ func (b bentPubSub) PublishBatch(ctx context.Context, events []broker.Event, err
 }
 
 type bentSubscriberConn struct {
-	next broker.SubscriberConn
-	h    *hooks
+	next    broker.SubscriberConn
+	history broker.History
+	h       *hooks
+}
+
+func (b bentSubscriberConn) SubscribeKept(ctx context.Context, channel string) (broker.Position, error) {
+	next := func() (broker.Position, error) {
+		return b.next.(broker.HistorySubscriber).SubscribeKept(ctx, channel)
+	}
+	if b.h.subscribeKept != nil {
+		return b.h.subscribeKept(b.history, channel, next)
+	}
+	return next()
 }
 
 func (b bentSubscriberConn) Subscribe(ctx context.Context, t broker.Topic) error {

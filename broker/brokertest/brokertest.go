@@ -65,6 +65,19 @@ type Engine struct {
 	// that. nil: the engine has nothing that it can lose.
 	Outage func() (restore func())
 
+	// History is a rule that the engine has, of channels that begin in a way and of 16 to
+	// 64 events: {Channels: "brokertest.kept.*", Events: 16, For: time.Hour}. Without it
+	// broker.History is not tested.
+	History broker.HistoryRule
+
+	// Rollback makes the engine lose the newest events of a channel, as one does of whose
+	// servers a replica without them takes over. nil: that cannot be brought about.
+	Rollback func(channel string, newest int)
+
+	// Unkept calls publish, with args of its choice, under conditions in which the engine
+	// can publish but not keep an event. nil: there are none.
+	Unkept func(publish func(args []byte))
+
 	// Patience is how long the suite waits for something that must happen; 0
 	// means a minute, for machines that are busy with other work. A case that
 	// takes three times as long is ended.
@@ -186,9 +199,12 @@ const (
 	batchPublisher
 	ender
 	immediateSubscriber
+	history
+	rollback
+	unkept
 	blocking
 
-	optional = immediateCaller | immediatePubSub | immediateSubscriber | batchCaller | batchPublisher | ender
+	optional = immediateCaller | immediatePubSub | immediateSubscriber | batchCaller | batchPublisher | ender | history
 )
 
 var featureNames = map[features]string{
@@ -205,6 +221,9 @@ var featureNames = map[features]string{
 	batchCaller:         "BatchCaller",
 	batchPublisher:      "BatchPublisher",
 	ender:               "Ender",
+	history:             "History with a rule (Engine.History)",
+	rollback:            "way to lose events (Rollback is nil)",
+	unkept:              "event that cannot be kept (Unkept is nil)",
 	blocking:            "SubscriberConn whose deliver may block (it is Immediate)",
 }
 
@@ -224,6 +243,8 @@ func probe(t *testing.T, e Engine) features {
 	set(capacity, e.QueueCapacity > 0)
 	set(patterns, !e.NoPatterns)
 	set(outage, e.Outage != nil)
+	set(rollback, e.Rollback != nil)
+	set(unkept, e.Unkept != nil)
 
 	r := e.Open()
 	if r.Caller != nil && r.Callee != nil {
@@ -250,6 +271,7 @@ func probe(t *testing.T, e Engine) features {
 		set(immediateSubscriber, is[broker.Immediate](conn))
 		set(blocking, has&immediateSubscriber == 0)
 		set(batchPublisher, is[broker.BatchPublisher](r.PubSub))
+		set(history, e.History.Events > 0 && is[broker.History](r.PubSub) && is[broker.HistorySubscriber](conn))
 	}
 	if has&(rpc|pubSub) == 0 {
 		t.Fatal("Engine.Open returned no role to test")

@@ -45,7 +45,9 @@ func ExampleRun() {
 // engine returns an engine on the embedded broker, bent by hooks. Wrong
 // brokers need little patience to be found.
 func engine(t *testing.T, h *hooks, opts ...memory.Option) brokertest.Engine {
-	opts = append([]memory.Option{memory.WithCalleeGrace(grace), memory.WithQueueCapacity(capacity)}, opts...)
+	rule := keep(16)
+	opts = append([]memory.Option{memory.WithCalleeGrace(grace), memory.WithQueueCapacity(capacity),
+		memory.WithHistory(rule), memory.WithMaxHistoryBytes(64 << 10)}, opts...)
 	b, err := memory.New(opts...)
 	if err != nil {
 		t.Fatal(err)
@@ -57,8 +59,16 @@ func engine(t *testing.T, h *hooks, opts ...memory.Option) brokertest.Engine {
 		},
 		Grace:         grace,
 		QueueCapacity: capacity,
+		History:       rule,
+		Rollback:      func(string, int) {}, // it is not lost
+		Unkept:        func(publish func([]byte)) { publish(make([]byte, 64<<10)) },
 		Patience:      200 * time.Millisecond,
 	}
+}
+
+// keep returns the rule of the engines.
+func keep(events int) broker.HistoryRule {
+	return broker.HistoryRule{Channels: "kept.*", Events: events, For: time.Hour}
 }
 
 func straight(*testing.T) *hooks { return new(hooks) }
@@ -66,7 +76,7 @@ func straight(*testing.T) *hooks { return new(hooks) }
 // Each wrong broker is caught by the cases that should. That a right one passes
 // them is shown by the test of broker/memory.
 func TestWrongBrokers(t *testing.T) {
-	for _, w := range wrong {
+	for _, w := range slices.Concat(wrong, wrongHistory) {
 		t.Run(w.name, func(t *testing.T) {
 			for _, name := range w.caught {
 				failures := brokertest.Examine(t, name, func(t *testing.T) brokertest.Engine {
@@ -83,7 +93,7 @@ func TestWrongBrokers(t *testing.T) {
 // There is a wrong broker for each case, so none passes whatever happens.
 func TestEachCaseCatchesSomething(t *testing.T) {
 	caught := brokertest.OutageCases() // by TestOutage
-	for _, w := range wrong {
+	for _, w := range slices.Concat(wrong, wrongHistory) {
 		caught = append(caught, w.caught...)
 	}
 	for _, name := range brokertest.CaseNames() {
@@ -177,6 +187,12 @@ func TestPlain(t *testing.T) {
 		}
 		if _, ok := v.(broker.BatchPublisher); ok {
 			t.Errorf("%T is a BatchPublisher", v)
+		}
+		if _, ok := v.(broker.History); ok {
+			t.Errorf("%T is a History", v)
+		}
+		if _, ok := v.(broker.HistorySubscriber); ok {
+			t.Errorf("%T is a HistorySubscriber", v)
 		}
 	}
 	b.Close()

@@ -15,14 +15,16 @@ import (
 	"github.com/juggler-go/juggler/broker/memory"
 )
 
-// Brokers that are wrong on purpose, each in one thing, and the cases that
-// find that out.
-var wrong = []struct {
+type wrongBroker struct {
 	name   string
 	caught []string
 	bend   func(t *testing.T) *hooks
 	opts   []memory.Option
-}{
+}
+
+// Brokers that are wrong on purpose, each in one thing, and the cases that
+// find that out.
+var wrong = []wrongBroker{
 	{"drops every tenth event", []string{"order of events", "owner of an event", "many topics"}, func(*testing.T) *hooks {
 		var n atomic.Int64
 		return &hooks{deliver: func(batch []broker.Delivery, next func([]broker.Delivery)) {

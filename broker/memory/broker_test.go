@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/brokertest"
 	"github.com/juggler-go/juggler/broker/memory"
 	"go.uber.org/goleak"
@@ -15,13 +16,18 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestBroker(t *testing.T) {
 	const grace, capacity = 200 * time.Millisecond, 64
 	brokertest.Run(t, func(t *testing.T) brokertest.Engine {
-		b := newBroker(t, memory.WithCalleeGrace(grace), memory.WithQueueCapacity(capacity))
+		rule := broker.HistoryRule{Channels: "kept.*", Events: 16, For: time.Minute}
+		b := newBroker(t, memory.WithCalleeGrace(grace), memory.WithQueueCapacity(capacity),
+			memory.WithHistory(rule), memory.WithMaxHistoryBytes(64<<10))
 		return brokertest.Engine{
 			Open: func() brokertest.Roles {
 				return brokertest.Roles{Caller: b, Callee: b, PubSub: b}
 			},
 			Grace:         grace,
 			QueueCapacity: capacity,
+			History:       rule,
+			Rollback:      b.Rollback,
+			Unkept:        func(publish func([]byte)) { publish(make([]byte, 64<<10)) },
 		}
 	})
 }
