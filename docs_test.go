@@ -7,6 +7,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"maps"
 	"net"
 	"os"
@@ -267,4 +268,46 @@ func TestDocShowsTheHelloWorld(t *testing.T) {
 	if !slices.Equal(shown, wanted) {
 		t.Errorf("doc.go shows\n%s\nREADME.md\n%s", strings.Join(shown, "\n"), strings.Join(wanted, "\n"))
 	}
+}
+
+// Each mistake that the first hour lists has a test that makes it.
+func TestMistakesAreTested(t *testing.T) {
+	_, table, ok := strings.Cut(readDoc(t, "docs/first-hour.md"), "| mistake | what one sees | test |\n| --- | --- | --- |\n")
+	if !ok {
+		t.Fatal("there is no table of mistakes")
+	}
+	table, _, _ = strings.Cut(table, "\n\n")
+	tests := testNames(t)
+	for row := range strings.Lines(table) {
+		cells := strings.Split(strings.Trim(row, "| \n"), " | ")
+		if name := strings.Trim(cells[len(cells)-1], "`"); len(cells) != 3 || !strings.Contains(tests, "\n"+name+"\n") {
+			t.Errorf("no test is named by %s", row)
+		}
+	}
+}
+
+// testNames returns the names of the repository's tests, in Go and TypeScript, a line each.
+func testNames(t *testing.T) string {
+	t.Helper()
+	declared := regexp.MustCompile(`(?m)^func (Test\w+)\(t |\b(?:it|test)(?:\.each\(.*\))?\(\s*'([^']+)'`)
+	var names strings.Builder
+	names.WriteByte('\n')
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.Name() == "node_modules":
+			return filepath.SkipDir
+		case !strings.HasSuffix(path, "_test.go") && !strings.HasSuffix(path, ".test.ts"):
+			return nil
+		}
+		for _, m := range declared.FindAllStringSubmatch(readDoc(t, path), -1) {
+			names.WriteString(m[1] + m[2] + "\n")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names.String()
 }
