@@ -20,7 +20,7 @@ export function Chat({ room }: { room: string }) {
   if (error) return <p>Not allowed here: {error.message}</p>;
   return (
     <section aria-busy={!ready}>
-      <h1>{title.pending ? '…' : title.data}</h1>
+      <h1>{title.pending ? '…' : (title.error?.message ?? title.data)}</h1>
       <p>{status}</p>
       <ul>
         {lines.map((line, i) => (

@@ -19,14 +19,17 @@ export function Chat(props: { room: string }) {
     () => props.room,
     (room) => client.call('test.reverse', room),
   );
-  const subscription = client.subscribe(`chat.${props.room}`, ({ args }) => {
-    setLines((lines) => [...lines, `${args.from}: ${args.text}`]);
-  });
+  const add = (line: string): void => void setLines((lines) => [...lines, line]);
+  const subscription = client.subscribe(
+    `chat.${props.room}`,
+    { onError: ({ message }) => add(`(${message})`) },
+    ({ args }) => add(`${args.from}: ${args.text}`),
+  );
   onCleanup(subscription.unsubscribe);
 
   return (
     <section>
-      <h1>{title()}</h1>
+      <h1>{title.error ? title.error.message : title()}</h1>
       <p>{state().status}</p>
       <For each={lines()}>{(line) => <p>{line}</p>}</For>
     </section>

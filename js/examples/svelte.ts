@@ -16,9 +16,12 @@ export const reverse = (text: string): Promise<string> => client.call('test.reve
 /** The lines of a room, from the first subscriber to the store to the last. */
 export function chat(room: string): Readable<string[]> {
   return readable<string[]>([], (_, update) => {
-    const subscription = client.subscribe(`chat.${room}`, ({ args }) => {
-      update((lines) => [...lines, `${args.from}: ${args.text}`]);
-    });
+    const add = (line: string): void => update((lines) => [...lines, line]);
+    const subscription = client.subscribe(
+      `chat.${room}`,
+      { onError: ({ message }) => add(`(${message})`) },
+      ({ args }) => add(`${args.from}: ${args.text}`),
+    );
     return subscription.unsubscribe;
   });
 }

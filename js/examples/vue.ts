@@ -13,7 +13,11 @@ export function useConnection(): Readonly<Ref<State>> {
 
 export function useChat(room: string): Readonly<Ref<string[]>> {
   const lines = ref<string[]>([]);
-  const subscription = client.subscribe(`chat.${room}`, ({ args }) => lines.value.push(`${args.from}: ${args.text}`));
+  const subscription = client.subscribe(
+    `chat.${room}`,
+    { onError: ({ message }) => lines.value.push(`(${message})`) },
+    ({ args }) => lines.value.push(`${args.from}: ${args.text}`),
+  );
   onScopeDispose(subscription.unsubscribe);
   return lines;
 }
