@@ -1,6 +1,6 @@
 // Builds dist/: the ESM entries and their types; the same for CommonJS, in
-// dist/cjs; and one minified file for a plain <script>, where the client is
-// `juggler.Client`.
+// dist/cjs; and two files for a plain <script>, where the client is
+// `juggler.Client`: one minified, and one for development.
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -14,19 +14,15 @@ rmSync('dist', { recursive: true, force: true });
 const mangled = { mangleProps: /^_[a-z]/, mangleCache: shortNames('src') };
 const common = { absWorkingDir: root, bundle: true, ...mangled, outdir: 'dist', logLevel: 'warning' };
 // Bundlers of applications leave it to this one to put constants in their places.
-const entries = { ...common, minifySyntax: true, entryPoints: ['src/index.ts', 'src/react.ts', 'src/testing.ts'], external: ['react'] };
+// They, too, say whether this is development: `neutral` leaves that open.
+const entries = { ...common, platform: 'neutral', minifySyntax: true, entryPoints: ['src/index.ts', 'src/react.ts', 'src/testing.ts'], external: ['react'] };
+const script = { ...common, format: 'iife', target: 'es2022' };
 await Promise.all([
   build({ ...entries, format: 'esm', target: 'es2022', sourcemap: true }),
   // What loads CommonJS may be old: webpack 4 understands no later syntax.
   build({ ...entries, format: 'cjs', target: 'es2019', outdir: 'dist/cjs' }),
-  build({
-    ...common,
-    entryPoints: { 'juggler.min': 'src/script.ts' },
-    format: 'iife',
-    target: 'es2022',
-    sourcemap: true,
-    minify: true,
-  }),
+  build({ ...script, entryPoints: { 'juggler.min': 'src/script.ts' }, sourcemap: true, minify: true }),
+  build({ ...script, entryPoints: { juggler: 'src/script.ts' }, define: { process: '{"env":{}}' } }),
 ]);
 execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'], { stdio: 'inherit' });
 

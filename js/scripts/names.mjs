@@ -4,7 +4,8 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
-const LETTERS = [...'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'];
+// In an order in which the code compresses well.
+const LETTERS = [...'eobBtdhiuaglnrfmpjxvwskzqyAcCDEFGHIJKLMNOPQRSTUVWXYZ'];
 
 /** A class, interface or the like up to the next, and what it extends or implements. */
 const STATEMENT = /^(?=(?:export )?(?:async )?(?:class|interface|const|function) )/m;

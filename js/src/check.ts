@@ -1,92 +1,125 @@
 // Checks of what applications pass. A mistake of theirs must not leave: the
-// server would close the connection, which all the others need.
+// server would close the connection, which all the others need. What depends on
+// their data is always checked; what does not, in development, as it is the
+// same wherever it runs.
 import { MAX_DEPTH } from './constants.js';
+import { JugglerError } from './error.js';
 import { shown } from './guard.js';
 import type { ClientOptions, RequestOptions, SubscribeOptions } from './types.js';
 
-/** What is wanted, as errors say it; what tells whether a value is that; and what its members have to be. */
-type Kind = readonly [want: string, is: (value: any) => unknown, memberOf?: (key: string) => Kind | undefined];
+/** Tells whether a value is what is wanted. */
+type Is = (value: any) => unknown;
 
-const code: Kind = ['a function', (value) => typeof value === 'function'];
-const string: Kind = ['a string', (value) => typeof value === 'string'];
+const isCode: Is = (value) => typeof value === 'function';
+const isString: Is = (value) => typeof value === 'string';
+const isObject: Is = (value) => typeof value === 'object' && value;
+const isMap: Is = (value) => !value || shown(value) === '[object Object]';
 /** Infinity is not in JSON, and no time that a timer can hold. */
-const time: Kind = ['finite milliseconds above 0', (value) => typeof value === 'number' && value > 0 && value < Infinity];
-const count: Kind = ['a number, 0 or more', (value) => typeof value === 'number' && value >= 0];
-const signal: Kind = ['an AbortSignal', (value) => !value || code[1](value.addEventListener)];
-const json: Kind = ['what JSON can say', () => false];
-
+const isTime: Is = (value) => typeof value === 'number' && value > 0 && value < Infinity;
+const isCount: Is = (value) => typeof value === 'number' && value >= 0;
+const isSignal: Is = (value) => !value || isCode(value.addEventListener);
 /** Half of a surrogate pair would arrive as another character. */
-const text: Kind = [
-  'a string that is not empty',
-  (value) => typeof value === 'string' && value && !/[\ud800-\udfff]/u.test(value),
-];
-const isObject = (value: unknown): unknown => typeof value === 'object' && value;
+const isText: Is = (value) => isString(value) && value && !/[\ud800-\udfff]/u.test(value);
+const isShallow: Is = (depth) => depth < MAX_DEPTH;
+const isJson: Is = () => false;
 
-/** What options have to be, whatever takes them. */
-const kinds: Record<string, Kind> = {
-  auth: code,
-  backoff: ['an object', isObject, () => time],
-  buffer: count,
-  connectTimeout: time,
-  headers: ['an object of strings', (value) => !value || shown(value) === '[object Object]', () => string],
-  logger: code,
-  onError: code,
-  onGap: code,
-  onReady: code,
-  queueLimit: count,
-  queueSize: count,
-  signal,
-  timeout: time,
-  WebSocket: code,
+/** What errors say that is wanted, in development. */
+const wanted = /* @__PURE__ */ new Map<Is, string>([
+  [isCode, 'a function'],
+  [isString, 'a string'],
+  [isObject, 'an object'],
+  [isMap, 'an object of strings'],
+  [isTime, 'finite milliseconds above 0'],
+  [isCount, 'a number, 0 or more'],
+  [isSignal, 'an AbortSignal'],
+  [isText, 'a string that is not empty'],
+  [isShallow, 'less nesting'],
+  [isJson, 'what JSON can say'],
+]);
+
+/** Throws, unless a value is what is wanted. */
+function check(what: string, value: unknown, is: Is): void {
+  if (is(value)) return;
+  let said = 'not ';
+  if (typeof process === 'object' && process.env.NODE_ENV !== 'production') said = `want ${wanted.get(is)}, not `;
+  throw new JugglerError(400, `${what}: ${said}${shown(value)}`, 'refused');
+}
+
+/** Checks those members that there are. */
+function checkMembers(what: string, object: any, isOf: (key: string) => Is | undefined): void {
+  for (const key in object) {
+    const is = isOf(key);
+    if (is && object[key] !== undefined) check(`${what}.${key}`, object[key], is);
+  }
+}
+
+/** What the options of clients and subscriptions have to be. */
+const fixed: Record<string, Is> = {
+  auth: isCode,
+  backoff: isObject,
+  buffer: isCount,
+  connectTimeout: isTime,
+  logger: isCode,
+  onError: isCode,
+  onGap: isCode,
+  onReady: isCode,
+  queueLimit: isCount,
+  queueSize: isCount,
+  signal: isSignal,
+  timeout: isTime,
+  WebSocket: isCode,
 };
-const anyOptions: Kind = ['an object', isObject, (key) => kinds[key]];
 
-/** Throws, unless a value is of a kind, as are its members. */
-function check(what: string, value: any, kind: Kind | undefined): void {
-  if (!kind) return;
-  const [want, is, memberOf] = kind;
-  if (!is(value)) throw new (typeof value === 'number' ? RangeError : TypeError)(`${what}: want ${want}, not ${shown(value)}`);
-  if (!memberOf) return;
-  for (const key in value) if (value[key] !== undefined) check(`${what}.${key}`, value[key], memberOf(key));
+function checkFixed(options: ClientOptions & SubscribeOptions): void {
+  check('options', options, isObject);
+  checkMembers('options', options, (key) => fixed[key]);
+  checkMembers('options.backoff', options.backoff, () => isTime);
 }
 
 /** Where a client connects to, and how. */
 export function checkClient(url: string | (() => unknown), options: ClientOptions): void {
   if (typeof url !== 'function') checkUrl(url);
-  check('options', options, anyOptions);
+  checkFixed(options);
 }
 
 export function checkUrl(url: string): string {
-  check('url', url, text);
+  check('url', url, isText);
   return url;
 }
 
-export const checkToken = (token: unknown): void => check('what auth() gives', token ?? 'none', text);
+export const checkToken = (token: unknown): void => check('what auth() gives', token ?? 'none', isText);
 
-export const checkFunction = (what: string, value: unknown): void => check(what, value, code);
+export const checkListener = (listener: unknown): void => check('listener', listener, isCode);
 
 export function checkSubscription(channel: unknown, options: SubscribeOptions, handler: unknown): void {
-  check('channel', channel, text);
-  check('options', options, anyOptions);
-  if (handler !== undefined) checkFunction('handler', handler);
+  check('channel', channel, isText);
+  if (typeof process === 'object' && process.env.NODE_ENV !== 'production') {
+    checkFixed(options);
+    check('handler', handler ?? isCode, isCode);
+  }
 }
 
 /** `key` is what its name is called. */
 export function checkRequest(key: string, name: unknown, args: unknown, options: RequestOptions): void {
-  check(key, name, text);
-  check('options', options, anyOptions);
+  const { timeout = 1, signal, headers } = options;
+  if (typeof process === 'object' && process.env.NODE_ENV !== 'production') {
+    check('options', options, isObject);
+    check('signal', signal, isSignal);
+    check('headers', headers, isMap);
+  }
+  check(key, name, isText);
+  check('timeout', timeout, isTime);
+  checkMembers('headers', headers, () => isString);
   checkArgs(args);
 }
 
-/** Where args are wrong. */
-const at = (key: string): string => `args${key && `, at ${key}`}`;
-
 /** Functions, symbols, and in arrays undefined, JSON leaves out, or writes null in their place. */
 function checkArgs(value: unknown, key = '', inArray = false, depth = 1): void {
+  const what = `args${key && `, at ${key}`}`;
   const type = typeof value;
-  if (type === 'function' || type === 'symbol' || (inArray && type === 'undefined')) check(at(key), value, json);
-  if (type !== 'object' || !value) return;
-  if (depth === MAX_DEPTH) check(at(key), depth, ['less nesting', json[1]]);
-  if ('toJSON' in (value as object)) return key || JSON.stringify(value) ? undefined : check(at(key), undefined, json);
-  for (const member of Object.keys(value)) checkArgs(value[member as never], member, Array.isArray(value), depth + 1);
+  if (type === 'function' || type === 'symbol' || (inArray && type === 'undefined')) check(what, value, isJson);
+  if (!isObject(value)) return;
+  check(what, depth, isShallow);
+  if ('toJSON' in (value as object)) return key || JSON.stringify(value) ? undefined : check(what, undefined, isJson);
+  for (const member of Object.keys(value as object)) checkArgs(value![member as never], member, Array.isArray(value), depth + 1);
 }

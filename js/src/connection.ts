@@ -16,6 +16,12 @@ function toConsole(level: LogLevel, message: string, detail: unknown = ''): void
   if (level === 'warn' || level === 'error') console[level](`juggler: ${message}`, detail);
 }
 
+/** What a connection does beyond the core. */
+export interface ConnectionExtras {
+  _signIn?: ((connection: Connection) => SignIn) | undefined;
+  _isBlocked?: (url: string) => Promise<boolean>;
+}
+
 /**
  * What a client is made of: which link there is, when the next is opened, what
  * waits for one, and what it is subscribed to.
@@ -26,6 +32,7 @@ export class Connection implements LinkHost, OutboxHost, Subscriber {
   readonly _outbox = new Outbox(this);
   readonly _topics = new Map<string, Topic>();
   readonly _signIn: SignIn | undefined;
+  _isBlocked: ((url: string) => Promise<boolean>) | undefined;
 
   /** The link that requests are sent on. */
   _link: Link | undefined;
@@ -33,6 +40,8 @@ export class Connection implements LinkHost, OutboxHost, Subscriber {
   _stopped: JugglerError | undefined;
   /** Why there is no connection, if one was tried. */
   _lastError: JugglerError | undefined;
+
+  _blocked: boolean | undefined;
 
   /** The link that is being opened. */
   private _opening: Link | undefined;
@@ -52,9 +61,10 @@ export class Connection implements LinkHost, OutboxHost, Subscriber {
   constructor(
     readonly _url: string | (() => string | Promise<string>),
     readonly _settings: ReturnType<typeof settingsOf>,
-    extras: { _signIn?: ((connection: Connection) => SignIn) | undefined },
+    { _signIn: signIn, _isBlocked: isBlocked }: ConnectionExtras,
   ) {
-    this._signIn = extras._signIn?.(this);
+    this._signIn = signIn?.(this);
+    this._isBlocked = isBlocked;
   }
 
   _connect(): void {
@@ -95,9 +105,8 @@ export class Connection implements LinkHost, OutboxHost, Subscriber {
     const { channel, pattern } = message as { channel: string; pattern?: string | boolean };
     const topic = this._topics.get(topicKey(typeof pattern === 'string' ? pattern : channel, !!pattern));
     // After UNSB some may still be on their way.
-    if (!topic) this._log('debug', 'an unknown message', message);
-    else if (message.type === 'GAP') topic._gap('server');
-    else topic._deliver(link, message);
+    if (message.type === 'GAP') topic?._gap('server');
+    else topic?._deliver(link, message);
   }
 
   // Links.
@@ -162,7 +171,7 @@ export class Connection implements LinkHost, OutboxHost, Subscriber {
     if (isViolation(error.code)) this._report(error);
     this._leaving.delete(link);
     this._topics.forEach((topic) => topic._linkEnded(link));
-    let woken = false;
+    let woken;
     if (link === this._opening) this._opening = undefined;
     else if (link === this._link) {
       this._link = undefined;
@@ -189,7 +198,6 @@ export class Connection implements LinkHost, OutboxHost, Subscriber {
     const { min = 500, max = 30_000 } = this._settings.backoff ?? {};
     return Math.min(max, min * 2 ** this._attempt);
   }
-
 
   /**
    * Ends everything that waits, and does not connect again by itself. The

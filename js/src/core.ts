@@ -1,9 +1,10 @@
 import type { CoreClient as Typed } from './api.js';
 import { bind } from './bind.js';
-import { Connection, settingsOf } from './connection.js';
+import { checkListener } from './check.js';
+import { Connection, settingsOf, type ConnectionExtras } from './connection.js';
+import { doubtName } from './explain.js';
 import { fieldsOf } from './link.js';
 import { Request } from './request.js';
-import type { SignIn } from './signin.js';
 import { abortReason } from './signal.js';
 import { Feed } from './subscription.js';
 import { Topic, topicKey } from './topic.js';
@@ -12,11 +13,10 @@ import type { ClientEvents, CoreOptions, RequestOptions, State, SubscribeOptions
 type Handler = (event: any) => void;
 
 /** What a client has beyond the core. */
-export interface Extras<F> {
+export interface Extras<F> extends ConnectionExtras {
   _Feed: new (topic: Topic, options: SubscribeOptions, handler?: Handler) => F;
   /** Throws where the application has made a mistake. */
   _checkRequest?(key: string, name: unknown, args: unknown, options: RequestOptions): void;
-  _signIn?: ((connection: Connection) => SignIn) | undefined;
 }
 
 /** The client behind its types: what its methods take and give depends on the contract. */
@@ -43,6 +43,7 @@ export class CoreClient<F extends Feed<any> = Feed<any>> implements Typed<any> {
   }
 
   on<K extends keyof ClientEvents>(type: K, listener: (event: ClientEvents[K]) => void): () => void {
+    if (typeof process === 'object' && process.env.NODE_ENV !== 'production') checkListener(listener);
     const listeners = (this.#connection._listeners[type] ??= new Set() as never) as Set<typeof listener>;
     listeners.add(listener);
     return () => void listeners.delete(listener);
@@ -77,6 +78,7 @@ export class CoreClient<F extends Feed<any> = Feed<any>> implements Typed<any> {
     const options = isHandler ? {} : (optionsOrHandler ?? {});
     const { pattern = false } = options;
     const connection = this.#connection;
+    if (typeof process === 'object' && process.env.NODE_ENV !== 'production') doubtName(channel, pattern, connection);
     const topic = connection._topics.get(topicKey(channel, pattern)) ?? new Topic(channel, pattern, connection);
     const feed = new this.#extras._Feed(topic, options, isHandler ? optionsOrHandler : handler);
     feed._start();
@@ -93,7 +95,6 @@ export class CoreClient<F extends Feed<any> = Feed<any>> implements Typed<any> {
       const options = given ?? {};
       const { signal, headers, timeout = this.#connection._settings.timeout } = options;
       // What is thrown here rejects the promise.
-      // JSON says best what is wrong with a circle or a BigInt.
       const fields = fieldsOf({ [key]: name, args, headers: headers || undefined });
       this.#extras._checkRequest?.(key, name, args, options);
       if (signal?.aborted) throw abortReason(signal);

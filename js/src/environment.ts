@@ -14,9 +14,7 @@ export function watchEnvironment(connection: Connection): () => void {
     if (connection._link || !lost) connection._connect();
   };
   const each = (method: 'addEventListener' | 'removeEventListener'): void => {
-    globalThis[method]?.('online', wake);
-    globalThis[method]?.('offline', wake);
-    globalThis.document?.[method]('visibilitychange', wake);
+    for (const type of ['online', 'offline', 'visibilitychange']) globalThis[method]?.(type, wake);
   };
   each('addEventListener');
   return () => each('removeEventListener');

@@ -16,6 +16,8 @@ export interface ErrorDetails {
   retryAfter?: number | undefined;
   /** Whether repeating the same request is safe and may help. */
   retryable?: boolean;
+  /** See {@link JugglerError.blocked}. */
+  blocked?: boolean | undefined;
   /** What led to it, as in `Error.cause`. */
   cause?: unknown;
 }
@@ -62,19 +64,26 @@ export class JugglerError extends PlainError {
   /** What is known about the request; see {@link Outcome}. */
   readonly outcome!: Outcome;
   /** Any JSON value that the callee added, else undefined. */
-  readonly data: unknown;
+  readonly data?: unknown;
   /** How long the server asks to wait before trying again, in milliseconds. */
-  readonly retryAfter: number | undefined;
+  readonly retryAfter?: number | undefined;
   /**
    * Whether repeating the same request is safe and may help: it was certainly
    * not done, or the call was marked `idempotent`.
    */
   readonly retryable!: boolean;
+  /**
+   * Of a page that could not open a connection. True: something answers there,
+   * so it is not the network: the server, a proxy or the page's policy refuses
+   * the WebSocket, and a later try is likely to fail as well. False: nothing
+   * answers. Undefined: that is not known, or not the question.
+   */
+  readonly blocked?: boolean | undefined;
 
   constructor(code: number, message: string, outcome: Outcome = 'unknown', details: ErrorDetails = {}) {
     super();
-    const { data, retryAfter, retryable = false, cause } = details;
-    Object.assign(this, { name: 'JugglerError', message, code, outcome, data, retryAfter, retryable });
+    const { cause, ...more } = details;
+    Object.assign(this, { retryable: false }, more, { name: 'JugglerError', message, code, outcome });
     const { captureStackTrace } = Error as { captureStackTrace?: (error: Error, leaveOut: unknown) => void };
     if (captureStackTrace) captureStackTrace(this, new.target);
     else hide(this, 'stack', new Error(message).stack);
@@ -91,6 +100,10 @@ export class JugglerError extends PlainError {
 export function hide(object: object, key: PropertyKey, value: unknown): void {
   Object.defineProperty(object, key, { value, writable: true, configurable: true });
 }
+
+/** A number above 0, or something else. */
+export const positive = <T>(value: unknown, otherwise: T): number | T =>
+  typeof value === 'number' && value > 0 ? value : otherwise;
 
 /** The `error` of a NACK or a RES, as far as a server can be trusted. */
 interface WireError {
@@ -111,8 +124,8 @@ export function wireError(
   request: { readonly _type: string; readonly _idempotent?: boolean },
 ): JugglerError {
   const { code, message, data, retry_after } = Object(wire) as WireError;
-  const known = typeof code === 'number' ? code : 500;
-  const retryAfter = typeof retry_after === 'number' ? retry_after : undefined;
+  const known = positive(code, 500);
+  const retryAfter = positive(retry_after, undefined);
   // A NACK says that it was certainly not done; but 500 for a publication, that nobody knows.
   const isUnknown = isNack ? request._type === 'PUB' && known === 500 : known === 408 || known === 502;
   const outcome = isUnknown ? 'unknown' : isNack ? 'refused' : 'failed';

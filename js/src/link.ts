@@ -1,5 +1,6 @@
 import { DOUBT_WAIT, GIVE_UP, PROBE_WAIT, PROTOCOL, UNANSWERED } from './constants.js';
-import { JugglerError, wireError } from './error.js';
+import { explain } from './explain.js';
+import { JugglerError, positive, wireError } from './error.js';
 import type { SignIn } from './signin.js';
 import { Timer, now } from './time.js';
 import type { ClientOptions, LogLevel, WebSocketLike } from './types.js';
@@ -40,6 +41,10 @@ export interface LinkHost {
   readonly _settings: ClientOptions;
   /** Signs in on links, if the client does that. */
   readonly _signIn: SignIn | undefined;
+  /** Finds out whether the handshake is refused or blocked, if the client does so and none has worked yet. */
+  _isBlocked: ((url: string) => Promise<boolean>) | undefined;
+  /** What was found out. */
+  _blocked: boolean | undefined;
   _log(level: LogLevel, message: string, detail?: unknown): void;
   _report(error: JugglerError): void;
   /** HELLO has come and the sign-in, if any, was acknowledged. */
@@ -54,15 +59,18 @@ export interface LinkHost {
   _linkEnded(link: Link, error: JugglerError, final: boolean): void;
 }
 
-export const positive = (value: unknown, otherwise: number): number =>
-  typeof value === 'number' && value > 0 ? value : otherwise;
+/** The length of JSON in UTF-8, which is what the server limits. */
+export const byteLength = (json: string): number => encodeURI(json).replace(/%../g, '_').length;
 
-/** The length of a text in UTF-8, which is what the server limits. Each half of a surrogate pair counts as two. */
-export const byteLength = (text: string): number =>
-  text.length + text.replace(/[\0-\x7f]/g, '').length + text.replace(/[\0-\u07ff\ud800-\udfff]/g, '').length;
-
-/** Fields of a message, as JSON with a leading comma. What JSON cannot say is left out. */
-export const fieldsOf = (fields: object): string => `,${JSON.stringify(fields).slice(1, -1)}`;
+/** Fields of a message, as JSON with a leading comma. What JSON cannot say is left out, or throws. */
+export function fieldsOf(fields: object): string {
+  try {
+    return `,${JSON.stringify(fields).slice(1, -1)}`;
+  } catch (cause) {
+    // JSON says best what is wrong with a circle or a BigInt.
+    throw new JugglerError(400, `${cause}`, 'refused', { cause });
+  }
+}
 
 /**
  * One WebSocket connection from its handshake to its end: matches answers to
@@ -87,6 +95,10 @@ export class Link {
   private _socket: WebSocketLike | undefined;
   private _pending = new Map<string, Exchange>();
   private _lastId = 0;
+  /** Those of HELLO. */
+  private _limits: any;
+  /** When all that was sent is within its rate again, by the rate's name. */
+  private _paid: Record<string, number> = {};
   /** The length of what was sent and has no answer yet. */
   private _unanswered = 0;
   /** What GOAWAY said before the link was ready. */
@@ -105,7 +117,23 @@ export class Link {
 
   /** What the server allows of something, as HELLO said. */
   _limit(of: 'calls' | 'subscriptions' | 'timeout' | 'message'): number {
-    return positive(Object(this._greeting?.limits)[of], Infinity);
+    return positive(this._limits[of], Infinity);
+  }
+
+  /**
+   * Counts a request with these fields, and returns how long it has to wait, in
+   * ms, as HELLO stated rates. It keeps a little below them: what is sent one
+   * after the other may arrive at once, and answers to PING count, too.
+   */
+  _spend(of: string, fields = ''): number {
+    const spend = (of: string, units: number): number => {
+      const { per_second, burst } = this._limits.rates?.[of] ?? {};
+      const each = 1_100 / per_second;
+      const paid = (this._paid[of] = Math.max(this._paid[of] ?? 0, now()) + each * Math.min(units, burst));
+      return paid - now() - each * Math.max(burst * 0.75, 1) || 0;
+    };
+    // The link adds fields, too.
+    return Math.max(spend('messages', 1 + ((byteLength(fields) + 64) >> 10)), spend(of, 1));
   }
 
   /** Whether nothing is waited for. */
@@ -126,7 +154,7 @@ export class Link {
       address = typeof url === 'string' ? url : await url();
       if (this._ended) return;
       if (!Socket) throw new SyntaxError('no WebSocket: pass one in the options');
-      this._attach(new Socket(address, [PROTOCOL]));
+      this._attach(new Socket(address, [PROTOCOL]), address);
     } catch (cause) {
       if (this._ended) return;
       // A URL that is wrong or forbidden stays so; what else it may lack (the
@@ -139,7 +167,7 @@ export class Link {
     }
   }
 
-  private _attach(socket: WebSocketLike): void {
+  private _attach(socket: WebSocketLike, url: string): void {
     this._socket = socket;
     const failure = (): string => (this._greeting ? 'connection lost' : 'cannot connect');
     socket.onopen = () => {
@@ -152,9 +180,20 @@ export class Link {
       });
     };
     // The connection has failed, and `close` may come late (`ws`) or never (Node
-    // 22, Chromium where a policy forbids the connection). A browser's does not
-    // say what went wrong; others do. With `ws`, it throws if nobody takes it.
-    socket.onerror = ({ error, message }) => this._fail(failure(), error || message || undefined);
+    // 22, Chromium where a policy forbids the connection). With `ws`, the error
+    // throws if nobody takes it.
+    socket.onerror = async ({ error, message }) => {
+      const cause = error || message || undefined;
+      const host = this._host;
+      // A browser does not say what went wrong.
+      let blocked;
+      if (!cause && globalThis.location && host._isBlocked) {
+        socket.onclose = null;
+        blocked = host._blocked ||= await host._isBlocked(url);
+        if (typeof process === 'object' && process.env.NODE_ENV !== 'production') void explain(url, blocked, host);
+      }
+      this._fail(failure(), cause, blocked);
+    };
     socket.onmessage = ({ data }) => {
       this._heard = true;
       let message;
@@ -181,7 +220,7 @@ export class Link {
     const id = `${++this._lastId}`;
     const text = `{"type":"${exchange._type}","id":"${id}"${fields}}`;
     const most = this._limit('message');
-    if (text.length * 3 > most && byteLength(text) > most) {
+    if (byteLength(text) > most) {
       exchange._settle?.(new JugglerError(413, `the server allows ${most} bytes`, 'refused'), {});
       return true;
     }
@@ -276,8 +315,8 @@ export class Link {
     }
   }
 
-  private _fail(message: string, cause?: unknown): void {
-    this._end(new JugglerError(1006, message, 'unknown', { cause }));
+  private _fail(message: string, cause?: unknown, blocked?: boolean): void {
+    this._end(new JugglerError(1006, message, 'unknown', { cause, blocked }));
   }
 
   private _receive(message: ServerMessage): void {
@@ -302,6 +341,8 @@ export class Link {
 
   private _greet(greeting: ServerMessage): void {
     this._greeting = greeting;
+    this._limits = Object(greeting.limits);
+    this._host._isBlocked = undefined;
     const { _signIn: signIn } = this._host;
     if (signIn) void signIn._start(this);
     else this._becomeReady();

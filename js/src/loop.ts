@@ -34,11 +34,10 @@ export class LoopFeed<E = JugglerEvent> extends Feed<E> implements Subscription<
   override _start(): void {
     try {
       checkSubscription(this.#topic._channel, this.#options, this.#handler);
-    } catch (cause) {
+    } catch (error) {
       // It has ended: components that subscribe go on.
-      const error = new JugglerError(400, `${this.channel}: cannot subscribe: ${(cause as Error).message}`, 'refused', { cause });
-      this.#topic._owner._report(error);
-      return this._fail(error);
+      this.#topic._owner._report(error as JugglerError);
+      return this._fail(error as JugglerError);
     }
     super._start();
   }

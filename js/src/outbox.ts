@@ -29,7 +29,7 @@ export class Outbox {
   /** Publications that are sent and not answered. */
   private _sent: Request[] = [];
   /** The server delays one: they are sent one by one until none waits, as it may delay any. */
-  private _oneByOne = false;
+  private _oneByOne: boolean | undefined;
   private _whenDrained: (() => void)[] = [];
   /** The length of what waits. */
   _size = 0;
@@ -91,6 +91,7 @@ export class Outbox {
   _flush(): void {
     const { _link: link } = this._host;
     for (let next; this._length && link?._usable && (next = this._next(link)); ) {
+      if (!next._isDue(link)) continue;
       this._take(next);
       if (next._type === 'PUB') this._sent.push(next);
       if (!next._sendOn(link)) return this._add(next);
@@ -105,10 +106,11 @@ export class Outbox {
   }
 
   private _next(link: Link): Request | undefined {
-    const call = link._calls < link._limit('calls') ? this._calls.find(({ _delayed }) => !_delayed) : undefined;
+    const waits = ({ _delayed, _paced = link }: Request): boolean | undefined => _delayed && _paced === link;
+    const call = link._calls < link._limit('calls') ? this._calls.find((request) => !waits(request)) : undefined;
     const publication = this._publications[0];
     const sent = this._sent[0];
-    const blocked = publication?._delayed || this._sent.length >= PUBLICATIONS || (sent && (this._oneByOne || sent._link !== link));
+    const blocked = (publication && waits(publication)) || this._sent.length >= PUBLICATIONS || (sent && (this._oneByOne || sent._link !== link));
     const next = blocked || (call && !(publication && publication._order < call._order)) ? call : publication;
     return next && link._hasRoom(next._fields.length) ? next : undefined;
   }

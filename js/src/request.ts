@@ -19,13 +19,15 @@ export class Request implements Exchange {
   _link: Link | undefined;
   /** Its place among all requests. */
   readonly _order = ++made;
-  /** The server asked not to send it again yet. */
-  _delayed = false;
-  _settled = false;
-  _id = '';
+  /** Not to be sent yet: on the link whose rates it waits for, if it does, or on any, as the server said. */
+  _delayed: boolean | undefined;
+  /** The link whose rates it has waited for, or waits for. */
+  _paced: Link | undefined;
+  _settled: boolean | undefined;
+  _id?: string;
 
   /** Sent once, and lost with its link: whatever comes, it may have been done. */
-  private _maybeSent = false;
+  private _maybeSent: boolean | undefined;
   /** Why it is delayed, or was. */
   private _refusal: JugglerError | undefined;
   private _deadline: number;
@@ -98,13 +100,30 @@ export class Request implements Exchange {
       return this._refuse(error.code, error.message, error);
     }
     this._link = undefined;
-    this._delayed = true;
+    this._paced = undefined;
     this._refusal = error;
-    this._pause = new Timer()._set(retryAfter, () => {
+    this._delay(retryAfter);
+    this._outbox._add(this);
+  }
+
+  /** It is not to be sent for so many ms. */
+  private _delay(ms: number): void {
+    this._delayed = true;
+    (this._pause ??= new Timer())._set(ms, () => {
       this._delayed = false;
       this._outbox._flush();
     });
-    this._outbox._add(this);
+  }
+
+  /** Whether it may be sent on a link now. If not, it will be in time. */
+  _isDue(link: Link): boolean {
+    if (this._paced !== link) {
+      this._paced = link;
+      this._delayed = false;
+      const wait = link._spend(this._type === 'CALL' ? 'calls' : 'publications', this._fields);
+      if (wait > 0) this._delay(wait);
+    }
+    return !this._delayed;
   }
 
   /** A later one was taken before it could be sent again. */

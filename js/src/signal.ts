@@ -4,14 +4,8 @@ import { JugglerError } from './error.js';
 export const abortReason = (signal: AbortSignal): unknown =>
   signal.reason ?? new JugglerError(499, 'aborted', 'unknown');
 
-/** All that is to be run when a signal is aborted. */
-class Watch extends Set<() => void> implements EventListenerObject {
-  handleEvent(): void {
-    for (const run of this) run();
-  }
-}
-
-const watches = new WeakMap<AbortSignal, Watch>();
+/** What is to be run when a signal is aborted. */
+const watches = new WeakMap<AbortSignal, Set<() => void>>();
 
 /**
  * Runs something when a signal is aborted; the function returned ends that.
@@ -19,13 +13,12 @@ const watches = new WeakMap<AbortSignal, Watch>();
  * leak at the eleventh.
  */
 export function onAbort(signal: AbortSignal, run: () => void): () => void {
-  const watch = watches.get(signal) ?? new Watch();
-  if (!watch.size) {
-    watches.set(signal, watch);
-    signal.addEventListener('abort', watch);
+  const known = watches.get(signal);
+  const all = known ?? new Set();
+  all.add(run);
+  if (!known) {
+    watches.set(signal, all);
+    signal.addEventListener('abort', () => all.forEach((run) => run()));
   }
-  watch.add(run);
-  return () => {
-    if (watch.delete(run) && !watch.size) signal.removeEventListener('abort', watch);
-  };
+  return () => void all.delete(run);
 }

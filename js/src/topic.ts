@@ -46,7 +46,7 @@ export class Topic {
   /** Why it is refused, and not only for a moment, until it is asked for again. */
   _refusal: JugglerError | undefined;
   /** The server takes no more topics on this link. */
-  _awaitsRoom = false;
+  _awaitsRoom: boolean | undefined;
 
   /** The link that the subscription was last asked for on. */
   private _askedOn: Link | undefined;
@@ -55,13 +55,13 @@ export class Topic {
   /** How often it was refused for now, since the last confirmation. */
   private _refusals = 0;
   /** Confirmed before, and lost with its link: the next confirmation leaves a gap. */
-  private _lost = false;
+  private _lost: boolean | undefined;
   /** While it moves to another link: what waits from the new one. */
   private _held: ServerMessage[] | undefined;
   /** The ids of the events that the old link brought, and the new one may bring again. */
   private _seen: Set<unknown> | undefined;
   /** Both links are confirmed. */
-  private _overlapping = false;
+  private _overlapping: boolean | undefined;
 
   constructor(
     readonly _channel: string,
@@ -130,6 +130,12 @@ export class Topic {
     if (this._overlapping || !this._held) this._prepare();
     this._askedOn = link;
     link._topics++;
+    const wait = link._spend('subscriptions');
+    if (wait > 0) this._timer._set(wait, () => this._askOn(link));
+    else this._askOn(link);
+  }
+
+  private _askOn(link: Link): void {
     // A server that does not answer is given up, lest the application waits for events in vain.
     this._timer._set(this._owner._settings.timeout, () => {
       link._end(new JugglerError(1002, `${this._channel}: no answer`));
@@ -157,7 +163,7 @@ export class Topic {
       this._each((feed) => feed._push(message as unknown as JugglerEvent));
     } else if (link === this._askedOn) this._held?.push(message);
     if (this._overlapping && this._seen!.has(id) && this._held?.some((held) => held.id === id)) {
-      this._moveTo(this._askedOn!, false);
+      this._moveTo(this._askedOn!);
     }
   }
 
@@ -211,10 +217,10 @@ export class Topic {
   private _confirmed(link: Link): void {
     if (!this._link) return this._moveTo(link, this._lost);
     this._overlapping = true;
-    this._timer._set(OVERLAP, () => this._moveTo(link, false));
+    this._timer._set(OVERLAP, () => this._moveTo(link));
   }
 
-  private _moveTo(link: Link, gap: boolean): void {
+  private _moveTo(link: Link, gap?: boolean): void {
     const { _link: old, _held: held = [] } = this;
     this._timer._clear();
     this._link = link;
@@ -228,6 +234,7 @@ export class Topic {
   }
 
   private _unsubscribe(link: Link): void {
+    link._spend('');
     link._request({ _type: 'UNSB', _fields: this._fields });
     this._free(link);
   }

@@ -81,12 +81,12 @@ describe('a call', () => {
 
   it('rejects args that JSON cannot say', async () => {
     const client = open();
-    expect(await reason(client.call('x', 1n))).toBeInstanceOf(TypeError);
+    expect(await reason(client.call('x', 1n))).toMatchObject({ name: 'JugglerError', code: 400, cause: expect.any(TypeError) });
     expect(script.socket.received).toEqual([]);
   });
 
   it.each([0, -1, NaN, Infinity])('rejects a timeout of %d', async (timeout) => {
-    expect(await reason(open().call('x', null, { timeout }))).toBeInstanceOf(RangeError);
+    expect(await reason(open().call('x', null, { timeout }))).toMatchObject({ name: 'JugglerError', code: 400 });
     expect(script.socket.received).toEqual([]);
   });
 
@@ -266,33 +266,35 @@ describe('a signal', () => {
     expect(script.socket.received).toEqual([]);
   });
 
-  it('aborted after the end does nothing, and is not listened to', async () => {
+  it('aborted after the end does nothing', async () => {
     const client = open();
     const controller = new AbortController();
-    const removed = vi.spyOn(controller.signal, 'removeEventListener');
     const result = client.call('x', null, { signal: controller.signal });
     script.socket.ack('CALL').say({ type: 'RES', for: '1', args: 1 });
     await result;
-    expect(removed).toHaveBeenCalled();
     controller.abort();
     expect(script.socket.all('CANCEL')).toEqual([]);
   });
 });
 
 describe('one signal for many', () => {
-  it('has one listener, as Node warns at the eleventh, and none in the end', async () => {
+  it('has one listener, as Node warns at the eleventh, which keeps nothing alive', async () => {
     const client = open();
     const controller = new AbortController();
     const { signal } = controller;
-    const [added, removed] = [vi.spyOn(signal, 'addEventListener'), vi.spyOn(signal, 'removeEventListener')];
+    const added = vi.spyOn(signal, 'addEventListener');
     const results = Array.from({ length: 20 }, (_, n) => client.call('x', n, { signal }));
     const subs = Array.from({ length: 20 }, (_, n) => client.subscribe(`c${n}`, { signal }, () => {}));
     expect(added).toHaveBeenCalledTimes(1);
     for (const { id } of script.socket.all('CALL')) script.socket.say({ type: 'RES', for: id, args: id });
     await Promise.all(results);
-    expect(removed).not.toHaveBeenCalled();
     for (const sub of subs) sub.unsubscribe();
-    expect(removed).toHaveBeenCalledExactlyOnceWith(...(added.mock.calls[0] as ['abort', () => void]));
+    const ended = vi.fn();
+    subs.forEach((sub) => (sub.unsubscribe = ended));
+    controller.abort();
+    expect(ended).not.toHaveBeenCalled();
+    expect(script.socket.all('CANCEL')).toEqual([]);
+    expect(added).toHaveBeenCalledTimes(1);
   });
 
   it('ends all that depend on it', async () => {
