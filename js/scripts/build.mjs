@@ -4,8 +4,13 @@
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
 import { shortNames } from './names.mjs';
+
+// In a fresh clone, e.g. for `npm pack`.
+const { build } = await import('esbuild').catch(({ code, message }) => {
+  console.error(code === 'ERR_MODULE_NOT_FOUND' ? 'The build needs the development dependencies: run `npm ci` in js/ first.' : message);
+  process.exit(1);
+});
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 process.chdir(root);

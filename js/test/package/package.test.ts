@@ -1,8 +1,8 @@
 // The package as it is published: its size, its entries, its types, its reference.
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 import { publint } from 'publint';
@@ -100,6 +100,16 @@ describe('the packed package', () => {
     run('tar', ['-xzf', tarball], folder);
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('is made in a fresh clone, where `npm pack` says what it needs', () => {
+    const clone = join(folder, 'clone');
+    cpSync(root, clone, { recursive: true, filter: (path) => !/\/(node_modules|dist)$/.test(path) });
+    const pack = (): ReturnType<typeof spawnSync> => spawnSync('npm', ['pack', '--silent'], { cwd: clone, encoding: 'utf8' });
+    expect(pack()).toMatchObject({ status: 1, stderr: expect.stringContaining('run `npm ci` in js/ first') });
+    symlinkSync(join(root, 'node_modules'), join(clone, 'node_modules'));
+    expect(pack()).toMatchObject({ status: 0 });
+    expect(run('tar', ['-tzf', join(clone, basename(tarball))]).split('\n')).toContain('package/dist/cjs/react.d.ts');
+  });
 
   it('holds what it should, and nothing else', () => {
     const files = run('tar', ['-tzf', tarball]).trim().split('\n');
