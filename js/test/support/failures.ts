@@ -17,9 +17,12 @@ export interface Failure {
   silent: boolean;
 }
 
+/** Answers a plain GET, as pages send one to find out whether anybody does. */
+const http = () => createHttpServer((_, response) => response.end());
+
 /** Answers the upgrade with this text, and ends. */
 const answer = (text: string) => () =>
-  createHttpServer().on('upgrade', (_: IncomingMessage, socket: Duplex) => socket.end(text.replaceAll('\n', '\r\n')));
+  http().on('upgrade', (_: IncomingMessage, socket: Duplex) => socket.end(text.replaceAll('\n', '\r\n')));
 
 /** Whatever comes in, this happens to the connection. */
 const tcp = (onConnection: (socket: Socket) => void) => () => createServer(onConnection);
@@ -28,9 +31,9 @@ const tcp = (onConnection: (socket: Socket) => void) => () => createServer(onCon
 const upgrade =
   (onConnection: (socket: WebSocket) => void, options: ServerOptions = {}) =>
   () => {
-    const http = createHttpServer();
-    new WebSocketServer({ server: http, ...options }).on('connection', onConnection);
-    return http;
+    const server = http();
+    new WebSocketServer({ server, ...options }).on('connection', onConnection);
+    return server;
   };
 
 /** Says HELLO; then this happens to the connection. */
