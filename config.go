@@ -19,20 +19,22 @@ type config struct {
 	caller broker.Caller
 	pubsub broker.PubSub
 
-	authenticate   func(*http.Request) (*Identity, error)
-	signIn         SignInFunc
-	signInTimeout  time.Duration
-	authorizer     Authorizer
-	middleware     []Middleware // all
-	blocking       bool         // some of it may block
-	nonBlocking    []NonBlockingMiddleware
-	callObservers  []func(CallEnd)
-	callHeaders    []callHeader
-	hooks          Hooks
-	origin         func(*http.Request) bool
-	originOption   string // what allows other origins
-	hiddenRefusals bool
-	errorTexts     bool
+	authenticate  func(*http.Request) (*Identity, error)
+	signIn        SignInFunc
+	signInTimeout time.Duration
+	authorizer    Authorizer
+	middleware    []Middleware // all
+	blocking      bool         // some of it may block
+	nonBlocking   []NonBlockingMiddleware
+	callObservers []func(CallEnd)
+	callHeaders   []callHeader
+
+	handshakeHeaders []string // to be kept
+	hooks            Hooks
+	origin           func(*http.Request) bool
+	originOption     string // what allows other origins
+	hiddenRefusals   bool
+	errorTexts       bool
 
 	defaultProtocol *frame.Protocol
 	keepCalls       bool

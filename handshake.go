@@ -55,7 +55,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	_ = nc.SetDeadline(time.Time{}) // those of the http.Server; a broken connection shows on its first use
 	upgrade, addr := q.Upgrade(w.Header()), h.clientAddr(r)
-	open := func(g *wsconn.Group) { h.openSession(g, q, id, addr, address, upgrade) }
+	headers := h.cfg.keptHeaders(r)
+	open := func(g *wsconn.Group) { h.openSession(g, q, id, addr, address, headers, upgrade) }
 	if err := h.pool.Adopt(nc, handshake.Buffered(rw), open); err != nil {
 		h.stats.refusals.add(http.StatusServiceUnavailable, RefusedNoDescriptor)
 		h.log.Error("cannot adopt the connection", "error", err)

@@ -134,13 +134,14 @@ func (s Session) Disconnect(code uint16, reason string) {
 }
 
 // openSession makes a session of an upgraded connection, on the turn of g.
-func (h *Handler) openSession(g *wsconn.Group, q *handshake.Request, id *Identity, addr netip.Addr, address *party, upgrade []byte) {
+func (h *Handler) openSession(g *wsconn.Group, q *handshake.Request, id *Identity, addr netip.Addr, address *party, headers []string, upgrade []byte) {
 	sh := g.Handler().(*shard)
 	s := &session{shard: sh, protocol: q.Protocol, allowed: q.Allowed, state: live}
 	if address != nil {
 		s.makeExtra().address = address
 	}
 	sh.place(s, addr)
+	sh.keepHeaders(s, headers)
 	g.Attach(&s.Conn, upgrade)
 	s.begin(id)
 }
@@ -271,7 +272,12 @@ func (s *session) closed(e *wsconn.CloseError) {
 	h.users.leave(s)
 	if f := h.cfg.hooks.OnDisconnect; f != nil {
 		d := Disconnect{Code: int(e.Code), Reason: e.Reason, ByClient: e.Remote, Err: e.Err, RemoteAddr: addr}
-		s.enqueueHook(func(context.Context) { f(h.ctx, Session{s}, d) })
+		s.enqueueHook(func(context.Context) {
+			defer sh.forgetKept(s)
+			f(h.ctx, Session{s}, d)
+		})
+	} else {
+		sh.forgetKept(s)
 	}
 	s.queue.stop() // last, since a hook may have made the queue
 	h.stats.closed(e)

@@ -32,6 +32,7 @@ type shard struct {
 	slots   []*session
 	free    []uint32   // slots that are nil
 	ip6     [][16]byte // of clients, by slot; as long as IPv6 needs it
+	kept    map[*session]*kept
 
 	subsMu sync.Mutex // held on the turn to change the subs of a session, and by others to read them
 

@@ -1,0 +1,62 @@
+package juggler_test
+
+import (
+	"context"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+
+	"github.com/juggler-go/juggler"
+)
+
+// On both I/O paths a session has the headers that are listed, cut where they are long, and
+// values by key, from OnConnect to OnDisconnect; both are gone afterwards.
+func TestWhatASessionKeeps(t *testing.T) {
+	number, other := juggler.NewSessionKey[int](), juggler.NewSessionKey[int]()
+	connected, ended := make(chan juggler.Session, 1), make(chan int, 1)
+	s := newServer(t, juggler.WithHandshakeHeaders("user-agent", "X-Long"), juggler.WithHooks(juggler.Hooks{
+		OnConnect: func(_ context.Context, s juggler.Session) { number.Set(s, 1); number.Set(s, 7); connected <- s },
+		OnDisconnect: func(_ context.Context, s juggler.Session, _ juggler.Disconnect) {
+			n, _ := number.Get(s)
+			ended <- n + len(s.Header("X-Long"))
+		},
+	}))
+	for path, front := range fronts(t, s.h) {
+		t.Run(path, func(t *testing.T) { keepsAndForgets(t, s, front, number, other, connected, ended) })
+	}
+	if _, err := juggler.New(juggler.WithHandshakeHeaders(make([]string, 17)...)); err == nil || !strings.Contains(err.Error(), "WithHandshakeHeaders(17)") {
+		t.Errorf("too many headers: %v", err)
+	}
+}
+
+func keepsAndForgets(t *testing.T, s *testServer, front *httptest.Server, number, other *juggler.SessionKey[int], connected chan juggler.Session, ended chan int) {
+	r := upgrade(front.URL)
+	r.Header.Set("User-Agent", "curl/8")
+	r.Header.Set("X-Long", strings.Repeat("x", 1000))
+	r.Header.Set("X-Other", "secret")
+	conn, _, err := websocket.Dial(t.Context(), front.URL, &websocket.DialOptions{Subprotocols: []string{"juggler.1"}, HTTPHeader: r.Header, HTTPClient: front.Client()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	session := <-connected
+	if got := session.Header("User-agent") + " " + session.Header("X-Other") + session.Header("X-Long"); got != "curl/8 "+strings.Repeat("x", 512) {
+		t.Errorf("headers: %q", got)
+	}
+	if n, ok := number.Get(session); n != 7 || !ok {
+		t.Errorf("value: %d, %v", n, ok)
+	}
+	if n, ok := other.Get(session); n != 0 || ok {
+		t.Errorf("value of another key: %d, %v", n, ok)
+	}
+	conn.Close(websocket.StatusNormalClosure, "")
+	if got := <-ended; got != 512+7 {
+		t.Errorf("OnDisconnect saw %d", got)
+	}
+	waitFor(t, "all to be forgotten", func() bool { _, ok := number.Get(session); return !ok })
+	number.Set(session, 1)
+	if _, ok := number.Get(session); ok || session.Header("X-Long") != "" {
+		t.Error("something is kept of a session that has ended")
+	}
+}
