@@ -411,3 +411,40 @@ func TestHistoryClosed(t *testing.T) {
 		t.Errorf("ReadKept: %+v", p)
 	}
 }
+
+// Publishers who together are faster than what is delivered leave it time: where they do
+// not, a subscriber that takes a few µs for an event loses most.
+func TestPublishersLeaveTimeToDeliver(t *testing.T) {
+	const publishers, events = 4, 5000
+	b := newBroker(t, keep(10))
+	got := 0
+	s, err := b.OpenSubscriber(t.Context(), func(batch []broker.Delivery) {
+		for _, d := range batch {
+			if !d.Gap {
+				got++
+			}
+			for began := time.Now(); time.Since(began) < 5*time.Microsecond; {
+				continue
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Subscribe(t.Context(), broker.Topic{Name: "room.7"}); err != nil {
+		t.Fatal(err)
+	}
+	var publishing sync.WaitGroup
+	for range publishers {
+		publishing.Go(func() {
+			for range events {
+				publishKept(t, b, "room.7", "", "")
+			}
+		})
+	}
+	publishing.Wait()
+	b.Close() // nothing is delivered any more
+	if got < publishers*events/2 {
+		t.Errorf("%d of %d events were delivered", got, publishers*events)
+	}
+}

@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"math"
+	"runtime"
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
@@ -22,6 +23,9 @@ const (
 // maxForOthers is how many events of others a publisher delivers before it leaves the rest
 // to a goroutine.
 const maxForOthers = 256
+
+// maxYields is how often a publisher leaves the processor to who delivers its event.
+const maxYields = 1000
 
 // Kept implements [broker.History].
 func (b *Broker) Kept(channel string) bool { return b.history.keeps(channel) }
@@ -71,13 +75,19 @@ func (b *Broker) deliverLogs(m *matches) {
 }
 
 // deliverLog delivers what waits in l, in its order, unless somebody else is about it, who
-// goes on with what is there now.
+// goes on with what is there now. To that one it leaves the processor for a moment if much
+// waits: it cannot wait itself, as it may be called by the other one, from a callback.
 func (b *Broker) deliverLog(l *eventLog, m *matches, most int) {
 	h := &b.history
 	h.mu.Lock()
-	if l.delivering {
+	for yields := 0; l.delivering; yields++ {
+		crowded := len(l.pending) > maxPending/4 && yields < maxYields
 		h.mu.Unlock()
-		return
+		if !crowded {
+			return
+		}
+		runtime.Gosched()
+		h.mu.Lock()
 	}
 	l.delivering = true
 	h.mu.Unlock()
