@@ -3,6 +3,7 @@ package juggler
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -33,7 +34,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, q, refused(RefusedRate, tooMany))
 		return
 	}
-	id, no := h.authenticate(r, q, address)
+	n := &newcomer{request: q, address: address}
+	no := h.authenticate(r, n)
 	if no != nil {
 		h.refuse(w, r, q, no)
 		return
@@ -54,9 +56,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_ = nc.SetDeadline(time.Time{}) // those of the http.Server; a broken connection shows on its first use
-	upgrade, addr := q.Upgrade(w.Header()), h.clientAddr(r)
-	headers := h.cfg.keptHeaders(r)
-	open := func(g *wsconn.Group) { h.openSession(g, q, id, addr, address, headers, upgrade) }
+	n.upgrade, n.addr, n.headers = q.Upgrade(w.Header()), h.clientAddr(r), h.cfg.keptHeaders(r)
+	open := func(g *wsconn.Group) { h.openSession(g, n) }
 	if err := h.pool.Adopt(nc, handshake.Buffered(rw), open); err != nil {
 		h.stats.refusals.add(http.StatusServiceUnavailable, RefusedNoDescriptor)
 		h.log.Error("cannot adopt the connection", "error", err)
@@ -72,34 +73,46 @@ func (h *Handler) originAllowed(r *http.Request) (ok bool) {
 	return ok
 }
 
-// authenticate finds who sent a handshake: nil if that is nobody, or not known yet.
-func (h *Handler) authenticate(r *http.Request, q *handshake.Request, address *party) (id *Identity, no *refusal) {
+// A newcomer is what becomes a session.
+type newcomer struct {
+	request  *handshake.Request
+	identity *identity // nil: nobody's, or not known yet
+	values   map[any]any
+	addr     netip.Addr
+	address  *party // nil: not known
+	headers  []string
+	upgrade  []byte // the answer to the handshake
+}
+
+// authenticate finds who sent a handshake.
+func (h *Handler) authenticate(r *http.Request, n *newcomer) (no *refusal) {
 	if h.cfg.authenticate != nil {
-		if e := h.maySignIn(address); e != nil {
-			return nil, refused(RefusedRate, e)
+		if e := h.maySignIn(n.address); e != nil {
+			return refused(RefusedRate, e)
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), h.cfg.signInTimeout)
 		defer cancel()
 		leave, err := h.enterSignIn(ctx)
 		if err != nil {
-			return nil, refused(RefusedMaxSignIns, errSignInsBusy)
+			return refused(RefusedMaxSignIns, errSignInsBusy)
 		}
 		defer leave()
+		var id *Identity
 		h.protect("authenticator", func(e error) { err = e }, func() { id, err = h.cfg.authenticate(r) })
 		if err != nil {
 			if e := h.ownError(err); e != nil {
-				h.countFailedSignIn(address, e)
-				return nil, refused(RefusedByUser, e)
+				h.countFailedSignIn(n.address, e)
+				return refused(RefusedByUser, e)
 			}
 			h.log.Error("authenticator failed", "error", err)
-			return nil, refused(RefusedByFailure, h.cannotAuthenticate(err))
+			return refused(RefusedByFailure, h.cannotAuthenticate(err))
 		}
-		id = id.clone()
+		n.identity, n.values = id.compact()
 	}
-	if id == nil && h.cfg.signIn != nil && q.Protocol == frame.Juggler0 {
-		return nil, refused(RefusedByUser, &Error{Code: CodeUnauthenticated, Message: "juggler.0 cannot sign in by AUTH: use juggler.1"})
+	if n.identity == nil && h.cfg.signIn != nil && n.request.Protocol == frame.Juggler0 {
+		return refused(RefusedByUser, &Error{Code: CodeUnauthenticated, Message: "juggler.0 cannot sign in by AUTH: use juggler.1"})
 	}
-	return id, nil
+	return nil
 }
 
 // cannotAuthenticate is the refusal for an error of the authenticator.

@@ -2,6 +2,7 @@ package juggler
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,8 @@ type Identity struct {
 	// Expires is when the credentials end; the session is then closed with
 	// 4502 unless they were renewed by AUTH. Zero: never.
 	Expires time.Time
+
+	values map[any]any // see SessionKey.SetIn
 }
 
 // Attribute is one property of an [Identity].
@@ -33,25 +36,35 @@ type Attribute struct{ Name, Value string }
 // of several sessions run concurrently.
 type SignInFunc func(ctx context.Context, s Session, token string) (*Identity, error)
 
-// clone returns a copy of id that shares no memory with it: a substring of a
-// header would keep the whole request alive.
-func (id *Identity) clone() *Identity {
-	if id == nil {
-		return nil
-	}
-	c := &Identity{User: strings.Clone(id.User), Expires: id.Expires}
-	if len(id.Attributes) > 0 {
-		c.Attributes = make([]Attribute, len(id.Attributes))
-		for i, a := range id.Attributes {
-			c.Attributes[i] = Attribute{strings.Clone(a.Name), strings.Clone(a.Value)}
-		}
-		slices.SortStableFunc(c.Attributes, func(a, b Attribute) int { return strings.Compare(a.Name, b.Name) })
-	}
-	return c
+// An identity is what a session keeps of an [Identity].
+type identity struct {
+	user       string
+	attributes []Attribute // sorted by name
+	expires    int64       // in ns since 1970; 0: never
 }
 
-// attribute looks name up in attributes sorted by name.
-func (id *Identity) attribute(name string) (string, bool) {
+// compact returns what a session keeps of id, and the values for it apart. It shares no
+// memory with id: a substring of a header would keep the whole request alive.
+func (id *Identity) compact() (*identity, map[any]any) {
+	if id == nil {
+		return nil, nil
+	}
+	c := &identity{user: strings.Clone(id.User)}
+	if !id.Expires.IsZero() {
+		c.expires = id.Expires.UnixNano()
+	}
+	if len(id.Attributes) > 0 {
+		c.attributes = make([]Attribute, len(id.Attributes))
+		for i, a := range id.Attributes {
+			c.attributes[i] = Attribute{strings.Clone(a.Name), strings.Clone(a.Value)}
+		}
+		slices.SortStableFunc(c.attributes, func(a, b Attribute) int { return strings.Compare(a.Name, b.Name) })
+	}
+	return c, maps.Clone(id.values)
+}
+
+// attribute returns the first attribute of that name.
+func (id *identity) attribute(name string) (string, bool) {
 	named := id.named(name)
 	if len(named) == 0 {
 		return "", false
@@ -60,24 +73,24 @@ func (id *Identity) attribute(name string) (string, bool) {
 }
 
 // has reports whether one of the attributes with that name has that value.
-func (id *Identity) has(name, value string) bool {
+func (id *identity) has(name, value string) bool {
 	return slices.Contains(id.named(name), Attribute{name, value})
 }
 
 // named returns the attributes of that name.
-func (id *Identity) named(name string) []Attribute {
+func (id *identity) named(name string) []Attribute {
 	if id == nil {
 		return nil
 	}
-	i, ok := slices.BinarySearchFunc(id.Attributes, name, func(a Attribute, name string) int {
+	i, ok := slices.BinarySearchFunc(id.attributes, name, func(a Attribute, name string) int {
 		return strings.Compare(a.Name, name)
 	})
 	if !ok {
 		return nil
 	}
 	n := i + 1
-	for n < len(id.Attributes) && id.Attributes[n].Name == name {
+	for n < len(id.attributes) && id.attributes[n].Name == name {
 		n++
 	}
-	return id.Attributes[i:n]
+	return id.attributes[i:n]
 }

@@ -2,6 +2,7 @@ package juggler
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -78,7 +79,19 @@ func NewSessionKey[T any]() *SessionKey[T] { return new(SessionKey[T]) }
 
 // Set keeps a value with a session, until that has ended and OnDisconnect returned. It does
 // nothing if the session has ended already.
-func (k *SessionKey[T]) Set(s Session, value T) { s.s.shard.keepValue(s.s, k, value) }
+func (k *SessionKey[T]) Set(s Session, value T) {
+	s.s.shard.keep(s.s, nil, map[any]any{k: value})
+}
+
+// SetIn has the session that gets the identity keep a value, as Set does: for what an
+// authenticator has found beside it. It must not be called concurrently with itself for
+// one identity, nor after that was returned.
+func (k *SessionKey[T]) SetIn(id *Identity, value T) {
+	if id.values == nil {
+		id.values = make(map[any]any)
+	}
+	id.values[k] = value
+}
 
 // Get returns the value that was kept last, and whether there is one.
 func (k *SessionKey[T]) Get(s Session) (value T, ok bool) {
@@ -91,26 +104,25 @@ func (k *SessionKey[T]) Get(s Session) (value T, ok bool) {
 	return value, ok
 }
 
-// keepValue keeps a value with s, if s has not ended.
-func (sh *shard) keepValue(s *session, key, value any) {
+// keep keeps headers of the handshake, nil for none, and values by their keys with s, if s
+// has not ended.
+func (sh *shard) keep(s *session, headers []string, values map[any]any) {
+	if headers == nil && values == nil {
+		return
+	}
 	sh.slotsMu.Lock()
 	defer sh.slotsMu.Unlock()
 	if sh.slots[s.Tag] != s {
 		return
 	}
 	k := sh.keptOf(s)
-	if k.values == nil {
-		k.values = make(map[any]any)
-	}
-	k.values[key] = value
-}
-
-// keepHeaders keeps headers of the handshake with s, nil for none.
-func (sh *shard) keepHeaders(s *session, headers []string) {
 	if headers != nil {
-		sh.slotsMu.Lock()
-		defer sh.slotsMu.Unlock()
-		sh.keptOf(s).headers = headers
+		k.headers = headers
+	}
+	if k.values == nil {
+		k.values = values
+	} else {
+		maps.Copy(k.values, values)
 	}
 }
 

@@ -2,6 +2,8 @@ package juggler_test
 
 import (
 	"context"
+	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -9,7 +11,48 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/internal/waiting"
 )
+
+// What an authenticator has found beside the identity is with the session, and what the
+// next sign-in has found takes its place.
+func TestValuesFromAuthenticators(t *testing.T) {
+	account, plan := juggler.NewSessionKey[int](), juggler.NewSessionKey[string]()
+	identity := func(user string, number int) *juggler.Identity {
+		id := &juggler.Identity{User: user}
+		account.SetIn(id, number)
+		return id
+	}
+	found := func(r *juggler.Request) string {
+		n, _ := account.Get(r.Session())
+		p, ok := plan.Get(r.Session())
+		return fmt.Sprint(r.Session().User(), n, p, ok)
+	}
+	seen := make(chan string, 2)
+	s := newServer(t,
+		juggler.WithAuthenticator(func(*http.Request) (*juggler.Identity, error) {
+			id := identity("ann", 7)
+			plan.SetIn(id, "free")
+			return id, nil
+		}),
+		juggler.WithDeferredAuth(func(context.Context, juggler.Session, string) (*juggler.Identity, error) {
+			return identity("bob", 8), nil
+		}, waiting.Most),
+		juggler.WithAuthorizer(juggler.NonBlocking(func(_ context.Context, r *juggler.Request) error {
+			seen <- found(r)
+			return nil
+		})))
+	c := s.dial("juggler.1")
+	for _, m := range []string{`{"type":"SUB","id":"1","channel":"c"}`, `{"type":"AUTH","id":"2","token":"x"}`, `{"type":"SUB","id":"3","channel":"c"}`} {
+		c.send(m)
+		c.expect(`{"type":"ACK"}`)
+	}
+	for _, want := range []string{"ann7freetrue", "bob8freetrue"} {
+		if got := <-seen; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
 
 // On both I/O paths a session has the headers that are listed, cut where they are long, and
 // values by key, from OnConnect to OnDisconnect; both are gone afterwards.

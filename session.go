@@ -3,7 +3,6 @@ package juggler
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -22,7 +21,7 @@ type session struct {
 
 	shard    *shard // never changes
 	id       broker.ID
-	identity atomic.Pointer[Identity] // nil: anonymous, or not signed in
+	identity atomic.Pointer[identity] // nil: anonymous, or not signed in
 
 	subs  []subscription
 	calls *pendingCall // a list, the newest first
@@ -98,7 +97,7 @@ func (s Session) ID() string { return idText(s.s.id) }
 // User returns the user of the session's identity, or "".
 func (s Session) User() string {
 	if id := s.s.identity.Load(); id != nil {
-		return id.User
+		return id.user
 	}
 	return ""
 }
@@ -134,20 +133,20 @@ func (s Session) Disconnect(code uint16, reason string) {
 }
 
 // openSession makes a session of an upgraded connection, on the turn of g.
-func (h *Handler) openSession(g *wsconn.Group, q *handshake.Request, id *Identity, addr netip.Addr, address *party, headers []string, upgrade []byte) {
+func (h *Handler) openSession(g *wsconn.Group, n *newcomer) {
 	sh := g.Handler().(*shard)
-	s := &session{shard: sh, protocol: q.Protocol, allowed: q.Allowed, state: live}
-	if address != nil {
-		s.makeExtra().address = address
+	s := &session{shard: sh, protocol: n.request.Protocol, allowed: n.request.Allowed, state: live}
+	if n.address != nil {
+		s.makeExtra().address = n.address
 	}
-	sh.place(s, addr)
-	sh.keepHeaders(s, headers)
-	g.Attach(&s.Conn, upgrade)
-	s.begin(id)
+	sh.place(s, n.addr)
+	sh.keep(s, n.headers, n.values)
+	g.Attach(&s.Conn, n.upgrade)
+	s.begin(n.identity)
 }
 
 // begin sends HELLO and starts the timers of the session.
-func (s *session) begin(id *Identity) {
+func (s *session) begin(id *identity) {
 	h := s.shard.h
 	h.stats.connected.Add(1)
 	if id != nil {
@@ -206,10 +205,10 @@ func (s *session) renewed() time.Duration {
 // away it is, 0 if it never comes.
 func (s *session) watchExpiry() time.Duration {
 	id := s.identity.Load()
-	if id == nil || id.Expires.IsZero() {
+	if id == nil || id.expires == 0 {
 		return 0
 	}
-	left := max(time.Until(id.Expires), time.Millisecond)
+	left := max(time.Until(time.Unix(0, id.expires)), time.Millisecond)
 	s.due(left)
 	return left
 }

@@ -108,7 +108,7 @@ type userIndex struct {
 
 // identify changes who s is and files it under its user. Any goroutine may
 // call it. A session that has left stays who it was: nobody would remove it.
-func (u *userIndex) identify(s *session, id *Identity) {
+func (u *userIndex) identify(s *session, id *identity) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if s.left {
@@ -167,9 +167,9 @@ func (u *userIndex) of(user string) []Session {
 	return sessions
 }
 
-func userOf(id *Identity) string {
+func userOf(id *identity) string {
 	if id == nil {
 		return ""
 	}
-	return id.User
+	return id.user
 }

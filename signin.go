@@ -29,7 +29,9 @@ func (h *Handler) signIn(ctx context.Context, r *Request) (err error) {
 	if id == nil {
 		return ErrUnauthenticated
 	}
-	h.users.identify(r.s, id.clone())
+	kept, values := id.compact()
+	r.s.shard.keep(r.s, nil, values)
+	h.users.identify(r.s, kept)
 	r.accepted = true
 	return nil
 }

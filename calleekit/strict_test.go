@@ -26,22 +26,24 @@ type strictPerson struct {
 	strictBase
 	*StrictOwn
 	strictOther
-	Shade  int                    `json:"shade2"`
-	Name   string                 `json:"name"`
-	Nick   *string                `json:"nick"`
-	At     strictPoint            `json:"at"`
-	Path   []strictPoint          `json:"path"`
-	Homes  map[string]strictHome  `json:"homes"`
-	Any    any                    `json:"any"`
-	Raw    json.RawMessage        `json:"raw"`
-	Born   time.Time              `json:"born"`
-	Photo  []byte                 `json:"photo"`
-	Count  int                    `json:"count,string"`
-	Friend *strictPerson          `json:"friend"`
-	Odd    int                    `json:"a\"b"`
-	Hidden int                    `json:"-"`
-	Dash   int                    `json:"-,"`
-	Deep   map[string][]*[1]*bool `json:"deep"`
+	Shade  int                   `json:"shade2"`
+	Name   string                `json:"name"`
+	Nick   *string               `json:"nick"`
+	At     strictPoint           `json:"at"`
+	Path   []strictPoint         `json:"path"`
+	Homes  map[string]strictHome `json:"homes"`
+	Any    any                   `json:"any"`
+	Raw    json.RawMessage       `json:"raw"`
+	Born   time.Time             `json:"born"`
+	Photo  []byte                `json:"photo"`
+	Count  int                   `json:"count,string"`
+	Friend *strictPerson         `json:"friend"`
+	//lint:ignore SA5008 encoding/json does not take this name, but the field's
+	Odd    int `json:"a\"b"`
+	Hidden int `json:"-"`
+	//lint:ignore SA5008 it is how encoding/json has a field of this name
+	Dash int                    `json:"-,"`
+	Deep map[string][]*[1]*bool `json:"deep"`
 }
 
 type StrictOwn struct{ Own int }

@@ -36,8 +36,8 @@ function fetched(command: string, dir: string): boolean {
       writeFileSync(join(dir, 'go.sum'), text('go.sum'));
       return true;
     }
-    case 'curl -o web/juggler.min.js https://unpkg.com/@juggler-go/client':
-      copyFileSync(join(root, 'js/dist/juggler.min.js'), join(dir, 'web/juggler.min.js'));
+    case 'curl -o web/juggler.js https://unpkg.com/@juggler-go/client/dist/juggler.js':
+      copyFileSync(join(root, 'js/dist/juggler.js'), join(dir, 'web/juggler.js'));
       return true;
   }
   return false;
