@@ -40,7 +40,7 @@ type SignInFunc func(ctx context.Context, s Session, token string) (*Identity, e
 type identity struct {
 	user       string
 	attributes []Attribute // sorted by name
-	expires    int64       // in ns since 1970; 0: never
+	expires    int64       // in µs since 1970, as ns end in 2262; 0: never
 }
 
 // compact returns what a session keeps of id, and the values for it apart. It shares no
@@ -51,7 +51,7 @@ func (id *Identity) compact() (*identity, map[any]any) {
 	}
 	c := &identity{user: strings.Clone(id.User)}
 	if !id.Expires.IsZero() {
-		c.expires = id.Expires.UnixNano()
+		c.expires = id.Expires.UnixMicro()
 	}
 	if len(id.Attributes) > 0 {
 		c.attributes = make([]Attribute, len(id.Attributes))

@@ -208,7 +208,7 @@ func (s *session) watchExpiry() time.Duration {
 	if id == nil || id.expires == 0 {
 		return 0
 	}
-	left := max(time.Until(time.Unix(0, id.expires)), time.Millisecond)
+	left := max(time.Until(time.UnixMicro(id.expires)), time.Millisecond)
 	s.due(left)
 	return left
 }

@@ -269,9 +269,7 @@ func (c *Callee) Run(ctx context.Context) error {
 		defer cancel()
 		return c.Shutdown(drain)
 	case <-c.done: // by Shutdown or Close, or it failed
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return c.failure
+		return c.failed()
 	}
 }
 
@@ -281,8 +279,8 @@ func (c *Callee) Run(ctx context.Context) error {
 // next start.
 //
 // If ctx ends first it does what [Callee.Close] does and returns an error that
-// wraps the cause and says how many calls were abandoned. So it does for results
-// that could not be stored because the broker was closed; the cause then is the
+// wraps the cause and says how many calls were abandoned. So it does if the broker is
+// closed meanwhile, for calls whose results could not be stored; the cause then is the
 // broker's error. When it returns nil, no goroutine of the callee is left. It must
 // not be called by a function, for which it would wait. Shutdown of a callee that
 // was not started prevents its start.
@@ -306,7 +304,7 @@ func (c *Callee) Shutdown(ctx context.Context) error {
 	c.stopped.Do(func() { close(c.done) })
 	if left > 0 {
 		c.log.Warn("stopped with unfinished calls", "calls", left)
-		return fmt.Errorf("calleekit: %d calls abandoned: %w", left, cmp.Or(cause, context.Cause(ctx), ErrStopped))
+		return fmt.Errorf("calleekit: %d calls abandoned: %w", left, cmp.Or(cause, context.Cause(ctx), c.failed(), ErrStopped))
 	}
 	for _, p := range pools {
 		p.workers.Wait()
@@ -342,6 +340,13 @@ func (c *Callee) runningPools() []*pool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.pools
+}
+
+// failed returns why the callee has stopped by itself, or nil.
+func (c *Callee) failed() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.failure
 }
 
 // fail stops the callee because of what the broker returned.

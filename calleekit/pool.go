@@ -2,6 +2,7 @@ package calleekit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -402,9 +403,14 @@ func (p *pool) cancelled(calls []broker.Address) {
 	}
 }
 
-// fail stops the callee, unless it stops already: the broker has failed for good.
+// fail stops the callee, unless it stops already: the broker has failed for good. While
+// the pool drains, that is if the broker is closed: the end of Take is no failure, and to
+// wait for functions whose results nobody takes would be in vain.
 func (p *pool) fail(err error) {
-	if p.state == poolOpen && !p.failed {
+	if p.failed {
+		return
+	}
+	if p.state == poolOpen || p.state == poolDraining && errors.Is(err, broker.ErrClosed) {
 		p.failed = true
 		go p.callee.fail(err) // ends once the callee has stopped
 	}

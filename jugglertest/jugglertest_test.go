@@ -74,13 +74,16 @@ func TestCallerOnBroker(t *testing.T) {
 		t.Errorf("while the broker is down: got %v", err)
 	}
 	srv.Broker.Up()
-	go func() { // ends with the call
+	closed := make(chan struct{})
+	go func() {
 		<-began
 		b.Close()
+		close(closed)
 	}()
 	if err := c.Call(t.Context(), "hold", nil, nil); !errors.Is(err, broker.ErrClosed) {
 		t.Errorf("when the broker was closed: got %v", err)
 	}
+	<-closed // for callees, too
 }
 
 // An hour of a call takes no time in a bubble.

@@ -127,7 +127,7 @@ func (s *Server) close() {
 		s.t.Errorf("jugglertest: http.Server: Close: %v", err)
 	}
 	for _, c := range callees {
-		if err := c.Shutdown(ctx); err != nil && !errors.Is(err, calleekit.ErrStopped) { // closed by the test
+		if err := c.Shutdown(ctx); err != nil && !errors.Is(err, calleekit.ErrStopped) && !errors.Is(err, broker.ErrClosed) { // closed by the test
 			s.t.Errorf("jugglertest: callee: Shutdown: %v", err)
 		}
 	}
