@@ -53,11 +53,12 @@ func TestCallerOnBroker(t *testing.T) {
 		t.Fatal(err)
 	}
 	srv := jugglertest.NewOn(t, b)
-	began := make(chan struct{})
+	began, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
 	srv.Handle("math.add", calleekit.Typed(add))
 	srv.Handle("hold", func(ctx context.Context, _ *calleekit.Call) (any, error) {
 		close(began)
-		<-ctx.Done()
+		<-release
 		return nil, ctx.Err()
 	})
 	c, err := caller.New(srv.Broker)
@@ -74,16 +75,13 @@ func TestCallerOnBroker(t *testing.T) {
 		t.Errorf("while the broker is down: got %v", err)
 	}
 	srv.Broker.Up()
-	closed := make(chan struct{})
-	go func() {
+	go func() { // ends with the call
 		<-began
 		b.Close()
-		close(closed)
 	}()
 	if err := c.Call(t.Context(), "hold", nil, nil); !errors.Is(err, broker.ErrClosed) {
 		t.Errorf("when the broker was closed: got %v", err)
 	}
-	<-closed // for callees, too
 }
 
 // An hour of a call takes no time in a bubble.
