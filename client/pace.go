@@ -33,14 +33,17 @@ func within(r frame.Rate) rate.Rate {
 	if r.PerSecond == 0 {
 		return rate.Rate{}
 	}
-	return rate.New(max(r.PerSecond-r.PerSecond/16, 1), max(r.Burst-r.Burst/4, 1))
+	return rate.New(max(r.PerSecond-r.PerSecond/16, 1), max(r.Burst-r.Burst/4, 1)).CountingUpTo(r.Burst)
 }
 
-// spend counts a request with so many bytes of payload, if that is allowed now, and
-// returns 0; else how long to wait.
+// envelope is how many bytes of a message, at most, are neither names, args nor headers.
+const envelope = 128
+
+// spend counts a request with so many bytes of names and payload, if that is allowed now,
+// and returns 0; else how long to wait.
 func (p *paces) spend(typ frame.Type, size int) (wait time.Duration) {
 	now := int64(time.Since(p.began)) + 1
-	units := 1 + size/rate.MessageUnit
+	units := 1 + (size+envelope)/rate.MessageUnit
 	if p.messages.Bounded() {
 		if wait = p.sentMessages.Wait(p.messages, now, units); wait > 0 {
 			return wait
@@ -57,8 +60,8 @@ func (p *paces) spend(typ frame.Type, size int) (wait time.Duration) {
 	return 0
 }
 
-// pace waits until the server allows a request with so many bytes of payload, within
-// ctx and a deadline.
+// pace waits until the server allows a request with so many bytes of names and payload,
+// within ctx and a deadline.
 func (cn *conn) pace(ctx context.Context, typ frame.Type, size int, deadline time.Time) error {
 	for {
 		cn.mu.Lock()

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,6 +47,27 @@ func TestPaces(t *testing.T) {
 			}
 			if n < tt.next-1 || n > tt.next {
 				t.Errorf("%v of %d bytes: %d in a second, want %d", tt.typ, tt.size, n, tt.next)
+			}
+		}
+	})
+}
+
+// Whatever the sizes of messages, a server that counts them refuses none.
+func TestPacesOfLargeMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, r := range []frame.Rate{{PerSecond: 100, Burst: 40}, {PerSecond: 5, Burst: 10}, {PerSecond: 1000, Burst: 1}} {
+			var p paces
+			p.start(&frame.HelloRates{Messages: r})
+			var server rate.Account
+			for range 300 {
+				size := rand.IntN(100 << 10)
+				for wait := p.spend(frame.Pub, size); wait > 0; wait = p.spend(frame.Pub, size) {
+					time.Sleep(wait)
+				}
+				now := int64(time.Since(p.began)) + 1
+				if over := server.Spend(rate.New(r.PerSecond, r.Burst), now, 1+(size+100)/rate.MessageUnit); over > 0 {
+					t.Fatalf("%+v: %d bytes come %v too early", r, size, over)
+				}
 			}
 		}
 	})

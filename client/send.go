@@ -38,7 +38,7 @@ func (q *queue) drop() {
 // errGone means that r was not queued because the connection has failed, or
 // there is another one for it.
 func (cn *conn) submit(ctx context.Context, r *request) error {
-	if err := cn.pace(ctx, r.typ, len(r.args)+len(r.headers), r.deadline); err != nil {
+	if err := cn.pace(ctx, r.typ, len(r.name)+len(r.args)+len(r.headers), r.deadline); err != nil {
 		return err
 	}
 	cn.mu.Lock()

@@ -13,6 +13,7 @@ import (
 type Rate struct {
 	each  int64 // ns that pay off one unit
 	ahead int64 // ns: how far ahead of the time one may be
+	most  int64 // ns that pay off what is spent at once, however much that is
 }
 
 // New returns the rate of perSecond units a second, burst of them at once. A
@@ -23,7 +24,16 @@ func New(perSecond, burst int) Rate {
 	}
 	n := int64(perSecond)
 	each := (int64(time.Second) + n - 1) / n // rounded up: never more than perSecond
-	return Rate{each: each, ahead: each * int64(burst)}
+	ahead := each * int64(burst)
+	return Rate{each, ahead, ahead}
+}
+
+// CountingUpTo returns a Rate in which n units and more, spent at once, count as n, where
+// else a burst does. It is for one side that stays below the rate of another: such a burst
+// is spent when nothing else is left to pay off.
+func (r Rate) CountingUpTo(n int) Rate {
+	r.most = r.each * int64(n)
+	return r
 }
 
 // Bounded reports whether r is a bound.
@@ -55,11 +65,12 @@ func (a *Account) Spend(r Rate, now int64, n int) (over time.Duration) {
 // Settled reports whether all is paid off at now.
 func (a Account) Settled(now int64) bool { return int64(a) <= now }
 
-// spend returns when all is paid off if n units more are spent. More than a burst count
-// as a burst, as they would never be within the rate.
+// spend returns when all is paid off if n units more are spent. Many count as most of
+// them, or they would never be within the rate.
 func (r Rate) spend(paid, now int64, n int) (later int64, over time.Duration) {
-	later = max(paid, now) + min(r.each*int64(n), r.ahead)
-	return later, time.Duration(max(0, later-now-r.ahead))
+	cost := min(r.each*int64(n), r.most)
+	later = max(paid, now) + cost
+	return later, time.Duration(max(0, later-now-max(r.ahead, cost)))
 }
 
 // A SharedAccount is an Account of many goroutines. What it refuses is not spent, so
