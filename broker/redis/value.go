@@ -165,6 +165,9 @@ func decodeError(code uint32, b []byte) (e *broker.Error, ok bool) {
 			return nil, false
 		}
 		e.RetryAfter = time.Duration(binary.BigEndian.Uint32(b)) * time.Millisecond
+		if e.RetryAfter == 0 { // the flag says that there is one
+			return nil, false
+		}
 		b = b[4:]
 	}
 	message, data, ok := cutCounted(b)

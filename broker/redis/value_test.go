@@ -94,6 +94,8 @@ func TestMilliseconds(t *testing.T) {
 func FuzzValues(f *testing.F) {
 	f.Add("C1700000001500" + string(encodeCall(&broker.Call{ReplyTo: testAddress, Timeout: time.Second, Args: []byte("x")})))
 	f.Add(string(encodeResult(&broker.Result{To: testAddress, Err: broker.ErrCalleeLost})))
+	f.Add(string(encodeResult(&broker.Result{To: testAddress, Err: &broker.Error{Code: 503, RetryAfter: time.Second}})))
+	f.Add("R0000000000000000\x80\x00\x01\xf4\x00\x00\x00\x00\x00\x00\x00\x00")
 	f.Add(string(encodeResult(&broker.Result{To: testAddress, Args: []byte("1"), Ran: time.Second})))
 	f.Add(string(encodeEvent(&broker.Event{ID: testAddress.Node, Headers: []byte("{}")})))
 	f.Add("")
