@@ -15,7 +15,10 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/waiting"
 	"github.com/juggler-go/juggler/jugglertest"
 )
 
@@ -102,6 +105,116 @@ func TestCredentialsThatExpire(t *testing.T) {
 		old := dialIn(t, srv, "juggler.0", nil)
 		old.expectClose(juggler.ClosePolicy)
 	})
+}
+
+// Who signs in as somebody else, or without a role of before, keeps no subscription that
+// the authorizer would refuse now; who renews credentials keeps all.
+func TestRightsThatEnd(t *testing.T) {
+	identities := map[string]*juggler.Identity{
+		"ann":        {User: "ann"},
+		"editor ann": {User: "ann", Attributes: []juggler.Attribute{{Name: "role", Value: "editor"}}},
+		"bob":        {User: "bob"},
+	}
+	authorizer := juggler.AuthorizerFunc(func(_ context.Context, r *juggler.Request) error {
+		s := r.Session()
+		if r.Channel() == "public" || r.Channel() == "of."+s.User() || r.Channel() == "drafts" && s.HasAttribute("role", "editor") {
+			return nil
+		}
+		return juggler.ErrForbidden
+	})
+	for _, tt := range []struct {
+		first, channel, then string
+		ends                 bool
+	}{
+		{"ann", "of.ann", "ann", false},
+		{"ann", "of.ann", "editor ann", false},
+		{"ann", "public", "bob", false},
+		{"ann", "of.ann", "bob", true},
+		{"editor ann", "drafts", "ann", true},
+	} {
+		for name, a := range map[string]juggler.Authorizer{"on the loop": juggler.NonBlocking(authorizer), "may block": authorizer} {
+			t.Run(tt.first+" "+tt.channel+" "+tt.then+" "+name, func(t *testing.T) {
+				s := newServer(t, juggler.WithAuthorizer(a), juggler.WithDeferredAuth(func(_ context.Context, _ juggler.Session, token string) (*juggler.Identity, error) {
+					return identities[token], nil
+				}, waiting.Most))
+				c := s.dial("juggler.1")
+				for _, m := range []string{
+					`{"type":"AUTH","id":"1","token":"` + tt.first + `"}`,
+					`{"type":"SUB","id":"2","channel":"` + tt.channel + `"}`,
+					`{"type":"AUTH","id":"3","token":"` + tt.then + `"}`,
+				} {
+					c.send(m)
+					c.expect(`{"type":"ACK"}`)
+				}
+				if tt.ends {
+					c.expectClose(1012)
+					return
+				}
+				c.send(`{"type":"UNSB","id":"4","channel":"` + tt.channel + `"}`)
+				c.expect(`{"type":"ACK","for":"4"}`)
+			})
+		}
+	}
+}
+
+// gatedSubscriber confirms no topic before its gate is open.
+type gatedSubscriber struct {
+	broker.SubscriberConn
+	gate <-chan struct{}
+}
+
+func (s gatedSubscriber) Subscribe(ctx context.Context, t broker.Topic) error {
+	<-s.gate
+	return s.SubscriberConn.Subscribe(ctx, t)
+}
+
+type gatedPubSub struct {
+	broker.PubSub
+	gate <-chan struct{}
+}
+
+func (p gatedPubSub) OpenSubscriber(ctx context.Context, deliver func([]broker.Delivery)) (broker.SubscriberConn, error) {
+	conn, err := p.PubSub.OpenSubscriber(ctx, deliver)
+	return gatedSubscriber{conn, p.gate}, err
+}
+
+// A SUB that was allowed to who the session was is refused if an AUTH is handled before the
+// broker's confirmation is: here, as the event loop is held up.
+func TestSubscriptionOfWhoItWas(t *testing.T) {
+	confirm, loop, holds, signedIn := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{}, 2)
+	s := newServerOn(t, func(b *memory.Broker) jugglertest.Roles {
+		roles := plainRoles(b)
+		roles.PubSub = gatedPubSub{roles.PubSub, confirm}
+		return roles.join()
+	}, juggler.WithEventLoops(1), juggler.WithLogger(quiet),
+		juggler.WithDeferredAuth(func(_ context.Context, _ juggler.Session, token string) (*juggler.Identity, error) {
+			signedIn <- struct{}{}
+			return &juggler.Identity{User: token}, nil
+		}, waiting.Most),
+		juggler.WithAuthorizer(juggler.NonBlocking(func(_ context.Context, r *juggler.Request) error {
+			if r.Channel() == "hold" {
+				close(holds)
+				<-loop
+			}
+			return nil
+		})))
+	c, other := s.dial("juggler.1"), s.dial("juggler.1")
+	for _, c := range []*testClient{c, other} {
+		c.send(`{"type":"AUTH","id":"1","token":"ann"}`)
+		c.expect(`{"type":"ACK","for":"1"}`)
+		<-signedIn
+	}
+	c.send(`{"type":"SUB","id":"2","channel":"c"}`)
+	c.send(`{"type":"AUTH","id":"3","token":"bob"}`)
+	waitFor(t, "all to be read", func() bool { return s.h.Stats().Messages == 4 })
+	other.send(`{"type":"PUB","id":"2","channel":"hold"}`)
+	<-holds
+	close(confirm)
+	<-signedIn
+	waitFor(t, "bob to be there", func() bool { return len(slices.Collect(s.h.SessionsOf("bob"))) == 1 })
+	close(loop)
+	c.expect(`{"type":"NACK","for":"2","error":{"code":503}}`)
+	c.expect(`{"type":"ACK","for":"3"}`)
 }
 
 // Credentials that end far away, as in the year 9999, end no session.

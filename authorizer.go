@@ -72,6 +72,9 @@ func (h *Handler) authorize(ctx context.Context, r *Request) (err error) {
 	if h.cfg.authorizer == nil || r.typ == frame.Unsb {
 		return nil
 	}
+	if r.typ == frame.Sub {
+		r.allowed = r.s.identity.Load()
+	}
 	if h.authorizerPC != 0 {
 		defer h.leave(h.enter(r, h.authorizerPC))
 	}

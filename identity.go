@@ -63,6 +63,12 @@ func (id *Identity) compact() (*identity, map[any]any) {
 	return c, maps.Clone(id.values)
 }
 
+// sameRights reports whether both are the same user with the same attributes.
+func (id *identity) sameRights(other *identity) bool {
+	return id == other || id != nil && other != nil &&
+		id.user == other.user && slices.Equal(id.attributes, other.attributes)
+}
+
 // attribute returns the first attribute of that name.
 func (id *identity) attribute(name string) (string, bool) {
 	named := id.named(name)

@@ -14,10 +14,11 @@ type Request struct {
 	s        *session
 	typ      frame.Type
 	pattern  bool
-	mayMatch bool   // the authorizer has allowed the pattern
-	uri      string // of a CALL
-	channel  string // of the others
-	id       []byte // of a CANCEL: the id of the call
+	mayMatch bool      // the authorizer has allowed the pattern
+	allowed  *identity // whom the authorizer has allowed a SUB
+	uri      string    // of a CALL
+	channel  string    // of the others
+	id       []byte    // of a CANCEL: the id of the call
 	args     []byte
 	headers  []byte
 	token    []byte // of an AUTH
@@ -30,8 +31,9 @@ type Request struct {
 	changed  bool           // a SUB has added its topic, or an UNSB removed it
 	pubSeq   uint32         // numbers the PUBs of a queue
 
-	accepted bool  // the broker took it
-	err      error // why it did not, or was not asked
+	accepted  bool  // the broker took it
+	err       error // why it did not, or was not asked
+	forbidden bool  // an AUTH: who the session is now may not have all that it is subscribed to
 
 	chained bool // it has come to the end of the chain
 

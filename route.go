@@ -193,6 +193,9 @@ func (s *session) ack(r *Request) {
 		r.call.acknowledged()
 	}
 	s.notify(r)
+	if r.forbidden {
+		s.end(frame.CloseRestart, "a subscription is not allowed any more")
+	}
 }
 
 // notify has the hook of a request that was acknowledged run.

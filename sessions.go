@@ -107,18 +107,20 @@ type userIndex struct {
 }
 
 // identify changes who s is and files it under its user. Any goroutine may
-// call it. A session that has left stays who it was: nobody would remove it.
-func (u *userIndex) identify(s *session, id *identity) {
+// call it. A session that has left stays who it was: nobody would remove it. It returns
+// who s was.
+func (u *userIndex) identify(s *session, id *identity) (was *identity) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if s.left {
-		return
+		return id
 	}
-	old := userOf(s.identity.Swap(id))
-	if user := userOf(id); user != old {
+	was = s.identity.Swap(id)
+	if old, user := userOf(was), userOf(id); user != old {
 		u.remove(s, old)
 		u.add(s, user)
 	}
+	return was
 }
 
 // leave removes s for good.

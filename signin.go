@@ -31,9 +31,24 @@ func (h *Handler) signIn(ctx context.Context, r *Request) (err error) {
 	}
 	kept, values := id.compact()
 	r.s.shard.keep(r.s, nil, values)
-	h.users.identify(r.s, kept)
+	if was := h.users.identify(r.s, kept); !was.sameRights(kept) {
+		r.forbidden = !h.maySubscribe(ctx, r.s)
+	}
 	r.accepted = true
 	return nil
+}
+
+// maySubscribe reports whether the authorizer allows all that a session is subscribed to,
+// which has become somebody else or has other attributes. If not the session ends: the
+// client comes back, subscribes again, and is told what is refused.
+func (h *Handler) maySubscribe(ctx context.Context, s *session) bool {
+	for topic := range (Session{s}).Topics() {
+		r := &Request{s: s, typ: frame.Sub, channel: topic.Name, pattern: topic.Pattern, received: time.Now()}
+		if h.authorize(ctx, r) != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // enterSignIn waits until user code may look at one more client's credentials. leave

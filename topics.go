@@ -161,7 +161,7 @@ func (s *session) subscribe(r *Request) error {
 	sh := s.shard
 	name := r.topic()
 	lt := sh.topics[name]
-	err := s.maySubscribe(name, lt)
+	err := s.maySubscribe(r, name, lt)
 	if r.acquired {
 		nt := sh.h.topics.find(name)
 		if !r.onTurn() {
@@ -220,12 +220,14 @@ func (sh *shard) unroute(nt *nodeTopic) {
 }
 
 // maySubscribe refuses a topic more than the limit allows.
-func (s *session) maySubscribe(name broker.Topic, lt *localTopic) error {
+func (s *session) maySubscribe(r *Request, name broker.Topic, lt *localTopic) error {
 	cfg := s.shard.h.cfg
 	if s.state >= closing {
 		return ErrShutdown // nobody is left to see it
 	}
 	switch {
+	case cfg.authorizer != nil && !r.allowed.sameRights(s.identity.Load()):
+		return errSomebodyElse
 	case lt != nil && s.subscribedTo(lt) >= 0:
 		return nil
 	case len(s.subs) >= cfg.maxSubscriptions:
@@ -235,6 +237,10 @@ func (s *session) maySubscribe(name broker.Topic, lt *localTopic) error {
 	}
 	return nil
 }
+
+// errSomebodyElse refuses a SUB that the authorizer has allowed to who the session was
+// before an AUTH that overtook it.
+var errSomebodyElse = &Error{Code: CodeUnavailable, Message: "the session has signed in as somebody else: subscribe again"}
 
 func tooMany(most int, what string) error {
 	return &Error{Code: CodeLimit, Message: "more than " + strconv.Itoa(most) + " " + what, RetryAfter: time.Second}
