@@ -107,10 +107,16 @@ func goingAway() *Error {
 	return &Error{Code: CodeUnavailable, Message: "going away", RetryAfter: retryAfter(nil)}
 }
 
+// unclear reports whether an error of the broker says that it may have done what it was
+// asked for.
+func unclear(err error) bool {
+	return errors.Is(err, broker.ErrUnknownOutcome) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
 // publicError maps any error of the broker or of user code to what the client
-// may see of it. known is false for an error that deserves a log line, since
-// the client does not see its text.
-func (h *Handler) publicError(err error) (e *Error, known bool) {
+// may see of it; unclear is what unclear said of the broker's. known is false for an error
+// that deserves a log line, since the client does not see its text.
+func (h *Handler) publicError(err error, unclear bool) (e *Error, known bool) {
 	own := h.ownError(err)
 	if own != nil {
 		return own, true
@@ -122,6 +128,7 @@ func (h *Handler) publicError(err error) (e *Error, known bool) {
 		return refusal, errors.Is(err, broker.ErrQueueFull)
 	case refusal != nil:
 		return refusal, true
+	case !unclear: // user code may have time-outs and brokers of its own
 	case errors.Is(err, broker.ErrUnknownOutcome):
 		return &Error{Code: CodeInternal, Message: "outcome unknown: the broker connection was lost"}, false
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

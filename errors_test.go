@@ -44,6 +44,7 @@ func failings(passedOn error) []failing {
 		{"without a code", returns(&juggler.Error{Message: "m"}), client.Error{Code: 500, Message: "m"}, ""},
 		{"with data that is no JSON", returns(&calleekit.Error{Code: 409, Message: "m", Data: json.RawMessage("{")}), client.Error{Code: 409, Message: "m"}, "not JSON"},
 		{"plain", returns(secret), internal, "secret host"},
+		{"a time-out of its own", returns(fmt.Errorf("secret host: %w", context.DeadlineExceeded)), internal, "secret host"},
 		{"nil pointer", returns((*juggler.Error)(nil)), internal, "nil *Error"},
 		{"panic", func() error { panic("secret host") }, internal, "secret host"},
 	}
@@ -201,6 +202,9 @@ func TestErrorsOfAuthenticators(t *testing.T) {
 	log, handshake := failingServer(t, place{}, fail, juggler.WithAuthenticator(authenticator))
 	for _, protocol := range []frame.Protocol{frame.Juggler1, frame.Juggler0} {
 		for _, now = range failings(passedOn) {
+			if now.name == "a time-out of its own" { // as "plain"; the log has five lines of a kind
+				continue
+			}
 			start := len(log.String())
 			_, err := dialFailing(t, handshake, client.WithProtocols(protocol))
 			var got *client.HandshakeError

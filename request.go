@@ -31,6 +31,7 @@ type Request struct {
 	changed  bool           // a SUB has added its topic, or an UNSB removed it
 	pubSeq   uint32         // numbers the PUBs of a queue
 
+	unclear   bool  // the broker cannot say whether it took it
 	accepted  bool  // the broker took it
 	err       error // why it did not, or was not asked
 	forbidden bool  // an AUTH: who the session is now may not have all that it is subscribed to

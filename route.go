@@ -216,7 +216,7 @@ func (s *session) notify(r *Request) {
 // nack writes the NACK of r.
 func (s *session) nack(r *Request) {
 	h := s.shard.h
-	e, known := h.publicError(r.err)
+	e, known := h.publicError(r.err, r.unclear)
 	h.stats.nacks[r.typ].add(int(e.Code))
 	h.logNack(s, r, known)
 	if errors.Is(r.err, broker.ErrNoCallee) {

@@ -72,7 +72,7 @@ func (h *Handler) send(ctx context.Context, r *Request) error {
 // after notes what became of r, and tells middleware.
 func (h *Handler) after(r *Request, err error) {
 	defer h.lockUserCode(r)()
-	r.accepted = err == nil
+	r.accepted, r.unclear = err == nil, unclear(err)
 	h.runDone(r, err)
 }
 
@@ -135,6 +135,7 @@ func (h *Handler) endOfChain(ctx context.Context, r *Request) error {
 	err := h.authorize(ctx, r)
 	if err == nil {
 		err = h.send(ctx, r)
+		r.unclear = unclear(err)
 	}
 	r.accepted = err == nil
 	return err

@@ -31,10 +31,12 @@ func (h *Handler) signIn(ctx context.Context, r *Request) (err error) {
 	}
 	kept, values := id.compact()
 	r.s.shard.keep(r.s, nil, values)
-	if was := h.users.identify(r.s, kept); !was.sameRights(kept) {
+	was := h.users.identify(r.s, kept)
+	r.accepted = true
+	if !was.sameRights(kept) {
+		r.forbidden = true // also if the authorizer ends the goroutine
 		r.forbidden = !h.maySubscribe(ctx, r.s)
 	}
-	r.accepted = true
 	return nil
 }
 
