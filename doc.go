@@ -6,13 +6,13 @@
 // middleware. This is a complete server with one callee:
 //
 //	b, err1 := memory.New()
-//	may, err0 := rules.Compile(rules.Rule{Who: []string{"everyone"}, Call: []string{"math.*"}, Subscribe: []string{"news.*"}, Publish: []string{"news.*"}})
-//	h, err2 := juggler.New(juggler.WithBroker(b), juggler.WithAuthorizer(may))
-//	c, err3 := calleekit.New(b)
+//	may, err2 := rules.Compile(rules.Rule{Who: []string{rules.Everyone}, Call: []string{"math.*"}, Subscribe: []string{"news.*"}, Publish: []string{"news.*"}})
+//	h, err3 := juggler.New(juggler.WithBroker(b), juggler.WithAuthorizer(may))
+//	c, err4 := calleekit.New(b)
 //	c.Handle("math.add", calleekit.Typed(func(ctx context.Context, in [2]int) (int, error) {
 //		return in[0] + in[1], nil
 //	}))
-//	if err := errors.Join(err0, err1, err2, err3, c.Start(context.Background())); err != nil {
+//	if err := errors.Join(err1, err2, err3, err4, c.Start(context.Background())); err != nil {
 //		log.Fatal(err)
 //	}
 //	server := &http.Server{Addr: "127.0.0.1:8080", Handler: h,

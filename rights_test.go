@@ -129,7 +129,7 @@ func shownAsFresh() (juggler.Authorizer, error) {
 }
 
 func shownInReadme() (juggler.Authorizer, error) {
-	return rules.Compile(rules.Rule{Who: []string{"everyone"}, Call: []string{"math.*"}, Subscribe: []string{"news.*"}, Publish: []string{"news.*"}})
+	return rules.Compile(rules.Rule{Who: []string{rules.Everyone}, Call: []string{"math.*"}, Subscribe: []string{"news.*"}, Publish: []string{"news.*"}})
 }
 
 func shownInTutorial() (juggler.Authorizer, error) {
