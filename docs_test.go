@@ -270,6 +270,15 @@ func TestDocShowsTheHelloWorld(t *testing.T) {
 	}
 }
 
+// The guide's whole main is that of the example.
+func TestGuideShowsTheWholeMain(t *testing.T) {
+	_, text, _ := strings.Cut(readDoc(t, "docs/guide.md"), "```go\nfunc main() {")
+	code, _, ok := strings.Cut(text, "```")
+	if !ok || !strings.Contains(readDoc(t, "examples/server/main.go"), "\nfunc main() {"+code) {
+		t.Error("the main of docs/guide.md is not in examples/server/main.go")
+	}
+}
+
 // Each mistake that the first hour lists has a test that makes it.
 func TestMistakesAreTested(t *testing.T) {
 	_, table, ok := strings.Cut(readDoc(t, "docs/first-hour.md"), "| mistake | what one sees | test |\n| --- | --- | --- |\n")

@@ -57,6 +57,9 @@ var shownAuthorizers = map[string]struct {
 		}
 		return name == "room"
 	}},
+	"shownInWholeMain": {shownInWholeMain, func(_ string, typ frame.Type, name string) bool {
+		return typ == frame.Call && name == "report.make"
+	}},
 	"shownInFirstHour": {shownInFirstHour, func(user string, typ frame.Type, name string) bool {
 		switch typ {
 		case frame.Call:
@@ -135,6 +138,10 @@ func shownInReadme() (juggler.Authorizer, error) {
 func shownInTutorial() (juggler.Authorizer, error) {
 	return rules.Compile(rules.Rule{Who: []string{rules.Everyone}, // who may do what; all else is refused
 		Call: []string{"chat.*"}, Subscribe: []string{"room"}, Publish: []string{"room"}})
+}
+
+func shownInWholeMain() (juggler.Authorizer, error) {
+	return rules.Compile(rules.Rule{Who: []string{rules.Everyone}, Call: []string{"report.make"}})
 }
 
 func shownInFirstHour() (juggler.Authorizer, error) {

@@ -88,7 +88,7 @@ func demo(ctx context.Context, address string, log *slog.Logger, out io.Writer) 
 	}
 
 	fmt.Fprintln(out, listen.URL(l, "/", false))
-	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }() // ends with Shutdown, below
 	select {
