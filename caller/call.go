@@ -11,6 +11,7 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/internal/option"
+	"github.com/juggler-go/juggler/internal/result"
 )
 
 // Call calls uri with in as JSON and unmarshals the result into out. A [json.RawMessage]
@@ -55,10 +56,10 @@ func (c *Caller) call(ctx context.Context, uri string, in, out any, opts []CallO
 	within, cancel := context.WithTimeout(ctx, c.timeFor(ctx, o.timeout))
 	defer cancel()
 	defer context.AfterFunc(c.life, cancel)()
-	result, err := c.make(within, &request)
+	body, err := c.make(within, &request)
 	switch {
 	case err == nil:
-		return decode(result, out)
+		return result.Decode(body, out)
 	case err != errEnded:
 		return err
 	case within.Err() == context.DeadlineExceeded:
@@ -203,24 +204,4 @@ func (c *Caller) cancel(conn *connection, request *broker.Call) {
 		defer cancel()
 		conn.Cancel(ctx, uri, to) //nolint:errcheck
 	})
-}
-
-// decode unmarshals a result.
-func decode(result json.RawMessage, out any) error {
-	switch out := out.(type) {
-	case nil:
-		return nil
-	case *json.RawMessage:
-		if out != nil {
-			*out = result
-			return nil
-		}
-	}
-	if len(result) == 0 {
-		result = json.RawMessage("null")
-	}
-	if err := json.Unmarshal(result, out); err != nil {
-		return fmt.Errorf("result: %w", err)
-	}
-	return nil
 }

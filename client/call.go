@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/result"
 )
 
 // CallOption configures one call.
@@ -96,7 +97,7 @@ func (c *Client) call(ctx context.Context, uri string, in, out any, opts []CallO
 	if err := c.wait(ctx, r); err != nil {
 		return err
 	}
-	err = decode(r.body, out)
+	err = result.Decode(r.body, out)
 	c.recycle(r)
 	return err
 }
@@ -129,26 +130,6 @@ func checkName(name []byte) error {
 		return fmt.Errorf("%w: empty name", ErrInvalidOption)
 	case !utf8.Valid(name):
 		return fmt.Errorf("%w: name %q is not UTF-8", ErrInvalidOption, name)
-	}
-	return nil
-}
-
-// decode unmarshals a result.
-func decode(body []byte, out any) error {
-	switch out := out.(type) {
-	case nil:
-		return nil
-	case *json.RawMessage:
-		if out != nil {
-			*out = append((*out)[:0], body...)
-			return nil
-		}
-	}
-	if len(body) == 0 {
-		body = []byte("null")
-	}
-	if err := json.Unmarshal(body, out); err != nil {
-		return fmt.Errorf("result: %w", err)
 	}
 	return nil
 }
@@ -214,7 +195,7 @@ func (p *PendingCall) Result(ctx context.Context, out any) error {
 	}
 	err := p.r.err
 	if err == nil {
-		err = decode(p.r.body, out)
+		err = result.Decode(p.r.body, out)
 	}
 	if err != nil {
 		return fmt.Errorf("juggler: call %s: %w", p.uri, err)
