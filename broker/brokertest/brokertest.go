@@ -60,6 +60,10 @@ type Engine struct {
 	// NoPatterns says that the engine has exact topics only.
 	NoPatterns bool
 
+	// WholeOnly leaves out plain/…, which takes as long again: for an engine that differs
+	// from another, which is tested in both ways, in what has nothing to do with them.
+	WholeOnly bool
+
 	// Outage cuts the engine off from what is behind it: connections that
 	// exist break and new ones fail, until the function that it returns ends
 	// that. nil: the engine has nothing that it can lose.
@@ -91,7 +95,8 @@ type Engine struct {
 
 // Run tests the engines that open makes, one for each case. An engine with
 // optional interfaces (broker.Immediate and the like) is tested as it is, in
-// the cases whole/…, and once more with these hidden by [Plain], in plain/….
+// the cases whole/…, and once more with these hidden by [Plain], in plain/…, unless
+// WholeOnly is set.
 func Run(t *testing.T, open func(t *testing.T) Engine) {
 	known := look(t, open)
 	if t.Failed() {
@@ -101,15 +106,16 @@ func Run(t *testing.T, open func(t *testing.T) Engine) {
 		listLacks(t, known.has|blocking, known.except)
 	}
 	runMode(t, "whole", open, known, false)
-	if known == nil || known.has&optional != 0 {
+	if known == nil || known.has&optional != 0 && !known.wholeOnly {
 		runMode(t, "plain", open, known, true)
 	}
 }
 
 // traits are what decides which cases an engine is tested with.
 type traits struct {
-	has    features
-	except map[string]string
+	has       features
+	except    map[string]string
+	wholeOnly bool
 }
 
 // look finds the traits of the engines that open makes, on one of its own. It
@@ -118,7 +124,7 @@ func look(t *testing.T, open func(t *testing.T) Engine) *traits {
 	var found *traits
 	t.Run("probe", func(t *testing.T) {
 		e := open(t)
-		found = &traits{probe(t, e), e.Except}
+		found = &traits{probe(t, e), e.Except, e.WholeOnly}
 	})
 	return found
 }

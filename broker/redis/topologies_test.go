@@ -20,6 +20,7 @@ func TestMiniredis(t *testing.T) {
 		// A PING on a subscribed connection can deadlock miniredis with a
 		// PUBLISH: with so long a timeout none is sent within a case.
 		e := proxied(t, withAddr, server.Addr(), redis.WithReplyTimeout(time.Minute))
+		e.WholeOnly = true // as TestStandalone has both
 		e.Except = exceptAll("miniredis sends an event once, however many patterns of a connection it matches",
 			"patterns", "patterns that go back", "one delivery a topic")
 		e.Except["odd patterns"] = "miniredis panics where a pattern makes no regular expression"
@@ -33,6 +34,7 @@ func TestCluster(t *testing.T) {
 	cluster := redistest.StartCluster(t, calmCluster...)
 	brokertest.Run(t, func(t *testing.T) brokertest.Engine {
 		e := engine(t, withCluster(cluster))
+		e.WholeOnly = true // as TestStandalone has both: batches are no other road to the parts
 		e.Except = exceptAll("between the nodes of a cluster an event may arrive after a later subscription",
 			"subscribed twice", "unsubscribed")
 		return e
@@ -64,7 +66,11 @@ func exceptAll(reason string, names ...string) map[string]string {
 
 func TestSentinel(t *testing.T) {
 	set := redistest.StartSentinel(t)
-	brokertest.Run(t, func(t *testing.T) brokertest.Engine { return engine(t, redis.WithSentinel(set.Options())) })
+	brokertest.Run(t, func(t *testing.T) brokertest.Engine {
+		e := engine(t, redis.WithSentinel(set.Options()))
+		e.WholeOnly = true // as TestStandalone has both
+		return e
+	})
 }
 
 // passTime makes keys of a miniredis expire, which they do not do by
