@@ -28,7 +28,7 @@ func TestValuesFromAuthenticators(t *testing.T) {
 		p, ok := plan.Get(r.Session())
 		return fmt.Sprint(r.Session().User(), n, p, ok)
 	}
-	seen := make(chan string, 2)
+	seen := make(chan string, 3)
 	s := newServer(t,
 		juggler.WithAuthenticator(func(*http.Request) (*juggler.Identity, error) {
 			id := identity("ann", 7)
@@ -47,7 +47,7 @@ func TestValuesFromAuthenticators(t *testing.T) {
 		c.send(m)
 		c.expect(`{"type":"ACK"}`)
 	}
-	for _, want := range []string{"ann7freetrue", "bob8freetrue"} {
+	for _, want := range []string{"ann7freetrue", "bob8freetrue" /* as AUTH makes it another user */, "bob8freetrue"} {
 		if got := <-seen; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
