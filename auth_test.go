@@ -191,13 +191,11 @@ func TestSubscriptionOfWhoItWas(t *testing.T) {
 			signedIn <- struct{}{}
 			return &juggler.Identity{User: token}, nil
 		}, waiting.Most),
-		juggler.WithAuthorizer(juggler.NonBlocking(func(_ context.Context, r *juggler.Request) error {
-			if r.Channel() == "hold" {
-				close(holds)
-				<-loop
-			}
-			return nil
-		})))
+		juggler.WithAuthorizer(juggler.NonBlocking(func(context.Context, *juggler.Request) error { return nil })),
+		juggler.WithCallObserver(func(juggler.CallEnd) { // on the loop
+			close(holds)
+			<-loop
+		}))
 	c, other := s.dial("juggler.1"), s.dial("juggler.1")
 	for _, c := range []*testClient{c, other} {
 		c.send(`{"type":"AUTH","id":"1","token":"ann"}`)
@@ -207,7 +205,7 @@ func TestSubscriptionOfWhoItWas(t *testing.T) {
 	c.send(`{"type":"SUB","id":"2","channel":"c"}`)
 	c.send(`{"type":"AUTH","id":"3","token":"bob"}`)
 	waitFor(t, "all to be read", func() bool { return s.h.Stats().Messages == 4 })
-	other.send(`{"type":"PUB","id":"2","channel":"hold"}`)
+	other.send(`{"type":"CALL","id":"2","uri":"nobody"}`)
 	<-holds
 	close(confirm)
 	<-signedIn
