@@ -284,7 +284,7 @@ func (p *pendingCall) finish(args []byte, failure *broker.Error, ran time.Durati
 func (s *session) refuseResult(f *frame.Frame, problem error) {
 	h := s.shard.h
 	h.log.Error("a callee's result cannot be sent", "uri", string(f.URI), "error", problem)
-	e, _ := h.publicError(problem, true)
+	e, _ := h.publicError(problem, false)
 	f.Args, f.Err = nil, e.Body()
 }
 

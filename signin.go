@@ -35,15 +35,15 @@ func (h *Handler) signIn(ctx context.Context, r *Request) (err error) {
 	r.accepted = true
 	if !was.sameRights(kept) {
 		r.forbidden = true // also if the authorizer ends the goroutine
-		r.forbidden = !h.maySubscribe(ctx, r.s)
+		r.forbidden = !h.allowsSubscriptions(ctx, r.s)
 	}
 	return nil
 }
 
-// maySubscribe reports whether the authorizer allows all that a session is subscribed to,
-// which has become somebody else or has other attributes. If not the session ends: the
+// allowsSubscriptions reports whether the authorizer allows all that a session is
+// subscribed to, which has become somebody else or has other attributes. If not the session ends: the
 // client comes back, subscribes again, and is told what is refused.
-func (h *Handler) maySubscribe(ctx context.Context, s *session) bool {
+func (h *Handler) allowsSubscriptions(ctx context.Context, s *session) bool {
 	for topic := range (Session{s}).Topics() {
 		r := &Request{s: s, typ: frame.Sub, channel: topic.Name, pattern: topic.Pattern, received: time.Now()}
 		if h.authorize(ctx, r) != nil {
@@ -71,8 +71,8 @@ func (h *Handler) mustSignInFirst(s *session) bool {
 	return h.cfg.signIn != nil && s.identity.Load() == nil
 }
 
-// refusedForGood reports whether an error's code says that credentials are no good, rather than that
-// it cannot be told now.
+// refusedForGood reports whether the code of an error says that credentials are no good,
+// rather than that it cannot be told now.
 func refusedForGood(code frame.Code) bool {
 	return code == CodeUnauthenticated || code == CodeForbidden
 }

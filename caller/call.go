@@ -130,12 +130,12 @@ func outcome(r broker.Result) (json.RawMessage, error) {
 
 // enter makes a reference for a call, and a channel that gets its result.
 func (c *Caller) enter() (ref uint64, results <-chan broker.Result) {
-	result := make(chan broker.Result, 1)
+	waiting := make(chan broker.Result, 1)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.last++
-	c.pending[c.last] = result
-	return c.last, result
+	c.pending[c.last] = waiting
+	return c.last, waiting
 }
 
 // leave forgets a call: its result is not wanted any more.
