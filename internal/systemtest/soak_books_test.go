@@ -100,16 +100,22 @@ func newBooks() *books {
 func (b *books) violated(format string, args ...any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.violations = append(b.violations, fmt.Sprintf(format, args...)+b.lately())
+	b.violations = append(b.violations, fmt.Sprintf(format, args...)+b.storm(time.Now()))
 }
 
-// lately says which fault is on, or was last. mu is held.
-func (b *books) lately() string {
-	if len(b.spans) == 0 {
-		return ""
+// storm says which fault was on at a time, or was last before it. mu is held.
+func (b *books) storm(at time.Time) string {
+	for _, s := range slices.Backward(b.spans) {
+		if s.begin.After(at) {
+			continue
+		}
+		ended := "which was on"
+		if !s.end.IsZero() && s.end.Before(at) {
+			ended = fmt.Sprintf("%v after its end", at.Sub(s.end).Round(time.Millisecond))
+		}
+		return fmt.Sprintf(" (%v after the beginning of %q, %s)", at.Sub(s.begin).Round(time.Millisecond), s.name, ended)
 	}
-	s := b.spans[len(b.spans)-1]
-	return fmt.Sprintf(" (%v after the beginning of %q)", time.Since(s.begin).Round(time.Millisecond), s.name)
+	return ""
 }
 
 func (b *books) newSession() uint32 {
@@ -130,7 +136,7 @@ func (b *books) answered(what string, after time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if after > b.slowest {
-		b.slowest, b.slowestWhat = after, what+b.lately()
+		b.slowest, b.slowestWhat = after, what+b.storm(time.Now())
 	}
 }
 
@@ -260,7 +266,7 @@ func (b *books) check(t *testing.T) {
 			// Once the fault is over, nobody publishes where others do not listen.
 			excused := b.excused(func(f *fault) bool { return f.mayMiss }, 0, p.made, p.made)
 			if p.state&^seen == confirmed && !skip.got[n] && !excused {
-				t.Errorf("publication %d of %+v was confirmed, and missed without a gap by %s", n, skip.stream, skip.subscriber)
+				t.Errorf("publication %d of %+v was confirmed, and missed without a gap by %s%s", n, skip.stream, skip.subscriber, b.storm(p.made))
 			}
 		}
 	}
