@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/juggler-go/juggler/frame"
 )
 
 // A HistoryRule says of which channels an engine keeps events, and how many. Engines
@@ -18,25 +20,8 @@ type HistoryRule struct {
 	For    time.Duration // for how long after the last of them, 1 s to 30 days
 }
 
-// A Position is where a channel whose events are kept stood: after the event that has it.
-// The zero Position is none.
-//
-// No two events of a channel have one position, whatever an engine loses. After a loss of
-// its newest events an engine may give out their numbers again, but never their tags: so
-// whoever has a tag that the engine knows has the same past.
-type Position struct {
-	// At is the number of the event, above 0 and below 1<<53. Numbers of a channel grow,
-	// but may have holes. They fall only where an engine lost events, which is a Gap. What
-	// an engine forgot (for its age, for want of memory) begins anew above all numbers
-	// that it has given out on the channel.
-	At uint64
-
-	// Tag is random, made anew for each attempt to keep an event.
-	Tag uint64
-}
-
-// IsZero reports whether p is none.
-func (p Position) IsZero() bool { return p == Position{} }
+// A Position is where a channel whose events are kept stood.
+type Position = frame.Position
 
 // KeyLife is for how long the key of a [Publication] counts.
 const KeyLife = 5 * time.Minute

@@ -169,6 +169,30 @@ var acceptedRequests1 = []golden{
 		frame.Frame{Type: frame.Cancel, For: []byte("1")},
 	},
 	{`{"type":"PONG","id":7}`, frame.Frame{Type: frame.Pong}},
+	{ // only a SUB has since and last, only a PUB has a key
+		`{"type":"UNSB","id":"1","channel":"a","pattern":true,"since":{},"last":0,"key":""}`,
+		frame.Frame{Type: frame.Unsb, ID: []byte("1"), Channel: []byte("a"), Pattern: true},
+	},
+	{
+		`{"type":"SUB","id":"1","channel":"a","pattern":true,"since":null,"last":null}`,
+		frame.Frame{Type: frame.Sub, ID: []byte("1"), Channel: []byte("a"), Pattern: true},
+	},
+	{
+		`{"type":"SUB","id":"1","channel":"a","last":1000000}`,
+		frame.Frame{Type: frame.Sub, ID: []byte("1"), Channel: []byte("a"), Last: frame.MaxLast},
+	},
+	{ // white space, escapes, duplicates, unknown members of a position
+		`{"type":"SUB","id":"1","channel":"a","since": { "more":{"at":1}, "at":5, "t\u0061g" : "AAAAAAAAA\u0041E", "at" : 57 } }`,
+		frame.Frame{
+			Type: frame.Sub, ID: []byte("1"), Channel: []byte("a"),
+			HasSince: true, Since: frame.Position{At: 57, Tag: 1},
+		},
+	},
+	{`{"type":"PUB","id":"1","channel":"a","key":null}`, frame.Frame{Type: frame.Pub, ID: []byte("1"), Channel: []byte("a")}},
+	{ // the longest key
+		`{"type":"PUB","id":"1","channel":"a","key":"` + strings.Repeat(`\u00e9`, 32) + `"}`,
+		frame.Frame{Type: frame.Pub, ID: []byte("1"), Channel: []byte("a"), Key: []byte(strings.Repeat("é", 32))},
+	},
 }
 
 var acceptedAnswers0 = []golden{
@@ -220,6 +244,26 @@ var acceptedAnswers1 = []golden{
 		frame.Frame{Type: frame.Hello, Hello: frame.HelloBody{Session: ulid(aULID), Node: ulid(aULID)}},
 	},
 	{`{"type":"GOAWAY"}`, frame.Frame{Type: frame.GoAway}},
+	{ // positions of an unknown form are none
+		`{"type":"EVNT","id":"` + aULID + `","channel":"a","at":57}`,
+		frame.Frame{Type: frame.Evnt, Publication: ulid(aULID), Channel: []byte("a")},
+	},
+	{
+		`{"type":"GAP","channel":"a","at":"57","tag":"AAAAAAAAAAE"}`,
+		frame.Frame{Type: frame.Gap, Channel: []byte("a")},
+	},
+	{
+		`{"type":"ACK","for":"1","at":57,"tag":"a longer tag of a later form","recovered":null,"keys":null}`,
+		frame.Frame{Type: frame.Ack, For: []byte("1")},
+	},
+	{ // patterns have no positions
+		`{"type":"EVNT","id":"` + aULID + `","channel":"a","pattern":"a*","at":57,"tag":"AAAAAAAAAAE"}`,
+		frame.Frame{Type: frame.Evnt, Publication: ulid(aULID), Channel: []byte("a"), Matched: []byte("a*")},
+	},
+	{
+		`{"type":"GAP","channel":"a*","pattern":true,"at":57,"tag":"AAAAAAAAAAE"}`,
+		frame.Frame{Type: frame.Gap, Channel: []byte("a*"), Pattern: true},
+	},
 }
 
 func TestAccepted(t *testing.T) {
@@ -269,6 +313,6 @@ func equal(a, b *frame.Frame) bool {
 func slicesOf(f *frame.Frame) []*[]byte {
 	return []*[]byte{
 		&f.ID, &f.For, &f.URI, &f.Channel, &f.Matched, &f.Args, &f.Headers,
-		&f.Token, &f.Message, &f.Err.Message, &f.Err.Data,
+		&f.Token, &f.Key, &f.Message, &f.Err.Message, &f.Err.Data,
 	}
 }

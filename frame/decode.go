@@ -96,6 +96,7 @@ func unknownType(raw []byte) string {
 // What is wanted, in reasons that begin with the name of the member.
 const (
 	wantID           = "want a string of 1 to 64 bytes" // MaxID
+	wantKey          = "want a string of 1 to 64 bytes" // MaxKey
 	wantText         = "want a string that is not empty"
 	wantBoolean      = "want true or false"
 	wantMilliseconds = "want an integer number of milliseconds, 0 or more"

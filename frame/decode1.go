@@ -11,6 +11,9 @@ type members1 struct {
 	session, node, ping, limits []byte
 	expires                     []byte
 	after, message              []byte
+	key, keys                   []byte
+	since, last                 []byte
+	at, tag, recovered          []byte
 	unknown                     []byte
 }
 
@@ -52,6 +55,20 @@ func (r *members1) slot(name []byte) *[]byte {
 		return &r.after
 	case "message":
 		return &r.message
+	case "key":
+		return &r.key
+	case "keys":
+		return &r.keys
+	case "since":
+		return &r.since
+	case "last":
+		return &r.last
+	case "at":
+		return &r.at
+	case "tag":
+		return &r.tag
+	case "recovered":
+		return &r.recovered
 	}
 	return &r.unknown
 }
@@ -123,13 +140,15 @@ func (r *members1) request(f *Frame, typeName []byte) (reason string) {
 	switch f.Type {
 	case Call:
 		return r.call(f)
-	case Sub, Unsb:
-		return r.topic(f)
-	case Pub:
-		if reason := r.channelName(f); reason != "" {
+	case Sub:
+		if reason := r.topic(f); reason != "" {
 			return reason
 		}
-		return r.payload(f)
+		return r.history(f)
+	case Unsb:
+		return r.topic(f)
+	case Pub:
+		return r.publication(f)
 	case Auth:
 		var ok bool
 		if f.Token, ok = nonEmpty(r.token); !ok {
@@ -160,6 +179,71 @@ func (r *members1) topic(f *Frame) (reason string) {
 		return "pattern: " + wantBoolean
 	}
 	return r.channelName(f)
+}
+
+// history reads what a SUB wants of the events that are kept.
+func (r *members1) history(f *Frame) (reason string) {
+	if f.HasSince = !absent(r.since); f.HasSince {
+		f.Since = readSince(r.since)
+	}
+	if !absent(r.last) {
+		last, ok := integer(r.last)
+		if !ok || last < 1 || last > MaxLast {
+			return "last: want an integer of 1 to 1000000" // MaxLast
+		}
+		f.Last = int(last)
+	}
+	switch {
+	case f.HasSince && f.Last > 0:
+		return "since, last: want one of them"
+	case f.Pattern && f.HasSince:
+		return "since: not with a pattern"
+	case f.Pattern && f.Last > 0:
+		return "last: not with a pattern"
+	}
+	return ""
+}
+
+// readSince reads the position that the member since is; it is zero if the form is not
+// known, since positions may get another one.
+func readSince(raw []byte) Position {
+	if raw[0] != '{' {
+		return Position{}
+	}
+	var at, tag []byte
+	m := members{b: raw, i: 1, depth: 2}
+	for m.next() {
+		switch name := m.name(); string(name) {
+		case "at":
+			at = m.value()
+		case "tag":
+			tag = m.value()
+		default:
+			m.value()
+		}
+	}
+	return readPosition(at, tag)
+}
+
+// readPosition reads the two members of a position.
+func readPosition(rawAt, rawTag []byte) Position {
+	at, isInteger := integer(rawAt)
+	tag, _ := text(rawTag)
+	p, _ := newPosition(at, isInteger, tag)
+	return p
+}
+
+func (r *members1) publication(f *Frame) (reason string) {
+	if reason := r.channelName(f); reason != "" {
+		return reason
+	}
+	if !absent(r.key) {
+		var ok bool
+		if f.Key, ok = nonEmpty(r.key); !ok || len(f.Key) > MaxKey {
+			return "key: " + wantKey
+		}
+	}
+	return r.payload(f)
 }
 
 func (r *members1) channelName(f *Frame) (reason string) {
@@ -242,7 +326,10 @@ func (r *members1) answer(f *Frame) (reason string) {
 	case Evnt:
 		return r.event(f)
 	case Gap:
-		return r.topic(f)
+		if reason := r.topic(f); reason != "" {
+			return reason
+		}
+		r.position(f)
 	case Hello:
 		return r.hello(&f.Hello)
 	case GoAway:
@@ -260,16 +347,41 @@ func (r *members1) answer(f *Frame) (reason string) {
 func (r *members1) outcome(f *Frame) (reason string) {
 	switch {
 	case f.Type == Ack:
-		var ok bool
-		if f.Expires, ok = milliseconds(r.expires); !ok {
-			return "expires: " + wantMilliseconds
-		}
-		return ""
+		return r.acknowledgement(f)
 	case f.Type == Res && absent(r.err):
 		f.Args = r.args
 		return ""
 	}
 	return readError(r.err, &f.Err)
+}
+
+func (r *members1) acknowledgement(f *Frame) (reason string) {
+	var ok bool
+	if f.Expires, ok = milliseconds(r.expires); !ok {
+		return "expires: " + wantMilliseconds
+	}
+	if f.Keys, ok = boolean(r.keys); !ok {
+		return "keys: " + wantBoolean
+	}
+	if !absent(r.recovered) {
+		recovered, ok := boolean(r.recovered)
+		if !ok {
+			return "recovered: " + wantBoolean
+		}
+		f.Recovery = NotRecovered
+		if recovered {
+			f.Recovery = Recovered
+		}
+	}
+	r.position(f)
+	return ""
+}
+
+// position reads the position of an answer, which those for patterns do not have.
+func (r *members1) position(f *Frame) {
+	if !f.Pattern && len(f.Matched) == 0 && !absent(r.at) {
+		f.Pos = readPosition(r.at, r.tag)
+	}
 }
 
 func (r *members1) event(f *Frame) (reason string) {
@@ -283,6 +395,7 @@ func (r *members1) event(f *Frame) (reason string) {
 	if reason := r.channelName(f); reason != "" {
 		return reason
 	}
+	r.position(f)
 	return r.payload(f)
 }
 
@@ -342,6 +455,9 @@ func (r *members1) hello(h *HelloBody) (reason string) {
 	}
 	if h.Expires, ok = milliseconds(r.expires); !ok {
 		return "expires: " + wantMilliseconds
+	}
+	if h.Keys, ok = boolean(r.keys); !ok {
+		return "keys: " + wantBoolean
 	}
 	if absent(r.limits) {
 		return ""

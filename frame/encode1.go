@@ -19,6 +19,7 @@ func append1(dst []byte, f *Frame) []byte {
 	case Sub:
 		dst = text1(append(dst, `{"type":"SUB","id":`...), f.ID)
 		dst = topic1(append(dst, ','), f)
+		dst = history1(dst, f)
 	case Unsb:
 		dst = text1(append(dst, `{"type":"UNSB","id":`...), f.ID)
 		dst = topic1(append(dst, ','), f)
@@ -27,6 +28,9 @@ func append1(dst []byte, f *Frame) []byte {
 		dst = text1(append(dst, `,"channel":`...), f.Channel)
 		dst = rawMember1(dst, `,"args":`, f.Args)
 		dst = rawMember1(dst, `,"headers":`, f.Headers)
+		if len(f.Key) > 0 {
+			dst = text1(append(dst, `,"key":`...), f.Key)
+		}
 	case Auth:
 		dst = text1(append(dst, `{"type":"AUTH","id":`...), f.ID)
 		dst = text1(append(dst, `,"token":`...), f.Token)
@@ -46,6 +50,9 @@ func appendAnswer1(dst []byte, f *Frame) []byte {
 	case Ack:
 		dst = text1(append(dst, `{"type":"ACK","for":`...), f.For)
 		dst = timeMember1(dst, `,"expires":`, f.Expires)
+		dst = keys1(dst, f.Keys)
+		dst = position1(dst, f.Pos)
+		dst = recovery1(dst, f.Recovery)
 	case Nack:
 		dst = text1(append(dst, `{"type":"NACK","for":`...), f.For)
 		dst = error1(dst, &f.Err)
@@ -58,6 +65,9 @@ func appendAnswer1(dst []byte, f *Frame) []byte {
 		}
 	case Evnt:
 		dst = append(AppendULID(append(dst, `{"type":"EVNT","id":"`...), f.Publication), '"')
+		if len(f.Matched) == 0 {
+			dst = position1(dst, f.Pos)
+		}
 		dst = text1(append(dst, `,"channel":`...), f.Channel)
 		if len(f.Matched) > 0 {
 			dst = text1(append(dst, `,"pattern":`...), f.Matched)
@@ -66,6 +76,9 @@ func appendAnswer1(dst []byte, f *Frame) []byte {
 		dst = rawMember1(dst, `,"headers":`, f.Headers)
 	case Gap:
 		dst = topic1(append(dst, `{"type":"GAP",`...), f)
+		if !f.Pattern {
+			dst = position1(dst, f.Pos)
+		}
 	case Ping:
 		dst = append(dst, `{"type":"PING"`...)
 	case GoAway:
@@ -91,7 +104,8 @@ func hello1(dst []byte, h *HelloBody) []byte {
 	}
 	dst = timeMember1(dst, `,"timeout":`, h.MaxCallTimeout)
 	dst = rates1(dst, &h.Rates)
-	return timeMember1(append(dst, '}'), `,"expires":`, h.Expires)
+	dst = timeMember1(append(dst, '}'), `,"expires":`, h.Expires)
+	return keys1(dst, h.Keys)
 }
 
 // rates1 appends the member rates with those that bound.
@@ -140,6 +154,52 @@ func topic1(dst []byte, f *Frame) []byte {
 	dst = text1(append(dst, `"channel":`...), f.Channel)
 	if f.Pattern {
 		dst = append(dst, `,"pattern":true`...)
+	}
+	return dst
+}
+
+// history1 appends what a SUB wants of the events that are kept.
+func history1(dst []byte, f *Frame) []byte {
+	if f.HasSince {
+		dst = append(dst, `,"since":{`...)
+		if f.Since.isPosition() {
+			dst = atAndTag1(dst, f.Since)
+		}
+		dst = append(dst, '}')
+	}
+	if f.Last > 0 {
+		dst = strconv.AppendInt(append(dst, `,"last":`...), int64(f.Last), 10)
+	}
+	return dst
+}
+
+// position1 appends the members of a position, unless it is none.
+func position1(dst []byte, p Position) []byte {
+	if !p.isPosition() {
+		return dst
+	}
+	return atAndTag1(append(dst, ','), p)
+}
+
+// atAndTag1 appends the members of a position.
+func atAndTag1(dst []byte, p Position) []byte {
+	dst = strconv.AppendUint(append(dst, `"at":`...), p.At, 10)
+	return append(appendTag(append(dst, `,"tag":"`...), p.Tag), '"')
+}
+
+func recovery1(dst []byte, r Recovery) []byte {
+	switch r {
+	case Recovered:
+		return append(dst, `,"recovered":true`...)
+	case NotRecovered:
+		return append(dst, `,"recovered":false`...)
+	}
+	return dst
+}
+
+func keys1(dst []byte, keys bool) []byte {
+	if keys {
+		return append(dst, `,"keys":true`...)
 	}
 	return dst
 }

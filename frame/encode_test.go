@@ -63,6 +63,14 @@ func TestAppend(t *testing.T) {
 			`{"meta":{"type":1,"uuid":""},"payload":{"uri":"","timeout":0,"args":null}}` + "\n",
 		},
 
+		// What cannot be a position is none.
+		{frame.Juggler1, frame.Frame{Type: frame.Gap, Channel: []byte("a"), Pos: frame.Position{Tag: 1}}, `{"type":"GAP","channel":"a"}`},
+		{frame.Juggler1, frame.Frame{Type: frame.Gap, Channel: []byte("a"), Pos: frame.Position{At: 1 << 53}}, `{"type":"GAP","channel":"a"}`},
+		{
+			frame.Juggler1, frame.Frame{Type: frame.Sub, Channel: []byte("a"), HasSince: true, Since: frame.Position{At: 1 << 63}},
+			`{"type":"SUB","id":"","channel":"a","since":{}}`,
+		},
+
 		// Types that the protocol does not have.
 		{frame.Juggler0, frame.Frame{Type: frame.Cancel, For: []byte("1")}, ""},
 		{frame.Juggler0, frame.Frame{Type: frame.Auth}, ""},

@@ -41,20 +41,20 @@ const (
 	// From client to server.
 	Call   // ID, URI, Timeout, Args, Headers (1)
 	Cancel // For (1)
-	Sub    // ID, Channel, Pattern
+	Sub    // ID, Channel, Pattern; Since or Last (1)
 	Unsb   // ID, Channel, Pattern
-	Pub    // ID, Channel, Args, Headers (1)
+	Pub    // ID, Channel, Args; Headers, Key (1)
 	Auth   // ID, Token (1)
 	Pong   // nothing (1)
 
 	// From server to client. In juggler.0 each of ACK, NACK, RES and EVNT
 	// also has a UUID.
 	Hello  // Hello (1)
-	Ack    // For, ForType, URI or Channel; Expires (1)
+	Ack    // For, ForType, URI or Channel; Expires, Keys, Pos, Recovery (1)
 	Nack   // For, ForType, URI or Channel; Err
 	Res    // For, URI; Args or Err
-	Evnt   // Publication, Channel, Matched, Args, Headers (1)
-	Gap    // Channel, Pattern (1)
+	Evnt   // Publication, Channel, Matched, Args; Headers, Pos (1)
+	Gap    // Channel, Pattern, Pos (1)
 	Ping   // nothing (1)
 	GoAway // After, Message (1)
 )
@@ -64,6 +64,12 @@ func (t Type) IsRequest() bool { return t >= Call && t <= Pong }
 
 // MaxID is the greatest length of a client's id in juggler.1, in bytes.
 const MaxID = 64
+
+// MaxKey is the greatest length of the key of a PUB, in bytes.
+const MaxKey = 64
+
+// MaxLast is how many kept events a SUB may ask for by Last.
+const MaxLast = 1_000_000
 
 // A Frame is one message. It is meant to be reused: its slices are borrowed.
 // After decoding they point into the decoded buffer (in which escapes may
@@ -105,9 +111,26 @@ type Frame struct {
 	// See [HeaderSeq] for reading it.
 	Headers []byte
 
+	// Key of a PUB makes it safe to send the same once more; empty: none.
+	Key []byte
+
+	// Pos is where a channel whose events are kept stood: after the event (EVNT), where
+	// it goes on (GAP), or when the subscription began (ACK). It is zero if unknown, if
+	// the form is unknown, and always for patterns.
+	Pos Position
+
+	// Since is the position that a SUB wants to go on after, if HasSince says that there
+	// is one. It is zero if its form is unknown.
+	Since    Position
+	HasSince bool
+
+	Last     int      // how many of the newest kept events a SUB wants, at most MaxLast; 0: does not ask
+	Recovery Recovery // of the ACK of a SUB with Since
+
 	Token   []byte        // of AUTH
 	After   time.Duration // of GOAWAY
 	Expires time.Duration // of the ACK of an AUTH: when the credentials expire; 0: never
+	Keys    bool          // of the ACK of an AUTH: the session's PUBs may have keys
 	Message []byte        // of GOAWAY; of an answer of an unknown type, that type
 
 	Err   ErrorBody // of NACK, and of a RES that failed: Err.Code is not 0 then
@@ -120,6 +143,7 @@ type HelloBody struct {
 	Node    [16]byte // a ULID
 	Ping    time.Duration
 	Expires time.Duration // when the credentials expire; 0: never
+	Keys    bool          // the session's PUBs may have keys
 
 	MaxMessage       int // bytes
 	MaxSubscriptions int

@@ -3,6 +3,7 @@ package frame_test
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"encoding/json"
 	"math"
 	"strings"
@@ -119,6 +120,9 @@ func asEncoded(p frame.Protocol, f *frame.Frame) {
 // Every frame arrives as it was sent, in both protocols.
 func FuzzRoundTrip(f *testing.F) {
 	f.Add(byte(frame.Call), "1", "math.add", "a*", "[1,2]", "user", "7", int64(5000), 503, []byte("0123456789abcdef"))
+	for i, typ := range []frame.Type{frame.Sub, frame.Pub, frame.Ack, frame.Evnt, frame.Gap} {
+		f.Add(byte(typ), "1", "room.7", "", "1", "", "", int64(57), 2*i, []byte("0123456789abcdef"))
+	}
 	f.Add(byte(frame.Evnt), "\x00\"\\", "<\u2028>", "", " { } ", "", "😀", int64(-1), -1, []byte{})
 	f.Fuzz(func(t *testing.T, typ byte, id, name, other, args, header, value string, ms int64, n int, id16 []byte) {
 		if !frame.ValidJSON([]byte(args)) || mayBeDeep([]byte(args)) {
@@ -132,19 +136,30 @@ func FuzzRoundTrip(f *testing.F) {
 			URI: utf("u" + name), Channel: utf("c" + name), Pattern: n&1 == 1, Matched: utf(other),
 			Timeout: time.Duration(ms) * time.Millisecond, Args: []byte(args),
 			Headers: frame.AppendHeaders(nil, map[string]string{string(utf(header)): string(utf(value))}),
-			Token:   utf("t" + other), After: time.Duration(ms) * time.Millisecond,
+			Key:     utf("k" + id[:min(len(id), 20)]), Keys: n&2 == 2, Recovery: frame.Recovery(n & 2),
+			Token: utf("t" + other), After: time.Duration(ms) * time.Millisecond,
 			Expires: time.Duration(ms) * time.Millisecond, Message: utf(other),
 			Err: frame.ErrorBody{
 				Code: n, Message: utf(value), Data: []byte(args), RetryAfter: time.Duration(ms) * time.Millisecond,
 			},
 			Hello: frame.HelloBody{
 				Ping: time.Duration(ms) * time.Millisecond, Expires: time.Duration(ms) * time.Millisecond,
+				Keys:       n&2 == 2,
 				MaxMessage: max(n, 0), MaxSubscriptions: 7, MaxCalls: math.MaxInt32, MaxCallTimeout: time.Duration(ms) * time.Millisecond,
 				MaxCallsPerURI: max(n, 0), Rates: frame.HelloRates{Calls: frame.Rate{PerSecond: int(ms&0xfff) + 1, Burst: int(ms&0xffff) + 1}},
 			},
 		}
 		for _, id := range []*[16]byte{&sent.UUID, &sent.Publication, &sent.Hello.Session, &sent.Hello.Node} {
 			copy(id[:], id16)
+		}
+		tag := binary.BigEndian.Uint64(sent.UUID[:8])
+		sent.Pos = frame.Position{At: uint64(ms)&(1<<53-1) | 1, Tag: tag}
+		switch {
+		case sent.Pattern: // a SUB of one asks for nothing that is kept
+		case n&2 == 2:
+			sent.HasSince, sent.Since = true, sent.Pos
+		default:
+			sent.Last = 1 + int(tag%frame.MaxLast)
 		}
 		for _, p := range []frame.Protocol{frame.Juggler0, frame.Juggler1} {
 			want := only(p, frame.Type(typ%(byte(frame.GoAway)+1)), &sent)
@@ -192,10 +207,17 @@ func only(p frame.Protocol, typ frame.Type, f *frame.Frame) frame.Frame {
 		}
 		if !zero {
 			only.Headers = f.Headers
+			if typ == frame.Pub {
+				only.Key = f.Key
+			}
 		}
 		return only
 	case frame.Sub, frame.Unsb:
-		return frame.Frame{Type: typ, ID: id, Channel: f.Channel, Pattern: f.Pattern}
+		only := frame.Frame{Type: typ, ID: id, Channel: f.Channel, Pattern: f.Pattern}
+		if typ == frame.Sub && !zero {
+			only.HasSince, only.Since, only.Last = f.HasSince, f.Since, f.Last
+		}
+		return only
 	case frame.Ack, frame.Nack, frame.Res:
 		only := frame.Frame{Type: typ, For: forID}
 		if zero {
@@ -204,7 +226,7 @@ func only(p frame.Protocol, typ frame.Type, f *frame.Frame) frame.Frame {
 				only.ForType, only.Channel = f.ForType, f.Channel
 			}
 		} else if typ == frame.Ack {
-			only.Expires = f.Expires
+			only.Expires, only.Keys, only.Pos, only.Recovery = f.Expires, f.Keys, f.Pos, f.Recovery
 		}
 		switch {
 		case typ == frame.Nack && zero:
@@ -222,6 +244,9 @@ func only(p frame.Protocol, typ frame.Type, f *frame.Frame) frame.Frame {
 			only.UUID = f.UUID
 		} else {
 			only.Headers = f.Headers
+			if len(f.Matched) == 0 {
+				only.Pos = f.Pos
+			}
 		}
 		return only
 	}
@@ -236,7 +261,11 @@ func only(p frame.Protocol, typ frame.Type, f *frame.Frame) frame.Frame {
 	case frame.Hello:
 		return frame.Frame{Type: typ, Hello: f.Hello}
 	case frame.Gap:
-		return frame.Frame{Type: typ, Channel: f.Channel, Pattern: f.Pattern}
+		only := frame.Frame{Type: typ, Channel: f.Channel, Pattern: f.Pattern}
+		if !f.Pattern {
+			only.Pos = f.Pos
+		}
+		return only
 	case frame.GoAway:
 		return frame.Frame{Type: typ, After: f.After, Message: f.Message}
 	}

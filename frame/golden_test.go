@@ -159,6 +159,27 @@ var golden1 = []golden{
 		},
 	},
 	{
+		`{"type":"SUB","id":"2","channel":"room.7","since":{"at":57,"tag":"AQIDBAUGBwg"}}`,
+		frame.Frame{
+			Type: frame.Sub, ID: []byte("2"), Channel: []byte("room.7"),
+			HasSince: true, Since: frame.Position{At: 57, Tag: 0x0102030405060708},
+		},
+	},
+	{
+		`{"type":"SUB","id":"2","channel":"room.7","since":{}}`,
+		frame.Frame{Type: frame.Sub, ID: []byte("2"), Channel: []byte("room.7"), HasSince: true},
+	},
+	{
+		`{"type":"SUB","id":"2","channel":"room.7","last":20}`,
+		frame.Frame{Type: frame.Sub, ID: []byte("2"), Channel: []byte("room.7"), Last: 20},
+	},
+	{
+		`{"type":"PUB","id":"4","channel":"room.7","args":1,"key":"4mT_x\""}`,
+		frame.Frame{
+			Type: frame.Pub, ID: []byte("4"), Channel: []byte("room.7"), Args: []byte("1"), Key: []byte(`4mT_x"`),
+		},
+	},
+	{
 		`{"type":"AUTH","id":"5","token":"secret"}`,
 		frame.Frame{Type: frame.Auth, ID: []byte("5"), Token: []byte("secret")},
 	},
@@ -187,6 +208,28 @@ var golden1 = []golden{
 			Session: ulid("01KAVQ0RV0TGT1GJJ6JRW5Y0Z4"), Node: ulid("01KAVPZZZZTGT1GJJ6JRW5Y0Z5"),
 			Expires: time.Minute, MaxMessage: 1,
 		}},
+	},
+	{
+		`{"type":"HELLO","session":"01KAVQ0RV0TGT1GJJ6JRW5Y0Z4","node":"01KAVPZZZZTGT1GJJ6JRW5Y0Z5","ping":0,"limits":{"message":1,"subscriptions":0,"calls":0},"keys":true}`,
+		frame.Frame{Type: frame.Hello, Hello: frame.HelloBody{
+			Session: ulid("01KAVQ0RV0TGT1GJJ6JRW5Y0Z4"), Node: ulid("01KAVPZZZZTGT1GJJ6JRW5Y0Z5"),
+			MaxMessage: 1, Keys: true,
+		}},
+	},
+	{
+		`{"type":"ACK","for":"5","expires":60000,"keys":true}`,
+		frame.Frame{Type: frame.Ack, For: []byte("5"), Expires: time.Minute, Keys: true},
+	},
+	{
+		`{"type":"ACK","for":"2","at":9007199254740991,"tag":"__________8","recovered":true}`,
+		frame.Frame{
+			Type: frame.Ack, For: []byte("2"), Recovery: frame.Recovered,
+			Pos: frame.Position{At: 1<<53 - 1, Tag: 1<<64 - 1},
+		},
+	},
+	{
+		`{"type":"ACK","for":"2","recovered":false}`,
+		frame.Frame{Type: frame.Ack, For: []byte("2"), Recovery: frame.NotRecovered},
 	},
 	{
 		`{"type":"ACK","for":"1"}`,
@@ -236,6 +279,17 @@ var golden1 = []golden{
 	{
 		`{"type":"GAP","channel":"news.*","pattern":true}`,
 		frame.Frame{Type: frame.Gap, Channel: []byte("news.*"), Pattern: true},
+	},
+	{
+		`{"type":"EVNT","id":"01KAVQ0RV0TGT1GJJ6JRW5Y0Z4","at":58,"tag":"AAAAAAAAAAE","channel":"room.7","args":1}`,
+		frame.Frame{
+			Type: frame.Evnt, Publication: ulid("01KAVQ0RV0TGT1GJJ6JRW5Y0Z4"),
+			Channel: []byte("room.7"), Args: []byte("1"), Pos: frame.Position{At: 58, Tag: 1},
+		},
+	},
+	{
+		`{"type":"GAP","channel":"room.7","at":71,"tag":"AAAAAAAAAAA"}`,
+		frame.Frame{Type: frame.Gap, Channel: []byte("room.7"), Pos: frame.Position{At: 71}},
 	},
 	{
 		`{"type":"GAP","channel":"news.go"}`,

@@ -2,6 +2,8 @@ package frame_test
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"math"
 	"strconv"
@@ -86,9 +88,15 @@ func referenceRequest1(text []byte) (f frame.Frame, code int) {
 		f.Channel = str("channel")
 		bad = json.Unmarshal(orNull(members["pattern"]), &f.Pattern) != nil
 		wrong = len(f.Channel) == 0 || bad
+		if f.Type == frame.Sub {
+			wrong = !referenceHistory(members, &f) || wrong
+		}
 	case frame.Pub:
-		f.Channel = str("channel")
-		wrong = len(f.Channel) == 0
+		f.Channel, f.Key = str("channel"), str("key")
+		if key := members["key"]; !isNull(key) {
+			wrong = len(f.Key) < 1 || len(f.Key) > 64
+		}
+		wrong = len(f.Channel) == 0 || wrong
 	}
 	if f.Type == frame.Call || f.Type == frame.Pub {
 		f.Args = members["args"]
@@ -103,6 +111,29 @@ func referenceRequest1(text []byte) (f frame.Frame, code int) {
 	}
 	return f, 0
 }
+
+// referenceHistory reads since and last of a SUB, and reports whether they are right.
+func referenceHistory(members map[string]json.RawMessage, f *frame.Frame) (ok bool) {
+	since, last := members["since"], members["last"]
+	f.HasSince = !isNull(since)
+	var p map[string]json.RawMessage
+	var at uint64
+	var tag *string
+	if json.Unmarshal(orNull(since), &p) == nil &&
+		json.Unmarshal(orNull(p["at"]), &at) == nil && at >= 1 && at < 1<<53 &&
+		json.Unmarshal(orNull(p["tag"]), &tag) == nil && tag != nil && !strings.ContainsAny(*tag, "\r\n") {
+		if b, err := base64.RawURLEncoding.Strict().DecodeString(*tag); err == nil && len(b) == 8 {
+			f.Since = frame.Position{At: at, Tag: binary.BigEndian.Uint64(b)}
+		}
+	}
+	if !isNull(last) && (json.Unmarshal(last, &f.Last) != nil || f.Last < 1 || f.Last > 1_000_000) {
+		return false
+	}
+	both := f.HasSince && f.Last > 0
+	return !both && !(f.Pattern && (f.HasSince || f.Last > 0))
+}
+
+func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
 
 // The requests of juggler.0, in the same way.
 func FuzzRequest0(f *testing.F) {

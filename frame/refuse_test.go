@@ -31,6 +31,8 @@ const (
 	noTime0   = "timeout: want an integer number of nanoseconds, 0 or more"
 	noTime1   = "timeout: want an integer number of milliseconds, 0 or more"
 	noHeaders = "headers: want an object of strings"
+	noLast    = "last: want an integer of 1 to 1000000"
+	noKey     = "key: want a string of 1 to 64 bytes"
 	noToken   = "token: want a string that is not empty"
 )
 
@@ -208,6 +210,20 @@ var refusedRequests1 = []refusal{
 	{text: `{"type":"UNSB","id":"1","channel":"a","pattern":"a"}`, reason: noPattern, typ: frame.Unsb, id: "1"},
 	{text: `{"type":"PUB","id":"1","args":1}`, reason: noChannel, typ: frame.Pub, id: "1"},
 	{text: `{"type":"PUB","id":"1","channel":"a","headers":true}`, reason: noHeaders, typ: frame.Pub, id: "1"},
+	{text: `{"type":"SUB","id":"1","channel":"a","last":0}`, reason: noLast, typ: frame.Sub, id: "1"},
+	{text: `{"type":"SUB","id":"1","channel":"a","last":-1}`, reason: noLast, typ: frame.Sub, id: "1"},
+	{text: `{"type":"SUB","id":"1","channel":"a","last":1000001}`, reason: noLast, typ: frame.Sub, id: "1"},
+	{text: `{"type":"SUB","id":"1","channel":"a","last":99999999999999999999}`, reason: noLast, typ: frame.Sub, id: "1"},
+	{text: `{"type":"SUB","id":"1","channel":"a","last":1.0}`, reason: noLast, typ: frame.Sub, id: "1"},
+	{text: `{"type":"SUB","id":"1","channel":"a","last":"1"}`, reason: noLast, typ: frame.Sub, id: "1"},
+	{text: `{"type":"SUB","id":"1","channel":"a","last":1,"since":{"at":1,"tag":"AAAAAAAAAAE"}}`, reason: "since, last: want one of them", typ: frame.Sub, id: "1"},
+	{text: `{"type":"SUB","id":"1","channel":"a","last":1,"since":7}`, reason: "since, last: want one of them", typ: frame.Sub, id: "1"},
+	{text: `{"type":"SUB","id":"1","channel":"a*","pattern":true,"since":{}}`, reason: "since: not with a pattern", typ: frame.Sub, id: "1"},
+	{text: `{"type":"SUB","id":"1","channel":"a*","pattern":true,"last":1}`, reason: "last: not with a pattern", typ: frame.Sub, id: "1"},
+	{text: `{"type":"PUB","id":"1","channel":"a","key":""}`, reason: noKey, typ: frame.Pub, id: "1"},
+	{text: `{"type":"PUB","id":"1","channel":"a","key":7}`, reason: noKey, typ: frame.Pub, id: "1"},
+	{text: `{"type":"PUB","id":"1","channel":"a","key":"` + longID + `"}`, reason: noKey, typ: frame.Pub, id: "1"},
+	{text: `{"type":"PUB","id":"1","channel":"a","key":"` + strings.Repeat("é", 33) + `"}`, reason: noKey, typ: frame.Pub, id: "1"},
 	{text: `{"type":"AUTH","id":"1"}`, reason: noToken, typ: frame.Auth, id: "1"},
 	{text: `{"type":"AUTH","id":"1","token":""}`, reason: noToken, typ: frame.Auth, id: "1"},
 	{text: `{"type":"AUTH","id":"1","token":{}}`, reason: noToken, typ: frame.Auth, id: "1"},
@@ -269,6 +285,8 @@ var refusedAnswers1 = []refusal{
 	{text: `{"type":"ACK","for":""}`, reason: noFor},
 	{text: `{"type":"ACK","for":"` + longID + `"}`, reason: noFor},
 	{text: `{"type":"ACK","for":"1","expires":-1}`, reason: "expires: want an integer number of milliseconds, 0 or more"},
+	{text: `{"type":"ACK","for":"1","keys":1}`, reason: "keys: want true or false"},
+	{text: `{"type":"ACK","for":"1","recovered":"true"}`, reason: "recovered: want true or false"},
 	{text: `{"type":"NACK","for":"1"}`, reason: "error: want an object"},
 	{text: `{"type":"NACK","for":"1","error":null}`, reason: "error: want an object"},
 	{text: `{"type":"NACK","for":"1","error":{}}`, reason: "error.code: want an integer other than 0"},
@@ -292,6 +310,7 @@ var refusedAnswers1 = []refusal{
 	{text: `{"type":"HELLO","session":"` + aULID + `"}`, reason: "node: want a ULID"},
 	{text: `{"type":"HELLO","session":"` + aULID + `","node":"` + aULID + `","ping":"1"}`, reason: "ping: want an integer number of milliseconds, 0 or more"},
 	{text: `{"type":"HELLO","session":"` + aULID + `","node":"` + aULID + `","expires":[]}`, reason: "expires: want an integer number of milliseconds, 0 or more"},
+	{text: `{"type":"HELLO","session":"` + aULID + `","node":"` + aULID + `","keys":"yes"}`, reason: "keys: want true or false"},
 	{text: `{"type":"HELLO","session":"` + aULID + `","node":"` + aULID + `","limits":1}`, reason: "limits: want an object"},
 	{text: `{"type":"HELLO","session":"` + aULID + `","node":"` + aULID + `","limits":{"calls":-1}}`, reason: "limits: want integers, 0 or more"},
 	{text: `{"type":"HELLO","session":"` + aULID + `","node":"` + aULID + `","limits":{"message":"1"}}`, reason: "limits: want integers, 0 or more"},
