@@ -9,8 +9,9 @@ import (
 	"github.com/juggler-go/juggler/broker"
 )
 
-// Broker is in front of another broker and can be made unreachable. It plays the
-// same roles, but takes no batches of publications.
+// Broker is in front of another broker and can be made unreachable, and to lose events.
+// It plays the same roles, but takes batches of publications only where these are kept. It
+// is a [broker.History], which keeps nothing if the other one is none.
 type Broker struct {
 	roles Roles
 	down  atomic.Bool
@@ -24,8 +25,9 @@ type Broker struct {
 // queued before are still answered.
 func (b *Broker) Down() { b.down.Store(true) }
 
-// Up ends Down. As after a real outage, all subscriptions learn that they may
-// have missed events.
+// Up ends Down. As after a real outage, all subscriptions learn that they may have missed
+// events, other than those by the name of a channel whose events are kept: for these a
+// broker reads what they have missed.
 func (b *Broker) Up() {
 	if !b.down.Swap(false) {
 		return
@@ -174,11 +176,12 @@ func (b *Broker) OpenSubscriber(ctx context.Context, deliver func([]broker.Deliv
 	if err := b.err("open subscriber"); err != nil {
 		return nil, err
 	}
-	conn, err := b.roles.OpenSubscriber(ctx, deliver)
+	s := &subscriberConn{b: b, deliver: deliver, topics: make(map[broker.Topic]struct{})}
+	conn, err := b.roles.OpenSubscriber(ctx, s.receive)
 	if err != nil {
 		return nil, err
 	}
-	s := &subscriberConn{SubscriberConn: conn, b: b, deliver: deliver, topics: make(map[broker.Topic]struct{})}
+	s.SubscriberConn = conn
 	b.mu.Lock()
 	if b.subscribers == nil {
 		b.subscribers = make(map[*subscriberConn]struct{})
@@ -199,8 +202,11 @@ type subscriberConn struct {
 	telling sync.Mutex // held while gaps are delivered; guards closed
 	closed  bool
 
-	mu     sync.Mutex // guards topics
+	missing atomic.Bool // missed has channels
+
+	mu     sync.Mutex // guards the following
 	topics map[broker.Topic]struct{}
+	missed map[string]int // of a channel: how many events are yet to be missed
 }
 
 func (s *subscriberConn) Subscribe(ctx context.Context, t broker.Topic) error {
@@ -210,15 +216,23 @@ func (s *subscriberConn) Subscribe(ctx context.Context, t broker.Topic) error {
 	if err := s.SubscriberConn.Subscribe(ctx, t); err != nil {
 		return err
 	}
+	s.note(t)
+	return nil
+}
+
+// note notes that t was subscribed to.
+func (s *subscriberConn) note(t broker.Topic) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.topics[t] = struct{}{}
-	return nil
 }
 
 func (s *subscriberConn) Unsubscribe(ctx context.Context, t broker.Topic) error {
 	s.mu.Lock()
 	delete(s.topics, t)
+	if !t.Pattern {
+		delete(s.missed, t.Name)
+	}
 	s.mu.Unlock()
 	return s.SubscriberConn.Unsubscribe(ctx, t)
 }
@@ -233,12 +247,14 @@ func (s *subscriberConn) Close() error {
 	return s.SubscriberConn.Close()
 }
 
-// gap tells the subscriber of each topic that it may have missed events.
+// gap tells the subscriber of each topic that it may have missed events, unless they are kept.
 func (s *subscriberConn) gap() {
 	s.mu.Lock()
 	gaps := make([]broker.Delivery, 0, len(s.topics))
 	for t := range s.topics {
-		gaps = append(gaps, broker.Delivery{Topic: t, Gap: true})
+		if t.Pattern || !s.b.Kept(t.Name) {
+			gaps = append(gaps, broker.Delivery{Topic: t, Gap: true})
+		}
 	}
 	s.mu.Unlock()
 	s.telling.Lock()

@@ -24,6 +24,11 @@
 // [Broker.Down] makes the broker unreachable, [Server.Drop] breaks the
 // connection of a client, [Server.Stall] makes a client stop reading.
 //
+// Events get lost in three ways: [Broker.Miss] has subscribers miss the next ones of a
+// channel; and where history is kept ([NewWithHistory]), [Broker.Forget] drops what a
+// client needs that comes back, and [Broker.Rollback] loses the newest events of a channel
+// for all, as a failover of Redis may.
+//
 // # Leaks
 //
 // When the test ends everything is closed, and the test fails if a session or

@@ -60,7 +60,14 @@ type link struct {
 // juggler.WithAuthorizer is among the options.
 func New(t testing.TB, opts ...juggler.Option) *Server {
 	t.Helper()
-	b, err := memory.New()
+	return NewWithHistory(t, nil, opts...)
+}
+
+// NewWithHistory is [New] on an embedded broker that keeps events by rules (see
+// [broker.HistoryRule]).
+func NewWithHistory(t testing.TB, rules []broker.HistoryRule, opts ...juggler.Option) *Server {
+	t.Helper()
+	b, err := memory.New(memory.WithHistory(rules...))
 	if err != nil {
 		t.Fatalf("jugglertest: %v", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/brokertest"
 	"github.com/juggler-go/juggler/broker/memory"
+	"github.com/juggler-go/juggler/internal/kept"
 	"go.uber.org/goleak"
 )
 
@@ -26,8 +27,10 @@ func TestBroker(t *testing.T) {
 			Grace:         grace,
 			QueueCapacity: capacity,
 			History:       rule,
-			Rollback:      b.Rollback,
-			Unkept:        func(publish func([]byte)) { publish(make([]byte, 64<<10)) },
+			Rollback: func(channel string, newest int) {
+				b.LoseKept(kept.Loss{Channel: channel, Newest: newest})
+			},
+			Unkept: func(publish func([]byte)) { publish(make([]byte, 64<<10)) },
 		}
 	})
 }

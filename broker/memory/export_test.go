@@ -24,27 +24,6 @@ func Kept(n int) int {
 // RetryAfter is retryAfter.
 var RetryAfter = retryAfter
 
-// Rollback loses the newest events of a channel, as an engine does whose replica without
-// them takes over: their numbers are given out again.
-func (b *Broker) Rollback(channel string, newest int) {
-	h := &b.history
-	h.mu.Lock()
-	l := h.logs[channel]
-	for range newest {
-		e := l.at(l.count - 1)
-		h.bytes -= payload(&e.event)
-		*e = entry{}
-		l.count--
-	}
-	l.last = l.base
-	if l.count > 0 {
-		l.last = l.at(l.count - 1).pos
-	}
-	l.tell(delivery{gap: true, pos: l.last})
-	h.mu.Unlock()
-	b.deliverLogs(&matches{logs: []*eventLog{l}})
-}
-
 // HeldHistory returns of how many channels something is kept, how many events and keys,
 // and how many bytes that takes: as they are counted, and as they add up.
 func (b *Broker) HeldHistory() (channels, events, keys int, bytes, sum int64) {

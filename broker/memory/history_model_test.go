@@ -11,6 +11,7 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
+	"github.com/juggler-go/juggler/internal/kept"
 )
 
 // A model is what must be true of the kept events of some channels: all that was ever
@@ -151,7 +152,7 @@ func (m *model) rollBack(c *modelChannel, n int) {
 	if n == 0 {
 		return
 	}
-	m.b.Rollback(c.name, n)
+	m.b.LoseKept(kept.Loss{Channel: c.name, Newest: n})
 	m.lose(c, n)
 }
 

@@ -135,11 +135,15 @@ func (l *eventLog) after(pos broker.Position) (i int, proven bool) {
 		return 0, false
 	}
 	i = int(pos.At - l.base.At)
-	before := l.base
-	if i > 0 {
-		before = l.at(i - 1).pos
+	return i, l.before(i) == pos
+}
+
+// before returns the position that an entry follows, or one that would be the next.
+func (l *eventLog) before(i int) broker.Position {
+	if i == 0 {
+		return l.base
 	}
-	return i, before == pos
+	return l.at(i - 1).pos
 }
 
 // tell leaves something to be delivered.
