@@ -173,3 +173,10 @@ type Handler interface {
 	// returns when it wants to be called again at the latest; 0: no need.
 	Turn(now int64) (next int64)
 }
+
+// Drainer is an optional interface of a [Handler] that has more for a peer than may be
+// queued at once.
+type Drainer interface {
+	// Drained follows [Conn.TellDrained], before Turn.
+	Drained(c *Conn)
+}

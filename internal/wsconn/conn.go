@@ -60,6 +60,7 @@ const (
 	flagWaitsOut          // and for it to have room
 	flagAsked             // Handler.Quiet was called since something was received
 	flagUnheard           // and Handler.Unheard
+	flagTellDrained       // to be told to Drainer.Drained
 )
 
 // never is a deadline that does not come.
@@ -74,6 +75,26 @@ func (c *Conn) Queued() int {
 		return 0
 	}
 	return c.out.pending()
+}
+
+// HalfFull reports whether more than half of what may wait for c is queued.
+func (c *Conn) HalfFull() bool { return c.Queued() > c.g.cfg.MaxQueue/2 }
+
+// TellDrained has [Drainer.Drained] called, once, when at most a quarter of what may wait for c is queued,
+// unless it closes before. The Handler has to be a Drainer.
+func (c *Conn) TellDrained() {
+	if c.state == stateOpen {
+		c.flags |= flagTellDrained
+	}
+}
+
+// noteDrained is called when a part of the queue was written.
+func (c *Conn) noteDrained() {
+	if c.flags&flagTellDrained != 0 && c.Queued() <= c.g.cfg.MaxQueue/4 {
+		c.flags &^= flagTellDrained
+		c.g.drained = append(c.g.drained, c)
+		c.g.Wake()
+	}
 }
 
 // WriteText queues payload, which is copied, as a text message.
@@ -326,6 +347,7 @@ func (c *Conn) progressed() {
 	if c.state != stateOpen && c.flags&flagSlow == 0 {
 		c.setDeadline(c.g.cfg.writeTimeout)
 	}
+	c.noteDrained()
 }
 
 // flushed is called when the socket has taken all of the queue.
@@ -336,6 +358,7 @@ func (c *Conn) flushed() {
 	switch c.state {
 	case stateOpen:
 		c.g.giveBack(c)
+		c.noteDrained()
 	case stateClosing, stateFailing:
 		if c.flags&flagSent == 0 {
 			c.flags |= flagSent

@@ -16,6 +16,7 @@ type Group struct {
 	handler   Handler
 	transport transport
 	borrower  Borrower // handler, if it is one
+	drainer   Drainer  // handler, if it is one
 	lending   lending  // transport, if it is one
 
 	// The rest is touched on the group's turn only.
@@ -30,6 +31,7 @@ type Group struct {
 
 	dirty   []*Conn // to settle at the end of the turn
 	resumed []*Conn // to feed
+	drained []*Conn // to tell the drainer of
 	dead    []*Conn // to close
 	delayed delayedWrites
 
@@ -88,6 +90,7 @@ func newGroup(cfg *config, t transport) *Group {
 	g.tick()
 	g.handler = cfg.NewHandler(g)
 	g.borrower, _ = g.handler.(Borrower)
+	g.drainer, _ = g.handler.(Drainer)
 	return g
 }
 
@@ -188,6 +191,7 @@ func (g *Group) finishTurn(wasLent bool) (next int64, ours bool) {
 		g.wheel.Advance(g.now, g.expire)
 		g.wakeUp.Store(wakeInTurn) // what was announced until now is taken here
 		g.transport.admit()
+		g.tellDrained()
 		next = g.handler.Turn(g.now)
 		if len(g.resumed) > 0 {
 			continue
@@ -260,6 +264,17 @@ func (g *Group) settle() {
 	}
 	clear(g.dirty)
 	g.dirty = g.dirty[:0]
+}
+
+// tellDrained tells of connections that have asked for it by [Conn.TellDrained].
+func (g *Group) tellDrained() {
+	for i := 0; i < len(g.drained); i++ {
+		if c := g.drained[i]; c.state == stateOpen {
+			g.drainer.Drained(c)
+		}
+	}
+	clear(g.drained)
+	g.drained = g.drained[:0]
 }
 
 // closeDead closes the connections that are dead, and reports whether any was.

@@ -52,6 +52,7 @@ type hooks struct {
 	made       func(g *wsconn.Group)
 	message    func(s *session, op ws.OpCode, payload []byte)
 	quiet      func(s *session)
+	drained    func(s *session)
 	unheard    func(s *session)
 	closing    func(s *session, e *wsconn.CloseError)
 	turn       func(g *wsconn.Group, now int64) int64
@@ -205,6 +206,8 @@ func (h *handler) EndReading() bool {
 	}
 	return false
 }
+
+func (h *handler) Drained(c *wsconn.Conn) { h.server.drained(h.session(c)) }
 
 func (h *handler) HasWork() bool { return h.server.hasWork != nil && h.server.hasWork() }
 

@@ -189,3 +189,41 @@ func TestFramesAreWrittenWithTheShortestHeader(t *testing.T) {
 		}
 	}
 }
+
+// Who has more than may be queued at once is told when there is room, and the peer gets
+// all of it.
+func TestTellsWhenAQueueHasDrained(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
+		cfg := config()
+		cfg.MaxQueue = 64 << 10
+		srv := newServer(t, wrap, cfg)
+		const n, messages = 8000, 40
+		msg := strings.Repeat("m", n)
+		told, left := 0, messages
+		more := func(s *session) {
+			for ; left > 0 && !s.HalfFull(); left-- {
+				s.WriteText([]byte(msg))
+			}
+			if left > 0 {
+				s.TellDrained()
+			}
+		}
+		srv.drained = func(s *session) {
+			if s.Queued() > cfg.MaxQueue/4 {
+				t.Errorf("told of room with %d bytes queued", s.Queued())
+			}
+			told++
+			more(s)
+		}
+		s, p := srv.connectNarrow()
+		s.on(func() { more(s) })
+		for range messages {
+			p.expect(ws.OpText, msg)
+		}
+		s.on(func() {
+			if told == 0 || left > 0 {
+				t.Errorf("told %d times, %d messages left", told, left)
+			}
+		})
+	})
+}
