@@ -6,8 +6,8 @@ import (
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
-// A batcher makes commands of ops, the calls together, the results together, the others
-// one by one, and finishes the ops by the replies (outcome.go). It belongs to a lane's
+// A batcher makes commands of ops, the calls together, the results together, the events
+// together, the others one by one, and finishes the ops by the replies (outcome.go). It belongs to a lane's
 // writer: it is a [conn.Batcher].
 type batcher struct {
 	lane     *lane
@@ -18,14 +18,15 @@ type batcher struct {
 	bunches map[string]string // of URIs, as the server was found to know them; as a rule there are none
 }
 
-// A destination is where ops go: the URI of calls, the node of results.
+// A destination is where ops go: the URI of calls, the channel of kept events, the node of
+// results.
 type destination struct {
 	uri  string
 	node broker.ID
 }
 
-// A group is a command with the ops that it is for. Of calls and results there
-// are several sets, one for each URI or node.
+// A group is a command with the ops that it is for. Of calls, kept events and results
+// there are several sets, one for each URI, channel or node.
 type group struct {
 	kind    opKind
 	command *resp.Command
@@ -39,7 +40,9 @@ func (b *batcher) Commands(ops []*op) []*resp.Command {
 	b.each(ops, true)
 	b.gather(ops, opCall, b.push)
 	b.gather(ops, opResult, b.store)
+	b.sortEvents(ops)
 	b.gather(ops, opEvent, b.publish)
+	b.gather(ops, opKept, b.keep)
 	b.each(ops, false)
 	for i := range b.groups {
 		b.commands = append(b.commands, b.groups[i].command)

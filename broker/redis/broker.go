@@ -10,6 +10,7 @@ import (
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/redis/internal/conn"
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
+	"github.com/juggler-go/juggler/internal/kept"
 	"github.com/juggler-go/juggler/internal/option"
 	"github.com/juggler-go/juggler/internal/ratelog"
 )
@@ -24,6 +25,7 @@ type Broker struct {
 	config   config
 	view     *conn.View
 	keys     *keyspace
+	rules    *kept.Rules // of history
 	hub      *hub
 	patterns *patterns
 	survey   *survey
@@ -73,6 +75,7 @@ func New(opts ...Option) (*Broker, error) {
 		lanes:  make([]*lane, c.lanes),
 		open:   map[closer]struct{}{},
 		made:   time.Now(),
+		rules:  &c.rules,
 
 		backoff: conn.Backoff{First: c.backoffMin, Longest: c.backoffMax},
 	}

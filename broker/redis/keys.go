@@ -116,6 +116,15 @@ func (ks *keyspace) refused(lane int, node broker.ID) string {
 	return ks.key(lane, "refused", ulid.ULID(node).String())
 }
 
+// Keys of a channel whose events are kept, in its lane.
+func (ks *keyspace) log(lane int, channel string) string { return ks.key(lane, "log", channel) }
+func (ks *keyspace) pos(lane int, channel string) string { return ks.key(lane, "pos", channel) }
+
+// note is the key that a channel's publication with a key of its own is noted at.
+func (ks *keyspace) note(lane int, channel, key string) string {
+	return ks.key(lane, "note", strconv.Itoa(len(channel))+":"+channel+":"+key)
+}
+
 // Keys of a node, in its lane.
 func (ks *keyspace) node(lane int, node broker.ID) string {
 	return ks.key(lane, "node", ulid.ULID(node).String())
@@ -136,6 +145,17 @@ func (ks *keyspace) eventChannel(topic string) string {
 		return ks.channel(ks.laneOf(topic), "event:"+topic)
 	}
 	return ks.channels + ":event:" + topic
+}
+
+// topicOf returns whose channel of a lane this is; none if it is that of a probe.
+func (ks *keyspace) topicOf(lane int, name string) (topic string, ok bool) {
+	rest := strings.TrimPrefix(name, ks.channels)
+	if ks.sharded {
+		if rest, ok = strings.CutPrefix(rest, ":"+ks.tags[lane]); !ok {
+			return "", false
+		}
+	}
+	return strings.CutPrefix(rest, ":event:")
 }
 
 // probeChannel is a channel of one feed alone, of a lane or classic.

@@ -24,6 +24,8 @@ type op struct {
 	err    error
 	waiter *waiter
 	entry  *outboxEntry // whose result it is; nil: of no outbox
+
+	publication *publication // of an event on a channel that a rule keeps; others may have none
 }
 
 type opKind uint8
@@ -33,6 +35,7 @@ const (
 	opCall
 	opResult
 	opEvent
+	opKept // an event on a channel that a rule keeps
 )
 
 // A waiter waits for a number of ops.

@@ -6,7 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/redis/internal/conn"
+	"github.com/juggler-go/juggler/internal/kept"
 	"github.com/juggler-go/juggler/internal/option"
 	goredis "github.com/redis/go-redis/v9"
 )
@@ -44,6 +46,9 @@ type config struct {
 	replyTimeout  time.Duration
 	logger        *slog.Logger
 	onLink        func(LinkChange)
+	history       []broker.HistoryRule
+
+	rules kept.Rules // of history
 }
 
 // clusterLanes is how many lanes a cluster has by default. A single server gains
@@ -203,6 +208,14 @@ func WithShardedPubSub() Option {
 	return optionFunc(func(c *config) { c.sharded = true })
 }
 
+// WithHistory keeps events of the channels that the rules match, the first rule that does:
+// see [broker.HistoryRule] for what a rule may say. There may be 256 rules; one that
+// could never match since an earlier one has all of its channels is refused. Without
+// rules, which is the default, nothing is kept.
+func WithHistory(rules ...broker.HistoryRule) Option {
+	return optionFunc(func(c *config) { c.history = rules })
+}
+
 // WithMaxBatch sets how many calls or results one script gets at most. A script
 // runs alone on the server: larger batches cost less in sum, and delay others
 // longer. Default: 512; 1 to 2,000.
@@ -272,6 +285,7 @@ func (c *config) validate() error {
 	if !validPrefix(c.prefix) {
 		p.Refuse("WithPrefix", fmt.Sprintf("%q", c.prefix), "1 to 64 letters, digits and . _ / -")
 	}
+	c.rules = kept.Compile(p, c.history)
 	option.Check(p, c.settings())
 	option.CheckBackoff(p, option.RedisBackoff, c.backoffMin, c.backoffMax)
 	return p.Err()

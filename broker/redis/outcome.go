@@ -44,6 +44,8 @@ func (b *batcher) finish(g *group) (again []*op, reason error) {
 		b.finishResults(g)
 	case g.kind == opEvent:
 		g.finishEvents()
+	case g.kind == opKept:
+		return b.finishKept(g)
 	default:
 		g.finishAll(nil)
 	}

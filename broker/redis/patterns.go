@@ -139,14 +139,14 @@ func (a *asked) message(_ subject, name, payload string) {
 	if len(a.matching) == 0 {
 		return
 	}
-	e, err := decodeEvent(payload)
+	k, err := decodeMessage(payload)
 	if err != nil {
 		p.broker.corrupt(name, err)
 		return
 	}
-	e.Channel = channel
+	k.event.Channel = channel
 	for _, s := range a.matching {
-		s.conn.box.put(broker.Delivery{Topic: s.topic, Event: e}, len(payload)+len(name))
+		s.conn.box.put(broker.Delivery{Topic: s.topic, Event: k.event}, len(payload)+len(name))
 	}
 }
 

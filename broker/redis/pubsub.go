@@ -23,7 +23,12 @@ func (b *Broker) Publish(ctx context.Context, e *broker.Event) error {
 
 // PublishBatch implements [broker.BatchPublisher].
 func (b *Broker) PublishBatch(ctx context.Context, events []broker.Event, errs []error) {
-	lanes := b.publish(ctx, events, errs)
+	b.publishAll(ctx, events, nil, errs)
+}
+
+// publishAll publishes events. pubs is what they have besides; nil: none has anything.
+func (b *Broker) publishAll(ctx context.Context, events []broker.Event, pubs []*publication, errs []error) {
+	lanes := b.publish(ctx, events, pubs, errs)
 	b.detour(ctx, events, errs, lanes)
 	for i, err := range errs {
 		if err == nil {
@@ -37,13 +42,16 @@ func (b *Broker) PublishBatch(ctx context.Context, events []broker.Event, errs [
 func (b *Broker) Part(channel string) int { return b.keys.laneOf(channel) }
 
 // publish publishes events, and returns through which lanes.
-func (b *Broker) publish(ctx context.Context, events []broker.Event, errs []error) []*lane {
+func (b *Broker) publish(ctx context.Context, events []broker.Event, pubs []*publication, errs []error) []*lane {
 	w := newWaiter(len(events))
 	ops := make([]op, len(events))
 	lanes := make([]*lane, len(events))
 	bundle := bundle{size: len(events)}
 	for i := range events {
 		ops[i].waiter = w
+		if pubs != nil {
+			ops[i].publication = pubs[i]
+		}
 		if lanes[i] = b.prepareEvent(&ops[i], &events[i]); lanes[i] != nil {
 			bundle.add(lanes[i], &ops[i])
 		}
@@ -68,7 +76,7 @@ func (b *Broker) detour(ctx context.Context, events []broker.Event, errs []error
 	var again []int
 	var left []broker.Event
 	for i, err := range errs {
-		if errors.Is(err, broker.ErrUnavailable) && b.eventLane(events[i].Channel) != lanes[i] {
+		if errors.Is(err, broker.ErrUnavailable) && !b.Kept(events[i].Channel) && b.eventLane(events[i].Channel) != lanes[i] {
 			again, left = append(again, i), append(left, events[i])
 		}
 	}
@@ -76,7 +84,7 @@ func (b *Broker) detour(ctx context.Context, events []broker.Event, errs []error
 		return
 	}
 	outcomes := make([]error, len(left))
-	b.publish(ctx, left, outcomes)
+	b.publish(ctx, left, nil, outcomes)
 	for k, i := range again {
 		errs[i] = outcomes[k]
 	}
@@ -99,14 +107,14 @@ func (b *Broker) prepareEvent(o *op, e *broker.Event) *lane {
 }
 
 // eventLane returns the lane through which an event goes; nil: the broker is
-// closed. Classic channels of a cluster need no master in particular: while the
-// usual one is out of reach another one takes its place, the same for all, until it is
-// stable again: then all events that went the other way have arrived, and none is
-// overtaken.
+// closed. Classic channels of a cluster need no master in particular, unless their
+// events are kept: while the usual one is out of reach another one takes its place, the
+// same for all, until it is stable again: then all events that went the other way have
+// arrived, and none is overtaken.
 func (b *Broker) eventLane(channel string) *lane {
 	index := b.keys.laneOf(channel)
 	usual := b.lane(index)
-	if usual == nil || usual.writer.Stable() || b.keys.sharded || !b.config.cluster {
+	if usual == nil || usual.writer.Stable() || b.keys.sharded || !b.config.cluster || b.Kept(channel) {
 		return usual
 	}
 	for i := range b.keys.tags {
@@ -242,13 +250,13 @@ func (n *subscription) end() {
 
 // message implements [listener].
 func (n *subscription) message(_ subject, name, payload string) {
-	e, err := decodeEvent(payload)
+	k, err := decodeMessage(payload)
 	if err != nil {
 		n.conn.broker.corrupt(name, err)
 		return
 	}
-	e.Channel = n.topic.Name
-	n.conn.box.put(broker.Delivery{Topic: n.topic, Event: e}, len(payload)+len(name))
+	k.event.Channel = n.topic.Name
+	n.conn.box.put(broker.Delivery{Topic: n.topic, Event: k.event, Pos: k.pos}, len(payload)+len(name))
 }
 
 // gap implements [listener].

@@ -18,7 +18,7 @@ var luaFiles embed.FS
 // optional are the scripts that the broker can do without.
 var optional = []string{"check.lua", "peers.lua"}
 
-var scriptCommand = regexp.MustCompile(`\bp?call\('([A-Z]+)'`)
+var scriptCommand = regexp.MustCompile(`\b(?:p?call|failure)\('([A-Z]+)'`)
 
 // commandsOfScripts returns the names of the commands that the scripts run.
 func commandsOfScripts() []string {

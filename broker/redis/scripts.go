@@ -39,6 +39,8 @@ var (
 	peersSource string
 	//go:embed lua/publish.lua
 	publishSource string
+	//go:embed lua/keep.lua
+	keepSource string
 
 	pushScript     = resp.NewScript(pushSource)
 	takeScript     = resp.NewScript(takeSource)
@@ -55,4 +57,5 @@ var (
 	checkScript    = resp.NewScript(checkSource)
 	peersScript    = resp.NewScript(peersSource)
 	publishScript  = resp.NewScript(publishSource)
+	keepScript     = resp.NewScript(keepSource)
 )

@@ -79,6 +79,26 @@ func TestEventValue(t *testing.T) {
 	}
 }
 
+func TestKeptValue(t *testing.T) {
+	kept := keptValue{
+		pos:    broker.Position{At: 0x1122334455667, Tag: 0x8899aabbccddeeff},
+		before: 0x0102030405060708,
+		event:  broker.Event{ID: testAddress.Node, Args: []byte("null")},
+	}
+	value := encodeKept(&kept)
+	if got, want := hex.EncodeToString(value), "4b"+"0001122334455667"+"8899aabbccddeeff"+"0102030405060708"+"45"+nodeHex+"00000000"+"6e756c6c"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if got, err := decodeMessage(string(value)); err != nil || got.pos != kept.pos || got.before != kept.before || string(got.event.Args) != "null" {
+		t.Errorf("decoded %+v, %v", got, err)
+	}
+	for _, p := range []broker.Position{{At: 1}, {Tag: 1}, {At: 1 << 53, Tag: 1}} {
+		if got, err := decodeKept(string(encodeKept(&keptValue{pos: p}))); err == nil {
+			t.Errorf("decoded the position %+v", got.pos)
+		}
+	}
+}
+
 func TestMilliseconds(t *testing.T) {
 	for d, want := range map[time.Duration]uint32{
 		1: 1, time.Millisecond: 1, time.Millisecond + 1: 2, time.Hour: 3_600_000, 1000 * time.Hour * 24: 1<<32 - 1, -1: 1,
@@ -98,6 +118,8 @@ func FuzzValues(f *testing.F) {
 	f.Add("R0000000000000000\x80\x00\x01\xf4\x00\x00\x00\x00\x00\x00\x00\x00")
 	f.Add(string(encodeResult(&broker.Result{To: testAddress, Args: []byte("1"), Ran: time.Second})))
 	f.Add(string(encodeEvent(&broker.Event{ID: testAddress.Node, Headers: []byte("{}")})))
+	f.Add(string(encodeKept(&keptValue{pos: broker.Position{At: 1<<53 - 1, Tag: 7}, before: 9, event: broker.Event{Args: []byte("1")}})))
+	f.Add(string(encodeKept(&keptValue{})))
 	f.Add("")
 	f.Add("C" + strings.Repeat("9", 60))
 	f.Add("R" + strings.Repeat("\xff", 40))
@@ -118,6 +140,9 @@ func FuzzValues(f *testing.F) {
 		}
 		if e, err := decodeEvent(value); err == nil && string(encodeEvent(&e)) != value {
 			t.Errorf("%x became %x", value, encodeEvent(&e))
+		}
+		if k, err := decodeKept(value); err == nil && string(encodeKept(&k)) != value {
+			t.Errorf("%x became %x", value, encodeKept(&k))
 		}
 	})
 }
