@@ -56,6 +56,7 @@ var (
 	_ broker.BatchPublisher = (*Broker)(nil)
 	_ broker.Divided        = (*Broker)(nil)
 	_ broker.HealthChecker  = (*Broker)(nil)
+	_ broker.History        = (*Broker)(nil)
 )
 
 // New returns a broker with these options. It connects when it is used; that

@@ -2,6 +2,8 @@ package redis_test
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,5 +54,84 @@ func TestKeep(t *testing.T) {
 	}
 	if left := c.PTTL(t.Context(), "juggler:{0.0}:pos:room.7").Val(); left > 25*time.Hour || left < 24*time.Hour {
 		t.Errorf("the position expires in %v", left)
+	}
+}
+
+func read(t *testing.T, b *redis.Broker, reads ...broker.Read) []broker.Page {
+	t.Helper()
+	pages := make([]broker.Page, len(reads))
+	b.ReadKept(t.Context(), reads, pages)
+	for _, p := range pages {
+		if p.Err != nil {
+			t.Fatal(p.Err)
+		}
+	}
+	return pages
+}
+
+// wantArgs checks that a page is proven and has the events with these args.
+func wantArgs(t *testing.T, what string, p broker.Page, args ...string) {
+	t.Helper()
+	var got []string
+	for _, e := range p.Events {
+		got = append(got, string(e.Event.Args))
+	}
+	if !p.Proven || !slices.Equal(got, args) {
+		t.Errorf("%s: proven %v, %q, want %q", what, p.Proven, got, args)
+	}
+}
+
+func wantUnproven(t *testing.T, what string, p broker.Page) {
+	t.Helper()
+	if p.Proven || len(p.Events) > 0 {
+		t.Errorf("%s is proven: %v, with %d events", what, p.Proven, len(p.Events))
+	}
+}
+
+// What is missing in a log, or was changed by hand, proves nothing, and the channel goes
+// on with a life that can be proved.
+func TestDamagedHistory(t *testing.T) {
+	server := redistest.Start(t)
+	c := server.Client()
+	const log, pos = "juggler:{0.0}:log:room.7", "juggler:{0.0}:pos:room.7"
+	for name, test := range map[string]struct {
+		damage func()
+		proven []int // after the events at these places, before others come
+		goesOn bool  // in the same life
+	}{
+		"nothing":          {func() {}, []int{0, 1, 2, 3}, true},
+		"no position":      {func() { c.Del(t.Context(), pos) }, nil, false},
+		"no log":           {func() { c.Del(t.Context(), log) }, []int{3}, true},
+		"neither":          {func() { c.Del(t.Context(), log, pos) }, nil, false},
+		"the newest gone":  {func() { c.RPop(t.Context(), log) }, []int{3}, true},
+		"one gone":         {func() { c.LRem(t.Context(), log, 1, c.LIndex(t.Context(), log, 1).Val()) }, []int{1, 2, 3}, true},
+		"one replaced":     {func() { c.LSet(t.Context(), log, 2, "x") }, []int{2, 3}, true},
+		"position is list": {func() { c.Del(t.Context(), pos); c.RPush(t.Context(), pos, "x") }, nil, false},
+		"position is odd":  {func() { c.Set(t.Context(), pos, "x", 0) }, nil, false},
+		"position is huge": {func() { c.Set(t.Context(), pos, strings.Repeat("\xff", 16)+"\x00\x00\x00\x00\x00\x00\x00\x01", 0) }, nil, false},
+		"log is string":    {func() { c.Set(t.Context(), log, "x", 0) }, []int{3}, false},
+		"everything":       {func() { c.FlushAll(t.Context()) }, nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.FlushAll(t.Context())
+			b := newBroker(t, withAddr(server.Addr), redis.WithHistory(roomRule))
+			before := publishKept(t, b, 4)
+			test.damage()
+			for i, d := range before {
+				page := read(t, b, broker.Read{Channel: "room.7", After: d.Pos})[0]
+				if want := slices.Contains(test.proven, i); page.Proven != want {
+					t.Errorf("after event %d: proven %v, want %v", i, page.Proven, want)
+				}
+			}
+			publishKept(t, b, 1)
+			after := publishKept(t, b, 2)
+			wantArgs(t, "what came later", read(t, b, broker.Read{Channel: "room.7", After: after[0].Pos})[0], "1")
+			if goesOn := read(t, b, broker.Read{Channel: "room.7", After: before[3].Pos})[0].Proven; goesOn != test.goesOn {
+				t.Errorf("the last event before is still proven: %v, want %v", goesOn, test.goesOn)
+			}
+			if after[0].Pos.At <= before[3].Pos.At {
+				t.Errorf("number %d after %d", after[0].Pos.At, before[3].Pos.At)
+			}
+		})
 	}
 }

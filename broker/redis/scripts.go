@@ -39,8 +39,12 @@ var (
 	peersSource string
 	//go:embed lua/publish.lua
 	publishSource string
+	//go:embed lua/position.lua
+	positionSource string
 	//go:embed lua/keep.lua
 	keepSource string
+	//go:embed lua/read.lua
+	readSource string
 
 	pushScript     = resp.NewScript(pushSource)
 	takeScript     = resp.NewScript(takeSource)
@@ -57,5 +61,6 @@ var (
 	checkScript    = resp.NewScript(checkSource)
 	peersScript    = resp.NewScript(peersSource)
 	publishScript  = resp.NewScript(publishSource)
-	keepScript     = resp.NewScript(keepSource)
+	keepScript     = resp.NewScript(positionSource + keepSource)
+	readScript     = resp.NewScript(positionSource + readSource)
 )
