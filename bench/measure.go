@@ -69,17 +69,24 @@ func (o *outcome) failed(format string, args ...any) {
 
 // measure measures one contender once.
 func (s *scenario) measure(c contender, set settings, round int) (r load.Result, err error) {
-	spec := s.load
-	spec.Protocol, spec.Warmup, spec.Window = c.protocol, set.warmup, max(set.window, s.window)
-	if c.conns > 0 {
-		spec.Conns = c.conns
-	}
+	spec := s.spec(c)
+	spec.Warmup, spec.Window = set.warmup, max(set.window, s.window)
 	if set.profiles != "" && round == 0 {
 		if spec.Profile, err = profilePath(set.profiles, s.name, c.server); err != nil {
 			return r, err
 		}
 	}
 	return measure(c, spec)
+}
+
+// spec returns the load of c.
+func (s *scenario) spec(c contender) load.Spec {
+	spec := s.load
+	spec.Protocol, spec.Kept = c.protocol, c.kept
+	if c.conns > 0 {
+		spec.Conns = c.conns
+	}
+	return spec
 }
 
 func profilePath(dir, scenario, server string) (string, error) {

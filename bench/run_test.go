@@ -38,12 +38,10 @@ func TestContenders(t *testing.T) {
 	for _, s := range scenarios {
 		for _, c := range s.contenders {
 			start(c.callee)
-			spec := load.Spec{
-				Kind: s.load.Kind, TLS: s.load.TLS, Protocol: c.protocol,
-				Addr: start(c.server), Controls: []string{controlAddr}, Redis: server.Addr,
-				Conns: min(max(s.load.Conns, c.conns), 4), InFlight: min(s.load.InFlight, 4), Channels: min(s.load.Channels, 4), URIs: s.load.URIs,
-				Payload: s.load.Payload, Warmup: 5 * time.Millisecond, Window: 100 * time.Millisecond,
-			}
+			spec := s.spec(c)
+			spec.Addr, spec.Controls, spec.Redis = start(c.server), []string{controlAddr}, server.Addr
+			spec.Conns, spec.InFlight, spec.Channels = min(spec.Conns, 4), min(spec.InFlight, 4), min(spec.Channels, 4)
+			spec.Warmup, spec.Window = 5*time.Millisecond, 100*time.Millisecond
 			if key := fmt.Sprint(spec); ran[key] {
 				continue
 			} else {

@@ -32,6 +32,7 @@ type contender struct {
 	name, server, protocol string
 	callee                 string // another server of package peer, without clients
 	redis                  bool   // they share a Redis
+	kept                   bool   // what is published goes to a channel whose events are kept
 	conns                  int    // instead of the load's, if above 0
 }
 
@@ -87,6 +88,8 @@ var (
 	gwsTLS        = contender{name: "gws, TLS", server: "gws-tls", protocol: "echo"}
 	jugglerTLS    = contender{name: "juggler, TLS", server: "juggler-tls", protocol: "juggler"}
 	centrifugeTLS = contender{name: "centrifuge, TLS", server: "centrifuge-tls", protocol: "centrifuge"}
+
+	jugglerHistory = contender{name: "juggler", server: "juggler-history", protocol: "juggler"}
 
 	rawLoop       = contender{name: "raw write loop", server: "raw-loop", protocol: "echo"}
 	gwsFanOut     = contender{name: "gws", server: "gws-broadcast", protocol: "echo"}
@@ -205,6 +208,7 @@ func build() []scenario {
 			}[outstanding],
 		})
 	}
+	history(add)
 	add(scenario{
 		name:       "mixed",
 		title:      "Mixed load: 100 connections with calls of 16 B to 4 KiB, publications to 10 subscribers each, subscriptions that come and go",
@@ -238,6 +242,49 @@ func build() []scenario {
 		contenders: []contender{juggler, ourEcho, gws, centrifuge},
 	})
 	return append(all, growth()...)
+}
+
+// history adds what concerns channels whose events are kept: publications to
+// them beside those to others.
+func history(add func(scenario)) {
+	for _, of := range []struct {
+		name, title string
+		limit       float64
+		contenders  []contender
+	}{
+		{"", "through the embedded broker", 0.8, []contender{jugglerHistory, centrifuge}},
+	} {
+		kept, plain := inTwoWays(of.contenders)
+		for _, load := range []load.Spec{
+			{Kind: load.Publish, Conns: 100, InFlight: 1, Payload: 128},
+			{Kind: load.Publish, Conns: 100, InFlight: 16, Payload: 128},
+			{Kind: load.Publish, Conns: 100, InFlight: 1, Payload: 128, Audience: 1},
+		} {
+			name, heard := fmt.Sprintf("publish-%s100x%d", of.name, load.InFlight), "nobody"
+			if load.Audience > 0 {
+				name, heard = name+"-heard", "one client"
+			}
+			add(scenario{
+				name: name,
+				title: fmt.Sprintf("Publications %s to a channel that %s listens to: 100 connections, %d in flight, 128 bytes",
+					of.title, heard, load.InFlight),
+				load:       load,
+				contenders: slices.Concat(kept[:1], plain[:1], kept[1:], plain[1:]),
+				goals:      []goal{{peer: plain[0].name, limit: of.limit}},
+			})
+		}
+	}
+}
+
+// inTwoWays returns contenders whose channel is kept, and whose channel is not.
+func inTwoWays(contenders []contender) (kept, plain []contender) {
+	for _, c := range contenders {
+		is, not := c, c
+		is.name, is.kept = c.name+", kept", true
+		not.name = c.name + ", not kept"
+		kept, plain = append(kept, is), append(plain, not)
+	}
+	return kept, plain
 }
 
 // growth returns the points of all series.
@@ -329,6 +376,8 @@ func (s *scenario) unit() string {
 		return "deliveries/s"
 	case load.Connects:
 		return "handshakes/s"
+	case load.Publish:
+		return "publications/s"
 	case load.Mixed:
 		return "outcomes and events/s"
 	}

@@ -16,6 +16,7 @@ type centrifuge struct {
 func newCentrifuge(s Spec) protocol {
 	return &centrifuge{
 		payload:   s.Payload,
+		anySize:   s.Kept, // the offset of a kept event follows its text
 		resultLen: len(`{"id":`+sampleID+`,"rpc":{"data":""}}`) + s.Payload,
 	}
 }

@@ -26,6 +26,8 @@ type Spec struct {
 	Payload  int           // bytes of the JSON string that is sent to and fro
 	Channels int           // of a fan-out: subscribers are spread over them (0: one)
 	URIs     int           // of juggler: the connections call so many different ones (0: one)
+	Kept     bool          // of publications: the server keeps them
+	Audience int           // of [Publish]: connections that are told of all publications
 	Warmup   time.Duration // not counted
 	Window   time.Duration // counted
 	Profile  string        // file for the CPU profile of the server, or ""
@@ -82,6 +84,7 @@ const (
 	Idle     = "idle"     // connections that do nothing
 	Connects = "connects" // handshakes one after the other
 	Mixed    = "mixed"    // calls, publications, subscriptions that come and go
+	Publish  = "publish"  // publication and its ACK on each connection
 )
 
 // Run does what s says.
@@ -108,6 +111,8 @@ func Run(s Spec) (Result, error) {
 		return runIdle(s, p(s))
 	case Connects:
 		return runConnects(s, p(s))
+	case Publish:
+		return runPublish(s, p(s))
 	case Mixed:
 		m, ok := p(s).(mixer)
 		if !ok {

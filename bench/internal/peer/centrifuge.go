@@ -21,11 +21,15 @@ func centrifugeServer(serve serveFunc) (string, error) {
 		client.OnRPC(func(e centrifuge.RPCEvent, reply centrifuge.RPCCallback) {
 			reply(centrifuge.RPCReply{Data: e.Data}, nil)
 		})
-		client.OnSubscribe(func(_ centrifuge.SubscribeEvent, reply centrifuge.SubscribeCallback) {
-			reply(centrifuge.SubscribeReply{}, nil)
+		client.OnSubscribe(func(e centrifuge.SubscribeEvent, reply centrifuge.SubscribeCallback) {
+			reply(centrifuge.SubscribeReply{Options: centrifuge.SubscribeOptions{EnableRecovery: isKept(e.Channel)}}, nil)
 		})
 		client.OnPublish(func(e centrifuge.PublishEvent, reply centrifuge.PublishCallback) {
-			result, err := node.Publish(e.Channel, e.Data)
+			var options []centrifuge.PublishOption
+			if isKept(e.Channel) {
+				options = append(options, centrifuge.WithHistory(keptEvents, keptFor))
+			}
+			result, err := node.Publish(e.Channel, e.Data, options...)
 			reply(centrifuge.PublishReply{Result: &result}, err)
 		})
 	})

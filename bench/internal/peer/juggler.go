@@ -32,7 +32,16 @@ func jugglerServer(serve serveFunc, options ...juggler.Option) (string, error) {
 	return startNode(serve, b, options...)
 }
 
-// jugglerURIs is such a node whose callee answers echo000 to echo999.
+// jugglerHistory is a node whose embedded broker keeps events. It has no callee.
+func jugglerHistory() (string, error) {
+	b, err := memoryBroker(memory.WithHistory(historyRule))
+	if err != nil {
+		return "", err
+	}
+	return startNode(serveHTTP, b)
+}
+
+// jugglerURIs is a node on the embedded broker whose callee answers echo000 to echo999.
 func jugglerURIs() (string, error) {
 	b, err := memoryBroker()
 	if err != nil {
@@ -50,8 +59,8 @@ func jugglerURIs() (string, error) {
 
 // memoryBroker has room for the 64,000 calls that the load generator has in
 // flight at most.
-func memoryBroker() (*memory.Broker, error) {
-	return memory.New(memory.WithQueueCapacity(1 << 17))
+func memoryBroker(options ...memory.Option) (*memory.Broker, error) {
+	return memory.New(append(options, memory.WithQueueCapacity(1<<17))...)
 }
 
 // startCallee answers calls to uris with their arguments.

@@ -28,6 +28,7 @@ var servers = map[string]func() (addr string, err error){
 	"juggler-echo-tls":          func() (string, error) { return jugglerEcho(serveTLS) },
 	"gws-tls":                   func() (string, error) { return gwsEcho(serveTLS) },
 	"centrifuge-tls":            func() (string, error) { return centrifugeServer(serveTLS) },
+	"juggler-history":           jugglerHistory,
 	"juggler-uris":              jugglerURIs,
 	"juggler-redis":             func() (string, error) { return jugglerRedis() },
 	"juggler-redis-blocking":    func() (string, error) { return jugglerRedis(blockingHooks...) },
