@@ -140,15 +140,21 @@ func limitUser(t *testing.T, do func(args ...any), blocks int) {
 	do(args...)
 }
 
+// onlyWhole leaves out the half of TestStandalone that hides optional roles of the broker.
+// With the tag long it is false.
+var onlyWhole = true
+
 // The suite runs as a user with the rights that docs/redis.md says suffice, and in
 // another database than the first.
 func TestStandalone(t *testing.T) {
 	server := redistest.Start(t)
 	limitUser(t, func(args ...any) { server.Do(args...) }, 1)
 	brokertest.Run(t, func(t *testing.T) brokertest.Engine {
-		return proxied(t, func(addr string) redis.Option {
+		e := proxied(t, func(addr string) redis.Option {
 			return redis.WithServer(&goredis.Options{Addr: addr, Username: "limited", Password: "secret", DB: 3})
 		}, server.Addr)
+		e.WholeOnly = onlyWhole
+		return e
 	})
 }
 

@@ -13,6 +13,8 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
+func init() { onlyWhole = false }
+
 func TestMiniredis(t *testing.T) {
 	brokertest.Run(t, func(t *testing.T) brokertest.Engine {
 		server := miniredis.RunT(t)
