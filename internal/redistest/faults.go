@@ -5,6 +5,7 @@ package redistest
 import (
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/juggler-go/juggler/internal/waiting"
 )
@@ -64,10 +65,17 @@ func (s *Server) breakSnapshots() (mend func()) {
 
 func (s *Server) snapshot() string { return filepath.Join(s.dir, "dump.rdb") }
 
-// Snapshot stores what the server holds now, for RestoreSnapshot.
+// Snapshot stores what the server holds now, for RestoreSnapshot. It waits for a snapshot
+// that the server is making by itself, for a replica.
 func (s *Server) Snapshot() {
 	s.tb.Helper()
-	s.Do("SAVE")
+	waiting.Until(s.tb, s.Addr+" saves", func() bool {
+		_, err := s.do("SAVE")
+		if err != nil && !strings.Contains(err.Error(), "already in progress") {
+			s.tb.Fatalf("SAVE on %s: %v", s.Addr, err)
+		}
+		return err == nil
+	})
 }
 
 // RestoreSnapshot kills the server and starts it with what it held at the last

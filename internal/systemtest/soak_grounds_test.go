@@ -123,7 +123,10 @@ func (g *standaloneGround) option(dial dialer) redis.Option {
 }
 
 func (g *standaloneGround) faults() []fault {
-	return []fault{{name: "cut-over", mayLose: true, mayMiss: true, do: g.cutOver}}
+	return []fault{
+		{name: "server paused", mayLose: true, do: pauseServer},
+		{name: "cut-over", mayLose: true, mayMiss: true, do: g.cutOver},
+	}
 }
 
 // cutOver has the address lead to another server, for one process after the
@@ -210,6 +213,7 @@ func (g *sentinelGround) tidy() {}
 
 func (g *sentinelGround) faults() []fault {
 	return []fault{
+		{name: "server paused", mayLose: true, do: pauseServer},
 		{name: "failover", mayLose: true, mayRepeat: true, do: g.failover},
 		{name: "master isolated", mayLose: true, mayRepeat: true, do: g.isolate},
 	}
@@ -302,6 +306,9 @@ func (g *clusterGround) tidy() {
 func (g *clusterGround) faults() []fault {
 	return []fault{
 		{name: "failover", mayLose: true, mayRepeat: true, mayReorder: true, do: g.failover},
+		// Meanwhile classic channels go through another master, and what the paused one
+		// has been sent comes when it goes on.
+		{name: "server paused", mayLose: true, mayReorder: true, do: pauseServer},
 		// Calls wait while a slot that they need migrates.
 		{name: "slots migrated", mayLose: true, mayReorder: true, do: g.migrate},
 		{name: "cluster made larger", mayLose: true, mayReorder: true, do: func(*soak, *rand.Rand) { g.enlarge() }},

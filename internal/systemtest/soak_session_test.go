@@ -58,9 +58,17 @@ type subscription struct {
 
 // A position is where in a stream a subscription is.
 type position struct {
-	last int          // the highest that has come
-	got  map[int]bool // all that have
-	gap  bool         // something may have been missed since
+	last  int          // the highest that has come
+	got   map[int]bool // all that have
+	gap   bool         // something may have been missed since
+	ended time.Time    // when nothing more was noted here; zero: not before the session ended
+}
+
+// end ends all positions of a subscription. The session's mu is held.
+func (sub *subscription) end() {
+	for _, p := range sub.streams {
+		p.ended = time.Now()
+	}
 }
 
 // openSession connects to a node, which no fault concerns: at worst its first
@@ -93,6 +101,9 @@ func openSession(soak *soak, n *node) *session {
 func (s *session) end() {
 	s.mu.Lock()
 	s.ending = true
+	for _, sub := range s.topics {
+		sub.end()
+	}
 	s.mu.Unlock()
 	s.conn.CloseNow()
 	<-s.read
@@ -355,6 +366,7 @@ func (s *session) subOutcome(r *request, f *frame.Frame) {
 		return
 	}
 	sub.live = r.kind == frame.Sub
+	sub.end()
 	if sub.live {
 		sub.acked, sub.since = true, s.books.now()
 		sub.streams = map[stream]*position{}
