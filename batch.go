@@ -183,6 +183,10 @@ func (h *Handler) sendEvents(ctx context.Context, ready []*Request, errs []error
 		}
 		return
 	}
+	if slices.ContainsFunc(ready, (*Request).hasKey) {
+		h.sendPublications(ctx, ready, errs)
+		return
+	}
 	h.stats.publications.Add(uint64(len(ready)))
 	events := make([]broker.Event, len(ready))
 	for i, r := range ready {
@@ -191,5 +195,19 @@ func (h *Handler) sendEvents(ctx context.Context, ready []*Request, errs []error
 	h.broker.publishBatch(ctx, events, errs)
 	for i := range errs {
 		errs[i] = publishOutcome(errs[i])
+	}
+}
+
+// sendPublications sends events of which some have keys.
+func (h *Handler) sendPublications(ctx context.Context, ready []*Request, errs []error) {
+	ctx, cancel := h.broker.bound(ctx, h.broker.publishesNeverWait)
+	defer cancel()
+	publications, done := make([]broker.Publication, len(ready)), make([]broker.Published, len(ready))
+	for i, r := range ready {
+		publications[i] = r.publication()
+	}
+	h.publishKept(ctx, publications, done)
+	for i := range done {
+		errs[i] = done[i].Err
 	}
 }

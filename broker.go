@@ -17,7 +17,8 @@ import (
 type brokerSide struct {
 	callers broker.Caller
 	pubsub  broker.PubSub
-	timeout time.Duration // WithBrokerTimeout
+	history broker.History // pubsub, if it is one
+	timeout time.Duration  // WithBrokerTimeout
 
 	opening     chan struct{} // holds a value while someone opens or closes the connections
 	opened      atomic.Bool
@@ -43,6 +44,7 @@ type brokerSide struct {
 // init prepares b, which counts its goroutines in running. It opens nothing.
 func (b *brokerSide) init(cfg *config, running *sync.WaitGroup) {
 	b.callers, b.pubsub, b.timeout = cfg.caller, cfg.pubsub, cfg.brokerTimeout
+	b.history, _ = b.pubsub.(broker.History)
 	b.opening = make(chan struct{}, 1)
 	b.mayOpen, b.stopOpening = context.WithCancel(context.Background())
 	b.asking, b.stopAsking = context.WithCancel(context.Background())

@@ -21,6 +21,7 @@ const (
 	CodeForbidden       = frame.CodeForbidden
 	CodeNoCallee        = frame.CodeNoCallee
 	CodeExpired         = frame.CodeExpired
+	CodeConflict        = frame.CodeConflict
 	CodeTooLarge        = frame.CodeTooLarge
 	CodeLimit           = frame.CodeLimit
 	CodeCancelled       = frame.CodeCancelled

@@ -147,11 +147,22 @@ func (h *Handler) sendEvent(ctx context.Context, r *Request) error {
 	}
 	ctx, cancel := h.broker.bound(ctx, h.broker.publishesNeverWait)
 	defer cancel()
-	return h.publish(ctx, &r.brokerEvent)
+	if !r.hasKey() {
+		return h.publish(ctx, &r.brokerEvent)
+	}
+	if err := h.behind(); err != nil {
+		return err
+	}
+	var done [1]broker.Published
+	h.publishKept(ctx, []broker.Publication{r.publication()}, done[:])
+	return done[0].Err
 }
 
 // makeEvent fills in what the broker gets of a PUB.
 func (r *Request) makeEvent() error {
+	if err := r.makeKey(); err != nil {
+		return err
+	}
 	r.brokerEvent = broker.Event{Channel: r.channel, Headers: r.headers, Args: r.args}
 	if r.s.protocol == frame.Juggler1 {
 		r.brokerEvent.ID = broker.NewID()
@@ -207,18 +218,26 @@ func (h *Handler) Publish(ctx context.Context, channel string, args any, headers
 	if h.closing.Load() {
 		return ErrShutdown
 	}
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.brokerTimeout)
+	defer cancel()
 	e, err := broker.NewEvent(channel, args, headers)
+	if err == nil {
+		err = h.checkSize(&e)
+	}
+	if err == nil {
+		err = h.publish(ctx, &e)
+	}
 	if err != nil {
 		return fmt.Errorf("juggler: publish on %s: %w", channel, err)
 	}
-	if size, most := len(e.Args)+len(e.Headers), h.maxPayload(); size > most {
-		tooLarge := &Error{Code: CodeTooLarge, Message: fmt.Sprintf("args and headers have %d bytes, and at most %d may wait for a client", size, most), Refused: true}
-		return fmt.Errorf("juggler: publish on %s: %w", channel, tooLarge)
-	}
-	ctx, cancel := context.WithTimeout(ctx, h.cfg.brokerTimeout)
-	defer cancel()
-	if err := h.publish(ctx, &e); err != nil {
-		return fmt.Errorf("juggler: publish on %s: %w", channel, err)
-	}
 	return nil
+}
+
+// checkSize refuses an event of server code that could wait for no client.
+func (h *Handler) checkSize(e *broker.Event) error {
+	size, most := len(e.Args)+len(e.Headers), h.maxPayload()
+	if size <= most {
+		return nil
+	}
+	return &Error{Code: CodeTooLarge, Message: fmt.Sprintf("args and headers have %d bytes, and at most %d may wait for a client", size, most), Refused: true}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/calleekit"
 	"github.com/juggler-go/juggler/client"
@@ -34,6 +35,33 @@ func ExampleWithCallObserver() {
 	for _, c := range handler.Stats().Calls {
 		fmt.Println(c.URI, c.Code, c.Count, c.Total/time.Duration(c.Count))
 	}
+}
+
+// A worker that empties an outbox of the application's database. It may be killed after it
+// has published and before it has noted that: the key of the entry keeps the event from
+// being delivered twice.
+func ExampleHandler_PublishKeyed() {
+	kept, err := memory.New(memory.WithHistory(broker.HistoryRule{Channels: "orders.*", Events: 100, For: time.Hour}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer kept.Close()
+	handler, err := juggler.New(juggler.WithBroker(kept))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer handler.Shutdown(context.Background())
+
+	for range 2 {
+		p, err := handler.PublishKeyed(context.Background(), "outbox-4711", "orders.ann", "shipped", nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println("published before:", p.Repeated)
+	}
+	// Output:
+	// published before: false
+	// published before: true
 }
 
 // Middleware that has a span end when its call does, not when the call is accepted.

@@ -22,6 +22,8 @@ type Request struct {
 	args     []byte
 	headers  []byte
 	token    []byte // of an AUTH
+	key      []byte // of a PUB
+	again    bool   // a PUB that may have been made before
 	timeout  time.Duration
 
 	call     *pendingCall   // of a CALL; belongs to the turn
@@ -44,6 +46,7 @@ type Request struct {
 	// What the broker gets: in here, so that it need not be allocated.
 	brokerCall  broker.Call
 	brokerEvent broker.Event
+	brokerKey   string // empty: it minds none
 }
 
 // Session returns whose request it is.
@@ -81,6 +84,13 @@ func (r *Request) Args() []byte { return r.args }
 // value in UTF-8: what is not breaks the messages that carry it. The slice must
 // stay as it is until the request is handled.
 func (r *Request) SetArgs(args []byte) { r.args = args }
+
+// Key returns the key of a PUB, or "". Clients set it, so that they may send the same PUB
+// once more where they do not know what became of the first. It counts on channels whose
+// events the broker keeps ([broker.History]), and belongs to the session's user: two users
+// cannot have one key. Middleware that changes the args of a PUB with a key makes the same
+// of them each time, else the client gets code 409.
+func (r *Request) Key() string { return string(r.key) }
 
 // Header returns a header of a CALL or PUB, or "". Of one that the client sent
 // twice the last counts, here as for callees and subscribers.

@@ -118,6 +118,7 @@ func (s *session) accept(r *Request, f *frame.Frame) error {
 		}
 	}
 	r.args, r.headers, r.pattern, r.token = f.Args, f.Headers, f.Pattern, f.Token
+	r.key, r.again = f.Key, f.Again
 	if len(r.args) == 0 {
 		r.args = null
 	}
@@ -185,7 +186,7 @@ func (s *session) abandon(r *Request) {
 func (s *session) ack(r *Request) {
 	f := frame.Frame{Type: frame.Ack, For: r.id, ForType: r.typ, URI: bytesOf(r.uri), Channel: bytesOf(r.channel)}
 	if r.typ == frame.Auth {
-		f.Expires = s.signedIn()
+		f.Expires, f.Keys = s.signedIn(), s.mayUseKeys()
 	}
 	s.reply(&f)
 	if r.call != nil {

@@ -57,6 +57,12 @@ func newServerOn(t *testing.T, roles func(*memory.Broker) jugglertest.Roles, opt
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newServerWith(t, b, roles, opts...)
+}
+
+// newServerWith is newServerOn with an embedded broker of the test, which it closes.
+func newServerWith(t *testing.T, b *memory.Broker, roles func(*memory.Broker) jugglertest.Roles, opts ...juggler.Option) *testServer {
+	t.Helper()
 	h, err := juggler.New(append([]juggler.Option{juggler.WithBroker(roles(b)), juggler.WithAuthorizer(juggler.AllowAll())}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
@@ -135,6 +141,16 @@ func (s *testServer) dial(protocol string) *testClient {
 // dialHeader does so with HTTP headers.
 func (s *testServer) dialHeader(protocol string, header http.Header) *testClient {
 	s.t.Helper()
+	c := s.connect(protocol, header)
+	if protocol == "juggler.1" {
+		c.expect(`{"type":"HELLO"}`)
+	}
+	return c
+}
+
+// connect connects, and takes nothing.
+func (s *testServer) connect(protocol string, header http.Header) *testClient {
+	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), waiting.Most)
 	defer cancel()
 	conn, _, err := websocket.Dial(ctx, strings.Replace(s.http.URL, "http", "ws", 1), &websocket.DialOptions{
@@ -145,11 +161,7 @@ func (s *testServer) dialHeader(protocol string, header http.Header) *testClient
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { conn.CloseNow() })
-	c := &testClient{s.t, conn}
-	if protocol == "juggler.1" {
-		c.expect(`{"type":"HELLO"}`)
-	}
-	return c
+	return &testClient{s.t, conn}
 }
 
 func (c *testClient) send(message string) {

@@ -162,6 +162,7 @@ func (s *session) begin(id *identity) {
 			Node:             h.node,
 			Ping:             h.cfg.ping,
 			Expires:          s.watchExpiry(),
+			Keys:             s.mayUseKeys(),
 			MaxMessage:       h.cfg.maxMessage,
 			MaxSubscriptions: h.cfg.maxSubscriptions,
 			MaxCalls:         h.cfg.maxCalls,

@@ -27,6 +27,7 @@ type Stats struct {
 	Results       uint64 // RES sent
 	Nacks         uint64 // NACK sent
 	Publications  uint64 // sent to the broker
+	Repeated      uint64 // of those, not published as the broker knew their keys
 	Events        uint64 // EVNT queued for sessions
 	Gaps          uint64 // topics for which events may have been missed
 	LateResults   uint64 // results that came for calls that were over
@@ -83,7 +84,7 @@ type NackCount struct {
 // counters are what Stats reads.
 type counters struct {
 	connected, disconnected, slowConsumers atomic.Uint64
-	messages, publications                 atomic.Uint64
+	messages, publications, repeated       atomic.Uint64
 	events, gaps, lateResults              atomic.Uint64
 	panics, heldUp, blocked                atomic.Uint64
 	subscriptions                          atomic.Int64
@@ -136,6 +137,7 @@ func (h *Handler) Stats() Stats {
 		SlowConsumers:       c.slowConsumers.Load(),
 		Messages:            c.messages.Load(),
 		Publications:        c.publications.Load(),
+		Repeated:            c.repeated.Load(),
 		Events:              c.events.Load(),
 		Gaps:                c.gaps.Load(),
 		LateResults:         c.lateResults.Load(),

@@ -30,6 +30,10 @@ const KeyLife = 5 * time.Minute
 // Certainly neither kept nor delivered (code 409).
 var ErrKeyConflict = errors.New("the key belongs to another publication")
 
+// ErrNotKept: no rule keeps the channel of a publication with a key, so that it would mean
+// nothing. Certainly not published. What returns it are functions for programs, not engines.
+var ErrNotKept = errors.New("no rule keeps the events of this channel, so a key means nothing")
+
 // A Publication is an event to keep.
 type Publication struct {
 	Event Event
@@ -37,8 +41,8 @@ type Publication struct {
 	// Key, if not empty, makes it safe to publish the same once more where it is not known
 	// whether that succeeded. Within [KeyLife] of the first publication on this channel
 	// that has the key, another with the same Args is neither kept nor delivered, whatever
-	// its ID and Headers. The key belongs to all who publish on the channel: who gives
-	// users keys of their own puts the user into it.
+	// its ID and Headers. The key belongs to all who publish on the channel; [KeyOf] makes
+	// those of users, and of the application, which are never the same.
 	//
 	// An engine that has lost the first publication, or that had to forget the key for want
 	// of memory, publishes the second like any other.

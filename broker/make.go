@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -41,6 +42,46 @@ func Publish(ctx context.Context, b PubSub, channel string, value any, headers m
 		return fmt.Errorf("publish on %s: %w", channel, err)
 	}
 	return nil
+}
+
+// PublishKeyed is [Publish] of what may have been published before, with the same key,
+// through a PubSub that is a [History]. See [juggler.Handler.PublishKeyed], which does the
+// same: both have the same keys. The errors include [ErrKeyConflict] and [ErrNotKept].
+//
+// [juggler.Handler.PublishKeyed]: https://pkg.go.dev/github.com/juggler-go/juggler#Handler.PublishKeyed
+func PublishKeyed(ctx context.Context, b PubSub, key, channel string, value any, headers map[string]string) (Published, error) {
+	p, err := NewPublication(key, channel, value, headers)
+	switch history, ok := b.(History); {
+	case err != nil:
+	case !ok || !history.Kept(channel):
+		err = ErrNotKept
+	default:
+		var done [1]Published
+		history.PublishKept(ctx, []Publication{p}, done[:])
+		if err = done[0].Err; err == nil {
+			return done[0], nil
+		}
+	}
+	return Published{}, fmt.Errorf("publish on %s: %w", channel, err)
+}
+
+// KeyOf returns what [Publication].Key is for the key of a user; no two users and keys have
+// the same. The empty user is the application itself.
+func KeyOf(user, key string) string {
+	return strconv.Itoa(len(user)) + ":" + user + key
+}
+
+// NewPublication is [NewEvent] with a key of the application, as [KeyOf] makes it of key,
+// which has 1 to 64 bytes of UTF-8; else the error has code 400.
+func NewPublication(key, channel string, value any, headers map[string]string) (Publication, error) {
+	if len(key) < 1 || len(key) > frame.MaxKey || !utf8.ValidString(key) {
+		return Publication{}, refuse(frame.CodeBadRequest, fmt.Sprintf("key %.80q, want 1 to %d bytes of UTF-8", key, frame.MaxKey))
+	}
+	e, err := NewEvent(channel, value, headers)
+	if err != nil {
+		return Publication{}, err
+	}
+	return Publication{Event: e, Key: KeyOf("", key)}, nil
 }
 
 // NewEvent makes a publication with a new ID. value is encoded with encoding/json,

@@ -65,6 +65,33 @@ func TestPublishRefused(t *testing.T) {
 	}
 }
 
+// No two users and keys have one key.
+func TestKeyOf(t *testing.T) {
+	seen := make(map[string]string)
+	for _, user := range []string{"", "a", "ab", "1:a", ":", "2:", "1"} {
+		for _, key := range []string{"", "a", "b", "ba", "1:a", ":a", "2:ab", ":"} {
+			who := user + " and " + key
+			if other, ok := seen[broker.KeyOf(user, key)]; ok {
+				t.Errorf("%s has the key of %s", who, other)
+			}
+			seen[broker.KeyOf(user, key)] = who
+		}
+	}
+}
+
+// A PubSub that keeps nothing minds no keys, so nothing is published through it.
+func TestPublishKeyedWithoutHistory(t *testing.T) {
+	b := publisher(func(*broker.Event) error {
+		t.Error("published")
+		return nil
+	})
+	if _, err := broker.PublishKeyed(t.Context(), b, "k", "c", 1, nil); !errors.Is(err, broker.ErrNotKept) {
+		t.Error(err)
+	}
+	_, err := broker.PublishKeyed(t.Context(), b, strings.Repeat("k", frame.MaxKey+1), "c", 1, nil)
+	wantRefusal(t, err, frame.CodeBadRequest)
+}
+
 // wantRefusal checks the code of an error; 0: it has none.
 func wantRefusal(t *testing.T, err error, code int) {
 	t.Helper()

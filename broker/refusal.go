@@ -20,6 +20,8 @@ func Refusal(err error) *Error {
 		e.Code, e.Message = frame.CodeNoCallee, ErrUnserved.Message
 	case errors.Is(err, ErrQueueFull):
 		e.Message = "the queue of this URI is full"
+	case errors.Is(err, ErrKeyConflict):
+		e.Code, e.Message = frame.CodeConflict, ErrKeyConflict.Error()
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrClosed):
 		e.Message = "the broker is unavailable"
 	default:

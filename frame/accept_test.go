@@ -188,7 +188,7 @@ var acceptedRequests1 = []golden{
 			HasSince: true, Since: frame.Position{At: 57, Tag: 1},
 		},
 	},
-	{`{"type":"PUB","id":"1","channel":"a","key":null}`, frame.Frame{Type: frame.Pub, ID: []byte("1"), Channel: []byte("a")}},
+	{`{"type":"PUB","id":"1","channel":"a","key":null,"again":7}`, frame.Frame{Type: frame.Pub, ID: []byte("1"), Channel: []byte("a")}},
 	{ // the longest key
 		`{"type":"PUB","id":"1","channel":"a","key":"` + strings.Repeat(`\u00e9`, 32) + `"}`,
 		frame.Frame{Type: frame.Pub, ID: []byte("1"), Channel: []byte("a"), Key: []byte(strings.Repeat("é", 32))},

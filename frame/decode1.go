@@ -11,7 +11,7 @@ type members1 struct {
 	session, node, ping, limits []byte
 	expires                     []byte
 	after, message              []byte
-	key, keys                   []byte
+	key, again, keys            []byte
 	since, last                 []byte
 	at, tag, recovered          []byte
 	unknown                     []byte
@@ -57,6 +57,8 @@ func (r *members1) slot(name []byte) *[]byte {
 		return &r.message
 	case "key":
 		return &r.key
+	case "again":
+		return &r.again
 	case "keys":
 		return &r.keys
 	case "since":
@@ -241,6 +243,9 @@ func (r *members1) publication(f *Frame) (reason string) {
 		var ok bool
 		if f.Key, ok = nonEmpty(r.key); !ok || len(f.Key) > MaxKey {
 			return "key: " + wantKey
+		}
+		if f.Again, ok = boolean(r.again); !ok {
+			return "again: " + wantBoolean
 		}
 	}
 	return r.payload(f)

@@ -30,6 +30,7 @@ func append1(dst []byte, f *Frame) []byte {
 		dst = rawMember1(dst, `,"headers":`, f.Headers)
 		if len(f.Key) > 0 {
 			dst = text1(append(dst, `,"key":`...), f.Key)
+			dst = flag1(dst, `,"again":`, f.Again)
 		}
 	case Auth:
 		dst = text1(append(dst, `{"type":"AUTH","id":`...), f.ID)
@@ -50,7 +51,7 @@ func appendAnswer1(dst []byte, f *Frame) []byte {
 	case Ack:
 		dst = text1(append(dst, `{"type":"ACK","for":`...), f.For)
 		dst = timeMember1(dst, `,"expires":`, f.Expires)
-		dst = keys1(dst, f.Keys)
+		dst = flag1(dst, `,"keys":`, f.Keys)
 		dst = position1(dst, f.Pos)
 		dst = recovery1(dst, f.Recovery)
 	case Nack:
@@ -105,7 +106,7 @@ func hello1(dst []byte, h *HelloBody) []byte {
 	dst = timeMember1(dst, `,"timeout":`, h.MaxCallTimeout)
 	dst = rates1(dst, &h.Rates)
 	dst = timeMember1(append(dst, '}'), `,"expires":`, h.Expires)
-	return keys1(dst, h.Keys)
+	return flag1(dst, `,"keys":`, h.Keys)
 }
 
 // rates1 appends the member rates with those that bound.
@@ -152,10 +153,7 @@ func error1(dst []byte, e *ErrorBody) []byte {
 
 func topic1(dst []byte, f *Frame) []byte {
 	dst = text1(append(dst, `"channel":`...), f.Channel)
-	if f.Pattern {
-		dst = append(dst, `,"pattern":true`...)
-	}
-	return dst
+	return flag1(dst, `,"pattern":`, f.Pattern)
 }
 
 // history1 appends what a SUB wants of the events that are kept.
@@ -197,11 +195,12 @@ func recovery1(dst []byte, r Recovery) []byte {
 	return dst
 }
 
-func keys1(dst []byte, keys bool) []byte {
-	if keys {
-		return append(dst, `,"keys":true`...)
+// flag1 appends a member that is true, unless it is false.
+func flag1(dst []byte, key string, flag bool) []byte {
+	if !flag {
+		return dst
 	}
-	return dst
+	return append(append(dst, key...), "true"...)
 }
 
 func text1(dst, s []byte) []byte { return appendText(dst, s, false) }

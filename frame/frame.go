@@ -43,7 +43,7 @@ const (
 	Cancel // For (1)
 	Sub    // ID, Channel, Pattern; Since or Last (1)
 	Unsb   // ID, Channel, Pattern
-	Pub    // ID, Channel, Args; Headers, Key (1)
+	Pub    // ID, Channel, Args; Headers, Key, Again (1)
 	Auth   // ID, Token (1)
 	Pong   // nothing (1)
 
@@ -111,8 +111,11 @@ type Frame struct {
 	// See [HeaderSeq] for reading it.
 	Headers []byte
 
-	// Key of a PUB makes it safe to send the same once more; empty: none.
-	Key []byte
+	// Key of a PUB makes it safe to send the same once more; empty: none. Again says of a
+	// PUB with a key that the first may have been made: it shall not be, where the key
+	// would mean nothing.
+	Key   []byte
+	Again bool
 
 	// Pos is where a channel whose events are kept stood: after the event (EVNT), where
 	// it goes on (GAP), or when the subscription began (ACK). It is zero if unknown, if

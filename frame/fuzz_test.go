@@ -136,7 +136,7 @@ func FuzzRoundTrip(f *testing.F) {
 			URI: utf("u" + name), Channel: utf("c" + name), Pattern: n&1 == 1, Matched: utf(other),
 			Timeout: time.Duration(ms) * time.Millisecond, Args: []byte(args),
 			Headers: frame.AppendHeaders(nil, map[string]string{string(utf(header)): string(utf(value))}),
-			Key:     utf("k" + id[:min(len(id), 20)]), Keys: n&2 == 2, Recovery: frame.Recovery(n & 2),
+			Key:     utf("k" + id[:min(len(id), 20)]), Again: n&1 == 1, Keys: n&2 == 2, Recovery: frame.Recovery(n & 2),
 			Token: utf("t" + other), After: time.Duration(ms) * time.Millisecond,
 			Expires: time.Duration(ms) * time.Millisecond, Message: utf(other),
 			Err: frame.ErrorBody{
@@ -208,7 +208,7 @@ func only(p frame.Protocol, typ frame.Type, f *frame.Frame) frame.Frame {
 		if !zero {
 			only.Headers = f.Headers
 			if typ == frame.Pub {
-				only.Key = f.Key
+				only.Key, only.Again = f.Key, f.Again
 			}
 		}
 		return only

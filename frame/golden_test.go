@@ -180,6 +180,12 @@ var golden1 = []golden{
 		},
 	},
 	{
+		`{"type":"PUB","id":"4","channel":"room.7","args":1,"key":"k","again":true}`,
+		frame.Frame{
+			Type: frame.Pub, ID: []byte("4"), Channel: []byte("room.7"), Args: []byte("1"), Key: []byte("k"), Again: true,
+		},
+	},
+	{
 		`{"type":"AUTH","id":"5","token":"secret"}`,
 		frame.Frame{Type: frame.Auth, ID: []byte("5"), Token: []byte("secret")},
 	},

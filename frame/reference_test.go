@@ -94,7 +94,7 @@ func referenceRequest1(text []byte) (f frame.Frame, code int) {
 	case frame.Pub:
 		f.Channel, f.Key = str("channel"), str("key")
 		if key := members["key"]; !isNull(key) {
-			wrong = len(f.Key) < 1 || len(f.Key) > 64
+			wrong = len(f.Key) < 1 || len(f.Key) > 64 || json.Unmarshal(orNull(members["again"]), &f.Again) != nil
 		}
 		wrong = len(f.Channel) == 0 || wrong
 	}

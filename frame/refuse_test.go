@@ -224,6 +224,7 @@ var refusedRequests1 = []refusal{
 	{text: `{"type":"PUB","id":"1","channel":"a","key":7}`, reason: noKey, typ: frame.Pub, id: "1"},
 	{text: `{"type":"PUB","id":"1","channel":"a","key":"` + longID + `"}`, reason: noKey, typ: frame.Pub, id: "1"},
 	{text: `{"type":"PUB","id":"1","channel":"a","key":"` + strings.Repeat("é", 33) + `"}`, reason: noKey, typ: frame.Pub, id: "1"},
+	{text: `{"type":"PUB","id":"1","channel":"a","key":"k","again":1}`, reason: "again: want true or false", typ: frame.Pub, id: "1"},
 	{text: `{"type":"AUTH","id":"1"}`, reason: noToken, typ: frame.Auth, id: "1"},
 	{text: `{"type":"AUTH","id":"1","token":""}`, reason: noToken, typ: frame.Auth, id: "1"},
 	{text: `{"type":"AUTH","id":"1","token":{}}`, reason: noToken, typ: frame.Auth, id: "1"},

@@ -34,6 +34,7 @@ func (s *server) metrics() admin.Metrics {
 		total("slow_consumers_total", "Sessions ended because the client did not read.", func(s juggler.Stats) uint64 { return s.SlowConsumers }),
 		total("messages_total", "Messages received from clients.", func(s juggler.Stats) uint64 { return s.Messages }),
 		total("publications_total", "Publications handed to the broker.", func(s juggler.Stats) uint64 { return s.Publications }),
+		total("publications_repeated_total", "Publications not made since the broker knew their keys.", func(s juggler.Stats) uint64 { return s.Repeated }),
 		total("events_total", "EVNT handed to sessions.", func(s juggler.Stats) uint64 { return s.Events }),
 		total("gaps_total", "Topics for which events may have been missed.", func(s juggler.Stats) uint64 { return s.Gaps }),
 		total("late_results_total", "Results that came for calls that were over.", func(s juggler.Stats) uint64 { return s.LateResults }),
