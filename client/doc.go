@@ -36,8 +36,11 @@
 //   - calls that were sent: they fail with [ErrUnknownOutcome] and are not
 //     repeated, other than with [Idempotent];
 //   - publications that were sent: they fail with [ErrUnknownOutcome];
-//   - subscriptions: they are restored, and get an [Event] with Gap set, after
-//     which nothing is missing again.
+//   - subscriptions: they are restored. Where the server keeps the events of
+//     the channel, those that came meanwhile follow, each once and in order, as
+//     if no connection had been lost. Where it keeps none, or cannot prove that
+//     nothing is missing, they get an [Event] with Gap set, after which nothing
+//     is missing again.
 //
 // A server that is about to go away says so (GOAWAY). The client then connects
 // anew first, moves its subscriptions, without losing or repeating an event,

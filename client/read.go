@@ -158,7 +158,7 @@ func (cn *conn) acknowledged(f *frame.Frame) {
 	}
 	switch {
 	case e.topic != nil:
-		cn.c.topics.answered(cn, e.typ, e.topic, nil)
+		cn.c.topics.answered(cn, e.typ, e.topic, f, nil)
 	case e.typ != frame.Call && e.req != nil && e.req.claim():
 		e.req.expires = f.Expires
 		e.req.finish()
@@ -179,7 +179,7 @@ func (cn *conn) answered(f *frame.Frame) {
 	case !ok:
 		cn.report("a NACK or RES without a request is ignored", f.For)
 	case e.topic != nil:
-		cn.c.topics.answered(cn, e.typ, e.topic, wireError(&f.Err, true))
+		cn.c.topics.answered(cn, e.typ, e.topic, f, wireError(&f.Err, true))
 	case e.req != nil && e.req.claim():
 		if f.Err.Code != 0 || f.Type == frame.Nack {
 			unknown := e.req.maybeSent || e.typ == frame.Pub && f.Err.Code == int(CodeInternal)

@@ -212,6 +212,9 @@ func (cn *conn) request(typ frame.Type, t *topic) (queued bool, err *Error) {
 	id := cn.lastID + 1
 	f.Type, f.ID = typ, cn.appendID(cn.queue.id[:0], id)
 	f.Channel, f.Pattern = []byte(t.name), t.pattern
+	if typ == frame.Sub {
+		t.place.ask(f, cn.proto)
+	}
 	if err := cn.append(f); err != nil {
 		return false, err
 	}

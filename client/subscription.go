@@ -34,7 +34,8 @@ type Event struct {
 
 	// Gap says that events of this subscription may have been missed before
 	// this point: the connection of the client, or of the server to its
-	// broker, was lost meanwhile. The application should read its state anew.
+	// broker, was lost meanwhile, and the server does not keep the events that
+	// are missing. The application should read its state anew.
 	// All other fields are zero then, but Pattern for the subscription of a
 	// pattern, and Channel for that of a channel.
 	Gap bool
@@ -72,10 +73,25 @@ func WithBuffer(events int) SubscribeOption {
 	return subscribeFunc(func(s *Subscription) { s.limit = events })
 }
 
+// Last asks for the newest n events of a channel that the server keeps, 1 to 1,000,000, before
+// those to come. There are fewer if fewer are kept, and none where the server keeps nothing.
+//
+// Subscriptions of a client to one channel share what the server sends. Hence it is an error
+// if the client has another one to the channel; one that comes later gets what is left.
+func Last(n int) SubscribeOption {
+	return subscribeFunc(func(s *Subscription) {
+		if n < 1 || n > frame.MaxLast {
+			s.err = fmt.Errorf("%w: Last(%d): want 1 to %d", ErrInvalidOption, n, frame.MaxLast)
+		}
+		s.last = n
+	})
+}
+
 // Subscription receives the events of a channel or pattern in order, until it
 // ends: by Unsubscribe, with the client, because the server does not allow it
 // any more, or because its reader is too slow. A lost connection does not end
-// it: it is restored, and an [Event] with Gap set says so.
+// it: it is restored, and goes on with the event after the last one if the server
+// keeps them; otherwise an [Event] with Gap set says that some may be missing.
 //
 // Its methods may be called concurrently.
 type Subscription struct {
@@ -89,6 +105,7 @@ type Subscription struct {
 	wake  chan struct{} // has a value while there may be something for Next
 	room  chan struct{} // gets a value when the buffer is not too full any more
 
+	last      int  // how many of the newest events are wanted
 	confirmed bool // guarded by topics.mu
 
 	mu     sync.Mutex // guards the following
@@ -126,8 +143,13 @@ func (c *Client) subscribe(ctx context.Context, s *Subscription) error {
 	if err := checkName([]byte(s.name)); err != nil {
 		return err
 	}
-	if s.limit < 1 {
+	switch {
+	case s.err != nil:
+		return s.err
+	case s.limit < 1:
 		return fmt.Errorf("%w: WithBuffer(%d): want 1 or more", ErrInvalidOption, s.limit)
+	case s.last > 0 && s.pattern:
+		return fmt.Errorf("%w: Last(%d): want the name of a channel, not a pattern", ErrInvalidOption, s.last)
 	}
 	if err := ctx.Err(); err != nil {
 		return err

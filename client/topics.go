@@ -35,7 +35,10 @@ type topic struct {
 	subs   []*Subscription
 	on     *conn // to which wire refers; nil: to none
 	wire   wireState
-	missed bool // events may have been missed: the next confirmation is a gap
+	missed bool // events may have been missed: the next confirmation is a gap, unless they follow
+	stale  bool // the SUB under way asks for events that subs do not want: they need another
+
+	place place // among the channel's events, if the server keeps them
 
 	// A handover in three steps, each with what may come twice meanwhile.
 	recent   *idSet    // while it is prepared: what on delivered
@@ -50,51 +53,6 @@ const (
 	subscribing
 	subscribed
 	unsubscribing
-)
-
-// handover is how a topic moves without loss: the new connection subscribes,
-// and what it brings is held back; the old one goes on delivering until its
-// UNSB is acknowledged. Then what was held back follows, and whatever the new
-// one brings, without what the old one had brought too.
-type handover struct {
-	from *conn
-	seen *idSet // publications that from delivered since shortly before
-	held []Event
-}
-
-// idSet holds the ids that were added last, maxHeldEvents of them at least and
-// twice as many at most.
-type idSet struct{ young, old map[ID]struct{} }
-
-func newIDSet() *idSet { return &idSet{young: make(map[ID]struct{})} }
-
-func (s *idSet) add(id ID) {
-	if id == (ID{}) { // of a juggler.0 publisher that gives none
-		return
-	}
-	if len(s.young) == maxHeldEvents {
-		s.young, s.old = make(map[ID]struct{}), s.young
-	}
-	s.young[id] = struct{}{}
-}
-
-func (s *idSet) has(id ID) bool {
-	_, young := s.young[id]
-	_, old := s.old[id]
-	return young || old
-}
-
-const (
-	// overlap is how long both connections stay subscribed, so that an event
-	// that reached the new server is sure to have reached the old one too.
-	overlap = 200 * time.Millisecond
-
-	// straggle is how long after a handover an event may still arrive that the
-	// old connection had brought already.
-	straggle = 5 * time.Second
-
-	// maxHeldEvents bounds handover.held; beyond, the handover ends with a gap.
-	maxHeldEvents = 4096
 )
 
 func newTopics(c *Client) *topics {
@@ -126,12 +84,30 @@ func (ts *topics) add(s *Subscription) {
 		t = &topic{name: s.name, pattern: s.pattern, on: ts.conn}
 		ts.kind(s.pattern)[s.name] = t
 	}
+	if err := ts.want(t, s); err != nil {
+		s.close(err)
+		return
+	}
 	t.subs = append(t.subs, s)
-	if t.wire == subscribed || t.handover != nil {
+	if (t.wire == subscribed || t.handover != nil) && !t.stale {
 		s.confirm()
 		return
 	}
 	ts.settle(t)
+}
+
+// want notes that s, which t has not yet, wants the newest events of its channel. Only the
+// first subscription can: the others would get them, too.
+func (ts *topics) want(t *topic, s *Subscription) error {
+	if s.last > 0 && len(t.subs) > 0 {
+		return fmt.Errorf("%w: Last(%d): the client has a subscription to this channel already", ErrInvalidOption, s.last)
+	}
+	if len(t.subs) > 0 {
+		return nil
+	}
+	t.place.last = s.last
+	t.stale = t.wire == subscribing && (t.place.asked || s.last > 0)
+	return nil
 }
 
 // remove ends s for the reason why.
@@ -145,6 +121,13 @@ func (ts *topics) remove(s *Subscription, why error) {
 	}
 	if i := slices.Index(t.subs, s); i >= 0 {
 		t.subs = slices.Delete(t.subs, i, i+1)
+		if len(t.subs) == 0 {
+			t.place.leave()
+			if t.handover != nil {
+				ts.finishHandover(t, false)
+				return
+			}
+		}
 		ts.settle(t)
 	}
 }
@@ -161,7 +144,7 @@ func (ts *topics) settle(t *topic) {
 		if err != nil {
 			ts.refused(t, err)
 		}
-	case !wanted && t.wire == subscribed && t.handover == nil:
+	case (!wanted || t.stale) && t.wire == subscribed:
 		if queued, _ := t.on.request(frame.Unsb, t); queued { // no longer than the SUB was
 			t.wire = unsubscribing
 		}
@@ -173,8 +156,8 @@ func (ts *topics) settle(t *topic) {
 	// Where request failed, the loss of the connection settles t.
 }
 
-// answered handles the answer of cn to a SUB or UNSB for t; err is nil for ACK.
-func (ts *topics) answered(cn *conn, typ frame.Type, t *topic, err *Error) {
+// answered handles the answer f of cn to a SUB or UNSB for t; err is nil for ACK.
+func (ts *topics) answered(cn *conn, typ frame.Type, t *topic, f *frame.Frame, err *Error) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if h := t.handover; h != nil && cn == h.from {
@@ -189,27 +172,38 @@ func (ts *topics) answered(cn *conn, typ frame.Type, t *topic, err *Error) {
 		if err != nil {
 			ts.c.cfg.logger.Warn("cannot unsubscribe", "channel", t.name, "error", err)
 		}
-		t.wire = absent
+		t.wire, t.stale = absent, false
 		ts.settle(t)
 	case err != nil:
 		ts.refused(t, err)
 	default:
-		ts.confirmed(t)
+		ts.confirmed(t, f)
 	}
 }
 
 // confirmed handles the ACK of a SUB.
-func (ts *topics) confirmed(t *topic) {
+func (ts *topics) confirmed(t *topic, f *frame.Frame) {
 	t.wire = subscribed
-	if t.missed {
-		t.missed = false
+	if t.stale || len(t.subs) == 0 {
+		ts.settle(t)
+		return
+	}
+	missed := t.place.begin(f)
+	if h := t.handover; h != nil && t.place.asked {
+		ts.switchOver(t, missed)
+	} else {
+		missed = missed && t.missed
+		if h != nil {
+			h.pos = f.Pos
+			time.AfterFunc(overlap, func() { ts.leaveOld(t, h) })
+		}
+	}
+	t.missed = false
+	if missed {
 		t.push(t.newGap(), nil)
 	}
 	for _, s := range t.subs {
 		s.confirm()
-	}
-	if h := t.handover; h != nil {
-		time.AfterFunc(overlap, func() { ts.leaveOld(t, h) })
 	}
 	ts.settle(t)
 }
@@ -245,75 +239,6 @@ func (ts *topics) refused(t *topic, err *Error) {
 	ts.settle(t)
 }
 
-// leaveOld ends the subscription of t on the connection that it moves away from.
-func (ts *topics) leaveOld(t *topic, h *handover) {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	if t.handover == h {
-		h.from.request(frame.Unsb, t) // where that fails, its loss ends the handover
-	}
-}
-
-// finishHandover ends the handover of t. From then on its new connection delivers.
-func (ts *topics) finishHandover(t *topic, gap bool) {
-	h := t.handover
-	t.handover, t.moved = nil, h.seen
-	time.AfterFunc(straggle, func() {
-		ts.mu.Lock()
-		defer ts.mu.Unlock()
-		if t.moved == h.seen {
-			t.moved = nil
-		}
-	})
-	switch {
-	case gap && t.wire == subscribed:
-		t.push(t.newGap(), nil)
-	case gap:
-		t.missed = true
-	}
-	for _, e := range h.held {
-		if e.Gap || !h.seen.has(e.ID) {
-			t.push(e, nil)
-		}
-	}
-	h.from.moved()
-	ts.settle(t)
-}
-
-// prepare is called before the successor of the current connection is opened:
-// an event may reach the client just before its SUB there and, as the broker
-// may be about to deliver it still, once more just after.
-func (ts *topics) prepare() {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	for _, t := range ts.all() {
-		t.recent = newIDSet()
-	}
-}
-
-// adopt makes cn the connection of all topics and returns how many of them
-// move there from another one that still delivers.
-func (ts *topics) adopt(cn *conn) (moving int) {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	ts.conn = cn
-	for _, t := range ts.all() {
-		if t.handover != nil {
-			ts.finishHandover(t, true) // the next move came before the end of the last
-		}
-		if t.on != nil && t.wire == subscribed && len(t.subs) > 0 {
-			t.handover = &handover{from: t.on, seen: t.recent}
-			if t.recent == nil { // subscribed after prepare
-				t.handover.seen = newIDSet()
-			}
-			moving++
-		}
-		t.on, t.wire, t.recent = cn, absent, nil
-		ts.settle(t)
-	}
-	return moving
-}
-
 // lost handles the loss of cn.
 func (ts *topics) lost(cn *conn) {
 	ts.mu.Lock()
@@ -326,7 +251,7 @@ func (ts *topics) lost(cn *conn) {
 			ts.finishHandover(t, true)
 		}
 		if t.on == cn {
-			t.on, t.wire, t.recent = nil, absent, nil
+			t.on, t.wire, t.recent, t.stale = nil, absent, nil, false
 			t.missed = t.missed || slices.ContainsFunc(t.subs, func(s *Subscription) bool { return s.confirmed })
 			ts.settle(t)
 		}
@@ -371,18 +296,13 @@ func (ts *topics) deliver(cn *conn, name []byte, pattern bool, f *frame.Frame) {
 	h := t.handover
 	switch {
 	case h == nil && cn == t.on:
-		if t.recent != nil {
-			t.recent.add(f.Publication)
-		}
-		if t.moved != nil && t.moved.has(f.Publication) {
-			break
-		}
-		cn.full = t.push(t.newEvent(f), cn.full)
+		cn.full = t.receive(f, cn.full)
 	case h != nil && cn == h.from:
 		h.seen.add(f.Publication)
+		t.place.take(f)
 		cn.full = t.push(t.newEvent(f), cn.full)
 	case h != nil && cn == t.on:
-		h.held = append(h.held, t.newEvent(f))
+		h.hold(t.newEvent(f), f.Pos)
 		if len(h.held) == maxHeldEvents {
 			ts.finishHandover(t, true)
 		}
@@ -391,6 +311,28 @@ func (ts *topics) deliver(cn *conn, name []byte, pattern bool, f *frame.Frame) {
 	if len(cn.full) > 0 {
 		cn.stall(cn.full)
 	}
+}
+
+// receive handles an EVNT or GAP of the only connection that delivers.
+func (t *topic) receive(f *frame.Frame, full []*Subscription) []*Subscription {
+	if t.wire == unsubscribing || t.wire == subscribing && t.place.asked {
+		return full // of the subscription that was left, for whoever comes next
+	}
+	if t.recent != nil {
+		t.recent.add(f.Publication)
+	}
+	known, missed := t.place.known(f)
+	if known {
+		return full
+	}
+	if missed {
+		full = t.push(t.newGap(), full)
+	}
+	t.place.take(f)
+	if t.moved != nil && t.moved.has(f.Publication) {
+		return full
+	}
+	return t.push(t.newEvent(f), full)
 }
 
 // newEvent copies f.
