@@ -108,6 +108,8 @@ type Subscription struct {
 	last      int  // how many of the newest events are wanted
 	confirmed bool // guarded by topics.mu
 
+	state *state // of WithState, or nil
+
 	mu     sync.Mutex // guards the following
 	buffer ring
 	err    error // why it ended
@@ -219,7 +221,16 @@ func (s *Subscription) Channel() string { return s.name }
 func (s *Subscription) Next(ctx context.Context) (Event, error) {
 	for {
 		s.mu.Lock()
-		if e, ok := s.buffer.pop(); ok {
+		if s.mustRead() {
+			if s.err == nil && !s.state.reading {
+				s.state.reading = true
+				s.mu.Unlock()
+				if err := s.readState(ctx); err != nil {
+					return Event{}, err
+				}
+				continue
+			}
+		} else if e, ok := s.buffer.pop(); ok {
 			if s.buffer.n > 0 {
 				signal(s.wake)
 			}
@@ -280,6 +291,9 @@ func (s *Subscription) Err() error {
 func (s *Subscription) confirm() {
 	if !s.confirmed {
 		s.confirmed = true
+		if s.state != nil {
+			s.push(Event{Gap: true})
+		}
 		close(s.ready)
 	}
 }
@@ -291,6 +305,9 @@ func (s *Subscription) close(why error) {
 	if s.err == nil {
 		s.err = why
 		close(s.done)
+		if s.state != nil {
+			s.state.end()
+		}
 	}
 	if why == ErrUnsubscribed {
 		s.buffer = ring{}
@@ -305,7 +322,14 @@ func (s *Subscription) push(e Event) (full bool) {
 	if s.err != nil {
 		return false
 	}
-	s.buffer.push(e)
+	if s.state != nil && e.Gap {
+		s.startAnew()
+	} else {
+		s.buffer.push(e)
+	}
+	if s.buffer.n > s.limit && s.state != nil {
+		s.holdNoMore()
+	}
 	signal(s.wake)
 	return s.buffer.n > s.limit
 }
