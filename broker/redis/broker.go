@@ -256,6 +256,7 @@ type Stats struct {
 	Published      int64 // events published here
 	Events         int64 // messages received from subscriptions here
 	Gaps           int64 // subscriptions that may have missed something
+	Healed         int64 // kept events that did not arrive, and came from their logs
 	Corrupt        int64 // values that are not juggler's, dropped
 	LinksLost      int64 // connections that failed, without those that were idle
 
@@ -267,7 +268,7 @@ type Stats struct {
 
 type counters struct {
 	calls, pushes, taken, results, resultsDropped, received, lost atomic.Int64
-	published, events, gaps, corrupt, linksLost                   atomic.Int64
+	published, events, gaps, healed, corrupt, linksLost           atomic.Int64
 	evicting                                                      atomic.Int64
 }
 
@@ -285,6 +286,7 @@ func (b *Broker) Stats() Stats {
 		Published:      c.published.Load(),
 		Events:         c.events.Load(),
 		Gaps:           c.gaps.Load(),
+		Healed:         c.healed.Load(),
 		Corrupt:        c.corrupt.Load(),
 		LinksLost:      c.linksLost.Load(),
 		Evicting:       c.evicting.Load(),

@@ -30,12 +30,14 @@ type feed struct {
 	pinged       time.Time
 	heard        time.Time
 	busy         bool        // a message is being delivered: we do not read, so silence means nothing
+	handing      *chain      // whose deliveries that message has brought, while it is busy
 	cutBy        error       // the monitor cut the connection
 	reported     bool        // that the connection is lost
 	avoid        conn.Server // the last server through which events did not arrive
 	lost         time.Time   // when subscriptions were lost that are not restored; zero: none
 	suspicion    string      // why events may have been lost before they came to the server; "": they were not
 	place        conn.Place  // where the connection led last
+	idleChecked  time.Time   // owned by the monitor
 	moveOver     time.Time   // when all publishers will publish at the new place; zero: they do
 
 	wake    chan struct{}   // has an element to have the monitor run at once
@@ -200,7 +202,7 @@ func (f *feed) receive() error {
 func (f *feed) hear(busy bool) {
 	f.hub.mu.Lock()
 	defer f.hub.mu.Unlock()
-	f.heard, f.busy = time.Now(), busy
+	f.heard, f.busy, f.handing = time.Now(), busy, nil
 }
 
 // errMoved: the slot of a lane has another master.
@@ -237,8 +239,18 @@ func (f *feed) message(s subject, name, payload string) {
 		f.prober.arrived(payload)
 		return
 	}
-	for _, l := range f.hub.listenersOf(s) {
-		l.message(s, name, payload)
+	f.hub.broker.stats.events.Add(1)
+	kept := s.kind != pattern && isKept(payload)
+	if !kept {
+		var listeners []listener
+		if listeners, kept = f.hub.listenersOf(s); !kept {
+			for _, l := range listeners {
+				l.message(s, name, payload)
+			}
+		}
+	}
+	if kept {
+		f.keptMessage(s, payload)
 	}
 }
 
@@ -343,7 +355,7 @@ func (f *feed) disconnected(err error) {
 	f.reported = f.reported || lost
 	f.refusing = notDone(err)
 	l := f.link
-	f.link, f.pending, f.pendingBytes, f.dirty, f.busy, f.suspicion = nil, nil, 0, nil, false, ""
+	f.link, f.pending, f.pendingBytes, f.dirty, f.busy, f.handing, f.suspicion = nil, nil, 0, nil, false, nil, ""
 	missed := 0
 	for _, t := range h.topics {
 		if t.feed != f {
@@ -351,7 +363,9 @@ func (f *feed) disconnected(err error) {
 		}
 		if t.state == subscribed {
 			t.missed = true
-			missed++
+			if t.chain == nil {
+				missed++
+			}
 		}
 		t.state = unsubscribed
 		t.tell(f.refusal())
@@ -460,7 +474,7 @@ func (f *feed) commands() []pendingCommand {
 		t := f.dirty[done]
 		kind := sentSubscribe
 		switch {
-		case len(t.listeners) > 0 && t.state == unsubscribed:
+		case len(t.listeners) > 0 && t.state == unsubscribed && t.placed():
 			t.state = subscribing
 		case t.state == leaving:
 			t.state, kind = unsubscribing, sentUnsubscribe

@@ -36,10 +36,15 @@ type listener interface {
 type hub struct {
 	broker *Broker
 
-	mu     sync.Mutex // guards the following, and the state of feeds and topics
-	feeds  map[int]*feed
-	topics map[subject]*topic
-	closed bool
+	mu      sync.Mutex // guards the following, and the state of feeds and topics
+	feeds   map[int]*feed
+	topics  map[subject]*topic
+	healers map[int]*healer // by lane, those that are at work
+	closed  bool
+
+	quit   context.Context // of the healers; ends with stop
+	cancel context.CancelFunc
+	heals  sync.WaitGroup
 }
 
 // classicFeed is the key of the feed for classic subjects among the lanes.
@@ -55,6 +60,7 @@ type topic struct {
 	alone     bool // to be asked for in a command of its own
 	refused   bool // the server did so when it was asked for again
 	waiters   []chan error
+	chain     *chain // of a channel whose events are kept, else nil
 }
 
 // A topicState is what the server knows, as far as we know.
@@ -69,7 +75,9 @@ const (
 )
 
 func newHub(b *Broker) *hub {
-	return &hub{broker: b, feeds: map[int]*feed{}, topics: map[subject]*topic{}}
+	h := &hub{broker: b, feeds: map[int]*feed{}, topics: map[subject]*topic{}, healers: map[int]*healer{}}
+	h.quit, h.cancel = context.WithCancel(background)
+	return h
 }
 
 // subscribe adds l to the listeners of s and returns nil once the server has
@@ -90,6 +98,10 @@ func (h *hub) await(ctx context.Context, s subject, l listener) error {
 		return err
 	}
 	f.flush()
+	return awaitAnswer(ctx, wait)
+}
+
+func awaitAnswer(ctx context.Context, wait <-chan error) error {
 	select {
 	case err := <-wait:
 		return err
@@ -103,8 +115,18 @@ func (h *hub) await(ctx context.Context, s subject, l listener) error {
 func (h *hub) add(s subject, l listener) (<-chan error, *feed, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	t, err := h.topic(s)
+	if err != nil {
+		return nil, nil, err
+	}
+	wait := t.add(l)
+	return wait, t.feed, nil
+}
+
+// topic returns the topic of s, made if it is not there. mu is held.
+func (h *hub) topic(s subject) (*topic, error) {
 	if h.closed {
-		return nil, nil, broker.ErrClosed
+		return nil, broker.ErrClosed
 	}
 	t := h.topics[s]
 	if t == nil {
@@ -113,18 +135,24 @@ func (h *hub) add(s subject, l listener) (<-chan error, *feed, error) {
 	}
 	if t.feed.refusing != nil {
 		h.removeUnused(t)
-		return nil, nil, t.feed.refusal()
+		return nil, t.feed.refusal()
 	}
+	return t, nil
+}
+
+// add adds a listener. It returns nil if t is subscribed, else a channel that will tell:
+// its feed is to be flushed. hub.mu is held.
+func (t *topic) add(l listener) <-chan error {
 	if !slices.Contains(t.listeners, l) {
 		t.listeners = append(slices.Clip(t.listeners), l)
 	}
 	if t.state == subscribed {
-		return nil, nil, nil
+		return nil
 	}
 	wait := make(chan error, 1)
 	t.waiters = append(t.waiters, wait)
 	t.feed.mark(t)
-	return wait, t.feed, nil
+	return wait
 }
 
 // unsubscribe removes l from the listeners of s. The server is told, but not waited for:
@@ -142,12 +170,17 @@ func (h *hub) unsubscribe(s subject, l listener) {
 	if len(t.listeners) == 0 && t.state == subscribed {
 		// The next listener waits for a new subscription: it must not get what was
 		// published before it came.
-		t.state = leaving
-		t.feed.mark(t)
+		t.leave()
 	}
 	h.removeUnused(t)
 	h.mu.Unlock()
 	t.feed.flush()
+}
+
+// leave has the server told that t is not wanted any more. hub.mu is held.
+func (t *topic) leave() {
+	t.state, t.chain = leaving, nil
+	t.feed.mark(t)
 }
 
 // feed returns the feed of a subject, started when it is first needed. mu is
@@ -187,7 +220,7 @@ func (h *hub) confirmed(f *feed, s subject, on bool) (gap []listener, unasked bo
 		t.state, t.alone, t.refused = subscribed, false, false
 		t.tell(nil)
 		if t.missed {
-			gap = t.listeners
+			gap = h.missed(t)
 		}
 		t.missed = false
 	case !on && t.state == unsubscribing:
@@ -197,8 +230,7 @@ func (h *hub) confirmed(f *feed, s subject, on bool) (gap []listener, unasked bo
 	}
 	switch {
 	case t.state == subscribed && len(t.listeners) == 0:
-		t.state = leaving
-		f.mark(t)
+		t.leave()
 	case t.state == unsubscribed && len(t.listeners) > 0:
 		f.mark(t)
 	}
@@ -252,10 +284,11 @@ type loss struct {
 	listeners []listener
 }
 
-// listening returns the topics of a feed with the given property. mu is held.
+// listening returns the topics of a feed with the given property, but for those whose
+// events are kept. mu is held.
 func (h *hub) listening(f *feed, is func(*topic) bool) (losses []loss) {
 	for _, t := range h.topics {
-		if t.feed == f && len(t.listeners) > 0 && is(t) {
+		if t.feed == f && t.chain == nil && len(t.listeners) > 0 && is(t) {
 			losses = append(losses, loss{t.subject, t.listeners})
 		}
 	}
@@ -321,26 +354,27 @@ func (h *hub) tellSuspicion(f *feed) {
 		return
 	}
 	losses := h.listening(f, func(t *topic) bool { return t.state == subscribed })
+	h.doubt(func(t *topic) bool { return t.feed == f })
 	h.mu.Unlock()
 	h.warnOfGaps(len(losses), why)
 	h.tellGaps(losses)
 }
 
-// listenersOf returns who listens to s, and counts the message.
-func (h *hub) listenersOf(s subject) []listener {
-	h.broker.stats.events.Add(1)
+// listenersOf returns who listens to s, and whether its events are kept.
+func (h *hub) listenersOf(s subject) (listeners []listener, kept bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if t := h.topics[s]; t != nil && t.state == subscribed {
-		return t.listeners
+		return t.listeners, t.chain != nil
 	}
-	return nil
+	return nil, false
 }
 
 // stop ends all feeds. Nobody may listen any more.
 func (h *hub) stop() {
 	h.mu.Lock()
 	h.closed = true
+	h.cancel()
 	feeds := make([]*feed, 0, len(h.feeds))
 	for _, f := range h.feeds {
 		feeds = append(feeds, f)
@@ -349,4 +383,5 @@ func (h *hub) stop() {
 	for _, f := range feeds {
 		f.stop()
 	}
+	h.heals.Wait()
 }

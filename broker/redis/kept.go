@@ -51,9 +51,12 @@ func decodePosition(b []byte) broker.Position {
 
 // decodeMessage decodes what is published for subscribers, kept or not.
 func decodeMessage(value string) (keptValue, error) {
-	if value != "" && value[0] == formatKept {
+	if isKept(value) {
 		return decodeKept(value)
 	}
 	e, err := decodeEvent(value)
 	return keptValue{event: e}, err
 }
+
+// isKept reports whether what is published for subscribers was kept, or could not be.
+func isKept(value string) bool { return value != "" && value[0] == formatKept }

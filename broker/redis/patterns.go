@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/internal/glob"
 )
 
@@ -146,7 +145,7 @@ func (a *asked) message(_ subject, name, payload string) {
 	}
 	k.event.Channel = channel
 	for _, s := range a.matching {
-		s.conn.box.put(broker.Delivery{Topic: s.topic, Event: k.event}, len(payload)+len(name))
+		s.put(delivery{event: k.event})
 	}
 }
 

@@ -129,7 +129,8 @@ func (b *Broker) eventLane(channel string) *lane {
 // subscriberConn is a subscriber's hold on the broker.
 type subscriberConn struct {
 	broker *Broker
-	box    *mailbox[broker.Delivery]
+	box    *mailbox[addressed]
+	wanted []broker.Delivery // scratch of deliver
 
 	mu     sync.Mutex // guards the following
 	topics map[broker.Topic]*subscription
@@ -145,10 +146,16 @@ type subscription struct {
 	topic broker.Topic
 }
 
+// addressed is a delivery on its way to a subscription.
+type addressed struct {
+	to *subscription
+	delivery
+}
+
 // OpenSubscriber implements [broker.PubSub].
 func (b *Broker) OpenSubscriber(_ context.Context, deliver func([]broker.Delivery)) (broker.SubscriberConn, error) {
 	s := &subscriberConn{broker: b, topics: map[broker.Topic]*subscription{}}
-	s.box = newMailbox(deliveryBytes, func(batch []broker.Delivery) { s.deliver(batch, deliver) })
+	s.box = newMailbox(deliveryBytes, func(batch []addressed) { s.deliver(batch, deliver) })
 	if err := b.register(s); err != nil {
 		return nil, wrap("open", "subscriber", err)
 	}
@@ -169,38 +176,46 @@ func (b *Broker) check(t broker.Topic) error {
 
 // Subscribe implements [broker.SubscriberConn].
 func (s *subscriberConn) Subscribe(ctx context.Context, t broker.Topic) error {
-	return wrap("subscribe", t.Name, s.subscribe(ctx, t))
+	_, err := s.subscribe(ctx, t)
+	return wrap("subscribe", t.Name, err)
 }
 
-func (s *subscriberConn) subscribe(ctx context.Context, t broker.Topic) error {
-	if err := s.broker.check(t); err != nil {
-		return err
+// SubscribeKept implements [broker.HistorySubscriber].
+func (s *subscriberConn) SubscribeKept(ctx context.Context, channel string) (broker.Position, error) {
+	start, err := s.subscribe(ctx, broker.Topic{Name: channel})
+	return start, wrap("subscribe", channel, err)
+}
+
+// subscribe returns where a channel stood whose events are kept, else zero.
+func (s *subscriberConn) subscribe(ctx context.Context, t broker.Topic) (start broker.Position, err error) {
+	if err = s.broker.check(t); err != nil {
+		return start, err
 	}
 	n := &subscription{s, t}
 	s.mu.Lock()
-	closed, known := s.closed, s.topics[t] != nil
-	if !closed && !known {
+	closed, known := s.closed, s.topics[t]
+	if !closed && known == nil {
 		s.topics[t] = n
 	}
 	s.mu.Unlock()
 	if closed {
-		return broker.ErrClosed
+		return start, broker.ErrClosed
 	}
-	if known {
-		return nil
+	if known != nil {
+		return known.stands(), nil
 	}
-	if err := n.begin(ctx); err != nil {
+	if start, err = n.begin(ctx); err != nil {
 		s.remove(t)
-		return err
+		return start, err
 	}
 	s.mu.Lock()
 	closed = s.closed
 	s.mu.Unlock()
 	if closed { // meanwhile, and Close did not know of it
 		n.end()
-		return broker.ErrClosed
+		return start, broker.ErrClosed
 	}
-	return nil
+	return start, nil
 }
 
 // Unsubscribe implements [broker.SubscriberConn].
@@ -232,12 +247,26 @@ func (n *subscription) subject() subject {
 	return subject{keys.kind(), keys.eventChannel(n.topic.Name)}
 }
 
-// begin returns nil once the server has confirmed that n gets events.
-func (n *subscription) begin(ctx context.Context) error {
-	if n.topic.Pattern {
-		return n.conn.broker.patterns.subscribe(ctx, n)
+// begin returns nil once the server has confirmed that n gets events, and where the channel
+// stood before, if its events are kept.
+func (n *subscription) begin(ctx context.Context) (start broker.Position, err error) {
+	switch b := n.conn.broker; {
+	case n.topic.Pattern:
+		err = b.patterns.subscribe(ctx, n)
+	case b.Kept(n.topic.Name):
+		return b.hub.subscribeKept(ctx, n.subject(), n)
+	default:
+		err = b.hub.subscribe(ctx, n.subject(), n)
 	}
-	return n.conn.broker.hub.subscribe(ctx, n.subject(), n)
+	return start, err
+}
+
+// stands returns where the channel of n stands, if its events are kept.
+func (n *subscription) stands() broker.Position {
+	if n.topic.Pattern {
+		return broker.Position{}
+	}
+	return n.conn.broker.hub.stands(n.subject())
 }
 
 func (n *subscription) end() {
@@ -250,33 +279,41 @@ func (n *subscription) end() {
 
 // message implements [listener].
 func (n *subscription) message(_ subject, name, payload string) {
-	k, err := decodeMessage(payload)
+	e, err := decodeEvent(payload)
 	if err != nil {
 		n.conn.broker.corrupt(name, err)
 		return
 	}
-	k.event.Channel = n.topic.Name
-	n.conn.box.put(broker.Delivery{Topic: n.topic, Event: k.event, Pos: k.pos}, len(payload)+len(name))
+	e.Channel = n.topic.Name
+	n.put(delivery{event: e})
+}
+
+// put hands a delivery to the callback of n's subscriber. It waits while that has too much.
+func (n *subscription) put(d delivery) {
+	n.conn.box.put(addressed{n, d}, 21+len(d.event.Headers)+len(d.event.Args)+len(n.topic.Name))
 }
 
 // gap implements [listener].
 func (n *subscription) gap(subject) {
-	n.conn.box.put(broker.Delivery{Topic: n.topic, Gap: true}, len(n.topic.Name))
+	n.put(delivery{gap: true})
 }
 
-// deliver calls the callback with those deliveries whose topics are still subscribed.
-func (s *subscriberConn) deliver(batch []broker.Delivery, deliver func([]broker.Delivery)) {
+// deliver calls the callback with what is for subscriptions that have not ended.
+func (s *subscriberConn) deliver(batch []addressed, deliver func([]broker.Delivery)) {
 	s.mu.Lock()
-	wanted := batch[:0]
-	for _, d := range batch {
-		if s.topics[d.Topic] != nil {
-			wanted = append(wanted, d)
+	s.wanted = s.wanted[:0]
+	for i := range batch {
+		a := &batch[i]
+		if s.topics[a.to.topic] != a.to {
+			continue
 		}
+		s.wanted = append(s.wanted, broker.Delivery{Topic: a.to.topic, Gap: a.gap, Pos: a.pos, Event: a.event})
 	}
 	closed := s.closed
 	s.mu.Unlock()
-	if len(wanted) > 0 && !closed {
-		deliver(wanted)
+	if len(s.wanted) > 0 && !closed {
+		deliver(s.wanted)
+		clear(s.wanted)
 	}
 }
 

@@ -37,6 +37,7 @@ func newWriter(l *lane) writer {
 			Moved: l.suspectLosses,
 			Regained: func() {
 				l.suspectStateLoss()
+				b.hub.doubtLane(l.index)
 				l.announceNow()
 			},
 		},
