@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/brokertest"
 	"github.com/juggler-go/juggler/broker/redis"
 	"github.com/juggler-go/juggler/internal/redistest"
@@ -45,9 +46,25 @@ const (
 )
 
 // engine returns an Engine whose processes are brokers of their own, which
-// share nothing but the server and a prefix that nobody used before.
-func engine(t *testing.T, server redis.Option, more ...redis.Option) brokertest.Engine {
+// share nothing but the server and a prefix that nobody used before. The client is for what
+// is done to the server; nil: that has no history.
+func engine(t *testing.T, client goredis.UniversalClient, server redis.Option, more ...redis.Option) brokertest.Engine {
 	prefix := fmt.Sprint("test-", rand.Text())
+	if client == nil {
+		return plainEngine(t, prefix, server, more...)
+	}
+	e := plainEngine(t, prefix, server, append(more, redis.WithHistory(suiteRule))...)
+	e.History = suiteRule
+	e.Rollback = func(channel string, newest int) { rollBack(t, client, prefix, channel, newest) }
+	e.Unkept = func(publish func(args []byte)) {
+		log := strings.Replace(keyOf(t, client, prefix, ":pos:"+strings.TrimSuffix(suiteRule.Channels, "*")+"c"), ":pos:", ":log:", 1)
+		client.Set(t.Context(), log, "no list", 0)
+		publish([]byte("1"))
+	}
+	return e
+}
+
+func plainEngine(t *testing.T, prefix string, server redis.Option, more ...redis.Option) brokertest.Engine {
 	return brokertest.Engine{
 		Grace:         testGrace,
 		QueueCapacity: testCapacity,
@@ -64,6 +81,36 @@ func engine(t *testing.T, server redis.Option, more ...redis.Option) brokertest.
 			return brokertest.Roles{Caller: b, Callee: b, PubSub: b}
 		},
 	}
+}
+
+// suiteRule is that of the conformance suite.
+var suiteRule = broker.HistoryRule{Channels: "brokertest.kept.*", Events: 16, For: time.Hour}
+
+// keyOf returns the key that ends in a way.
+func keyOf(t testing.TB, client goredis.UniversalClient, prefix, end string) string {
+	t.Helper()
+	for _, key := range keysOf(t, client, prefix) {
+		if strings.HasSuffix(key, end) {
+			return key
+		}
+	}
+	t.Fatalf("there is no key that ends in %q", end)
+	return ""
+}
+
+// rollBack takes the newest events of a channel back, as a replica without them would that
+// has taken over.
+func rollBack(t testing.TB, client goredis.UniversalClient, prefix, channel string, newest int) {
+	t.Helper()
+	ctx := context.Background()
+	pos := keyOf(t, client, prefix, ":pos:"+channel)
+	log := strings.Replace(pos, ":pos:", ":log:", 1)
+	entry, err := client.LIndex(ctx, log, -1-int64(newest)).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.LTrim(ctx, log, 0, -1-int64(newest))
+	client.Set(ctx, pos, entry[1:17]+client.Get(ctx, pos).Val()[16:], goredis.KeepTTL)
 }
 
 // newBroker returns a broker that is closed at the end of the test.
@@ -106,9 +153,9 @@ func (b *lockedBuffer) String() string {
 }
 
 // proxied returns an Engine on the server at addr with a way to be cut off.
-func proxied(t *testing.T, with func(addr string) redis.Option, addr string, more ...redis.Option) brokertest.Engine {
+func proxied(t *testing.T, client goredis.UniversalClient, with func(addr string) redis.Option, addr string, more ...redis.Option) brokertest.Engine {
 	proxy := redistest.StartProxy(t, addr)
-	e := engine(t, with(proxy.Addr), more...)
+	e := engine(t, client, with(proxy.Addr), more...)
 	e.Outage = func() func() {
 		proxy.Cut()
 		return proxy.Restore
@@ -149,8 +196,10 @@ var onlyWhole = true
 func TestStandalone(t *testing.T) {
 	server := redistest.Start(t)
 	limitUser(t, func(args ...any) { server.Do(args...) }, 1)
+	client := goredis.NewClient(&goredis.Options{Addr: server.Addr, DB: 3})
+	t.Cleanup(func() { client.Close() })
 	brokertest.Run(t, func(t *testing.T) brokertest.Engine {
-		e := proxied(t, func(addr string) redis.Option {
+		e := proxied(t, client, func(addr string) redis.Option {
 			return redis.WithServer(&goredis.Options{Addr: addr, Username: "limited", Password: "secret", DB: 3})
 		}, server.Addr)
 		e.WholeOnly = onlyWhole

@@ -21,7 +21,7 @@ func TestMiniredis(t *testing.T) {
 		passTime(t, server)
 		// A PING on a subscribed connection can deadlock miniredis with a
 		// PUBLISH: with so long a timeout none is sent within a case.
-		e := proxied(t, withAddr, server.Addr(), redis.WithReplyTimeout(time.Minute))
+		e := proxied(t, nil, withAddr, server.Addr(), redis.WithReplyTimeout(time.Minute))
 		e.WholeOnly = true // as TestStandalone has both
 		e.Except = exceptAll("miniredis sends an event once, however many patterns of a connection it matches",
 			"patterns", "patterns that go back", "one delivery a topic")
@@ -35,7 +35,7 @@ func TestMiniredis(t *testing.T) {
 func TestCluster(t *testing.T) {
 	cluster := redistest.StartCluster(t, calmCluster...)
 	brokertest.Run(t, func(t *testing.T) brokertest.Engine {
-		e := engine(t, withCluster(cluster))
+		e := engine(t, cluster.Client(), withCluster(cluster))
 		e.WholeOnly = true // as TestStandalone has both: batches are no other road to the parts
 		e.Except = exceptAll("between the nodes of a cluster an event may arrive after a later subscription",
 			"subscribed twice", "unsubscribed")
@@ -49,7 +49,7 @@ func TestClusterSharded(t *testing.T) {
 	limitUser(t, cluster.Do, 2)
 	limited := redis.WithCluster(&goredis.ClusterOptions{Addrs: cluster.Addrs(), Username: "limited", Password: "secret"})
 	brokertest.Run(t, func(t *testing.T) brokertest.Engine {
-		e := engine(t, limited, redis.WithShardedPubSub())
+		e := engine(t, cluster.Client(), limited, redis.WithShardedPubSub())
 		e.NoPatterns = true
 		open := e.Open
 		e.Open = func() brokertest.Roles { return brokertest.Roles{PubSub: open().PubSub} }
@@ -69,7 +69,7 @@ func exceptAll(reason string, names ...string) map[string]string {
 func TestSentinel(t *testing.T) {
 	set := redistest.StartSentinel(t)
 	brokertest.Run(t, func(t *testing.T) brokertest.Engine {
-		e := engine(t, redis.WithSentinel(set.Options()))
+		e := engine(t, set.Master.Client(), redis.WithSentinel(set.Options()))
 		e.WholeOnly = true // as TestStandalone has both
 		return e
 	})
