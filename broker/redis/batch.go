@@ -15,6 +15,9 @@ type batcher struct {
 	commands []*resp.Command     // of groups
 	index    map[destination]int // its place in the group being filled
 
+	rules  *ruleSet // of the batch under way
+	settle bool     // the lane's rules are to be restored
+
 	bunches map[string]string // of URIs, as the server was found to know them; as a rule there are none
 }
 
@@ -37,6 +40,10 @@ type group struct {
 // never overtakes its call, and what is urgent before all.
 func (b *batcher) Commands(ops []*op) []*resp.Command {
 	b.groups, b.commands = b.groups[:0], b.commands[:0]
+	if b.settle {
+		b.settle = false
+		b.groups = append(b.groups, group{kind: opRules, command: b.lane.broker.settleRules(b.lane.index)})
+	}
 	b.each(ops, true)
 	b.gather(ops, opCall, b.push)
 	b.gather(ops, opResult, b.store)
@@ -161,8 +168,9 @@ func (b *batcher) publish(sets [][]*op, size int) *resp.Command {
 	for _, o := range sets[0] {
 		size += len(o.uri) + 16
 	}
-	c := publishScript.On([]string{keys.here(b.lane.index)}, size)
+	c := publishScript.On([]string{keys.rules(b.lane.index)}, size)
 	c.AddText(keys.publish())
+	c.AddText(b.rules.version)
 	for _, o := range sets[0] {
 		c.AddText(o.uri)
 		c.AddBytes(o.value)

@@ -10,7 +10,6 @@ import (
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/redis/internal/conn"
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
-	"github.com/juggler-go/juggler/internal/kept"
 	"github.com/juggler-go/juggler/internal/option"
 	"github.com/juggler-go/juggler/internal/ratelog"
 )
@@ -25,7 +24,7 @@ type Broker struct {
 	config   config
 	view     *conn.View
 	keys     *keyspace
-	rules    *kept.Rules // of history
+	history  history
 	hub      *hub
 	patterns *patterns
 	survey   *survey
@@ -76,11 +75,11 @@ func New(opts ...Option) (*Broker, error) {
 		lanes:  make([]*lane, c.lanes),
 		open:   map[closer]struct{}{},
 		made:   time.Now(),
-		rules:  &c.rules,
 
 		backoff: conn.Backoff{First: c.backoffMin, Longest: c.backoffMax},
 	}
 	b.view = conn.NewView(conn.Config{Topology: c.topology, Timeout: c.replyTimeout, Backoff: b.backoff, Logger: c.logger})
+	b.history.init(&c)
 	b.hub = newHub(b)
 	b.patterns = newPatterns(b)
 	b.survey = newSurvey(b)

@@ -43,9 +43,6 @@ func newTag() uint64 {
 	}
 }
 
-// Kept implements [broker.History].
-func (b *Broker) Kept(channel string) bool { return b.rules.Find(channel) >= 0 }
-
 // PublishKept implements [broker.History].
 func (b *Broker) PublishKept(ctx context.Context, events []broker.Publication, done []broker.Published) {
 	plain := make([]broker.Event, len(events))
@@ -69,17 +66,18 @@ func (b *Broker) PublishKept(ctx context.Context, events []broker.Publication, d
 
 // sortEvents marks those of ops that are events on channels that a rule keeps.
 func (b *batcher) sortEvents(ops []*op) {
-	broker := b.lane.broker
+	keys, index := b.lane.broker.keys, b.lane.index
+	b.rules = b.lane.broker.history.of(index)
 	for _, o := range ops {
 		if o.kind != opEvent && o.kind != opKept {
 			continue
 		}
 		o.kind = opEvent
-		if broker.rules.Len() == 0 {
+		if b.rules.Len() == 0 {
 			continue
 		}
-		topic, _ := broker.keys.topicOf(b.lane.index, o.uri)
-		if rule := broker.rules.Find(topic); topic != "" && rule >= 0 {
+		topic, _ := keys.topicOf(index, o.uri)
+		if rule := b.rules.Find(topic); topic != "" && rule >= 0 && keys.laneOf(topic) == index {
 			o.kind = opKept
 			if o.publication == nil {
 				o.publication = &publication{}
@@ -92,7 +90,7 @@ func (b *batcher) sortEvents(ops []*op) {
 // keep returns the command that keeps and publishes events, a set for each channel.
 func (b *batcher) keep(sets [][]*op, size int) *resp.Command {
 	keys, index := b.lane.broker.keys, b.lane.index
-	names := make([]string, 0, 2*len(sets))
+	names := append(make([]string, 0, 1+2*len(sets)), keys.rules(index))
 	var notes []string
 	for _, events := range sets {
 		topic, _ := keys.topicOf(index, events[0].uri)
@@ -110,10 +108,12 @@ func (b *batcher) keep(sets [][]*op, size int) *resp.Command {
 	c.AddNumber(positionLife.Milliseconds())
 	c.AddNumber(broker.KeyLife.Milliseconds())
 	c.AddNumber(int64(len(sets)))
+	c.AddText(b.rules.version)
 	for _, events := range sets {
-		rule := b.lane.broker.rules.At(events[0].publication.rule)
+		place := events[0].publication.rule
+		rule := b.rules.At(place)
 		c.AddText(events[0].uri)
-		c.AddText(ruleID)
+		c.AddText(b.rules.ids[place])
 		c.AddNumber(int64(rule.Events))
 		c.AddNumber(rule.For.Milliseconds())
 		c.AddNumber(int64(len(events)))
@@ -130,9 +130,6 @@ func (b *batcher) keep(sets [][]*op, size int) *resp.Command {
 	}
 	return c
 }
-
-// ruleID is that of all rules.
-const ruleID = "\x00\x00\x00\x00\x00\x00\x00\x01"
 
 // finishKept reads the reply of keep.lua.
 func (b *batcher) finishKept(g *group) (again []*op, reason error) {

@@ -170,8 +170,8 @@ func (ks *keyspace) channel(lane int, name string) string {
 	return ks.channels + ":" + ks.tags[lane] + ":" + name
 }
 
-// here is a key of a lane that nobody ever sets.
-func (ks *keyspace) here(lane int) string { return ks.key(lane, "here", "") }
+// rules is the key of a lane's rules of history.
+func (ks *keyspace) rules(lane int) string { return ks.key(lane, "rules", "") }
 
 // laneOfChannel returns the lane whose tag a sharded channel has.
 func (ks *keyspace) laneOfChannel(name string) int {

@@ -25,7 +25,10 @@ type lane struct {
 	mu         sync.Mutex // guards the following
 	heartbeats map[*heartbeat]struct{}
 
-	batcher batcher // of the writer
+	// Of the writer.
+
+	rules   *resp.Command // that the last announcements had; or nil
+	batcher batcher
 }
 
 // A heartbeat renews the lease of a node or callee of this lane.
@@ -203,14 +206,25 @@ func (l *lane) currentHeartbeats() []*heartbeat {
 	return beats
 }
 
-// announcements are the commands of all heartbeats, for a new connection.
+// announcements are the commands of all heartbeats, and that of the rules of history if
+// any are known, for a new connection.
 func (l *lane) announcements() []*resp.Command {
 	var commands []*resp.Command
+	if l.rules = l.broker.settleRules(l.index); l.rules != nil {
+		commands = append(commands, l.rules)
+	}
 	for _, b := range l.currentHeartbeats() {
 		more, _ := b.make(true)
 		commands = append(commands, more...)
 	}
 	return commands
+}
+
+// greeted reads what the announcements brought. Both run on the writer's goroutine.
+func (l *lane) greeted() {
+	if l.rules != nil {
+		l.broker.settledRules(l.index, l.rules.Reply)
+	}
 }
 
 // announceNow has all heartbeats sent at once, and kept results retried.

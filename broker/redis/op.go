@@ -35,7 +35,8 @@ const (
 	opCall
 	opResult
 	opEvent
-	opKept // an event on a channel that a rule keeps
+	opKept  // an event on a channel that a rule keeps
+	opRules // no op: the rules of history that a batch sets
 )
 
 // A waiter waits for a number of ops.

@@ -46,7 +46,7 @@ type config struct {
 	replyTimeout  time.Duration
 	logger        *slog.Logger
 	onLink        func(LinkChange)
-	history       []broker.HistoryRule
+	history       []broker.HistoryRule // nil: not given
 
 	rules kept.Rules // of history
 }
@@ -210,10 +210,14 @@ func WithShardedPubSub() Option {
 
 // WithHistory keeps events of the channels that the rules match, the first rule that does:
 // see [broker.HistoryRule] for what a rule may say. There may be 256 rules; one that
-// could never match since an earlier one has all of its channels is refused. Without
-// rules, which is the default, nothing is kept.
+// could never match since an earlier one has all of its channels is refused.
+//
+// The rules lie in Redis. All processes of a system follow those of the one that was
+// started last of all that have this option, also those without it; no rules take them
+// away. What a rule has kept counts no more once it was taken away or its channels belong
+// to another rule. Default: the rules of others, and if there are none nothing is kept.
 func WithHistory(rules ...broker.HistoryRule) Option {
-	return optionFunc(func(c *config) { c.history = rules })
+	return optionFunc(func(c *config) { c.history = append([]broker.HistoryRule{}, rules...) })
 }
 
 // WithMaxBatch sets how many calls or results one script gets at most. A script

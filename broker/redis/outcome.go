@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
@@ -30,16 +31,21 @@ func (b *batcher) finish(g *group) (again []*op, reason error) {
 	err := g.command.Reply.Err()
 	switch {
 	case resp.IsMisdirected(err):
-		for _, set := range g.sets {
-			again = append(again, set...)
-		}
-		return again, err
+		return slices.Concat(g.sets...), err
 	case errors.Is(err, resp.ErrNoReply):
 		g.finishAll(fmt.Errorf("%w: %w", broker.ErrUnknownOutcome, err))
-	case err != nil:
+	case err != nil && g.kind != opRules:
 		g.finishAll(fmt.Errorf("%w: %w", broker.ErrUnavailable, err))
+	case g.kind == opRules:
+		b.lane.broker.settledRules(b.lane.index, g.command.Reply)
 	case g.kind == opCall:
 		return b.finishCalls(g)
+	case (g.kind == opEvent || g.kind == opKept) && g.command.Reply.Kind == '$':
+		if err = b.missRules(string(g.command.Reply.Text)); err != nil {
+			g.finishAll(fmt.Errorf("%w: %w", broker.ErrUnavailable, err))
+			return nil, nil
+		}
+		return slices.Concat(g.sets...), errRules
 	case g.kind == opResult:
 		b.finishResults(g)
 	case g.kind == opEvent:

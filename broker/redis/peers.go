@@ -33,6 +33,7 @@ const commonPrefix = "juggler"
 // settings are what all processes of a system must have in common, and what one is.
 type settings struct {
 	prefix, format, role string
+	history              string // a short name of the rules that it was given; empty: none
 }
 
 // Roles: who makes calls, who answers them, and who does neither.
@@ -42,16 +43,25 @@ const (
 	roleOther  = "other"
 )
 
+// historyField stands before the name of the rules of history. Processes that do not know
+// of it take it for a part of the format, and warn: they cannot read what is kept.
+const historyField = " history="
+
 // String is what the key has.
 func (s settings) String() string {
-	return fmt.Sprintf("prefix=%s %s role=%s", s.prefix, s.format, s.role)
+	format := s.format
+	if s.history != "" {
+		format += historyField + s.history
+	}
+	return fmt.Sprintf("prefix=%s %s role=%s", s.prefix, format, s.role)
 }
 
 func parseSettings(text string) (s settings, ok bool) {
 	prefix, rest, ok1 := strings.Cut(text, " ")
 	format, role, ok2 := strings.Cut(rest, " role=")
 	prefix, ok3 := strings.CutPrefix(prefix, "prefix=")
-	return settings{prefix, format, role}, ok1 && ok2 && ok3
+	format, history, _ := strings.Cut(format, historyField)
+	return settings{prefix, format, role, history}, ok1 && ok2 && ok3
 }
 
 // own returns our settings, in each role.
@@ -62,6 +72,7 @@ func (p *peers) own() []settings {
 		channels = "sharded"
 	}
 	s := settings{prefix: c.prefix, format: fmt.Sprintf("lanes=%d channels=%s layout=%d", c.lanes, channels, layout)}
+	s.history = p.broker.history.given.name()
 	var all []settings
 	with := func(role string) { s.role = role; all = append(all, s) }
 	if p.node.Load() {
@@ -111,9 +122,23 @@ func (p *peers) compare(ctx context.Context, lease time.Duration) {
 			p.report(found, "another process of this system has other settings: calls and events do not pass between them",
 				"here", own[0].String(), "there", o.String(), "process", o.who)
 		}
+		p.compareHistory(ctx, own[0], o, found)
 	}
 	p.compareRoles(own, others, found)
 	p.reported = found
+}
+
+// compareHistory finds processes that were given other rules of history. A process that
+// knows of none learns those that count.
+func (p *peers) compareHistory(ctx context.Context, own settings, o peer, found map[string]bool) {
+	switch {
+	case o.prefix != own.prefix || o.history == "":
+	case own.history == "":
+		p.broker.lookForRules(ctx)
+	case o.history != own.history:
+		p.report(found, "another process of this system was given other rules of history: those of the last that was started count",
+			"here", own.String(), "there", o.String(), "process", o.who)
+	}
 }
 
 // compareRoles finds nodes without callees beside callees without nodes.

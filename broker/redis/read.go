@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
@@ -37,72 +38,110 @@ func (b *Broker) ReadKept(ctx context.Context, reads []broker.Read, pages []brok
 
 // readPages answers reads[i] in pages[i]. Those of a lane share commands.
 func (b *Broker) readPages(ctx context.Context, reads []keptRead, pages []broker.Page) {
-	byLane := map[int][]int{}
+	left := make([]int, len(reads))
 	for i := range reads {
-		pages[i] = broker.Page{}
-		if index := b.keys.laneOf(reads[i].Channel); b.Kept(reads[i].Channel) {
-			byLane[index] = append(byLane[index], i)
+		pages[i], left[i] = broker.Page{}, i
+	}
+	for range maxRelearns {
+		if left = b.readSome(ctx, reads, pages, left); len(left) == 0 {
+			return
 		}
 	}
-	var ops []*op
-	var parts [][]int // of each op: its reads
-	bundle := bundle{size: len(reads)}
-	for index, places := range byLane {
-		l := b.lane(index)
-		for len(places) > 0 {
-			part := places[:min(len(places), maxReads)]
-			places = places[len(part):]
-			if l == nil {
-				failPages(pages, part, broker.ErrClosed)
-				continue
-			}
-			o := &op{command: b.readCommand(index, reads, part)}
-			ops, parts = append(ops, o), append(parts, part)
-			bundle.add(l, o)
-		}
+	failPages(pages, left, fmt.Errorf("%w: the rules of history keep changing", broker.ErrUnavailable))
+}
+
+// maxRelearns is how often reads are tried for which we knew other rules than count.
+const maxRelearns = 4
+
+// A readPart is reads that share a command.
+type readPart struct {
+	lane   *lane
+	places []int
+	op     op
+}
+
+// readSome answers the reads at these places, and returns those for which other rules
+// count than we knew.
+func (b *Broker) readSome(ctx context.Context, reads []keptRead, pages []broker.Page, places []int) (again []int) {
+	parts := b.readParts(reads, pages, places)
+	w := newWaiter(len(parts))
+	bundle := bundle{size: len(parts)}
+	for _, p := range parts {
+		p.op.waiter = w
+		bundle.add(p.lane, &p.op)
 	}
-	if len(ops) == 0 {
-		return
-	}
-	w := newWaiter(len(ops))
-	for _, o := range ops {
-		o.waiter = w
+	if len(parts) == 0 {
+		return nil
 	}
 	bundle.submit()
 	waited := w.wait(ctx)
-	for i, o := range ops {
+	for _, p := range parts {
 		err := waited
 		if err == nil {
-			err = o.err
+			err = p.op.err
+		}
+		if err == nil && p.op.command.Reply.Kind == '$' {
+			if err = p.lane.missRules(ctx, string(p.op.command.Reply.Text)); err == nil {
+				again = append(again, p.places...)
+				continue
+			}
 		}
 		if err == nil {
-			err = readReplies(o.command.Reply.List, reads, pages, parts[i])
+			err = readReplies(p.op.command.Reply.List, reads, pages, p.places)
 		}
-		if err != nil {
-			failPages(pages, parts[i], wrap("read", "kept events", err))
-		}
+		failPages(pages, p.places, err)
 	}
+	return again
 }
 
-func failPages(pages []broker.Page, places []int, err error) {
+// readParts returns the commands for reads. Those of channels that no rule keeps need none.
+func (b *Broker) readParts(reads []keptRead, pages []broker.Page, places []int) (parts []*readPart) {
+	byLane := map[int][]int{}
 	for _, i := range places {
-		pages[i] = broker.Page{Err: err}
+		index := b.keys.laneOf(reads[i].Channel)
+		if b.history.of(index).Len() > 0 {
+			byLane[index] = append(byLane[index], i)
+		}
+	}
+	for index, places := range byLane {
+		rules := b.history.of(index)
+		places = slices.DeleteFunc(places, func(i int) bool { return rules.Find(reads[i].Channel) < 0 })
+		l := b.lane(index)
+		if l == nil {
+			failPages(pages, places, broker.ErrClosed)
+			continue
+		}
+		for part := range slices.Chunk(places, maxReads) {
+			parts = append(parts, &readPart{l, part, op{command: b.readCommand(index, rules, reads, part)}})
+		}
+	}
+	return parts
+}
+
+// failPages answers reads with err, unless it is nil.
+func failPages(pages []broker.Page, places []int, err error) {
+	if err == nil {
+		return
+	}
+	for _, i := range places {
+		pages[i] = broker.Page{Err: wrap("read", "kept events", err)}
 	}
 }
 
 // readCommand returns the command for reads of one lane.
-func (b *Broker) readCommand(lane int, reads []keptRead, places []int) *resp.Command {
-	names := make([]string, 0, 2*len(places))
+func (b *Broker) readCommand(lane int, rules *ruleSet, reads []keptRead, places []int) *resp.Command {
+	names := append(make([]string, 0, 1+2*len(places)), b.keys.rules(lane))
 	for _, i := range places {
 		names = b.keys.appendKeys(names, lane, reads[i].Channel, "log", "pos")
 	}
 	c := readScript.On(names, 128*len(places))
 	c.AddNumber(2 * maxPage)
 	c.AddNumber(maxReadBytes)
+	c.AddText(rules.version)
 	for _, i := range places {
 		r := &reads[i]
-		rule := b.rules.At(b.rules.Find(r.Channel))
-		c.AddText(ruleID)
+		place := rules.Find(r.Channel)
+		c.AddText(rules.ids[place])
 		c.AddNumber(r.from())
 		c.AddNumber(int64(bounded(r.Max, maxPage)))
 		c.AddNumber(int64(bounded(r.MaxBytes, maxPageBytes)))
@@ -111,7 +150,7 @@ func (b *Broker) readCommand(lane int, reads []keptRead, places []int) *resp.Com
 			tag = string(binary.BigEndian.AppendUint64(nil, newTag()))
 		}
 		c.AddText(tag)
-		c.AddNumber(rule.For.Milliseconds())
+		c.AddNumber(rules.At(place).For.Milliseconds())
 	}
 	return c
 }

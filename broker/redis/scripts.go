@@ -39,6 +39,8 @@ var (
 	peersSource string
 	//go:embed lua/publish.lua
 	publishSource string
+	//go:embed lua/rules.lua
+	rulesSource string
 	//go:embed lua/position.lua
 	positionSource string
 	//go:embed lua/keep.lua
@@ -61,6 +63,7 @@ var (
 	checkScript    = resp.NewScript(checkSource)
 	peersScript    = resp.NewScript(peersSource)
 	publishScript  = resp.NewScript(publishSource)
+	rulesScript    = resp.NewScript(rulesSource)
 	keepScript     = resp.NewScript(positionSource + keepSource)
 	readScript     = resp.NewScript(positionSource + readSource)
 )

@@ -11,7 +11,8 @@ import (
 
 // A survey looks now and then at what requests do not notice: that a server evicts keys,
 // or refuses what the broker needs, and that other processes of the system have other
-// settings. It logs what it finds. What it may not ask stays unknown.
+// settings. It logs what it finds. What it may not ask stays unknown. It also has
+// the rules of history in all lanes.
 type survey struct {
 	broker *Broker
 
@@ -68,6 +69,7 @@ func (s *survey) run() {
 	defer ticker.Stop()
 	for {
 		s.lookAtServers()
+		s.broker.spreadRules(s.background.Quit)
 		s.peers.compare(s.background.Quit, 3*s.pause())
 		select {
 		case <-ticker.C:

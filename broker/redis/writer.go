@@ -28,7 +28,10 @@ func newWriter(l *lane) writer {
 		Batcher:  &l.batcher,
 		Greeting: l.announcements,
 		Observer: conn.WriterObserver{
-			Up: func() { b.linkUp("writer", l.index) },
+			Up: func() {
+				l.greeted()
+				b.linkUp("writer", l.index)
+			},
 			Down: func(err error) {
 				b.linkDown("writer", l.index, err)
 				l.suspectLosses()

@@ -91,6 +91,7 @@ func init() { // not a literal: some of them look into it
 		"EVALSHA": {do: eval, least: 2, keys: scriptKeys},
 
 		"GET":     {do: get, least: 1, keys: first},
+		"GETEX":   {do: get, least: 1, keys: first, flags: writes},
 		"MGET":    {do: mget, least: 1, keys: all},
 		"SET":     {do: set, least: 2, keys: first, flags: writes | grows},
 		"DEL":     {do: del, least: 1, keys: all, flags: writes},

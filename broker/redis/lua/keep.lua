@@ -3,12 +3,14 @@
 -- a log never goes unnoticed. A command that fails does not end the script, since what
 -- was done before it stays done.
 --
--- KEYS     for each channel its log (a list, the newest event last) and its position
+-- KEYS[1]  the lane's rules of history
+-- then     for each channel its log (a list, the newest event last) and its position
 --          then for each event with a key its note (a string: the position, and the hash)
 -- ARGV[1]  the command to publish with: PUBLISH or SPUBLISH
 -- ARGV[2]  for how long a position can be proved without events, in ms
 -- ARGV[3]  for how long a note counts, in ms
 -- ARGV[4]  how many channels there are
+-- ARGV[5]  the version of the rules that we know
 -- then     for each channel: its name for subscribers; the id of its rule, how many events
 --          are kept, and for how long after the last, in ms; how many events follow; of
 --          each: its tag (8 bytes), behind it the hash of its arguments (8 bytes) if it has
@@ -16,7 +18,8 @@
 --
 -- returns  for each event: its number; 0: published, but not kept; -1: the key belongs
 --          to another; a number and a tag, 16 bytes: the key was known, with this position;
---          or an error: with - before it nothing was published, with ? that is not known
+--          or an error: with - before it nothing was published, with ? that is not known.
+--          Or the rules, if we know others: then nothing was done
 
 -- append adds entries to a log, and returns an error if they are not kept.
 local function append(log, pos, entries, position, most, life)
@@ -33,12 +36,16 @@ local function append(log, pos, entries, position, most, life)
   if type(left) == 'table' then
     return left.err
   end
-  err = left < life - life / 16 and failure('PEXPIRE', log, life)
+  err = (left < life - life / 16 or left > life) and failure('PEXPIRE', log, life)
   return err or failure('SET', pos, position, 'PX', life + ARGV[2])
 end
 
+local rules = other_rules(KEYS[1], ARGV[5])
+if rules then
+  return rules
+end
 local replies, full = {}, nil
-local arg, note = 5, 2 * ARGV[4] + 1
+local arg, note = 6, 2 * ARGV[4] + 2
 
 -- number_events gives count events the numbers and tags behind those of the last one, and
 -- says what to append. Those whose keys are known get their reply.
@@ -97,7 +104,7 @@ local function publish(name, batch, kept)
 end
 
 for channel = 1, tonumber(ARGV[4]) do
-  local log, pos = KEYS[2 * channel - 1], KEYS[2 * channel]
+  local log, pos = KEYS[2 * channel], KEYS[2 * channel + 1]
   local name, rule, most, life, count = unpack(ARGV, arg, arg + 4)
   arg = arg + 5
   local first = #replies + 1

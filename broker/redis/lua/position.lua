@@ -16,6 +16,12 @@ local function number(text)
   return ((((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f) * 256 + g) * 256 + h
 end
 
+-- other_rules returns the rules of history that count, if the caller knows others.
+local function other_rules(key, version)
+  local rules = redis.call('GET', key) or ''
+  return string.sub(rules, 1, 16) ~= version and rules
+end
+
 -- failure runs a command, and returns its error if it has one.
 local function failure(...)
   local reply = redis.pcall(...)

@@ -3,25 +3,32 @@
 -- master that lacks the replicas that it should have and may have been replaced,
 -- would reach their own subscribers only.
 --
--- KEYS[1]  here, a key of the lane, which nobody ever sets
+-- KEYS[1]  the lane's rules of history
 -- ARGV[1]  the command to publish with: PUBLISH or SPUBLISH
+-- ARGV[2]  the version of the rules that we know: with others, events may have to be kept
 -- then     for each event: its channel, its value (at most 2,000 events)
 --
 -- returns  for each event that the server refused: its number (1 for the first),
---          the error
+--          the error; or the rules, if we know others: then nothing was done
 
--- Such a server refuses each write, even one that does nothing. Other reasons to
--- refuse writes (no memory, no disk) are none for events.
-local here = redis.pcall('DEL', KEYS[1])
-if type(here) == 'table' and
-  (string.find(here.err, 'READONLY ', 1, true) or string.find(here.err, 'NOREPLICAS ', 1, true)) then
-  return here
+-- Such a server refuses each write, and GETEX is one. Other reasons to refuse writes (no
+-- disk) are none for events.
+local rules = redis.pcall('GETEX', KEYS[1])
+if type(rules) == 'table' then
+  if string.find(rules.err, 'READONLY ', 1, true) or string.find(rules.err, 'NOREPLICAS ', 1, true) then
+    return rules
+  end
+  rules = redis.call('GET', KEYS[1])
+end
+rules = rules or ''
+if string.sub(rules, 1, 16) ~= ARGV[2] then
+  return rules
 end
 local refused = {}
-for i = 2, #ARGV, 2 do
+for i = 3, #ARGV, 2 do
   local reached = redis.pcall(ARGV[1], ARGV[i], ARGV[i + 1])
   if type(reached) == 'table' then
-    refused[#refused + 1] = i / 2
+    refused[#refused + 1] = (i - 1) / 2
     refused[#refused + 1] = reached.err
   end
 end

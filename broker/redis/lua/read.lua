@@ -1,16 +1,19 @@
 -- Reads events of channels that rules keep, with the positions of the channels at the same
 -- instant. Whether events follow upon each other is for the reader to see.
 --
--- KEYS     for each channel its log and its position
+-- KEYS[1]  the lane's rules of history
+-- then     for each channel its log and its position
 -- ARGV[1]  how many events are read at most, of all channels together
 -- ARGV[2]  how many bytes they have together at most; of each channel one comes
+-- ARGV[3]  the version of the rules that we know
 -- then     for each channel: the id of its rule; the number of the position after which is
 --          read, or how many of the newest, as a number below 0; how many events and bytes
 --          at most; the tag of a position to make if there is none (8 bytes, or empty), and
 --          for how long, in ms
 --
 -- returns  for each channel: number and tag where it stands (16 bytes, empty: not known),
---          1 if there are events behind those that follow, and these
+--          1 if there are events behind those that follow, and these. Or the rules, if we know
+--          others
 
 -- page returns at most so many events from a place of a log on, with their bytes. They are
 -- fetched in parts, as they may be large.
@@ -33,10 +36,14 @@ local function page(log, from, most, room)
   return events, used
 end
 
+local rules = other_rules(KEYS[1], ARGV[3])
+if rules then
+  return rules
+end
 local replies, left, room = {}, tonumber(ARGV[1]), tonumber(ARGV[2])
-for channel = 1, #KEYS / 2 do
-  local log, pos = KEYS[2 * channel - 1], KEYS[2 * channel]
-  local rule, from, most, size, tag, life = unpack(ARGV, 6 * channel - 3, 6 * channel + 2)
+for channel = 1, (#KEYS - 1) / 2 do
+  local log, pos = KEYS[2 * channel], KEYS[2 * channel + 1]
+  local rule, from, most, size, tag, life = unpack(ARGV, 6 * channel - 2, 6 * channel + 3)
   local value = text(pos, 24)
   if not (value and string.sub(value, 17) == rule) then
     value = nil

@@ -1,0 +1,100 @@
+package redis_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis"
+	"github.com/juggler-go/juggler/internal/redistest"
+)
+
+// publish publishes an event, and reports whether it was kept.
+func isKept(t *testing.T, b *redis.Broker, channel string) bool {
+	t.Helper()
+	done := make([]broker.Published, 1)
+	b.PublishKept(t.Context(), []broker.Publication{{Event: broker.Event{Channel: channel}}}, done)
+	if done[0].Err != nil {
+		t.Fatal(done[0].Err)
+	}
+	if kept := !done[0].Pos.IsZero(); kept != b.Kept(channel) {
+		t.Fatalf("kept: %v, Kept says otherwise", kept)
+	}
+	return !done[0].Pos.IsZero()
+}
+
+func wantKept(t *testing.T, b *redis.Broker, channel string, want bool) {
+	t.Helper()
+	if isKept(t, b, channel) != want {
+		t.Errorf("kept on %s: %v", channel, !want)
+	}
+}
+
+// Whoever publishes follows the rules of the process that was started last with rules, at
+// once, those without an option too. What is missing in a log, since for a while no rule
+// had its channel, proves nothing.
+func TestRulesChange(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	var log lockedBuffer
+	with := func(rules ...broker.HistoryRule) *redis.Broker {
+		return newBroker(t, withAddr(server.Addr), redis.WithHistory(rules...), withLog(&log))
+	}
+	follower := newBroker(t, withAddr(server.Addr))
+	wantKept(t, follower, "room.7", false)
+	first := with(roomRule)
+	wantKept(t, first, "room.7", true)
+	wantKept(t, follower, "room.7", true)
+	news := broker.HistoryRule{Channels: "news", Events: 1, For: time.Minute}
+
+	second := with(news, roomRule)
+	wantKept(t, second, "news", true)
+	wantKept(t, first, "news", true)
+	wantKept(t, follower, "news", true)
+	if !strings.Contains(log.String(), `here=room.*:4:1h0m0s there="news:1:1m0s room.*:4:1h0m0s"`) {
+		t.Errorf("nobody was warned: %s", log.String())
+	}
+	all := read(t, first, broker.Read{Channel: "room.7", Last: 9})[0]
+	wantArgs(t, "a rule that stays", all, "", "")
+	since := broker.Read{Channel: "room.7", After: all.Top}
+
+	none := with()
+	wantKept(t, none, "room.7", false)
+	for name, b := range map[string]*redis.Broker{"first": first, "follower": follower, "none": none} {
+		wantUnproven(t, name, read(t, b, since)[0])
+		wantKept(t, b, "news", false)
+	}
+	again := with(roomRule)
+	wantUnproven(t, "a rule that has come back", read(t, again, since)[0])
+	wantKept(t, follower, "room.7", true)
+	wantUnproven(t, "an event that was not kept lies behind this", read(t, again, since)[0])
+	wantArgs(t, "what was kept since", read(t, again, broker.Read{Channel: "room.7", Last: 9})[0], "")
+}
+
+// Rules that Redis has lost come back with the next request of anybody who knows them,
+// and prove nothing of before.
+func TestRulesLost(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	owner := newBroker(t, withAddr(server.Addr), redis.WithHistory(roomRule))
+	wantKept(t, owner, "room.7", true)
+	follower := newBroker(t, withAddr(server.Addr))
+	wantKept(t, follower, "news", false)
+	if !follower.Kept("room.7") {
+		t.Error("the follower did not learn the rules")
+	}
+	for name, lose := range map[string]func(){
+		"rules":      func() { server.Do("DEL", "juggler:{0.0}:rules") },
+		"everything": func() { server.Do("FLUSHALL") },
+	} {
+		for who, b := range map[string]*redis.Broker{"owner": owner, "follower": follower} {
+			top := read(t, owner, broker.Read{Channel: "room.7", Last: 9})[0].Top
+			lose()
+			wantUnproven(t, name+" by "+who, read(t, b, broker.Read{Channel: "room.7", After: top})[0])
+			lose()
+			wantKept(t, b, "room.7", true)
+			wantUnproven(t, name+" by "+who, read(t, b, broker.Read{Channel: "room.7", After: top})[0])
+		}
+	}
+}
