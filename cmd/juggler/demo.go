@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/calleekit"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/listen"
@@ -32,6 +33,7 @@ func newDemo() *cobra.Command {
   test.reverse  returns a string, reversed by characters
   test.delay    waits for a number of milliseconds and returns it
 
+It keeps the newest 100 events of channels that begin with "room.", for an hour.
 It prints the URL of its WebSocket on the first line. It lets in everybody, from
 any web page: it is not for production.`,
 		Example: `  juggler demo
@@ -60,7 +62,7 @@ any web page: it is not for production.`,
 
 // demo serves everything in one process until ctx ends.
 func demo(ctx context.Context, address string, log *slog.Logger, out io.Writer) error {
-	b, err := memory.New()
+	b, err := memory.New(memory.WithHistory(broker.HistoryRule{Channels: "room.*", Events: 100, For: time.Hour}))
 	if err != nil {
 		return err
 	}

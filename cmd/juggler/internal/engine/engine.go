@@ -42,7 +42,7 @@ func (f *Flags) Open(log *slog.Logger) (*Engine, error) {
 		if err := f.checkEmbedded(); err != nil {
 			return nil, exit.With(exit.Usage, err)
 		}
-		b, err := memory.New()
+		b, err := memory.New(f.memoryOptions()...)
 		if err != nil {
 			return nil, err
 		}
@@ -65,7 +65,11 @@ func (f *Flags) Open(log *slog.Logger) (*Engine, error) {
 	}
 	e := &Engine{}
 	for i, flag := range []string{"--redis", "--redis-pubsub"}[:len(addresses)] {
-		b, err := e.open(f, addresses[i], i > 0, log)
+		var history []redis.Option
+		if i == len(addresses)-1 {
+			history = f.redisHistory()
+		}
+		b, err := e.open(f, addresses[i], i > 0, log, history...)
 		if err != nil {
 			return nil, errors.Join(exit.With(exit.Usage, fmt.Errorf("%s: %w", flag, err)), e.Close())
 		}
@@ -86,13 +90,13 @@ func parse(flag string, texts []string) (*address, error) {
 	return &a, nil
 }
 
-// open opens one broker on Redis.
-func (e *Engine) open(f *Flags, a *address, events bool, log *slog.Logger) (*redis.Broker, error) {
+// open opens one broker on Redis, with more options than what all of them have.
+func (e *Engine) open(f *Flags, a *address, events bool, log *slog.Logger, more ...redis.Option) (*redis.Broker, error) {
 	masters, sentinels, err := f.entries(a, events)
 	if err != nil {
 		return nil, err
 	}
-	b, err := redis.New(f.brokerOptions(a, masters, sentinels, log.With("redis", a.String()))...)
+	b, err := redis.New(append(f.brokerOptions(a, masters, sentinels, log.With("redis", a.String())), more...)...)
 	if err != nil {
 		return nil, err
 	}

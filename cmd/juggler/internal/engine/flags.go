@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/broker/redis"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
 	"github.com/juggler-go/juggler/internal/option"
@@ -26,7 +27,9 @@ type Flags struct {
 	sentinelCA                 string
 	sentinelServerName         string
 
-	options settings.Options[redis.Option]
+	options  settings.Options[redis.Option]
+	embedded settings.Options[memory.Option]
+	history  historyRules
 }
 
 // loginFlags name a user, in place of what the URL says.
@@ -71,6 +74,7 @@ func (f *Flags) BindServer(flags *pflag.FlagSet) {
 	f.options.Int(flags, option.RedisQueueCapacity, redis.WithQueueCapacity, "calls to one URI that are queued at most")
 	unserved := flags.Bool("redis-queue-unserved", false, "queue calls to URIs that no callee serves, in place of refusing them with 404")
 	f.options.When(func() bool { return *unserved }, func() redis.Option { return redis.WithCalleeDiscovery(false) })
+	f.bindHistory(flags)
 }
 
 // entries returns how the servers of an address are entered, and its sentinels if it
@@ -124,13 +128,19 @@ func (f *Flags) checkEmbedded() error {
 			names = append(names, flag.Name)
 		}
 	})
-	return settings.Needs(f.set, false, "--redis", append(names, "start-timeout")...)
+	if err := settings.Needs(f.set, false, "--redis", append(names, "start-timeout")...); err != nil {
+		return err
+	}
+	return settings.Needs(f.set, len(f.history.rules) > 0, "--history", embeddedHistory)
 }
 
 // check reports flags that are for none of the addresses.
 func (f *Flags) check(addresses ...*address) error {
 	if err := settings.Needs(f.set, len(f.PubSub) > 0, "--redis-pubsub", "redis-pubsub-user", "redis-pubsub-password-file"); err != nil {
 		return err
+	}
+	if f.set.Changed(embeddedHistory) {
+		return fmt.Errorf("--%s is for the embedded broker: with --redis the events are in Redis", embeddedHistory)
 	}
 	var masterTLS, sentinelTLS, sentinels bool
 	for _, a := range addresses {

@@ -1,0 +1,105 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/memory"
+	"github.com/juggler-go/juggler/broker/redis"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
+	"github.com/juggler-go/juggler/internal/kept"
+	"github.com/juggler-go/juggler/internal/option"
+)
+
+// embeddedHistory is the flag for the memory of the embedded broker.
+var embeddedHistory = settings.FlagName(option.MemoryHistoryBytes.Option)
+
+// bindHistory adds what events are kept of which channels.
+func (f *Flags) bindHistory(flags *pflag.FlagSet) {
+	flags.Var(&f.history, "history", "`rules` of which channels' newest events are kept, the first that matches: CHANNELS=EVENTS/TIME, such as room.*=100/1h; they lie in Redis, so give all nodes the same (default none)")
+	f.embedded.Bytes64(flags, option.MemoryHistoryBytes, memory.WithMaxHistoryBytes, "memory for all events that --history keeps, without --redis")
+}
+
+// memoryOptions returns the options of the embedded broker.
+func (f *Flags) memoryOptions() []memory.Option {
+	options := f.embedded.List()
+	if len(f.history.rules) > 0 {
+		options = append(options, memory.WithHistory(f.history.rules...))
+	}
+	return options
+}
+
+// redisHistory returns the options of the broker that carries events.
+func (f *Flags) redisHistory() []redis.Option {
+	if len(f.history.rules) == 0 {
+		return nil
+	}
+	return []redis.Option{redis.WithHistory(f.history.rules...)}
+}
+
+// historyRules is a flag for rules of history: CHANNELS=EVENTS/TIME, with commas between
+// them. It is a list for files and variables.
+type historyRules struct {
+	texts []string
+	rules []broker.HistoryRule
+}
+
+// String and Type are for pflag.
+func (h *historyRules) String() string { return strings.Join(h.texts, ",") }
+
+func (h *historyRules) Type() string { return "rules" }
+
+// Set adds rules.
+func (h *historyRules) Set(text string) error {
+	return h.Replace(append(h.texts[:len(h.texts):len(h.texts)], strings.Split(text, ",")...))
+}
+
+// Append adds a rule.
+func (h *historyRules) Append(text string) error { return h.Set(text) }
+
+// GetSlice returns the rules.
+func (h *historyRules) GetSlice() []string { return h.texts }
+
+// Replace sets the rules.
+func (h *historyRules) Replace(texts []string) error {
+	var rules []broker.HistoryRule
+	for _, text := range texts {
+		rule, err := parseRule(strings.TrimSpace(text))
+		if err != nil {
+			return err
+		}
+		rules = append(rules, rule)
+	}
+	p := option.Problems{Package: "history"}
+	kept.Compile(&p, rules)
+	if err := p.Err(); err != nil {
+		return errors.New(withoutOption.Replace(err.Error()))
+	}
+	h.texts, h.rules = texts, rules
+	return nil
+}
+
+// withoutOption takes what a library says of its option off the text of an error.
+var withoutOption = strings.NewReplacer("history: WithHistory(", "", "history: WithHistory: ", "", "): ", ": ", ": "+option.ErrInvalid.Error(), "")
+
+// parseRule reads CHANNELS=EVENTS/TIME. Names may have an = or / in them.
+func parseRule(text string) (r broker.HistoryRule, err error) {
+	at := strings.LastIndex(text, "=")
+	events, duration, ok := strings.Cut(text[at+1:], "/")
+	if at >= 1 && ok {
+		r.Channels = text[:at]
+		var err1, err2 error
+		r.Events, err1 = strconv.Atoi(events)
+		r.For, err2 = time.ParseDuration(duration)
+		if err1 == nil && err2 == nil {
+			return r, nil
+		}
+	}
+	return r, fmt.Errorf("%q: want CHANNELS=EVENTS/TIME, such as room.*=100/1h", text)
+}
