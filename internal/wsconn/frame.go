@@ -92,16 +92,19 @@ func headerLen(n int) int {
 
 // AppendFrame appends a whole, unmasked frame to dst.
 func AppendFrame(dst []byte, op ws.OpCode, payload []byte) []byte {
+	return append(appendHeader(dst, op, len(payload)), payload...)
+}
+
+// appendHeader appends the header of an unmasked frame with n bytes of payload.
+func appendHeader(dst []byte, op ws.OpCode, n int) []byte {
 	first := 0x80 | byte(op)
-	switch n := len(payload); headerLen(n) {
+	switch headerLen(n) {
 	case 2:
-		dst = append(dst, first, byte(n))
+		return append(dst, first, byte(n))
 	case 4:
-		dst = append(dst, first, 126, byte(n>>8), byte(n))
-	default:
-		dst = binary.BigEndian.AppendUint64(append(dst, first, 127), uint64(n))
+		return append(dst, first, 126, byte(n>>8), byte(n))
 	}
-	return append(dst, payload...)
+	return binary.BigEndian.AppendUint64(append(dst, first, 127), uint64(n))
 }
 
 // AppendText appends payload as a text frame to dst. Made once, it can be
@@ -110,15 +113,27 @@ func AppendText(dst, payload []byte) []byte {
 	return AppendFrame(dst, ws.OpText, payload)
 }
 
-// frameLen returns the length of the whole unmasked frame that b starts with.
-func frameLen(b []byte) int {
+// payloadAt returns how long the header of the unmasked frame is that b starts with.
+func payloadAt(b []byte) int {
 	switch b[1] {
 	case 126:
-		return 4 + int(binary.BigEndian.Uint16(b[2:]))
+		return 4
 	case 127:
-		return 10 + int(binary.BigEndian.Uint64(b[2:]))
+		return 10
 	}
-	return 2 + int(b[1])
+	return 2
+}
+
+// frameLen returns the length of the whole unmasked frame that b starts with.
+func frameLen(b []byte) int {
+	n := payloadAt(b)
+	switch n {
+	case 2:
+		return n + int(b[1])
+	case 4:
+		return n + int(binary.BigEndian.Uint16(b[2:]))
+	}
+	return n + int(binary.BigEndian.Uint64(b[2:]))
 }
 
 // appendClose appends a close frame. A reason is repaired where it is not UTF-8,

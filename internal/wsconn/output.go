@@ -3,6 +3,8 @@ package wsconn
 import (
 	"slices"
 	"unsafe"
+
+	"github.com/gobwas/ws"
 )
 
 // output is what a connection owns while something is queued for it, or while
@@ -12,6 +14,7 @@ type output struct {
 	off int    // bytes of buf written, or being written by a portable writer
 	// A frame begins at mark: one before off, or the first at or after it.
 	mark int
+	last int  // the last frame begins here, unless buf is empty or that is below 0
 	busy bool // a portable writer is writing from buf: what is before off must stay as it is
 
 	kept      kept  // what Group.account knows of buf
@@ -40,7 +43,12 @@ func (out *output) boundary() int {
 func (out *output) dropRest() {
 	boundary := out.boundary()
 	out.buf = slices.Clone(out.buf[out.off:boundary])
-	out.mark, out.off = boundary-out.off, 0
+	out.cut(boundary)
+}
+
+// cut notes that buf begins where off was.
+func (out *output) cut(boundary int) {
+	out.mark, out.last, out.off = boundary-out.off, out.last-out.off, 0
 }
 
 // room makes room for n bytes. It drops what was written already, or a queue that is
@@ -56,7 +64,7 @@ func (out *output) room(n int) {
 	} else {
 		out.buf = slices.Grow(slices.Clip(pending), n) // another array
 	}
-	out.mark, out.off = boundary-out.off, 0
+	out.cut(boundary)
 }
 
 // movable reports whether what is pending may be moved to the start of buf, and is no
@@ -64,4 +72,46 @@ func (out *output) room(n int) {
 func (out *output) movable() bool { return !out.busy && out.off >= len(out.buf)/2 }
 
 // written forgets everything, as all was written.
-func (out *output) written() { out.buf, out.off, out.mark = out.buf[:0], 0, 0 }
+func (out *output) written() { out.buf, out.off, out.mark, out.last = out.buf[:0], 0, 0, 0 }
+
+// add appends a frame.
+func (out *output) add(op ws.OpCode, payload []byte) {
+	out.last = len(out.buf)
+	out.buf = AppendFrame(out.buf, op, payload)
+}
+
+// maxJoined is how large a message gets that others are joined to, so that a reader has
+// something to do while the next one comes.
+const maxJoined = 16 << 10
+
+// join makes payload a part of the last frame, if that is a text of which nothing was
+// written. Both are JSON: that message becomes an array, which payload is appended to.
+func (out *output) join(payload []byte) bool {
+	if out.last < out.off || out.last >= len(out.buf) {
+		return false
+	}
+	f := out.buf[out.last:]
+	if f[0] != 0x80|byte(ws.OpText) {
+		return false
+	}
+	at := out.last + payloadAt(f)
+	first := len(out.buf) - at // the length of what is there
+	array := first > 0 && out.buf[at] == '['
+	if array {
+		at, first = at+1, first-2 // what is between the brackets
+	}
+	n := len("[") + first + len(",") + len(payload) + len("]")
+	if n > maxJoined {
+		return false
+	}
+	to := out.last + headerLen(n)
+	out.buf = slices.Grow(out.buf, to+n-len(out.buf))[:to+n]
+	copy(out.buf[to+1:], out.buf[at:at+first])
+	appendHeader(out.buf[:out.last], ws.OpText, n)
+	out.buf[to] = '['
+	rest := out.buf[to+1+first:]
+	rest[0] = ','
+	copy(rest[1:], payload)
+	rest[len(rest)-1] = ']'
+	return true
+}

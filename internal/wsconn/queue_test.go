@@ -3,9 +3,13 @@ package wsconn_test
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -163,14 +167,10 @@ func TestTheSameFramesGoToManyConnections(t *testing.T) {
 		sessions[0].on(func() {
 			for _, s := range sessions {
 				s.WriteRaw(event)
-				s.WriteRaw(wsconn.AppendText(wsconn.AppendText(nil, []byte("two")), []byte("three")))
-				s.WriteRaw(nil)
 			}
 		})
 		for _, p := range peers {
 			p.expect(ws.OpText, "event")
-			p.expect(ws.OpText, "two")
-			p.expect(ws.OpText, "three")
 		}
 	})
 }
@@ -226,4 +226,101 @@ func TestTellsWhenAQueueHasDrained(t *testing.T) {
 			}
 		})
 	})
+}
+
+// Texts that wait together are one message: an array, unless there is one only.
+func TestTextsAreJoined(t *testing.T) {
+	object := func(n int) string { return `{"x":"` + strings.Repeat("x", n) + `"}` }
+	tiny, small, large, huge := object(0), object(100), object(9000), object(70_000)
+	for name, c := range map[string]struct{ write, want []string }{
+		"one":                    {[]string{tiny}, []string{tiny}},
+		"three":                  {[]string{tiny, small, tiny}, []string{"[" + tiny + "," + small + "," + tiny + "]"}},
+		"one that fills":         {[]string{tiny, huge, tiny}, []string{tiny, huge, tiny}},
+		"more than one is to be": {[]string{large, tiny, large, tiny}, []string{"[" + large + "," + tiny + "]", "[" + large + "," + tiny + "]"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
+				srv := newServer(t, wrap, config())
+				s, p := srv.connect()
+				s.on(func() {
+					s.JoinTexts()
+					for i, text := range c.write {
+						if i%2 == 0 {
+							s.WriteText([]byte(text))
+						} else {
+							s.WriteRaw(wsconn.AppendText(nil, []byte(text)))
+						}
+					}
+				})
+				for _, want := range c.want {
+					p.expect(ws.OpText, want)
+				}
+			})
+		})
+	}
+}
+
+// Whatever is written, and however slowly it is read, joined messages hold all texts in
+// order, and what is no text stands between those that it was written between.
+func TestJoinedTextsKeepTheirOrder(t *testing.T) {
+	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
+		srv := newServer(t, wrap, config())
+		s, p := srv.connectNarrow()
+		s.on(s.JoinTexts)
+		r := rand.New(rand.NewPCG(1, 2))
+		var want []string
+		write := func() {
+			for range 1 + r.IntN(20) {
+				text := fmt.Sprintf(`{"n":%d,"x":%q}`, len(want), strings.Repeat("x", []int{0, 10, 90, 120, 3000}[r.IntN(5)]))
+				switch r.IntN(8) {
+				case 0:
+					text = "binary " + text
+					s.WriteBinary([]byte(text))
+				case 1, 2:
+					s.WriteRaw(wsconn.AppendText(nil, []byte(text)))
+				default:
+					s.WriteText([]byte(text))
+				}
+				want = append(want, text)
+			}
+		}
+		read := 0
+		next := func() {
+			f, err := p.read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var texts []string
+			for _, o := range messages(t, f) {
+				texts = append(texts, string(o))
+			}
+			if end := read + len(texts); end > len(want) || !slices.Equal(texts, want[read:end]) {
+				t.Fatalf("message %d is %.200q", read, f.Payload)
+			}
+			read += len(texts)
+		}
+		for range 200 {
+			s.on(write)
+			for range r.IntN(3) {
+				if read < len(want) {
+					next()
+				}
+			}
+		}
+		for read < len(want) {
+			next()
+		}
+	})
+}
+
+// messages returns what a frame holds.
+func messages(t *testing.T, f ws.Frame) (all []json.RawMessage) {
+	t.Helper()
+	if f.Payload[0] != '[' {
+		return []json.RawMessage{f.Payload}
+	}
+	if err := json.Unmarshal(f.Payload, &all); err != nil {
+		t.Fatalf("%v: %.200q", err, f.Payload)
+	}
+	return all
 }
