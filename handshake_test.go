@@ -5,7 +5,9 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -125,6 +127,8 @@ func TestHandshakePicksTheHighestProtocol(t *testing.T) {
 		{[]string{"juggler.1"}, "juggler.1"},
 		{[]string{"juggler.0, juggler.1"}, "juggler.1"},
 		{[]string{"mqtt", "juggler.0"}, "juggler.0"},
+		{[]string{"juggler.1, juggler.1.batch"}, "juggler.1.batch"},
+		{[]string{"juggler.1.batch"}, "juggler.1.batch"},
 	}
 	s := newServer(t)
 	for _, tt := range tests {
@@ -137,6 +141,50 @@ func TestHandshakePicksTheHighestProtocol(t *testing.T) {
 		// The example of RFC 6455, section 1.3.
 		if got := resp.Header.Get("Sec-WebSocket-Accept"); got != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
 			t.Errorf("Sec-WebSocket-Accept: %q", got)
+		}
+	}
+}
+
+// Who offers to take several messages as one gets the answers of one turn so.
+func TestBatchSubprotocol(t *testing.T) {
+	s := newServer(t)
+	const n = 20
+	var subs []string
+	for i := range n {
+		subs = append(subs, fmt.Sprintf(`{"type":"SUB","id":"%d","channel":"c%d"}`, i, i))
+	}
+	for protocol, batches := range map[string]bool{"juggler.1": false, "juggler.1.batch": true} {
+		c := dialRaw(t, s.http.Listener.Addr().String(), "Sec-WebSocket-Protocol: "+protocol)
+		if _, err := c.conn.Write(maskedText(subs...)); err != nil {
+			t.Fatal(err)
+		}
+		var answered []string
+		joined := false
+		for len(answered) < n {
+			_, payload, err := c.frame()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if payload[0] != '[' {
+				payload = fmt.Appendf(nil, "[%s]", payload)
+			} else {
+				joined = true
+			}
+			var messages []struct{ Type, For string }
+			if err := json.Unmarshal(payload, &messages); err != nil {
+				t.Fatalf("%s: %v", payload, err)
+			}
+			for _, m := range messages {
+				answered = append(answered, m.Type+m.For)
+			}
+		}
+		for i, a := range answered {
+			if a != fmt.Sprint("ACK", i) {
+				t.Errorf("%s: answer %d is %s", protocol, i, a)
+			}
+		}
+		if joined != batches {
+			t.Errorf("%s: messages are joined: %t", protocol, joined)
 		}
 	}
 }

@@ -142,6 +142,9 @@ func (h *Handler) openSession(g *wsconn.Group, n *newcomer) {
 	sh.place(s, n.addr)
 	sh.keep(s, n.headers, n.values)
 	g.Attach(&s.Conn, n.upgrade)
+	if n.request.Batches {
+		s.JoinTexts()
+	}
 	s.begin(n.identity)
 }
 

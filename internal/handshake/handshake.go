@@ -28,11 +28,12 @@ type Settings struct {
 // A Request is an upgrade request that is in order.
 type Request struct {
 	Protocol frame.Protocol
+	Batches  bool // the client takes several messages of Protocol as one, in an array
 	Browser  bool // Origin is present, and allowed
 	Allowed  Messages
 
-	key   string
-	named bool // the client offered Protocol by name
+	key         string
+	subprotocol string // what the client offered and gets; "" if it offered none
 }
 
 // A Refusal says why a request is not in order.
@@ -65,10 +66,10 @@ func Read(r *http.Request, header http.Header, settings Settings) (*Request, *Re
 		}
 		q.Browser = true
 	}
-	var ok bool
-	if q.Protocol, q.named, ok = negotiate(r.Header, settings.DefaultProtocol); !ok {
+	if !q.negotiate(r.Header, settings.DefaultProtocol) {
 		return nil, unknownProtocol(r)
 	}
+	var ok bool
 	if q.Allowed, ok = readMessages(r); !ok {
 		return nil, bad(Malformed, http.StatusBadRequest, "Juggler-Allowed-Messages (or the query parameter allow) names none of call, sub, unsb, pub, or the query cannot be read")
 	}
@@ -130,18 +131,28 @@ func cite(text string) string {
 	return strconv.QuoteToASCII(text)
 }
 
-// negotiate picks the highest of our protocols that the client offers.
-func negotiate(header http.Header, byDefault *frame.Protocol) (p frame.Protocol, named, ok bool) {
-	if hasExactToken(header, "Sec-WebSocket-Protocol", frame.Juggler1.String()) {
-		return frame.Juggler1, true, true
-	}
-	if hasExactToken(header, "Sec-WebSocket-Protocol", frame.Juggler0.String()) {
-		return frame.Juggler0, true, true
+// batches is the subprotocol in which the server may send several messages of juggler.1
+// as one, in a JSON array.
+const batches = "juggler.1.batch"
+
+// negotiate picks the highest of our protocols that the client offers, and reports
+// whether there is one.
+func (q *Request) negotiate(header http.Header, byDefault *frame.Protocol) bool {
+	for _, p := range []Request{
+		{subprotocol: batches, Protocol: frame.Juggler1, Batches: true},
+		{subprotocol: frame.Juggler1.String(), Protocol: frame.Juggler1},
+		{subprotocol: frame.Juggler0.String(), Protocol: frame.Juggler0},
+	} {
+		if hasExactToken(header, "Sec-WebSocket-Protocol", p.subprotocol) {
+			q.subprotocol, q.Protocol, q.Batches = p.subprotocol, p.Protocol, p.Batches
+			return true
+		}
 	}
 	if byDefault != nil && header.Get("Sec-WebSocket-Protocol") == "" {
-		return *byDefault, false, true
+		q.Protocol = *byDefault
+		return true
 	}
-	return 0, false, false
+	return false
 }
 
 // Upgrade returns the bytes that accept q, with what middleware of net/http put into
@@ -152,8 +163,8 @@ func (q *Request) Upgrade(header http.Header) []byte {
 	b.WriteString("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ")
 	b.WriteString(base64.StdEncoding.EncodeToString(sum[:]))
 	b.WriteString("\r\n")
-	if q.named {
-		b.WriteString("Sec-WebSocket-Protocol: " + q.Protocol.String() + "\r\n")
+	if q.subprotocol != "" {
+		b.WriteString("Sec-WebSocket-Protocol: " + q.subprotocol + "\r\n")
 	}
 	_ = header.WriteSubset(&b, map[string]bool{ // a strings.Builder never fails
 		"Upgrade": true, "Connection": true, "Content-Length": true, "Transfer-Encoding": true,
