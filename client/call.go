@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -208,6 +209,12 @@ func (p *PendingCall) Result(ctx context.Context, out any) error {
 // time of [WithCallTimeout]. The error for what the server refused wraps an
 // [*Error]. Otherwise the publication may have been made when there is an
 // error: if the connection was lost, it wraps [ErrUnknownOutcome].
+//
+// If the client is signed in, and the server keeps events, each publication gets a key by
+// which the server knows it again (see [Key]). One whose outcome is unknown is then
+// repeated by itself, for up to four and a half minutes within its time, and before what is
+// published afterwards. On a channel that is kept it is not made twice for that; on others
+// the server refuses, and its outcome stays unknown.
 func (c *Client) Publish(ctx context.Context, channel string, v any, opts ...PublishOption) error {
 	if err := c.publish(ctx, channel, v, opts); err != nil {
 		return fmt.Errorf("juggler: publish on %s: %w", channel, err)
@@ -224,17 +231,26 @@ func (c *Client) publish(ctx context.Context, channel string, v any, opts []Publ
 	for _, o := range opts {
 		o.applyPublish(r)
 	}
-	err := c.prepare(ctx, r, v)
-	if err == nil {
-		err = c.submit(ctx, r)
+	if err := c.prepare(ctx, r, v); err != nil {
+		return err
 	}
-	if err == nil {
-		err = c.wait(ctx, r)
+	pauses := backoff{min: c.cfg.minBackoff, max: c.cfg.maxBackoff}
+	for {
+		err := c.submit(ctx, r)
+		if err == nil {
+			err = c.wait(ctx, r)
+		}
+		switch {
+		case err == nil:
+			c.recycle(r)
+			return nil
+		case c.awaitRepeat(ctx, r, err, &pauses):
+		case r.maybeSent && !errors.Is(err, ErrUnknownOutcome):
+			return fmt.Errorf("%w: %w", err, ErrUnknownOutcome)
+		default:
+			return err
+		}
 	}
-	if err == nil {
-		c.recycle(r)
-	}
-	return err
 }
 
 // calleeError0 returns the error that the args of a RES hold in juggler.0,

@@ -44,6 +44,7 @@ type conn struct {
 
 	mu      sync.Mutex // guards the following
 	hello   frame.HelloBody
+	keys    bool // the server minds keys of publications; by HELLO or the latest AUTH
 	paces   paces
 	queue   queue
 	pending map[uint64]entry

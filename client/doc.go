@@ -35,7 +35,8 @@
 //   - requests that were not sent yet: they are sent on the next connection;
 //   - calls that were sent: they fail with [ErrUnknownOutcome] and are not
 //     repeated, other than with [Idempotent];
-//   - publications that were sent: they fail with [ErrUnknownOutcome];
+//   - publications that were sent: they are repeated where the server knows
+//     them again ([Client.Publish]); otherwise they fail with [ErrUnknownOutcome];
 //   - subscriptions: they are restored. Where the server keeps the events of
 //     the channel, those that came meanwhile follow, each once and in order, as
 //     if no connection had been lost. Where it keeps none, or cannot prove that

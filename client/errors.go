@@ -29,7 +29,7 @@ var (
 
 	// ErrUnknownOutcome: the connection was lost after the request was sent
 	// and before it was answered. It may have been done or not, so it was not
-	// repeated; see [Idempotent].
+	// repeated; see [Idempotent], and for publications [Key].
 	ErrUnknownOutcome = errors.New("outcome unknown: connection lost before the answer")
 
 	// ErrSlow ends a subscription whose reader did not keep up; see

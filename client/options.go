@@ -134,7 +134,8 @@ func WithDialer(dial DialFunc) Option {
 // renews the credentials when three quarters of their life are over. It needs
 // juggler.1 alone.
 //
-// An error of token counts as a failed attempt to connect. A token that the
+// All tokens have to be of one user: what the client repeats on the next connection is
+// that user's. An error of token counts as a failed attempt to connect. A token that the
 // server refuses (401, 403) ends the client.
 func WithToken(token TokenFunc) Option {
 	return set("WithToken", token, "a function", func(c *config, token TokenFunc) { c.token = token })

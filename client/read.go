@@ -109,7 +109,7 @@ func (cn *conn) dispatch(f *frame.Frame) {
 	switch f.Type {
 	case frame.Hello:
 		cn.mu.Lock()
-		cn.hello = f.Hello
+		cn.hello, cn.keys = f.Hello, f.Hello.Keys
 		cn.paces.start(&f.Hello.Rates)
 		cn.mu.Unlock()
 		close(cn.ready)
@@ -145,6 +145,9 @@ func (cn *conn) acknowledged(f *frame.Frame) {
 		e.acked = true
 		cn.pending[id] = e
 	default:
+		if e.typ == frame.Auth {
+			cn.keys = f.Keys
+		}
 		cn.remove(id, e)
 	}
 	cn.mu.Unlock()
@@ -182,7 +185,7 @@ func (cn *conn) answered(f *frame.Frame) {
 		cn.c.topics.answered(cn, e.typ, e.topic, f, wireError(&f.Err, true))
 	case e.req != nil && e.req.claim():
 		if f.Err.Code != 0 || f.Type == frame.Nack {
-			unknown := e.req.maybeSent || e.typ == frame.Pub && f.Err.Code == int(CodeInternal)
+			unknown := e.req.maybeSent || e.typ == frame.Pub && (f.Err.Code == int(CodeInternal) || f.Err.Code == int(CodeExpired))
 			e.req.err = wireError(&f.Err, f.Type == frame.Nack && !unknown)
 		} else if err := calleeError0(cn.proto, f.Args); err != nil {
 			e.req.err = err

@@ -24,6 +24,11 @@ type request struct {
 	deadline   time.Time     // when its time is over
 	idempotent bool
 	failFast   bool
+	ownKey     bool // the key is the application's
+
+	// Of a PUB, written while it is encoded.
+	key   []byte
+	keyed time.Time // when it was first sent with a key that the server minds; zero: it was not
 
 	claimed atomic.Bool
 	done    chan struct{} // gets one value, or is closed if async
@@ -87,7 +92,8 @@ func (c *Client) recycle(r *request) {
 	}
 	r.args, r.headers = nil, nil
 	r.timeout, r.deadline = 0, time.Time{}
-	r.idempotent, r.failFast = false, false
+	r.idempotent, r.failFast, r.ownKey = false, false, false
+	r.key, r.keyed, r.maybeSent = r.key[:0], time.Time{}, false
 	r.claimed.Store(false)
 	r.conn, r.id = nil, 0
 	r.err, r.body, r.expires = nil, r.body[:0], 0

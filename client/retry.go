@@ -11,8 +11,9 @@ import (
 )
 
 // A retry is a request whose connection was lost and that is to be sent on the next
-// one: it was certainly not sent, or is idempotent. It waits in Client.retries for
-// that connection, and in conn.retries for the server to allow one more call.
+// one: it was certainly not sent, is idempotent, or has a key by which the server knows it
+// again. It waits in Client.retries for that connection, and in conn.retries for the server
+// to allow one more call.
 type retry struct {
 	req *request
 	why error // what ended its connection
@@ -37,7 +38,7 @@ func (c *Client) lost(cn *conn, requests []*request, why error) {
 			r.fail(why)
 		case !r.maybeSent && r.failFast:
 			r.fail(notConnected(why))
-		case !r.maybeSent || r.idempotent:
+		case !r.maybeSent || r.idempotent || r.mayRepeat():
 			c.retry(r, why)
 		default:
 			r.fail(fmt.Errorf("%w: %w", ErrUnknownOutcome, why))

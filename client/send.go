@@ -38,7 +38,7 @@ func (q *queue) drop() {
 // errGone means that r was not queued because the connection has failed, or
 // there is another one for it.
 func (cn *conn) submit(ctx context.Context, r *request) error {
-	if err := cn.pace(ctx, r.typ, len(r.name)+len(r.args)+len(r.headers), r.deadline); err != nil {
+	if err := cn.pace(ctx, r.typ, len(r.name)+len(r.args)+len(r.headers)+len(r.key), r.deadline); err != nil {
 		return err
 	}
 	cn.mu.Lock()
@@ -142,6 +142,9 @@ func (cn *conn) put(r *request) error {
 		}
 	case frame.Pub:
 		f.Channel = r.name
+		if err := cn.addKey(f, r); err != nil {
+			return err
+		}
 	case frame.Auth:
 		f.Token = r.name
 	}
