@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/juggler-go/juggler/bench/internal/load"
 	"github.com/juggler-go/juggler/bench/internal/peer"
 )
 
@@ -11,7 +12,7 @@ import (
 // of the benchmarks, and the callee in it, which returns its arguments as a
 // slice, allocates once for each call.
 func connections() (all []guarded, err error) {
-	for _, of := range []func(*clientCalls) ([]guarded, error){echoes, calls, subscriptions, fanOuts} {
+	for _, of := range []func(*clientCalls) ([]guarded, error){echoes, calls, subscriptions, publications, fanOuts} {
 		more, err := of(&clientCalls{})
 		if err != nil {
 			return nil, err
@@ -93,6 +94,23 @@ func subscriptions(counted *clientCalls) ([]guarded, error) {
 	g, err := requests("handler: SUB and UNSB of a channel", "juggler", "juggler.1", counted, 1, 2,
 		`{"type":"SUB","id":"1","channel":"guard"}`, `{"type":"UNSB","id":"2","channel":"guard"}`)
 	return []guarded{g}, err
+}
+
+// publications measures events of a channel that nobody listens to, where
+// others are kept, and of one that is.
+func publications(counted *clientCalls) (all []guarded, err error) {
+	for _, of := range []struct{ what, channel string }{
+		{"handler: a PUB that no rule keeps", "news"},
+		{"handler: a PUB that is kept", load.KeptPrefix + "news"},
+	} {
+		g, err := requests(of.what, "juggler-history", "juggler.1", counted, 1, 1,
+			`{"type":"PUB","id":"1","channel":"`+of.channel+`","args":{"text":"0123456789"}}`)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, g)
+	}
+	return all, nil
 }
 
 // fanOuts measures deliveries to many subscribers of one channel.

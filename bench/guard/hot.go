@@ -36,6 +36,8 @@ var hotFunctions = []hot{
 	{"memory broker: a call, from Call to its result", memoryCalls},
 	{"memory broker: an event, 1 exact subscriber", memoryEvents(0)},
 	{"memory broker: an event, and 3 patterns", memoryEvents(3)},
+	{"memory broker: an event that no rule keeps", memoryEvents(0, newsRule("new.*"), newsRule("news.1"))},
+	{"memory broker: an event that is kept", memoryEvents(0, newsRule("news.*"))},
 	{"glob: 200 bytes beside a pattern that goes back", worstGlob},
 	{"wheel: set a timer and advance", timers},
 }
@@ -97,12 +99,17 @@ func memoryCalls() (func(), error) {
 	}, nil
 }
 
+// newsRule keeps the events of channels.
+func newsRule(channels string) broker.HistoryRule {
+	return broker.HistoryRule{Channels: channels, Events: 100, For: time.Hour}
+}
+
 // memoryEvents publishes to one subscriber of the channel and of some
-// patterns.
-func memoryEvents(patterns int) func() (func(), error) {
+// patterns, where rules say what is kept.
+func memoryEvents(patterns int, rules ...broker.HistoryRule) func() (func(), error) {
 	return func() (func(), error) {
 		ctx := context.Background()
-		b, err := memory.New()
+		b, err := memory.New(memory.WithHistory(rules...))
 		if err != nil {
 			return nil, err
 		}
