@@ -89,7 +89,9 @@ var (
 	jugglerTLS    = contender{name: "juggler, TLS", server: "juggler-tls", protocol: "juggler"}
 	centrifugeTLS = contender{name: "centrifuge, TLS", server: "centrifuge-tls", protocol: "centrifuge"}
 
-	jugglerHistory = contender{name: "juggler", server: "juggler-history", protocol: "juggler"}
+	jugglerHistory      = contender{name: "juggler", server: "juggler-history", protocol: "juggler"}
+	jugglerRedisHistory = contender{name: "juggler", server: "juggler-redis-history", protocol: "juggler", redis: true}
+	centrifugeRedis     = contender{name: "centrifuge", server: "centrifuge-redis", protocol: "centrifuge", redis: true}
 
 	rawLoop       = contender{name: "raw write loop", server: "raw-loop", protocol: "echo"}
 	gwsFanOut     = contender{name: "gws", server: "gws-broadcast", protocol: "echo"}
@@ -253,6 +255,7 @@ func history(add func(scenario)) {
 		contenders  []contender
 	}{
 		{"", "through the embedded broker", 0.8, []contender{jugglerHistory, centrifuge}},
+		{"redis-", "through Redis", 0.5, []contender{jugglerRedisHistory, centrifugeRedis}},
 	} {
 		kept, plain := inTwoWays(of.contenders)
 		for _, load := range []load.Spec{

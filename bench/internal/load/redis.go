@@ -48,10 +48,11 @@ func (i *redisInfo) connections() (int, error) {
 }
 
 // sentOnly are the commands that juggler sends and its scripts do not call.
-// With each BRPOP goes at most one RPOP; the scripts call RPOP too, so the
-// sum of these is an upper bound.
+// With each BRPOP goes at most one RPOP; the scripts call RPOP and, for events
+// that are kept, PUBLISH too, so the sum of these is an upper bound.
 var sentOnly = map[string]int{
-	"evalsha": 1, "eval": 1, "script|load": 1, "brpop": 2, "bzpopmin": 1, "publish": 1, "spublish": 1, "ping": 1,
+	"evalsha": 1, "evalsha_ro": 1, "eval": 1, "script|load": 1, "brpop": 2, "bzpopmin": 1,
+	"subscribe": 1, "ssubscribe": 1, "publish": 1, "spublish": 1, "ping": 1,
 }
 
 func parseRedisInfo(text string) (u redisUsage, err error) {

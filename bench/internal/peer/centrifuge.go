@@ -6,14 +6,46 @@ import (
 	"github.com/centrifugal/centrifuge"
 )
 
-// centrifugeServer answers RPC with its data, and lets everybody subscribe
-// and publish. Publications carry no information about their client: that
-// would be more bytes for each delivery than the others send.
+// centrifugeServer is a node on the broker in memory.
 func centrifugeServer(serve serveFunc) (string, error) {
-	node, err := centrifuge.New(centrifuge.Config{LogLevel: centrifuge.LogLevelNone})
+	node, err := centrifugeNode()
 	if err != nil {
 		return "", err
 	}
+	return startCentrifuge(serve, node)
+}
+
+// centrifugeRedis is a node whose events go through Redis.
+func centrifugeRedis() (string, error) {
+	addr, err := redisAddr()
+	if err != nil {
+		return "", err
+	}
+	node, err := centrifugeNode()
+	if err != nil {
+		return "", err
+	}
+	shard, err := centrifuge.NewRedisShard(node, centrifuge.RedisShardConfig{Address: addr})
+	if err != nil {
+		return "", err
+	}
+	b, err := centrifuge.NewRedisBroker(node, centrifuge.RedisBrokerConfig{Shards: []*centrifuge.RedisShard{shard}})
+	if err != nil {
+		return "", err
+	}
+	node.SetBroker(b)
+	return startCentrifuge(serveHTTP, node)
+}
+
+// centrifugeNode shares what many clients read of a history at once.
+func centrifugeNode() (*centrifuge.Node, error) {
+	return centrifuge.New(centrifuge.Config{LogLevel: centrifuge.LogLevelNone, UseSingleFlight: true})
+}
+
+// startCentrifuge answers RPC with its data, and lets everybody subscribe and
+// publish. Publications carry no information about their client: that would be
+// more bytes for each delivery than the others send.
+func startCentrifuge(serve serveFunc, node *centrifuge.Node) (string, error) {
 	node.OnConnecting(func(context.Context, centrifuge.ConnectEvent) (centrifuge.ConnectReply, error) {
 		return centrifuge.ConnectReply{Credentials: &centrifuge.Credentials{UserID: "0123456789abcdef"}}, nil
 	})

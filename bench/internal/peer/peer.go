@@ -33,10 +33,12 @@ var servers = map[string]func() (addr string, err error){
 	"juggler-redis":             func() (string, error) { return jugglerRedis() },
 	"juggler-redis-blocking":    func() (string, error) { return jugglerRedis(blockingHooks...) },
 	"juggler-redis-nonblocking": func() (string, error) { return jugglerRedis(nonBlockingHooks...) },
+	"juggler-redis-history":     jugglerRedisHistory,
 	"redis-callee-8":            func() (string, error) { return redisCallee(8) },
 	"redis-callee-64":           func() (string, error) { return redisCallee(64) },
 	"raw-loop":                  rawBroadcast,
 	"centrifuge":                func() (string, error) { return centrifugeServer(serveHTTP) },
+	"centrifuge-redis":          centrifugeRedis,
 	"nats":                      natsServer,
 	"nats-ws":                   natsWebSocketServer,
 }

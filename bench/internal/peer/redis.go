@@ -15,12 +15,20 @@ import (
 // servers that need one.
 const RedisVariable = "JUGGLER_BENCH_REDIS"
 
-func redisBroker() (*redis.Broker, error) {
+func redisAddr() (string, error) {
 	addr := os.Getenv(RedisVariable)
 	if addr == "" {
-		return nil, errors.New("peer: " + RedisVariable + " is not set")
+		return "", errors.New("peer: " + RedisVariable + " is not set")
 	}
-	return redis.New(redis.WithServer(&goredis.Options{Addr: addr}), redis.WithQueueCapacity(1<<16))
+	return addr, nil
+}
+
+func redisBroker(options ...redis.Option) (*redis.Broker, error) {
+	addr, err := redisAddr()
+	if err != nil {
+		return nil, err
+	}
+	return redis.New(append(options, redis.WithServer(&goredis.Options{Addr: addr}), redis.WithQueueCapacity(1<<16))...)
 }
 
 // jugglerRedis is a node whose calls go through Redis.
@@ -30,6 +38,15 @@ func jugglerRedis(options ...juggler.Option) (string, error) {
 		return "", err
 	}
 	return startNode(serveHTTP, b, options...)
+}
+
+// jugglerRedisHistory is a node whose events go through Redis, which keeps some.
+func jugglerRedisHistory() (string, error) {
+	b, err := redisBroker(redis.WithHistory(historyRule))
+	if err != nil {
+		return "", err
+	}
+	return startNode(serveHTTP, b)
 }
 
 // redisCallee answers those calls in a process of its own, which nobody
