@@ -146,6 +146,7 @@ func redisMetrics(e *engine.Engine) admin.Metrics {
 		total("published", "Events published here.", func(s redis.Stats) int64 { return s.Published })
 		total("events", "Messages received from subscriptions here.", func(s redis.Stats) int64 { return s.Events })
 		total("gaps", "Subscriptions that may have missed something.", func(s redis.Stats) int64 { return s.Gaps })
+		total("healed", "Kept events that did not arrive, and were read from their logs.", func(s redis.Stats) int64 { return s.Healed })
 		total("corrupt", "Values that are not juggler's, dropped.", func(s redis.Stats) int64 { return s.Corrupt })
 		m = append(m, admin.Metric{Name: "redis_evicting", Help: "Masters that evict keys when their memory is full.", Labels: labels,
 			Value: func() float64 { return float64(b.Stats().Evicting) }})
