@@ -107,6 +107,9 @@ type KeptEvent struct {
 // twice, and where that is not so, a Gap stands between. Each has its position in
 // [Delivery].Pos. Deliveries for a pattern have none.
 //
+// What an engine confirms, and loses before a subscription is delivered it, is missing there
+// without a Gap: nothing is left to tell that it was there.
+//
 // The Pos of a Gap is where the chain goes on: the next event is the first after it, and
 // a reader may read on from there. It is zero where nothing is known of what came before
 // the next event. An event that could not be kept (it is larger than all that may be kept,
