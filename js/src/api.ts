@@ -11,6 +11,7 @@ import type {
   Contract,
   JugglerEvent,
   PatternEvent,
+  PublishOptions,
   RequestOptions,
   Result,
   State,
@@ -77,8 +78,10 @@ export interface CoreClient<C extends Contract = AnyContract> {
    * publications of a client are taken in their order, also those that the
    * server asks to repeat; if a later one was taken first, which it can be when
    * the server puts off one of several on their way, the earlier is rejected.
+   * One of which nobody knows whether it was taken is repeated, if the server
+   * tells such repetitions from others (see {@link PublishOptions.key}).
    */
-  publish<N extends Channel<C>>(channel: N, args: C['channels'][N], options?: RequestOptions): Promise<void>;
+  publish<N extends Channel<C>>(channel: N, args: C['channels'][N], options?: PublishOptions): Promise<void>;
 
   /**
    * Resolves once nothing waits to be sent. What is sent and not answered is

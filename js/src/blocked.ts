@@ -1,7 +1,7 @@
 import { PROBE_WAIT } from './constants.js';
 
 /**
- * Whether something answers where a page could not open a WebSocket, or the
+ * For the option `isBlocked`: whether something answers where a page could not open a WebSocket, or the
  * page's own policy forbids to ask. It then is not the network: something
  * refuses or blocks the handshake, of which a browser tells a page nothing.
  */

@@ -59,6 +59,8 @@ const fixed: Record<string, Is> = {
   backoff: isObject,
   buffer: isCount,
   connectTimeout: isTime,
+  isBlocked: isCode,
+  last: isCount,
   logger: isCode,
   onError: isCode,
   onGap: isCode,

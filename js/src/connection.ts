@@ -19,7 +19,6 @@ function toConsole(level: LogLevel, message: string, detail: unknown = ''): void
 /** What a connection does beyond the core. */
 export interface ConnectionExtras {
   _signIn?: ((connection: Connection) => SignIn) | undefined;
-  _isBlocked?: (url: string) => Promise<boolean>;
 }
 
 /**
@@ -61,10 +60,10 @@ export class Connection implements LinkHost, OutboxHost, Subscriber {
   constructor(
     readonly _url: string | (() => string | Promise<string>),
     readonly _settings: ReturnType<typeof settingsOf>,
-    { _signIn: signIn, _isBlocked: isBlocked }: ConnectionExtras,
+    { _signIn: signIn }: ConnectionExtras,
   ) {
     this._signIn = signIn?.(this);
-    this._isBlocked = isBlocked;
+    this._isBlocked = _settings.isBlocked;
   }
 
   _connect(): void {
@@ -105,8 +104,7 @@ export class Connection implements LinkHost, OutboxHost, Subscriber {
     const { channel, pattern } = message as { channel: string; pattern?: string | boolean };
     const topic = this._topics.get(topicKey(typeof pattern === 'string' ? pattern : channel, !!pattern));
     // After UNSB some may still be on their way.
-    if (message.type === 'GAP') topic?._gap('server');
-    else topic?._deliver(link, message);
+    topic?._deliver(link, message);
   }
 
   // Links.

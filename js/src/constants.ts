@@ -39,3 +39,9 @@ export const PATIENCE = 60_000;
 
 /** How deep a server takes a message, its own braces included. */
 export const MAX_DEPTH = 512;
+
+/** For how long a server knows the key of a publication. */
+export const KEY_LIFE = 300_000;
+
+/** How often a publication is repeated of which a server says that it does not know whether it was done. */
+export const REPEATS = 3;

@@ -11,10 +11,12 @@ import { Topic, topicKey } from './topic.js';
 import type { ClientEvents, CoreOptions, RequestOptions, State, SubscribeOptions } from './types.js';
 
 type Handler = (event: any) => void;
+type MakeFeed<F> = new (topic: Topic, options: SubscribeOptions, handler?: Handler) => F;
 
 /** What a client has beyond the core. */
 export interface Extras<F> extends ConnectionExtras {
-  _Feed: new (topic: Topic, options: SubscribeOptions, handler?: Handler) => F;
+  _Request: typeof Request;
+  _Feed: MakeFeed<F>;
   /** Throws where the application has made a mistake. */
   _checkRequest?(key: string, name: unknown, args: unknown, options: RequestOptions): void;
 }
@@ -27,7 +29,7 @@ export class CoreClient<F extends Feed<any> = Feed<any>> implements Typed<any> {
   constructor(
     url: string | (() => string | Promise<string>),
     options: CoreOptions = {},
-    extras: Extras<F> = { _Feed: Feed as new () => F },
+    extras: Extras<F> = { _Feed: Feed as new () => F, _Request: Request },
   ) {
     bind(this, 'on', 'connect', 'close', 'drained', 'call', 'publish', 'subscribe', /* @__KEY__ */ '_getState');
     this.#connection = new Connection(url, settingsOf(options), extras);
@@ -75,12 +77,12 @@ export class CoreClient<F extends Feed<any> = Feed<any>> implements Typed<any> {
 
   subscribe(channel: string, optionsOrHandler?: SubscribeOptions | Handler, handler?: Handler): F {
     const isHandler = typeof optionsOrHandler === 'function';
-    const options = isHandler ? {} : (optionsOrHandler ?? {});
+    const options: SubscribeOptions & { _Feed?: MakeFeed<F> } = isHandler ? {} : (optionsOrHandler ?? {});
     const { pattern = false } = options;
     const connection = this.#connection;
     if (typeof process === 'object' && process.env.NODE_ENV !== 'production') doubtName(channel, pattern, connection);
-    const topic = connection._topics.get(topicKey(channel, pattern)) ?? new Topic(channel, pattern, connection);
-    const feed = new this.#extras._Feed(topic, options, isHandler ? optionsOrHandler : handler);
+    const topic = connection._topics.get(topicKey(channel, pattern)) ?? new Topic(channel, pattern, connection, options.last);
+    const feed = new (options._Feed ?? this.#extras._Feed)(topic, options, isHandler ? optionsOrHandler : handler);
     feed._start();
     // Not if it has ended by now, as its signal was aborted: nobody would ever take the topic away.
     if (topic._wanted) {
@@ -99,7 +101,7 @@ export class CoreClient<F extends Feed<any> = Feed<any>> implements Typed<any> {
       this.#extras._checkRequest?.(key, name, args, options);
       if (signal?.aborted) throw abortReason(signal);
       const outbox = this.#connection._outbox;
-      outbox._dispatch(new Request(type, fields, options, timeout, outbox, resolve, reject));
+      outbox._dispatch(new this.#extras._Request(type, fields, options, timeout, outbox, resolve, reject));
     });
   }
 }

@@ -76,7 +76,8 @@ export class JugglerError extends PlainError {
    * Of a page that could not open a connection. True: something answers there,
    * so it is not the network: the server, a proxy or the page's policy refuses
    * the WebSocket, and a later try is likely to fail as well. False: nothing
-   * answers. Undefined: that is not known, or not the question.
+   * answers. Undefined: that is not known, or not the question. See
+   * `ClientOptions.isBlocked`.
    */
   readonly blocked?: boolean | undefined;
 

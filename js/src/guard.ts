@@ -17,6 +17,6 @@ export const thrown = (what: string, cause: unknown): JugglerError =>
 /** A value as errors name it. */
 export function shown(value: unknown): string {
   if (value instanceof Error) return String(value);
-  if (Object(value) === value) return Object.prototype.toString.call(value);
+  if (Object(value) === value) return {}.toString.call(value);
   return typeof value === 'string' ? JSON.stringify(value) : String(value);
 }

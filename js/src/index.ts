@@ -4,6 +4,9 @@
  * @packageDocumentation
  */
 export { Client, CoreClient } from './api.js';
+export { isBlocked } from './blocked.js';
+export { withState } from './state.js';
+export type { ReadState } from './state.js';
 export { JugglerError } from './error.js';
 export type { ErrorDetails, Outcome } from './error.js';
 export type { ClientConstructor, CoreClientConstructor, CoreSubscription, Subscription } from './api.js';

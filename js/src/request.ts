@@ -3,7 +3,7 @@ import { abortReason, onAbort } from './signal.js';
 import { Timer, now } from './time.js';
 import type { Exchange, Link, ServerMessage } from './link.js';
 import type { Outbox } from './outbox.js';
-import type { RequestOptions } from './types.js';
+import type { PublishOptions } from './types.js';
 
 let made = 0;
 
@@ -27,7 +27,7 @@ export class Request implements Exchange {
   _id?: string;
 
   /** Sent once, and lost with its link: whatever comes, it may have been done. */
-  private _maybeSent: boolean | undefined;
+  _maybeSent: boolean | undefined;
   /** Why it is delayed, or was. */
   private _refusal: JugglerError | undefined;
   private _deadline: number;
@@ -38,24 +38,24 @@ export class Request implements Exchange {
   constructor(
     readonly _type: 'CALL' | 'PUB',
     readonly _fields: string,
-    options: RequestOptions,
-    timeout: number,
-    private readonly _outbox: Outbox,
+    readonly _options: PublishOptions,
+    readonly _timeout: number,
+    readonly _outbox: Outbox,
     private readonly _resolve: (result: unknown) => void,
     private readonly _reject: (reason: unknown) => void,
   ) {
-    this._idempotent = !!options.idempotent;
-    this._wait = options.wait !== false;
-    this._deadline = now() + timeout;
-    this._timer = new Timer()._set(timeout, () => {
+    const { idempotent, wait, signal } = _options;
+    this._idempotent = !!idempotent;
+    this._wait = wait !== false;
+    this._deadline = now() + _timeout;
+    this._timer = new Timer()._set(_timeout, () => {
       const link = this._cancel();
       if (link) this._maybeSent = true;
-      this._refuse(408, `no ${link ? 'answer' : 'connection'} within ${timeout} ms`, {
+      this._refuse(408, `no ${link ? 'answer' : 'connection'} within ${_timeout} ms`, {
         retryable: !this._maybeSent || this._idempotent,
         cause: _outbox._host._lastError,
       });
     });
-    const { signal } = options;
     this._unwatch =
       signal &&
       onAbort(signal, () => {
@@ -65,9 +65,8 @@ export class Request implements Exchange {
       });
   }
 
-  /** Sends it on the link; false: the link could not. */
-  _sendOn(link: Link): boolean {
-    let fields = this._fields;
+  /** Sends it on the link, with these fields; false: the link could not. */
+  _sendOn(link: Link, fields = this._fields): boolean {
     if (this._type === 'CALL') {
       const left = Math.max(1, Math.ceil(this._deadline - now()));
       const most = link._limit('timeout');
@@ -132,11 +131,12 @@ export class Request implements Exchange {
     this._refuse(refusal.code, `${refusal.message}; a later one was taken`, refusal);
   }
 
-  _lost(error: JugglerError): void {
+  /** `repeatable`: doing it twice is the same as doing it once. */
+  _lost(error: JugglerError, repeatable = this._idempotent): void {
     if (this._settled) return;
     this._link = undefined;
     // It may be the one that the server did not like.
-    const again = this._idempotent && !(this._maybeSent && isViolation(error.code));
+    const again = repeatable && !(this._maybeSent && isViolation(error.code));
     this._maybeSent = true;
     if (again) this._outbox._dispatch(this);
     else this._refuse(error.code, `outcome unknown: ${error.message}`, { cause: error });

@@ -1,4 +1,11 @@
 // The entry of dist/juggler.min.js, for a plain <script>: `new juggler.Client(…)`.
-import { Client, JugglerError } from './index.js';
+import { Client as Bare, JugglerError, isBlocked, withState, type ClientOptions } from './index.js';
 
-Object.assign(globalThis, { juggler: { Client, JugglerError } });
+/** A page without a bundler imports nothing: it has all. */
+class Client extends (Bare as new (url: string, options: ClientOptions) => object) {
+  constructor(url: string, options?: ClientOptions) {
+    super(url, { isBlocked, ...options });
+  }
+}
+
+Object.assign(globalThis, { juggler: { Client, JugglerError, withState } });

@@ -5,6 +5,7 @@
  *
  * @packageDocumentation
  */
+import { Log } from './keep.js';
 import { byteLength } from './link.js';
 import type { AnyContract, Args, Channel, Contract, Result, Uri, WebSocketConstructor, WebSocketLike } from './types.js';
 
@@ -56,6 +57,13 @@ export interface MockServerOptions {
    */
   auth?: (token: string) => boolean | number | Promise<boolean | number>;
   limits?: MockLimits;
+  /**
+   * Of which channels events are kept, and how many of the newest: by a
+   * channel's name, or how names begin and then a star, as in
+   * `{ 'room.*': 100 }`. The first that matches counts. Publications may then
+   * have keys; with `auth`, once the client has signed in. Default: none.
+   */
+  history?: Record<string, number>;
 }
 
 interface Message {
@@ -69,6 +77,10 @@ interface Message {
   headers?: Record<string, string>;
   timeout?: number;
   token: string;
+  since?: unknown;
+  last?: unknown;
+  key?: string;
+  again?: boolean;
 }
 
 /** The error of a NACK or a RES. */
@@ -105,6 +117,9 @@ export class MockServer<C extends Contract = AnyContract> {
   #handlers = new Map<string, Handler>();
   #refusals = new Map<string, Refusal>();
   #sockets = new Set<MockSocket>();
+  #logs = new Map<string, Log | undefined>();
+  /** The args of publications that have a key, by channel and key. */
+  #keys = new Map<string, string>();
   #publications = 0;
   #sessions = 0;
 
@@ -164,22 +179,38 @@ export class MockServer<C extends Contract = AnyContract> {
   /** Sends an event to all who are subscribed. */
   publish<N extends Channel<C>>(channel: N, args: C['channels'][N], headers?: Record<string, string>): void {
     const id = String(++this.#publications).padStart(26, '0');
+    const event = { type: 'EVNT', id, channel, args, headers };
+    const kept = this.#log(channel)?.add(event) ?? event;
     for (const socket of this.#sockets) {
       for (const topic of socket.topics.values()) {
-        if (!topic.matches(channel)) continue;
-        const pattern = topic.pattern ? topic.channel : undefined;
-        socket.deliver({ type: 'EVNT', id, channel, pattern, args, headers });
+        if (topic.matches(channel)) socket.deliver(topic.pattern ? { ...event, pattern: topic.channel } : kept);
       }
     }
   }
 
   /** Tells all who are subscribed to a channel or pattern that they may have missed events. */
   gap(channel: string, pattern = false): void {
+    const top = pattern ? undefined : this.#log(channel)?.top;
     for (const socket of this.#sockets) {
       if (socket.topics.has(topicKey({ channel, pattern }))) {
-        socket.deliver({ type: 'GAP', channel, pattern: pattern || undefined });
+        socket.deliver({ type: 'GAP', channel, pattern: pattern || undefined, ...top });
       }
     }
+  }
+
+  /**
+   * Loses the newest events of a channel that are kept, as a failover to a
+   * replica does that lacks them. Who is subscribed is told that events may be
+   * missing; who was, and comes back from one of the lost, is not recovered.
+   */
+  rollback(channel: Channel<C>, events = 1): void {
+    this.#log(channel)?.lose(events);
+    this.gap(channel);
+  }
+
+  /** Forgets what is kept of a channel, as it becomes too old: nobody is told, and who lacks some of it is not recovered. */
+  forget(channel: Channel<C>): void {
+    this.#log(channel)?.forget();
   }
 
   /** Asks all clients to move to another connection in `after` ms. */
@@ -192,13 +223,31 @@ export class MockServer<C extends Contract = AnyContract> {
     for (const socket of this.#sockets) socket.dropAfterAll(code, reason);
   }
 
+  /** Ends all connections at once: what is under way, as with {@link delay}, is lost. */
+  cut(): void {
+    for (const socket of this.#sockets) socket.drop(1006, '');
+  }
+
+  /** What is kept of a channel; undefined: nothing is. */
+  #log(channel: string): Log | undefined {
+    if (!this.#logs.has(channel)) {
+      const rule = Object.entries(this.#options.history ?? {}).find(([name]) =>
+        name.endsWith('*') ? channel.startsWith(name.slice(0, -1)) : channel === name,
+      );
+      this.#logs.set(channel, rule && new Log(rule[1]));
+    }
+    return this.#logs.get(channel);
+  }
+
   #connect(socket: MockSocket): void {
     if (!this.reachable) return socket.drop(1006, '');
     this.#sockets.add(socket);
     socket.readyState = 1;
     if (this.refusing) return socket.dropAfterAll(this.refusing.code, this.refusing.reason ?? '');
-    const { ping = 25_000, limits = {} } = this.#options;
-    socket.deliver({ type: 'HELLO', session: `mock-session-${++this.#sessions}`, node: 'mock-node', ping, limits });
+    const { ping = 25_000, limits = {}, auth, history } = this.#options;
+    socket.mayKey = !!history && !auth;
+    const session = `mock-session-${++this.#sessions}`;
+    socket.deliver({ type: 'HELLO', session, node: 'mock-node', ping, limits, keys: socket.mayKey || undefined });
   }
 
   #receive(socket: MockSocket, text: string): void {
@@ -214,20 +263,38 @@ export class MockServer<C extends Contract = AnyContract> {
       case 'CANCEL':
         return socket.calls.get(message.for)?.abort();
       case 'SUB':
-        socket.topics.set(topicKey(message), new Topic(message.channel, !!message.pattern));
-        return ack();
+        return this.#subscribe(socket, message);
       case 'UNSB':
         socket.topics.delete(topicKey(message));
         return ack();
       case 'PUB': {
         const { channel, args, headers } = message;
-        this.published.push({ channel, args, headers });
         ack();
+        if (this.#isRepeated(message)) return;
+        this.published.push({ channel, args, headers });
         return this.publish(channel as Channel<C>, args as never, headers);
       }
       case 'AUTH':
         return void this.#auth(socket, message);
     }
+  }
+
+  #subscribe(socket: MockSocket, message: Message): void {
+    const { id, channel, pattern = false, since, last } = message;
+    socket.topics.set(topicKey(message), new Topic(channel, pattern));
+    const log = pattern ? undefined : this.#log(channel);
+    const isBack = since !== undefined;
+    const missed = isBack ? log?.after(since) : last !== undefined && log?.newest(last as number);
+    socket.deliver({ type: 'ACK', for: id, ...log?.top, recovered: isBack ? !!missed : undefined });
+    for (const event of missed || []) socket.deliver(event);
+  }
+
+  /** Whether a publication was made before: its key is known. */
+  #isRepeated({ channel, key, args }: Message): boolean {
+    if (key === undefined || !this.#log(channel)) return false;
+    const isKnown = this.#keys.has(keyOf(channel, key));
+    this.#keys.set(keyOf(channel, key), argsText(args));
+    return isKnown;
   }
 
   /** Why a request is not taken, if so. */
@@ -244,8 +311,10 @@ export class MockServer<C extends Contract = AnyContract> {
     return { code, message: text, retry_after: retryAfter };
   }
 
-  /** Which limit a request exceeds, if so, or that nobody is there to answer it. */
+  /** What a request about history lacks, or which limit another exceeds, if so, or that nobody is there to answer it. */
   #excess(socket: MockSocket, message: Message): WireError | undefined {
+    const odd = message.type === 'SUB' ? oddWish(message) : message.type === 'PUB' ? this.#oddKey(socket, message) : undefined;
+    if (odd) return odd;
     const { calls = Infinity, subscriptions = Infinity, timeout = Infinity } = this.#options.limits ?? {};
     const isNew = message.type === 'SUB' && !socket.topics.has(topicKey(message));
     if (isNew && socket.topics.size >= subscriptions) return tooMany(subscriptions, 'subscriptions');
@@ -255,11 +324,22 @@ export class MockServer<C extends Contract = AnyContract> {
     return this.#handlers.has(message.uri) ? undefined : { code: 404, message: `nobody answers ${message.uri}` };
   }
 
+  #oddKey({ mayKey }: MockSocket, { channel, key, again, args }: Message): WireError | undefined {
+    if (key === undefined) return undefined;
+    if (!key || new TextEncoder().encode(key).length > 64) return { code: 400, message: 'a key has 1 to 64 bytes' };
+    if (!mayKey) return { code: 403, message: 'a key is for who has signed in' };
+    if (again && !this.#log(channel)) return { code: 500, message: 'outcome unknown: the channel has no keys' };
+    const known = this.#keys.get(keyOf(channel, key)) ?? argsText(args);
+    return known === argsText(args) ? undefined : { code: 409, message: 'the key belongs to another publication' };
+  }
+
   async #auth(socket: MockSocket, { id, token }: Message): Promise<void> {
     try {
       const verdict = (await this.#options.auth?.(token)) ?? true;
       if (verdict === false) throw { code: 401, message: 'the token was refused' };
-      socket.deliver({ type: 'ACK', for: id, expires: typeof verdict === 'number' ? verdict : undefined });
+      socket.mayKey = !!this.#options.history;
+      const expires = typeof verdict === 'number' ? verdict : undefined;
+      socket.deliver({ type: 'ACK', for: id, expires, keys: socket.mayKey || undefined });
     } catch (thrown) {
       socket.deliver({ type: 'NACK', for: id, error: wireError(thrown) });
     }
@@ -291,6 +371,18 @@ function wireError(thrown: unknown): WireError {
   if (typeof code !== 'number') return { code: 500, message: 'internal error' };
   return { code, message, data, retry_after: retryAfter };
 }
+
+/** What is wrong with what a SUB wants of the past. */
+function oddWish({ pattern, since, last }: Message): WireError | undefined {
+  if (since === undefined && last === undefined) return undefined;
+  if (pattern || (since !== undefined && last !== undefined)) return { code: 400, message: 'since or last, and not of a pattern' };
+  const isCount = last === undefined || (Number.isInteger(last) && (last as number) >= 1 && (last as number) <= 1e6);
+  return isCount ? undefined : { code: 400, message: 'last is from 1 to 1,000,000' };
+}
+
+const keyOf = (channel: string, key: string): string => JSON.stringify([channel, key]);
+
+const argsText = (args: unknown): string => JSON.stringify(args) ?? '';
 
 const tooMany = (most: number, what: string): WireError => ({
   code: 429,
@@ -350,6 +442,8 @@ class MockSocket implements WebSocketLike {
   // The server's end.
   readonly topics = new Map<string, Topic>();
   readonly calls = new Map<string, AbortController>();
+  /** Whether its publications may have keys. */
+  mayKey = false;
   #server: ServerEnd;
   /** Until what the server sent has arrived. */
   #underWay: Promise<void> = Promise.resolve();

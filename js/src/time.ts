@@ -12,7 +12,7 @@ export class Timer {
   _set(ms: number, run: () => void): this {
     this._clear();
     // Beyond 2^31-1 it would fire at once.
-    this._id = setTimeout(run, Math.min(ms, 2 ** 31 - 1));
+    this._id = setTimeout(run, Math.min(ms, 2e9));
     return this;
   }
 

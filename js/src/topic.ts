@@ -37,7 +37,8 @@ export const topicKey = (channel: string, pattern: boolean): string => (pattern 
  * are delivered and the new one's wait, until one event has come on both: from
  * then on the new one brings all. Without any event the old one is left after
  * a time that is enough for what was on its way. So there is no gap, no
- * repetition and no change of order.
+ * repetition and no change of order. Where the server keeps the channel's
+ * events, it says whether the new link brings all after those that have come.
  */
 export class Topic {
   readonly _key: string;
@@ -50,6 +51,13 @@ export class Topic {
 
   /** The link that the subscription was last asked for on. */
   private _askedOn: Link | undefined;
+  /**
+   * Where the channel stood, if the server keeps its events: on the next link it
+   * goes on after it. It is taken from what this subscription was delivered, and
+   * from a confirmation after which nothing older comes; any other would skip
+   * events in silence.
+   */
+  private _since: { at: unknown; tag: unknown } | undefined;
   private _timer = new Timer();
   private _feeds = new Set<Feed<any>>();
   /** How often it was refused for now, since the last confirmation. */
@@ -67,12 +75,14 @@ export class Topic {
     readonly _channel: string,
     readonly _pattern: boolean,
     readonly _owner: Subscriber,
+    /** How many of the newest events are wanted, until the first confirmation. */
+    private _last: number | undefined,
   ) {
     this._key = topicKey(_channel, _pattern);
   }
 
-  private get _fields(): string {
-    return fieldsOf({ channel: this._channel, pattern: this._pattern || undefined });
+  private _fields(more?: object): string {
+    return fieldsOf({ channel: this._channel, pattern: this._pattern || undefined, ...more });
   }
 
   /** Whether it has subscriptions. */
@@ -142,11 +152,11 @@ export class Topic {
     });
     const sent = link._request({
       _type: 'SUB',
-      _fields: this._fields,
+      _fields: this._fields({ since: this._since, last: this._last }),
       _idempotent: true,
-      _settle: (error) => {
+      _settle: (error, answer) => {
         if (this._askedOn !== link || !this._wanted) return;
-        if (!error) return this._confirmed(link);
+        if (!error) return this._confirmed(link, answer);
         this._refused(error);
         this._free(link);
       },
@@ -154,12 +164,17 @@ export class Topic {
     if (!sent) this._linkEnded(link);
   }
 
-  /** An event that came on a link. */
+  /** An event that came on a link, or the word that some may have been missed. */
   _deliver(link: Link, message: ServerMessage): void {
-    const { id } = message;
+    const { id, type } = message;
+    if (type === 'GAP') {
+      if (link === this._link) this._take(message);
+      return this._gap('server');
+    }
     if (link === this._link) {
       if (this._held) this._seen!.add(id);
       else if (this._seen?.delete(id)) return;
+      this._take(message);
       this._each((feed) => feed._push(message as unknown as JugglerEvent));
     } else if (link === this._askedOn) this._held?.push(message);
     if (this._overlapping && this._seen!.has(id) && this._held?.some((held) => held.id === id)) {
@@ -167,8 +182,12 @@ export class Topic {
     }
   }
 
-  /** The server says that events may have been missed. */
-  _gap(reason: Gap['reason']): void {
+  private _take({ at, tag }: ServerMessage): void {
+    this._since = at && !this._pattern ? { at, tag } : undefined;
+  }
+
+  /** Events may have been missed. */
+  private _gap(reason: Gap['reason']): void {
     const gap: Gap = { channel: this._channel, pattern: this._pattern, reason };
     this._owner._emit('gap', gap);
     this._each((feed) => feed._gap(gap));
@@ -214,10 +233,18 @@ export class Topic {
   }
 
   /** The server has confirmed it on a link. */
-  private _confirmed(link: Link): void {
-    if (!this._link) return this._moveTo(link, this._lost);
-    this._overlapping = true;
-    this._timer._set(OVERLAP, () => this._moveTo(link));
+  private _confirmed(link: Link, answer: ServerMessage): void {
+    const { recovered } = answer;
+    const tells = recovered !== undefined;
+    if (this._link && !tells) {
+      this._overlapping = true;
+      this._timer._set(OVERLAP, () => this._moveTo(link));
+      return;
+    }
+    if (!recovered && !this._last) this._take(answer);
+    this._last = undefined;
+    // All that the old link may still bring comes on the new one, too.
+    this._moveTo(link, !recovered && (tells || this._lost));
   }
 
   private _moveTo(link: Link, gap?: boolean): void {
@@ -235,7 +262,7 @@ export class Topic {
 
   private _unsubscribe(link: Link): void {
     link._spend('');
-    link._request({ _type: 'UNSB', _fields: this._fields });
+    link._request({ _type: 'UNSB', _fields: this._fields() });
     this._free(link);
   }
 

@@ -177,6 +177,13 @@ export interface ClientOptions {
   queueLimit?: number;
   /** How long they may be together, in characters of their JSON; beyond it they are rejected with 429. Default 16 Mi. */
   queueSize?: number;
+  /**
+   * Tells whether something answers where a page could not open a connection:
+   * pass the function `isBlocked` of this package to have
+   * {@link JugglerError.blocked} in production, too. In development that is the
+   * default.
+   */
+  isBlocked?: (url: string) => Promise<boolean>;
   /** Receives what the client would log. By default warnings and errors go to the console. */
   logger?: (level: LogLevel, message: string, detail?: unknown) => void;
 }
@@ -205,6 +212,19 @@ export interface RequestOptions {
   idempotent?: boolean;
 }
 
+/** Options of one publication. */
+export interface PublishOptions extends RequestOptions {
+  /**
+   * What the server knows the publication by for five minutes, if it keeps the
+   * channel's events and the client has signed in: 1 to 64 bytes of UTF-8.
+   * Another publication of the same user on the channel with this key is not
+   * made if its args are the same, and rejected with 409 if they are not. The
+   * client gives a key of its own to each that has none, and repeats by it
+   * what a lost connection has left unknown.
+   */
+  key?: string | undefined;
+}
+
 /** Options of one subscription. */
 export interface SubscribeOptions {
   /** The channel is a pattern: `*` any characters, `?` any one, `[ab]` one of these. Default false. */
@@ -220,6 +240,13 @@ export interface SubscribeOptions {
    * overflowed), and without a handler, it has ended.
    */
   onError?: ((error: JugglerError) => void) | undefined;
+  /**
+   * How many of the newest events are delivered first, of a channel whose
+   * events the server keeps: from 1 to 1,000,000. It counts for the
+   * subscription with which the client subscribes to the channel; those that it
+   * makes while it has one begin with the next event. Not of a pattern.
+   */
+  last?: number | undefined;
   /** How many events may wait for the async iterator. Beyond it the iteration ends in an error. Default 1,024. */
   buffer?: number;
   /** Ends the subscription when aborted. */
