@@ -45,12 +45,19 @@ loop, which shows what a server can do at most. With --rate requests are due at
 a steady rate, whatever the server does, and latencies count from when they were
 due: an open loop, which shows what users would see.
 
+With --drop-every clients lose their connection now and then, as phones do, and
+come back. On a server that keeps the events of load.* they then get what they
+missed: the report says how many recovered, how long that took, and how many were
+told that events may be missing.
+
 Exit codes: 0 done, 1 something was lost, doubled, out of order or wrong, 3 the
 server cannot be reached.`,
 		Example: `  juggler load ws://127.0.0.1:8080/
   juggler load --clients 1000 --rate 5000 --duration 1m ws://127.0.0.1:8080/
   juggler load --publish 50 --channels 10 --json ws://127.0.0.1:8080/ | jq .event_latency_ms
-  juggler load --html report.html ws://127.0.0.1:8080/`,
+  juggler load --html report.html ws://127.0.0.1:8080/
+  juggler serve --open --history 'load.*=10000/1m' &
+  juggler load --publish 100 --rate 500 --channels 10 --drop-every 2s ws://127.0.0.1:8080/`,
 		Args: exactArgs(1, "the URL of a server"),
 	}
 	c, flags := &f.config, cmd.Flags()
@@ -66,6 +73,7 @@ server cannot be reached.`,
 	settings.BytesVar(flags, &c.Payload, "payload", 64, 0, 64<<20, "size of args that are made up, at least")
 	settings.IntVar(flags, &f.publish, "publish", 0, 0, 100, "publications in 100 requests; each client is subscribed to one channel")
 	settings.IntVar(flags, &c.Channels, "channels", 1, 1, 1_000_000, "channels that the clients are spread on")
+	settings.DurationVar(flags, &c.DropEvery, "drop-every", 0, 0, time.Hour, "about how long a connection lasts before its client drops it and comes back; 0: to the end")
 	f.protocol = settings.Choice{Value: "juggler.1", Choices: []string{"juggler.1", "juggler.0"}}
 	flags.Var(&f.protocol, "protocol", "subprotocol to speak")
 	flags.StringVar(&f.ca.tokenFile, "token-file", "", "`file` with a token, sent as Authorization: Bearer")
@@ -106,7 +114,7 @@ func (f *loadFlags) setURL(url string) error {
 func (f *loadFlags) complete(cmd *cobra.Command) error {
 	c := &f.config
 	err := errors.Join(settings.Needs(cmd.Flags(), f.args == "", "args that are made up, without --args,", "payload"),
-		settings.Needs(cmd.Flags(), f.publish > 0, "--publish", "channels"))
+		settings.Needs(cmd.Flags(), f.publish > 0, "--publish", "channels", "drop-every"))
 	if err != nil {
 		return err
 	}

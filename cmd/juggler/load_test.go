@@ -20,6 +20,8 @@ type loadReport struct {
 	EventsDoubled       uint64 `json:"events_doubled"`
 	EventsDisorder      uint64 `json:"events_out_of_order"`
 	LostConnections     uint64 `json:"lost_connections"`
+	Drops, Recovered    uint64
+	NotRecovered        uint64 `json:"not_recovered"`
 	Errors              map[string]uint64
 	CallLatency         struct{ Count, P50, P99, Max float64 } `json:"call_latency_ms"`
 	EventLatency        struct{ Count float64 }                `json:"event_latency_ms"`
@@ -33,6 +35,22 @@ func parseReport(t testing.TB, got outcome) loadReport {
 		t.Fatalf("%+v: %v", got, err)
 	}
 	return r
+}
+
+// Clients drop their connections and come back, which is no loss, and tells nothing of the
+// server.
+func TestLoadDrops(t *testing.T) {
+	t.Parallel() // it mostly waits
+	_, url := startDemo(t)
+	got := run(t, "", "load", "--clients", "6", "--channels", "2", "--publish", "100", "--rate", "200",
+		"--duration", "1s", "--drop-every", "150ms", "--json", url)
+	r := parseReport(t, got)
+	if got.code != 0 || r.Pubs == 0 || r.Drops == 0 || r.LostConnections != 0 || r.Recovered+r.NotRecovered != 0 {
+		t.Errorf("code %d, %s%s", got.code, got.stdout, got.stderr)
+	}
+	if got := run(t, "", "load", "--drop-every", "1s", url); got.code != 2 || !strings.Contains(got.stderr, "--drop-every goes with --publish only") {
+		t.Errorf("without publications: %+v", got)
+	}
 }
 
 func TestLoad(t *testing.T) {

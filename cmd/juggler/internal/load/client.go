@@ -29,7 +29,8 @@ type client struct {
 	pubs     uint64 // publications begun: the number of the last
 	acked    uint64 // of those, how many were confirmed
 	peers    map[int]*peer
-	gapped   bool // a connection was lost, or GAP came: events may be missing rightly
+	recovery recovery
+	gapped   bool // a connection was lost for good, or GAP came: events may be missing rightly
 }
 
 func newClient(r *run, index int) *client {
@@ -62,14 +63,14 @@ func (c *client) serve(ctx context.Context, fail func(error)) {
 		case ctx.Err() != nil:
 			return
 		case connected:
-			c.lost(err)
+			c.lost(err, s.dropped())
 		case first:
 			fail(fmt.Errorf("connect to %s: %w", redact.URL(c.run.config.URL), err))
 			return
 		default:
 			c.run.record.failedConnect()
 		}
-		if connected && time.Since(began) > maxPause {
+		if connected && (s.dropped() || time.Since(began) > maxPause) {
 			pause = minPause
 		}
 		select {
@@ -85,12 +86,13 @@ func (c *client) attend(ctx context.Context, s *socket) error {
 	stop := context.AfterFunc(ctx, s.close)
 	defer stop()
 	defer s.close()
+	defer c.dropLater(s)()
 	c.mu.Lock()
 	c.socket = s
 	if c.channel == "" {
 		c.connected()
 	} else {
-		c.write(&frame.Frame{Type: frame.Sub, Channel: []byte(c.channel)}, kindSub, 0)
+		c.write(c.recovery.subscribe(c.channel, c.run.now()), kindSub, 0)
 	}
 	c.mu.Unlock()
 	var f frame.Frame
@@ -188,8 +190,7 @@ func (c *client) handle(f *frame.Frame) {
 	case frame.Evnt:
 		c.event(f)
 	case frame.Gap:
-		c.gapped = true
-		c.run.record.gap()
+		c.gap(f)
 	case frame.Ack, frame.Nack, frame.Res:
 		kind, seq, ok := parseID(f.For, c.run.config.Protocol)
 		if !ok {
@@ -209,6 +210,7 @@ func (c *client) subscribed(f *frame.Frame) {
 		c.run.fail(fmt.Errorf("the server refused to subscribe: %d %s", f.Err.Code, f.Err.Message))
 		return
 	}
+	c.confirmed(f)
 	c.connected()
 }
 
@@ -265,6 +267,7 @@ func (c *client) check(f *frame.Frame, q *request) int {
 }
 
 func (c *client) event(f *frame.Frame) {
+	defer c.reached(f.Pos)
 	from, n, due, ok := parseArgs(f.Args)
 	if !ok {
 		c.run.record.unexpected(c.index)
@@ -283,12 +286,14 @@ func (c *client) event(f *frame.Frame) {
 }
 
 // lost takes note of the end of a connection: what was sent on it may have been
-// done or not.
-func (c *client) lost(err error) {
+// done or not. It was dropped by us or not.
+func (c *client) lost(err error, dropped bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.socket = nil
-	c.gapped = true
+	if c.recovery.pos.IsZero() {
+		c.gapped = true
+	}
 	unknown := 0
 	for i := range c.requests.slots {
 		if q := &c.requests.slots[i]; q.active {
@@ -296,5 +301,5 @@ func (c *client) lost(err error) {
 			unknown++
 		}
 	}
-	c.run.record.lostConnection(c.index, unknown, err)
+	c.run.record.lostConnection(unknown, err, dropped)
 }

@@ -35,6 +35,8 @@ type Config struct {
 	Publish  float64 // share of publications among requests, 0 to 1
 	Channels int     // that the clients are spread on
 
+	DropEvery time.Duration // clients drop their connection after about this long, and come back; 0: never
+
 	Started  func()       // called when all clients are connected, or nil
 	Progress func(Second) // called each second, or nil
 }

@@ -39,6 +39,9 @@ func (r *Report) latencies() []namedLatency {
 	if r.Events > 0 {
 		rows = append(rows, namedLatency{"events", r.Events, r.EventRate, r.EventLatency})
 	}
+	if r.Recovered > 0 {
+		rows = append(rows, namedLatency{"recoveries", r.Recovered, float64(r.Recovered) / r.Duration, r.RecoveryLatency})
+	}
 	return rows
 }
 

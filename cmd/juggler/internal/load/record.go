@@ -28,11 +28,12 @@ type counts struct {
 	pubs     *hdrhistogram.Histogram
 	events   *hdrhistogram.Histogram
 	lag      *hdrhistogram.Histogram // between due and sent
+	recovery *hdrhistogram.Histogram // from SUB until nothing is missing
 	failures uint64
 }
 
 func newCounts() *counts {
-	return &counts{Errors: make(map[int]uint64), calls: newHistogram(), pubs: newHistogram(), events: newHistogram(), lag: newHistogram()}
+	return &counts{Errors: make(map[int]uint64), calls: newHistogram(), pubs: newHistogram(), events: newHistogram(), lag: newHistogram(), recovery: newHistogram()}
 }
 
 // add adds o to c.
@@ -49,14 +50,15 @@ func (c *counts) add(o *counts) {
 	c.pubs.Merge(o.pubs)
 	c.events.Merge(o.events)
 	c.lag.Merge(o.lag)
+	c.recovery.Merge(o.recovery)
 }
 
 func (c *counts) reset() {
-	calls, pubs, events, lag := c.calls, c.pubs, c.events, c.lag
-	for _, h := range []*hdrhistogram.Histogram{calls, pubs, events, lag} {
+	calls, pubs, events, lag, recovery := c.calls, c.pubs, c.events, c.lag, c.recovery
+	for _, h := range []*hdrhistogram.Histogram{calls, pubs, events, lag, recovery} {
 		h.Reset()
 	}
-	*c = counts{Errors: make(map[int]uint64), calls: calls, pubs: pubs, events: events, lag: lag}
+	*c = counts{Errors: make(map[int]uint64), calls: calls, pubs: pubs, events: events, lag: lag, recovery: recovery}
 }
 
 // shards is how many locks share the recording.
@@ -71,6 +73,9 @@ type record struct {
 	mu             sync.Mutex
 	unexpectedN    uint64 // second outcomes, and answers to nothing
 	lostConns      uint64
+	drops          uint64 // connections that we dropped
+	notRecoveredN  uint64 // SUBs with a position that events may be missing after
+	replayed       uint64 // events that came before a client was up to date again
 	failedConnects uint64
 	unknown        uint64 // requests whose connection was lost
 	gaps           uint64 // that the server told of
@@ -146,11 +151,31 @@ func (r *record) failedConnect() {
 	r.failedConnects++
 }
 
-func (r *record) lostConnection(_ int, unknown int, err error) {
+func (r *record) notRecovered() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.lostConns++
+	r.notRecoveredN++
+}
+
+func (r *record) replay() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.replayed++
+}
+
+func (r *record) recovered(client int, took int64) {
+	r.note(client, func(c *counts) { _ = c.recovery.RecordValue(micros(took)) })
+}
+
+func (r *record) lostConnection(unknown int, err error, dropped bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.unknown += uint64(unknown)
+	if dropped {
+		r.drops++
+		return
+	}
+	r.lostConns++
 	if r.firstLoss == nil {
 		r.firstLoss = err
 	}

@@ -29,6 +29,12 @@ type Report struct {
 	PubLatency   Latency `json:"pub_latency_ms"`
 	EventLatency Latency `json:"event_latency_ms"`
 
+	Drops           uint64  `json:"drops"`         // connections that --drop-every has dropped
+	Recovered       uint64  `json:"recovered"`     // of clients that came back: they got all that they had missed
+	NotRecovered    uint64  `json:"not_recovered"` // or were told that some may be missing
+	Replayed        uint64  `json:"replayed"`      // events that came before they were up to date
+	RecoveryLatency Latency `json:"recovery_latency_ms"`
+
 	Lost            uint64 `json:"lost"`       // requests without any outcome
 	Unexpected      uint64 `json:"unexpected"` // second outcomes, answers to nothing
 	EventsLost      uint64 `json:"events_lost"`
@@ -97,7 +103,7 @@ func newSecond(at, took time.Duration, c *counts) Second {
 func describe(c *Config) map[string]any {
 	return map[string]any{
 		"url": redact.URL(c.URL), "protocol": fmt.Sprintf("juggler.%d", c.Protocol), "clients": c.Clients, "in_flight": c.InFlight,
-		"rate": c.Rate, "ramp_s": c.Ramp.Seconds(), "uri": c.URI, "payload": c.Payload, "publish": c.Publish, "channels": c.Channels,
+		"rate": c.Rate, "ramp_s": c.Ramp.Seconds(), "uri": c.URI, "payload": c.Payload, "publish": c.Publish, "channels": c.Channels, "drop_every_s": c.DropEvery.Seconds(),
 	}
 }
 
@@ -111,6 +117,8 @@ func (r *run) finish(report *Report) {
 	t := report.total
 	report.Calls, report.Pubs, report.Events = t.Calls, t.Pubs, t.Events
 	report.CallLatency, report.PubLatency, report.EventLatency = latencyOf(t.calls), latencyOf(t.pubs), latencyOf(t.events)
+	report.RecoveryLatency = latencyOf(t.recovery)
+	report.Recovered = uint64(report.RecoveryLatency.Count)
 	report.LagP99 = ms(t.lag.ValueAtPercentile(99))
 	report.Errors = make(map[string]uint64)
 	for code, n := range t.Errors {
@@ -121,6 +129,7 @@ func (r *run) finish(report *Report) {
 	report.Unexpected, report.LostConnections = r.record.unexpectedN, r.record.lostConns
 	report.FailedConnects, report.Unknown = r.record.failedConnects, r.record.unknown
 	report.Gaps = r.record.gaps
+	report.Drops, report.NotRecovered, report.Replayed = r.record.drops, r.record.notRecoveredN, r.record.replayed
 	if r.record.firstLoss != nil {
 		report.FirstLoss = r.record.firstLoss.Error()
 	}
@@ -223,6 +232,11 @@ func (r *Report) Write(w io.Writer) error {
 	}
 	fmt.Fprintf(&b, "lost %d, unexpected %d, events lost %d, doubled %d, out of order %d\n",
 		r.Lost, r.Unexpected, r.EventsLost, r.EventsDoubled, r.EventsDisorder)
+	if r.Drops+r.Recovered+r.NotRecovered > 0 {
+		l := r.RecoveryLatency
+		fmt.Fprintf(&b, "dropped %d, recovered %d (mean %.3f ms, p99 %.3f, max %.3f), not recovered %d, events replayed %d\n",
+			r.Drops, r.Recovered, l.Mean, l.P99, l.Max, r.NotRecovered, r.Replayed)
+	}
 	if r.Gaps > 0 {
 		fmt.Fprintf(&b, "gaps %d: events that may be missing, which do not count as lost\n", r.Gaps)
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -27,6 +28,7 @@ type socket struct {
 	mu     sync.Mutex
 	out    []byte
 	wake   chan struct{} // has room for one
+	ours   atomic.Bool   // drop was called
 	closed chan struct{}
 	once   sync.Once
 }
@@ -60,6 +62,15 @@ func (s *socket) close() {
 		_ = s.nc.Close()
 	})
 }
+
+// drop ends the connection without a close frame, as a network does.
+func (s *socket) drop() {
+	s.ours.Store(true)
+	s.close()
+}
+
+// dropped reports whether drop was called.
+func (s *socket) dropped() bool { return s.ours.Load() }
 
 // send queues a message.
 func (s *socket) send(message []byte) { s.queue(ws.OpText, message) }
