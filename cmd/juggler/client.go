@@ -12,6 +12,7 @@ import (
 
 	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/shell"
+	"github.com/juggler-go/juggler/frame"
 )
 
 // clientFlags are the flags of the client.
@@ -20,6 +21,8 @@ type clientFlags struct {
 	timeout    time.Duration
 	headers    []string // of requests, NAME=VALUE
 	count      int
+	last       int
+	pubKey     string
 }
 
 func newClient() *cobra.Command {
@@ -39,6 +42,7 @@ usage, 3 unreachable, 4 refused, 5 the call failed, 6 its time was over.`,
 		Example: `  juggler client ws://127.0.0.1:8080/
   juggler client ws://127.0.0.1:8080/ call test.reverse '"abc"'
   juggler client ws://127.0.0.1:8080/ psub 'news.*' | jq .args
+  juggler client --last 20 ws://127.0.0.1:8080/ sub room.7
   echo 'call test.echo [1,2]' | juggler client ws://127.0.0.1:8080/`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 && !onlyCheck(cmd) {
@@ -52,6 +56,8 @@ usage, 3 unreachable, 4 refused, 5 the call failed, 6 its time was over.`,
 	settings.DurationVar(flags, &f.timeout, "timeout", shell.DefaultTimeout, time.Millisecond, time.Hour, "time to connect, subscribe and publish")
 	flags.StringArrayVar(&f.headers, "header", nil, "header of the call or publication, `NAME=VALUE`; may be repeated")
 	settings.IntVar(flags, &f.count, "count", 0, 0, math.MaxInt32, "sub, psub: end after so many events; 0: go on")
+	settings.IntVar(flags, &f.last, "last", 0, 0, frame.MaxLast, "sub: how many events come first of those that the server keeps")
+	flags.StringVar(&f.pubKey, "pub-key", "", "pub: `key` of the publication, with which it is made once only if the server keeps the channel")
 	configurable(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := configure(cmd); err != nil {
@@ -100,12 +106,17 @@ func (f *clientFlags) once(cmd *cobra.Command, url string, args []string) error 
 			return usageError(cmd, err)
 		}
 	}
+	err = errors.Join(settings.Needs(cmd.Flags(), c.Verb == "sub", "sub", "last"), settings.Needs(cmd.Flags(), c.Verb == "pub", "pub", "pub-key"))
+	if err != nil {
+		return usageError(cmd, err)
+	}
+	c.Last, c.Key = f.last, f.pubKey
 	return shell.Do(cmd.Context(), shell.Request{Config: config, Command: c, Count: f.count, Notes: cmd.ErrOrStderr()})
 }
 
 // interactive does what is typed, or piped.
 func (f *clientFlags) interactive(cmd *cobra.Command, url string) error {
-	if err := settings.Needs(cmd.Flags(), false, "a command behind the URL", "header", "count"); err != nil {
+	if err := settings.Needs(cmd.Flags(), false, "a command behind the URL", "header", "count", "last", "pub-key"); err != nil {
 		return usageError(cmd, err)
 	}
 	config, err := f.config(cmd, url)

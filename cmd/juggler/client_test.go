@@ -217,7 +217,11 @@ func TestPipedErrors(t *testing.T) {
 		{"cancel 1", 2, "error: there is no call #1"},
 		{"cancel x", 2, `error: cancel "x": want the number of a call`},
 		{"unsb news", 2, "error: not subscribed to news"},
-		{"sub a b", 2, `error: unexpected "b"; usage: sub CHANNEL`},
+		{"sub a b", 2, `error: unexpected "b"; usage: sub [--last 20] CHANNEL`},
+		{"sub --last 0 a", 2, `error: --last "0": want a number, 1 to 1000000`},
+		{"psub --last 5 a*", 2, "error: psub has no options; usage: psub"},
+		{"pub --key", 2, `error: --key "": want 1 to 64 bytes`},
+		{"pub --key k room.7 1", 4, "NACK 403"}, // nobody has signed in
 		{"use 7", 2, `error: no connection "7"; there are ["1"]`},
 		{"disconnect\ncall x", 2, "error: not connected"},
 		{"connect ws://" + closedAddress(t) + "/", 3, "is the server running there?"},

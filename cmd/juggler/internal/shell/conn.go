@@ -194,19 +194,15 @@ func (s *Shell) sub(ctx context.Context, c Command) error {
 	if err != nil {
 		return err
 	}
-	pattern := c.Verb == "psub"
+	pattern := c.Verb == patternVerb
 	for _, sub := range k.subs {
 		if sub.Channel() == c.Names[0] && sub.pattern == pattern {
 			return exit.With(exit.Usage, fmt.Errorf("subscribed to %s already", c.Names[0]))
 		}
 	}
-	var options []client.SubscribeOption
-	if pattern {
-		options = append(options, client.Pattern())
-	}
 	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()
-	sub, err := k.client.SubscribeFunc(ctx, c.Names[0], k.event, options...)
+	sub, err := k.client.SubscribeFunc(ctx, c.Names[0], k.event, subscribeOptions(c)...)
 	if err != nil {
 		return err
 	}
@@ -289,10 +285,28 @@ func callOptions(c Command) []client.CallOption {
 }
 
 func publishOptions(c Command) []client.PublishOption {
-	if c.Headers == nil {
-		return nil
+	var options []client.PublishOption
+	if c.Headers != nil {
+		options = append(options, client.WithHeaders(c.Headers))
 	}
-	return []client.PublishOption{client.WithHeaders(c.Headers)}
+	if c.Key != "" {
+		options = append(options, client.Key(c.Key))
+	}
+	return options
+}
+
+// patternVerb is the verb that subscribes to a pattern.
+const patternVerb = "psub"
+
+func subscribeOptions(c Command) []client.SubscribeOption {
+	var options []client.SubscribeOption
+	if c.Verb == patternVerb {
+		options = append(options, client.Pattern())
+	}
+	if c.Last > 0 {
+		options = append(options, client.Last(c.Last))
+	}
+	return options
 }
 
 func orNull(args json.RawMessage) json.RawMessage {

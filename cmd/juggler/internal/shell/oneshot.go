@@ -113,13 +113,9 @@ func subOnce(ctx context.Context, r Request) error {
 		return err
 	}
 	defer c.Close()
-	var options []client.SubscribeOption
-	if r.Command.Verb == "psub" {
-		options = append(options, client.Pattern())
-	}
 	subscribe, cancel := context.WithTimeout(ctx, r.Config.Timeout)
 	defer cancel()
-	sub, err := c.Subscribe(subscribe, r.Command.Names[0], options...)
+	sub, err := c.Subscribe(subscribe, r.Command.Names[0], subscribeOptions(r.Command)...)
 	if err != nil {
 		return r.failed(ctx, err)
 	}

@@ -4,8 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/juggler-go/juggler/frame"
 )
 
 // A Command is one command, whether it was typed, piped, or given as the
@@ -16,6 +20,8 @@ type Command struct {
 	JSON    json.RawMessage   // args of call and pub, nil if there are none
 	Timeout time.Duration     // of call; 0: the client's default
 	Headers map[string]string // of call and pub, or nil
+	Last    int               // of sub: how many kept events come first; 0: none
+	Key     string            // of pub, or ""
 }
 
 // Parse reads one line. A line without a command has the verb "".
@@ -83,30 +89,43 @@ func (c *Command) finish(v *verb, rest string) error {
 	return nil
 }
 
-// parseOptions takes --timeout and --header off the front of rest.
+// parseOptions takes the options of v off the front of rest.
 func (c *Command) parseOptions(v *verb, rest string) (string, error) {
 	for strings.HasPrefix(rest, "--") {
 		option, after := cutWord(rest)
 		value, after := cutWord(after)
 		switch {
-		case !v.json:
+		case len(v.options) == 0:
 			return rest, fmt.Errorf("%s has no options; usage: %s", v.name, v.usage)
-		case option == "--timeout" && v.name == "call":
-			d, err := time.ParseDuration(value)
-			if err != nil || d <= 0 {
-				return rest, fmt.Errorf("--timeout %q: want a time such as 500ms or 10s", value)
-			}
-			c.Timeout = d
-		case option == "--header":
-			if err := c.SetHeader(value); err != nil {
-				return rest, err
-			}
-		default:
+		case !slices.Contains(v.options, option):
 			return rest, fmt.Errorf("unknown option %s; usage: %s", option, v.usage)
+		}
+		if err := c.setOption(option, value); err != nil {
+			return rest, err
 		}
 		rest = after
 	}
 	return rest, nil
+}
+
+func (c *Command) setOption(option, value string) (err error) {
+	switch option {
+	case "--timeout":
+		if c.Timeout, err = time.ParseDuration(value); err != nil || c.Timeout <= 0 {
+			return fmt.Errorf("--timeout %q: want a time such as 500ms or 10s", value)
+		}
+	case "--last":
+		if c.Last, err = strconv.Atoi(value); err != nil || c.Last < 1 || c.Last > frame.MaxLast {
+			return fmt.Errorf("--last %q: want a number, 1 to %d", value, frame.MaxLast)
+		}
+	case "--key":
+		if c.Key = value; value == "" || len(value) > frame.MaxKey {
+			return fmt.Errorf("--key %q: want 1 to %d bytes", value, frame.MaxKey)
+		}
+	case "--header":
+		return c.SetHeader(value)
+	}
+	return nil
 }
 
 // SetHeader adds a header, given as NAME=VALUE.

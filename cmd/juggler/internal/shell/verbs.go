@@ -16,7 +16,8 @@ var errExit = errors.New("exit")
 type verb struct {
 	name, usage, help  string
 	minNames, maxNames int
-	json               bool // JSON follows the names
+	json               bool     // JSON follows the names
+	options            []string // before the names
 
 	run     func(*Shell, context.Context, Command) error // in a shell
 	oneShot func(context.Context, Request) error         // as a process; nil: not possible
@@ -27,17 +28,17 @@ var verbs []verb
 
 func init() {
 	verbs = []verb{
-		{name: "call", usage: "call [--timeout 10s] [--header NAME=VALUE] URI [JSON]", minNames: 1, maxNames: 1, json: true,
+		{name: "call", usage: "call [--timeout 10s] [--header NAME=VALUE] URI [JSON]", minNames: 1, maxNames: 1, json: true, options: []string{"--timeout", "--header"},
 			help: "call a procedure; its number is for cancel", run: (*Shell).call, oneShot: callOnce},
 		{name: "cancel", usage: "cancel NUMBER", minNames: 1, maxNames: 1,
 			help: "cancel a call", run: (*Shell).cancel},
-		{name: "sub", usage: "sub CHANNEL", minNames: 1, maxNames: 1,
-			help: "subscribe to a channel", run: (*Shell).sub, oneShot: subOnce},
+		{name: "sub", usage: "sub [--last 20] CHANNEL", minNames: 1, maxNames: 1, options: []string{"--last"},
+			help: "subscribe to a channel, with its last events if the server keeps them", run: (*Shell).sub, oneShot: subOnce},
 		{name: "psub", usage: "psub PATTERN", minNames: 1, maxNames: 1,
 			help: "subscribe to a pattern, such as news.*", run: (*Shell).sub, oneShot: subOnce},
 		{name: "unsb", usage: "unsb CHANNEL", minNames: 1, maxNames: 1,
 			help: "end the subscription of a channel or pattern", run: (*Shell).unsb},
-		{name: "pub", usage: "pub [--header NAME=VALUE] CHANNEL [JSON]", minNames: 1, maxNames: 1, json: true,
+		{name: "pub", usage: "pub [--header NAME=VALUE] [--key KEY] CHANNEL [JSON]", minNames: 1, maxNames: 1, json: true, options: []string{"--header", "--key"},
 			help: "publish an event", run: (*Shell).pub, oneShot: pubOnce},
 		{name: "connect", usage: "connect URL [NAME]", minNames: 1, maxNames: 2,
 			help: "open another connection and use it", run: (*Shell).connect},
