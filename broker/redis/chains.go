@@ -212,15 +212,18 @@ func (h *hub) doubtLane(lane int) {
 // got nothing: there events can be lost between two servers without anybody's notice.
 const idleCheck = 30 * time.Second
 
-// checkIdle has those chains asked for, when it is time.
-func (f *feed) checkIdle() {
+// checkIdle has those chains asked for, if the last time was so long ago.
+func (f *feed) checkIdle(pause time.Duration) {
 	h := f.hub
-	if f.lane != classicFeed || !h.broker.config.cluster || time.Since(f.idleChecked) < idleCheck {
+	if f.lane != classicFeed || !h.broker.config.cluster {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if time.Since(f.idleChecked) < pause {
 		return
 	}
 	f.idleChecked = time.Now()
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.doubt(func(t *topic) bool {
 		quiet := !t.chain.lively
 		t.chain.lively = false

@@ -37,7 +37,7 @@ type feed struct {
 	lost         time.Time   // when subscriptions were lost that are not restored; zero: none
 	suspicion    string      // why events may have been lost before they came to the server; "": they were not
 	place        conn.Place  // where the connection led last
-	idleChecked  time.Time   // owned by the monitor
+	idleChecked  time.Time   // when quiet chains were asked for last
 	moveOver     time.Time   // when all publishers will publish at the new place; zero: they do
 
 	wake    chan struct{}   // has an element to have the monitor run at once

@@ -45,7 +45,7 @@ func (w *feedMonitor) run() {
 		w.feed.retry()
 		w.feed.hub.tellSuspicion(w.feed)
 		w.feed.tellLost()
-		w.feed.checkIdle()
+		w.feed.checkIdle(idleCheck)
 	}
 }
 

@@ -24,7 +24,7 @@ const (
 	quietBatch = 500 // chains whose positions are asked for in one command
 
 	// restFactor is for how many times as long as a question about quiet chains took none is
-	// asked: a tenth of the time goes into them.
+	// asked, for each lane that asks: a tenth of a process's time goes into them.
 	restFactor = 9
 )
 
@@ -38,6 +38,12 @@ func (h *hub) healer(c *chain) *healer {
 		h.heals.Go(l.run)
 	}
 	return l
+}
+
+func (h *hub) healersAtWork() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.healers)
 }
 
 // broken has a chain healed that holds what comes. hub.mu is held.
@@ -66,7 +72,7 @@ func (l *healer) run() {
 		case len(quiet) > 0:
 			began := time.Now()
 			err = l.check(quiet)
-			rest = restFactor * time.Since(began)
+			rest = restFactor * time.Since(began) * time.Duration(l.hub.healersAtWork())
 		default:
 			return
 		}
