@@ -32,6 +32,8 @@ type brokerSide struct {
 	batchCaller    broker.BatchCaller    // caller, if it is one
 	batchPublisher broker.BatchPublisher // pubsub, if it is one
 
+	keptSubscriber broker.HistorySubscriber // subscriber, if it is one and there is history
+
 	callParts, publishParts broker.Divided // caller and pubsub, if they are
 
 	callsNeverWait, topicsNeverWait, publishesNeverWait bool
@@ -85,6 +87,9 @@ func (b *brokerSide) open(ctx context.Context, node broker.ID, results func([]br
 	b.callParts, _ = caller.(broker.Divided)
 	b.batchPublisher, _ = b.pubsub.(broker.BatchPublisher)
 	b.publishParts, _ = b.pubsub.(broker.Divided)
+	if b.history != nil {
+		b.keptSubscriber, _ = subscriber.(broker.HistorySubscriber)
+	}
 	b.callsNeverWait, b.topicsNeverWait = neverWaits(caller), neverWaits(subscriber)
 	b.opened.Store(true)
 	return nil
@@ -148,6 +153,19 @@ func (b *brokerSide) subscribe(ctx context.Context, t broker.Topic) error {
 	return b.subscriber.Subscribe(ctx, t)
 }
 
+// subscribeKept has the events of a channel come that a rule keeps, and returns where the
+// channel stood before.
+func (b *brokerSide) subscribeKept(ctx context.Context, channel string) (broker.Position, error) {
+	ctx, cancel := b.bound(ctx, b.topicsNeverWait)
+	defer cancel()
+	return b.keptSubscriber.SubscribeKept(ctx, channel)
+}
+
+// keeps reports whether the broker keeps the events of a topic. It does not wait.
+func (b *brokerSide) keeps(t broker.Topic) bool {
+	return b.keptSubscriber != nil && !t.Pattern && b.history.Kept(t.Name)
+}
+
 // askLater has f ask the broker soon, within the broker's time, what no session waits
 // for.
 func (b *brokerSide) askLater(f func(context.Context)) {
@@ -184,6 +202,14 @@ func (b *brokerSide) part(r *Request) int {
 		return b.publishParts.Part(r.channel)
 	}
 	return 0
+}
+
+// partOf returns the part of the broker that has the kept events of a channel.
+func (b *brokerSide) partOf(channel string) int {
+	if b.publishParts == nil {
+		return 0
+	}
+	return b.publishParts.Part(channel)
 }
 
 // health asks a broker that can tell whether it does its work.

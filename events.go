@@ -41,13 +41,19 @@ func (h *Handler) deliverEvents(deliveries []broker.Delivery) {
 		}
 		if problem := h.unfitEvent(d); problem != "" {
 			h.log.Error("a publication cannot be sent and becomes a gap", "channel", d.Event.Channel, "reason", problem)
-			d = &broker.Delivery{Topic: d.Topic, Gap: true}
+			d = &broker.Delivery{Topic: d.Topic, Gap: true, Pos: d.Pos}
 		}
 		if d.Gap {
 			h.noteGap(d.Topic)
 		}
+		if nt.chain != nil {
+			h.deliverKept(nt, d)
+			continue
+		}
 		for set := nt.shards.Load(); set != 0; set &= set - 1 {
-			h.shards[bits.TrailingZeros64(set)].Load().postEvent(d)
+			sh := h.shards[bits.TrailingZeros64(set)].Load()
+			sh.awaitRoom()
+			sh.postEvent(d)
 		}
 	}
 }
@@ -55,20 +61,28 @@ func (h *Handler) deliverEvents(deliveries []broker.Delivery) {
 // event sends an event to the shard's subscribers. It is encoded once for each
 // protocol; all of them get the same bytes.
 func (sh *shard) event(e *eventItem) {
-	lt := sh.topics[e.topic]
+	lt, ch := sh.topics[e.topic], sh.chainOf(e.topic)
 	if lt == nil {
-		return
+		lt = &noTopic
 	}
 	if e.gap {
-		framed := frameGap(e.topic)
+		framed := frameGap(e.topic, e.pos)
 		for i := range lt.subs {
-			lt.subs[i].s.gap(framed)
+			if !lt.subs[i].lags {
+				lt.subs[i].s.gap(framed)
+			}
 		}
+		ch.broke(e.pos)
 		return
 	}
 	sh.framed[0], sh.framed[1] = sh.framed[0][:0], sh.framed[1][:0]
+	lagging := 0
 	for i := range lt.subs {
 		s := lt.subs[i].s
+		if lt.subs[i].lags {
+			lagging++
+			continue
+		}
 		if s.state >= closing {
 			continue
 		}
@@ -78,13 +92,19 @@ func (sh *shard) event(e *eventItem) {
 		}
 		switch {
 		case len(*framed) > sh.h.cfg.maxQueue:
-			s.gap(frameGap(e.topic))
+			s.gap(frameGap(e.topic, e.pos))
 		case !s.queue.hold(*framed):
 			s.WriteRaw(*framed)
 		}
 	}
-	sh.h.stats.events.Add(uint64(len(lt.subs)))
+	sh.h.stats.events.Add(uint64(len(lt.subs) - lagging))
+	if ch != nil {
+		ch.event(e)
+	}
 }
+
+// noTopic is that of a channel to which no session of the shard is subscribed yet.
+var noTopic localTopic
 
 // frameEvent encodes an event as a WebSocket message. An event that is larger than
 // WithMaxQueueBytes becomes a gap: no client of the protocol can get it.
@@ -95,6 +115,7 @@ func (sh *shard) frameEvent(dst *[]byte, p frame.Protocol, e *eventItem) {
 		Channel:     bytesOf(e.channel),
 		Args:        e.args,
 		Headers:     e.headers,
+		Pos:         e.pos,
 	}
 	if e.topic.Pattern {
 		f.Matched = bytesOf(e.topic.Name)
@@ -110,10 +131,10 @@ func (sh *shard) frameEvent(dst *[]byte, p frame.Protocol, e *eventItem) {
 }
 
 // frameGap encodes as a WebSocket message that events of a topic may have been
-// missed.
-func frameGap(name broker.Topic) []byte {
+// missed. A kept channel goes on after pos.
+func frameGap(name broker.Topic, pos broker.Position) []byte {
 	return wsconn.AppendText(nil, frame.Juggler1.Append(nil, &frame.Frame{
-		Type: frame.Gap, Channel: bytesOf(name.Name), Pattern: name.Pattern,
+		Type: frame.Gap, Channel: bytesOf(name.Name), Pattern: name.Pattern, Pos: pos,
 	}))
 }
 

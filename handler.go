@@ -41,6 +41,7 @@ type Handler struct {
 	lobby   lobby
 	signIns chan struct{} // a value for each that is under way
 	broker  brokerSide
+	pages   pageReader
 
 	sessions atomic.Int64
 	closing  atomic.Bool
@@ -107,6 +108,7 @@ func New(opts ...Option) (*Handler, error) {
 		h.owned, cfg.caller, cfg.pubsub = b, b, b
 	}
 	h.broker.init(cfg, &h.work)
+	h.pages.init(h)
 	h.pool = wsconn.NewPool(h.poolConfig())
 	if limit := descriptorLimit(); limit > 0 && cfg.maxSessions > limit {
 		// Beyond it connections are refused, by the system or with 503.

@@ -48,6 +48,7 @@ type mail struct {
 	settled  []*job
 	results  []resultItem
 	events   []eventItem
+	joins    []joinItem
 	commands []func()
 	arena    arena.Arena
 }
@@ -67,6 +68,13 @@ type eventItem struct {
 	id            broker.ID
 	headers, args []byte // in the inbox's arena
 	gap           bool
+	pos           broker.Position // where the channel stands after it, if its events are kept
+}
+
+// joinItem is the join of a SUB in an inbox.
+type joinItem struct {
+	join   *join
+	before int // how many of the inbox's events come before it
 }
 
 // take empties the inbox.
@@ -84,7 +92,7 @@ func (in *inbox) take() mail {
 // giveBack keeps the memory of m for reuse.
 func (in *inbox) giveBack(m mail) {
 	m.arena.Reset()
-	in.spare = mail{emptied(m.settled), emptied(m.results), emptied(m.events), emptied(m.commands), m.arena}
+	in.spare = mail{emptied(m.settled), emptied(m.results), emptied(m.events), emptied(m.joins), emptied(m.commands), m.arena}
 }
 
 // maxSpareItems is how long a list may be to be kept for reuse.
@@ -112,8 +120,15 @@ func (sh *shard) Turn(now int64) (next int64) {
 	for i := range mail.results {
 		sh.calls.result(&mail.results[i])
 	}
+	joins := mail.joins
 	for i := range mail.events {
+		for ; len(joins) > 0 && joins[0].before == i; joins = joins[1:] {
+			sh.placeJoin(joins[0].join)
+		}
 		sh.event(&mail.events[i])
+	}
+	for i := range joins {
+		sh.placeJoin(joins[i].join)
 	}
 	for _, f := range mail.commands {
 		f()
@@ -123,6 +138,8 @@ func (sh *shard) Turn(now int64) (next int64) {
 	sh.calls.wheel.Advance(now, (*pendingCall).expire)
 	sh.deadlines.Advance(now, (*session).overdue)
 	sh.paces.Advance(now, (*session).paceDue)
+	sh.replays.again.Advance(now, (*replay).retry)
+	sh.replay()
 	return sh.nextTurn()
 }
 
@@ -136,6 +153,7 @@ func (sh *shard) nextTurn() (next int64) {
 	sooner(sh.calls.wheel.Next())
 	sooner(sh.deadlines.Next())
 	sooner(sh.paces.Next())
+	sooner(sh.replays.again.Next())
 	return next
 }
 
@@ -193,13 +211,28 @@ func (sh *shard) post(results []broker.Result) {
 	sh.group.Wake()
 }
 
+// awaitRoom holds up the deliveries of a broker that may wait, while the shard is behind.
+func (sh *shard) awaitRoom() {
+	if in := &sh.inbox; !sh.h.broker.topicsNeverWait && in.behind() {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		in.awaitRoom(sh.h.ctx)
+	}
+}
+
+// postJoin puts the join of a SUB into the inbox.
+func (sh *shard) postJoin(j *join) {
+	in := &sh.inbox
+	in.mu.Lock()
+	in.joins = append(in.joins, joinItem{j, len(in.events)})
+	in.mu.Unlock()
+	sh.group.Wake()
+}
+
 // postEvent puts a delivery into the inbox.
 func (sh *shard) postEvent(d *broker.Delivery) {
 	in := &sh.inbox
 	in.mu.Lock()
-	if !sh.h.broker.topicsNeverWait {
-		in.awaitRoom(sh.h.ctx)
-	}
 	in.events = append(in.events, eventItem{
 		topic:   d.Topic,
 		channel: d.Event.Channel,
@@ -207,6 +240,7 @@ func (sh *shard) postEvent(d *broker.Delivery) {
 		headers: in.arena.Copy(d.Event.Headers),
 		args:    in.arena.Copy(d.Event.Args),
 		gap:     d.Gap,
+		pos:     d.Pos,
 	})
 	in.size.Store(int64(in.arena.Size()) + int64(len(in.events))*int64(unsafe.Sizeof(eventItem{})))
 	in.mu.Unlock()

@@ -145,6 +145,9 @@ func (q *workQueue) answered(j *job) {
 	if j.pubSeq != 0 {
 		q.held.answered(j.pubSeq)
 		q.held.release(q.s)
+		if q.held.pubsOut == 0 {
+			q.s.shard.replays.resume(q.s)
+		}
 	}
 	if cfg := q.s.shard.h.cfg; q.full && q.longest() <= cfg.maxRequests/2 && q.bytes <= cfg.maxQueue/2 {
 		q.full = false

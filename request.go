@@ -32,6 +32,7 @@ type Request struct {
 	acquired bool           // a SUB holds its topic
 	changed  bool           // a SUB has added its topic, or an UNSB removed it
 	pubSeq   uint32         // numbers the PUBs of a queue
+	history  *wanted        // of a SUB: what it asks of kept events, and gets
 
 	unclear   bool  // the broker cannot say whether it took it
 	accepted  bool  // the broker took it

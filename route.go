@@ -124,6 +124,9 @@ func (s *session) accept(r *Request, f *frame.Frame) error {
 	}
 	if f.Type != frame.Call {
 		r.channel = s.shard.names.String(f.Channel)
+		if f.HasSince || f.Last > 0 {
+			r.history = &wanted{since: f.Since, hasSince: f.HasSince, last: f.Last}
+		}
 		return nil
 	}
 	r.uri = s.shard.names.String(f.URI)
@@ -187,6 +190,10 @@ func (s *session) ack(r *Request) {
 	f := frame.Frame{Type: frame.Ack, For: r.id, ForType: r.typ, URI: bytesOf(r.uri), Channel: bytesOf(r.channel)}
 	if r.typ == frame.Auth {
 		f.Expires, f.Keys = s.signedIn(), s.mayUseKeys()
+	}
+	if r.history != nil {
+		f.Pos, f.Recovery = r.history.pos, r.history.recovery
+		s.shard.h.countRecovery(f.Recovery)
 	}
 	s.reply(&f)
 	if r.call != nil {

@@ -39,6 +39,9 @@ type shard struct {
 	calls  callTable
 	topics map[broker.Topic]*localTopic
 
+	chains  map[string]*chain // of the channels on which sessions lag, or SUBs are in flight
+	replays replays
+
 	inFlightMu   sync.Mutex         // guards inFlightSubs
 	inFlightSubs map[*nodeTopic]int // SUBs that were sent to the broker off the turn and are not settled
 
@@ -173,13 +176,23 @@ func (sh *shard) Quiet(c *wsconn.Conn) {
 // Unheard closes a session whose client has not answered.
 func (sh *shard) Unheard(c *wsconn.Conn) { sh.session(c).end(CloseIdle, "no answer to ping") }
 
-// Kept returns the bytes of requests that wait for user code or the broker.
-func (sh *shard) Kept(c *wsconn.Conn) int {
-	if q := sh.session(c).queue; q != nil {
-		return q.bytes
+// Kept returns the bytes of requests that wait for user code or the broker, and of pages
+// that are to be sent.
+func (sh *shard) Kept(c *wsconn.Conn) (bytes int) {
+	s := sh.session(c)
+	if s.queue != nil {
+		bytes = s.queue.bytes
 	}
-	return 0
+	for _, r := range sh.replays.of[s] {
+		if r.page != nil {
+			bytes += r.page.size()
+		}
+	}
+	return bytes
 }
+
+// Drained has the replays of a session go on that waited for its client to read.
+func (sh *shard) Drained(c *wsconn.Conn) { sh.replays.resume(sh.session(c)) }
 
 // Closing is called when wsconn ends a connection, for a reason of its own. The
 // session's protocol decides which close code is sent.

@@ -30,6 +30,10 @@ type Stats struct {
 	Repeated      uint64 // of those, not published as the broker knew their keys
 	Events        uint64 // EVNT queued for sessions
 	Gaps          uint64 // topics for which events may have been missed
+	Replays       int    // subscriptions to which kept events are sent, now
+	Replayed      uint64 // EVNT of these queued, among Events
+	Recovered     uint64 // SUBs with a position that were told that all since then follows
+	NotRecovered  uint64 // and that some may be missing
 	LateResults   uint64 // results that came for calls that were over
 	Panics        uint64 // in user code, its runtime.Goexit included
 	HeldUp        uint64 // event loops held up by a callee's function, which went on without it
@@ -87,7 +91,8 @@ type counters struct {
 	messages, publications, repeated       atomic.Uint64
 	events, gaps, lateResults              atomic.Uint64
 	panics, heldUp, blocked                atomic.Uint64
-	subscriptions                          atomic.Int64
+	subscriptions, replays                 atomic.Int64
+	replayed, recovered, notRecovered      atomic.Uint64
 
 	refusals                  refusalTally
 	results                   tally
@@ -140,6 +145,10 @@ func (h *Handler) Stats() Stats {
 		Repeated:            c.repeated.Load(),
 		Events:              c.events.Load(),
 		Gaps:                c.gaps.Load(),
+		Replays:             int(c.replays.Load()),
+		Replayed:            c.replayed.Load(),
+		Recovered:           c.recovered.Load(),
+		NotRecovered:        c.notRecovered.Load(),
 		LateResults:         c.lateResults.Load(),
 		Panics:              c.panics.Load(),
 		HeldUp:              c.heldUp.Load(),

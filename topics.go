@@ -23,13 +23,15 @@ type topicTable struct {
 // nodeTopic is a topic that is subscribed to on the broker, or about to be.
 type nodeTopic struct {
 	name  broker.Topic
-	users int // who holds or waits for it; at 0 it leaves the table
+	chain *nodeChain // nil: its events are not kept; never changes
+	users int32      // who holds or waits for it; at 0 it leaves the table
+
+	refs       int32 // shards that hold it, and requests on their way there; guarded by mu
+	subscribed bool  // the broker has confirmed it; guarded by mu
 
 	shards atomic.Uint64 // with sessions subscribed to it, or about to be, a bit each
 
-	mu         sync.Mutex // held while the broker is asked; guards the following
-	refs       int        // shards that hold it, and requests on their way there
-	subscribed bool       // the broker has confirmed it
+	mu sync.Mutex // held while the broker is asked
 }
 
 // acquire takes a reference on the topic of a SUB; the first asks the broker
@@ -37,18 +39,30 @@ type nodeTopic struct {
 func (t *topicTable) acquire(ctx context.Context, r *Request) error {
 	name := r.topic()
 	h := r.s.shard.h
-	if r.onTurn() && r.s.shard.topics[name] != nil {
-		return nil
+	if r.onTurn() {
+		if lt := r.s.shard.topics[name]; lt != nil {
+			r.join(ctx, lt.node)
+			return nil
+		}
 	}
-	nt := t.enter(name, h.cfg.maxNodePatterns)
+	nt := t.enter(h, name)
 	if nt == nil {
 		return manyPatterns()
 	}
+	if err := t.hold(ctx, h, nt, r); err != nil {
+		t.leave(nt)
+		return err
+	}
+	r.join(ctx, nt)
+	return nil
+}
+
+// hold takes a reference for r on a topic that was entered.
+func (t *topicTable) hold(ctx context.Context, h *Handler, nt *nodeTopic, r *Request) error {
 	nt.mu.Lock()
 	defer nt.mu.Unlock()
 	if !nt.subscribed {
-		if err := h.broker.subscribe(ctx, name); err != nil {
-			t.leave(nt)
+		if err := nt.subscribe(ctx, h); err != nil {
 			return err
 		}
 		nt.subscribed = true
@@ -61,6 +75,19 @@ func (t *topicTable) acquire(ctx context.Context, r *Request) error {
 		r.s.shard.routeUntilSettled(nt)
 	}
 	return nil
+}
+
+// subscribe asks the broker for the events of nt. The caller holds nt.mu.
+func (nt *nodeTopic) subscribe(ctx context.Context, h *Handler) error {
+	if nt.chain == nil {
+		return h.broker.subscribe(ctx, nt.name)
+	}
+	nt.chain.reset()
+	start, err := h.broker.subscribeKept(ctx, nt.name.Name)
+	if err == nil {
+		nt.chain.begin(start)
+	}
+	return err
 }
 
 // drop gives a reference back; the last one ends the subscription.
@@ -95,16 +122,19 @@ func (t *topicTable) unsubscribe(ctx context.Context, h *Handler, nt *nodeTopic)
 
 // enter finds or makes a topic and keeps it in the table until leave. It returns nil for
 // a pattern more than there may be.
-func (t *topicTable) enter(name broker.Topic, maxPatterns int) *nodeTopic {
+func (t *topicTable) enter(h *Handler, name broker.Topic) *nodeTopic {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	nt := t.m[name]
 	if nt == nil {
-		if name.Pattern && t.patterns >= maxPatterns {
+		if name.Pattern && t.patterns >= h.cfg.maxNodePatterns {
 			return nil
 		}
 		t.countPattern(name, 1)
 		nt = &nodeTopic{name: name}
+		if h.broker.keeps(name) {
+			nt.chain = &nodeChain{}
+		}
 		t.m[name] = nt
 	}
 	nt.users++
@@ -144,6 +174,7 @@ type localTopic struct {
 type subscriber struct {
 	s     *session
 	index int32
+	lags  bool // a replay is to catch up with the shard, which sends it no events until then
 }
 
 // subscription is a localTopic in a session's subs; index is where it holds
@@ -162,6 +193,9 @@ func (s *session) subscribe(r *Request) error {
 	name := r.topic()
 	lt := sh.topics[name]
 	err := s.maySubscribe(r, name, lt)
+	if err == nil && r.history != nil {
+		err = r.history.err
+	}
 	if r.acquired {
 		nt := sh.h.topics.find(name)
 		if !r.onTurn() {
@@ -175,6 +209,7 @@ func (s *session) subscribe(r *Request) error {
 		}
 	}
 	if err != nil || lt != nil && s.subscribedTo(lt) >= 0 {
+		s.joinAgain(r, lt, err)
 		return err
 	}
 	if lt == nil {
@@ -182,10 +217,11 @@ func (s *session) subscribe(r *Request) error {
 		lt.node.shards.Or(1 << sh.number)
 		sh.topics[name] = lt
 	}
-	lt.subs = append(lt.subs, subscriber{s, int32(len(s.subs))})
+	lt.subs = append(lt.subs, subscriber{s: s, index: int32(len(s.subs))})
 	sh.subsMu.Lock()
 	s.subs = append(s.subs, subscription{lt, int32(len(lt.subs) - 1)})
 	sh.subsMu.Unlock()
+	s.joined(r, lt)
 	r.changed = true
 	sh.h.stats.subscriptions.Add(1)
 	return nil
@@ -271,6 +307,9 @@ func (s *session) unsubscribe(r *Request) {
 func (s *session) removeSubscription(i int) {
 	sh := s.shard
 	lt, at := s.subs[i].topic, s.subs[i].index
+	if lt.subs[at].lags {
+		sh.replayOf(s, lt).stop()
+	}
 	sh.subsMu.Lock()
 	last := lt.subs[len(lt.subs)-1]
 	lt.subs[at] = last
