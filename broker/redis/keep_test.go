@@ -1,6 +1,8 @@
 package redis_test
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -134,4 +136,150 @@ func TestDamagedHistory(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Out of memory events are published all the same. Of their channels nothing is kept then,
+// and nothing of before is proved; others keep what they have. Afterwards they are kept
+// again.
+func TestKeepOutOfMemory(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	b := newBroker(t, withAddr(server.Addr), redis.WithHistory(roomRule))
+	room := func(name, args, key string) broker.Publication {
+		return broker.Publication{Event: broker.Event{Channel: "room." + name, Args: []byte(args)}, Key: key}
+	}
+	batch := []broker.Publication{room("7", "1", ""), room("8", "2", "k"), room("7", "3", ""), room("8", "2", "k")}
+	done := make([]broker.Published, len(batch))
+	publish := func() {
+		t.Helper()
+		b.PublishKept(t.Context(), batch, done)
+		for _, d := range done {
+			if d.Err != nil {
+				t.Fatal(d.Err)
+			}
+		}
+	}
+	before := publishKept(t, b, 2)
+	other := make([]broker.Published, 1)
+	b.PublishKept(t.Context(), []broker.Publication{room("9", "1", "")}, other)
+	heard := make(chan broker.Delivery, 10)
+	s, err := b.OpenSubscriber(t.Context(), func(deliveries []broker.Delivery) {
+		for _, d := range deliveries {
+			if !d.Gap {
+				heard <- d
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"room.7", "room.8"} {
+		if err := s.Subscribe(t.Context(), broker.Topic{Name: name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server.Do("CONFIG", "SET", "maxmemory", "1")
+	publish()
+	for i, d := range done {
+		if !d.Pos.IsZero() || d.Repeated != (i == 3) {
+			t.Errorf("publication %d has become %+v", i, d)
+		}
+	}
+	for range 3 {
+		if d := <-heard; !d.Pos.IsZero() {
+			t.Errorf("an event that is not kept has the position %v", d.Pos)
+		}
+	}
+	server.Do("CONFIG", "SET", "maxmemory", "0")
+	publish()
+	if done[0].Pos.IsZero() || done[2].Pos.At != done[0].Pos.At+1 {
+		t.Errorf("they were kept at %v and %v", done[0].Pos, done[2].Pos)
+	}
+	if !done[1].Repeated || !done[1].Pos.IsZero() {
+		t.Errorf("a key of an event that was not kept: %+v", done[1])
+	}
+	pages := read(t, b, broker.Read{Channel: "room.7", After: before[1].Pos}, broker.Read{Channel: "room.7", Last: 9}, broker.Read{Channel: "room.9", After: other[0].Pos})
+	wantUnproven(t, "what was before", pages[0])
+	wantArgs(t, "what was kept since", pages[1], "1", "3")
+	wantArgs(t, "another channel", pages[2])
+}
+
+// Where the server refuses writes, as its disk is full, nothing older can be removed either:
+// then an event is refused, and certainly not published. Others go on.
+func TestKeepWritesRefused(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	b := newBroker(t, withAddr(server.Addr), redis.WithHistory(roomRule))
+	before := publishKept(t, b, 2)
+	server.RefuseWrites(redistest.DiskFull)
+	done := make([]broker.Published, 1)
+	b.PublishKept(t.Context(), []broker.Publication{{Event: broker.Event{Channel: "room.7", Args: []byte("x")}}}, done)
+	if !errors.Is(done[0].Err, broker.ErrUnavailable) {
+		t.Errorf("got %v, want ErrUnavailable", done[0].Err)
+	}
+	if err := b.Publish(t.Context(), &broker.Event{Channel: "news"}); err != nil {
+		t.Errorf("an event on another channel: %v", err)
+	}
+	page := read(t, b, broker.Read{Channel: "room.7", After: before[1].Pos})[0]
+	if !page.Proven {
+		t.Error("what is kept is not proved any more")
+	}
+}
+
+// However large events are and however many are asked for, a page has at least one, and a
+// command no more than its share: the next read goes on behind it.
+func TestReadMuch(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	b := newBroker(t, withAddr(server.Addr), redis.WithHistory(broker.HistoryRule{Channels: "*", Events: 5000, For: time.Hour}))
+	for _, test := range []struct {
+		channel            string
+		events, size, page int
+	}{{"small", 3000, 1, 1000}, {"large", 5, 700_000, 1}, {"larger", 2, 3 << 20, 1}} {
+		publications := make([]broker.Publication, test.events)
+		for i := range publications {
+			args := bytes.Repeat([]byte("1"), test.size)
+			publications[i].Event = broker.Event{Channel: test.channel, Args: args}
+		}
+		done := make([]broker.Published, test.events)
+		b.PublishKept(t.Context(), publications, done)
+		after := done[0].Pos
+		for at := 1; at < test.events; {
+			page := read(t, b, broker.Read{Channel: test.channel, After: after})[0]
+			if want := min(test.page, test.events-at); !page.Proven || len(page.Events) != want || page.Top != done[test.events-1].Pos {
+				t.Fatalf("%s: after event %d of %d came %d, proven: %v", test.channel, at-1, test.events, len(page.Events), page.Proven)
+			}
+			at += len(page.Events)
+			after = page.Events[len(page.Events)-1].Pos
+			if after != done[at-1].Pos {
+				t.Fatalf("%s: event %d has %v, want %v", test.channel, at-1, after, done[at-1].Pos)
+			}
+		}
+	}
+	many := make([]broker.Read, 200)
+	for i := range many {
+		many[i] = broker.Read{Channel: "small", Last: 5}
+	}
+	for i, page := range read(t, b, broker.Read{Channel: "large", Last: 5}, broker.Read{Channel: "large", Last: 5}, broker.Read{Channel: "larger", Last: 5}) {
+		if !page.Proven || len(page.Events) != 1 {
+			t.Errorf("large page %d of several: proven %v, %d events", i, page.Proven, len(page.Events))
+		}
+	}
+	before := server.Client().Info(t.Context(), "commandstats").Val()
+	for i, page := range read(t, b, many...) {
+		if !page.Proven || len(page.Events) == 0 {
+			t.Errorf("read %d of many: proven %v, %d events", i, page.Proven, len(page.Events))
+		}
+	}
+	after := server.Client().Info(t.Context(), "commandstats").Val()
+	if got := count(after, "evalsha") - count(before, "evalsha"); got != 4 {
+		t.Errorf("200 reads took %d scripts, want 4", got)
+	}
+}
+
+// count returns how often a command was called.
+func count(stats, command string) (calls int) {
+	_, rest, _ := strings.Cut(stats, "cmdstat_"+command+":calls=")
+	fmt.Sscan(strings.Split(rest, ",")[0], &calls) //nolint:errcheck // 0 then
+	return calls
 }

@@ -42,16 +42,17 @@ func (b *Broker) readPages(ctx context.Context, reads []keptRead, pages []broker
 	for i := range reads {
 		pages[i], left[i] = broker.Page{}, i
 	}
-	for range maxRelearns {
-		if left = b.readSome(ctx, reads, pages, left); len(left) == 0 {
-			return
+	for changes := 0; len(left) > 0 && changes < maxChanges; {
+		var changed bool
+		if left, changed = b.readSome(ctx, reads, pages, left); changed {
+			changes++
 		}
 	}
 	failPages(pages, left, fmt.Errorf("%w: the rules of history keep changing", broker.ErrUnavailable))
 }
 
-// maxRelearns is how often reads are tried for which we knew other rules than count.
-const maxRelearns = 4
+// maxChanges is how often we may know other rules than count.
+const maxChanges = 4
 
 // A readPart is reads that share a command.
 type readPart struct {
@@ -60,9 +61,9 @@ type readPart struct {
 	op     op
 }
 
-// readSome answers the reads at these places, and returns those for which other rules
-// count than we knew.
-func (b *Broker) readSome(ctx context.Context, reads []keptRead, pages []broker.Page, places []int) (again []int) {
+// readSome answers reads at these places, and returns those that are left, also since
+// other rules count than we knew.
+func (b *Broker) readSome(ctx context.Context, reads []keptRead, pages []broker.Page, places []int) (left []int, changed bool) {
 	parts := b.readParts(reads, pages, places)
 	w := newWaiter(len(parts))
 	bundle := bundle{size: len(parts)}
@@ -71,7 +72,7 @@ func (b *Broker) readSome(ctx context.Context, reads []keptRead, pages []broker.
 		bundle.add(p.lane, &p.op)
 	}
 	if len(parts) == 0 {
-		return nil
+		return nil, false
 	}
 	bundle.submit()
 	waited := w.wait(ctx)
@@ -82,16 +83,19 @@ func (b *Broker) readSome(ctx context.Context, reads []keptRead, pages []broker.
 		}
 		if err == nil && p.op.command.Reply.Kind == '$' {
 			if err = p.lane.missRules(ctx, string(p.op.command.Reply.Text)); err == nil {
-				again = append(again, p.places...)
+				left, changed = append(left, p.places...), true
 				continue
 			}
 		}
 		if err == nil {
-			err = readReplies(p.op.command.Reply.List, reads, pages, p.places)
+			p.places, err = readReplies(p.op.command.Reply.List, reads, pages, p.places)
+		}
+		if err == nil {
+			left = append(left, p.places...)
 		}
 		failPages(pages, p.places, err)
 	}
-	return again
+	return left, changed
 }
 
 // readParts returns the commands for reads. Those of channels that no rule keeps need none.
@@ -174,22 +178,22 @@ func bounded(asked, most int) int {
 	return min(asked, most)
 }
 
-// readReplies reads the reply of read.lua.
-func readReplies(replies []resp.Reply, reads []keptRead, pages []broker.Page, places []int) error {
-	if len(replies) != len(places) {
-		return fmt.Errorf("%w: unexpected reply of read.lua", broker.ErrUnavailable)
+// readReplies reads the reply of read.lua, and returns the places that it leaves open.
+func readReplies(replies []resp.Reply, reads []keptRead, pages []broker.Page, places []int) (left []int, err error) {
+	if len(replies) != len(places) || replies[0].Kind != '*' {
+		return places, fmt.Errorf("%w: unexpected reply of read.lua", broker.ErrUnavailable)
 	}
 	for k, i := range places {
 		list := replies[k].List
-		if len(list) != 3 {
-			return fmt.Errorf("%w: unexpected reply of read.lua", broker.ErrUnavailable)
-		}
-		if len(list[0].Text) == 16 {
+		switch {
+		case len(list) < 3:
+			left = append(left, i)
+		case len(list[0].Text) == 16:
 			pages[i].Top = decodePosition(list[0].Text)
 			pages[i].Events, pages[i].Proven = reads[i].prove(pages[i].Top, list[1].Value != 0, list[2].List)
 		}
 	}
-	return nil
+	return left, nil
 }
 
 // prove returns the events that were read, if it is proved that they are all that was

@@ -3,8 +3,8 @@
 --
 -- KEYS[1]  the lane's rules of history
 -- then     for each channel its log and its position
--- ARGV[1]  how many events are read at most, of all channels together
--- ARGV[2]  how many bytes they have together at most; of each channel one comes
+-- ARGV[1]  how many events are read, of all channels together
+-- ARGV[2]  how many bytes they have together; with as many, the rest is not read
 -- ARGV[3]  the version of the rules that we know
 -- then     for each channel: the id of its rule; the number of the position after which is
 --          read, or how many of the newest, as a number below 0; how many events and bytes
@@ -12,8 +12,8 @@
 --          for how long, in ms
 --
 -- returns  for each channel: number and tag where it stands (16 bytes, empty: not known),
---          1 if there are events behind those that follow, and these. Or the rules, if we know
---          others
+--          1 if there are events behind those that follow, and these; or 0: not read. Or the
+--          rules, if we know others
 
 -- page returns at most so many events from a place of a log on, with their bytes. They are
 -- fetched in parts, as they may be large.
@@ -40,8 +40,10 @@ local rules = other_rules(KEYS[1], ARGV[3])
 if rules then
   return rules
 end
-local replies, left, room = {}, tonumber(ARGV[1]), tonumber(ARGV[2])
-for channel = 1, (#KEYS - 1) / 2 do
+local left, room = tonumber(ARGV[1]), tonumber(ARGV[2])
+
+-- read answers for the channel at that place.
+local function read(channel)
   local log, pos = KEYS[2 * channel], KEYS[2 * channel + 1]
   local rule, from, most, size, tag, life = unpack(ARGV, 6 * channel - 2, 6 * channel + 3)
   local value = text(pos, 24)
@@ -62,11 +64,16 @@ for channel = 1, (#KEYS - 1) / 2 do
     if wanted > 0 and wanted <= length then
       local used
       local first = length - wanted
-      events, used = page(log, first, math.min(wanted, tonumber(most), math.max(left, 1)), math.min(tonumber(size), room))
+      events, used = page(log, first, math.min(wanted, tonumber(most), left), math.min(tonumber(size), room))
       more = #events < wanted and 1 or 0
       left, room = left - #events, room - used
     end
   end
-  replies[channel] = {top, more, events}
+  return {top, more, events}
+end
+
+local replies = {}
+for channel = 1, (#KEYS - 1) / 2 do
+  replies[channel] = left > 0 and room > 0 and read(channel) or 0
 end
 return replies
