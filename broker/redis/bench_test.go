@@ -210,3 +210,59 @@ func commandStats(tb testing.TB, c *goredis.Client) map[string]int {
 	}
 	return stats
 }
+
+// BenchmarkPublish publishes on a channel that no rule keeps, on one that a rule keeps, and
+// on many of these, with events of 100 bytes and nobody who is subscribed. It prints the
+// time that the server has spent in scripts for each event.
+//
+//	go test -run '^$' -bench Publish -benchtime 100000x ./broker/redis
+func BenchmarkPublish(b *testing.B) {
+	server := redistest.Start(b)
+	for _, publishers := range []int{1, 100} {
+		for _, channels := range []struct{ name, format string }{{"plain", "plain"}, {"kept", "room.7"}, {"kept apart", "room.%d"}} {
+			b.Run(fmt.Sprintf("publishers=%d/%s", publishers, channels.name), func(b *testing.B) {
+				benchPublish(b, server, publishers, channels.format)
+			})
+		}
+	}
+}
+
+func benchPublish(b *testing.B, server *redistest.Server, publishers int, format string) {
+	client := server.Client()
+	node := newBroker(b, withAddr(server.Addr), redis.WithHistory(broker.HistoryRule{Channels: "room.*", Events: 100, For: time.Hour}))
+	args := []byte(strings.Repeat("1", 100))
+	publish := func(i int) {
+		channel := format
+		if strings.Contains(format, "%") {
+			channel = fmt.Sprintf(format, i%1000)
+		}
+		if err := node.Publish(b.Context(), &broker.Event{Channel: channel, Args: args}); err != nil {
+			b.Error(err)
+		}
+	}
+	publish(0) // the scripts are loaded
+	client.ConfigResetStat(b.Context())
+	b.ResetTimer()
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range publishers {
+		all.Go(func() {
+			for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
+				publish(int(i))
+			}
+		})
+	}
+	all.Wait()
+	b.StopTimer()
+	stats := client.Info(b.Context(), "commandstats").Val()
+	_, rest, _ := strings.Cut(stats, "cmdstat_evalsha:")
+	_, rest, _ = strings.Cut(rest, "usec=")
+	spent, _, _ := strings.Cut(rest, ",")
+	us, err := strconv.Atoi(spent)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(us)/float64(b.N), "redis-µs/op")
+	b.ReportMetric(float64(count(stats, "evalsha"))/float64(b.N), "scripts/op")
+	b.ReportMetric(0, "allocs/op")
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -91,10 +92,10 @@ func (b *batcher) sortEvents(ops []*op) {
 func (b *batcher) keep(sets [][]*op, size int) *resp.Command {
 	keys, index := b.lane.broker.keys, b.lane.index
 	names := append(make([]string, 0, 1+2*len(sets)), keys.rules(index))
-	var notes []string
+	var logs, notes []string
 	for _, events := range sets {
 		topic, _ := keys.topicOf(index, events[0].uri)
-		names = keys.appendKeys(names, index, topic, "log", "pos")
+		names, logs = append(names, keys.pos(index, topic)), append(logs, keys.log(index, topic))
 		for _, o := range events {
 			size += 32
 			if key := o.publication.key; key != "" {
@@ -103,12 +104,12 @@ func (b *batcher) keep(sets [][]*op, size int) *resp.Command {
 		}
 		size += len(events[0].uri) + 64
 	}
-	c := keepScript.On(append(names, notes...), size)
+	c := keepScript.On(slices.Concat(names, logs, notes), size)
+	c.AddNumber(int64(len(sets)))
+	c.AddText(b.rules.version)
 	c.AddText(keys.publish())
 	c.AddNumber(positionLife.Milliseconds())
 	c.AddNumber(broker.KeyLife.Milliseconds())
-	c.AddNumber(int64(len(sets)))
-	c.AddText(b.rules.version)
 	for _, events := range sets {
 		place := events[0].publication.rule
 		rule := b.rules.At(place)

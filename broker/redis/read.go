@@ -136,12 +136,16 @@ func failPages(pages []broker.Page, places []int, err error) {
 func (b *Broker) readCommand(lane int, rules *ruleSet, reads []keptRead, places []int) *resp.Command {
 	names := append(make([]string, 0, 1+2*len(places)), b.keys.rules(lane))
 	for _, i := range places {
-		names = b.keys.appendKeys(names, lane, reads[i].Channel, "log", "pos")
+		names = append(names, b.keys.pos(lane, reads[i].Channel))
+	}
+	for _, i := range places {
+		names = append(names, b.keys.log(lane, reads[i].Channel))
 	}
 	c := readScript.On(names, 128*len(places))
+	c.AddNumber(int64(len(places)))
+	c.AddText(rules.version)
 	c.AddNumber(2 * maxPage)
 	c.AddNumber(maxReadBytes)
-	c.AddText(rules.version)
 	for _, i := range places {
 		r := &reads[i]
 		place := rules.Find(r.Channel)

@@ -2,10 +2,11 @@
 -- instant. Whether events follow upon each other is for the reader to see.
 --
 -- KEYS[1]  the lane's rules of history
--- then     for each channel its log and its position
--- ARGV[1]  how many events are read, of all channels together
--- ARGV[2]  how many bytes they have together; with as many, the rest is not read
--- ARGV[3]  the version of the rules that we know
+-- then     the position of each channel; the log of each
+-- ARGV[1]  how many channels there are
+-- ARGV[2]  the version of the rules that we know
+-- ARGV[3]  how many events are read, of all channels together
+-- ARGV[4]  how many bytes they have together; with as many, the rest is not read
 -- then     for each channel: the id of its rule; the number of the position after which is
 --          read, or how many of the newest, as a number below 0; how many events and bytes
 --          at most; the tag of a position to make if there is none (8 bytes, or empty), and
@@ -36,22 +37,18 @@ local function page(log, from, most, room)
   return events, used
 end
 
-local rules = other_rules(KEYS[1], ARGV[3])
-if rules then
-  return rules
-end
-local left, room = tonumber(ARGV[1]), tonumber(ARGV[2])
+local channels, left, room = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4])
 
 -- read answers for the channel at that place.
 local function read(channel)
-  local log, pos = KEYS[2 * channel], KEYS[2 * channel + 1]
-  local rule, from, most, size, tag, life = unpack(ARGV, 6 * channel - 2, 6 * channel + 3)
-  local value = text(pos, 24)
-  if not (value and string.sub(value, 17) == rule) then
+  local pos, log = KEYS[1 + channel], KEYS[1 + channels + channel]
+  local rule, from, most, size, tag, life = unpack(ARGV, 6 * channel - 1, 6 * channel + 4)
+  local value = values[1 + channel]
+  if not (value and #value == 32 and string.sub(value, 17, 24) == rule) then
     value = nil
     if tag ~= '' then
-      local at, _, err = last(log, pos, rule)
-      local made = bytes(at) .. tag .. rule
+      local at, _, _, err = last(values[1 + channel], log, rule)
+      local made = bytes(at) .. tag .. rule .. NONE
       value = not err and not failure('SET', pos, made, 'PX', life) and made
     end
   end
@@ -60,7 +57,7 @@ local function read(channel)
   if value and from ~= 0 then
     local length = redis.pcall('LLEN', log)
     length = type(length) == 'number' and length or 0
-    local wanted = from > 0 and number(value) - from or math.min(-from, length)
+    local wanted = from > 0 and number(value, 1) - from or math.min(-from, length)
     if wanted > 0 and wanted <= length then
       local used
       local first = length - wanted
@@ -73,7 +70,7 @@ local function read(channel)
 end
 
 local replies = {}
-for channel = 1, (#KEYS - 1) / 2 do
+for channel = 1, channels do
   replies[channel] = left > 0 and room > 0 and read(channel) or 0
 end
 return replies
