@@ -121,7 +121,8 @@ func (b *batcher) keep(sets [][]*op, size int) *resp.Command {
 		for _, o := range events {
 			p := o.publication
 			p.tag = newTag()
-			head := binary.BigEndian.AppendUint64(make([]byte, 0, 16), p.tag)
+			var room [16]byte
+			head := binary.BigEndian.AppendUint64(room[:0], p.tag)
 			if p.key != "" {
 				head = binary.BigEndian.AppendUint64(head, p.args)
 			}
