@@ -266,3 +266,59 @@ func benchPublish(b *testing.B, server *redistest.Server, publishers int, format
 	b.ReportMetric(float64(count(stats, "evalsha"))/float64(b.N), "scripts/op")
 	b.ReportMetric(0, "allocs/op")
 }
+
+// BenchmarkQuietChannels prints how many bytes of Redis a channel takes that a rule keeps:
+// one that somebody has subscribed to and nobody published on, one that had one event of
+// 100 bytes, and one that had 100 of them. The names have 10 characters.
+//
+//	go test -run '^$' -bench QuietChannels -benchtime 100000x ./broker/redis
+func BenchmarkQuietChannels(b *testing.B) {
+	for _, events := range []int{0, 1, 100} {
+		b.Run(fmt.Sprint("events=", events), func(b *testing.B) {
+			server := redistest.Start(b)
+			node := newBroker(b, withAddr(server.Addr), redis.WithHistory(broker.HistoryRule{Channels: "*", Events: 100, For: time.Hour}))
+			s, err := node.OpenSubscriber(b.Context(), func([]broker.Delivery) {})
+			if err != nil {
+				b.Fatal(err)
+			}
+			before := usedMemory(b, server)
+			batch := make([]broker.Event, max(events, 1))
+			errs := make([]error, len(batch))
+			for i := range b.N {
+				channel := fmt.Sprintf("room.%05d", i)
+				if events == 0 {
+					_, err = s.(broker.HistorySubscriber).SubscribeKept(b.Context(), channel)
+				}
+				for k := range events {
+					batch[k] = broker.Event{Channel: channel, Args: []byte(strings.Repeat("1", 100))}
+				}
+				if events > 0 {
+					node.PublishBatch(b.Context(), batch, errs)
+					err = errs[0]
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+				if events == 0 {
+					if err := s.Unsubscribe(b.Context(), broker.Topic{Name: channel}); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			b.ReportMetric(float64(usedMemory(b, server)-before)/float64(b.N), "bytes/channel")
+			for _, kind := range []string{"log", "pos"} {
+				key := "juggler:{0.0}:" + kind + ":room.00000"
+				b.ReportMetric(float64(server.Client().MemoryUsage(b.Context(), key).Val()), kind+"-bytes")
+			}
+		})
+	}
+}
+
+func usedMemory(b *testing.B, server *redistest.Server) (bytes int) {
+	b.Helper()
+	_, rest, _ := strings.Cut(server.Client().Info(b.Context(), "memory").Val(), "used_memory:")
+	if _, err := fmt.Sscan(rest, &bytes); err != nil {
+		b.Fatal(err)
+	}
+	return bytes
+}

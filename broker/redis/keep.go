@@ -77,8 +77,8 @@ func (b *batcher) sortEvents(ops []*op) {
 		if b.rules.Len() == 0 {
 			continue
 		}
-		topic, _ := keys.topicOf(index, o.uri)
-		if rule := b.rules.Find(topic); topic != "" && rule >= 0 && keys.laneOf(topic) == index {
+		topic, ok := keys.topicOf(index, o.uri)
+		if rule := b.rules.Find(topic); ok && rule >= 0 && keys.laneOf(topic) == index {
 			o.kind = opKept
 			if o.publication == nil {
 				o.publication = &publication{}

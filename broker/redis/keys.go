@@ -155,7 +155,10 @@ func (ks *keyspace) topicOf(lane int, name string) (topic string, ok bool) {
 			return "", false
 		}
 	}
-	return strings.CutPrefix(rest, ":event:")
+	if topic, ok = strings.CutPrefix(rest, ":event:"); !ok {
+		return "", false
+	}
+	return topic, true
 }
 
 // probeChannel is a channel of one feed alone, of a lane or classic.

@@ -53,3 +53,20 @@ func TestDocumentedKeys(t *testing.T) {
 		}
 	}
 }
+
+// The topic of a channel is found again, and probes have none: they are never kept.
+func TestTopicOf(t *testing.T) {
+	for _, ks := range []*keyspace{newKeyspace("p", 1, false), newKeyspace("p", 16, true), newKeyspace("p", 16, false).in(3), newKeyspace("p", 16, true).in(3)} {
+		for _, topic := range []string{"room.7", ":event:", "probe:x"} {
+			lane := ks.laneOf(topic)
+			if got, ok := ks.topicOf(lane, ks.eventChannel(topic)); !ok || got != topic {
+				t.Errorf("%q is the channel of %q, %v; want %q", ks.eventChannel(topic), got, ok, topic)
+			}
+		}
+		for _, name := range []string{ks.probeChannel(classicFeed, "f"), ks.probeChannel(0, "f"), ks.cancelChannel(0), "", "p", "q:event:x"} {
+			if got, ok := ks.topicOf(0, name); ok || got != "" {
+				t.Errorf("%q is the channel of %q", name, got)
+			}
+		}
+	}
+}
