@@ -41,6 +41,9 @@ type ruleSet struct {
 // noRules are those of a lane that has none.
 var noRules = &ruleSet{}
 
+// rulesLife is for how long rules count after the last process that was given some has gone.
+const rulesLife = time.Hour
+
 // errRules: other rules count than were known.
 var errRules = errors.New("other rules of history")
 
@@ -163,14 +166,14 @@ func (b *Broker) lookForRules(ctx context.Context) {
 	}
 }
 
-// spreadRules sets the rules that this process was given in all lanes, and restores them in
-// those that are in use.
-func (b *Broker) spreadRules(ctx context.Context) {
+// spreadRules sets the rules that this process was given in all lanes, and renews them: in
+// lanes that are not in use, which may take a connection, only if all is true.
+func (b *Broker) spreadRules(ctx context.Context, all bool) {
 	if b.history.given == nil {
 		return
 	}
 	for lane := range b.keys.tags {
-		if b.history.settled[lane].Load() && b.used(lane) == nil {
+		if b.history.settled[lane].Load() && b.used(lane) == nil && !all {
 			continue
 		}
 		c := b.settleRules(lane)
@@ -180,23 +183,24 @@ func (b *Broker) spreadRules(ctx context.Context) {
 	}
 }
 
-// settleRules returns the command that sets the rules of a lane if that was not done, or
-// restores them; nil: there is nothing to do. Its reply is for settledRules.
+// settleRules returns the command that sets the rules of a lane, if that was not done, or
+// renews or restores them; nil: this process was given none. Its reply is for settledRules.
 func (b *Broker) settleRules(lane int) *resp.Command {
 	h := &b.history
-	if h.newest.Load() == nil {
+	if h.given == nil {
 		return nil
 	}
-	rules, mode := h.of(lane), "restore"
-	if h.given != nil && !h.settled[lane].Load() {
+	rules, mode := h.of(lane), "renew"
+	if !h.settled[lane].Load() {
 		rules, mode = h.given, "set"
-	} else if rules == noRules && h.given != nil { // they could not be set
+	} else if rules == noRules { // they could not be set
 		rules = h.given
 	}
 	c := rulesScript.On([]string{b.keys.rules(lane)}, 64*len(rules.lines))
 	c.AddText(mode)
 	c.AddText(processName())
 	c.AddText(fmt.Sprintf("%016x", newTag()))
+	c.AddNumber(rulesLife.Milliseconds())
 	for _, line := range rules.lines {
 		c.AddText(line)
 	}
@@ -214,11 +218,17 @@ func (b *Broker) settledRules(lane int, reply resp.Reply) {
 	}
 }
 
+// restores reports whether this process is to restore the rules of a lane that has none.
+func (h *history) restores(lane int, value string) bool {
+	return value == "" && h.given != nil && h.of(lane) != noRules
+}
+
 // missRules handles that other rules count in a lane than we knew: value, or none. In
-// place of none come those that we know, which the next batch restores.
+// place of none come those that we know, which the next batch restores, if we were given
+// some.
 func (b *batcher) missRules(value string) error {
 	broker, lane := b.lane.broker, b.lane.index
-	if value == "" && broker.history.of(lane) != noRules {
+	if broker.history.restores(lane, value) {
 		b.settle = true
 		return nil
 	}
@@ -227,7 +237,7 @@ func (b *batcher) missRules(value string) error {
 
 // missRules is the same for requests that are not of a batcher.
 func (l *lane) missRules(ctx context.Context, value string) error {
-	if value != "" || l.broker.history.of(l.index) == noRules {
+	if !l.broker.history.restores(l.index, value) {
 		return l.broker.learn(l.index, value)
 	}
 	reply, err := l.writer.do(ctx, l.broker.settleRules(l.index))

@@ -67,9 +67,9 @@ func (s *survey) pause() time.Duration { return min(peersPause, 6*s.broker.confi
 func (s *survey) run() {
 	ticker := time.NewTicker(s.pause())
 	defer ticker.Stop()
-	for {
+	for looks := 0; ; looks++ {
 		s.lookAtServers()
-		s.broker.spreadRules(s.background.Quit)
+		s.broker.spreadRules(s.background.Quit, looks%20 == 0)
 		s.peers.compare(s.background.Quit, 3*s.pause())
 		select {
 		case <-ticker.C:

@@ -18,9 +18,9 @@ if type(rules) == 'table' then
   if string.find(rules.err, 'READONLY ', 1, true) or string.find(rules.err, 'NOREPLICAS ', 1, true) then
     return rules
   end
-  rules = redis.call('GET', KEYS[1])
+  rules = redis.pcall('GET', KEYS[1])
 end
-rules = rules or ''
+rules = type(rules) == 'string' and rules or ''
 if string.sub(rules, 1, 16) ~= ARGV[2] then
   return rules
 end
