@@ -102,3 +102,31 @@ func TestRulesLost(t *testing.T) {
 		wantUnproven(t, name, read(t, owner, broker.Read{Channel: "room.7", After: top})[0])
 	}
 }
+
+// Processes say which rules they were given, and warn of others. One that only listens
+// learns of rules that way.
+func TestRulesOfPeers(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	first := newBroker(t, withAddr(server.Addr), redis.WithHistory(roomRule))
+	wantKept(t, first, "room.7", true)
+	await(t, "the first process says what it has", func() bool {
+		keys := server.Client().HKeys(t.Context(), "juggler:{peers}:systems").Val()
+		return len(keys) == 1 && strings.Contains(keys[0], " history=1-")
+	})
+	listener := newBroker(t, withAddr(server.Addr))
+	s, err := listener.OpenSubscriber(t.Context(), func([]broker.Delivery) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Subscribe(t.Context(), broker.Topic{Name: "news"}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "a process without rules learns of them", func() bool { return listener.Kept("room.7") })
+	var log lockedBuffer
+	second := newBroker(t, withAddr(server.Addr), redis.WithHistory(roomRule, broker.HistoryRule{Channels: "news", Events: 1, For: time.Minute}), withLog(&log))
+	wantKept(t, second, "news", true)
+	await(t, "a process with other rules warns", func() bool {
+		return strings.Contains(log.String(), "was given other rules of history") && strings.Contains(log.String(), "history=2-") && strings.Contains(log.String(), "history=1-")
+	})
+}
