@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"runtime"
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
@@ -432,7 +433,8 @@ func (f *feed) ping(overdue []uint64) {
 
 // flush sends commands until the server has been asked for what is wanted, or has so much
 // to answer that the rest waits. If another goroutine is sending already, it sends these
-// too: many changes at once share a command.
+// too: many changes at once share a command. So whoever is first lets those go first that
+// are about to ask as well: clients come back many at a time.
 func (f *feed) flush() {
 	f.hub.mu.Lock()
 	defer f.hub.mu.Unlock()
@@ -440,6 +442,9 @@ func (f *feed) flush() {
 		return
 	}
 	f.flushing = true
+	f.hub.mu.Unlock()
+	runtime.Gosched()
+	f.hub.mu.Lock()
 	for f.link != nil {
 		l := f.link
 		commands := f.commands()

@@ -76,8 +76,8 @@ func TestEventsWhileWritesAreRefused(t *testing.T) {
 		await(t, "it is heard", func() bool { return strings.Contains(heard.got(), fmt.Sprint(i)) })
 	}
 	// In a pause the server is asked whether it lives.
-	before := published(t, server)
-	await(t, "a pause", func() bool { return published(t, server) >= before+4 })
+	before := counted(t, server, "publish")
+	await(t, "a pause", func() bool { return counted(t, server, "publish") >= before+4 })
 	late := newBroker(t, quick(withAddr(server.Addr))...)
 	listen(t, late, broker.Topic{Name: "news"})
 	if got := heard.got(); strings.Contains(got, "gap") {
@@ -85,11 +85,11 @@ func TestEventsWhileWritesAreRefused(t *testing.T) {
 	}
 }
 
-// published counts the PUBLISH commands that a server has got, probes included.
-func published(t testing.TB, s *redistest.Server) (n int) {
+// counted returns how many of a command a server has got, those of probes included.
+func counted(t testing.TB, s *redistest.Server, command string) (n int) {
 	t.Helper()
 	for line := range strings.Lines(fmt.Sprint(s.Do("INFO", "commandstats"))) {
-		if rest, ok := strings.CutPrefix(line, "cmdstat_publish:calls="); ok {
+		if rest, ok := strings.CutPrefix(line, "cmdstat_"+command+":calls="); ok {
 			fmt.Sscanf(rest, "%d", &n) //nolint:errcheck // then there were none
 		}
 	}

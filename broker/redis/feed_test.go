@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -72,4 +74,27 @@ func TestRestoreRefused(t *testing.T) {
 	acl("&*")
 	heard.hearsAgain(t, b, "a")
 	heard.hearsAgain(t, b, "b")
+}
+
+// Subscriptions that are asked for at once share commands: often a third of them had one
+// of its own.
+func TestSubscriptionsShareCommands(t *testing.T) {
+	t.Parallel()
+	const rounds, many = 5, 500
+	server := redistest.Start(t)
+	l := listen(t, newBroker(t, calm(withAddr(server.Addr))...))
+	for round := range rounds {
+		var all sync.WaitGroup
+		for i := range many {
+			all.Go(func() {
+				if err := l.conn.Subscribe(t.Context(), broker.Topic{Name: fmt.Sprint("room.", round, ".", i)}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	}
+	if n := counted(t, server, "subscribe"); n > rounds*many/10 {
+		t.Errorf("%d commands for %d subscriptions", n, rounds*many)
+	}
 }
