@@ -42,6 +42,3 @@ export const MAX_DEPTH = 512;
 
 /** For how long a server knows the key of a publication. */
 export const KEY_LIFE = 300_000;
-
-/** How often a publication is repeated of which a server says that it does not know whether it was done. */
-export const REPEATS = 3;

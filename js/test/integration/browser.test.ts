@@ -81,6 +81,35 @@ describe('events', () => {
   });
 });
 
+describe('a channel whose events are kept', () => {
+  it('has no gap: 300 events that were missed come, in order', async () => {
+    await page.evaluate(async (url) => {
+      const sockets: WebSocket[] = [];
+      const state = ((window as any).kept = { got: [] as unknown[], back: () => {} });
+      let online = Promise.resolve();
+      const client = (window.client = new window.juggler.Client(async () => (await online, url), {
+        backoff: { min: 50, max: 200 },
+        logger: () => {},
+        WebSocket: class extends WebSocket {
+          constructor(url: string, protocols: string[]) {
+            super(url, protocols);
+            sockets.push(this);
+          }
+        },
+      }));
+      await client.subscribe('kept.page', { onGap: () => state.got.push('gap') }, ({ args }) => state.got.push(args)).ready;
+      online = new Promise((resolve) => (state.back = resolve));
+      const lost = new Promise<void>((resolve) => client.on('state', ({ status }) => status === 'waiting' && resolve()));
+      sockets[0]!.close();
+      await lost;
+    }, server.url());
+    await server.post('/control/publish?channel=kept.page&n=300');
+    await page.evaluate(() => ((window as any).kept.back(), window.client.publish('kept.page', 'after')));
+    await page.waitForFunction(() => (window as any).kept.got.includes('after'));
+    expect(await page.evaluate(() => (window as any).kept.got)).toEqual([...Array(300).keys(), 'after']);
+  });
+});
+
 describe('other ways to load it', () => {
   it('as a module', async () => {
     expect(

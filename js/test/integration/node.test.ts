@@ -346,6 +346,33 @@ describe('signing in', () => {
   });
 });
 
+describe('a channel whose events are kept', () => {
+  it('has no gap: 300 events that were missed come, in order', async () => {
+    const sockets: WebSocket[] = [];
+    let online = Promise.resolve();
+    let back = (): void => {};
+    const client = nodeClient(async () => (await online, server.url()), {
+      WebSocket: class extends WebSocket {
+        constructor(url: string, protocols: string[]) {
+          super(url, protocols);
+          sockets.push(this);
+        }
+      },
+    });
+    clients.push(client);
+    const got: unknown[] = [];
+    await client.subscribe('kept.node', { onGap: () => got.push('gap') }, ({ args }) => got.push(args)).ready;
+    online = new Promise((resolve) => (back = resolve));
+    sockets[0]!.terminate();
+    await reached(client, 'waiting');
+    await server.post('/control/publish?channel=kept.node&n=300');
+    back();
+    await client.publish('kept.node', 'after');
+    await vi.waitFor(() => expect(got).toContain('after'), 10_000);
+    expect(got).toEqual([...Array(300).keys(), 'after']);
+  });
+});
+
 describe('a server that is killed', () => {
   it('and restarted: calls under way are lost, the others and the subscriptions are not', async () => {
     const own = await new TestServer().start();

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/calleekit"
 )
@@ -33,7 +34,7 @@ func main() {
 }
 
 func run(listen, dist string) error {
-	b, err := memory.New()
+	b, err := memory.New(memory.WithHistory(broker.HistoryRule{Channels: "kept.*", Events: 1000, For: time.Minute}))
 	if err != nil {
 		return err
 	}

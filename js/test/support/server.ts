@@ -63,7 +63,7 @@ export class TestServer {
 }
 
 /** A client in Node, which before version 22 has no WebSocket of its own. */
-export function nodeClient(url: string, options: ClientOptions = {}): Client<TestContract> {
+export function nodeClient(url: string | (() => Promise<string>), options: ClientOptions = {}): Client<TestContract> {
   return new Client<TestContract>(url, {
     WebSocket,
     backoff: { min: 50, max: 200 },

@@ -93,6 +93,22 @@ describe('a state and its events', () => {
     expect(server.subscriptions).toEqual([]);
   });
 
+  it('is read again after a reconnection only if events are missing', async () => {
+    server = new MockServer<App>({ history: { 'room.*': 10 } }).handle('room.get', () => (reads++, lines));
+    client = new Client<App>('ws://mock', { WebSocket: server.WebSocket, logger: () => {}, backoff: { max: 1 } });
+    await render(<Lines />);
+    for (const [line, forget] of [['2', false], ['3', true]] as const) {
+      server.reachable = false;
+      server.disconnect();
+      await pass();
+      say(line);
+      if (forget) server.forget('room.a');
+      server.reachable = true;
+      await pass(10);
+      expect([commits.at(-1), reads]).toEqual(forget ? ['1,2,3', 2] : ['1,2', 1]);
+    }
+  });
+
   it('loses and repeats nothing that happens while it is read', async () => {
     const answers = answerByHand();
     await render(<Lines />);
