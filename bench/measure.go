@@ -123,7 +123,11 @@ func measure(c contender, spec load.Spec) (r load.Result, err error) {
 		spec.Redis = server.Addr
 		env = append(env, peer.RedisVariable+"="+server.Addr)
 	}
-	for _, name := range []string{c.callee, c.server} {
+	names := []string{c.callee, c.server}
+	if c.redis && spec.Missed > 0 { // what is missed is published on another node
+		names = append(names, c.server)
+	}
+	for _, name := range names {
 		if name == "" {
 			continue
 		}
@@ -132,7 +136,7 @@ func measure(c contender, spec load.Spec) (r load.Result, err error) {
 			return r, err
 		}
 		stops = append(stops, p.stop)
-		spec.Addr = p.addr
+		spec.Addr, spec.Other = p.addr, spec.Addr
 		spec.Controls = append([]string{p.control}, spec.Controls...)
 	}
 	return generateLoad(self, spec)

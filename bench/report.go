@@ -214,6 +214,13 @@ func (s *scenario) judge(g goal, o outcome) (target, measured, state string) {
 	case commandsSent:
 		each := middle(who, func(r load.Result) float64 { return float64(r.RedisSent) / max(1, float64(r.Messages)) })
 		return target, fmt.Sprintf("%.2f", each), reached(each < g.limit)
+	case keptReads:
+		reads := middle(who, func(r load.Result) float64 { return float64(r.RedisReads) })
+		return target, count(reads), reached(reads <= g.limit)
+	case redisCPUTimes:
+		redisCPU := func(r load.Result) float64 { return float64(r.RedisCPU) / max(1, float64(r.Messages)) }
+		times := compare(o.column(who, redisCPU), o.column(peer, redisCPU))
+		return target, times.String(), reached(times.ratio <= g.limit)
 	case sameConnections:
 		many, few := middle(who, redisConnections), middle(peer, redisConnections)
 		return target, fmt.Sprintf("%.0f and %.0f", many, few), reached(many == few)
@@ -237,6 +244,10 @@ func (g goal) target() string {
 		return fmt.Sprintf("≤ %g µs of CPU each, Redis included (a tenth of the first implementation's, on another day)", g.limit)
 	case commandsSent:
 		return fmt.Sprintf("< %g commands sent each", g.limit)
+	case keptReads:
+		return fmt.Sprintf("≤ %g reads of kept events", g.limit)
+	case redisCPUTimes:
+		return fmt.Sprintf("≤ %g × CPU of Redis of %s", g.limit, g.peer)
 	case sameConnections:
 		return "as many connections to Redis as with " + g.peer
 	}

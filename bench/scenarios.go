@@ -53,6 +53,8 @@ const (
 	cpuMicros                       // at most so much CPU of all processes for each message
 	commandsSent                    // fewer commands sent to Redis for each message
 	sameConnections                 // as many connections to Redis as the peer
+	keptReads                       // at most so many reads of kept events in the whole run
+	redisCPUTimes                   // at most so many times the peer's CPU of Redis for each message
 )
 
 var (
@@ -246,9 +248,41 @@ func build() []scenario {
 	return append(all, growth()...)
 }
 
-// history adds what concerns channels whose events are kept: publications to
-// them beside those to others.
+// history adds what concerns channels whose events are kept: clients that come
+// back for those that they missed, on another node than where they were
+// published if there is Redis, and publications beside those to other channels.
 func history(add func(scenario)) {
+	recover := load.Spec{Kind: load.Recover, Conns: 32, Channels: 100, Missed: 300, Payload: 128}
+	add(scenario{
+		name:       "recover",
+		title:      "Clients that come back, embedded broker: 32 at a time, each misses 300 events of 128 bytes on one of 100 channels",
+		load:       recover,
+		contenders: []contender{jugglerHistory, centrifuge},
+	})
+	add(scenario{
+		name:       "recover-redis",
+		title:      "Clients that come back to another node, through Redis: 32 at a time, each misses 300 events of 128 bytes on one of 100 channels",
+		load:       recover,
+		contenders: []contender{jugglerRedisHistory, centrifugeRedis},
+		goals: []goal{
+			{peer: centrifugeRedis.name, limit: 2},
+			{peer: centrifugeRedis.name, kind: redisCPUTimes, limit: 1},
+		},
+	})
+	add(scenario{
+		name:       "return-redis",
+		title:      "10,000 clients that come back at once to another node, through Redis: each misses 20 events of 128 bytes on the same channel",
+		load:       load.Spec{Kind: load.Return, Conns: 10_000, Missed: 20, Payload: 128},
+		contenders: []contender{jugglerRedisHistory},
+		goals:      []goal{{kind: keptReads, limit: 10}},
+	})
+	add(scenario{
+		name:       "return-redis-channels",
+		title:      "10,000 clients that come back at once to another node, through Redis: each misses 3 events of 128 bytes on a channel of its own",
+		load:       load.Spec{Kind: load.Return, Conns: 10_000, Channels: 10_000, Missed: 3, Payload: 128},
+		contenders: []contender{jugglerRedisHistory},
+		goals:      []goal{{kind: commandsSent, limit: 1.0 / 50}},
+	})
 	for _, of := range []struct {
 		name, title string
 		limit       float64
@@ -381,6 +415,8 @@ func (s *scenario) unit() string {
 		return "handshakes/s"
 	case load.Publish:
 		return "publications/s"
+	case load.Recover, load.Return:
+		return "recoveries/s"
 	case load.Mixed:
 		return "outcomes and events/s"
 	}

@@ -3,6 +3,7 @@ package load
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 )
 
@@ -112,6 +113,51 @@ func (p *centrifuge) subscribing(channel string) template {
 
 func (p *centrifuge) unsubscribing(channel string) template {
 	return newTemplate(opText, `{"id":`+sampleID+`,"unsubscribe":{"channel":"`+channel+`"}}`)
+}
+
+func (p *centrifuge) subscribingAfter(channel, position string) []byte {
+	if position != "" {
+		position = `,"recover":true,` + position
+	}
+	return []byte(`{"id":2,"subscribe":{"channel":"` + channel + `"` + position + `}}`)
+}
+
+func (p *centrifuge) recovery(message []byte, r *recovery) error {
+	for reply := range bytes.SplitSeq(message, []byte("\n")) {
+		switch {
+		case bytes.HasPrefix(reply, []byte(`{"id":2,"subscribe":`)):
+			r.answered = true
+			r.recovered = bytes.Contains(reply, []byte(`"recovered":true`))
+		case bytes.HasPrefix(reply, []byte(`{"push":`)), string(reply) == "{}":
+		case bytes.HasPrefix(reply, []byte(`{"id":`)) && bytes.Contains(reply, []byte(`"publish":{`)):
+			continue // to a publication: the id in it is none of an event
+		default:
+			return fmt.Errorf("load: unexpected reply: %.200q", reply)
+		}
+		const data = `"data":"`
+		for at := bytes.Index(reply, []byte(data)); at >= 0; at = bytes.Index(reply, []byte(data)) {
+			reply = reply[at+len(data):]
+			id, ok := parseID(reply)
+			if !ok {
+				return fmt.Errorf("load: a publication without an id: %.200q", reply)
+			}
+			r.events = append(r.events, id)
+		}
+	}
+	return nil
+}
+
+func (p *centrifuge) position(reply []byte) string {
+	var answer struct {
+		Subscribe struct {
+			Epoch  string
+			Offset uint64
+		}
+	}
+	if json.Unmarshal(reply, &answer) != nil || answer.Subscribe.Epoch == "" {
+		return ""
+	}
+	return fmt.Sprintf(`"epoch":%q,"offset":%d`, answer.Subscribe.Epoch, answer.Subscribe.Offset)
 }
 
 // centrifugeProtobuf is the same protocol in protobuf. Field numbers are

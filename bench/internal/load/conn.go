@@ -134,16 +134,21 @@ func (c *conn) writeAll(b []byte) error {
 	return nil
 }
 
-// fill reads once from the blocking connection into c.in.
+// fill reads once from the blocking connection into c.in, as much as that has
+// room for.
 func (c *conn) fill() error {
 	var buf [4096]byte
+	into := c.in[len(c.in):cap(c.in)]
+	if len(into) < len(buf) {
+		into = buf[:]
+	}
 	if c.tls != nil {
-		n, err := c.tls.Read(buf[:])
-		c.in = append(c.in, buf[:n]...)
+		n, err := c.tls.Read(into)
+		c.in = append(c.in, into[:n]...)
 		return err
 	}
 	for {
-		n, err := unix.Read(c.fd, buf[:])
+		n, err := unix.Read(c.fd, into)
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -152,7 +157,7 @@ func (c *conn) fill() error {
 		case n == 0:
 			return io.ErrUnexpectedEOF
 		}
-		c.in = append(c.in, buf[:n]...)
+		c.in = append(c.in, into[:n]...)
 		return nil
 	}
 }

@@ -2,6 +2,7 @@ package load
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 )
 
@@ -125,4 +126,41 @@ func (p *juggler) subscribing(channel string) template {
 
 func (p *juggler) unsubscribing(channel string) template {
 	return newTemplate(opText, `{"type":"UNSB","id":"`+sampleID+`","channel":"`+channel+`"}`)
+}
+
+func (p *juggler) subscribingAfter(channel, position string) []byte {
+	if position != "" {
+		position = `,"since":` + position
+	}
+	return []byte(`{"type":"SUB","id":"sub","channel":"` + channel + `"` + position + `}`)
+}
+
+func (p *juggler) recovery(message []byte, r *recovery) error {
+	const ack, event = `{"type":"ACK","for":"sub"`, `{"type":"EVNT",`
+	switch {
+	case bytes.HasPrefix(message, []byte(ack)):
+		r.answered = true
+		r.recovered = bytes.Contains(message, []byte(`"recovered":true`))
+	case bytes.HasPrefix(message, []byte(event)):
+		id, ok := idIn(message, max(p.payload, idDigits), `"}`)
+		if !ok {
+			return fmt.Errorf("load: an event without an id: %.200q", message)
+		}
+		r.events = append(r.events, id)
+	case bytes.HasPrefix(message, []byte(`{"type":"ACK"`)), bytes.HasPrefix(message, []byte(`{"type":"PING"`)):
+	default:
+		return fmt.Errorf("load: unexpected message: %.200q", message)
+	}
+	return nil
+}
+
+func (p *juggler) position(ack []byte) string {
+	var position struct {
+		At  uint64 `json:"at"`
+		Tag string `json:"tag"`
+	}
+	if json.Unmarshal(ack, &position) != nil || position.Tag == "" {
+		return ""
+	}
+	return fmt.Sprintf(`{"at":%d,"tag":%q}`, position.At, position.Tag)
 }

@@ -41,6 +41,7 @@ func measure(s Spec, r *Result, work func() error) (err error) {
 	r.RedisCPU = after.redis.cpu - before.redis.cpu
 	r.RedisSent = after.redis.sent - before.redis.sent
 	r.RedisCommands = after.redis.commands - before.redis.commands
+	r.RedisReads = after.redis.reads - before.redis.reads
 	return nil
 }
 

@@ -19,6 +19,7 @@ type redisUsage struct {
 	cpu      time.Duration
 	commands int // that it counted, those inside scripts too
 	sent     int // that it was sent, at most
+	reads    int // of a channel's kept events
 }
 
 // redisInfo asks a Redis server what it has used.
@@ -55,6 +56,10 @@ var sentOnly = map[string]int{
 	"subscribe": 1, "ssubscribe": 1, "publish": 1, "spublish": 1, "ping": 1,
 }
 
+// readsKept are the commands that read kept events: juggler's list of a channel,
+// centrifuge's stream.
+var readsKept = map[string]bool{"lrange": true, "xrange": true}
+
 func parseRedisInfo(text string) (u redisUsage, err error) {
 	lines := bufio.NewScanner(strings.NewReader(text))
 	for lines.Scan() {
@@ -74,7 +79,11 @@ func parseRedisInfo(text string) (u redisUsage, err error) {
 				return u, fmt.Errorf("load: INFO: %w", err)
 			}
 			u.commands += n
-			u.sent += n * sentOnly[strings.TrimPrefix(name, "cmdstat_")]
+			name = strings.TrimPrefix(name, "cmdstat_")
+			u.sent += n * sentOnly[name]
+			if readsKept[name] {
+				u.reads += n
+			}
 		}
 	}
 	return u, lines.Err()

@@ -18,14 +18,16 @@ type Spec struct {
 	Kind     string   // one of the kinds of [Run]
 	Protocol string   // one of the keys of protocols, or redis-pair, redis-ping
 	Addr     string   // host:port of the server under test
+	Other    string   // of another node, on which what clients miss is published, or ""
 	Controls []string // of its control listener, and of other processes whose cost counts
 	Redis    string   // host:port of the Redis that they use, or ""
 	TLS      bool     // of [Requests] and [Idle] only
 	Conns    int
 	InFlight int           // requests, or publications, outstanding (for each connection)
 	Payload  int           // bytes of the JSON string that is sent to and fro
-	Channels int           // of a fan-out: subscribers are spread over them (0: one)
+	Channels int           // of a fan-out or of recoveries: subscribers are spread over them (0: one)
 	URIs     int           // of juggler: the connections call so many different ones (0: one)
+	Missed   int           // of recoveries: events of each channel
 	Kept     bool          // of publications: the server keeps them
 	Audience int           // of [Publish]: connections that are told of all publications
 	Warmup   time.Duration // not counted
@@ -55,6 +57,7 @@ type Result struct {
 	RedisSent     int           // commands sent to Redis within the window, at most
 	RedisCommands int           // commands that Redis counted, those inside scripts too
 
+	RedisReads       int // of a channel's kept events within the window
 	RedisConnections int // of the processes under test, with idle connections
 }
 
@@ -85,6 +88,8 @@ const (
 	Connects = "connects" // handshakes one after the other
 	Mixed    = "mixed"    // calls, publications, subscriptions that come and go
 	Publish  = "publish"  // publication and its ACK on each connection
+	Recover  = "recover"  // clients that come back one after the other, for what they missed
+	Return   = "return"   // and all at once
 )
 
 // Run does what s says.
@@ -113,6 +118,15 @@ func Run(s Spec) (Result, error) {
 		return runConnects(s, p(s))
 	case Publish:
 		return runPublish(s, p(s))
+	case Recover, Return:
+		r, ok := p(s).(recoverer)
+		if !ok {
+			return Result{}, fmt.Errorf("load: no recovery for the protocol %q", s.Protocol)
+		}
+		if s.Kind == Return {
+			return runReturn(s, r)
+		}
+		return runRecover(s, r)
 	case Mixed:
 		m, ok := p(s).(mixer)
 		if !ok {
