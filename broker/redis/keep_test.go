@@ -283,3 +283,28 @@ func count(stats, command string) (calls int) {
 	fmt.Sscan(strings.Split(rest, ",")[0], &calls) //nolint:errcheck // 0 then
 	return calls
 }
+
+// A publication whose reply was lost is made again by its key, and not made twice.
+func TestKeepReplyLost(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	proxy := redistest.StartProxy(t, server.Addr)
+	b := newBroker(t, quick(withAddr(proxy.Addr), redis.WithHistory(roomRule))...)
+	before := publishKept(t, b, 1)
+	done := make([]broker.Published, 1)
+	publish := func() {
+		b.PublishKept(t.Context(), []broker.Publication{{Event: broker.Event{Channel: "room.7", Args: []byte("x")}, Key: "k"}}, done)
+	}
+	proxy.Swallow(func([]byte) bool { return true })
+	publish()
+	if !errors.Is(done[0].Err, broker.ErrUnknownOutcome) {
+		t.Errorf("got %v, want ErrUnknownOutcome", done[0].Err)
+	}
+	proxy.Restore()
+	await(t, "it is published again", func() bool { publish(); return done[0].Err == nil })
+	page := read(t, b, broker.Read{Channel: "room.7", After: before[0].Pos})[0]
+	wantArgs(t, "what is kept", page, "x")
+	if !done[0].Repeated || done[0].Pos != page.Top {
+		t.Errorf("the second has become %+v, the first is at %v", done[0], page.Top)
+	}
+}
