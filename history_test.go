@@ -5,15 +5,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/brokertest"
 	"github.com/juggler-go/juggler/broker/memory"
-	"github.com/juggler-go/juggler/internal/waiting"
 	"github.com/juggler-go/juggler/jugglertest"
 )
 
@@ -323,73 +323,64 @@ func TestSubAgain(t *testing.T) {
 	})
 }
 
-// Many clients that come back at once cost the broker little: those of one
-// channel read it together, those of many channels share commands.
+// Many clients that come back at once cost the broker little: those of one channel read it
+// together, those of many channels share commands.
 func TestClientsThatComeBackAtOnce(t *testing.T) {
 	const clients, missed = 200, 5
-	var mu sync.Mutex
-	calls, reads, gathered := 0, 0, make(chan struct{})
-	open := false
-	s := newKeptServer(t, func(b *memory.Broker) jugglertest.Roles {
-		k := newHistoryBroker(b)
-		k.read = func(ctx context.Context, r []broker.Read, p []broker.Page) {
-			mu.Lock()
-			calls++
-			reads += len(r)
-			wait := !open
-			mu.Unlock()
-			if wait {
-				<-gathered // as the answer of a broker takes its time
-			}
-			b.ReadKept(ctx, r, p)
-		}
-		return k
-	}, []memory.Option{keep}, juggler.WithBrokerTimeout(waiting.Most))
-	starts := make([]string, clients+1)
-	c := s.dial("juggler.1")
-	for i := range starts {
-		starts[i] = position(c.sub(fmt.Sprint("room.", i), "", ""))
-		c.send(fmt.Sprintf(`{"type":"UNSB","id":"u","channel":"room.%d"}`, i))
-		c.expect(`{"type":"ACK","for":"u"}`)
-		s.publish(fmt.Sprint("room.", i), 1, missed)
-	}
 	for _, own := range []bool{false, true} {
-		mu.Lock()
-		calls, reads, open = 0, 0, false
-		mu.Unlock()
-		gathered = make(chan struct{})
-		raw := make([]*rawClient, clients)
-		before := s.h.Stats().Messages
-		for i := range raw {
-			raw[i] = dialRaw(t, s.http.Listener.Addr().String())
-			channel := 0
-			if own {
-				channel = i + 1
+		synctest.Test(t, func(t *testing.T) {
+			srv, k := keptIn(t)
+			channel := func(client int) string {
+				if !own {
+					client = 0
+				}
+				return fmt.Sprint("room.", client)
 			}
-			raw[i].write(t, maskedText(fmt.Sprintf(`{"type":"SUB","id":"s","channel":"room.%d","since":%s}`, channel, starts[channel])))
-		}
-		waitFor(t, "all SUBs to be read", func() bool { return s.h.Stats().Messages == before+clients })
-		mu.Lock()
-		open = true
-		mu.Unlock()
-		close(gathered)
-		for _, c := range raw {
-			if _, ack, err := c.frame(); err != nil || !strings.Contains(string(ack), `"recovered":true`) {
-				t.Fatalf("%s, %v", ack, err)
+			starts := make([]string, clients)
+			c := dialIn(t, srv, "juggler.1", nil)
+			for i := range starts {
+				starts[i] = position(c.sub(channel(i), "", ""))
+				c.send(fmt.Sprintf(`{"type":"UNSB","id":"u","channel":%q}`, channel(i)))
+				c.expect(`{"type":"ACK","for":"u"}`)
 			}
-			for n := 1; n <= missed; n++ {
-				if _, b, err := c.frame(); err != nil || decode(t, b)["args"] != float64(n) {
-					t.Fatalf("event %d: %s, %v", n, b, err)
+			for i := range clients * missed {
+				if name := channel(i % clients); own || i < missed {
+					if err := srv.Handler.Publish(t.Context(), name, i/clients, nil); err != nil {
+						t.Fatal(err)
+					}
 				}
 			}
-			c.conn.Close()
-		}
-		s.waitSessions(1)
-		mu.Lock()
-		if !own && reads > 10 || own && calls > clients/50 {
-			t.Errorf("own channels: %v: %d reads in %d commands for %d clients", own, reads, calls, clients)
-		}
-		mu.Unlock()
+			var calls, reads atomic.Int64
+			gathered := make(chan struct{})
+			k.read = func(ctx context.Context, r []broker.Read, p []broker.Page) {
+				calls.Add(1)
+				reads.Add(int64(len(r)))
+				<-gathered // as the answer of a broker takes its time
+				k.Broker.ReadKept(ctx, r, p)
+			}
+			raw := make([]*rawClient, clients)
+			for i := range raw {
+				raw[i] = openIn(t, srv, "juggler.1")
+				raw[i].write(t, maskedText(fmt.Sprintf(`{"type":"SUB","id":"s","channel":%q,"since":%s}`, channel(i), starts[i])))
+			}
+			synctest.Wait()
+			close(gathered)
+			for i, c := range raw {
+				if m := c.takes(t, "ACK", nil); m["recovered"] != true {
+					t.Fatalf("client %d: %v", i, m)
+				}
+				for range missed {
+					c.takes(t, "EVNT", nil)
+				}
+				c.conn.Close()
+			}
+			if !own && reads.Load() > 10 || own && calls.Load() > clients/50 {
+				t.Errorf("own channels: %v: %d reads in %d commands for %d clients", own, reads.Load(), calls.Load(), clients)
+			}
+			srv.WaitSessions(1)
+			if n := srv.Handler.Stats().QueuedBytes; n != 0 {
+				t.Errorf("%d bytes wait in the end", n)
+			}
+		})
 	}
-	waitFor(t, "nothing is kept", func() bool { return s.h.Stats().QueuedBytes == 0 })
 }
