@@ -72,6 +72,7 @@ func TestSince(t *testing.T) {
 			p.subscribed(at(1), frame.NoRecovery)
 			p.send(&frame.Frame{Type: frame.Evnt, Publication: [16]byte{1}, Pos: at(4), Channel: []byte("other"), Args: []byte(`1`)})
 			p.raw(`{"type":"EVNT","id":"01KAVQ0RV0TGT1GJJ6JRW5Y0Z4","at":4,"tag":"AAAAAAAAAAE","channel":"ch","pattern":"c*","args":1}`)
+			p.send(&frame.Frame{Type: frame.Gap, Channel: []byte("other"), Pos: at(4)})
 		}, at(1), nil},
 		{"a channel that is not kept", func(p *peer) { p.subscribed(frame.Position{}, frame.NoRecovery) }, frame.Position{}, nil},
 	} {
