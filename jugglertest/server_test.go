@@ -133,4 +133,5 @@ func TestNoGapAfterClose(t *testing.T) {
 func TestExamples(t *testing.T) {
 	t.Run("outage", testOutage)
 	t.Run("time", testSlow)
+	t.Run("state", testState)
 }
