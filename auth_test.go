@@ -431,7 +431,7 @@ func TestAuthWhileTheProcessStandsStill(t *testing.T) {
 			bob.write(t, maskedText(`{"type":"AUTH","id":"1","token":"x"}`))
 			<-time.After(timeToSignIn + 2*time.Second) // far beyond the deadline
 			close(goOn)
-			bob.wants(t, acks("1")...)
+			bob.takes(t, "ACK", nil) // with keys, as the embedded broker may keep events
 		})
 	}
 }

@@ -348,3 +348,55 @@ func TestNoWrongRecovered(t *testing.T) {
 		}
 	}, juggler.WithLogger(quiet))
 }
+
+// What is published after a SUB was sent to the broker, and before it is answered, follows
+// the ACK.
+func TestEventsBetweenASubAndItsAck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		settle := make(chan struct{})
+		srv, _ := keptIn(t, juggler.WithMiddleware(func(next juggler.RequestHandler) juggler.RequestHandler {
+			return func(ctx context.Context, r *juggler.Request) error {
+				err := next(ctx, r)
+				<-settle
+				return err
+			}
+		}))
+		c := openIn(t, srv, "juggler.1")
+		c.write(t, maskedText(`{"type":"SUB","id":"s","channel":"room.1"}`))
+		synctest.Wait()
+		publishIn(t, srv, 1, 3)
+		synctest.Wait()
+		close(settle)
+		c.takes(t, "ACK", nil)
+		c.takesEvents(t, 1, 3)
+		publishIn(t, srv, 4, 4)
+		c.takesEvents(t, 4, 4)
+	})
+}
+
+// A page may be older than a gap: its last event may be lost, and the number belong to
+// another one.
+func TestPageThatIsOlderThanAGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, k := keptIn(t)
+		start := startOf(t, srv)
+		publishIn(t, srv, 1, 2)
+		answer := make(chan struct{})
+		k.read = func(ctx context.Context, r []broker.Read, p []broker.Page) {
+			k.Broker.ReadKept(ctx, r, p)
+			<-answer
+		}
+		c := openIn(t, srv, "juggler.1")
+		c.write(t, maskedText(subSince("s", start)))
+		synctest.Wait()
+		k.LoseKept(kept.Loss{Channel: "room.1", Newest: 2})
+		publishIn(t, srv, 3, 3)
+		synctest.Wait()
+		close(answer)
+		c.takes(t, "ACK", nil)
+		c.takesEvents(t, 1, 2)
+		c.takes(t, "GAP", nil)
+		publishIn(t, srv, 4, 4)
+		c.takesEvents(t, 4, 4)
+	})
+}
