@@ -231,11 +231,11 @@ func TestKeepWritesRefused(t *testing.T) {
 func TestReadMuch(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	b := newBroker(t, withAddr(server.Addr), redis.WithHistory(broker.HistoryRule{Channels: "*", Events: 5000, For: time.Hour}))
+	b := newBroker(t, calm(withAddr(server.Addr), redis.WithHistory(broker.HistoryRule{Channels: "*", Events: 5000, For: time.Hour}))...)
 	for _, test := range []struct {
 		channel            string
 		events, size, page int
-	}{{"small", 3000, 1, 1000}, {"large", 5, 700_000, 1}, {"larger", 2, 3 << 20, 1}} {
+	}{{"small", 1500, 1, 1000}, {"large", 3, 700_000, 1}, {"larger", 2, 2 << 20, 1}} {
 		publications := make([]broker.Publication, test.events)
 		for i := range publications {
 			args := bytes.Repeat([]byte("1"), test.size)
@@ -243,6 +243,11 @@ func TestReadMuch(t *testing.T) {
 		}
 		done := make([]broker.Published, test.events)
 		b.PublishKept(t.Context(), publications, done)
+		for _, d := range done {
+			if d.Err != nil {
+				t.Fatal(d.Err)
+			}
+		}
 		after := done[0].Pos
 		for at := 1; at < test.events; {
 			page := read(t, b, broker.Read{Channel: test.channel, After: after})[0]
