@@ -145,22 +145,22 @@ func TestHandshakePicksTheHighestProtocol(t *testing.T) {
 	}
 }
 
-// Who offers to take several messages as one gets the answers of one turn so.
+// Who offers to take several events as one message gets those of one turn so, and each
+// answer still as one of its own.
 func TestBatchSubprotocol(t *testing.T) {
 	s := newServer(t)
 	const n = 20
-	var subs []string
+	requests := []string{`{"type":"SUB","id":"sub","channel":"c"}`}
 	for i := range n {
-		subs = append(subs, fmt.Sprintf(`{"type":"SUB","id":"%d","channel":"c%d"}`, i, i))
+		requests = append(requests, fmt.Sprintf(`{"type":"PUB","id":"%d","channel":"c","args":%d}`, i, i))
 	}
 	for protocol, batches := range map[string]bool{"juggler.1": false, "juggler.1.batch": true} {
 		c := dialRaw(t, s.http.Listener.Addr().String(), "Sec-WebSocket-Protocol: "+protocol)
-		if _, err := c.conn.Write(maskedText(subs...)); err != nil {
+		if _, err := c.conn.Write(maskedText(requests...)); err != nil {
 			t.Fatal(err)
 		}
-		var answered []string
-		joined := false
-		for len(answered) < n {
+		events, answers, joined := 0, 0, false
+		for events < n || answers < n+1 {
 			_, payload, err := c.frame()
 			if err != nil {
 				t.Fatal(err)
@@ -170,21 +170,26 @@ func TestBatchSubprotocol(t *testing.T) {
 			} else {
 				joined = true
 			}
-			var messages []struct{ Type, For string }
+			var messages []struct {
+				Type string
+				Args int
+			}
 			if err := json.Unmarshal(payload, &messages); err != nil {
 				t.Fatalf("%s: %v", payload, err)
 			}
 			for _, m := range messages {
-				answered = append(answered, m.Type+m.For)
-			}
-		}
-		for i, a := range answered {
-			if a != fmt.Sprint("ACK", i) {
-				t.Errorf("%s: answer %d is %s", protocol, i, a)
+				switch {
+				case m.Type == "ACK" && len(messages) == 1:
+					answers++
+				case m.Type == "EVNT" && m.Args == events:
+					events++
+				default:
+					t.Fatalf("%s: after %d events came %s", protocol, events, payload)
+				}
 			}
 		}
 		if joined != batches {
-			t.Errorf("%s: messages are joined: %t", protocol, joined)
+			t.Errorf("%s: events are joined: %t", protocol, joined)
 		}
 	}
 }

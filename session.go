@@ -143,7 +143,7 @@ func (h *Handler) openSession(g *wsconn.Group, n *newcomer) {
 	sh.keep(s, n.headers, n.values)
 	g.Attach(&s.Conn, n.upgrade)
 	if n.request.Batches {
-		s.JoinTexts()
+		s.JoinRaw()
 	}
 	s.begin(n.identity)
 }

@@ -28,7 +28,7 @@ type Settings struct {
 // A Request is an upgrade request that is in order.
 type Request struct {
 	Protocol frame.Protocol
-	Batches  bool // the client takes several messages of Protocol as one, in an array
+	Batches  bool // the client takes several events as one message, in an array
 	Browser  bool // Origin is present, and allowed
 	Allowed  Messages
 
@@ -131,8 +131,8 @@ func cite(text string) string {
 	return strconv.QuoteToASCII(text)
 }
 
-// batches is the subprotocol in which the server may send several messages of juggler.1
-// as one, in a JSON array.
+// batches is the subprotocol in which the server may send several events of juggler.1 as
+// one message, in a JSON array.
 const batches = "juggler.1.batch"
 
 // negotiate picks the highest of our protocols that the client offers, and reports

@@ -61,7 +61,7 @@ const (
 	flagAsked             // Handler.Quiet was called since something was received
 	flagUnheard           // and Handler.Unheard
 	flagTellDrained       // to be told to Drainer.Drained
-	flagJoins             // texts that wait are joined to one message
+	flagJoins             // what WriteRaw queues is joined to one message
 )
 
 // never is a deadline that does not come.
@@ -98,9 +98,10 @@ func (c *Conn) noteDrained() {
 	}
 }
 
-// JoinTexts has texts that wait to be written leave as one message, from now on: a JSON
-// array of them. All texts that are queued have to be JSON, and no arrays.
-func (c *Conn) JoinTexts() { c.flags |= flagJoins }
+// JoinRaw has messages that WriteRaw queues one after the other leave as one, from now on,
+// while they wait to be written: a JSON array of them. All of them have to be JSON, and no
+// arrays.
+func (c *Conn) JoinRaw() { c.flags |= flagJoins }
 
 // WriteText queues payload, which is copied, as a text message.
 func (c *Conn) WriteText(payload []byte) { c.write(ws.OpText, payload) }
@@ -111,7 +112,7 @@ func (c *Conn) WriteText(payload []byte) { c.write(ws.OpText, payload) }
 func (c *Conn) WriteTextDelayed(payload []byte) {
 	dirty := c.flags&flagDirty != 0
 	if !dirty && c.g.delayed.pays() && c.reserve(headerLen(len(payload))+len(payload)) {
-		c.add(ws.OpText, payload)
+		c.out.add(ws.OpText, payload)
 		c.delayWrite()
 	} else {
 		c.write(ws.OpText, payload)
@@ -125,8 +126,7 @@ func (c *Conn) WriteBinary(payload []byte) { c.write(ws.OpBinary, payload) }
 func (c *Conn) WriteRaw(frame []byte) {
 	if c.reserve(len(frame)) {
 		if c.flags&flagJoins == 0 || !c.out.join(frame[payloadAt(frame):]) {
-			c.out.last = len(c.out.buf)
-			c.out.buf = append(c.out.buf, frame...)
+			c.out.addRaw(frame)
 		}
 		c.markDirty()
 	}
@@ -137,15 +137,8 @@ func (c *Conn) Ping() { c.write(ws.OpPing, nil) }
 
 func (c *Conn) write(op ws.OpCode, payload []byte) {
 	if c.reserve(headerLen(len(payload)) + len(payload)) {
-		c.add(op, payload)
-		c.markDirty()
-	}
-}
-
-// add appends a message to the output, or to the last message that waits there.
-func (c *Conn) add(op ws.OpCode, payload []byte) {
-	if c.flags&flagJoins == 0 || op != ws.OpText || !c.out.join(payload) {
 		c.out.add(op, payload)
+		c.markDirty()
 	}
 }
 

@@ -14,7 +14,8 @@ type output struct {
 	off int    // bytes of buf written, or being written by a portable writer
 	// A frame begins at mark: one before off, or the first at or after it.
 	mark int
-	last int  // the last frame begins here, unless buf is empty or that is below 0
+	raw  int  // where the frame begins that WriteRaw has queued last
+	last bool // it is the last of buf
 	busy bool // a portable writer is writing from buf: what is before off must stay as it is
 
 	kept      kept  // what Group.account knows of buf
@@ -48,7 +49,7 @@ func (out *output) dropRest() {
 
 // cut notes that buf begins where off was.
 func (out *output) cut(boundary int) {
-	out.mark, out.last, out.off = boundary-out.off, out.last-out.off, 0
+	out.mark, out.raw, out.off = boundary-out.off, out.raw-out.off, 0
 }
 
 // room makes room for n bytes. It drops what was written already, or a queue that is
@@ -72,29 +73,32 @@ func (out *output) room(n int) {
 func (out *output) movable() bool { return !out.busy && out.off >= len(out.buf)/2 }
 
 // written forgets everything, as all was written.
-func (out *output) written() { out.buf, out.off, out.mark, out.last = out.buf[:0], 0, 0, 0 }
+func (out *output) written() { out.buf, out.off, out.mark, out.last = out.buf[:0], 0, 0, false }
 
 // add appends a frame.
 func (out *output) add(op ws.OpCode, payload []byte) {
-	out.last = len(out.buf)
+	out.last = false
 	out.buf = AppendFrame(out.buf, op, payload)
+}
+
+// addRaw appends a frame of WriteRaw.
+func (out *output) addRaw(frame []byte) {
+	out.raw, out.last = len(out.buf), true
+	out.buf = append(out.buf, frame...)
 }
 
 // maxJoined is how large a message gets that others are joined to, so that a reader has
 // something to do while the next one comes.
 const maxJoined = 16 << 10
 
-// join makes payload a part of the last frame, if that is a text of which nothing was
-// written. Both are JSON: that message becomes an array, which payload is appended to.
+// join makes payload a part of the last frame, if WriteRaw has queued that and nothing of
+// it was written. Both are JSON: that message becomes an array, which payload is appended
+// to.
 func (out *output) join(payload []byte) bool {
-	if out.last < out.off || out.last >= len(out.buf) {
+	if !out.last || out.raw < out.off {
 		return false
 	}
-	f := out.buf[out.last:]
-	if f[0] != 0x80|byte(ws.OpText) {
-		return false
-	}
-	at := out.last + payloadAt(f)
+	at := out.raw + payloadAt(out.buf[out.raw:])
 	first := len(out.buf) - at // the length of what is there
 	array := first > 0 && out.buf[at] == '['
 	if array {
@@ -104,10 +108,10 @@ func (out *output) join(payload []byte) bool {
 	if n > maxJoined {
 		return false
 	}
-	to := out.last + headerLen(n)
+	to := out.raw + headerLen(n)
 	out.buf = slices.Grow(out.buf, to+n-len(out.buf))[:to+n]
 	copy(out.buf[to+1:], out.buf[at:at+first])
-	appendHeader(out.buf[:out.last], ws.OpText, n)
+	appendHeader(out.buf[:out.raw], ws.OpText, n)
 	out.buf[to] = '['
 	rest := out.buf[to+1+first:]
 	rest[0] = ','

@@ -228,8 +228,8 @@ func TestTellsWhenAQueueHasDrained(t *testing.T) {
 	})
 }
 
-// Texts that wait together are one message: an array, unless there is one only.
-func TestTextsAreJoined(t *testing.T) {
+// What WriteRaw queues while it waits is one message: an array, unless there is one only.
+func TestRawMessagesAreJoined(t *testing.T) {
 	object := func(n int) string { return `{"x":"` + strings.Repeat("x", n) + `"}` }
 	tiny, small, large, huge := object(0), object(100), object(9000), object(70_000)
 	for name, c := range map[string]struct{ write, want []string }{
@@ -243,16 +243,14 @@ func TestTextsAreJoined(t *testing.T) {
 				srv := newServer(t, wrap, config())
 				s, p := srv.connect()
 				s.on(func() {
-					s.JoinTexts()
-					for i, text := range c.write {
-						if i%2 == 0 {
-							s.WriteText([]byte(text))
-						} else {
-							s.WriteRaw(wsconn.AppendText(nil, []byte(text)))
-						}
+					s.JoinRaw()
+					s.WriteText([]byte("first"))
+					for _, text := range c.write {
+						s.WriteRaw(wsconn.AppendText(nil, []byte(text)))
 					}
+					s.WriteText([]byte("last"))
 				})
-				for _, want := range c.want {
+				for _, want := range slices.Concat([]string{"first"}, c.want, []string{"last"}) {
 					p.expect(ws.OpText, want)
 				}
 			})
@@ -260,26 +258,21 @@ func TestTextsAreJoined(t *testing.T) {
 	}
 }
 
-// Whatever is written, and however slowly it is read, joined messages hold all texts in
-// order, and what is no text stands between those that it was written between.
-func TestJoinedTextsKeepTheirOrder(t *testing.T) {
+// Whatever is written, and however slowly it is read, everything comes in order.
+func TestJoinedMessagesKeepTheirOrder(t *testing.T) {
 	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
 		srv := newServer(t, wrap, config())
 		s, p := srv.connectNarrow()
-		s.on(s.JoinTexts)
+		s.on(s.JoinRaw)
 		r := rand.New(rand.NewPCG(1, 2))
 		var want []string
 		write := func() {
 			for range 1 + r.IntN(20) {
 				text := fmt.Sprintf(`{"n":%d,"x":%q}`, len(want), strings.Repeat("x", []int{0, 10, 90, 120, 3000}[r.IntN(5)]))
-				switch r.IntN(8) {
-				case 0:
-					text = "binary " + text
-					s.WriteBinary([]byte(text))
-				case 1, 2:
-					s.WriteRaw(wsconn.AppendText(nil, []byte(text)))
-				default:
+				if r.IntN(8) == 0 {
 					s.WriteText([]byte(text))
+				} else {
+					s.WriteRaw(wsconn.AppendText(nil, []byte(text)))
 				}
 				want = append(want, text)
 			}
