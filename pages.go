@@ -21,6 +21,9 @@ const (
 	recentPagesLife = time.Second // each is kept for up to twice that
 )
 
+// eventEnvelope is about what an event's message has besides headers, channel and args.
+const eventEnvelope = 128
+
 // A page is kept events of a channel as clients get them, for any number of replays. It
 // does not change.
 type page struct {
@@ -206,6 +209,11 @@ func (p *pageReader) read(ctx context.Context, reads []*pageRead) []*page {
 func (h *Handler) makePage(p *page, channel string, a *broker.Page) {
 	p.err, p.proven = a.Err, a.Proven
 	p.events = make([]pageEvent, len(a.Events))
+	size := 0
+	for i := range a.Events {
+		size += len(a.Events[i].Event.Args) + len(a.Events[i].Event.Headers) + len(channel) + eventEnvelope
+	}
+	p.frames = make([]byte, 0, size)
 	var text []byte
 	for i := range a.Events {
 		e := &a.Events[i]
