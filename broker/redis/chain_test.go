@@ -63,7 +63,6 @@ type chainWorld struct {
 	chain   chain
 	out     []delivery
 	before  map[uint64]uint64 // the predecessors of all events that there ever were
-	apart   map[broker.ID]bool
 	asked   *chainRead
 }
 

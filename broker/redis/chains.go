@@ -125,7 +125,7 @@ func (h *hub) arrived(f *feed, s subject, e keptEvent) (now handful) {
 		return now
 	}
 	if e.plain {
-		h.broker.config.logger.Warn("a publisher knows no rule that keeps the events of a channel: its event is not kept", "channel", c.channel, "id", e.event.ID)
+		h.broker.config.logger.Warn("a publisher knows no rule that keeps the events of a channel: its event is not kept", "channel", c.channel, "event", e.event.ID)
 	}
 	var ask bool
 	c.lively = true
