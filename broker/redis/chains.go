@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/oklog/ulid/v2"
 )
 
 // subscribeKept is subscribe for a channel whose events are kept. It returns where the
@@ -125,7 +126,7 @@ func (h *hub) arrived(f *feed, s subject, e keptEvent) (now handful) {
 		return now
 	}
 	if e.plain {
-		h.broker.config.logger.Warn("a publisher knows no rule that keeps the events of a channel: its event is not kept", "channel", c.channel, "event", e.event.ID)
+		h.broker.config.logger.Warn("a publisher knows no rule that keeps the events of a channel: its event is not kept", "channel", c.channel, "event", ulid.ULID(e.event.ID))
 	}
 	var ask bool
 	c.lively = true

@@ -154,7 +154,7 @@ export class Link {
       address = typeof url === 'string' ? url : await url();
       if (this._ended) return;
       if (!Socket) throw new SyntaxError('no WebSocket: pass one in the options');
-      this._attach(new Socket(address, [PROTOCOL]), address);
+      this._attach(new Socket(address, [`${PROTOCOL}.batch`, PROTOCOL]), address);
     } catch (cause) {
       if (this._ended) return;
       // A URL that is wrong or forbidden stays so; what else it may lack (the
@@ -173,8 +173,7 @@ export class Link {
     socket.onopen = () => {
       // Most runtimes fail such a handshake themselves. Some do not know what was agreed on: HELLO tells.
       // workerd says null where it knows that nothing was agreed on.
-      const { protocol = PROTOCOL } = socket;
-      if (protocol === PROTOCOL) return;
+      if (/^(juggler\.1|undefined)/.test(socket.protocol as string)) return;
       new Timer()._set(DOUBT_WAIT, () => {
         if (!this._greeting) this._fail(`the server does not speak ${PROTOCOL}`);
       });
@@ -198,13 +197,16 @@ export class Link {
       this._heard = true;
       let message;
       try {
-        message = typeof data === 'string' && (JSON.parse(data) as unknown);
+        message = JSON.parse(data as string) as unknown; // of a binary message it throws
       } catch {
         // Reported below, as is JSON that is no object.
       }
-      if (message && typeof message === 'object') this._receive(message as ServerMessage);
-      // It broke the protocol: nothing that follows can be trusted.
-      else this._end(nonsense(data));
+      // Several events may come as one message.
+      for (const each of [message].flat()) {
+        // It broke the protocol: nothing that follows can be trusted.
+        if (each !== Object(each)) return this._end(nonsense(data));
+        this._receive(each as ServerMessage);
+      }
     };
     socket.onclose = ({ code, reason }) => {
       const known = positive(code, 1006);

@@ -41,7 +41,7 @@ describe('connecting', () => {
     client.connect();
     expect(client.state.status).toBe('connecting');
     expect(script.socket.url).toBe('ws://test/ws');
-    expect(script.socket.protocols).toEqual(['juggler.1']);
+    expect(script.socket.protocols).toEqual(['juggler.1.batch', 'juggler.1']);
     script.socket.hello({ session: '01S', node: '01N' });
     expect(client.state).toEqual({ status: 'open', session: '01S', node: '01N' });
     expect(states).toEqual(['connecting', 'open']);

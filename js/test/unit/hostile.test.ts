@@ -65,7 +65,7 @@ describe('what is no message at all', () => {
 
 describe('what makes no sense', () => {
   const messages: [string, Message | string][] = [
-    ['an array', '[]'],
+    ['an array of arrays', '[[]]'],
     ['no type', {}],
     ['a type that is no string', { type: 7 }],
     ['a second HELLO', { type: 'HELLO', session: 's2' }],

@@ -31,6 +31,32 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
+describe('several events in one message', () => {
+  it('come in order, and the others of it end with what makes no sense', () => {
+    const client = open();
+    const got: unknown[] = [];
+    client.subscribe('news', (e) => got.push(e.args));
+    script.socket.ack('SUB');
+    script.socket.say(JSON.stringify([event('news', 1), { type: 'GAP', channel: 'news' }, event('news', 2)]));
+    expect(got).toEqual([1, 2]);
+    script.socket.say(JSON.stringify([event('news', 3), 4, event('news', 5)]));
+    expect(got).toEqual([1, 2, 3]);
+    expect(client.state.status).toBe('waiting');
+  });
+
+  it('stop with the subscription', () => {
+    const client = open();
+    const got: unknown[] = [];
+    const sub = client.subscribe('news', (e) => {
+      got.push(e.args);
+      sub.unsubscribe();
+    });
+    script.socket.ack('SUB');
+    script.socket.say(JSON.stringify([event('news', 1), event('news', 2)]));
+    expect(got).toEqual([1]);
+  });
+});
+
 describe('subscribing', () => {
   it('is ready at the ACK, and gets the events of its channel', async () => {
     const client = open();
