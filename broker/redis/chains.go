@@ -51,7 +51,7 @@ func (h *hub) awaitKept(ctx context.Context, s subject, l *subscription) (start 
 // place reads where a channel stands, from where its chain begins, unless another one has
 // done that meanwhile.
 func (h *hub) place(ctx context.Context, c *chain) (broker.Position, error) {
-	start, err := h.broker.start(ctx, c.channel)
+	start, err := h.start(ctx, c.channel)
 	if err != nil && (ctx.Err() != nil || errors.Is(err, broker.ErrClosed)) {
 		return start, err
 	} // else nothing is known, which keeps nobody from getting events
@@ -62,14 +62,6 @@ func (h *hub) place(ctx context.Context, c *chain) (broker.Position, error) {
 		c.topic.feed.mark(c.topic)
 	}
 	return c.start, nil
-}
-
-// start returns where a channel stands. If nothing is known of it, that is noted: so its
-// first event can be proved to be the first.
-func (b *Broker) start(ctx context.Context, channel string) (broker.Position, error) {
-	var page [1]broker.Page
-	b.readPages(ctx, []keptRead{{Read: broker.Read{Channel: channel}, make: true}}, page[:])
-	return page[0].Top, page[0].Err
 }
 
 // placed reports whether t may be subscribed to. hub.mu is held.

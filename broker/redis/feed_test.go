@@ -82,19 +82,35 @@ func TestSubscriptionsShareCommands(t *testing.T) {
 	t.Parallel()
 	const rounds, many = 5, 500
 	server := redistest.Start(t)
-	l := listen(t, newBroker(t, calm(withAddr(server.Addr))...))
-	for round := range rounds {
-		var all sync.WaitGroup
-		for i := range many {
-			all.Go(func() {
-				if err := l.conn.Subscribe(t.Context(), broker.Topic{Name: fmt.Sprint("room.", round, ".", i)}); err != nil {
-					t.Error(err)
-				}
-			})
+	rule := broker.HistoryRule{Channels: "kept.*", Events: 10, For: time.Minute}
+	l := listen(t, newBroker(t, calm(withAddr(server.Addr), redis.WithHistory(rule))...))
+	for name, subscribe := range map[string]func(channel string) error{
+		"room": func(channel string) error { return l.conn.Subscribe(t.Context(), broker.Topic{Name: channel}) },
+		"kept": func(channel string) error {
+			start, err := l.conn.(broker.HistorySubscriber).SubscribeKept(t.Context(), channel)
+			if err == nil && start.IsZero() {
+				t.Errorf("nothing is known of %s", channel)
+			}
+			return err
+		},
+	} {
+		subscribes, scripts := counted(t, server, "subscribe"), counted(t, server, "evalsha")
+		for round := range rounds {
+			var all sync.WaitGroup
+			for i := range many {
+				all.Go(func() {
+					if err := subscribe(fmt.Sprint(name, ".", round, ".", i)); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			all.Wait()
 		}
-		all.Wait()
-	}
-	if n := counted(t, server, "subscribe"); n > rounds*many/10 {
-		t.Errorf("%d commands for %d subscriptions", n, rounds*many)
+		if n := counted(t, server, "subscribe") - subscribes; n > rounds*many/10 {
+			t.Errorf("%s: %d commands for %d subscriptions", name, n, rounds*many)
+		}
+		if n := counted(t, server, "evalsha") - scripts; n > rounds*many/10 {
+			t.Errorf("%s: %d scripts for %d subscriptions", name, n, rounds*many)
+		}
 	}
 }

@@ -35,7 +35,7 @@ func (h *hub) healer(c *chain) *healer {
 	if l == nil {
 		l = &healer{hub: h, lane: lane, wake: make(chan struct{}, 1)}
 		h.healers[lane] = l
-		h.heals.Go(l.run)
+		h.asks.Go(l.run)
 	}
 	return l
 }

@@ -39,12 +39,13 @@ type hub struct {
 	mu      sync.Mutex // guards the following, and the state of feeds and topics
 	feeds   map[int]*feed
 	topics  map[subject]*topic
-	healers map[int]*healer // by lane, those that are at work
+	healers map[int]*healer           // by lane, those that are at work
+	starts  map[int]map[string]*start // that are wanted, by lane and channel; of each lane that is being asked
 	closed  bool
 
-	quit   context.Context // of the healers; ends with stop
+	quit   context.Context // of what asks the logs; ends with stop
 	cancel context.CancelFunc
-	heals  sync.WaitGroup
+	asks   sync.WaitGroup // healers, and lanes that are asked for starts
 }
 
 // classicFeed is the key of the feed for classic subjects among the lanes.
@@ -75,7 +76,7 @@ const (
 )
 
 func newHub(b *Broker) *hub {
-	h := &hub{broker: b, feeds: map[int]*feed{}, topics: map[subject]*topic{}, healers: map[int]*healer{}}
+	h := &hub{broker: b, feeds: map[int]*feed{}, topics: map[subject]*topic{}, healers: map[int]*healer{}, starts: map[int]map[string]*start{}}
 	h.quit, h.cancel = context.WithCancel(background)
 	return h
 }
@@ -383,5 +384,5 @@ func (h *hub) stop() {
 	for _, f := range feeds {
 		f.stop()
 	}
-	h.heals.Wait()
+	h.asks.Wait()
 }
