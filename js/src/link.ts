@@ -173,9 +173,9 @@ export class Link {
     socket.onopen = () => {
       // Most runtimes fail such a handshake themselves. Some do not know what was agreed on: HELLO tells.
       // workerd says null where it knows that nothing was agreed on.
-      if (/^(juggler\.1|undefined)/.test(socket.protocol as string)) return;
+      if (/^(juggler|undefined)/.test(socket.protocol as string)) return;
       new Timer()._set(DOUBT_WAIT, () => {
-        if (!this._greeting) this._fail(`the server does not speak ${PROTOCOL}`);
+        if (!this._greeting) this._fail(`the server speaks no ${PROTOCOL}`);
       });
     };
     // The connection has failed, and `close` may come late (`ws`) or never (Node
@@ -197,7 +197,7 @@ export class Link {
       this._heard = true;
       let message;
       try {
-        message = JSON.parse(data as string) as unknown; // of a binary message it throws
+        message = JSON.parse((data as string).trim()) as unknown; // of a binary message it throws
       } catch {
         // Reported below, as is JSON that is no object.
       }
