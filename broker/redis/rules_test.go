@@ -95,9 +95,13 @@ func TestRulesLost(t *testing.T) {
 		lose()
 		wantUnproven(t, name, read(t, owner, broker.Read{Channel: "room.7", After: top})[0])
 		wantKept(t, follower, "room.7", true)
+		if err := owner.Close(); err != nil { // or a heartbeat of its might bring them back
+			t.Fatal(err)
+		}
 		lose()
 		wantKept(t, follower, "room.7", false)
 		wantUnproven(t, name, read(t, follower, broker.Read{Channel: "room.7", After: top})[0])
+		owner = newBroker(t, withAddr(server.Addr), redis.WithHistory(roomRule))
 		wantKept(t, owner, "room.7", true)
 		wantUnproven(t, name, read(t, owner, broker.Read{Channel: "room.7", After: top})[0])
 	}
