@@ -292,7 +292,7 @@ func TestJoinedMessagesKeepTheirOrder(t *testing.T) {
 			}
 			read += len(texts)
 		}
-		for range 200 {
+		for range 30 {
 			s.on(write)
 			for range r.IntN(3) {
 				if read < len(want) {
