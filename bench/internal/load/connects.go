@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // runConnects opens a connection, until it is ready for requests, and drops
@@ -35,13 +34,7 @@ func runConnects(s Spec, p protocol) (r Result, err error) {
 			}
 		})
 	}
-	time.Sleep(s.Warmup)
-	err = measure(s, &r, func() error {
-		first := count.Load()
-		time.Sleep(s.Window)
-		r.Messages = int(count.Load() - first)
-		return nil
-	})
+	err = measureCount(s, &r, &count)
 	stop.Store(true)
 	wait.Wait()
 	return r, errors.Join(append(errs, err)...)

@@ -2,6 +2,7 @@ package load
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/juggler-go/juggler/bench/internal/control"
@@ -98,4 +99,15 @@ func (w *watcher) read() (sum reading, err error) {
 		sum.redis, err = w.redis.read()
 	}
 	return sum, err
+}
+
+// measureCount measures after the warm-up for a window, in which others count messages.
+func measureCount(s Spec, r *Result, count *atomic.Int64) error {
+	time.Sleep(s.Warmup)
+	return measure(s, r, func() error {
+		first := count.Load()
+		time.Sleep(s.Window)
+		r.Messages = int(count.Load() - first)
+		return nil
+	})
 }

@@ -192,13 +192,7 @@ func runRecover(s Spec, p recoverer) (r Result, err error) {
 			}
 		})
 	}
-	time.Sleep(s.Warmup)
-	err = measure(s, &r, func() error {
-		first := count.Load()
-		time.Sleep(s.Window)
-		r.Messages = int(count.Load() - first)
-		return nil
-	})
+	err = measureCount(s, &r, &count)
 	stop.Store(true)
 	wait.Wait()
 	r.add(wrong...)

@@ -7,7 +7,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Over TLS the generator has a goroutine for each connection: it costs more
@@ -68,13 +67,7 @@ func runRequestsTLS(s Spec, p protocol) (r Result, err error) {
 			}
 		})
 	}
-	time.Sleep(s.Warmup)
-	err = measure(s, &r, func() error {
-		first := count.Load()
-		time.Sleep(s.Window)
-		r.Messages = int(count.Load() - first)
-		return nil
-	})
+	err = measureCount(s, &r, &count)
 	stop.Store(true)
 	wait.Wait()
 	r.Duplicated = int(wrong.Load())
