@@ -45,7 +45,7 @@ func (s *session) read(r *Request, f *frame.Frame, message []byte) bool {
 		return s.malformed(r, err)
 	}
 	switch {
-	case f.Type == frame.Pong:
+	case f.Type == frame.Pong, f.Type == frame.More: // no call of ours has parts yet
 		return false
 	case !s.allowed.Has(f.Type):
 		if s.protocol == frame.Juggler0 {

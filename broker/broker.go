@@ -15,7 +15,8 @@
 // node, callee or subscriber, which last until their Close.
 // An engine may serve any number of them with the same network connections.
 //
-// A PubSub may keep the newest events of channels ([History]), so that who has missed
+// A Caller and a Callee may carry answers that come in parts ([StreamCaller],
+// [StreamCallee]). A PubSub may keep the newest events of channels ([History]), so that who has missed
 // some reads them and is told truly whether that is all.
 //
 // # Rules for every method
@@ -77,7 +78,11 @@ type Call struct {
 	// [CalleeConn.Take] returns it is the time left at that moment.
 	Timeout time.Duration
 
-	Headers []byte // a JSON object of strings, or nil
+	// Window, if not zero, says that the answer may come in parts, and how many the caller
+	// takes at first. Engines, and callees, that know no parts answer with the Result alone.
+	Window Window
+
+	Headers []byte // a JSON object of strings whose names do not begin with @, or nil
 	Args    []byte // any JSON value
 }
 
@@ -92,6 +97,10 @@ type Result struct {
 	// Ran is how long the callee's function ran; 0: the callee does not say, or
 	// the engine does not carry it. A part of a microsecond may be lost on the way.
 	Ran time.Duration
+
+	// Parts is how many parts of the answer came before: see [Part]. Its caller waits for
+	// those that the Result has overtaken.
+	Parts uint32
 }
 
 // An Error is the failure of a call. Its Code, above 0, Message, Data and RetryAfter travel

@@ -25,6 +25,9 @@ var (
 	// written; it may have been done. A call ends in its result or in 408.
 	ErrUnknownOutcome = errors.New("outcome unknown: connection lost after the request was sent")
 
+	// ErrCallOver: nothing more of the answer to a call is taken. See [StreamCalleeConn].
+	ErrCallOver = errors.New("the call is over")
+
 	// ErrClosed: the connection or the engine was closed.
 	ErrClosed = errors.New("broker closed")
 )

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -104,10 +105,16 @@ func NewEvent(channel string, value any, headers map[string]string) (Event, erro
 }
 
 // NewCall makes a call that lacks ReplyTo and Timeout. Values and errors are those of
-// [NewEvent], for the URI in place of the channel.
+// [NewEvent], for the URI in place of the channel; besides, names of headers that begin
+// with @ are refused, with code 400: see [frame.ReservedHeader].
 func NewCall(uri string, value any, headers map[string]string) (Call, error) {
 	if err := checkName("URI", uri); err != nil {
 		return Call{}, err
+	}
+	for name := range headers {
+		if strings.HasPrefix(name, frame.ReservedHeader) {
+			return Call{}, refuse(frame.CodeBadRequest, fmt.Sprintf("header %.80q: names that begin with @ are reserved", name))
+		}
 	}
 	args, head, err := encode(value, headers)
 	if err != nil {

@@ -65,6 +65,15 @@ func TestPublishRefused(t *testing.T) {
 	}
 }
 
+// Names of headers that nodes add are not the caller's.
+func TestNewCallRefusesReservedHeaders(t *testing.T) {
+	_, err := broker.NewCall("u", 1, map[string]string{"a": "b", "@a": "b"})
+	wantRefusal(t, err, frame.CodeBadRequest)
+	if _, err := broker.NewCall("u", 1, map[string]string{"a@": "@"}); err != nil {
+		t.Error(err)
+	}
+}
+
 // No two users and keys have one key.
 func TestKeyOf(t *testing.T) {
 	seen := make(map[string]string)

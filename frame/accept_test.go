@@ -169,6 +169,14 @@ var acceptedRequests1 = []golden{
 		frame.Frame{Type: frame.Cancel, For: []byte("1")},
 	},
 	{`{"type":"PONG","id":7}`, frame.Frame{Type: frame.Pong}},
+	{
+		`{"type":"CALL","id":"1","uri":"a","parts":null,"headers":{"a@":"@"}}`,
+		frame.Frame{Type: frame.Call, ID: []byte("1"), URI: []byte("a"), Headers: []byte(`{"a@":"@"}`)},
+	},
+	{ // only the headers of a CALL have reserved names
+		`{"type":"PUB","id":"1","channel":"a","headers":{"@a":"1"},"parts":"x"}`,
+		frame.Frame{Type: frame.Pub, ID: []byte("1"), Channel: []byte("a"), Headers: []byte(`{"@a":"1"}`)},
+	},
 	{ // only a SUB has since and last, only a PUB has a key
 		`{"type":"UNSB","id":"1","channel":"a","pattern":true,"since":{},"last":0,"key":""}`,
 		frame.Frame{Type: frame.Unsb, ID: []byte("1"), Channel: []byte("a"), Pattern: true},

@@ -6,6 +6,7 @@ type members1 struct {
 	typ, id, forID              []byte
 	uri, channel, pattern       []byte
 	args, headers, timeout      []byte
+	parts, n                    []byte
 	token                       []byte
 	err                         []byte
 	session, node, ping, limits []byte
@@ -37,6 +38,10 @@ func (r *members1) slot(name []byte) *[]byte {
 		return &r.headers
 	case "timeout":
 		return &r.timeout
+	case "parts":
+		return &r.parts
+	case "n":
+		return &r.n
 	case "token":
 		return &r.token
 	case "error":
@@ -106,6 +111,14 @@ func decodeRequest1(b []byte, f *Frame) *DecodeError {
 			return closing1002("for: " + wantID)
 		}
 		return nil
+	case More:
+		if f.For, ok = readID(r.forID); !ok {
+			return closing1002("for: " + wantID)
+		}
+		if f.Parts, ok = readParts(r.parts); !ok {
+			return closing1002("parts: " + wantParts)
+		}
+		return nil
 	}
 	if f.ID, ok = readID(r.id); !ok {
 		return closing1002("id: " + wantID)
@@ -130,6 +143,8 @@ func requestType1(name []byte) Type {
 		return Pub
 	case "AUTH":
 		return Auth
+	case "MORE":
+		return More
 	case "PONG":
 		return Pong
 	}
@@ -172,7 +187,19 @@ func (r *members1) call(f *Frame) (reason string) {
 	if f.Timeout, ok = milliseconds(r.timeout); !ok {
 		return "timeout: " + wantMilliseconds
 	}
-	return r.payload(f)
+	if !absent(r.parts) {
+		if f.Parts, ok = readParts(r.parts); !ok {
+			return "parts: " + wantParts
+		}
+	}
+	return r.callPayload(f)
+}
+
+const wantParts = "want an integer of 1 to 1000000" // MaxParts
+
+func readParts(raw []byte) (parts int, ok bool) {
+	n, ok := integer(raw)
+	return int(n), ok && n >= 1 && n <= MaxParts
 }
 
 func (r *members1) topic(f *Frame) (reason string) {
@@ -259,6 +286,18 @@ func (r *members1) channelName(f *Frame) (reason string) {
 	return ""
 }
 
+// callPayload is payload of a CALL, in whose headers what a node says in addition has
+// names of its own.
+func (r *members1) callPayload(f *Frame) (reason string) {
+	if reason := r.payload(f); reason != "" {
+		return reason
+	}
+	if hasReserved(f.Headers) {
+		return "headers: names that begin with @ are reserved"
+	}
+	return ""
+}
+
 // payload reads args and headers.
 func (r *members1) payload(f *Frame) (reason string) {
 	f.Args = r.args
@@ -304,6 +343,8 @@ func answerType1(name []byte) Type {
 		return Ack
 	case "NACK":
 		return Nack
+	case "PART":
+		return Part
 	case "RES":
 		return Res
 	case "EVNT":
@@ -328,6 +369,8 @@ func (r *members1) answer(f *Frame) (reason string) {
 			return "for: " + wantID
 		}
 		return r.outcome(f)
+	case Part:
+		return r.part(f)
 	case Evnt:
 		return r.event(f)
 	case Gap:
@@ -387,6 +430,19 @@ func (r *members1) position(f *Frame) {
 	if !f.Pattern && len(f.Matched) == 0 && !absent(r.at) {
 		f.Pos = readPosition(r.at, r.tag)
 	}
+}
+
+func (r *members1) part(f *Frame) (reason string) {
+	var ok bool
+	if f.For, ok = readID(r.forID); !ok {
+		return "for: " + wantID
+	}
+	n, ok := integer(r.n)
+	if f.N = int(n); !ok || n < 1 || int64(f.N) != n {
+		return "n: want an integer of 1 or more"
+	}
+	f.Args = r.args
+	return ""
 }
 
 func (r *members1) event(f *Frame) (reason string) {

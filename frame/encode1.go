@@ -14,6 +14,7 @@ func append1(dst []byte, f *Frame) []byte {
 		dst = rawMember1(dst, `,"args":`, f.Args)
 		dst = timeMember1(dst, `,"timeout":`, f.Timeout)
 		dst = rawMember1(dst, `,"headers":`, f.Headers)
+		dst = countMember1(dst, `,"parts":`, f.Parts)
 	case Cancel:
 		dst = text1(append(dst, `{"type":"CANCEL","for":`...), f.For)
 	case Sub:
@@ -35,6 +36,9 @@ func append1(dst []byte, f *Frame) []byte {
 	case Auth:
 		dst = text1(append(dst, `{"type":"AUTH","id":`...), f.ID)
 		dst = text1(append(dst, `,"token":`...), f.Token)
+	case More:
+		dst = text1(append(dst, `{"type":"MORE","for":`...), f.For)
+		dst = countMember1(dst, `,"parts":`, f.Parts)
 	case Pong:
 		dst = append(dst, `{"type":"PONG"`...)
 	default:
@@ -57,6 +61,10 @@ func appendAnswer1(dst []byte, f *Frame) []byte {
 	case Nack:
 		dst = text1(append(dst, `{"type":"NACK","for":`...), f.For)
 		dst = error1(dst, &f.Err)
+	case Part:
+		dst = text1(append(dst, `{"type":"PART","for":`...), f.For)
+		dst = countMember1(dst, `,"n":`, f.N)
+		dst = append(append(dst, `,"args":`...), orNull(f.Args)...)
 	case Res:
 		dst = text1(append(dst, `{"type":"RES","for":`...), f.For)
 		if f.Err.Code != 0 {
@@ -165,10 +173,7 @@ func history1(dst []byte, f *Frame) []byte {
 		}
 		dst = append(dst, '}')
 	}
-	if f.Last > 0 {
-		dst = strconv.AppendInt(append(dst, `,"last":`...), int64(f.Last), 10)
-	}
-	return dst
+	return countMember1(dst, `,"last":`, f.Last)
 }
 
 // position1 appends the members of a position, unless it is none.
@@ -211,6 +216,14 @@ func rawMember1(dst []byte, key string, value []byte) []byte {
 		return dst
 	}
 	return append(append(dst, key...), value...)
+}
+
+// countMember1 appends a member that counts something, unless it is 0.
+func countMember1(dst []byte, key string, n int) []byte {
+	if n <= 0 {
+		return dst
+	}
+	return strconv.AppendInt(append(dst, key...), int64(n), 10)
 }
 
 // timeMember1 appends a member in milliseconds, unless it is 0.

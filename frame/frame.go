@@ -39,12 +39,13 @@ const (
 	Invalid Type = iota
 
 	// From client to server.
-	Call   // ID, URI, Timeout, Args, Headers (1)
+	Call   // ID, URI, Timeout, Args; Headers, Parts (1)
 	Cancel // For (1)
 	Sub    // ID, Channel, Pattern; Since or Last (1)
 	Unsb   // ID, Channel, Pattern
 	Pub    // ID, Channel, Args; Headers, Key, Again (1)
 	Auth   // ID, Token (1)
+	More   // For, Parts (1)
 	Pong   // nothing (1)
 
 	// From server to client. In juggler.0 each of ACK, NACK, RES and EVNT
@@ -52,6 +53,7 @@ const (
 	Hello  // Hello (1)
 	Ack    // For, ForType, URI or Channel; Expires, Keys, Pos, Recovery (1)
 	Nack   // For, ForType, URI or Channel; Err
+	Part   // For, N, Args (1)
 	Res    // For, URI; Args or Err
 	Evnt   // Publication, Channel, Matched, Args; Headers, Pos (1)
 	Gap    // Channel, Pattern, Pos (1)
@@ -67,6 +69,9 @@ const MaxID = 64
 
 // MaxKey is the greatest length of the key of a PUB, in bytes.
 const MaxKey = 64
+
+// MaxParts is how many parts a CALL or a MORE may ask for.
+const MaxParts = 1_000_000
 
 // MaxLast is how many kept events a SUB may ask for by Last.
 const MaxLast = 1_000_000
@@ -103,6 +108,9 @@ type Frame struct {
 	Matched []byte // the pattern that matched (EVNT), empty for an exact subscription
 
 	Timeout time.Duration // of a CALL; 0: the server's default
+
+	Parts int // how many parts a CALL takes at first, or a MORE takes besides, at most MaxParts; 0: a CALL wants none
+	N     int // the number of a PART of an answer, from 1
 
 	// Args is any JSON value as it stands in the message, nil if absent.
 	Args []byte

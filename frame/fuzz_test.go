@@ -99,7 +99,7 @@ func checkBorrowed(t *testing.T, b []byte, f *frame.Frame) {
 
 // asEncoded makes f what a decoder sees of it in p after Append.
 func asEncoded(p frame.Protocol, f *frame.Frame) {
-	if len(f.Args) == 0 && (f.Type == frame.Evnt || f.Type == frame.Res && f.Err.Code == 0) {
+	if len(f.Args) == 0 && (f.Type == frame.Evnt || f.Type == frame.Part || f.Type == frame.Res && f.Err.Code == 0) {
 		f.Args = []byte("null")
 	}
 	if p == frame.Juggler1 {
@@ -120,7 +120,7 @@ func asEncoded(p frame.Protocol, f *frame.Frame) {
 // Every frame arrives as it was sent, in both protocols.
 func FuzzRoundTrip(f *testing.F) {
 	f.Add(byte(frame.Call), "1", "math.add", "a*", "[1,2]", "user", "7", int64(5000), 503, []byte("0123456789abcdef"))
-	for i, typ := range []frame.Type{frame.Sub, frame.Pub, frame.Ack, frame.Evnt, frame.Gap} {
+	for i, typ := range []frame.Type{frame.Call, frame.More, frame.Part, frame.Sub, frame.Pub, frame.Ack, frame.Evnt, frame.Gap} {
 		f.Add(byte(typ), "1", "room.7", "", "1", "", "", int64(57), 2*i, []byte("0123456789abcdef"))
 	}
 	f.Add(byte(frame.Evnt), "\x00\"\\", "<\u2028>", "", " { } ", "", "😀", int64(-1), -1, []byte{})
@@ -154,6 +154,7 @@ func FuzzRoundTrip(f *testing.F) {
 		}
 		tag := binary.BigEndian.Uint64(sent.UUID[:8])
 		sent.Pos = frame.Position{At: uint64(ms)&(1<<53-1) | 1, Tag: tag}
+		sent.Parts, sent.N = 1+int(tag%frame.MaxParts), 1+int(tag>>1)
 		switch {
 		case sent.Pattern: // a SUB of one asks for nothing that is kept
 		case n&2 == 2:
@@ -209,6 +210,8 @@ func only(p frame.Protocol, typ frame.Type, f *frame.Frame) frame.Frame {
 			only.Headers = f.Headers
 			if typ == frame.Pub {
 				only.Key, only.Again = f.Key, f.Again
+			} else {
+				only.Parts = f.Parts
 			}
 		}
 		return only
@@ -256,6 +259,10 @@ func only(p frame.Protocol, typ frame.Type, f *frame.Frame) frame.Frame {
 	switch typ {
 	case frame.Cancel:
 		return frame.Frame{Type: typ, For: forID}
+	case frame.More:
+		return frame.Frame{Type: typ, For: forID, Parts: f.Parts}
+	case frame.Part:
+		return frame.Frame{Type: typ, For: forID, N: f.N, Args: f.Args}
 	case frame.Auth:
 		return frame.Frame{Type: typ, ID: id, Token: f.Token}
 	case frame.Hello:

@@ -136,8 +136,20 @@ var golden1 = []golden{
 		frame.Frame{Type: frame.Call, ID: []byte("1"), URI: []byte("math.pi")},
 	},
 	{
+		`{"type":"CALL","id":"1","uri":"ai.answer","args":"Why?","parts":32}`,
+		frame.Frame{Type: frame.Call, ID: []byte("1"), URI: []byte("ai.answer"), Args: []byte(`"Why?"`), Parts: 32},
+	},
+	{
 		`{"type":"CANCEL","for":"1"}`,
 		frame.Frame{Type: frame.Cancel, For: []byte("1")},
+	},
+	{
+		`{"type":"MORE","for":"1","parts":1000000}`,
+		frame.Frame{Type: frame.More, For: []byte("1"), Parts: frame.MaxParts},
+	},
+	{
+		`{"type":"PART","for":"1","n":1,"args":"Once"}`,
+		frame.Frame{Type: frame.Part, For: []byte("1"), N: 1, Args: []byte(`"Once"`)},
 	},
 	{
 		`{"type":"SUB","id":"2","channel":"news.*","pattern":true}`,

@@ -130,6 +130,21 @@ func validHeaders(raw []byte) bool {
 	return h.i >= 0
 }
 
+// ReservedHeader begins the names of the headers that nodes and callees add to a call
+// between each other. Clients do not send such.
+const ReservedHeader = "@"
+
+// hasReserved reports whether raw, [Frame.Headers] or nil, has a name that is reserved.
+func hasReserved(raw []byte) bool {
+	h := walkHeaders(raw)
+	for h.next() {
+		if bytes.HasPrefix(h.key, []byte(ReservedHeader)) || bytes.HasPrefix(h.key, []byte(`\u0040`)) {
+			return true
+		}
+	}
+	return false
+}
+
 // copyText returns the text of s, the inside of a valid string.
 func copyText(s []byte) string {
 	if bytes.IndexByte(s, '\\') >= 0 {

@@ -67,7 +67,12 @@ func referenceRequest1(text []byte) (f frame.Frame, code int) {
 		return frame.Frame{Type: f.Type}, 0
 	case f.Type == frame.Cancel && validID(f.For):
 		return frame.Frame{Type: f.Type, For: f.For}, 0
-	case f.Type == frame.Cancel, !validID(f.ID):
+	case f.Type == frame.More && validID(f.For):
+		if json.Unmarshal(orNull(members["parts"]), &f.Parts) != nil || f.Parts < 1 || f.Parts > 1_000_000 {
+			return frame.Frame{}, 1002
+		}
+		return frame.Frame{Type: f.Type, For: f.For, Parts: f.Parts}, 0
+	case f.Type == frame.Cancel, f.Type == frame.More, !validID(f.ID):
 		return frame.Frame{}, 1002
 	}
 	f = frame.Frame{Type: f.Type, ID: f.ID}
@@ -84,6 +89,9 @@ func referenceRequest1(text []byte) (f frame.Frame, code int) {
 		bad = json.Unmarshal(orNull(members["timeout"]), &ms) != nil
 		f.Timeout = time.Duration(ms) * time.Millisecond
 		wrong = len(f.URI) == 0 || bad || ms < 0 || ms > math.MaxInt64/1_000_000
+		if parts := members["parts"]; !isNull(parts) {
+			wrong = json.Unmarshal(parts, &f.Parts) != nil || f.Parts < 1 || f.Parts > 1_000_000 || wrong
+		}
 	case frame.Sub, frame.Unsb:
 		f.Channel = str("channel")
 		bad = json.Unmarshal(orNull(members["pattern"]), &f.Pattern) != nil
@@ -102,8 +110,11 @@ func referenceRequest1(text []byte) (f frame.Frame, code int) {
 		f.Args = members["args"]
 		if h := members["headers"]; len(h) > 0 && string(h) != "null" {
 			f.Headers = h
-			_, ok := stringMembers(h)
+			names, ok := stringMembers(h)
 			wrong = wrong || !ok
+			for name := range names {
+				wrong = wrong || f.Type == frame.Call && strings.HasPrefix(name, "@")
+			}
 		}
 	}
 	if wrong {

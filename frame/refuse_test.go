@@ -31,6 +31,9 @@ const (
 	noTime0   = "timeout: want an integer number of nanoseconds, 0 or more"
 	noTime1   = "timeout: want an integer number of milliseconds, 0 or more"
 	noHeaders = "headers: want an object of strings"
+	reserved  = "headers: names that begin with @ are reserved"
+	noParts   = "parts: want an integer of 1 to 1000000"
+	noN       = "n: want an integer of 1 or more"
 	noLast    = "last: want an integer of 1 to 1000000"
 	noKey     = "key: want a string of 1 to 64 bytes"
 	noToken   = "token: want a string that is not empty"
@@ -178,6 +181,12 @@ var refusedRequests1 = []refusal{
 	{text: `{"type":"CANCEL","for":""}`, reason: noFor},
 	{text: `{"type":"CANCEL","for":1}`, reason: noFor},
 	{text: `{"type":"CANCEL","for":"` + longID + `"}`, reason: noFor},
+	{text: `{"type":"MORE","parts":1}`, reason: noFor},
+	{text: `{"type":"MORE","for":"1"}`, reason: noParts},
+	{text: `{"type":"MORE","for":"1","parts":null}`, reason: noParts},
+	{text: `{"type":"MORE","for":"1","parts":0}`, reason: noParts},
+	{text: `{"type":"MORE","for":"1","parts":1e3}`, reason: noParts},
+	{text: `{"type":"MORE","for":"1","parts":99999999999999999999}`, reason: noParts},
 
 	{text: `{"id":"1"}`, reason: "type: want a string", id: "1"},
 	{text: `{"id":"1","type":null}`, reason: "type: want a string", id: "1"},
@@ -203,6 +212,12 @@ var refusedRequests1 = []refusal{
 	{text: `{"type":"CALL","id":"1","uri":"a","headers":{"a":1}}`, reason: noHeaders, typ: frame.Call, id: "1"},
 	{text: `{"type":"CALL","id":"1","uri":"a","headers":{"a":"b","c":null}}`, reason: noHeaders, typ: frame.Call, id: "1"},
 	{text: `{"type":"CALL","id":"1","uri":"a","headers":{"a":{"b":"c"}}}`, reason: noHeaders, typ: frame.Call, id: "1"},
+	{text: `{"type":"CALL","id":"1","uri":"a","headers":{"a":"b","@c":"d"}}`, reason: reserved, typ: frame.Call, id: "1"},
+	{text: `{"type":"CALL","id":"1","uri":"a","headers":{"\u0040":"d"}}`, reason: reserved, typ: frame.Call, id: "1"},
+	{text: `{"type":"CALL","id":"1","uri":"a","parts":0}`, reason: noParts, typ: frame.Call, id: "1"},
+	{text: `{"type":"CALL","id":"1","uri":"a","parts":-1}`, reason: noParts, typ: frame.Call, id: "1"},
+	{text: `{"type":"CALL","id":"1","uri":"a","parts":1000001}`, reason: noParts, typ: frame.Call, id: "1"},
+	{text: `{"type":"CALL","id":"1","uri":"a","parts":true}`, reason: noParts, typ: frame.Call, id: "1"},
 	{text: `{"type":"SUB","id":"1"}`, reason: noChannel, typ: frame.Sub, id: "1"},
 	{text: `{"type":"SUB","id":"1","channel":""}`, reason: noChannel, typ: frame.Sub, id: "1"},
 	{text: `{"type":"SUB","id":"1","channel":"a","pattern":0}`, reason: noPattern, typ: frame.Sub, id: "1"},
@@ -297,6 +312,10 @@ var refusedAnswers1 = []refusal{
 	{text: `{"type":"RES","for":1,"args":3}`, reason: noFor},
 	{text: `{"type":"RES","for":"1","error":"no"}`, reason: "error: want an object"},
 	{text: `{"type":"RES","for":"1","error":{"code":0}}`, reason: "error.code: want an integer other than 0"},
+	{text: `{"type":"PART","n":1}`, reason: noFor},
+	{text: `{"type":"PART","for":"1"}`, reason: noN},
+	{text: `{"type":"PART","for":"1","n":0}`, reason: noN},
+	{text: `{"type":"PART","for":"1","n":"1"}`, reason: noN},
 	{text: `{"type":"EVNT","channel":"a"}`, reason: "id: want a ULID"},
 	{text: `{"type":"EVNT","id":1,"channel":"a"}`, reason: "id: want a ULID"},
 	{text: `{"type":"EVNT","id":"` + id0 + `","channel":"a"}`, reason: "id: want a ULID"},

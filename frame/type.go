@@ -10,6 +10,6 @@ func (t Type) String() string {
 }
 
 var typeNames = [...]string{
-	Call: "CALL", Cancel: "CANCEL", Sub: "SUB", Unsb: "UNSB", Pub: "PUB", Auth: "AUTH", Pong: "PONG",
-	Hello: "HELLO", Ack: "ACK", Nack: "NACK", Res: "RES", Evnt: "EVNT", Gap: "GAP", Ping: "PING", GoAway: "GOAWAY",
+	Call: "CALL", Cancel: "CANCEL", Sub: "SUB", Unsb: "UNSB", Pub: "PUB", Auth: "AUTH", More: "MORE", Pong: "PONG",
+	Hello: "HELLO", Ack: "ACK", Nack: "NACK", Part: "PART", Res: "RES", Evnt: "EVNT", Gap: "GAP", Ping: "PING", GoAway: "GOAWAY",
 }
