@@ -20,6 +20,7 @@ type call struct {
 	queue    *queue
 	callee   *calleeConn
 	deadline time.Duration // on the broker's clock
+	window   broker.Window // the greatest that was granted; zero: the answer has no parts
 
 	// payload is the headers followed by the arguments. Once the call is
 	// taken it belongs to the callee until its Reply.
@@ -40,6 +41,9 @@ const (
 	maxKeptPayload = 16 << 10
 )
 
+// isTaken reports whether a callee has seen k.
+func (k *call) isTaken() bool { return k.callee != nil && k.callee.handed != k }
+
 // size returns the bytes that count against WithQueueBytes: those that the
 // call holds, not those that it needs.
 func (k *call) size() int64 { return callOverhead + int64(cap(k.payload)) }
@@ -50,6 +54,7 @@ func (k *call) view(dst *broker.Call, now time.Duration) {
 		URI:     k.queue.uri,
 		ReplyTo: k.to,
 		Timeout: k.deadline - now,
+		Window:  k.window,
 		Headers: k.payload[:k.headers:k.headers],
 		Args:    k.payload[k.headers:len(k.payload):len(k.payload)],
 	}
@@ -91,6 +96,9 @@ func (p *callPool) get(caller *callerConn, req *broker.Call, now time.Duration) 
 		k.inTable.Owner = k
 	}
 	k.to, k.caller = req.ReplyTo, caller
+	if caller.parts != nil {
+		k.window = req.Window
+	}
 	k.payload = append(append(k.payload[:0], req.Headers...), req.Args...)
 	k.headers = len(req.Headers)
 	k.deadline = now + req.Timeout

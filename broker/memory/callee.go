@@ -15,6 +15,15 @@ var errConcurrentTake = errors.New("memory: take: another goroutine waits in Tak
 // OpenCallee implements [broker.Callee]. cancelled runs on a goroutine of its
 // own and may wait.
 func (b *Broker) OpenCallee(_ context.Context, uris []string, cancelled func([]broker.Address)) (broker.CalleeConn, error) {
+	c, err := b.openCallee(uris, cancelled, nil)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// openCallee opens a callee, one that answers in parts if granted is not nil.
+func (b *Broker) openCallee(uris []string, cancelled func([]broker.Address), granted func([]broker.Grant)) (*calleeConn, error) {
 	if err := checkURIs(uris); err != nil {
 		return nil, err
 	}
@@ -22,9 +31,13 @@ func (b *Broker) OpenCallee(_ context.Context, uris []string, cancelled func([]b
 	c := &calleeConn{
 		rpc:       r,
 		cancelled: cancelled,
+		granted:   granted,
 		wake:      make(chan struct{}, 1),
 		queues:    make([]*queue, len(uris)),
 		round:     make([]int, 0, len(uris)),
+	}
+	if granted != nil {
+		c.id = newCalleeID()
 	}
 	c.gate.init()
 	now := r.now()
@@ -63,7 +76,9 @@ func checkURIs(uris []string) error {
 type calleeConn struct {
 	rpc       *rpc
 	cancelled func([]broker.Address) // may be nil
-	gate      gate                   // of cancelled
+	granted   func([]broker.Grant)   // nil: its answers have no parts
+	gate      gate                   // of cancelled and granted
+	id        broker.ID              // of its parts
 
 	// wake gets one token when somebody else ends the state waiting.
 	wake chan struct{}
@@ -192,6 +207,9 @@ func (c *calleeConn) take(k *call, dst *broker.Call, now time.Duration) {
 	c.taken.pushBack(k)
 	k.queue.taken.add(now, 1)
 	k.view(dst, now)
+	if c.granted == nil {
+		dst.Window = broker.Window{}
+	}
 }
 
 // stopWaiting ends the state waiting and reports whether it still was.

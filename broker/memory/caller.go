@@ -13,11 +13,20 @@ import (
 // OpenCaller implements [broker.Caller]. deliver must not wait. It is an error
 // to open a node that is open.
 func (b *Broker) OpenCaller(_ context.Context, node broker.ID, deliver func([]broker.Result)) (broker.CallerConn, error) {
+	c, err := b.openCaller(node, deliver, nil)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// openCaller opens a node, one that takes answers in parts if parts is not nil.
+func (b *Broker) openCaller(node broker.ID, deliver func([]broker.Result), parts func([]broker.Part)) (*callerConn, error) {
 	if deliver == nil {
 		return nil, errors.New("memory: open caller: deliver is nil")
 	}
 	r := &b.rpc
-	c := &callerConn{rpc: r, node: node, deliver: deliver, ended: make(chan struct{})}
+	c := &callerConn{rpc: r, node: node, deliver: deliver, parts: parts, ended: make(chan struct{})}
 	c.gate.init()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -36,8 +45,9 @@ type callerConn struct {
 	rpc     *rpc
 	node    broker.ID
 	deliver func([]broker.Result)
-	gate    gate // of deliver
-	closed  bool // guarded by rpc.mu
+	parts   func([]broker.Part) // nil: its calls have no Window
+	gate    gate                // of deliver and parts
+	closed  bool                // guarded by rpc.mu
 	ended   chan struct{}
 	end     sync.Once // closes ended
 }
@@ -118,18 +128,8 @@ func (c *callerConn) Cancel(_ context.Context, _ string, to broker.Address) erro
 	if r.closed || c.closed {
 		return broker.ErrClosed
 	}
-	k := r.calls.find(&to)
-	switch {
-	case k == nil || k.caller != c:
-	case k.callee == nil:
-		r.dequeue(k)
-		r.forget(k)
-	case k.callee.handed == k:
-		k.callee.handed = nil
-		r.forget(k)
-	case !k.cancelled:
-		k.cancelled = true
-		k.callee.report(to)
+	if k := r.calls.find(&to); k != nil && k.caller == c {
+		r.cancel(k)
 	}
 	return nil
 }
@@ -144,11 +144,16 @@ func (c *callerConn) answer(results []broker.Result) {
 }
 
 // Close implements [broker.CallerConn]. Calls that are queued are taken all
-// the same.
+// the same, unless their answers come in parts: these are cancelled.
 func (c *callerConn) Close() error {
 	r := c.rpc
 	r.mu.Lock()
-	c.closed = true
+	if !c.closed {
+		c.closed = true
+		if c.parts != nil {
+			c.cancelStreams()
+		}
+	}
 	r.mu.Unlock()
 	c.gate.close()
 	c.end.Do(func() { close(c.ended) })

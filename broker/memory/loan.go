@@ -62,18 +62,18 @@ func (l *loanConn) Call(_ context.Context, req *broker.Call) error {
 	return l.call(req, l.now, l)
 }
 
-// keeps reports whether a call of queue q is to wait for Work. The caller holds
-// rpc.mu.
-func (l *loanConn) keeps(q *queue) bool {
+// keeps reports whether k is to wait for Work. The caller holds rpc.mu.
+func (l *loanConn) keeps(k *call) bool {
 	if l == nil {
 		return false
 	}
-	if len(q.callees) != 1 || q.callees[0].newBorrower == nil || q.calls.len >= l.rpc.mostKept() {
+	q := k.queue
+	if k.streams() || len(q.callees) != 1 || q.callees[0].newBorrower == nil || q.calls.len >= l.rpc.mostKept() {
 		l.left = true
 		return false
 	}
 	c := q.callees[0]
-	i := slices.IndexFunc(l.pending, func(k keptCalls) bool { return k.callee == c })
+	i := slices.IndexFunc(l.pending, func(kept keptCalls) bool { return kept.callee == c })
 	switch {
 	case i >= 0:
 		l.pending[i].n++

@@ -66,7 +66,7 @@ func (r *rpc) submit(k *call, uri string, now time.Duration, l *loanConn) error 
 		q = r.addQueue(uri, now)
 	}
 	k.queue = q
-	kept := l.keeps(q)
+	kept := l.keeps(k)
 	var waiting *calleeConn
 	if !kept {
 		waiting = q.waiting()
@@ -216,6 +216,21 @@ func (r *rpc) refuse(unserved *call) {
 		unserved = k.next
 		k.caller.answer([]broker.Result{{To: k.to, Err: broker.ErrUnserved}})
 		r.pool.put(k)
+	}
+}
+
+// cancel has k never taken, or tells its callee. The caller holds mu.
+func (r *rpc) cancel(k *call) {
+	switch {
+	case k.callee == nil:
+		r.dequeue(k)
+		r.forget(k)
+	case k.callee.handed == k:
+		k.callee.handed = nil
+		r.forget(k)
+	case !k.cancelled:
+		k.cancelled = true
+		k.callee.report(k.to)
 	}
 }
 
