@@ -14,8 +14,11 @@ import (
 	"github.com/juggler-go/juggler/internal/result"
 )
 
-// CallOption configures one call.
-type CallOption interface{ applyCall(*request) }
+// CallOption configures one call, in one piece or in parts.
+type CallOption interface {
+	StreamOption
+	applyCall(*request)
+}
 
 // PublishOption configures one publication.
 type PublishOption interface{ applyPublish(*request) }
@@ -28,11 +31,13 @@ type RequestOption interface {
 
 type callFunc func(*request)
 
-func (f callFunc) applyCall(r *request) { f(r) }
+func (f callFunc) applyCall(r *request)   { f(r) }
+func (f callFunc) applyStream(r *request) { f(r) }
 
 type requestFunc func(*request)
 
 func (f requestFunc) applyCall(r *request)    { f(r) }
+func (f requestFunc) applyStream(r *request)  { f(r) }
 func (f requestFunc) applyPublish(r *request) { f(r) }
 
 // WithTimeout sets the time of a request, counted from now and whatever
@@ -88,8 +93,8 @@ func (c *Client) call(ctx context.Context, uri string, in, out any, opts []CallO
 		return err
 	}
 	defer c.work.end()
-	r, err := c.newCall(ctx, uri, in, opts)
-	if err != nil {
+	r := c.newCall(uri, opts)
+	if err := c.prepare(ctx, r, in); err != nil {
 		return err
 	}
 	if err := c.submit(ctx, r); err != nil {
@@ -98,18 +103,18 @@ func (c *Client) call(ctx context.Context, uri string, in, out any, opts []CallO
 	if err := c.wait(ctx, r); err != nil {
 		return err
 	}
-	err = result.Decode(r.body, out)
+	err := result.Decode(r.body, out)
 	c.recycle(r)
 	return err
 }
 
 // newCall makes the request for a call.
-func (c *Client) newCall(ctx context.Context, uri string, in any, opts []CallOption) (*request, error) {
+func (c *Client) newCall(uri string, opts []CallOption) *request {
 	r := c.newRequest(frame.Call, uri)
 	for _, o := range opts {
 		o.applyCall(r)
 	}
-	return r, c.prepare(ctx, r, in)
+	return r
 }
 
 // prepare checks r, sets its deadline and puts v into it.
@@ -146,36 +151,36 @@ type PendingCall struct {
 // one goroutine starts one after the other reach the server in that order. in
 // is not used after Start has returned. Otherwise it is like [Client.Call].
 func (c *Client) Start(ctx context.Context, uri string, in any, opts ...CallOption) (*PendingCall, error) {
-	p, err := c.startCall(ctx, uri, in, opts)
-	if err != nil {
+	r := c.newCall(uri, opts)
+	r.async = &asyncPart{ended: c.work.end}
+	if err := c.startCall(ctx, r, in); err != nil {
 		return nil, fmt.Errorf("juggler: call %s: %w", uri, err)
 	}
-	return p, nil
+	return &PendingCall{uri: uri, r: r}, nil
 }
 
-func (c *Client) startCall(ctx context.Context, uri string, in any, opts []CallOption) (*PendingCall, error) {
-	r, err := c.newCall(ctx, uri, in, opts)
-	if err != nil {
-		return nil, err
+// startCall begins the call r, whose outcome is awaited elsewhere.
+func (c *Client) startCall(ctx context.Context, r *request, in any) error {
+	if err := c.prepare(ctx, r, in); err != nil {
+		return err
 	}
 	if err := c.work.begin(); err != nil {
-		return nil, err
+		return err
 	}
 	switch in.(type) {
 	case json.RawMessage, *json.RawMessage:
 		r.args = slices.Clone(r.args) // it may be sent later, on another connection
 	}
 	r.done = make(chan struct{})
-	r.async = &asyncPart{ended: c.work.end}
 	if ctx.Done() != nil {
 		r.watch(ctx, c)
 	}
 	if err := c.submit(ctx, r); err != nil && r.claim() {
 		r.err = err
 		r.finish()
-		return nil, err
+		return err
 	}
-	return &PendingCall{uri: uri, r: r}, nil
+	return nil
 }
 
 // Done is closed when the outcome is known.
@@ -185,23 +190,27 @@ func (p *PendingCall) Done() <-chan struct{} { return p.r.done }
 // call, and unmarshals it into out as [Client.Call] does. It may be called
 // several times.
 func (p *PendingCall) Result(ctx context.Context, out any) error {
-	select {
-	case <-p.r.done:
-	case <-ctx.Done():
-	}
-	select {
-	case <-p.r.done: // whether or not ctx has ended
-	default:
-		return fmt.Errorf("juggler: call %s: not done yet: %w", p.uri, ctx.Err())
-	}
-	err := p.r.err
-	if err == nil {
-		err = result.Decode(p.r.body, out)
-	}
-	if err != nil {
+	if err := p.r.result(ctx, out); err != nil {
 		return fmt.Errorf("juggler: call %s: %w", p.uri, err)
 	}
 	return nil
+}
+
+// result waits for the outcome of r, which is async, and puts it into out.
+func (r *request) result(ctx context.Context, out any) error {
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+	}
+	select {
+	case <-r.done: // whether or not ctx has ended
+	default:
+		return fmt.Errorf("not done yet: %w", ctx.Err())
+	}
+	if r.err != nil {
+		return r.err
+	}
+	return result.Decode(r.body, out)
 }
 
 // Publish publishes v as JSON on channel (a [json.RawMessage] as it is, nil

@@ -23,6 +23,23 @@
 // [CodeExpired]. If it does not, the client ends the call a few seconds later. When the context of a call ends, the call is cancelled, at
 // its callee too.
 //
+// # Answers in parts
+//
+// [Client.Stream] is a call whose answer comes in parts before its result, paced by who
+// takes them:
+//
+//	s, err := c.Stream(ctx, "ai.answer", question)
+//	if err != nil {
+//		return err
+//	}
+//	for word, err := range client.PartsAs[string](s) {
+//		…
+//	}
+//	err = s.Result(ctx, &usage)
+//
+// To leave the loop cancels the call. Parts wait in the client for the application, never
+// more than [Window] says, and hold up nothing else on the connection.
+//
 // # Lost connections
 //
 // A connection that is lost is replaced, after a random pause that grows with
@@ -34,7 +51,8 @@
 //
 //   - requests that were not sent yet: they are sent on the next connection;
 //   - calls that were sent: they fail with [ErrUnknownOutcome] and are not
-//     repeated, other than with [Idempotent];
+//     repeated, other than with [Idempotent], and never once a part of their
+//     answer has come;
 //   - publications that were sent: they are repeated where the server knows
 //     them again ([Client.Publish]); otherwise they fail with [ErrUnknownOutcome];
 //   - subscriptions: they are restored. Where the server keeps the events of
@@ -59,7 +77,7 @@
 // # Concurrency
 //
 // All methods of [Client], [Subscription] and [PendingCall] may be called
-// concurrently. What one goroutine requests reaches the server in that order,
+// concurrently, and of a [Stream] while one loop takes its parts. What one goroutine requests reaches the server in that order,
 // if no connection is lost meanwhile. Requests of many goroutines leave in few
 // writes.
 package client

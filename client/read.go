@@ -117,6 +117,8 @@ func (cn *conn) dispatch(f *frame.Frame) {
 		cn.acknowledged(f)
 	case frame.Nack, frame.Res:
 		cn.answered(f)
+	case frame.Part:
+		cn.part(f)
 	case frame.Evnt:
 		cn.c.topics.event(cn, f)
 	case frame.Gap:

@@ -32,7 +32,7 @@ type request struct {
 
 	claimed atomic.Bool
 	done    chan struct{} // gets one value, or is closed if async
-	async   *asyncPart    // of a PendingCall
+	async   *asyncPart    // of a PendingCall or a Stream
 
 	mu   sync.Mutex // guards the following
 	conn *conn      // that it was sent on last
@@ -52,8 +52,9 @@ type request struct {
 	retryTimer *time.Timer
 }
 
-// asyncPart is what only a PendingCall needs of its request.
+// asyncPart is what only a PendingCall or a Stream needs of its request.
 type asyncPart struct {
+	stream  *Stream // or nil
 	ended   func()
 	unwatch func() bool // ends the watch on the context; guarded by request.mu
 }
@@ -191,6 +192,9 @@ func (c *Client) abandon(r *request) {
 	r.mu.Unlock()
 	if cn != nil {
 		cn.cancel(id)
+	}
+	if s := r.stream(); s != nil {
+		s.drop()
 	}
 }
 

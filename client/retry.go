@@ -36,6 +36,8 @@ func (c *Client) lost(cn *conn, requests []*request, why error) {
 		switch {
 		case r.typ == frame.Auth: // belongs to its connection
 			r.fail(why)
+		case r.partsCame() > 0:
+			r.fail(fmt.Errorf("%w (%d parts of it had come): %w", ErrUnknownOutcome, r.partsCame(), why))
 		case !r.maybeSent && r.failFast:
 			r.fail(notConnected(why))
 		case !r.maybeSent || r.idempotent || r.mayRepeat():

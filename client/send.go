@@ -136,6 +136,9 @@ func (cn *conn) put(r *request) error {
 	switch r.typ {
 	case frame.Call:
 		f.URI = r.name
+		if s := r.stream(); s != nil {
+			f.Parts = s.window
+		}
 		f.Timeout = cn.timeout(r, left)
 		if cn.proto == frame.Juggler1 {
 			deadline = deadline.Add(grace)
