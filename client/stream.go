@@ -296,7 +296,7 @@ func (cn *conn) part(f *frame.Frame) {
 	case s == nil:
 		cn.report("a PART without a request for it is ignored", f.For)
 	case wrong != nil && e.req.claim():
-		cn.report(wrong.Error(), f.For)
+		cn.report("a PART that must not come ends its call", f.For)
 		cn.cancel(id)
 		e.req.err = wrong
 		e.req.finish()
