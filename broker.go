@@ -29,8 +29,9 @@ type brokerSide struct {
 
 	caller         broker.CallerConn
 	subscriber     broker.SubscriberConn
-	batchCaller    broker.BatchCaller    // caller, if it is one
-	batchPublisher broker.BatchPublisher // pubsub, if it is one
+	streamCaller   broker.StreamCallerConn // caller, if answers may come in parts
+	batchCaller    broker.BatchCaller      // caller, if it is one
+	batchPublisher broker.BatchPublisher   // pubsub, if it is one
 
 	keptSubscriber broker.HistorySubscriber // subscriber, if it is one and there is history
 
@@ -38,6 +39,7 @@ type brokerSide struct {
 
 	callsNeverWait, topicsNeverWait, publishesNeverWait bool
 
+	grants     grantQueue
 	later      worker.Backlog  // what is yet to be asked for no session in particular
 	asking     context.Context // of later: outlives the sessions
 	stopAsking context.CancelFunc
@@ -55,7 +57,7 @@ func (b *brokerSide) init(cfg *config, running *sync.WaitGroup) {
 }
 
 // open opens the connections, once.
-func (b *brokerSide) open(ctx context.Context, node broker.ID, results func([]broker.Result), events func([]broker.Delivery)) error {
+func (b *brokerSide) open(ctx context.Context, node broker.ID, results func([]broker.Result), parts func([]broker.Part), events func([]broker.Delivery)) error {
 	if b.opened.Load() {
 		return nil
 	}
@@ -74,7 +76,7 @@ func (b *brokerSide) open(ctx context.Context, node broker.ID, results func([]br
 	if b.mayOpen.Err() != nil {
 		return broker.ErrClosed
 	}
-	caller, err := b.callers.OpenCaller(ctx, node, results)
+	caller, err := b.openCaller(ctx, node, results, parts)
 	if err != nil {
 		return err
 	}
@@ -82,6 +84,7 @@ func (b *brokerSide) open(ctx context.Context, node broker.ID, results func([]br
 	if err != nil {
 		return errors.Join(err, caller.Close())
 	}
+	b.streamCaller, _ = caller.(broker.StreamCallerConn)
 	b.caller, b.subscriber = caller, subscriber
 	b.batchCaller, _ = caller.(broker.BatchCaller)
 	b.callParts, _ = caller.(broker.Divided)
@@ -93,6 +96,14 @@ func (b *brokerSide) open(ctx context.Context, node broker.ID, results func([]br
 	b.callsNeverWait, b.topicsNeverWait = neverWaits(caller), neverWaits(subscriber)
 	b.opened.Store(true)
 	return nil
+}
+
+// openCaller opens the connection for calls: one that takes answers in parts, if there is.
+func (b *brokerSide) openCaller(ctx context.Context, node broker.ID, results func([]broker.Result), parts func([]broker.Part)) (broker.CallerConn, error) {
+	if s, ok := b.callers.(broker.StreamCaller); ok {
+		return s.OpenStreamCaller(ctx, node, results, parts)
+	}
+	return b.callers.OpenCaller(ctx, node, results)
 }
 
 // close closes the connections, if they were opened. It follows stopOpening.

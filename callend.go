@@ -15,6 +15,9 @@ type CallEnd struct {
 	Refused bool // by NACK: it was certainly not queued
 	Untold  bool // the session had ended, or was being closed: nobody was told
 
+	// Parts is how many parts of the answer were sent to the client before the end.
+	Parts int
+
 	// Total is the time from when the CALL was read to its end, 0 if it was refused
 	// for its form or for a limit. Ran is how long the callee's function ran, by the
 	// callee's clock; 0 if that is unknown, as after 408. The difference went into ways
@@ -72,6 +75,9 @@ func (s *session) callEnded(p *pendingCall, e CallEnd) {
 	e.Session, e.Untold = Session{s}, s.state >= closing
 	if p != nil {
 		e.URI, e.Total = p.uri, h.clock()-p.watch.began
+		if p.stream != nil {
+			e.Parts = int(p.stream.written.Parts)
+		}
 	}
 	h.callStats.add(&e)
 	for _, f := range h.cfg.callObservers {

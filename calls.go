@@ -26,9 +26,10 @@ type pendingCall struct {
 
 	slot, gen uint32 // what its address holds
 
-	state callState
-	code  int          // set with callOver
-	early *earlyResult // set with callEarly
+	state  callState
+	over   *Error       // set with callOver
+	early  *earlyResult // set with callEarly
+	stream *stream      // nil unless its answer may come in parts
 
 	watch callWatch
 
@@ -40,8 +41,8 @@ type callState uint8
 
 const (
 	callSent  callState = iota // with the broker, not acknowledged yet
-	callEarly                  // its result overtook the broker's confirmation
-	callOver                   // expired or cancelled before it was acknowledged
+	callEarly                  // its result overtook the broker's confirmation; with a stream that has it
+	callOver                   // it has an outcome of the server's own before it was acknowledged
 	callAcked
 )
 
@@ -55,10 +56,12 @@ type earlyResult struct {
 func (p *pendingCall) id() []byte { return p.idBuf[:p.idLen] }
 
 // address is what the broker knows a call by.
-func (p *pendingCall) address(sh *shard) broker.Address {
+func (p *pendingCall) address(sh *shard) broker.Address { return sh.address(p.slot, p.gen) }
+
+func (sh *shard) address(slot, gen uint32) broker.Address {
 	a := broker.Address{Node: sh.h.node}
-	binary.LittleEndian.PutUint32(a.Ref[0:], p.slot)
-	binary.LittleEndian.PutUint32(a.Ref[4:], p.gen)
+	binary.LittleEndian.PutUint32(a.Ref[0:], slot)
+	binary.LittleEndian.PutUint32(a.Ref[4:], gen)
 	a.Ref[8] = sh.number
 	return a
 }
@@ -130,6 +133,9 @@ func (t *callTable) detach(p *pendingCall) {
 	if p.s == nil {
 		return
 	}
+	if p.stream != nil {
+		p.stream.drop()
+	}
 	t.index.Remove(&p.inIndex)
 	if p.prev != nil {
 		p.prev.next = p.next
@@ -149,7 +155,7 @@ func (t *callTable) detach(p *pendingCall) {
 func (t *callTable) remove(p *pendingCall) {
 	t.detach(p)
 	p.gen++
-	p.uri, p.early, p.code, p.watch = "", nil, 0, callWatch{}
+	p.uri, p.early, p.over, p.watch = "", nil, nil, callWatch{}
 	p.next = t.free
 	t.free = p
 }
@@ -164,7 +170,7 @@ func (t *callTable) bySlot(slot, gen uint32) *pendingCall {
 
 // acceptCall enters a CALL into the table of pending ones: its result may be
 // back before the broker has confirmed it.
-func (s *session) acceptCall(r *Request, timeout time.Duration) error {
+func (s *session) acceptCall(r *Request, timeout time.Duration, parts int) error {
 	cfg := s.shard.h.cfg
 	if timeout > cfg.maxCallTimeout {
 		return &Error{Code: CodeBadRequest, Message: "timeout is longer than " + cfg.maxCallTimeout.String()}
@@ -180,6 +186,10 @@ func (s *session) acceptCall(r *Request, timeout time.Duration) error {
 	}
 	r.call = s.shard.calls.add(s, r)
 	r.replyTo = r.call.address(s.shard)
+	if parts > 0 && s.shard.h.broker.streamCaller != nil {
+		r.call.stream = s.shard.newStream(r.call, parts)
+		r.window = r.call.stream.granted
+	}
 	return nil
 }
 
@@ -217,7 +227,7 @@ func (r *Request) makeCall() error {
 	if left <= 0 {
 		return &Error{Code: CodeExpired, Message: "the call's time was over before it was queued"}
 	}
-	r.brokerCall = broker.Call{URI: r.uri, ReplyTo: r.replyTo, Timeout: left, Headers: r.headers, Args: r.args}
+	r.brokerCall = broker.Call{URI: r.uri, ReplyTo: r.replyTo, Timeout: left, Window: r.window, Headers: r.headers, Args: r.args}
 	return nil
 }
 
@@ -239,6 +249,10 @@ func (t *callTable) result(r *resultItem) {
 		t.sh.h.stats.lateResults.Add(1)
 		return
 	}
+	if p.stream != nil {
+		p.stream.end(r)
+		return
+	}
 	if p.state == callSent {
 		p.state = callEarly
 		p.early = &earlyResult{append([]byte(nil), r.args...), r.err, r.ran}
@@ -254,9 +268,12 @@ func (p *pendingCall) acknowledged() {
 		p.finish(early.args, early.err, early.ran)
 	case callOver:
 		p.cancelAtBroker()
-		p.fail(p.code)
+		p.fail(p.over)
 	default:
 		p.state = callAcked
+		if p.stream != nil {
+			p.stream.goOn()
+		}
 	}
 }
 
@@ -264,7 +281,7 @@ func (p *pendingCall) acknowledged() {
 func (p *pendingCall) finish(args []byte, failure *broker.Error, ran time.Duration) {
 	s := p.s
 	if failure != nil && (failure.Code == CodeExpired || failure.Code == CodeCancelled) && s.protocol == frame.Juggler0 {
-		p.fail(int(failure.Code)) // the callee noticed first
+		p.fail(failure) // the callee noticed first
 		return
 	}
 	f := frame.Frame{Type: frame.Res, For: p.id(), URI: bytesOf(p.uri), Args: args}
@@ -320,22 +337,20 @@ func resultTooLarge(size, limit int) *Error {
 }
 
 // fail ends p with an outcome of the server's own.
-func (p *pendingCall) fail(code int) {
+func (p *pendingCall) fail(e *Error) {
 	s := p.s
 	// juggler.0 has no message for expiry and cancellation.
 	if s.protocol == frame.Juggler1 {
-		f := frame.Frame{Type: frame.Res, For: p.id(), URI: bytesOf(p.uri)}
-		f.Err = frame.ErrorBody{Code: code, Message: bytesOf(outcomeText[code])}
-		s.respond(&f)
+		s.respond(&frame.Frame{Type: frame.Res, For: p.id(), URI: bytesOf(p.uri), Err: e.Body()})
 	}
-	s.callEnded(p, CallEnd{Code: code})
+	s.callEnded(p, CallEnd{Code: int(e.Code)})
 	s.shard.calls.remove(p)
 }
 
-var outcomeText = map[int]string{
-	CodeExpired:   "the call's time is over",
-	CodeCancelled: "cancelled",
-}
+var (
+	errExpired   = &Error{Code: CodeExpired, Message: "the call's time is over"}
+	errCancelled = &Error{Code: CodeCancelled, Message: "cancelled"}
+)
 
 // respond sends a RES, if the session can still be sent anything.
 func (s *session) respond(f *frame.Frame) {
@@ -360,27 +375,36 @@ func (h *Handler) fits(n int) bool { return n <= h.cfg.maxQueue-frameHeader }
 const frameHeader = 10
 
 // expire is called when the time of p is over.
-func (p *pendingCall) expire() { p.giveUp(CodeExpired) }
+func (p *pendingCall) expire() { p.giveUp(errExpired) }
 
 // giveUp ends p. A call that is not acknowledged yet ends after its ACK.
-func (p *pendingCall) giveUp(code int) {
+func (p *pendingCall) giveUp(e *Error) {
 	switch p.state {
 	case callAcked:
-		if code == CodeCancelled {
+		if e == errCancelled {
 			p.cancelAtBroker()
 		}
-		p.fail(code)
+		p.fail(e)
 	case callSent:
-		p.state, p.code = callOver, code
+		p.state, p.over = callOver, e
 	}
 }
 
 // cancelAtBroker cancels p at its callee.
 func (p *pendingCall) cancelAtBroker() {
-	if sh := p.s.shard; !sh.h.cfg.keepCalls {
+	sh := p.s.shard
+	var window broker.Window
+	if p.stream != nil {
+		window = p.stream.granted
+	}
+	if sh.h.cancels(window) {
 		sh.h.cancelCall(p.uri, p.address(sh))
 	}
 }
+
+// cancels reports whether a call with this window is cancelled at its callee. One with
+// parts is in any case, as nobody is there to take them.
+func (h *Handler) cancels(w broker.Window) bool { return !h.cfg.keepCalls || w != (broker.Window{}) }
 
 // cancelCall cancels a call at the broker.
 func (h *Handler) cancelCall(uri string, to broker.Address) {

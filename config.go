@@ -52,6 +52,7 @@ type config struct {
 	maxSessions, maxUnauthenticated          int
 	maxSignIns                               int // at once
 	maxCallsPerURI                           int // of one session
+	streamWindow, streamWindowBytes          int // of one call
 
 	proxies      handshake.Proxies
 	sessionRates Rates
@@ -64,7 +65,7 @@ type config struct {
 
 	callTimeout, maxCallTimeout     time.Duration
 	ping, readTimeout, writeTimeout time.Duration
-	brokerTimeout                   time.Duration
+	brokerTimeout, streamStall      time.Duration
 
 	// Given by an option. If not, the default follows the limit beside it.
 	callTimeoutGiven, maxQueueGiven, maxNodeQueueGiven bool
@@ -88,6 +89,8 @@ func (c *config) settings() []option.Setting {
 		option.ServerMaxNodePatterns.In(&c.maxNodePatterns),
 		option.ServerMaxCalls.In(&c.maxCalls),
 		option.ServerMaxCallsPerURI.In(&c.maxCallsPerURI),
+		option.ServerStreamWindow.In(&c.streamWindow),
+		option.ServerStreamWindowBytes.In(&c.streamWindowBytes),
 		option.ServerMaxRequests.In(&c.maxRequests),
 		option.ServerMaxQueueBytes.In(&c.maxQueue),
 		option.ServerMaxNodeQueueBytes.In(&c.maxNodeQueue),
@@ -102,6 +105,7 @@ func (c *config) settings() []option.Setting {
 		option.ServerReadTimeout.In(&c.readTimeout),
 		option.ServerWriteTimeout.In(&c.writeTimeout),
 		option.ServerBrokerTimeout.In(&c.brokerTimeout),
+		option.ServerStreamStall.In(&c.streamStall),
 	}
 }
 

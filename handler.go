@@ -155,7 +155,7 @@ func (h *Handler) Ready(ctx context.Context) error {
 
 // start opens the node's side of the broker, once.
 func (h *Handler) start(ctx context.Context) error {
-	return h.broker.open(ctx, h.node, h.deliverResults, h.deliverEvents)
+	return h.broker.open(ctx, h.node, h.deliverResults, h.deliverParts, h.deliverEvents)
 }
 
 // protect calls f, which calls user code. It turns a panic into a log line with the

@@ -17,13 +17,18 @@ type inbox struct {
 	mu    sync.Mutex   // guards mail
 	mail               // what came since the last take
 	taken sync.Cond    // with mu: signalled by take and giveUp
-	size  atomic.Int64 // of events and arena, in bytes; changed with mu held
+	size  atomic.Int64 // of events and arena, in bytes; see measure
 	spare mail         // belongs to the turn: emptied, to be filled next
 }
 
 // maxBacklog is how many bytes of events may wait for a shard. Beyond it publications
 // are refused, and deliveries of a broker that may wait are held up.
 const maxBacklog = 64 << 20
+
+// measure notes the size, with mu held.
+func (in *inbox) measure() {
+	in.size.Store(int64(in.arena.Size()) + int64(len(in.events))*int64(unsafe.Sizeof(eventItem{})))
+}
 
 // behind reports whether so much waits that no more should be added.
 func (in *inbox) behind() bool { return in.size.Load() > maxBacklog }
@@ -46,6 +51,7 @@ func (in *inbox) giveUp() {
 // mail is what an inbox holds. Byte slices are kept in the arena.
 type mail struct {
 	settled  []*job
+	parts    []partItem
 	results  []resultItem
 	events   []eventItem
 	joins    []joinItem
@@ -59,6 +65,7 @@ type resultItem struct {
 	args      []byte // in the inbox's arena
 	err       *broker.Error
 	ran       time.Duration
+	parts     uint32
 }
 
 // eventItem is a broker.Delivery in an inbox.
@@ -92,7 +99,7 @@ func (in *inbox) take() mail {
 // giveBack keeps the memory of m for reuse.
 func (in *inbox) giveBack(m mail) {
 	m.arena.Reset()
-	in.spare = mail{emptied(m.settled), emptied(m.results), emptied(m.events), emptied(m.joins), emptied(m.commands), m.arena}
+	in.spare = mail{emptied(m.settled), emptied(m.parts), emptied(m.results), emptied(m.events), emptied(m.joins), emptied(m.commands), m.arena}
 }
 
 // maxSpareItems is how long a list may be to be kept for reuse.
@@ -117,6 +124,9 @@ func (sh *shard) Turn(now int64) (next int64) {
 		j.s.queue.answered(j)
 		j.recycle()
 	}
+	for i := range mail.parts {
+		sh.calls.part(&mail.parts[i])
+	}
 	for i := range mail.results {
 		sh.calls.result(&mail.results[i])
 	}
@@ -136,10 +146,12 @@ func (sh *shard) Turn(now int64) (next int64) {
 	sh.inbox.giveBack(mail)
 
 	sh.calls.wheel.Advance(now, (*pendingCall).expire)
+	sh.streams.wheel.Advance(now, (*stream).due)
 	sh.deadlines.Advance(now, (*session).overdue)
 	sh.paces.Advance(now, (*session).paceDue)
 	sh.replays.again.Advance(now, (*replay).retry)
 	sh.replay()
+	sh.streams.sendGrants(sh.h)
 	return sh.nextTurn()
 }
 
@@ -151,6 +163,7 @@ func (sh *shard) nextTurn() (next int64) {
 		}
 	}
 	sooner(sh.calls.wheel.Next())
+	sooner(sh.streams.wheel.Next())
 	sooner(sh.deadlines.Next())
 	sooner(sh.paces.Next())
 	sooner(sh.replays.again.Next())
@@ -175,15 +188,21 @@ func (sh *shard) settled(batch []*job) {
 
 // deliverResults takes results from the broker, on any goroutine.
 func (h *Handler) deliverResults(results []broker.Result) {
-	for len(results) > 0 {
-		n := 1
-		for n < len(results) && results[n].To.Ref[8] == results[0].To.Ref[8] {
+	byShard(h, results, func(r *broker.Result) *broker.Address { return &r.To }, (*shard).post)
+}
+
+// byShard posts what the broker has for calls to the shards that their addresses name, in
+// the order in which it comes.
+func byShard[T any](h *Handler, all []T, to func(*T) *broker.Address, post func(*shard, []T)) {
+	for len(all) > 0 {
+		n, number := 1, to(&all[0]).Ref[8]
+		for n < len(all) && to(&all[n]).Ref[8] == number {
 			n++
 		}
-		if sh := h.shards[results[0].To.Ref[8]%maxShards].Load(); sh != nil {
-			sh.post(results[:n])
+		if sh := h.shards[number%maxShards].Load(); sh != nil {
+			post(sh, all[:n])
 		}
-		results = results[n:]
+		all = all[n:]
 	}
 }
 
@@ -196,7 +215,7 @@ func (sh *shard) post(results []broker.Result) {
 		item := resultItem{
 			slot: binary.LittleEndian.Uint32(r.To.Ref[0:]),
 			gen:  binary.LittleEndian.Uint32(r.To.Ref[4:]),
-			ran:  r.Ran,
+			ran:  r.Ran, parts: r.Parts,
 		}
 		if r.Err != nil {
 			e := *r.Err
@@ -242,7 +261,7 @@ func (sh *shard) postEvent(d *broker.Delivery) {
 		gap:     d.Gap,
 		pos:     d.Pos,
 	})
-	in.size.Store(int64(in.arena.Size()) + int64(len(in.events))*int64(unsafe.Sizeof(eventItem{})))
+	in.measure()
 	in.mu.Unlock()
 	sh.group.Wake()
 }

@@ -257,6 +257,28 @@ func WithMaxCallsPerURI(n int) Option {
 	return optionFunc(func(c *config) { c.maxCallsPerURI = n })
 }
 
+// WithStreamWindow sets how many parts of the answer to a call its callee may send ahead of
+// what was written for the client, whatever more the client asks for: so many may wait on
+// their way. More of them make a fast answer of small parts faster where ways are long.
+// Default: 32; 1 to 65,536.
+func WithStreamWindow(parts int) Option {
+	return optionFunc(func(c *config) { c.streamWindow = parts })
+}
+
+// WithStreamWindowBytes sets how many bytes these parts may have together, besides the last
+// of them; they count for [WithMaxNodeQueueBytes] while they wait for the client. Default:
+// 64 KiB; 1 KiB to 16 MiB.
+func WithStreamWindowBytes(n int) Option {
+	return optionFunc(func(c *config) { c.streamWindowBytes = n })
+}
+
+// WithStreamStall sets how long the answer to a call may stand still that was sent as far
+// as the client has asked for. Then the call ends with 429 and its callee is told to stop:
+// who does not read shall not hold a callee. Default: 30 s; 10 ms to 1 h.
+func WithStreamStall(d time.Duration) Option {
+	return optionFunc(func(c *config) { c.streamStall = d })
+}
+
 // WithSessionRates sets how often a session may send what. What comes too early gets NACK
 // 429, with the time after which to try again; UNSB, CANCEL and what has no answer count,
 // but are not refused. A session that sends too many messages is not read until half of its
@@ -404,7 +426,8 @@ func WithDrainRate(perSecond int) Option {
 }
 
 // WithKeepCalls lets calls run on when their client cancels them or goes
-// away. Default: the callee's context is cancelled.
+// away, but for those that answer in parts, which nobody takes any more. Default: the
+// callee's context is cancelled.
 func WithKeepCalls() Option {
 	return optionFunc(func(c *config) { c.keepCalls = true })
 }

@@ -29,6 +29,7 @@ type Request struct {
 	call     *pendingCall   // of a CALL; belongs to the turn
 	watch    callWatch      // of a CALL
 	replyTo  broker.Address // of a CALL
+	window   broker.Window  // of a CALL whose answer may come in parts
 	acquired bool           // a SUB holds its topic
 	changed  bool           // a SUB has added its topic, or an UNSB removed it
 	pubSeq   uint32         // numbers the PUBs of a queue

@@ -45,7 +45,10 @@ func (s *session) read(r *Request, f *frame.Frame, message []byte) bool {
 		return s.malformed(r, err)
 	}
 	switch {
-	case f.Type == frame.Pong, f.Type == frame.More: // no call of ours has parts yet
+	case f.Type == frame.Pong:
+		return false
+	case f.Type == frame.More:
+		s.more(f)
 		return false
 	case !s.allowed.Has(f.Type):
 		if s.protocol == frame.Juggler0 {
@@ -130,7 +133,7 @@ func (s *session) accept(r *Request, f *frame.Frame) error {
 		return nil
 	}
 	r.uri = s.shard.names.String(f.URI)
-	return s.acceptCall(r, f.Timeout)
+	return s.acceptCall(r, f.Timeout, f.Parts)
 }
 
 var null = []byte("null")
@@ -139,7 +142,7 @@ var null = []byte("null")
 func (s *session) settle(r *Request) {
 	if r.typ == frame.Cancel {
 		if p := s.shard.calls.find(s, r.id); p != nil {
-			p.giveUp(CodeCancelled)
+			p.giveUp(errCancelled)
 		}
 		return
 	}
@@ -176,7 +179,7 @@ func (s *session) complete(r *Request) error {
 // abandon is settle for a session that was closed meanwhile.
 func (s *session) abandon(r *Request) {
 	if p := r.call; p != nil {
-		if r.accepted && !s.shard.h.cfg.keepCalls {
+		if r.accepted && s.shard.h.cancels(r.window) {
 			s.shard.h.cancelCall(p.uri, r.replyTo)
 		}
 		p.watch.join(r.watch)

@@ -36,8 +36,9 @@ type shard struct {
 
 	subsMu sync.Mutex // held on the turn to change the subs of a session, and by others to read them
 
-	calls  callTable
-	topics map[broker.Topic]*localTopic
+	calls   callTable
+	streams streams
+	topics  map[broker.Topic]*localTopic
 
 	chains  map[string]*chain // of the channels on which sessions lag, or SUBs are in flight
 	replays replays
@@ -177,7 +178,7 @@ func (sh *shard) Quiet(c *wsconn.Conn) {
 func (sh *shard) Unheard(c *wsconn.Conn) { sh.session(c).end(CloseIdle, "no answer to ping") }
 
 // Kept returns the bytes of requests that wait for user code or the broker, and of pages
-// that are to be sent.
+// and parts of answers that are to be sent.
 func (sh *shard) Kept(c *wsconn.Conn) (bytes int) {
 	s := sh.session(c)
 	if s.queue != nil {
@@ -188,11 +189,16 @@ func (sh *shard) Kept(c *wsconn.Conn) (bytes int) {
 			bytes += r.page.size()
 		}
 	}
-	return bytes
+	return bytes + s.keptParts()
 }
 
-// Drained has the replays of a session go on that waited for its client to read.
-func (sh *shard) Drained(c *wsconn.Conn) { sh.replays.resume(sh.session(c)) }
+// Drained has the replays and streams of a session go on that waited for its client to
+// read.
+func (sh *shard) Drained(c *wsconn.Conn) {
+	s := sh.session(c)
+	sh.replays.resume(s)
+	sh.streams.resume(s)
+}
 
 // Closing is called when wsconn ends a connection, for a reason of its own. The
 // session's protocol decides which close code is sent.

@@ -19,25 +19,29 @@ type Stats struct {
 	Subscriptions       int // of sessions, now
 	QueuedBytes         int // of memory, for what waits: see [WithMaxNodeQueueBytes]
 
-	Connected     uint64 // sessions begun
-	Disconnected  uint64 // sessions ended
-	SlowConsumers uint64 // of those, closed since the client did not read (4500; juggler.0: 1008)
-	Refused       uint64 // handshakes refused
-	Messages      uint64 // received from clients
-	Results       uint64 // RES sent
-	Nacks         uint64 // NACK sent
-	Publications  uint64 // sent to the broker
-	Repeated      uint64 // of those, not published as the broker knew their keys
-	Events        uint64 // EVNT queued for sessions
-	Gaps          uint64 // topics for which events may have been missed
-	Replays       int    // subscriptions to which kept events are sent, now
-	Replayed      uint64 // EVNT of these queued, among Events
-	Recovered     uint64 // SUBs with a position that were told that all since then follows
-	NotRecovered  uint64 // and that some may be missing
-	LateResults   uint64 // results that came for calls that were over
-	Panics        uint64 // in user code, its runtime.Goexit included
-	HeldUp        uint64 // event loops held up by a callee's function, which went on without it
-	Blocked       uint64 // calls of functions that were declared never to wait, and took more than 100 ms
+	Connected      uint64 // sessions begun
+	Disconnected   uint64 // sessions ended
+	SlowConsumers  uint64 // of those, closed since the client did not read (4500; juggler.0: 1008)
+	Refused        uint64 // handshakes refused
+	Messages       uint64 // received from clients
+	Results        uint64 // RES sent
+	Nacks          uint64 // NACK sent
+	Publications   uint64 // sent to the broker
+	Repeated       uint64 // of those, not published as the broker knew their keys
+	Events         uint64 // EVNT queued for sessions
+	Streams        int    // calls without an outcome whose answers may come in parts, now
+	Parts          uint64 // PART queued for sessions
+	StreamsStalled uint64 // answers in parts that ended since the client asked for no more (429)
+	StreamsBroken  uint64 // answers in parts that ended since the broker had lost one (502)
+	Gaps           uint64 // topics for which events may have been missed
+	Replays        int    // subscriptions to which kept events are sent, now
+	Replayed       uint64 // EVNT of these queued, among Events
+	Recovered      uint64 // SUBs with a position that were told that all since then follows
+	NotRecovered   uint64 // and that some may be missing
+	LateResults    uint64 // results that came for calls that were over
+	Panics         uint64 // in user code, its runtime.Goexit included
+	HeldUp         uint64 // event loops held up by a callee's function, which went on without it
+	Blocked        uint64 // calls of functions that were declared never to wait, and took more than 100 ms
 
 	Refusals      []RefusalCount // Refused, by status and reason
 	ClosesByUs    []CodeCount    // Disconnected, by close code: those that the server closed
@@ -93,6 +97,8 @@ type counters struct {
 	panics, heldUp, blocked                atomic.Uint64
 	subscriptions, replays                 atomic.Int64
 	replayed, recovered, notRecovered      atomic.Uint64
+	streams                                atomic.Int64
+	parts, streamsStalled, streamsBroken   atomic.Uint64
 
 	refusals                  refusalTally
 	results                   tally
@@ -144,6 +150,10 @@ func (h *Handler) Stats() Stats {
 		Publications:        c.publications.Load(),
 		Repeated:            c.repeated.Load(),
 		Events:              c.events.Load(),
+		Streams:             int(c.streams.Load()),
+		Parts:               c.parts.Load(),
+		StreamsStalled:      c.streamsStalled.Load(),
+		StreamsBroken:       c.streamsBroken.Load(),
 		Gaps:                c.gaps.Load(),
 		Replays:             int(c.replays.Load()),
 		Replayed:            c.replayed.Load(),

@@ -19,6 +19,8 @@ var (
 	ServerMaxNodePatterns   = Range[int]{"WithMaxNodePatterns", 1 << 14, 1, 1 << 24}
 	ServerMaxCalls          = Range[int]{"WithMaxCalls", 128, 0, 1_000_000}
 	ServerMaxCallsPerURI    = Range[int]{"WithMaxCallsPerURI", 128, 1, 1_000_000}
+	ServerStreamWindow      = Range[int]{"WithStreamWindow", 32, 1, 1 << 16}
+	ServerStreamWindowBytes = Range[int]{"WithStreamWindowBytes", 64 << 10, 1 << 10, 16 << 20}
 	ServerMaxRequests       = Range[int]{"WithMaxRequests", 64, 1, 100_000}
 	ServerMaxQueueBytes     = Range[int]{"WithMaxQueueBytes", 1 << 20, 4 << 10, 1 << 30}
 	ServerCallStats         = Range[int]{"WithCallStats", 0, 0, 1000}
@@ -36,6 +38,7 @@ var (
 	ServerReadTimeout    = Range[time.Duration]{"WithReadTimeout", 10 * time.Second, 10 * time.Millisecond, time.Hour}
 	ServerWriteTimeout   = Range[time.Duration]{"WithWriteTimeout", 10 * time.Second, 10 * time.Millisecond, time.Hour}
 	ServerBrokerTimeout  = Range[time.Duration]{"WithBrokerTimeout", 10 * time.Second, 10 * time.Millisecond, time.Hour}
+	ServerStreamStall    = Range[time.Duration]{"WithStreamStall", 30 * time.Second, 10 * time.Millisecond, time.Hour}
 )
 
 // Those of the embedded broker, broker/memory.
