@@ -91,6 +91,8 @@ func bindLimits(flags *pflag.FlagSet) *settings.Options[juggler.Option] {
 	o.Int(flags, option.ServerMaxNodePatterns, juggler.WithMaxNodePatterns, "different patterns of all sessions of this node")
 	o.Int(flags, option.ServerMaxCalls, juggler.WithMaxCalls, "calls of a session without outcome")
 	o.Int(flags, option.ServerMaxCallsPerURI, juggler.WithMaxCallsPerURI, "calls of one URI of a session without outcome")
+	o.Int(flags, option.ServerStreamWindow, juggler.WithStreamWindow, "parts of an answer that may wait for the client")
+	o.Bytes(flags, option.ServerStreamWindowBytes, juggler.WithStreamWindowBytes, "size of these parts together")
 	o.Int(flags, option.ServerMaxRequests, juggler.WithMaxRequests, "requests of a session that wait")
 	o.IntOrAuto(flags, option.ServerMaxSessions, juggler.WithMaxSessions,
 		fmt.Sprintf("sessions of this node; 0: %d, or what the limit of open files allows", option.ServerMaxSessions.Default))
@@ -105,10 +107,11 @@ func bindLimits(flags *pflag.FlagSet) *settings.Options[juggler.Option] {
 	o.Duration(flags, option.ServerPing, juggler.WithPing, "silence after which a client is pinged")
 	o.Duration(flags, option.ServerReadTimeout, juggler.WithReadTimeout, "for the rest of a message once it has begun")
 	o.Duration(flags, option.ServerWriteTimeout, juggler.WithWriteTimeout, "how long a client may read nothing of what waits for it")
+	o.Duration(flags, option.ServerStreamStall, juggler.WithStreamStall, "how long an answer in parts may wait for its client to ask for more")
 	o.Duration(flags, option.ServerBrokerTimeout, juggler.WithBrokerTimeout, "what the broker has to take a request")
 	visible := flags.Bool("visible-refusals", true, "let browsers see why they are refused, by close codes")
 	o.WhenSet(flags.Lookup("visible-refusals"), func() juggler.Option { return juggler.WithVisibleRefusals(*visible) })
-	keep := flags.Bool("keep-calls", false, "let calls run on when their client cancels them or goes away")
+	keep := flags.Bool("keep-calls", false, "let calls run on when their client cancels them or goes away, but for those that answer in parts")
 	o.When(func() bool { return *keep }, juggler.WithKeepCalls)
 	bindDefaultProtocol(flags, o)
 	return o
