@@ -17,6 +17,9 @@ const (
 	formatCall   = 'C'
 	formatResult = 'R'
 	formatTimed  = 'T' // a result that says how long the callee's function ran
+	formatParted = 'S' // a result that parts came before
+	formatPart   = 'P'
+	formatGrants = 'G'
 	formatEvent  = 'E'
 
 	// headLength is what push.lua puts before a call's value: the format and
@@ -65,7 +68,7 @@ func encodeCall(c *broker.Call) []byte {
 	b := make([]byte, 0, addressLength+8+len(c.Headers)+len(c.Args))
 	b = appendAddress(b, c.ReplyTo)
 	b = binary.BigEndian.AppendUint32(b, milliseconds(c.Timeout))
-	b = appendCounted(b, c.Headers)
+	b = appendCounted(b, withWindow(c.Headers, c.Window))
 	return append(b, c.Args...)
 }
 
@@ -87,6 +90,7 @@ func decodeCall(value []byte, now int64) (broker.Call, error) {
 	if c.Headers, c.Args, ok = cutCounted(value[headLength+addressLength+4:]); !ok {
 		return c, errCorrupt
 	}
+	c.Headers, c.Window = cutWindow(c.Headers)
 	return c, nil
 }
 
@@ -112,11 +116,16 @@ func encodeResult(r *broker.Result) []byte {
 // appendResultHead appends what the values of all results begin with.
 func appendResultHead(b []byte, r *broker.Result, code uint32) []byte {
 	ran := uint32(min(r.Ran/time.Microsecond, math.MaxUint32))
-	if ran == 0 {
-		b = append(append(b, formatResult), r.To.Ref[:]...)
-	} else {
+	switch {
+	case r.Parts > 0:
+		b = append(append(b, formatParted), r.To.Ref[:]...)
+		b = binary.BigEndian.AppendUint32(b, r.Parts)
+		b = binary.BigEndian.AppendUint32(b, ran)
+	case ran > 0:
 		b = append(append(b, formatTimed), r.To.Ref[:]...)
 		b = binary.BigEndian.AppendUint32(b, ran)
+	default:
+		b = append(append(b, formatResult), r.To.Ref[:]...)
 	}
 	return binary.BigEndian.AppendUint32(b, code)
 }
@@ -138,6 +147,13 @@ func decodeResult(node broker.ID, value []byte) (broker.Result, error) {
 	}
 	b := value[1+copy(r.To.Ref[:], value[1:]):]
 	switch {
+	case value[0] == formatParted && len(b) >= 12:
+		r.Parts = binary.BigEndian.Uint32(b)
+		r.Ran = time.Duration(binary.BigEndian.Uint32(b[4:])) * time.Microsecond
+		if r.Parts == 0 { // the format says that there are some
+			return r, errCorrupt
+		}
+		b = b[8:]
 	case value[0] == formatTimed && len(b) >= 8:
 		r.Ran = time.Duration(binary.BigEndian.Uint32(b)) * time.Microsecond
 		b = b[4:]

@@ -117,6 +117,9 @@ func FuzzValues(f *testing.F) {
 	f.Add(string(encodeResult(&broker.Result{To: testAddress, Err: &broker.Error{Code: 503, RetryAfter: time.Second}})))
 	f.Add("R0000000000000000\x80\x00\x01\xf4\x00\x00\x00\x00\x00\x00\x00\x00")
 	f.Add(string(encodeResult(&broker.Result{To: testAddress, Args: []byte("1"), Ran: time.Second})))
+	f.Add(string(encodeResult(&broker.Result{To: testAddress, Args: []byte("1"), Parts: 3})))
+	f.Add(string(encodePart(&broker.Part{To: testAddress, N: 2, Args: []byte("1")}, testAddress.Node)))
+	f.Add(string(appendGrant(nil, &broker.Grant{To: testAddress, Window: broker.Window{Parts: 1}})))
 	f.Add(string(encodeEvent(&broker.Event{ID: testAddress.Node, Headers: []byte("{}")})))
 	f.Add(string(encodeKept(&keptValue{pos: broker.Position{At: 1<<53 - 1, Tag: 7}, before: 9, event: broker.Event{Args: []byte("1")}})))
 	f.Add(string(encodeKept(&keptValue{})))
@@ -129,7 +132,9 @@ func FuzzValues(f *testing.F) {
 				t.Errorf("a call has %v left", c.Timeout)
 			}
 			tail := string(encodeCall(&c))
-			if !strings.HasSuffix(value, tail[addressLength+4:]) || value[headLength:headLength+addressLength] != tail[:addressLength] {
+			if strings.Contains(value, windowHeader) {
+				// See FuzzWindow: it may be written in more than one way.
+			} else if !strings.HasSuffix(value, tail[addressLength+4:]) || value[headLength:headLength+addressLength] != tail[:addressLength] {
 				t.Errorf("%x became %x", value, tail)
 			}
 		} else if !errors.Is(err, errCorrupt) {
@@ -140,6 +145,18 @@ func FuzzValues(f *testing.F) {
 		}
 		if e, err := decodeEvent(value); err == nil && string(encodeEvent(&e)) != value {
 			t.Errorf("%x became %x", value, encodeEvent(&e))
+		}
+		if p, err := decodePart(testAddress.Node, []byte(value)); err == nil && string(encodePart(&p, p.From)) != value {
+			t.Errorf("%x became %x", value, encodePart(&p, p.From))
+		}
+		if grants, err := decodeGrants(testAddress.Node, value); err == nil {
+			var back []byte
+			for i := range grants {
+				back = appendGrant(back, &grants[i])
+			}
+			if string(back) != value {
+				t.Errorf("%x became %x", value, back)
+			}
 		}
 		if k, err := decodeKept(value); err == nil && string(encodeKept(&k)) != value {
 			t.Errorf("%x became %x", value, encodeKept(&k))
