@@ -6,8 +6,8 @@ import (
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
-// A batcher makes commands of ops, the calls together, the results together, the events
-// together, the others one by one, and finishes the ops by the replies (outcome.go). It belongs to a lane's
+// A batcher makes commands of ops, the calls together, the results together, the parts
+// and the events likewise, the others one by one, and finishes the ops by the replies (outcome.go). It belongs to a lane's
 // writer: it is a [conn.Batcher].
 type batcher struct {
 	lane     *lane
@@ -22,14 +22,14 @@ type batcher struct {
 }
 
 // A destination is where ops go: the URI of calls, the channel of kept events, the node of
-// results.
+// results and parts.
 type destination struct {
 	uri  string
 	node broker.ID
 }
 
-// A group is a command with the ops that it is for. Of calls, kept events and results
-// there are several sets, one for each URI, channel or node.
+// A group is a command with the ops that it is for. Of calls, kept events, results and
+// parts there are several sets, one for each URI, channel or node.
 type group struct {
 	kind    opKind
 	command *resp.Command
@@ -46,6 +46,7 @@ func (b *batcher) Commands(ops []*op) []*resp.Command {
 	}
 	b.each(ops, true)
 	b.gather(ops, opCall, b.push)
+	b.gather(ops, opPart, b.storeParts)
 	b.gather(ops, opResult, b.store)
 	b.sortEvents(ops)
 	b.gather(ops, opEvent, b.publish)

@@ -51,6 +51,8 @@ type closer interface {
 var (
 	_ broker.Caller         = (*Broker)(nil)
 	_ broker.Callee         = (*Broker)(nil)
+	_ broker.StreamCaller   = (*Broker)(nil)
+	_ broker.StreamCallee   = (*Broker)(nil)
 	_ broker.PubSub         = (*Broker)(nil)
 	_ broker.BatchPublisher = (*Broker)(nil)
 	_ broker.Divided        = (*Broker)(nil)
@@ -236,7 +238,7 @@ func wrap(operation, object string, err error) error {
 
 // A LinkChange says that a connection to a server was made or has ended.
 type LinkChange struct {
-	Role string // "writer", "results", "take" or "pubsub"
+	Role string // "writer", "results", "parts", "take" or "pubsub"
 	Lane int    // that the connection serves; -1: none in particular
 	Up   bool
 	Err  error // why it ended
@@ -251,6 +253,8 @@ type Stats struct {
 	Results        int64 // stored here
 	ResultsDropped int64 // not stored: the node is gone, or its list is full
 	Received       int64 // results received here
+	Parts          int64 // parts of answers stored here
+	PartsReceived  int64 // parts of answers received here, some perhaps twice
 	Lost           int64 // calls reported with 502 here
 	Published      int64 // events published here
 	Events         int64 // messages received from subscriptions here
@@ -267,6 +271,7 @@ type Stats struct {
 
 type counters struct {
 	calls, pushes, taken, results, resultsDropped, received, lost atomic.Int64
+	parts, partsReceived                                          atomic.Int64
 	published, events, gaps, healed, corrupt, linksLost           atomic.Int64
 	evicting                                                      atomic.Int64
 }
@@ -281,6 +286,8 @@ func (b *Broker) Stats() Stats {
 		Results:        c.results.Load(),
 		ResultsDropped: c.resultsDropped.Load(),
 		Received:       c.received.Load(),
+		Parts:          c.parts.Load(),
+		PartsReceived:  c.partsReceived.Load(),
 		Lost:           c.lost.Load(),
 		Published:      c.published.Load(),
 		Events:         c.events.Load(),

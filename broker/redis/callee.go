@@ -20,10 +20,13 @@ import (
 type calleeConn struct {
 	broker  *Broker
 	id      string    // a ULID, made at the opening
+	ulid    broker.ID // the same
 	pullers []*puller // one for each lane that has URIs of this callee
 
 	cancels *mailbox[broker.Address] // nil: the callee does not want to know
+	grants  *grants                  // nil: the callee sends no parts
 	opening sync.WaitGroup           // who announces the callee
+	watches sync.WaitGroup           // who looks whether nodes live
 	life    context.Context          // ends with Close
 	endLife context.CancelFunc
 
@@ -41,12 +44,16 @@ type calleeConn struct {
 	abandoned bool // what is not stored is given up
 	skipFlush bool // a Flush was in vain: Close does not wait any more
 	closed    bool
+	nodes     nodeWatch
 
 	timer     atomic.Pointer[time.Timer] // of Reply, to be used again
 	closeOnce sync.Once
 }
 
-var _ broker.ResultKeeper = (*calleeConn)(nil)
+var (
+	_ broker.ResultKeeper     = (*calleeConn)(nil)
+	_ broker.StreamCalleeConn = (*calleeConn)(nil)
+)
 
 // A demand is a Take that waits.
 type demand struct {
@@ -62,6 +69,7 @@ type heldCall struct {
 	answering bool // its result is on the way, or stored
 	forgotten bool // the server does not count it as taken any more
 	cancelled bool // the callee was told
+	streams   bool // it has a Window
 }
 
 // cancelBytes bounds the cancellations that wait for a callback.
@@ -69,14 +77,14 @@ const cancelBytes = 1 << 20
 
 // OpenCallee implements [broker.Callee].
 func (b *Broker) OpenCallee(ctx context.Context, uris []string, cancelled func([]broker.Address)) (broker.CalleeConn, error) {
-	c, err := b.openCallee(ctx, uris, cancelled)
+	c, err := b.openCallee(ctx, uris, cancelled, nil)
 	if err != nil {
 		return nil, wrap("open callee of", strings.Join(uris, ", "), err)
 	}
 	return c, nil
 }
 
-func (b *Broker) openCallee(ctx context.Context, uris []string, cancelled func([]broker.Address)) (*calleeConn, error) {
+func (b *Broker) openCallee(ctx context.Context, uris []string, cancelled func([]broker.Address), granted func([]broker.Grant)) (*calleeConn, error) {
 	byLane := map[int][]string{}
 	seen := map[string]bool{}
 	for _, uri := range uris {
@@ -93,9 +101,11 @@ func (b *Broker) openCallee(ctx context.Context, uris []string, cancelled func([
 	if len(byLane) == 0 {
 		return nil, errors.New("no URI")
 	}
+	id := ulid.Make()
 	c := &calleeConn{
 		broker:   b,
-		id:       ulid.Make().String(),
+		id:       id.String(),
+		ulid:     broker.ID(id),
 		taking:   chanlock.New(),
 		held:     map[broker.Address]*heldCall{},
 		answered: newAnswered(),
@@ -112,6 +122,9 @@ func (b *Broker) openCallee(ctx context.Context, uris []string, cancelled func([
 	if cancelled != nil {
 		c.cancels = newMailbox(cancelBytes, func(batch []broker.Address) { c.deliverCancellations(batch, cancelled) })
 		c.cancels.start()
+	}
+	if granted != nil {
+		c.grants = newGrants(c, granted)
 	}
 	for _, p := range c.pullers {
 		p.start()
@@ -245,7 +258,10 @@ func (c *calleeConn) handOver(calls []takenCall) (unwanted []takenCall) {
 	for i := range held {
 		t := &calls[i]
 		d.calls[i] = t.call
-		held[i] = heldCall{to: t.call.ReplyTo, puller: t.puller, deadline: now.Add(t.call.Timeout)}
+		held[i] = heldCall{to: t.call.ReplyTo, puller: t.puller, deadline: now.Add(t.call.Timeout), streams: t.call.Window != broker.Window{}}
+		if held[i].streams {
+			c.watchNodes()
+		}
 		c.held[t.call.ReplyTo] = &held[i]
 	}
 	d.calls = d.calls[:n]
@@ -308,6 +324,10 @@ func (c *calleeConn) close() {
 	}
 	all.Wait()
 	c.opening.Wait()
+	c.watches.Wait()
+	if c.grants != nil {
+		c.grants.stop()
+	}
 	for _, p := range c.pullers {
 		p.lane.removeHeartbeat(p.heartbeat)
 	}

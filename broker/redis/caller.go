@@ -30,6 +30,7 @@ type callerConn struct {
 	broker  *Broker
 	node    broker.ID
 	deliver func([]broker.Result)
+	parts   func([]broker.Part) // nil: the node takes none
 
 	home      *lane // of the node's keys
 	heartbeat *heartbeat
@@ -38,6 +39,8 @@ type callerConn struct {
 
 	mu      sync.Mutex // guards the following
 	reapers []*reaper
+
+	reader atomic.Pointer[partsReader] // from the first call with a Window on
 
 	closed    atomic.Bool
 	closeOnce sync.Once
@@ -48,18 +51,20 @@ var (
 	_ broker.BatchCaller = (*callerConn)(nil)
 	_ broker.Divided     = (*callerConn)(nil)
 	_ broker.Ender       = (*callerConn)(nil)
+
+	_ broker.StreamCallerConn = (*callerConn)(nil)
 )
 
 // OpenCaller implements [broker.Caller].
 func (b *Broker) OpenCaller(ctx context.Context, node broker.ID, deliver func([]broker.Result)) (broker.CallerConn, error) {
-	c, err := b.openCaller(ctx, node, deliver)
+	c, err := b.openCaller(ctx, node, deliver, nil)
 	if err != nil {
 		return nil, wrap("open caller", ulid.ULID(node).String(), err)
 	}
 	return c, nil
 }
 
-func (b *Broker) openCaller(ctx context.Context, node broker.ID, deliver func([]broker.Result)) (*callerConn, error) {
+func (b *Broker) openCaller(ctx context.Context, node broker.ID, deliver func([]broker.Result), parts func([]broker.Part)) (*callerConn, error) {
 	home := b.lane(b.keys.laneOfNode(node))
 	if home == nil {
 		return nil, broker.ErrClosed
@@ -68,6 +73,7 @@ func (b *Broker) openCaller(ctx context.Context, node broker.ID, deliver func([]
 		broker:  b,
 		node:    node,
 		deliver: deliver,
+		parts:   parts,
 		home:    home,
 		used:    make([]atomic.Bool, len(b.keys.tags)),
 		ended:   make(chan struct{}),
@@ -97,11 +103,15 @@ func (c *callerConn) announce() []*resp.Command {
 	keys := c.broker.keys
 	node := keys.node(c.home.index, c.node)
 	alive := c.broker.nodeLives().Milliseconds()
-	return []*resp.Command{
+	commands := []*resp.Command{
 		resp.NewCommand("PEXPIRE", node, alive), // which a server out of memory does not refuse
 		resp.NewCommand("SET", node, "1", "PX", alive),
 		resp.NewCommand("PEXPIRE", keys.results(c.home.index, c.node), resultsFor),
 	}
+	if c.reader.Load() != nil {
+		commands = append(commands, c.renewParts()...)
+	}
+	return commands
 }
 
 // Call implements [broker.CallerConn].
@@ -167,6 +177,9 @@ func (c *callerConn) prepare(o *op, call *broker.Call) error {
 	if err := c.unanswerable(l); err != nil {
 		return err
 	}
+	if call.Window != (broker.Window{}) {
+		call = c.takeParts(call)
+	}
 	o.kind, o.uri = opCall, call.URI
 	o.value, o.timeout = encodeCall(call), milliseconds(call.Timeout)
 	return nil
@@ -222,6 +235,16 @@ func (c *callerConn) Cancel(ctx context.Context, uri string, to broker.Address) 
 	return wrap("cancel a call to", uri, err)
 }
 
+// forget returns the commands that delete the node's keys.
+func (c *callerConn) forget() []*resp.Command {
+	keys := c.broker.keys
+	del := resp.NewCommand("DEL", keys.node(c.home.index, c.node), keys.results(c.home.index, c.node))
+	if c.reader.Load() == nil {
+		return []*resp.Command{del}
+	}
+	return append(c.forgetParts(), del)
+}
+
 // Close implements [broker.CallerConn].
 func (c *callerConn) Close() error {
 	c.closeOnce.Do(func() {
@@ -229,12 +252,12 @@ func (c *callerConn) Close() error {
 		c.home.removeHeartbeat(c.heartbeat)
 		c.stopReapers()
 		c.results.stop()
+		c.stopParts()
 		close(c.ended)
 		ctx, cancel := context.WithTimeout(background, c.broker.closeTimeout())
 		defer cancel()
-		keys := c.broker.keys
 		// If the server cannot be reached the keys expire by themselves.
-		c.home.writer.do(ctx, resp.NewCommand("DEL", keys.node(c.home.index, c.node), keys.results(c.home.index, c.node))) //nolint:errcheck
+		c.home.doAll(ctx, c.forget())
 		c.broker.unregister(c)
 	})
 	return nil

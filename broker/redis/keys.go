@@ -134,6 +134,25 @@ func (ks *keyspace) results(lane int, node broker.ID) string {
 	return ks.key(lane, "results", ulid.ULID(node).String())
 }
 
+// Keys of the parts for a node, in its lane: the parts, what is known of their list, and
+// the token that says that there are some.
+func (ks *keyspace) parts(lane int, node broker.ID) string {
+	return ks.key(lane, "parts", ulid.ULID(node).String())
+}
+
+func (ks *keyspace) partsState(lane int, node broker.ID) string {
+	return ks.key(lane, "parts-state", ulid.ULID(node).String())
+}
+
+func (ks *keyspace) partsToken(lane int, node broker.ID) string {
+	return ks.key(lane, "parts-token", ulid.ULID(node).String())
+}
+
+// grantsChannel is where a callee hears what the nodes of a lane grant it.
+func (ks *keyspace) grantsChannel(lane int, callee broker.ID) string {
+	return ks.channel(lane, "grants:"+ulid.ULID(callee).String())
+}
+
 // cancelChannel is where a lane's callees hear of cancellations.
 func (ks *keyspace) cancelChannel(lane int) string { return ks.channel(lane, "cancel") }
 

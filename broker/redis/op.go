@@ -15,8 +15,8 @@ import (
 type op struct {
 	kind    opKind
 	uri     string        // of a call; of an event its channel, with our prefix
-	node    broker.ID     // of a result
-	value   []byte        // of a call, result or event
+	node    broker.ID     // of a result or part
+	value   []byte        // of a call, result, part or event
 	timeout uint32        // ms, of a call
 	command *resp.Command // of a command
 	urgent  bool          // to be sent before others that wait, as all that it is submitted with
@@ -34,6 +34,7 @@ const (
 	opCommand opKind = iota
 	opCall
 	opResult
+	opPart
 	opEvent
 	opKept  // an event on a channel that a rule keeps
 	opRules // no op: the rules of history that a batch sets

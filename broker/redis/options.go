@@ -41,6 +41,7 @@ type config struct {
 	lease         time.Duration
 	sharded       bool
 	maxBatch      int
+	partsBytes    int64 // partsBytes, but for tests
 	backoffMin    time.Duration
 	backoffMax    time.Duration
 	replyTimeout  time.Duration
@@ -62,6 +63,7 @@ func defaultConfig() config {
 		discovery:  true,
 		backoffMin: option.RedisBackoff.Default,
 		backoffMax: option.RedisLongestBackoff,
+		partsBytes: partsBytes,
 		logger:     slog.Default(),
 		onLink:     func(LinkChange) {},
 	}

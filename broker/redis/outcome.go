@@ -48,6 +48,8 @@ func (b *batcher) finish(g *group) (again []*op, reason error) {
 		return slices.Concat(g.sets...), errRules
 	case g.kind == opResult:
 		b.finishResults(g)
+	case g.kind == opPart:
+		return b.finishParts(g)
 	case g.kind == opEvent:
 		g.finishEvents()
 	case g.kind == opKept:
@@ -86,14 +88,8 @@ func (b *batcher) finishCalls(g *group) (again []*op, reason error) {
 		case accepted == -1:
 			finishSet(set, broker.ErrNoCallee, 0)
 		case accepted < 0:
-			err := resp.Error(bytes.TrimPrefix(more.Text, []byte("-")))
-			if resp.SuggestsFailover(err) {
-				b.lane.broker.view.MarkStale()
-			}
-			if resp.IsMisdirected(err) {
+			if err := b.refused(set, more.Text); err != nil {
 				again, reason = append(again, set...), err
-			} else {
-				finishSet(set, fmt.Errorf("%w: %w", broker.ErrUnavailable, err), time.Second)
 			}
 		default:
 			accepted = min(accepted, int64(len(set)))
@@ -104,6 +100,20 @@ func (b *batcher) finishCalls(g *group) (again []*op, reason error) {
 	}
 	b.lane.broker.stats.pushes.Add(1)
 	return again, reason
+}
+
+// refused handles that a script tells an error of the server, by which none of set was
+// done. It finishes them, unless they may be sent again: then it returns the error.
+func (b *batcher) refused(set []*op, text []byte) error {
+	err := resp.Error(bytes.TrimPrefix(text, []byte("-")))
+	if resp.SuggestsFailover(err) {
+		b.lane.broker.view.MarkStale()
+	}
+	if resp.IsMisdirected(err) {
+		return err
+	}
+	finishSet(set, fmt.Errorf("%w: %w", broker.ErrUnavailable, err), time.Second)
+	return nil
 }
 
 // mostLearned is of how many URIs bunches are remembered at most. Then all are learned

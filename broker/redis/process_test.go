@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -33,6 +34,8 @@ func childMain(role string) {
 		childCallee(b)
 	case "node":
 		childNode(b)
+	case "streams":
+		childStreams(b)
 	}
 	os.Exit(0)
 }
@@ -73,6 +76,31 @@ func childNode(b *redis.Broker) {
 		}
 	}
 	fmt.Println("ready")
+	select {}
+}
+
+// streamsChild is the node of childStreams.
+var streamsChild = broker.ID{'s', 'c', 'h', 'i', 'l', 'd'}
+
+// childStreams makes calls whose answers come in parts, says that some have come, and waits
+// for its end.
+func childStreams(b *redis.Broker) {
+	came, once := make(chan struct{}), sync.Once{}
+	conn, err := b.OpenStreamCaller(context.Background(), streamsChild, func([]broker.Result) {}, func([]broker.Part) {
+		once.Do(func() { close(came) })
+	})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("ready")
+	for i := range 3 {
+		c := broker.Call{URI: streamURI, ReplyTo: broker.Address{Node: streamsChild, Ref: [16]byte{byte(i)}}, Timeout: time.Minute, Window: broker.Window{Parts: 5, Bytes: 1000}}
+		if err := conn.Call(context.Background(), &c); err != nil {
+			panic(err)
+		}
+	}
+	<-came
+	fmt.Println("parts")
 	select {}
 }
 

@@ -25,6 +25,10 @@ var (
 	collectSource string
 	//go:embed lua/result.lua
 	resultSource string
+	//go:embed lua/part.lua
+	partSource string
+	//go:embed lua/parts.lua
+	partsSource string
 	//go:embed lua/cancel.lua
 	cancelSource string
 	//go:embed lua/dead.lua
@@ -56,6 +60,8 @@ var (
 	stopScript     = resp.NewScript(stopSource)
 	collectScript  = resp.NewScript(collectSource)
 	resultScript   = resp.NewScript(resultSource)
+	partScript     = resp.NewScript(partSource)
+	partsScript    = resp.NewScript(partsSource)
 	cancelScript   = resp.NewScript(cancelSource)
 	deadScript     = resp.NewScript(deadSource)
 	reapScript     = resp.NewScript(reapSource)

@@ -150,6 +150,8 @@ func redisMetrics(e *engine.Engine) admin.Metrics {
 		total("results", "Results stored here.", func(s redis.Stats) int64 { return s.Results })
 		total("results_dropped", "Results not stored: the node is gone, or its list is full.", func(s redis.Stats) int64 { return s.ResultsDropped })
 		total("received", "Results received here.", func(s redis.Stats) int64 { return s.Received })
+		total("parts", "Parts of answers stored here.", func(s redis.Stats) int64 { return s.Parts })
+		total("parts_received", "Parts of answers received here, some perhaps twice.", func(s redis.Stats) int64 { return s.PartsReceived })
 		total("lost", "Calls reported with 502 here.", func(s redis.Stats) int64 { return s.Lost })
 		total("published", "Events published here.", func(s redis.Stats) int64 { return s.Published })
 		total("events", "Messages received from subscriptions here.", func(s redis.Stats) int64 { return s.Events })

@@ -1,0 +1,121 @@
+package redis
+
+import (
+	"time"
+
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis/internal/conn"
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
+	"github.com/oklog/ulid/v2"
+)
+
+// A partsReader receives the parts for one node: a goroutine, from start to stop, and a
+// connection that waits for them. Parts stay in the node's list until the next command on
+// the same connection says that they are here. On another connection, or if the server has
+// forgotten it, the reader begins again, and what it gets may have come before: nothing is
+// removed that it has not got.
+type partsReader struct {
+	conn    *callerConn
+	blocker *conn.Redialer
+	wait    *resp.Command // for a token; one that is lost delays a part by blockFor at most
+	keys    []string      // of parts.lua
+	stopped chan struct{}
+
+	// Owned by the goroutine.
+	link  *conn.Link
+	name  string // on link; empty: it is to begin
+	more  bool   // there are parts: no need to wait for a token
+	parts int    // that the last reply had, to be removed by the next command
+	bytes int    // of these, as part.lua counts them
+}
+
+func newPartsReader(c *callerConn) *partsReader {
+	keys, lane := c.broker.keys, c.home.index
+	r := &partsReader{
+		conn:    c,
+		blocker: c.home.newRedialer("parts"),
+		wait:    resp.NewCommand("BZPOPMIN", keys.partsToken(lane, c.node), int(blockFor/time.Second)),
+		keys:    []string{keys.parts(lane, c.node), keys.partsState(lane, c.node)},
+		stopped: make(chan struct{}),
+	}
+	r.wait.Blocks = blockFor
+	return r
+}
+
+func (r *partsReader) start() { go r.run() }
+
+// stop cuts the connection: the node is gone, and its parts are of no use.
+func (r *partsReader) stop() {
+	r.blocker.Cut()
+	<-r.stopped
+	r.blocker.Close()
+}
+
+func (r *partsReader) run() {
+	defer close(r.stopped)
+	for {
+		link := r.blocker.Link()
+		if link == nil {
+			return
+		}
+		if link != r.link {
+			r.link, r.name = link, ""
+		}
+		if err := r.read(); err != nil {
+			r.name = ""
+			r.blocker.Failed(err)
+		} else {
+			r.blocker.Worked()
+		}
+	}
+}
+
+// read waits for parts, unless it knows of some or begins, and delivers them. It does both
+// in one round trip.
+func (r *partsReader) read() error {
+	begins, waits := 0, r.name != "" && !r.more
+	if r.name == "" {
+		begins, r.name, r.parts, r.bytes = 1, ulid.Make().String(), 0, 0
+	}
+	next := partsScript.Command(r.keys, r.name, begins, r.parts, r.bytes)
+	commands := []*resp.Command{next}
+	if waits {
+		commands = []*resp.Command{r.wait, next}
+	}
+	err := r.link.Run(commands...)
+	if err == nil {
+		err = next.Reply.Err()
+	}
+	if err != nil {
+		return err
+	}
+	r.receive(next.Reply.List)
+	if waits {
+		return r.wait.Reply.Err()
+	}
+	return nil
+}
+
+// receive handles what parts.lua returned.
+func (r *partsReader) receive(reply []resp.Reply) {
+	if len(reply) == 0 || reply[0].Value < 0 {
+		r.name = ""
+		return
+	}
+	values := reply[1:]
+	r.more, r.parts, r.bytes = reply[0].Value == 1, len(values), 0
+	batch := make([]broker.Part, 0, len(values))
+	for _, v := range values {
+		r.bytes += len(v.Text) + partOverhead
+		p, err := decodePart(r.conn.node, v.Text)
+		if err != nil {
+			r.conn.broker.corrupt(r.keys[0], err)
+			continue
+		}
+		batch = append(batch, p)
+	}
+	if len(batch) > 0 && !r.conn.closed.Load() {
+		r.conn.broker.stats.partsReceived.Add(int64(len(batch)))
+		r.conn.parts(batch)
+	}
+}
