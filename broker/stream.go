@@ -15,6 +15,11 @@ type Window struct {
 // and bytes.
 func (w Window) Takes(sent Window) bool { return sent.Parts < w.Parts && sent.Bytes < w.Bytes }
 
+// Union returns the least window that takes what w and v take.
+func (w Window) Union(v Window) Window {
+	return Window{max(w.Parts, v.Parts), max(w.Bytes, v.Bytes)}
+}
+
 // A Part is a piece of the answer to a call. Its callee sends it before the Result.
 type Part struct {
 	To   Address

@@ -54,7 +54,7 @@ func (k *call) streams() bool { return k.window != broker.Window{} }
 
 // grant raises the window of k, and reports whether that made it greater.
 func (k *call) grant(w broker.Window) bool {
-	greater := broker.Window{Parts: max(k.window.Parts, w.Parts), Bytes: max(k.window.Bytes, w.Bytes)}
+	greater := k.window.Union(w)
 	if greater == k.window {
 		return false
 	}
