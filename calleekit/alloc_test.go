@@ -2,6 +2,7 @@ package calleekit_test
 
 import (
 	"context"
+	"math"
 	"testing"
 
 	"github.com/juggler-go/juggler/broker"
@@ -79,6 +80,56 @@ func (l *loop) Reply(_ context.Context, results []broker.Result) error {
 }
 
 func (l *loop) Close() error { return nil }
+
+// A part costs no allocation either, but for what encoding/json makes.
+func TestSendAllocatesNothing(t *testing.T) {
+	b := &streamLoop{loop{answered: make(chan struct{}), next: make(chan struct{})}}
+	c, err := calleekit.New(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, sent := make(chan struct{}), make(chan struct{})
+	c.Handle("f", func(ctx context.Context, c *calleekit.Call) (any, error) {
+		for range next {
+			if err := c.Send(ctx, &c.Args); err != nil {
+				return nil, err
+			}
+			sent <- struct{}{}
+		}
+		return nil, nil
+	})
+	if err := c.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	b.next <- struct{}{}
+	got := testing.AllocsPerRun(1000, func() {
+		next <- struct{}{}
+		<-sent
+	})
+	if got != 0 && !race.Enabled {
+		t.Errorf("%v allocations a part, want none", got)
+	}
+	close(next)
+	<-b.answered
+	if err := c.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A streamLoop is a loop whose callers take any number of parts.
+type streamLoop struct{ loop }
+
+func (l *streamLoop) OpenStreamCallee(context.Context, []string, func([]broker.Address), func([]broker.Grant)) (broker.StreamCalleeConn, error) {
+	return l, nil
+}
+
+func (l *streamLoop) Take(ctx context.Context, dst []broker.Call) (int, error) {
+	n, err := l.loop.Take(ctx, dst)
+	dst[0].Window = broker.Window{Parts: math.MaxUint32, Bytes: math.MaxUint64}
+	return n, err
+}
+
+func (l *streamLoop) SendPart(context.Context, *broker.Part) error { return nil }
 
 // A call to a URI that was not announced, a fault of the broker, is answered.
 func TestUnknownURI(t *testing.T) {

@@ -112,5 +112,8 @@ func (p *pace) add(took time.Duration) {
 
 func (p *pace) blocked() { p.streak = quickStreak - afterBlock }
 
-// isQuick reports whether t is likely to be answered in no time.
-func (t *task) isQuick() bool { return t.route == nil || t.route.pace.streak == quickStreak }
+// isQuick reports whether t is likely to be answered in no time. A function that answers in
+// parts waits for its caller.
+func (t *task) isQuick() bool {
+	return t.route == nil || t.stream == nil && t.route.pace.streak == quickStreak
+}

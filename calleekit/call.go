@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"iter"
 	"maps"
+
+	"github.com/juggler-go/juggler/broker"
 )
 
 // A Call is one request to a function. It is valid until the function
@@ -26,6 +28,17 @@ type Call struct {
 
 	headers map[string]string // RawHeaders, once decoded
 	strict  bool              // see WithStrictArgs
+
+	// send is nil if the caller wants no parts. It is set once, before the function is
+	// called, and only in a Call that is not used again: so whoever calls Send late does
+	// no harm.
+	send SendFunc
+}
+
+// reset makes c the call in, or no call if that is empty. It leaves send alone.
+func (c *Call) reset(in broker.Call, strict bool) {
+	c.URI, c.Args, c.RawHeaders = in.URI, in.Args, in.Headers
+	c.headers, c.strict = nil, strict
 }
 
 // Header returns the header with the key, in exactly that case, or "". Clients send what

@@ -36,6 +36,14 @@
 // a value that encoding/json refuses, end the call with code 500 and are
 // logged.
 //
+// # Answers in parts
+//
+// A caller may take the answer in parts, before the result: the progress of a job, the
+// words of a text as they come. [Call.Send] sends one, and waits while the caller takes no
+// more, so that a function never runs far ahead of who reads. [Stream] makes a function of
+// an iterator. For callers that want no parts, which [Call.Streaming] tells, neither does
+// anything. A [Recorder] is the caller in a function's test.
+//
 // # Errors
 //
 // An [Error] in an error's chain travels with its code, message, data and

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -25,13 +26,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type system struct {
 	t      *testing.T
 	engine *memory.Broker
-	conn   broker.CallerConn
+	conn   broker.StreamCallerConn
 	loan   loan.Loan // calls are made over it, if it is not nil
 	lent   uint64    // how often a goroutine was
 
 	mu      sync.Mutex // guards the following
 	serial  uint64
 	pending map[broker.Address]chan broker.Result
+	parts   map[broker.Address][]broker.Part
 }
 
 func newSystem(t *testing.T) *system {
@@ -40,8 +42,8 @@ func newSystem(t *testing.T) *system {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &system{t: t, engine: engine, pending: map[broker.Address]chan broker.Result{}}
-	if s.conn, err = engine.OpenCaller(t.Context(), broker.ID{1}, s.deliver); err != nil {
+	s := &system{t: t, engine: engine, pending: map[broker.Address]chan broker.Result{}, parts: map[broker.Address][]broker.Part{}}
+	if s.conn, err = engine.OpenStreamCaller(t.Context(), broker.ID{1}, s.deliver, s.deliverParts); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { engine.Close() })
@@ -63,6 +65,15 @@ func (s *system) deliver(results []broker.Result) {
 		default:
 			s.t.Errorf("a second result for one call: %q, %v", r.Args, r.Err)
 		}
+	}
+}
+
+func (s *system) deliverParts(parts []broker.Part) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range parts {
+		p.Args = bytes.Clone(p.Args)
+		s.parts[p.To] = append(s.parts[p.To], p)
 	}
 }
 
@@ -99,6 +110,37 @@ func (s *system) make(c broker.Call) *request {
 		s.t.Fatalf("call %s: %v", c.URI, err)
 	}
 	return r
+}
+
+// stream makes a call whose answer may come in parts, as many as w takes.
+func (s *system) stream(uri, args string, w broker.Window) *request {
+	s.t.Helper()
+	return s.make(broker.Call{URI: uri, Args: []byte(args), Timeout: time.Minute, Window: w})
+}
+
+// grant has the caller take as many parts as w does, in all.
+func (r *request) grant(w broker.Window) {
+	r.s.t.Helper()
+	if err := r.s.conn.Grant(context.Background(), []broker.Grant{{To: r.to, Window: w}}); err != nil {
+		r.s.t.Fatal(err)
+	}
+}
+
+// wantParts compares the parts that have arrived.
+func (r *request) wantParts(want ...string) {
+	r.s.t.Helper()
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	var got []string
+	for i, p := range r.s.parts[r.to] {
+		got = append(got, string(p.Args))
+		if p.N != uint32(i+1) {
+			r.s.t.Errorf("part %d has the number %d", i+1, p.N)
+		}
+	}
+	if !slices.Equal(got, want) {
+		r.s.t.Errorf("parts are %q, want %q", got, want)
+	}
 }
 
 // wait returns the result of the call.

@@ -23,11 +23,13 @@ const (
 // outage with log and operation set is one that has not begun.
 type outage struct {
 	log       *slog.Logger
-	operation string // for the log: "take", "reply", "announce"
+	operation string // for the log: "take", "reply", "announce", "send a part"
 
 	since time.Time
 	last  error // of the tries
 	tries int
+
+	warned bool // in the log
 }
 
 // failed notes a failure and waits before the next try. It returns an error if
@@ -45,6 +47,9 @@ func (o *outage) failed(ctx context.Context, err error) error {
 	pause := o.pause(err)
 	if o.tries == 1 {
 		o.since = time.Now()
+	}
+	if !o.warned && !errors.Is(err, broker.ErrQueueFull) { // a part may have to wait for room
+		o.warned = true
 		o.log.Warn("the broker failed, trying again", "operation", o.operation, "error", err, "delay", pause)
 	} else {
 		o.log.Debug("the broker still fails", "operation", o.operation, "error", err, "delay", pause, "attempt", o.tries)
@@ -79,9 +84,8 @@ func (o *outage) pause(err error) time.Duration {
 
 // over notes a success.
 func (o *outage) over() {
-	if o.tries == 0 {
-		return
+	if o.warned {
+		o.log.Info("the broker works again", "operation", o.operation, "after", time.Since(o.since), "attempt", o.tries)
 	}
-	o.log.Info("the broker works again", "operation", o.operation, "after", time.Since(o.since), "attempt", o.tries)
-	o.tries, o.last = 0, nil
+	o.tries, o.last, o.warned = 0, nil, false
 }

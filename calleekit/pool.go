@@ -36,8 +36,9 @@ type pool struct {
 	uris   []string
 	routes map[string]*route
 	limit  int
-	conn   broker.CalleeConn   // set by open
-	keeper broker.ResultKeeper // conn, if it is one, set by open
+	conn   broker.CalleeConn       // set by open
+	keeper broker.ResultKeeper     // conn, if it is one, set by open
+	parts  broker.StreamCalleeConn // conn, if it is one, set by open
 
 	base     context.Context // without an end; has the values of functions' contexts
 	life     context.Context // ends when the pool stops; of Reply
@@ -68,12 +69,19 @@ type pool struct {
 	waking        bool       // one goroutine is on its way
 	wake          *sync.Cond // for parked goroutines, and for stop, on mu
 	state         poolState
-	failed        bool                        // the broker has failed for good, the callee is about to stop
-	abandoned     int                         // calls given up: without an answer, or with one that could not be stored
-	lostInKeeping int                         // of abandoned: results that the broker had taken over
-	lostBy        error                       // of the broker, if results could not be stored
-	early         map[broker.Address]struct{} // cancelled before Take returned them; nil if none
+	failed        bool                       // the broker has failed for good, the callee is about to stop
+	abandoned     int                        // calls given up: without an answer, or with one that could not be stored
+	lostInKeeping int                        // of abandoned: results that the broker had taken over
+	lostBy        error                      // of the broker, if results could not be stored
+	streams       map[broker.Address]*stream // of active
+	early         map[broker.Address]news    // of calls that Take has not returned yet; nil if none
 	counts        counters
+}
+
+// news is what the broker tells of a call.
+type news struct {
+	cancelled bool
+	window    broker.Window
 }
 
 type poolState uint8
@@ -94,6 +102,7 @@ func newPool(c *Callee, limit int) *pool {
 		callee:  c,
 		limit:   limit,
 		routes:  map[string]*route{},
+		streams: map[broker.Address]*stream{},
 		settled: make(chan struct{}),
 		batch:   make([]broker.Call, min(limit, maxBatch)),
 	}
@@ -117,11 +126,10 @@ func (p *pool) open(ctx context.Context) error {
 	p.taking, p.stopTake = context.WithCancelCause(p.life)
 	out := outage{log: p.callee.log, operation: "announce"}
 	for {
-		conn, err := p.callee.broker.OpenCallee(ctx, p.uris, p.cancelled)
+		err := p.connect(ctx)
 		if err == nil {
 			out.over()
-			p.conn = conn
-			p.keeper, _ = conn.(broker.ResultKeeper)
+			p.keeper, _ = p.conn.(broker.ResultKeeper)
 			p.borrow()
 			return nil
 		}
@@ -130,6 +138,19 @@ func (p *pool) open(ctx context.Context) error {
 			return fmt.Errorf("calleekit: announce %s: %w", strings.Join(p.uris, ", "), err)
 		}
 	}
+}
+
+// connect opens a connection that carries parts, if there are such.
+func (p *pool) connect(ctx context.Context) (err error) {
+	b, ok := p.callee.broker.(broker.StreamCallee)
+	if !ok {
+		p.conn, err = p.callee.broker.OpenCallee(ctx, p.uris, p.cancelled)
+		return err
+	}
+	if p.parts, err = b.OpenStreamCallee(ctx, p.uris, p.cancelled, p.granted); err == nil {
+		p.conn = p.parts
+	}
+	return err
 }
 
 // start begins to take calls.
@@ -238,7 +259,9 @@ func (p *pool) run(t *task, start time.Duration) (end time.Duration) {
 		p.mu.Lock()
 		p.running--
 		if called {
-			t.route.pace.add(end - start)
+			if t.stream == nil {
+				t.route.pace.add(end - start)
+			}
 			t.result.Ran = end - start
 		}
 		p.finished(t, called)
@@ -254,6 +277,9 @@ func (p *pool) finished(t *task, called bool) {
 	p.active[t.position].position = t.position
 	p.active[last] = nil
 	p.active = p.active[:last]
+	if t.stream != nil {
+		delete(p.streams, t.result.To)
+	}
 	if called {
 		p.counts.calls++
 		if t.result.Err != nil {
@@ -365,8 +391,13 @@ func (p *pool) admit(c *broker.Call, now time.Duration) {
 	t.position = len(p.active)
 	p.active = append(p.active, t)
 	p.queue.push(t)
-	if _, ok := p.early[t.result.To]; ok {
+	early := p.early[t.result.To]
+	if early.cancelled {
 		t.ctx.end(ErrCancelled)
+	}
+	if t.stream != nil {
+		p.streams[t.result.To] = t.stream
+		t.stream.grant(early.window)
 	}
 }
 
@@ -376,30 +407,53 @@ func (p *pool) now() time.Duration { return time.Since(p.epoch) }
 // cancelled ends the contexts of calls whose results are not wanted any more. The
 // broker calls it, from any goroutine.
 func (p *pool) cancelled(calls []broker.Address) {
-	rest := make(map[broker.Address]struct{}, len(calls))
+	rest := make(map[broker.Address]bool, len(calls))
 	for _, to := range calls {
-		rest[to] = struct{}{}
+		rest[to] = true
 	}
 	var found []*callContext
 	p.mu.Lock()
 	for _, t := range p.active {
-		if _, ok := rest[t.result.To]; ok {
+		if rest[t.result.To] {
 			delete(rest, t.result.To)
 			found = append(found, t.ctx)
 		}
 	}
-	if p.inTake { // what was not found may be what Take is about to return
-		if p.early == nil {
-			p.early = rest
-		} else {
-			for to := range rest {
-				p.early[to] = struct{}{}
-			}
-		}
+	for to := range rest {
+		p.hear(to, news{cancelled: true})
 	}
 	p.mu.Unlock()
 	for _, ctx := range found {
 		ctx.end(ErrCancelled)
+	}
+}
+
+// granted makes the windows of calls greater. The broker calls it, from any goroutine.
+func (p *pool) granted(grants []broker.Grant) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range grants {
+		g := &grants[i]
+		if s := p.streams[g.To]; s != nil {
+			s.grant(g.Window)
+		} else {
+			p.hear(g.To, news{window: g.Window})
+		}
+	}
+}
+
+// hear keeps news of a call that was not found: it may be what Take is about to return.
+func (p *pool) hear(to broker.Address, n news) {
+	if !p.inTake {
+		return
+	}
+	if p.early == nil {
+		p.early = map[broker.Address]news{}
+	}
+	known := p.early[to]
+	p.early[to] = news{
+		cancelled: known.cancelled || n.cancelled,
+		window:    known.window.Union(n.window),
 	}
 }
 

@@ -78,6 +78,9 @@ func (c *Callee) callFunction(t *task) {
 			c.logPanic(t, recover())
 		}
 		t.ctx.returned()
+		if t.stream != nil {
+			t.result.Parts = t.stream.finish()
+		}
 	}()
 	c.observeStart(t)
 	v, err := t.route.handler.ServeCall(t.ctx, &t.call)

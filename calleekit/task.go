@@ -9,12 +9,13 @@ import (
 
 const contextChunk = 64 // contexts allocated at once
 
-// A task is one call from Take to Reply. Tasks are used again and again, their
-// contexts are not.
+// A task is one call from Take to Reply. Tasks are used again and again, unless they have
+// a stream; their contexts are not.
 type task struct {
 	call     Call
 	ctx      *callContext
 	route    *route        // nil: the engine delivered a URI that was not announced
+	stream   *stream       // nil: the answer has no parts
 	result   broker.Result // To is set from the start
 	position int           // in pool.active
 	next     *task         // in a taskList
@@ -33,14 +34,22 @@ func (s *taskStore) get(p *pool, c *broker.Call, now time.Duration) *task {
 	}
 	ctx := &s.contexts[0]
 	s.contexts = s.contexts[1:]
-	t := s.free.pop()
+	route := p.routes[c.URI]
+	streams := p.parts != nil && route != nil && c.Window != broker.Window{}
+	var t *task
+	if !streams {
+		t = s.free.pop()
+	}
 	if t == nil {
 		t = new(task)
 	}
-	t.call = Call{URI: c.URI, Args: c.Args, RawHeaders: c.Headers}
+	t.call.reset(*c, route != nil && route.strictArgs)
 	t.ctx = ctx
-	t.route = p.routes[c.URI]
-	t.call.strict = t.route != nil && t.route.strictArgs
+	t.route = route
+	if streams {
+		t.stream = newStream(p, c, ctx)
+		t.call.send = t.stream.send
+	}
 	t.result.To = c.ReplyTo
 	ctx.pool, ctx.call = p, &t.call
 	ctx.deadline = now + min(c.Timeout, math.MaxInt64-now)
@@ -50,7 +59,11 @@ func (s *taskStore) get(p *pool, c *broker.Call, now time.Duration) *task {
 
 // put takes a task back that nobody uses any more.
 func (s *taskStore) put(t *task) {
-	t.call, t.ctx, t.result = Call{}, nil, broker.Result{}
+	if t.stream != nil {
+		return
+	}
+	t.call.reset(broker.Call{}, false)
+	t.ctx, t.result = nil, broker.Result{}
 	s.free.push(t)
 }
 

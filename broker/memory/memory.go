@@ -22,7 +22,10 @@
 //
 // All connections but those of callees are [broker.Immediate], and so is the
 // Broker itself: deliver callbacks must not wait. The methods of those
-// connections, Reply too, take no notice of their context.
+// connections, Reply too, take no notice of their context. Nor do SendPart and Grant,
+// which run the callbacks parts and granted before they return: these must not wait.
+//
+// Calls with a Window of a node that closes are cancelled, those in queues as well.
 //
 // An event that is published from within a deliver callback is delivered
 // before the callback returns, so other subscribers may see it before the
