@@ -137,6 +137,34 @@ export interface Client<C extends Contract = AnyContract> extends CoreClient<C> 
   ): Subscription<ChannelEvent<C, N>>;
 }
 
+/**
+ * An answer that comes in parts. Its parts are taken by one consumer, which is
+ * a `for await` loop or whoever calls `next`. Like a client's, its methods may
+ * be taken off it and it may be kept behind a Proxy.
+ */
+export interface Stream<Part = unknown, Result = unknown> extends AsyncIterableIterator<Part> {
+  /**
+   * What the callee returned behind its parts. It rejects as a call does, and
+   * with 499 after the loop was left; nobody has to take notice of that, as
+   * the loop throws the same. Whoever asks for it and has not begun to take
+   * parts by the end of the present task wants none of them: they are dropped.
+   */
+  readonly result: Promise<Result>;
+
+  /** The next part; see `for await`. */
+  next(): Promise<IteratorResult<Part>>;
+
+  /** Ends the call, as leaving a `for await` loop does: the callee is told to stop. */
+  return(): Promise<IteratorResult<Part>>;
+
+  /**
+   * Iterates over the parts: those that came are given before the loop ends,
+   * or throws why the call failed. Leaving it ends the call. A second loop
+   * throws at once, and does not harm the first.
+   */
+  [Symbol.asyncIterator](): this;
+}
+
 /** How a {@link Client} is made. */
 export interface ClientConstructor {
   /**

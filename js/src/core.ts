@@ -94,14 +94,14 @@ export class CoreClient<F extends Feed<any> = Feed<any>> implements Typed<any> {
 
   #request(type: 'CALL' | 'PUB', key: string, name: string, args: unknown, given?: RequestOptions | null): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      const options = given ?? {};
+      const options: RequestOptions & { _Request?: typeof Request } = given ?? {};
       const { signal, headers, timeout = this.#connection._settings.timeout } = options;
       // What is thrown here rejects the promise.
       const fields = fieldsOf({ [key]: name, args, headers: headers || undefined });
       this.#extras._checkRequest?.(key, name, args, options);
       if (signal?.aborted) throw abortReason(signal);
       const outbox = this.#connection._outbox;
-      outbox._dispatch(new this.#extras._Request(type, fields, options, timeout, outbox, resolve, reject));
+      outbox._dispatch(new (options._Request ?? this.#extras._Request)(type, fields, options, timeout, outbox, resolve, reject));
     });
   }
 }

@@ -6,8 +6,9 @@
 export { Client, CoreClient } from './api.js';
 export { isBlocked } from './blocked.js';
 export { withState } from './state.js';
+export { stream } from './stream.js';
 export type { ReadState } from './state.js';
 export { JugglerError } from './error.js';
 export type { ErrorDetails, Outcome } from './error.js';
-export type { ClientConstructor, CoreClientConstructor, CoreSubscription, Subscription } from './api.js';
+export type { ClientConstructor, CoreClientConstructor, CoreSubscription, Stream, Subscription } from './api.js';
 export type * from './types.js';

@@ -29,6 +29,8 @@ export interface Exchange {
   /** Set by the link that sent it: its id there, and whether it was acknowledged. */
   _id?: string;
   _acked?: boolean;
+  /** A message about it that is none of the outcome's, between ACK and RES. */
+  _hear?(message: ServerMessage): void;
   /** The one outcome of an exchange. Without error, `answer` is the server's last message. */
   _settle?(error: JugglerError | undefined, answer: ServerMessage): void;
   /** The link ended before the outcome. */
@@ -296,8 +298,8 @@ export class Link {
     this._host._linkEnded(this, error, final);
   }
 
-  /** False: it was not sent. */
-  private _send(text: string): boolean {
+  /** Sends a message that has no answer. False: it was not sent. */
+  _send(text: string): boolean {
     return this._use((socket) => socket.send(text));
   }
 
@@ -338,7 +340,8 @@ export class Link {
     else if (type === 'HELLO' && !this._greeting) this._greet(message);
     else if (type === 'GOAWAY') this._goAway(positive(message['after'], 0));
     else if (typeof type !== 'string' || /^(N?ACK|RES|EVNT|GAP|HELLO)$/.test(type)) this._host._report(nonsense(message));
-    else this._host._log('debug', 'an unknown message', message); // a newer server's
+    else if (exchange?._hear) exchange._hear(message);
+    else this._host._log('debug', 'unknown message', message); // a newer server's
   }
 
   private _greet(greeting: ServerMessage): void {

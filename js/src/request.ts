@@ -14,7 +14,7 @@ let made = 0;
 export class Request implements Exchange {
   readonly _idempotent: boolean;
   /** Whether it may wait for a link. */
-  readonly _wait: boolean;
+  _wait: boolean;
   /** The link that it was sent on, while an answer is awaited. */
   _link: Link | undefined;
   /** Its place among all requests. */
@@ -149,7 +149,7 @@ export class Request implements Exchange {
   }
 
   /** Nobody waits for the answer any more. Returns the link that would bring it. */
-  private _cancel(): Link | undefined {
+  protected _cancel(): Link | undefined {
     if (this._type === 'CALL') this._link?._cancel(this);
     return this._link;
   }

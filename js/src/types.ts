@@ -9,6 +9,7 @@ import type { JugglerError } from './error.js';
  *   calls: {
  *     'math.add': (args: [number, number]) => number;
  *     'time.now': () => string;
+ *     'ai.answer': (question: string) => AsyncGenerator<string, { words: number }>;
  *   };
  *   channels: {
  *     'news.go': { title: string };
@@ -18,7 +19,10 @@ import type { JugglerError } from './error.js';
  * ```
  */
 export interface Contract {
-  /** URI to function: its one parameter is the call's `args`, its return type the result. */
+  /**
+   * URI to function: its one parameter is the call's `args`, its return type the
+   * result; of an answer in parts it is `AsyncGenerator<Part, Result>`.
+   */
   calls: object;
   /** Channel to the type of its events' `args`. */
   channels: object;
@@ -43,9 +47,20 @@ export type Args<C extends Contract, U extends Uri<C>> = C['calls'][U] extends F
   ? Parameters<C['calls'][U]>[0]
   : unknown;
 
+type Answer<T> = [T] extends [never]
+  ? { part: unknown; result: never }
+  : T extends AsyncGenerator<infer P, infer R, any>
+    ? { part: P; result: R }
+    : { part: unknown; result: Awaited<T> };
+
 /** The result of a URI of a contract. */
 export type Result<C extends Contract, U extends Uri<C>> = C['calls'][U] extends Fn
-  ? Awaited<ReturnType<C['calls'][U]>>
+  ? Answer<ReturnType<C['calls'][U]>>['result']
+  : unknown;
+
+/** The parts that come before the result of a URI of a contract. */
+export type Part<C extends Contract, U extends Uri<C>> = C['calls'][U] extends Fn
+  ? Answer<ReturnType<C['calls'][U]>>['part']
   : unknown;
 
 /** What follows the URI in `call`: args are required only if the function's are. */
@@ -210,6 +225,16 @@ export interface RequestOptions {
    * outcome is unknown.
    */
   idempotent?: boolean;
+}
+
+/** Options of one call whose answer comes in parts. */
+export interface StreamOptions extends RequestOptions {
+  /**
+   * How many parts may be on their way or wait to be taken: from 1 to
+   * 1,000,000. Once half of them are taken, the client asks for as many more.
+   * Default 32.
+   */
+  parts?: number;
 }
 
 /** Options of one publication. */

@@ -1,6 +1,6 @@
 // What the compiler has to know, and to refuse. Never run: `npm run check` compiles it.
 import { expectTypeOf } from 'vitest';
-import { Client, type Gap, type JugglerError, type JugglerEvent, type State, type Subscription } from '../src/index.js';
+import { Client, stream, type Gap, type JugglerError, type JugglerEvent, type State, type Stream, type Subscription } from '../src/index.js';
 import { useCall, useChannelState, useConnection, useSubscription, type CallState, type ChannelState } from '../src/react.js';
 import { MockServer } from '../src/testing.js';
 
@@ -13,6 +13,7 @@ interface App {
     'math.add': (args: [number, number]) => number;
     'time.now': () => string;
     'users.find': (args?: { limit: number }) => Promise<string[]>;
+    'ai.answer': (question: string) => AsyncGenerator<string, { words: number }>;
     [uri: `plugin.${string}`]: (args: { x: number }) => boolean;
   };
   channels: {
@@ -44,6 +45,25 @@ export async function calls(client: Client<App>): Promise<void> {
   await client.call('time.now', { timeout: 5 });
   // @ts-expect-error no such option
   await client.call('math.add', [1, 2], { timeOut: 5 });
+}
+
+export async function streams(client: Client<App>, untyped: Client): Promise<void> {
+  const answer = stream(client, 'ai.answer', 'Why?', { parts: 5, timeout: 5 });
+  expectTypeOf(answer).toEqualTypeOf<Stream<string, { words: number }>>();
+  for await (const part of answer) expectTypeOf(part).toEqualTypeOf<string>();
+  expectTypeOf(await answer.result).toEqualTypeOf<{ words: number }>();
+  expectTypeOf(await client.call('ai.answer', 'Why?')).toEqualTypeOf<{ words: number }>();
+  expectTypeOf(stream(client, 'time.now')).toEqualTypeOf<Stream<unknown, string>>();
+  expectTypeOf(stream(untyped, 'any', 1)).toEqualTypeOf<Stream<unknown, unknown>>();
+
+  // @ts-expect-error no such URI
+  stream(client, 'ai.ask', 'Why?');
+  // @ts-expect-error wrong args
+  stream(client, 'ai.answer', 7);
+  // @ts-expect-error no such option
+  stream(client, 'ai.answer', 'Why?', { part: 7 });
+  // @ts-expect-error of streams only
+  await client.call('ai.answer', 'Why?', { parts: 7 });
 }
 
 export async function channels(client: Client<App>): Promise<void> {

@@ -104,7 +104,7 @@ describe('what makes no sense', () => {
     script.socket.say({ type: 'ACK', for: '1' }).say({ type, for: '1', id: '1' }).say({ type: 'RES', for: '1', args: 'ok' });
     expect(await call).toBe('ok');
     expect(errors).toEqual([]);
-    expect(script.logged).toContainEqual(['debug', 'an unknown message']);
+    expect(script.logged).toContainEqual(['debug', 'unknown message']);
   });
 
   it('RES twice: the second is reported, the first counts', async () => {
