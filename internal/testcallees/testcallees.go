@@ -1,11 +1,11 @@
-// Package testcallees has the three functions that juggler's demo, load tester
-// and tests call, and that programs made for the first implementation's test
-// server expect:
+// Package testcallees has the functions that juggler's demo, load tester and tests call.
+// Programs made for the first implementation's test server expect the first three:
 //
 //   - test.echo returns its arguments, any JSON, byte for byte;
 //   - test.reverse returns a string, reversed by characters (code points);
 //   - test.delay waits for a number of milliseconds, given as a number or as a
-//     string of decimal digits, and returns the number. It heeds cancellation.
+//     string of decimal digits, and returns the number. It heeds cancellation;
+//   - test.count answers in parts: the numbers from 1 to its argument, which it returns.
 //
 // Other arguments get an error with code 400.
 package testcallees
@@ -25,13 +25,18 @@ const (
 	EchoURI    = "test.echo"
 	ReverseURI = "test.reverse"
 	DelayURI   = "test.delay"
+	CountURI   = "test.count"
 )
 
-// Register registers all three functions.
+// URIs are those of all functions.
+var URIs = []string{EchoURI, ReverseURI, DelayURI, CountURI}
+
+// Register registers all functions.
 func Register(c *calleekit.Callee) {
 	c.Handle(EchoURI, Echo)
 	c.Handle(ReverseURI, Reverse)
 	c.Handle(DelayURI, Delay)
+	c.Handle(CountURI, Count)
 }
 
 // Echo is test.echo.
@@ -49,6 +54,25 @@ func Reverse(_ context.Context, c *calleekit.Call) (any, error) {
 	runes := []rune(*s)
 	slices.Reverse(runes)
 	return string(runes), nil
+}
+
+// Count is test.count.
+func Count(ctx context.Context, c *calleekit.Call) (any, error) {
+	var last *uint64
+	if err := c.Decode(&last); err != nil {
+		return nil, err
+	}
+	if last == nil {
+		return nil, calleekit.Errorf(calleekit.CodeBadRequest, "args: want a number from 0 on")
+	}
+	var part []byte
+	for n := uint64(1); n <= *last && c.Streaming(); n++ {
+		part = strconv.AppendUint(part[:0], n, 10)
+		if err := c.Send(ctx, json.RawMessage(part)); err != nil {
+			return nil, err
+		}
+	}
+	return *last, nil
 }
 
 // maxDelay is the longest delay in milliseconds: more does not fit a

@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/internal/testcallees"
 )
 
@@ -97,4 +99,32 @@ func TestDelayHeedsCancellation(t *testing.T) {
 func is400(err error) bool {
 	var e *calleekit.Error
 	return errors.As(err, &e) && e.Code == 400
+}
+
+func TestCount(t *testing.T) {
+	for _, test := range []struct {
+		args, parts, result string
+		code                frame.Code
+	}{
+		{"3", "1 2 3 ", "3", 0},
+		{"0", "", "0", 0},
+		{"", "", "", calleekit.CodeBadRequest},
+		{"null", "", "", calleekit.CodeBadRequest},
+		{"-1", "", "", calleekit.CodeBadRequest},
+		{`"x"`, "", "", calleekit.CodeBadRequest},
+	} {
+		var r calleekit.Recorder
+		result, err := r.Serve(t.Context(), testcallees.Count, &calleekit.Call{Args: json.RawMessage(test.args)})
+		parts := ""
+		for _, part := range r.Parts {
+			parts += string(part) + " "
+		}
+		if string(result) != test.result || parts != test.parts || (test.code == 0) != (err == nil) || test.code != 0 && !errors.Is(err, test.code) {
+			t.Errorf("%s: %s, %s, %v", test.args, parts, result, err)
+		}
+	}
+	huge := &calleekit.Call{Args: json.RawMessage("18446744073709551615")}
+	if result, err := testcallees.Count(t.Context(), huge); err != nil || result != uint64(math.MaxUint64) {
+		t.Errorf("for a caller that wants no parts: %v, %v", result, err)
+	}
 }
