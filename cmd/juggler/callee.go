@@ -31,6 +31,7 @@ type calleeFlags struct {
 
 	callee       settings.Options[calleekit.Option]
 	exec, http   []string // URI=COMMAND, URI=URL
+	execLines    []string // URI=COMMAND
 	limits       outside.Limits
 	test         bool
 	errorTexts   bool
@@ -41,11 +42,12 @@ type calleeFlags struct {
 func (f *calleeFlags) bind(flags *pflag.FlagSet) {
 	concurrency := func(n int) calleekit.Option { return calleekit.WithConcurrency(n) }
 	f.callee.Int(flags, option.CalleeConcurrency, concurrency, "calls that run at a time")
-	flags.BoolVar(&f.test, "test", true, "answer test.echo, test.reverse and test.delay")
+	flags.BoolVar(&f.test, "test", true, "answer test.echo, test.reverse, test.delay and test.count")
 	flags.StringArrayVar(&f.exec, "exec", nil, "`URI=COMMAND` that answers calls to a URI: args on its standard input, the answer on its output; may be repeated")
+	flags.StringArrayVar(&f.execLines, "exec-lines", nil, "`URI=COMMAND` as for --exec, each line of whose output is a part of the answer, as it comes; may be repeated")
 	flags.StringArrayVar(&f.http, "http", nil, "`URI=URL` that answers calls to a URI by POST; may be repeated")
-	settings.DurationVar(flags, &f.limits.Timeout, "outside-timeout", time.Minute, time.Millisecond, 24*time.Hour, "what a program or webhook has for a call")
-	settings.BytesVar(flags, &f.limits.MaxOutput, "outside-max-output", 1<<20, 1, 1<<30, "size of the answer of a program or webhook")
+	settings.DurationVar(flags, &f.limits.Timeout, "outside-timeout", time.Minute, time.Millisecond, 24*time.Hour, "what a program or webhook has for a call, with all parts of its answer")
+	settings.BytesVar(flags, &f.limits.MaxOutput, "outside-max-output", 1<<20, 1, 1<<30, "size of the answer of a program or webhook, or of each part of it")
 	flags.BoolVar(&f.errorTexts, "error-texts", false, "tell callers what the log has of failures; for development")
 	settings.DurationVar(flags, &f.startTimeout, "start-timeout", 10*time.Second, 0, time.Hour, "how long to wait for Redis at the start")
 	settings.DurationVar(flags, &f.drainTimeout, "drain-timeout", 25*time.Second, 0, time.Hour, "what calls have to finish after SIGTERM")
@@ -64,6 +66,7 @@ func newCallee() *cobra.Command {
   test.echo     returns its arguments, any JSON
   test.reverse  returns a string, reversed by characters
   test.delay    waits for a number of milliseconds and returns it
+  test.count    answers in parts: the numbers up to the one that it returns
 
 --exec has a program answer, once for each call, without a shell: it gets the
 args on its standard input and writes the answer, as JSON, to its standard
@@ -74,11 +77,18 @@ with the answer; without an error in its body, 4xx is the code of the call's.
 What fails may say {"error":{"code":409,"message":…,"data":…,"retry_after":…}}
 in place of the answer. Callers read nothing else of it; the log does.
 
+With --exec-lines each line of the output, JSON, is a part of the answer as soon
+as it is written, and the result is null; a caller that asks for no parts gets
+the result alone. Where the caller is slow, the program finds its output full.
+The body of a web server is parts if it is application/x-ndjson,
+application/jsonl, or text/event-stream with JSON as the data of its events.
+
 ` + engine.AddressHelp,
 		Example: `  juggler callee --redis redis://127.0.0.1:6379
   juggler callee --redis redis://127.0.0.1:6379 --concurrency 8
   juggler callee --redis redis://127.0.0.1:6379 --test=false \
-    --exec 'text.sort=/usr/bin/jq -c sort' --http math.add=http://127.0.0.1:3000/add`,
+    --exec 'text.sort=/usr/bin/jq -c sort' --http math.add=http://127.0.0.1:3000/add
+  juggler callee --redis redis://127.0.0.1:6379 --exec-lines 'text.items=jq -c --unbuffered .[]'`,
 		Args: exactArgs(0, ""),
 	}
 	f.bind(cmd.Flags())
@@ -109,7 +119,7 @@ func callee(ctx context.Context, f *calleeFlags, p *process) error {
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
-	outsideEffect := settings.Needs(p.cmd.Flags(), len(f.exec)+len(f.http) > 0, "--exec or --http", "outside-timeout", "outside-max-output")
+	outsideEffect := settings.Needs(p.cmd.Flags(), len(f.exec)+len(f.execLines)+len(f.http) > 0, "--exec, --exec-lines or --http", "outside-timeout", "outside-max-output")
 	if err := errors.Join(f.register(c, log), f.admin.Check(), outsideEffect); err != nil {
 		return exit.With(exit.Usage, err)
 	}
@@ -144,31 +154,18 @@ func callee(ctx context.Context, f *calleeFlags, p *process) error {
 
 // register registers what the flags say.
 func (f *calleeFlags) register(c *calleekit.Callee, log *slog.Logger) error {
-	taken := make(map[string]bool)
-	add := func(uri string, answer calleekit.HandlerFunc) error {
-		if taken[uri] {
-			return fmt.Errorf("duplicate URI %s", uri)
-		}
-		taken[uri] = true
-		c.Handle(uri, answer)
-		return nil
-	}
+	r := routes{callee: c, taken: make(map[string]bool)}
 	if f.test {
-		taken[testcallees.EchoURI], taken[testcallees.ReverseURI], taken[testcallees.DelayURI] = true, true, true
+		for _, uri := range testcallees.URIs {
+			r.taken[uri] = true
+		}
 		testcallees.Register(c)
 	}
-	for _, text := range f.exec {
-		uri, command, err := cutURI(text, "COMMAND")
-		if err != nil {
-			return fmt.Errorf("--exec %q: %w", text, err)
-		}
-		program, err := outside.NewProgram(command, f.limits, log)
-		if err == nil {
-			err = add(uri, program.Answer)
-		}
-		if err != nil {
-			return fmt.Errorf("--exec %q: %w", text, err)
-		}
+	if err := f.registerPrograms(r, "exec", f.exec, (*outside.Program).Answer, log); err != nil {
+		return err
+	}
+	if err := f.registerPrograms(r, "exec-lines", f.execLines, (*outside.Program).AnswerInParts, log); err != nil {
+		return err
 	}
 	for _, text := range f.http {
 		uri, url, err := cutURI(text, "URL")
@@ -177,15 +174,48 @@ func (f *calleeFlags) register(c *calleekit.Callee, log *slog.Logger) error {
 		}
 		hook, err := outside.NewWebhook(url, f.limits)
 		if err == nil {
-			err = add(uri, hook.Answer)
+			err = r.add(uri, hook.Answer)
 		}
 		if err != nil {
 			return fmt.Errorf("--http %s=…: %w", uri, err)
 		}
 	}
-	if len(taken) == 0 {
-		return errors.New("there is nothing to answer: want --exec, --http or --test")
+	if len(r.taken) == 0 {
+		return errors.New("there is nothing to answer: want --exec, --exec-lines, --http or --test")
 	}
+	return nil
+}
+
+// registerPrograms registers what a flag says of programs, each of which answers by answer.
+func (f *calleeFlags) registerPrograms(r routes, flag string, texts []string, answer func(*outside.Program, context.Context, *calleekit.Call) (any, error), log *slog.Logger) error {
+	for _, text := range texts {
+		uri, command, err := cutURI(text, "COMMAND")
+		if err != nil {
+			return fmt.Errorf("--%s %q: %w", flag, text, err)
+		}
+		program, err := outside.NewProgram(command, f.limits, log)
+		if err == nil {
+			err = r.add(uri, func(ctx context.Context, c *calleekit.Call) (any, error) { return answer(program, ctx, c) })
+		}
+		if err != nil {
+			return fmt.Errorf("--%s %q: %w", flag, text, err)
+		}
+	}
+	return nil
+}
+
+// routes are the functions of a callee, and the URIs that have one.
+type routes struct {
+	callee *calleekit.Callee
+	taken  map[string]bool
+}
+
+func (r routes) add(uri string, answer calleekit.HandlerFunc) error {
+	if r.taken[uri] {
+		return fmt.Errorf("duplicate URI %s", uri)
+	}
+	r.taken[uri] = true
+	r.callee.Handle(uri, answer)
 	return nil
 }
 

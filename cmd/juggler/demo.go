@@ -26,12 +26,13 @@ const stopTime = 10 * time.Second
 func newDemo() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Run a server with three callees, to play with",
+		Short: "Run a server with callees, to play with",
 		Long: `demo runs a server on an embedded broker, with the callees
 
   test.echo     returns its arguments, any JSON
   test.reverse  returns a string, reversed by characters
   test.delay    waits for a number of milliseconds and returns it
+  test.count    answers in parts: the numbers up to the one that it returns
 
 It keeps the newest 100 events of channels that begin with "room.", for an hour.
 It prints the URL of its WebSocket on the first line. It lets in everybody, from

@@ -67,20 +67,36 @@ func NewProgram(commandLine string, limits Limits, log *slog.Logger) (*Program, 
 func (p *Program) Answer(ctx context.Context, c *calleekit.Call) (any, error) {
 	limited, cancel := context.WithTimeoutCause(ctx, p.limits.Timeout, errTooLong)
 	defer cancel()
-	cmd := exec.CommandContext(limited, p.path, p.args...)
+	stderr := &bounded{limit: maxLog}
+	cmd := p.command(limited, c, stderr)
+	stdout := &bounded{limit: p.limits.MaxOutput, full: cancel}
+	cmd.Stdout = stdout
+	err := child.Start(cmd)
+	if err == nil {
+		err = wait(cmd)
+	}
+	if stdout.overflow {
+		return nil, p.limits.tooLong()
+	}
+	return p.outcome(limited, c.URI, err, stdout.buffer.Bytes(), stderr)
+}
+
+// command returns what is to be run for a call, but for its standard output.
+func (p *Program) command(ctx context.Context, c *calleekit.Call, stderr *bounded) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, p.path, p.args...)
 	group(cmd)
 	cmd.WaitDelay = killDelay
 	cmd.Env = append(environment(), "JUGGLER_URI="+c.URI, "JUGGLER_HEADERS="+headersText(c))
 	cmd.Stdin = bytes.NewReader(c.Args)
-	stdout := &bounded{limit: p.limits.MaxOutput, full: cancel}
-	stderr := &bounded{limit: maxLog}
-	cmd.Stdout, cmd.Stderr = stdout, stderr
-	err := child.Start(cmd)
-	if err == nil {
-		err = cmd.Wait()
-		endGroup(cmd)
-	}
-	return p.outcome(limited, c.URI, err, stdout, stderr)
+	cmd.Stderr = stderr
+	return cmd
+}
+
+// wait waits for the end of a program that was started, and ends what it leaves behind.
+func wait(cmd *exec.Cmd) error {
+	err := cmd.Wait()
+	endGroup(cmd)
+	return err
 }
 
 // environment returns the variables that programs inherit: not the settings of the
@@ -92,35 +108,35 @@ func environment() []string {
 // errTooLong is the cause of the end of a context by Limits.Timeout.
 var errTooLong = errors.New("it took too long")
 
-func (p *Program) outcome(ctx context.Context, uri string, err error, stdout, stderr *bounded) (any, error) {
-	failed := func(what any) error {
-		return fmt.Errorf("program %s: %v; its standard error: %q", p.path, what, stderr.buffer.String())
-	}
+// outcome returns what a program has answered that wrote output and ended with err, in ctx.
+func (p *Program) outcome(ctx context.Context, uri string, err error, output []byte, stderr *bounded) (any, error) {
 	var exited *exec.ExitError
 	switch {
-	case stdout.overflow:
-		return nil, p.limits.tooLong()
 	case errors.Is(context.Cause(ctx), errTooLong):
-		return nil, failed(errTooLong)
+		return nil, p.failed(errTooLong, stderr)
 	case ctx.Err() != nil:
 		return nil, ctx.Err() // cancelled, or the time of the call is over
 	case errors.As(err, &exited):
-		if e := said(stdout.buffer.Bytes()); e != nil {
+		if e := said(output); e != nil {
 			return nil, e
 		}
 		if code := exited.ExitCode(); code == 64 || code == 65 {
 			p.log.Info("a program refused args", "uri", uri, "program", p.path, "stderr", stderr.buffer.String())
 			return nil, calleekit.Errorf(calleekit.CodeBadRequest, "the args are wrong")
 		}
-		return nil, failed(err)
+		return nil, p.failed(err, stderr)
 	case err != nil:
-		return nil, failed(err)
+		return nil, p.failed(err, stderr)
 	}
-	result, err := answer(stdout.buffer.Bytes())
+	result, err := answer(output)
 	if err != nil {
-		return nil, failed(err)
+		return nil, p.failed(err, stderr)
 	}
 	return result, nil
+}
+
+func (p *Program) failed(why error, stderr *bounded) error {
+	return fmt.Errorf("program %s: %v; its standard error: %q", p.path, why, stderr.buffer.String())
 }
 
 // splitWords splits a command line into words, as a shell does with quotes and
