@@ -14,7 +14,8 @@
 // Each case checks one rule of package broker, and a failure prints it. Run
 // one alone with go test -run 'TestBroker/whole/cancel_queued'. A case that
 // hangs is ended with the stacks of all goroutines, and a case that leaves
-// goroutines behind fails. Cases do not run in parallel.
+// goroutines behind fails. Cases run one after the other, or with
+// [Engine.Parallel] beside each other.
 //
 // The suite waits for what must happen, up to [Engine.Patience], and assumes
 // of nothing that it happens at once, so that engines behind a network pass.
@@ -63,6 +64,11 @@ type Engine struct {
 	// WholeOnly leaves out plain/…, which takes as long again: for an engine that differs
 	// from another, which is tested in both ways, in what has nothing to do with them.
 	WholeOnly bool
+
+	// Parallel has cases run at the same time, as many as go test's -parallel says: they
+	// wait for most of their time. Engines must then not affect each other. Goroutines
+	// that are left behind fail whole or plain, and only -run tells of which case they are.
+	Parallel bool
 
 	// Outage cuts the engine off from what is behind it: connections that
 	// exist break and new ones fail, until the function that it returns ends
@@ -116,6 +122,7 @@ type traits struct {
 	has       features
 	except    map[string]string
 	wholeOnly bool
+	parallel  bool
 }
 
 // look finds the traits of the engines that open makes, on one of its own. It
@@ -124,7 +131,7 @@ func look(t *testing.T, open func(t *testing.T) Engine) *traits {
 	var found *traits
 	t.Run("probe", func(t *testing.T) {
 		e := open(t)
-		found = &traits{probe(t, e), e.Except, e.WholeOnly}
+		found = &traits{probe(t, e), e.Except, e.WholeOnly, e.Parallel}
 	})
 	return found
 }
@@ -142,11 +149,23 @@ func (tr *traits) allow(c testCase, plain bool) bool {
 // cases alone, each case has to look for itself.
 func runMode(t *testing.T, mode string, open func(t *testing.T) Engine, known *traits, plain bool) {
 	t.Run(mode, func(t *testing.T) {
+		parallel := known != nil && known.parallel
+		if parallel {
+			before := goroutines()
+			t.Cleanup(func() {
+				if !t.Failed() { // a case that hangs leaves goroutines
+					reportLeft(before, defaultPatience, func(failure string) { t.Error(failure) })
+				}
+			})
+		}
 		for _, c := range cases() {
 			if known != nil && !known.allow(c, plain) {
 				continue
 			}
 			t.Run(c.name, func(t *testing.T) {
+				if parallel {
+					t.Parallel()
+				}
 				if known == nil {
 					found := look(t, open)
 					switch {
@@ -157,7 +176,7 @@ func runMode(t *testing.T, mode string, open func(t *testing.T) Engine, known *t
 						return
 					}
 				}
-				examine(t, c, open, plain, func(failure string) {
+				examine(t, c, open, plain, parallel, func(failure string) {
 					t.Helper()
 					t.Errorf("%s\n\tThe rule: %s", failure, c.rule)
 				})

@@ -14,10 +14,14 @@ import (
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/brokertest"
 	"github.com/juggler-go/juggler/broker/memory"
+	"github.com/juggler-go/juggler/internal/waiting"
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	waiting.AtOnce(8)
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	grace    = 100 * time.Millisecond
@@ -78,16 +82,35 @@ func straight(*testing.T) *hooks { return new(hooks) }
 func TestWrongBrokers(t *testing.T) {
 	for _, w := range slices.Concat(wrong, wrongHistory) {
 		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
 			for _, name := range w.caught {
 				failures := brokertest.Examine(t, name, func(t *testing.T) brokertest.Engine {
 					return engine(t, w.bend(t), w.opts...)
-				})
+				}, true)
 				if len(failures) == 0 {
 					t.Errorf("the case %q passed", name)
 				}
 			}
 		})
 	}
+}
+
+// A broker that leaves a goroutine behind is caught by every case. Nothing else runs
+// meanwhile.
+func TestGoroutineLeft(t *testing.T) {
+	for _, name := range []string{"call", "announcement"} {
+		failures := brokertest.Examine(t, name, func(t *testing.T) brokertest.Engine {
+			return engine(t, &hooks{openCallee: leaveGoroutine})
+		}, false)
+		if len(failures) == 0 {
+			t.Errorf("the case %q passed", name)
+		}
+	}
+}
+
+func leaveGoroutine(_ context.Context, _ bool, next func() (broker.CalleeConn, error)) (broker.CalleeConn, error) {
+	go time.Sleep(time.Second)
+	return next()
 }
 
 // There is a wrong broker for each case, so none passes whatever happens.

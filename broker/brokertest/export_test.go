@@ -5,15 +5,16 @@ import (
 	"testing"
 )
 
-// Examine runs the case of that name on an engine and returns its failures.
-func Examine(t *testing.T, name string, open func(*testing.T) Engine) (failures []string) {
+// Examine runs the case of that name on an engine and returns its failures. If
+// other tests run meanwhile, it does not look for goroutines that are left.
+func Examine(t *testing.T, name string, open func(*testing.T) Engine, parallel bool) (failures []string) {
 	all := cases()
 	i := slices.IndexFunc(all, func(c testCase) bool { return c.name == name })
 	if i < 0 {
 		t.Fatalf("there is no case %q", name)
 	}
 	t.Run(name, func(t *testing.T) {
-		examine(t, all[i], open, false, func(failure string) { failures = append(failures, failure) })
+		examine(t, all[i], open, false, parallel, func(failure string) { failures = append(failures, failure) })
 	})
 	return failures
 }

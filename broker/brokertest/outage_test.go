@@ -141,6 +141,7 @@ func TestOutage(t *testing.T) {
 		{"event in gap", broker.ErrUnavailable, eventInGap, []string{"gap"}},
 	} {
 		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
 			for _, name := range brokertest.OutageCases() {
 				failures := brokertest.Examine(t, name, func(t *testing.T) brokertest.Engine {
 					straight := engine(t, new(hooks))
@@ -153,7 +154,7 @@ func TestOutage(t *testing.T) {
 						straight.Patience = 10 * time.Second
 					}
 					return straight
-				})
+				}, true)
 				if want := slices.Contains(e.caught, name); want != (len(failures) > 0) {
 					t.Errorf("the case %q: caught: %v, want %v: %q", name, !want, want, failures)
 				}

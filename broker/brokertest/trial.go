@@ -49,19 +49,19 @@ type trial struct {
 }
 
 // examine runs a case on an engine and tells report of each failure, of
-// goroutines left behind only once the cleanup functions of t have run.
-func examine(t *testing.T, c testCase, open func(*testing.T) Engine, plain bool, report func(string)) {
+// goroutines left behind only once the cleanup functions of t have run, and not
+// if the case is parallel to others.
+func examine(t *testing.T, c testCase, open func(*testing.T) Engine, plain, parallel bool, report func(string)) {
 	hung := false
 	patience := defaultPatience
-	before := goroutines()
-	t.Cleanup(func() {
-		if hung {
-			return
-		}
-		if left := goroutinesLeft(before, patience); left != "" {
-			report("goroutines are left after everything was closed:\n" + left)
-		}
-	})
+	if !parallel {
+		before := goroutines()
+		t.Cleanup(func() {
+			if !hung {
+				reportLeft(before, patience, report)
+			}
+		})
+	}
 
 	x := &trial{engine: open(t), plain: plain}
 	if x.engine.Patience > 0 {
@@ -241,9 +241,9 @@ func allStacks() string {
 	}
 }
 
-// goroutinesLeft waits until all goroutines are gone that were not there
-// before, and returns the stacks of those that stay.
-func goroutinesLeft(before map[string]string, patience time.Duration) string {
+// reportLeft waits until all goroutines are gone that were not there before, and
+// reports those that stay.
+func reportLeft(before map[string]string, patience time.Duration, report func(string)) {
 	var left []string
 	x := trial{patience: patience}
 	x.poll(func() bool {
@@ -255,5 +255,7 @@ func goroutinesLeft(before map[string]string, patience time.Duration) string {
 		}
 		return len(left) == 0
 	})
-	return strings.Join(left, "\n\n")
+	if len(left) > 0 {
+		report("goroutines are left after everything was closed:\n" + strings.Join(left, "\n\n"))
+	}
 }

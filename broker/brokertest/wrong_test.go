@@ -136,12 +136,6 @@ var wrong = []wrongBroker{
 			return n, err
 		}}
 	}, nil},
-	{"leaves a goroutine", []string{"call", "announcement"}, func(t *testing.T) *hooks {
-		return &hooks{openCallee: func(_ context.Context, _ bool, next func() (broker.CalleeConn, error)) (broker.CalleeConn, error) {
-			go time.Sleep(time.Second)
-			return next()
-		}}
-	}, nil},
 	{"runs calls twice", []string{"one callee each", "take fills", "order of calls", "concurrent batches"}, func(*testing.T) *hooks {
 		var mu sync.Mutex
 		var last broker.Call

@@ -8,10 +8,14 @@ import (
 	"github.com/juggler-go/juggler/broker/brokertest"
 	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/internal/kept"
+	"github.com/juggler-go/juggler/internal/waiting"
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	waiting.AtOnce(8)
+	goleak.VerifyTestMain(m)
+}
 
 // The embedded broker keeps all rules of the contract.
 func TestBroker(t *testing.T) {
@@ -30,7 +34,8 @@ func TestBroker(t *testing.T) {
 			Rollback: func(channel string, newest int) {
 				b.LoseKept(kept.Loss{Channel: channel, Newest: newest})
 			},
-			Unkept: func(publish func([]byte)) { publish(make([]byte, 64<<10)) },
+			Unkept:   func(publish func([]byte)) { publish(make([]byte, 64<<10)) },
+			Parallel: true,
 		}
 	})
 }
@@ -43,7 +48,8 @@ func TestBrokerWithoutDiscovery(t *testing.T) {
 			Open: func() brokertest.Roles {
 				return brokertest.Plain(brokertest.Roles{Caller: b, Callee: b})
 			},
-			Grace: -1,
+			Grace:    -1,
+			Parallel: true,
 		}
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -17,6 +16,7 @@ import (
 	"github.com/juggler-go/juggler/broker/brokertest"
 	"github.com/juggler-go/juggler/broker/redis"
 	"github.com/juggler-go/juggler/internal/redistest"
+	"github.com/juggler-go/juggler/internal/waiting"
 	goredis "github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 )
@@ -26,11 +26,7 @@ func TestMain(m *testing.M) {
 		childMain(role)
 	}
 	goredis.SetLogger(silence{}) // it reports each connection that a test breaks
-	// Tests that break something wait for most of their time.
-	flag.Parse()
-	if err := flag.Set("test.parallel", "3"); err != nil {
-		panic(err)
-	}
+	waiting.AtOnce(8)
 	goleak.VerifyTestMain(m,
 		// The thread that starts programs stays to the end of the process.
 		goleak.IgnoreAnyFunction("github.com/juggler-go/juggler/internal/child.runOnOneThread"))
@@ -68,6 +64,7 @@ func plainEngine(t *testing.T, prefix string, server redis.Option, more ...redis
 	return brokertest.Engine{
 		Grace:         testGrace,
 		QueueCapacity: testCapacity,
+		Parallel:      true,
 		Open: func() brokertest.Roles {
 			b := newBroker(t, append([]redis.Option{
 				server,

@@ -1,12 +1,14 @@
 package redissim_test
 
 import (
+	"os"
 	"testing"
 	"time"
 
 	"github.com/juggler-go/juggler/broker/brokertest"
 	"github.com/juggler-go/juggler/broker/redis"
 	"github.com/juggler-go/juggler/internal/redissim"
+	"github.com/juggler-go/juggler/internal/waiting"
 	goredis "github.com/redis/go-redis/v9"
 )
 
@@ -14,6 +16,11 @@ const (
 	grace    = 400 * time.Millisecond
 	capacity = 64
 )
+
+func TestMain(m *testing.M) {
+	waiting.AtOnce(8)
+	os.Exit(m.Run())
+}
 
 // The fake does what the broker expects of a real cluster: the suite passes, with
 // sharded channels, for on classic ones an event may come after a later subscription.
@@ -32,6 +39,7 @@ func engine(t *testing.T, w *redissim.World, server redis.Option) brokertest.Eng
 		Grace:         grace,
 		QueueCapacity: capacity,
 		NoPatterns:    true,
+		Parallel:      true,
 		Open: func() brokertest.Roles {
 			b, err := redis.New(server, redis.WithShardedPubSub(), redis.WithLanes(4), redis.WithCalleeGrace(grace), redis.WithQueueCapacity(capacity),
 				redis.WithBackoff(10*time.Millisecond, 100*time.Millisecond), redis.WithReplyTimeout(10*time.Second))

@@ -1,0 +1,22 @@
+package waiting
+
+import (
+	"flag"
+	"strconv"
+)
+
+// AtOnce has go test run up to n parallel tests of a package at once, unless -parallel
+// says how many. Its own bound, the number of processors, is for tests that compute:
+// those that wait would wait one after the other. It is for TestMain.
+func AtOnce(n int) {
+	const name = "test.parallel"
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == name })
+	if given {
+		return
+	}
+	if err := flag.Set(name, strconv.Itoa(n)); err != nil {
+		panic(err)
+	}
+}
