@@ -23,6 +23,8 @@ type clientFlags struct {
 	count      int
 	last       int
 	pubKey     string
+	stream     bool
+	parts      int
 }
 
 func newClient() *cobra.Command {
@@ -36,11 +38,13 @@ completes verbs and names that were seen, Ctrl-R finds lines that were typed
 before. It takes commands from a pipe as well.
 
 With a verb (call, pub, sub, psub) it does that one thing. call writes the
-result as JSON, or {"error":{…}}; sub and psub write each event as a line of
+result as JSON, or {"error":{…}}; with --stream each part of the answer before
+that, as a line of JSON, as it comes; sub and psub write each event as a line of
 JSON. JSON of - is read from the standard input. Exit codes: 0 done, 2 wrong
 usage, 3 unreachable, 4 refused, 5 the call failed, 6 its time was over.`,
 		Example: `  juggler client ws://127.0.0.1:8080/
   juggler client ws://127.0.0.1:8080/ call test.reverse '"abc"'
+  juggler client ws://127.0.0.1:8080/ call --stream ai.answer '"Why?"'
   juggler client ws://127.0.0.1:8080/ psub 'news.*' | jq .args
   juggler client --last 20 ws://127.0.0.1:8080/ sub room.7
   echo 'call test.echo [1,2]' | juggler client ws://127.0.0.1:8080/`,
@@ -58,6 +62,8 @@ usage, 3 unreachable, 4 refused, 5 the call failed, 6 its time was over.`,
 	settings.IntVar(flags, &f.count, "count", 0, 0, math.MaxInt32, "sub, psub: end after so many events; 0: go on")
 	settings.IntVar(flags, &f.last, "last", 0, 0, frame.MaxLast, "sub: how many events come first of those that the server keeps")
 	flags.StringVar(&f.pubKey, "pub-key", "", "pub: `key` of the publication, with which it is made once only if the server keeps the channel")
+	flags.BoolVar(&f.stream, "stream", false, "call: write parts of the answer as they come")
+	settings.IntVar(flags, &f.parts, "parts", 32, 1, frame.MaxParts, "call --stream: how many parts may wait to be written")
 	configurable(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := configure(cmd); err != nil {
@@ -106,17 +112,18 @@ func (f *clientFlags) once(cmd *cobra.Command, url string, args []string) error 
 			return usageError(cmd, err)
 		}
 	}
-	err = errors.Join(settings.Needs(cmd.Flags(), c.Verb == "sub", "sub", "last"), settings.Needs(cmd.Flags(), c.Verb == "pub", "pub", "pub-key"))
+	err = errors.Join(settings.Needs(cmd.Flags(), c.Verb == "sub", "sub", "last"), settings.Needs(cmd.Flags(), c.Verb == "pub", "pub", "pub-key"),
+		settings.Needs(cmd.Flags(), c.Verb == "call", "call", "stream"), settings.Needs(cmd.Flags(), f.stream, "--stream", "parts"))
 	if err != nil {
 		return usageError(cmd, err)
 	}
-	c.Last, c.Key = f.last, f.pubKey
+	c.Last, c.Key, c.Stream, c.Parts = f.last, f.pubKey, f.stream, f.parts
 	return shell.Do(cmd.Context(), shell.Request{Config: config, Command: c, Count: f.count, Notes: cmd.ErrOrStderr()})
 }
 
 // interactive does what is typed, or piped.
 func (f *clientFlags) interactive(cmd *cobra.Command, url string) error {
-	if err := settings.Needs(cmd.Flags(), false, "a command behind the URL", "header", "count", "last", "pub-key"); err != nil {
+	if err := settings.Needs(cmd.Flags(), false, "a command behind the URL", "header", "count", "last", "pub-key", "stream", "parts"); err != nil {
 		return usageError(cmd, err)
 	}
 	config, err := f.config(cmd, url)

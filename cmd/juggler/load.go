@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -50,11 +51,15 @@ come back. On a server that keeps the events of load.* they then get what they
 missed: the report says how many recovered, how long that took, and how many were
 told that events may be missing.
 
+With --stream each call is answered in so many parts, by test.count, whose order is
+checked; latencies are those of whole answers.
+
 Exit codes: 0 done, 1 something was lost, doubled, out of order or wrong, 3 the
 server cannot be reached.`,
 		Example: `  juggler load ws://127.0.0.1:8080/
   juggler load --clients 1000 --rate 5000 --duration 1m ws://127.0.0.1:8080/
   juggler load --publish 50 --channels 10 --json ws://127.0.0.1:8080/ | jq .event_latency_ms
+  juggler load --stream 1000 --clients 10 ws://127.0.0.1:8080/
   juggler load --html report.html ws://127.0.0.1:8080/
   juggler serve --open --history 'load.*=10000/1m' &
   juggler load --publish 100 --rate 500 --channels 10 --drop-every 2s ws://127.0.0.1:8080/`,
@@ -68,6 +73,7 @@ server cannot be reached.`,
 	settings.DurationVar(flags, &c.Ramp, "ramp", 0, 0, time.Hour, "in which the clients connect, before that")
 	settings.DurationVar(flags, &c.Drain, "drain", 15*time.Second, 0, time.Hour, "what outcomes have to come, after that")
 	settings.DurationVar(flags, &c.Timeout, "call-timeout", 10*time.Second, time.Millisecond, 24*time.Hour, "time of calls")
+	settings.IntVar(flags, &c.Stream, "stream", 0, 0, 1_000_000_000, "parts of each answer, the numbers from 1 on, as test.count sends; 0: calls without parts")
 	flags.StringVar(&c.URI, "uri", testcallees.EchoURI, "URI to call")
 	flags.StringVar(&f.args, "args", "", "args of calls, `JSON`; made up if it is not set")
 	settings.BytesVar(flags, &c.Payload, "payload", 64, 0, 64<<20, "size of args that are made up, at least")
@@ -118,6 +124,9 @@ func (f *loadFlags) complete(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if err := f.stream(cmd); err != nil {
+		return err
+	}
 	if c.Rate > 0 && !cmd.Flags().Lookup("in-flight").Changed {
 		c.InFlight = 100
 	}
@@ -131,7 +140,7 @@ func (f *loadFlags) complete(cmd *cobra.Command) error {
 		}
 		c.Args = json.RawMessage(f.args)
 	}
-	c.Echo = c.URI == testcallees.EchoURI && (c.Args == nil || c.Protocol == frame.Juggler1)
+	c.Echo = c.Stream > 0 || c.URI == testcallees.EchoURI && (c.Args == nil || c.Protocol == frame.Juggler1)
 	c.Publish = float64(f.publish) / 100
 	token, err := f.ca.readToken()
 	if err != nil {
@@ -142,6 +151,24 @@ func (f *loadFlags) complete(cmd *cobra.Command) error {
 	}
 	c.TLS, err = f.ca.tls()
 	return err
+}
+
+// stream fills in what answers in parts need.
+func (f *loadFlags) stream(cmd *cobra.Command) error {
+	if f.config.Stream == 0 {
+		return nil
+	}
+	if f.protocol.Value == "juggler.0" {
+		return errors.New("--stream: there are no parts in juggler.0")
+	}
+	if err := settings.Needs(cmd.Flags(), false, "calls without --stream", "args", "payload"); err != nil {
+		return err
+	}
+	if !cmd.Flags().Changed("uri") {
+		f.config.URI = testcallees.CountURI
+	}
+	f.config.Args = strconv.AppendInt(nil, int64(f.config.Stream), 10)
+	return nil
 }
 
 func (f *loadFlags) run(cmd *cobra.Command) error {

@@ -16,6 +16,8 @@ import (
 type loadReport struct {
 	Calls, Pubs, Events uint64
 	Lost, Unexpected    uint64
+	Parts               uint64
+	PartsWrong          uint64 `json:"parts_wrong"`
 	EventsLost          uint64 `json:"events_lost"`
 	EventsDoubled       uint64 `json:"events_doubled"`
 	EventsDisorder      uint64 `json:"events_out_of_order"`

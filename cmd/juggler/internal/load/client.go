@@ -154,6 +154,9 @@ func (c *client) sendQueued() {
 func (c *client) send(due int64) {
 	config := &c.run.config
 	f := frame.Frame{Type: frame.Call, URI: []byte(config.URI), Timeout: config.Timeout, Args: config.Args}
+	if config.Stream > 0 {
+		f.Parts = window
+	}
 	kind := kindCall
 	if config.Publish > 0 && rand.Float64() < config.Publish {
 		kind = kindPub
@@ -191,6 +194,8 @@ func (c *client) handle(f *frame.Frame) {
 		c.event(f)
 	case frame.Gap:
 		c.gap(f)
+	case frame.Part:
+		c.part(f)
 	case frame.Ack, frame.Nack, frame.Res:
 		kind, seq, ok := parseID(f.For, c.run.config.Protocol)
 		if !ok {
@@ -245,12 +250,16 @@ func (c *client) outcome(f *frame.Frame, kind byte, seq uint64) {
 const (
 	codeWrong  = -1 // the result is not what was sent
 	codeError0 = -2 // an error of a callee in juggler.0, which has no codes
+	codeParts  = -3 // the result came before all parts
 )
 
 // check compares a result with what was sent.
 func (c *client) check(f *frame.Frame, q *request) int {
 	if c.run.config.Protocol == frame.Juggler0 && bytes.HasPrefix(f.Args, []byte(`{"error":{"message":`)) {
 		return codeError0
+	}
+	if q.parts != c.run.config.Stream {
+		return codeParts
 	}
 	if !c.run.config.Echo {
 		return 0

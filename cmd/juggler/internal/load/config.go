@@ -32,6 +32,8 @@ type Config struct {
 	Payload int             // bytes of args that are made up, at least
 	Timeout time.Duration   // of calls
 
+	Stream int // parts of each answer, the numbers from 1 on; 0: none
+
 	Publish  float64 // share of publications among requests, 0 to 1
 	Channels int     // that the clients are spread on
 

@@ -23,6 +23,7 @@ type counts struct {
 	Calls    uint64         `json:"calls"`  // with their result
 	Pubs     uint64         `json:"pubs"`   // confirmed
 	Events   uint64         `json:"events"` // received
+	Parts    uint64         `json:"parts"`  // of answers
 	Errors   map[int]uint64 `json:"-"`      // by code
 	calls    *hdrhistogram.Histogram
 	pubs     *hdrhistogram.Histogram
@@ -42,6 +43,7 @@ func (c *counts) add(o *counts) {
 	c.Calls += o.Calls
 	c.Pubs += o.Pubs
 	c.Events += o.Events
+	c.Parts += o.Parts
 	c.failures += o.failures
 	for code, n := range o.Errors {
 		c.Errors[code] += n
@@ -72,6 +74,7 @@ type record struct {
 	}
 	mu             sync.Mutex
 	unexpectedN    uint64 // second outcomes, and answers to nothing
+	wrongParts     uint64 // parts that did not follow the one before
 	lostConns      uint64
 	drops          uint64 // connections that we dropped
 	notRecoveredN  uint64 // SUBs with a position that events may be missing after
@@ -131,6 +134,16 @@ func (r *record) event(client int, due, now int64) {
 		c.Events++
 		_ = c.events.RecordValue(micros(now - due))
 	})
+}
+
+// part notes a part of an answer, which follows the one before or does not.
+func (r *record) part(client int, follows bool) {
+	r.note(client, func(c *counts) { c.Parts++ })
+	if !follows {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.wrongParts++
+	}
 }
 
 func (r *record) unexpected(int) {

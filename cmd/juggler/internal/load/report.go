@@ -23,6 +23,8 @@ type Report struct {
 	CallRate  float64           `json:"calls_per_second"`
 	PubRate   float64           `json:"pubs_per_second"`
 	EventRate float64           `json:"events_per_second"`
+	Parts     uint64            `json:"parts"` // of answers, with --stream
+	PartRate  float64           `json:"parts_per_second"`
 	Errors    map[string]uint64 `json:"errors"` // by code
 
 	CallLatency  Latency `json:"call_latency_ms"`
@@ -40,7 +42,8 @@ type Report struct {
 	EventsLost      uint64 `json:"events_lost"`
 	EventsDoubled   uint64 `json:"events_doubled"`
 	EventsDisorder  uint64 `json:"events_out_of_order"`
-	Gaps            uint64 `json:"gaps"` // GAP: what a client misses then does not count as lost
+	PartsWrong      uint64 `json:"parts_wrong"` // that did not follow the part before
+	Gaps            uint64 `json:"gaps"`        // GAP: what a client misses then does not count as lost
 	LostConnections uint64 `json:"lost_connections"`
 	FailedConnects  uint64 `json:"failed_connects"`
 	Unknown         uint64 `json:"unknown"` // requests whose connection was lost
@@ -73,6 +76,7 @@ type Second struct {
 	Calls  float64 `json:"calls_per_second"`
 	Pubs   float64 `json:"pubs_per_second"`
 	Events float64 `json:"events_per_second"`
+	Parts  float64 `json:"parts_per_second"`
 	Errors uint64  `json:"errors"`
 	P50    float64 `json:"p50_ms"` // of calls, or of publications where there are no calls
 	P99    float64 `json:"p99_ms"`
@@ -95,7 +99,7 @@ func newSecond(at, took time.Duration, c *counts) Second {
 	}
 	seconds := took.Seconds()
 	return Second{
-		At: at.Seconds(), Calls: float64(c.Calls) / seconds, Pubs: float64(c.Pubs) / seconds, Events: float64(c.Events) / seconds,
+		At: at.Seconds(), Calls: float64(c.Calls) / seconds, Pubs: float64(c.Pubs) / seconds, Events: float64(c.Events) / seconds, Parts: float64(c.Parts) / seconds,
 		Errors: c.failures, P50: ms(h.ValueAtPercentile(50)), P99: ms(h.ValueAtPercentile(99)), Max: ms(h.Max()),
 	}
 }
@@ -104,6 +108,7 @@ func describe(c *Config) map[string]any {
 	return map[string]any{
 		"url": redact.URL(c.URL), "protocol": fmt.Sprintf("juggler.%d", c.Protocol), "clients": c.Clients, "in_flight": c.InFlight,
 		"rate": c.Rate, "ramp_s": c.Ramp.Seconds(), "uri": c.URI, "payload": c.Payload, "publish": c.Publish, "channels": c.Channels, "drop_every_s": c.DropEvery.Seconds(),
+		"stream": c.Stream,
 	}
 }
 
@@ -113,9 +118,10 @@ func (r *run) finish(report *Report) {
 	report.CallRate = float64(report.total.Calls) / report.Duration
 	report.PubRate = float64(report.total.Pubs) / report.Duration
 	report.EventRate = float64(report.total.Events) / report.Duration
+	report.PartRate = float64(report.total.Parts) / report.Duration
 	report.total.add(r.record.take())
 	t := report.total
-	report.Calls, report.Pubs, report.Events = t.Calls, t.Pubs, t.Events
+	report.Calls, report.Pubs, report.Events, report.Parts = t.Calls, t.Pubs, t.Events, t.Parts
 	report.CallLatency, report.PubLatency, report.EventLatency = latencyOf(t.calls), latencyOf(t.pubs), latencyOf(t.events)
 	report.RecoveryLatency = latencyOf(t.recovery)
 	report.Recovered = uint64(report.RecoveryLatency.Count)
@@ -127,6 +133,7 @@ func (r *run) finish(report *Report) {
 	r.record.mu.Lock()
 	defer r.record.mu.Unlock()
 	report.Unexpected, report.LostConnections = r.record.unexpectedN, r.record.lostConns
+	report.PartsWrong = r.record.wrongParts
 	report.FailedConnects, report.Unknown = r.record.failedConnects, r.record.unknown
 	report.Gaps = r.record.gaps
 	report.Drops, report.NotRecovered, report.Replayed = r.record.drops, r.record.notRecoveredN, r.record.replayed
@@ -143,6 +150,8 @@ func codeText(code int) string {
 		return "wrong result"
 	case codeError0:
 		return "callee's error"
+	case codeParts:
+		return "result without all parts"
 	}
 	return fmt.Sprint(code)
 }
@@ -204,7 +213,7 @@ func (r *run) saturation(report *Report) []string {
 
 // OK reports whether nothing was lost, doubled, out of order or wrong.
 func (r *Report) OK() bool {
-	return r.Lost+r.Unexpected+r.EventsLost+r.EventsDoubled+r.EventsDisorder+r.Errors[codeText(codeWrong)] == 0
+	return r.Lost+r.Unexpected+r.EventsLost+r.EventsDoubled+r.EventsDisorder+r.PartsWrong+r.Errors[codeText(codeWrong)]+r.Errors[codeText(codeParts)] == 0
 }
 
 // Write writes the report for people.
@@ -222,6 +231,9 @@ func (r *Report) Write(w io.Writer) error {
 				row.l.Mean, row.l.P50, row.l.P90, row.l.P99, row.l.P999, row.l.Max)
 		}
 	}
+	if r.Parts > 0 {
+		fmt.Fprintf(&b, "%-10s %12d %12.0f\n", "parts", r.Parts, r.PartRate)
+	}
 	codes := make([]string, 0, len(r.Errors))
 	for code := range r.Errors {
 		codes = append(codes, code)
@@ -232,6 +244,9 @@ func (r *Report) Write(w io.Writer) error {
 	}
 	fmt.Fprintf(&b, "lost %d, unexpected %d, events lost %d, doubled %d, out of order %d\n",
 		r.Lost, r.Unexpected, r.EventsLost, r.EventsDoubled, r.EventsDisorder)
+	if r.PartsWrong > 0 {
+		fmt.Fprintf(&b, "parts that did not follow the one before: %d\n", r.PartsWrong)
+	}
 	if r.Drops+r.Recovered+r.NotRecovered > 0 {
 		l := r.RecoveryLatency
 		fmt.Fprintf(&b, "dropped %d, recovered %d (mean %.3f ms, p99 %.3f, max %.3f), not recovered %d, events replayed %d\n",

@@ -4,6 +4,7 @@ package load
 type request struct {
 	active bool
 	acked  bool // a call whose outcome is still to come
+	parts  int  // of its answer that have come
 	kind   byte
 	seq    uint64
 	due    int64 // when it should have been sent, in nanoseconds of the run

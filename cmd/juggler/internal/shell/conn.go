@@ -135,7 +135,11 @@ func (s *Shell) call(ctx context.Context, c Command) error {
 	k.mu.Lock()
 	k.calls[number] = &call{uri: c.Names[0], cancel: cancel}
 	k.mu.Unlock()
-	pending, err := k.client.Start(ctx, c.Names[0], argsOf(c), callOptions(c)...)
+	begin := k.start
+	if c.Stream {
+		begin = k.stream
+	}
+	wait, err := begin(ctx, number, c)
 	if err != nil {
 		k.ended(number)
 		return err
@@ -143,8 +147,7 @@ func (s *Shell) call(ctx context.Context, c Command) error {
 	k.say(span{dim, fmt.Sprintf("#%d CALL %s", number, c.Names[0])})
 	s.running.Go(func() { // ends with the call, which is timed
 		defer k.ended(number)
-		var result json.RawMessage
-		err := pending.Result(context.WithoutCancel(ctx), &result)
+		result, err := wait()
 		outcome := []span{{green, fmt.Sprintf("#%d RES", number)}, {plain, " " + string(result)}}
 		if errors.Is(err, client.ErrClosed) && k.isQuiet() {
 			return // whoever closes the connection knows
@@ -159,6 +162,18 @@ func (s *Shell) call(ctx context.Context, c Command) error {
 		k.say(outcome...)
 	})
 	return nil
+}
+
+// start begins a call and returns what waits for its result.
+func (c *conn) start(ctx context.Context, _ int, command Command) (result func() (json.RawMessage, error), err error) {
+	pending, err := c.client.Start(ctx, command.Names[0], argsOf(command), callOptions(command)...)
+	if err != nil {
+		return nil, err
+	}
+	return func() (result json.RawMessage, err error) {
+		err = pending.Result(context.WithoutCancel(ctx), &result)
+		return result, err
+	}, nil
 }
 
 // ended forgets a call.

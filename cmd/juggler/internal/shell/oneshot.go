@@ -45,13 +45,16 @@ func (r *Request) dial(ctx context.Context, options ...client.Option) (*client.C
 	return c, nil
 }
 
-// callOnce writes the result, or what failed as {"error":{…}}.
+// callOnce writes the result, or what failed as {"error":{…}}; with parts, each before it.
 func callOnce(ctx context.Context, r Request) error {
 	c, err := r.dial(ctx, client.WithoutReconnect())
 	if err != nil {
 		return err
 	}
 	defer c.Close()
+	if r.Command.Stream {
+		return streamOnce(ctx, c, r)
+	}
 	var result json.RawMessage
 	err = c.Call(ctx, r.Command.Names[0], argsOf(r.Command), &result, callOptions(r.Command)...)
 	if err == nil {

@@ -22,6 +22,8 @@ type Command struct {
 	Headers map[string]string // of call and pub, or nil
 	Last    int               // of sub: how many kept events come first; 0: none
 	Key     string            // of pub, or ""
+	Stream  bool              // of call: the answer may come in parts
+	Parts   int               // of a stream: how many parts may wait; 0: the client's default
 }
 
 // Parse reads one line. A line without a command has the verb "".
@@ -93,12 +95,15 @@ func (c *Command) finish(v *verb, rest string) error {
 func (c *Command) parseOptions(v *verb, rest string) (string, error) {
 	for strings.HasPrefix(rest, "--") {
 		option, after := cutWord(rest)
-		value, after := cutWord(after)
 		switch {
 		case len(v.options) == 0:
 			return rest, fmt.Errorf("%s has no options; usage: %s", v.name, v.usage)
 		case !slices.Contains(v.options, option):
 			return rest, fmt.Errorf("unknown option %s; usage: %s", option, v.usage)
+		}
+		var value string
+		if option != "--stream" {
+			value, after = cutWord(after)
 		}
 		if err := c.setOption(option, value); err != nil {
 			return rest, err
@@ -118,6 +123,13 @@ func (c *Command) setOption(option, value string) (err error) {
 		if c.Last, err = strconv.Atoi(value); err != nil || c.Last < 1 || c.Last > frame.MaxLast {
 			return fmt.Errorf("--last %q: want a number, 1 to %d", value, frame.MaxLast)
 		}
+	case "--stream":
+		c.Stream = true
+	case "--parts":
+		if c.Parts, err = strconv.Atoi(value); err != nil || c.Parts < 1 || c.Parts > frame.MaxParts {
+			return fmt.Errorf("--parts %q: want a number, 1 to %d", value, frame.MaxParts)
+		}
+		c.Stream = true
 	case "--key":
 		if c.Key = value; value == "" || len(value) > frame.MaxKey {
 			return fmt.Errorf("--key %q: want 1 to %d bytes", value, frame.MaxKey)

@@ -19,6 +19,8 @@ func TestParse(t *testing.T) {
 		{`sub --last 20 room.7`, Command{Verb: "sub", Names: []string{"room.7"}, Last: 20}},
 		{`pub --key k7 --header a=b room.7 1`, Command{Verb: "pub", Names: []string{"room.7"}, JSON: []byte("1"), Key: "k7", Headers: map[string]string{"a": "b"}}},
 		{`call --timeout 1s --header a=b=c test.echo "x y"`, Command{Verb: "call", Names: []string{"test.echo"}, JSON: []byte(`"x y"`), Timeout: time.Second, Headers: map[string]string{"a": "b=c"}}},
+		{`call --stream test.echo 1`, Command{Verb: "call", Names: []string{"test.echo"}, JSON: []byte("1"), Stream: true}},
+		{`call --parts 2 --timeout 1s test.echo`, Command{Verb: "call", Names: []string{"test.echo"}, Timeout: time.Second, Stream: true, Parts: 2}},
 		{`pub "two words" 1`, Command{Verb: "pub", Names: []string{"two words"}, JSON: []byte(`1`)}},
 		{`sub "a\u00e9"`, Command{Verb: "sub", Names: []string{"aé"}}},
 		{`wait`, Command{Verb: "wait"}},
@@ -30,6 +32,9 @@ func TestParse(t *testing.T) {
 		{`pub --timeout 1s a`, Command{}},
 		{`call --timeout -1s a`, Command{}},
 		{`call --header x a`, Command{}},
+		{`call --parts 0 a`, Command{}},
+		{`call --parts a`, Command{}},
+		{`pub --stream a 1`, Command{}},
 		{`exit now`, Command{}},
 		{`nonsense`, Command{}},
 	} {
@@ -41,7 +46,7 @@ func TestParse(t *testing.T) {
 			continue
 		}
 		same := got.Verb == tt.want.Verb && slices.Equal(got.Names, tt.want.Names) && string(got.JSON) == string(tt.want.JSON) &&
-			got.Timeout == tt.want.Timeout && got.Last == tt.want.Last && got.Key == tt.want.Key && len(got.Headers) == len(tt.want.Headers) && got.Headers["a"] == tt.want.Headers["a"]
+			got.Timeout == tt.want.Timeout && got.Last == tt.want.Last && got.Key == tt.want.Key && got.Stream == tt.want.Stream && got.Parts == tt.want.Parts && len(got.Headers) == len(tt.want.Headers) && got.Headers["a"] == tt.want.Headers["a"]
 		if err != nil || !same {
 			t.Errorf("%s: got %+v, %v", tt.line, got, err)
 		}

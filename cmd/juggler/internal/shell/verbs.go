@@ -28,8 +28,8 @@ var verbs []verb
 
 func init() {
 	verbs = []verb{
-		{name: "call", usage: "call [--timeout 10s] [--header NAME=VALUE] URI [JSON]", minNames: 1, maxNames: 1, json: true, options: []string{"--timeout", "--header"},
-			help: "call a procedure; its number is for cancel", run: (*Shell).call, oneShot: callOnce},
+		{name: "call", usage: "call [--stream] [--parts 32] [--timeout 10s] [--header NAME=VALUE] URI [JSON]", minNames: 1, maxNames: 1, json: true, options: []string{"--timeout", "--header", "--stream", "--parts"},
+			help: "call a procedure, with --stream for its answer in parts; its number is for cancel", run: (*Shell).call, oneShot: callOnce},
 		{name: "cancel", usage: "cancel NUMBER", minNames: 1, maxNames: 1,
 			help: "cancel a call", run: (*Shell).cancel},
 		{name: "sub", usage: "sub [--last 20] CHANNEL", minNames: 1, maxNames: 1, options: []string{"--last"},
