@@ -33,6 +33,7 @@ type contender struct {
 	callee                 string // another server of package peer, without clients
 	redis                  bool   // they share a Redis
 	kept                   bool   // what is published goes to a channel whose events are kept
+	parts                  bool   // long answers come in parts, not as events
 	conns                  int    // instead of the load's, if above 0
 }
 
@@ -213,6 +214,7 @@ func build() []scenario {
 		})
 	}
 	history(add)
+	streams(add)
 	add(scenario{
 		name:       "mixed",
 		title:      "Mixed load: 100 connections with calls of 16 B to 4 KiB, publications to 10 subscribers each, subscriptions that come and go",
@@ -308,6 +310,33 @@ func history(add func(scenario)) {
 				load:       load,
 				contenders: slices.Concat(kept[:1], plain[:1], kept[1:], plain[1:]),
 				goals:      []goal{{peer: plain[0].name, limit: of.limit}},
+			})
+		}
+	}
+}
+
+// streams adds long answers: in parts, beside a function that publishes the same on a
+// channel to which its caller listens. Events have no flow control up to the callee.
+func streams(add func(scenario)) {
+	for _, of := range []struct {
+		name, title string
+		parts       contender
+	}{
+		{"", "through the embedded broker", contender{server: "juggler-streamer"}},
+		{"redis-", "through Redis", contender{server: "juggler-redis", callee: "redis-streamer", redis: true}},
+	} {
+		parts := of.parts
+		parts.protocol = "juggler"
+		events := parts
+		parts.name, parts.parts = "juggler, parts", true
+		events.name = "juggler, events"
+		for _, conns := range []int{1, 100} {
+			add(scenario{
+				name:       fmt.Sprintf("stream-%s%d", of.name, conns),
+				title:      fmt.Sprintf("Long answers %s, pieces of 128 bytes: %s, one answer on each", of.title, connections(conns)),
+				load:       load.Spec{Kind: load.Stream, Conns: conns, Payload: 128},
+				contenders: []contender{parts, events},
+				goals:      []goal{{peer: events.name, limit: 0.8}},
 			})
 		}
 	}
@@ -417,6 +446,8 @@ func (s *scenario) unit() string {
 		return "publications/s"
 	case load.Recover, load.Return:
 		return "recoveries/s"
+	case load.Stream:
+		return "pieces/s"
 	case load.Mixed:
 		return "outcomes and events/s"
 	}

@@ -101,6 +101,9 @@ func (p *juggler) read(c *conn, message []byte) (answer, bool) {
 		}
 		id, ok := idIn(message, max(p.payload, idDigits), `"}`)
 		return answer{kind: event, id: id}, ok
+	case "PAR":
+		id, ok := idIn(message, max(p.payload, idDigits), `"}`)
+		return answer{kind: event, id: id}, ok
 	case "HEL":
 		return answer{kind: ready}, true
 	case "PIN":
@@ -108,6 +111,19 @@ func (p *juggler) read(c *conn, message []byte) (answer, bool) {
 		return answer{}, bytes.Equal(message, []byte(`{"type":"PING"}`))
 	}
 	return answer{}, false
+}
+
+func (p *juggler) stream(uri, channel string, parts bool) []byte {
+	window := ""
+	if parts {
+		window = fmt.Sprintf(`,"parts":%d`, StreamWindow)
+	}
+	return fmt.Appendf(nil, `{"type":"CALL","id":"stream","uri":%q,"args":{"channel":%q,"bytes":%d},"timeout":600000%s}`,
+		uri, channel, p.payload, window)
+}
+
+func (p *juggler) more(parts int) []byte {
+	return fmt.Appendf(nil, `{"type":"MORE","for":"stream","parts":%d}`, parts)
 }
 
 func (p *juggler) mixed() { p.anySize = true }

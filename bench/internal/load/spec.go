@@ -29,6 +29,7 @@ type Spec struct {
 	URIs     int           // of juggler: the connections call so many different ones (0: one)
 	Missed   int           // of recoveries: events of each channel
 	Kept     bool          // of publications: the server keeps them
+	Parts    bool          // of [Stream]: answers come in parts; if not, as events
 	Audience int           // of [Publish]: connections that are told of all publications
 	Warmup   time.Duration // not counted
 	Window   time.Duration // counted
@@ -90,6 +91,7 @@ const (
 	Publish  = "publish"  // publication and its ACK on each connection
 	Recover  = "recover"  // clients that come back one after the other, for what they missed
 	Return   = "return"   // and all at once
+	Stream   = "stream"   // long answers
 )
 
 // Run does what s says.
@@ -127,6 +129,12 @@ func Run(s Spec) (Result, error) {
 			return runReturn(s, r)
 		}
 		return runRecover(s, r)
+	case Stream:
+		r, ok := p(s).(streamer)
+		if !ok {
+			return Result{}, fmt.Errorf("load: no long answers for the protocol %q", s.Protocol)
+		}
+		return runStreams(s, r)
 	case Mixed:
 		m, ok := p(s).(mixer)
 		if !ok {

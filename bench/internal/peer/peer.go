@@ -36,6 +36,8 @@ var servers = map[string]func() (addr string, err error){
 	"juggler-redis-history":     jugglerRedisHistory,
 	"redis-callee-8":            func() (string, error) { return redisCallee(8) },
 	"redis-callee-64":           func() (string, error) { return redisCallee(64) },
+	"juggler-streamer":          jugglerStreamer,
+	"redis-streamer":            redisStreamer,
 	"raw-loop":                  rawBroadcast,
 	"centrifuge":                func() (string, error) { return centrifugeServer(serveHTTP) },
 	"centrifuge-redis":          centrifugeRedis,
