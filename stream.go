@@ -33,7 +33,7 @@ type stream struct {
 	callee  broker.ID
 	granted broker.Window
 	known   broker.Window // of granted, what the callee has by its parts
-	pause   time.Duration // before the grant is made once more
+	pause   time.Duration // before the grant is made once more, if the callee waits for it
 
 	hole, stall, again int64 // the deadlines; 0: none
 }
@@ -49,9 +49,12 @@ const (
 	// unless it has lost one.
 	maxHole = 2 * time.Second
 
-	// A grant that the callee does not seem to have is made again, after growing pauses.
+	// A grant that the callee does not seem to have is made again, after pauses that grow
+	// if it has used all that it knows of. If not it may be busy, or its last part was lost
+	// with the grant.
 	firstGrantPause   = 250 * time.Millisecond
 	longestGrantPause = 4 * time.Second
+	busyGrantPause    = 10 * time.Second
 )
 
 // newStream makes the stream of p, whose client takes so many parts at first.
@@ -121,6 +124,7 @@ func (st *stream) take(it *partItem) {
 		st.refuse(problem)
 		return
 	}
+	st.again, st.pause = 0, 0
 	if it.n == st.came.Parts+1 && len(st.waiting) == 0 && st.isNext() && st.write(it.args) {
 		st.came = st.written
 		st.hole = 0
@@ -272,8 +276,20 @@ func (st *stream) tell() {
 	sh.streams.grants = append(sh.streams.grants, broker.Grant{To: st.p.address(sh), Callee: st.callee, Window: st.granted})
 }
 
-// unheard reports whether the callee waits for what it was granted.
-func (st *stream) unheard() bool { return st.granted.Takes(st.came) && !st.known.Takes(st.came) }
+// unheard reports whether the callee may not know what it was granted.
+func (st *stream) unheard() bool {
+	return !st.answered && st.granted.Takes(st.came) && (st.granted.Parts > st.known.Parts || st.granted.Bytes > st.known.Bytes)
+}
+
+// grantPause returns how long the callee has to show that it knows what it was granted.
+func (st *stream) grantPause() time.Duration {
+	if st.known.Takes(st.came) {
+		return busyGrantPause
+	}
+	pause := max(st.pause, firstGrantPause)
+	st.pause = min(2*pause, longestGrantPause)
+	return pause
+}
 
 // watch sets the deadlines.
 func (st *stream) watch() {
@@ -287,11 +303,11 @@ func (st *stream) watch() {
 	}
 	set(&st.hole, st.missing(), maxHole)
 	set(&st.stall, st.p.state == callAcked && !st.answered && st.written.Parts >= st.asked, sh.h.cfg.streamStall)
-	waits := !st.answered && st.unheard()
-	if !waits {
-		st.pause = firstGrantPause
+	if !st.unheard() {
+		st.again = 0
+	} else if st.again == 0 {
+		st.again = sh.group.After(st.grantPause())
 	}
-	set(&st.again, waits, st.pause)
 
 	next := int64(math.MaxInt64)
 	for _, at := range []int64{st.hole, st.stall, st.again} {
@@ -328,7 +344,7 @@ func (st *stream) due() {
 		st.fail(errNotAsked)
 		return
 	case st.again != 0 && st.again <= now:
-		st.again, st.pause = 0, min(2*st.pause, longestGrantPause)
+		st.again = 0
 		st.tell()
 	}
 	st.watch()
