@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
+	"sync/atomic"
 	"testing"
 
 	"github.com/juggler-go/juggler"
@@ -113,5 +115,56 @@ func TestEventsDoNotAllocate(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(50, round) / subscribers; n > 0.01 {
 		t.Errorf("a delivery allocates %v times", n)
+	}
+}
+
+// A part costs no more than an event: it is copied once, and not at all if it goes at once.
+func TestPartsDoNotAllocate(t *testing.T) {
+	const window = 32
+	s := newServer(t)
+	var granted atomic.Uint32
+	conn, err := s.broker.OpenStreamCallee(t.Context(), []string{"parts"}, func([]broker.Address) {}, func(g []broker.Grant) { granted.Store(g[0].Window.Parts) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	c := dialRaw(t, s.http.Listener.Addr().String())
+	c.conn.Write(maskedText(`{"type":"CALL","id":"1","uri":"parts","parts":32}`))
+	c.read(t, 1)
+	calls := make([]broker.Call, 1)
+	if _, err := conn.Take(t.Context(), calls); err != nil {
+		t.Fatal(err)
+	}
+	granted.Store(calls[0].Window.Parts)
+	more := maskedText(`{"type":"MORE","for":"1","parts":16}`)
+	part := broker.Part{To: calls[0].ReplyTo, Args: []byte(`{"text":"0123456789"}`), Window: calls[0].Window}
+	buf := make([]byte, 100)
+	round := func() {
+		for range window / 2 {
+			for granted.Load() == part.N {
+				runtime.Gosched()
+			}
+			part.N++
+			part.Window.Parts = granted.Load()
+			if err := conn.SendPart(t.Context(), &part); err != nil {
+				t.Fatal(err)
+			}
+			size := 2 + len(`{"type":"PART","for":"1","n":,"args":{"text":"0123456789"}}`)
+			for n := part.N; n > 0; n /= 10 {
+				size++
+			}
+			if _, err := io.ReadFull(c.conn, buf[:size]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := c.conn.Write(more); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 200 {
+		round()
+	}
+	if n := testing.AllocsPerRun(200, round) / (window / 2); n > 0.01 {
+		t.Errorf("a part allocates %v times", n)
 	}
 }

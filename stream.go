@@ -112,7 +112,7 @@ func (t *callTable) part(it *partItem) {
 // take takes a part, which may have come before.
 func (st *stream) take(it *partItem) {
 	st.callee = it.from
-	st.known.Parts, st.known.Bytes = max(st.known.Parts, it.window.Parts), max(st.known.Bytes, it.window.Bytes)
+	st.known = st.known.Union(it.window)
 	i := len(st.waiting)
 	for i > 0 && st.waiting[i-1].n > it.n {
 		i--
@@ -278,7 +278,7 @@ func (st *stream) tell() {
 
 // unheard reports whether the callee may not know what it was granted.
 func (st *stream) unheard() bool {
-	return !st.answered && st.granted.Takes(st.came) && (st.granted.Parts > st.known.Parts || st.granted.Bytes > st.known.Bytes)
+	return !st.answered && st.granted.Takes(st.came) && st.known.Union(st.granted) != st.known
 }
 
 // grantPause returns how long the callee has to show that it knows what it was granted.

@@ -16,6 +16,7 @@ import (
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/internal/memnet"
+	"github.com/juggler-go/juggler/jugglertest"
 )
 
 // streamEngine is a broker whose callee is the test: it says what comes when.
@@ -110,8 +111,17 @@ type streamServer struct {
 
 func newStreamServer(t *testing.T, opts ...juggler.Option) *streamServer {
 	t.Helper()
-	s := &streamServer{t: t, engine: newStreamEngine(t), log: &logRecorder{}}
-	h, err := juggler.New(append([]juggler.Option{juggler.WithBroker(s.engine), juggler.WithAuthorizer(juggler.AllowAll()), juggler.WithLogger(slog.New(s.log)), juggler.WithPing(time.Hour)}, opts...)...)
+	engine := newStreamEngine(t)
+	s := newStreamServerOn(t, engine, opts...)
+	s.engine = engine
+	return s
+}
+
+// newStreamServerOn is newStreamServer on a broker of the test's.
+func newStreamServerOn(t *testing.T, b jugglertest.Roles, opts ...juggler.Option) *streamServer {
+	t.Helper()
+	s := &streamServer{t: t, log: &logRecorder{}}
+	h, err := juggler.New(append([]juggler.Option{juggler.WithBroker(b), juggler.WithAuthorizer(juggler.AllowAll()), juggler.WithLogger(slog.New(s.log)), juggler.WithPing(time.Hour)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
