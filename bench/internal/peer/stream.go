@@ -28,26 +28,27 @@ func startStreamer(b interface {
 		return err
 	}
 	callee.Handle(load.StreamParts, func(ctx context.Context, call *calleekit.Call) (any, error) {
-		return endless(call, func(_ streamArgs, text string) error { return call.Send(ctx, text) })
+		return endless(ctx, call, func(_ streamArgs, text string) error { return call.Send(ctx, text) })
 	})
 	callee.Handle(load.StreamEvents, func(ctx context.Context, call *calleekit.Call) (any, error) {
-		return endless(call, func(args streamArgs, text string) error {
+		return endless(ctx, call, func(args streamArgs, text string) error {
 			return broker.Publish(ctx, b, args.Channel, text, nil)
 		})
 	})
 	return callee.Start(context.Background())
 }
 
-func endless(call *calleekit.Call, send func(args streamArgs, text string) error) (any, error) {
+func endless(ctx context.Context, call *calleekit.Call, send func(args streamArgs, text string) error) (any, error) {
 	var args streamArgs
 	if err := call.Decode(&args); err != nil {
 		return nil, err
 	}
-	for n := 0; ; n++ {
+	for n := 0; ctx.Err() == nil; n++ {
 		if err := send(args, load.StreamText(n, args.Bytes)); err != nil {
 			return nil, err
 		}
 	}
+	return nil, ctx.Err()
 }
 
 // jugglerStreamer is a node on the embedded broker with a callee of long answers in the
