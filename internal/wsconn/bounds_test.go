@@ -58,6 +58,7 @@ func onEachLine(t *testing.T, cfg wsconn.Config, f func(t *testing.T, l *line)) 
 		}
 		for buffers, name := range map[int]string{0: "large buffers", 16 << 10: "small buffers"} {
 			t.Run(transport.name+"/"+name, func(t *testing.T) {
+				t.Parallel()
 				f(t, &line{t, newServer(t, transport.wrap, cfg), transport.secured, buffers})
 			})
 		}

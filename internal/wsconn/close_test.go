@@ -3,6 +3,7 @@ package wsconn_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -136,37 +137,45 @@ func TestAfterAFailureThePeersCloseFrameEndsTheWait(t *testing.T) {
 // close frame has to be through before.
 func TestTheCloseCodeArrivesBehindAProxy(t *testing.T) {
 	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
-		srv := newServer(t, wrap, served())
 		more := bytes.Repeat(text(strings.Repeat("x", 1000)), 1000) // on its way when the server has had enough
 		for code, wrong := range map[uint16][]byte{
 			1009: frame(true, ws.OpText, make([]byte, 2<<20)),
 			1003: frame(true, ws.OpBinary, make([]byte, 1<<20)),
 		} {
-			for range 20 {
-				nc, toServer := sockets(t)
-				toClient, client := sockets(t)
-				pass := func(to, from net.Conn) {
-					_, _ = io.Copy(to, struct{ io.Reader }{from}) // read and write, as proxies do
-					toServer.Close()
-					toClient.Close()
-				}
-				go pass(toServer, toClient)
-				go pass(toClient, toServer)
-				s, p := srv.adopt(nc, client)
-				sent := make(chan struct{})
-				go func() {
-					defer close(sent)
-					_, _ = p.Write(bytes.Join([][]byte{wrong, more}, nil))
-				}()
-				p.expectClose(code)
-				await(t, sent, "what the client sends")
-				p.send(closeFrame(code, ""))
-				p.expectEnd()
-				s.end(code, false, wsconn.ErrProtocol)
-				p.Close()
+			for range 20 { // which waits most of the time
+				t.Run(fmt.Sprint(code), func(t *testing.T) {
+					t.Parallel()
+					s, p := newServer(t, wrap, served()).connectByProxy(t)
+					sent := make(chan struct{})
+					go func() {
+						defer close(sent)
+						_, _ = p.Write(bytes.Join([][]byte{wrong, more}, nil))
+					}()
+					p.expectClose(code)
+					await(t, sent, "what the client sends")
+					p.send(closeFrame(code, ""))
+					p.expectEnd()
+					s.end(code, false, wsconn.ErrProtocol)
+					p.Close()
+				})
 			}
 		}
 	})
+}
+
+// connectByProxy makes a connection by way of a proxy that closes both sides at the end of
+// either.
+func (srv *server) connectByProxy(t *testing.T) (*session, *peer) {
+	nc, toServer := sockets(t)
+	toClient, client := sockets(t)
+	pass := func(to, from net.Conn) {
+		_, _ = io.Copy(to, struct{ io.Reader }{from}) // read and write, as proxies do
+		toServer.Close()
+		toClient.Close()
+	}
+	go pass(toServer, toClient)
+	go pass(toClient, toServer)
+	return srv.adopt(nc, client)
 }
 
 func TestThePeerHangsUpWithoutACloseFrame(t *testing.T) {

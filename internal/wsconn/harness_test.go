@@ -20,7 +20,10 @@ import (
 	"github.com/juggler-go/juggler/internal/wsconn"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	waiting.AtOnce(8)
+	goleak.VerifyTestMain(m)
+}
 
 // watchdog ends what hangs. No test waits for it when it passes.
 const watchdog = waiting.Most

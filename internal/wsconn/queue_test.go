@@ -86,6 +86,7 @@ func expectSlowConsumerClose(t *testing.T, p *peer, n int) {
 
 func TestAFullQueueClosesASlowConsumer(t *testing.T) {
 	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
+		t.Parallel()
 		cfg := config()
 		cfg.MaxQueue = 1 << 20
 		srv := newServer(t, wrap, cfg)
@@ -194,6 +195,7 @@ func TestFramesAreWrittenWithTheShortestHeader(t *testing.T) {
 // all of it.
 func TestTellsWhenAQueueHasDrained(t *testing.T) {
 	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
+		t.Parallel()
 		cfg := config()
 		cfg.MaxQueue = 64 << 10
 		srv := newServer(t, wrap, cfg)
@@ -261,6 +263,7 @@ func TestRawMessagesAreJoined(t *testing.T) {
 // Whatever is written, and however slowly it is read, everything comes in order.
 func TestJoinedMessagesKeepTheirOrder(t *testing.T) {
 	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
+		t.Parallel()
 		srv := newServer(t, wrap, config())
 		s, p := srv.connectNarrow()
 		s.on(s.JoinRaw)

@@ -289,6 +289,7 @@ func TestAPeerIsAskedOnce(t *testing.T) {
 // What a peer has sent while the process stood still counts, though it is read late.
 func TestAProcessThatStandsStillReadsFirst(t *testing.T) {
 	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
+		t.Parallel()
 		cfg := config()
 		cfg.Ping = 100 * time.Millisecond
 		srv := newServer(t, wrap, cfg)
