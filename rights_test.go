@@ -311,7 +311,7 @@ func shownTexts(t *testing.T) map[string]string {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && (name == "node_modules" || len(name) > 1 && name[0] == '.'):
+		case d.IsDir() && (name == "node_modules" || name == "dist" || len(name) > 1 && name[0] == '.'):
 			return filepath.SkipDir
 		case strings.HasSuffix(name, ".md"), strings.HasPrefix(name, "example_") && strings.HasSuffix(name, "_test.go"):
 			texts[path] = readDoc(t, path)

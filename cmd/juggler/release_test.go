@@ -36,7 +36,7 @@ func publish(t *testing.T, proxy, dir, path, version string) {
 		}
 		if d.IsDir() {
 			_, err := os.Stat(filepath.Join(name, "go.mod")) // a module in the module
-			if err == nil || d.Name() == ".git" || d.Name() == "node_modules" {
+			if err == nil || d.Name() == ".git" || d.Name() == "node_modules" || d.Name() == "dist" {
 				return fs.SkipDir
 			}
 			return nil
