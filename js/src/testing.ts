@@ -7,7 +7,8 @@
  */
 import { Log } from './keep.js';
 import { byteLength } from './link.js';
-import type { AnyContract, Args, Channel, Contract, Result, Uri, WebSocketConstructor, WebSocketLike } from './types.js';
+import { MockCall } from './parts.js';
+import type { AnyContract, Args, Channel, Contract, Part, Result, Uri, WebSocketConstructor, WebSocketLike } from './types.js';
 
 /** What a handler of {@link MockServer.handle} gets beside the args. */
 export interface CallContext {
@@ -81,6 +82,7 @@ interface Message {
   last?: unknown;
   key?: string;
   again?: boolean;
+  parts?: number;
 }
 
 /** The error of a NACK or a RES. */
@@ -152,10 +154,17 @@ export class MockServer<C extends Contract = AnyContract> {
    * Answers calls to a URI with what the function returns or resolves to. What
    * it throws becomes the error: its `code`, `message` and `data`. Without a `code`,
    * as of a plain Error, it is 500 "internal error", as with a real server.
+   *
+   * A generator function answers in parts: those that it yields, then what it
+   * returns. It rests while the client takes no more, and ends where it rests
+   * when the call is cancelled.
    */
   handle<U extends Uri<C>>(
     uri: U,
-    handler: (args: Args<C, U>, context: CallContext) => Result<C, U> | Promise<Result<C, U>>,
+    handler: (
+      args: Args<C, U>,
+      context: CallContext,
+    ) => Result<C, U> | Promise<Result<C, U>> | AsyncGenerator<Part<C, U>, Result<C, U>> | Generator<Part<C, U>, Result<C, U>>,
   ): this {
     this.#handlers.set(uri, handler as Handler);
     return this;
@@ -261,7 +270,9 @@ export class MockServer<C extends Contract = AnyContract> {
       case 'CALL':
         return void this.#call(socket, message);
       case 'CANCEL':
-        return socket.calls.get(message.for)?.abort();
+        return socket.calls.get(message.for)?.cancel();
+      case 'MORE':
+        return socket.calls.get(message.for)?.more(message.parts!);
       case 'SUB':
         return this.#subscribe(socket, message);
       case 'UNSB':
@@ -300,7 +311,7 @@ export class MockServer<C extends Contract = AnyContract> {
   /** Why a request is not taken, if so. */
   #refusal(socket: MockSocket, message: Message): WireError | undefined {
     const { type, uri, channel } = message;
-    if (!/^(CALL|CANCEL|SUB|UNSB|PUB|AUTH|PONG)$/.test(type)) return { code: 400, message: `unknown type ${type}` };
+    if (!/^(CALL|CANCEL|MORE|SUB|UNSB|PUB|AUTH|PONG)$/.test(type)) return { code: 400, message: `unknown type ${type}` };
     if (!/^(CALL|SUB|PUB)$/.test(type)) return undefined;
     const name = type === 'CALL' ? uri : channel;
     const refusal = this.#refusals.get(name);
@@ -311,9 +322,9 @@ export class MockServer<C extends Contract = AnyContract> {
     return { code, message: text, retry_after: retryAfter };
   }
 
-  /** What a request about history lacks, or which limit another exceeds, if so, or that nobody is there to answer it. */
+  /** What is wrong with a request, or which limit it exceeds, if so, or that nobody is there to answer it. */
   #excess(socket: MockSocket, message: Message): WireError | undefined {
-    const odd = message.type === 'SUB' ? oddWish(message) : message.type === 'PUB' ? this.#oddKey(socket, message) : undefined;
+    const odd = message.type === 'SUB' ? oddWish(message) : message.type === 'PUB' ? this.#oddKey(socket, message) : oddCall(message);
     if (odd) return odd;
     const { calls = Infinity, subscriptions = Infinity, timeout = Infinity } = this.#options.limits ?? {};
     const isNew = message.type === 'SUB' && !socket.topics.has(topicKey(message));
@@ -345,16 +356,19 @@ export class MockServer<C extends Contract = AnyContract> {
     }
   }
 
-  async #call(socket: MockSocket, { id, uri, args, headers = {} }: Message): Promise<void> {
+  async #call(socket: MockSocket, { id, uri, args, headers = {}, parts }: Message): Promise<void> {
     const handler = this.#handlers.get(uri)!;
-    const controller = new AbortController();
-    const { signal } = controller;
-    socket.calls.set(id, controller);
+    const call = new MockCall(parts);
+    const { signal } = call;
+    socket.calls.set(id, call);
     socket.deliver({ type: 'ACK', for: id });
     const cancelled = new Promise((_, reject) => {
       signal.addEventListener('abort', () => reject({ code: 499, message: 'cancelled' }));
     });
-    const work = (async () => handler(args, { signal, headers }))();
+    const work = call.answer(
+      (async () => handler(args, { signal, headers }))(),
+      (n, part) => socket.deliver({ type: 'PART', for: id, n, args: part }),
+    );
     try {
       socket.deliver({ type: 'RES', for: id, args: await Promise.race([work, cancelled]) });
     } catch (thrown) {
@@ -376,8 +390,18 @@ function wireError(thrown: unknown): WireError {
 function oddWish({ pattern, since, last }: Message): WireError | undefined {
   if (since === undefined && last === undefined) return undefined;
   if (pattern || (since !== undefined && last !== undefined)) return { code: 400, message: 'since or last, and not of a pattern' };
-  const isCount = last === undefined || (Number.isInteger(last) && (last as number) >= 1 && (last as number) <= 1e6);
-  return isCount ? undefined : { code: 400, message: 'last is from 1 to 1,000,000' };
+  return oddCount('last', last);
+}
+
+/** What is wrong with what a CALL takes, or says beside its args. */
+function oddCall({ parts, headers }: Message): WireError | undefined {
+  const reserved = Object.keys(headers ?? {}).find((name) => name.startsWith('@'));
+  return reserved ? { code: 400, message: `the header ${reserved} is reserved` } : oddCount('parts', parts);
+}
+
+function oddCount(what: string, count: unknown): WireError | undefined {
+  const isCount = count === undefined || (Number.isInteger(count) && (count as number) >= 1 && (count as number) <= 1e6);
+  return isCount ? undefined : { code: 400, message: `${what} is from 1 to 1,000,000` };
 }
 
 const keyOf = (channel: string, key: string): string => JSON.stringify([channel, key]);
@@ -441,7 +465,7 @@ class MockSocket implements WebSocketLike {
 
   // The server's end.
   readonly topics = new Map<string, Topic>();
-  readonly calls = new Map<string, AbortController>();
+  readonly calls = new Map<string, MockCall>();
   /** Whether its publications may have keys. */
   mayKey = false;
   #server: ServerEnd;
@@ -471,7 +495,7 @@ class MockSocket implements WebSocketLike {
   drop(code: number, reason: string): void {
     if (this.readyState === 3) return;
     this.readyState = 3;
-    for (const call of this.calls.values()) call.abort();
+    for (const call of this.calls.values()) call.cancel();
     this.#server.gone(this);
     soon(() => this.onclose?.({ code, reason }));
   }

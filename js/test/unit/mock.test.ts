@@ -1,10 +1,10 @@
 // The mock server, as an application's tests use it.
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Client, JugglerError } from '../../src/index.js';
+import { Client, JugglerError, stream } from '../../src/index.js';
 import { MockServer, type MockLimits, type MockServerOptions } from '../../src/testing.js';
 
 interface App {
-  calls: { add: (args: [number, number]) => number; fail: () => void; wait: () => void; who: () => string };
+  calls: { add: (args: [number, number]) => number; fail: () => void; wait: () => void; who: () => string; count: (to: number) => AsyncGenerator<number, string> };
   channels: { [channel: string]: number };
 }
 
@@ -282,6 +282,84 @@ it('a client that moves after GOAWAY misses and repeats nothing', async () => {
   expect(onGap).not.toHaveBeenCalled();
 });
 
+describe('an answer in parts', () => {
+  let made: number[];
+  let ended: string[];
+  beforeEach(() => {
+    [made, ended] = [[], []];
+    server.handle('count', async function* (to, { signal }) {
+      try {
+        for (let n = 1; n <= to; n++) {
+          made.push(n);
+          yield n;
+        }
+        return 'all';
+      } finally {
+        ended.push(signal.aborted ? 'cancelled' : 'done');
+      }
+    });
+  });
+  const elapse = (): Promise<unknown> => vi.advanceTimersByTimeAsync(0);
+
+  it('is made no faster than the client takes it', async () => {
+    const answer = stream(client, 'count', 100, { parts: 4 });
+    await elapse();
+    expect(made).toEqual([1, 2, 3, 4]);
+    for (const n of [1, 2]) expect(await answer.next()).toEqual({ value: n, done: false });
+    await elapse();
+    expect(made).toHaveLength(6);
+    for (let n = 3; n <= 100; n++) await answer.next();
+    expect(await answer.result).toBe('all');
+    expect(ended).toEqual(['done']);
+  });
+
+  it('is made in one piece for who wants no parts', async () => {
+    expect(await client.call('count', 100)).toBe('all');
+    expect(made).toHaveLength(100);
+  });
+
+  it.each([0, 5])('rests for ever, and ends there when the client leaves after %i parts', async (taken) => {
+    const answer = stream(client, 'count', 100, { parts: 10 });
+    for (let n = 0; n < taken; n++) await answer.next();
+    await elapse();
+    await answer.return!();
+    await elapse();
+    expect(ended).toEqual(['cancelled']);
+    expect(made.length).toBeLessThanOrEqual(15);
+    expect(await answer.next()).toMatchObject({ done: true });
+  });
+
+  it('ends with its client', async () => {
+    const answer = stream(client, 'count', 100);
+    await answer.next();
+    server.disconnect();
+    await elapse();
+    expect(ended).toEqual(['cancelled']);
+    await expect(answer.result).rejects.toMatchObject({ code: 1006, outcome: 'unknown' });
+  });
+
+  it('may fail, and come from a plain generator', async () => {
+    server.handle('count', function* () {
+      yield 1;
+      throw new JugglerError(422, 'no more', 'failed');
+    } as never);
+    const answer = stream(client, 'count', 3);
+    expect(await answer.next()).toMatchObject({ value: 1 });
+    await expect(answer.next()).rejects.toMatchObject({ code: 422, message: 'no more' });
+  });
+
+  it('may be anything else as before', async () => {
+    server.handle('who', (): any => ({ next: 'no function' }));
+    const answer = stream(client, 'who');
+    expect(await answer.next()).toMatchObject({ done: true });
+    expect(await answer.result).toEqual({ next: 'no function' });
+  });
+
+  it('is refused with headers that are reserved', async () => {
+    await expect(client.call('who', undefined, { headers: { '@parts': '1' } })).rejects.toMatchObject({ code: 400 });
+  });
+});
+
 // Where nothing but promises runs by itself, as with Jest's fake timers: no clock is advanced here.
 describe.each<[kind: string, faked: NonNullable<Parameters<typeof vi.useFakeTimers>[0]>['toFake']]>([
   ['the default of the runner', undefined],
@@ -325,6 +403,17 @@ describe.each<[kind: string, faked: NonNullable<Parameters<typeof vi.useFakeTime
     vi.advanceTimersByTime(500);
     await ticks();
     expect(client.state.status).toBe('open');
+  });
+
+  it('answers come in parts', async () => {
+    server.handle('count', async function* (to) {
+      for (let n = 1; n <= to; n++) yield n;
+      return 'all';
+    });
+    const answer = stream(client, 'count', 100, { parts: 3 });
+    const got: number[] = [];
+    for await (const part of answer) got.push(part);
+    expect([got.length, got.at(-1), await answer.result]).toEqual([100, 100, 'all']);
   });
 
   it('it closes', async () => {
