@@ -20,7 +20,12 @@ const mangled = { mangleProps: /^_[a-z]/, mangleCache: shortNames('src') };
 const common = { absWorkingDir: root, bundle: true, ...mangled, outdir: 'dist', logLevel: 'warning' };
 // Bundlers of applications leave it to this one to put constants in their places.
 // They, too, say whether this is development: `neutral` leaves that open.
-const entries = { ...common, platform: 'neutral', minifySyntax: true, entryPoints: ['src/index.ts', 'src/react.ts', 'src/testing.ts'], external: ['react'] };
+// The hooks take the client from its own entry, as a copy of theirs would make it twice as large.
+const own = {
+  name: 'own',
+  setup: ({ onResolve }) => onResolve({ filter: /^\.\/index\.js$/ }, ({ path }) => ({ path, external: true, sideEffects: false })),
+};
+const entries = { ...common, platform: 'neutral', minifySyntax: true, entryPoints: ['src/index.ts', 'src/react.ts', 'src/testing.ts'], external: ['react'], plugins: [own] };
 const script = { ...common, format: 'iife', target: 'es2022' };
 await Promise.all([
   build({ ...entries, format: 'esm', target: 'es2022', sourcemap: true }),

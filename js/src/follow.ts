@@ -1,6 +1,7 @@
 // What the hooks do, without React: a read that can be repeated, a
-// subscription that is watched, and a state that follows a channel.
-import type { Client, JugglerError } from './index.js';
+// subscription that is watched, an answer that is read part by part, and a
+// state that follows a channel.
+import type { Client, JugglerError, Stream } from './index.js';
 import type { Gap, JugglerEvent } from './types.js';
 
 /** What is known of something that is read. */
@@ -87,6 +88,57 @@ export function watch(client: Client, channel: string, pattern: boolean, watcher
   return () => {
     state = 'ended';
     subscription.unsubscribe();
+  };
+}
+
+/** What is known of an answer in parts. */
+export interface Parts<P, R> {
+  readonly parts: readonly P[];
+  readonly result?: R | undefined;
+  readonly error?: JugglerError | undefined;
+  readonly pending: boolean;
+}
+
+/** For how long parts are collected, in ms: what changes more often nobody sees. */
+const FRAME = 16;
+
+/**
+ * Reads an answer in parts, and tells what has come, though not each time that
+ * a part comes. It begins after the present task's code, as {@link Repeat}
+ * does. The function returned ends it: it returns the parts that have come.
+ */
+export function readParts<P, R>(
+  open: (signal: AbortSignal) => Stream<P, R>,
+  tell: (known: Parts<P, R>) => void,
+): () => P[] {
+  const controller = new AbortController();
+  const { signal } = controller;
+  const parts: P[] = [];
+  let frame: ReturnType<typeof setTimeout> | undefined;
+  const show = (how: Omit<Parts<P, R>, 'parts'>): void => {
+    clearTimeout(frame);
+    frame = undefined;
+    if (!signal.aborted) tell({ ...how, parts: [...parts] });
+  };
+  const read = async (): Promise<void> => {
+    await null;
+    if (signal.aborted) return;
+    try {
+      const answer = open(signal);
+      for (let next; !(next = await answer.next()).done; ) {
+        parts.push(next.value);
+        frame ??= setTimeout(() => show({ pending: true }), FRAME);
+      }
+      show({ result: await answer.result, pending: false });
+    } catch (error) {
+      show({ error: error as JugglerError, pending: false });
+    }
+  };
+  void read();
+  return () => {
+    controller.abort();
+    clearTimeout(frame);
+    return parts;
   };
 }
 

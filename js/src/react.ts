@@ -5,8 +5,8 @@
  * @packageDocumentation
  */
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from 'react';
-import { Follower, Repeat, watch, type Reading } from './follow.js';
-import type { Client, JugglerError } from './index.js';
+import { Follower, Repeat, readParts, watch, type Parts, type Reading } from './follow.js';
+import { stream, type Client, type JugglerError, type Stream } from './index.js';
 import type {
   AnyContract,
   Args,
@@ -15,10 +15,12 @@ import type {
   ChannelEvent,
   Contract,
   Gap,
+  Part,
   PatternEvent,
   RequestOptions,
   Result,
   State,
+  StreamOptions,
   SubscribeOptions,
   Uri,
 } from './types.js';
@@ -89,6 +91,8 @@ export interface CallState<R> {
   readonly refresh: () => void;
 }
 
+type Open<P, R> = (client: Client<any>, uri: string, args: unknown, options: StreamOptions) => Stream<P, R>;
+
 type Call<R> = (uri: string, args: unknown, options: RequestOptions) => Promise<R>;
 
 /**
@@ -140,6 +144,89 @@ export function useCall<C extends Contract, U extends Uri<C>>(
   const refresh = useCallback(() => repeat.current?.(), []);
   return { data: known.data, error: known.error, pending: enabled && known.pending, refresh };
 }
+
+/** Options of {@link useStream}. */
+export interface UseStreamOptions extends Omit<StreamOptions, 'signal'> {
+  /** False: do not call, for now, and end the call under way. Default true. */
+  enabled?: boolean;
+}
+
+/** What {@link useStream} returns. It belongs to the URI, args and headers of this render. */
+export interface StreamState<P, R> {
+  /** The parts that have come, in their order. They stay when the call fails or is stopped. */
+  readonly parts: readonly P[];
+  /** What the callee returned behind its parts, once it has. */
+  readonly result: R | undefined;
+  /** Why the call failed. */
+  readonly error: JugglerError | undefined;
+  /** Whether more may come. */
+  readonly pending: boolean;
+  /** Ends the call, at the callee too. */
+  readonly stop: () => void;
+  /** Calls anew, and forgets what has come. */
+  readonly restart: () => void;
+}
+
+/**
+ * Calls a URI whose answer comes in parts (see `stream`), and shows them as
+ * they come: it renders once for all that come within 16 ms. It calls when the
+ * component mounts, when the client, the URI, the args or the headers change
+ * (these two by their JSON), at `restart()`, and, if it was refused, once the
+ * client has signed in or connected anew. A call that is no longer wanted is
+ * cancelled, at the callee too. No render sees parts of what it does not ask.
+ *
+ * All parts are kept, so it takes them as fast as they come, up to a window.
+ */
+export function useStream<C extends Contract, U extends Uri<C>>(
+  client: Client<C>,
+  uri: U,
+  ...[args, { enabled = true, ...options } = {}]: CallParameters<C, U, UseStreamOptions>
+): StreamState<Part<C, U>, Result<C, U>> {
+  type P = Part<C, U>;
+  type R = Result<C, U>;
+  const [key, copy] = snapshot(args);
+  const [headersKey] = snapshot(options.headers);
+  const [known, tell] = useAnswer<Parts<P, R>>([client, uri, key, headersKey], begun);
+  const latest = useLatest(options);
+  const control = useRef<{ stop(): void; restart(): void }>(undefined);
+  useEffect(() => {
+    if (!enabled) return;
+    let refused = false;
+    const open = (signal: AbortSignal): Stream<P, R> => (stream as Open<P, R>)(client, uri, copy(), { ...latest.current, signal });
+    const begin = (): (() => P[]) =>
+      readParts(open, (change) => {
+        refused = change.error?.outcome === 'refused';
+        tell(change);
+      });
+    let end = begin();
+    const stop = (): void => {
+      refused = false;
+      tell({ parts: [...end()], pending: false });
+    };
+    const restart = (): void => {
+      stop();
+      tell(begun);
+      end = begin();
+    };
+    control.current = { stop, restart };
+    const off = client.on('state', ({ status }) => {
+      if (status === 'open' && refused) restart();
+    });
+    return () => {
+      off();
+      end();
+      control.current = undefined;
+      tell(begun); // until it is called again
+    };
+  }, [client, uri, key, headersKey, enabled]);
+  const stop = useCallback(() => control.current?.stop(), []);
+  const restart = useCallback(() => control.current?.restart(), []);
+  const { parts, result, error } = known;
+  return { parts, result, error, pending: enabled && known.pending, stop, restart };
+}
+
+/** What is known of a call that has just begun. */
+const begun = { parts: [], result: undefined, error: undefined, pending: true };
 
 /** Options of {@link useSubscription}. */
 export interface UseSubscriptionOptions extends Omit<SubscribeOptions, 'signal' | 'buffer' | 'onReady'> {}

@@ -33,6 +33,7 @@ describe('size, minified and gzipped', () => {
     ['the whole client', `export { Client, CoreClient, JugglerError } from './index.js'`, 8_000],
     ['that with a state', `export { Client, CoreClient, JugglerError, withState } from './index.js'`, 8_450],
     ['that with answers in parts', `export { Client, CoreClient, JugglerError, stream } from './index.js'`, 8_800],
+    ['that with the hook for these', `export { Client, CoreClient, JugglerError } from './index.js'; export { useStream } from './react.js'`, 9_500],
     ['that with what a browser does not tell', `export { Client, CoreClient, JugglerError, isBlocked } from './index.js'`, 8_150],
   ])('%s is less than it may be', async (_, code, most) => {
     expect(await size(code)).toBeLessThan(most);
