@@ -134,18 +134,22 @@ func (ks *keyspace) results(lane int, node broker.ID) string {
 	return ks.key(lane, "results", ulid.ULID(node).String())
 }
 
-// Keys of the parts for a node, in its lane: the parts, what is known of their list, and
-// the token that says that there are some.
+// Keys of the parts for a node, in its lane: the parts, their bytes, the token that says
+// that there are some, and who reads them.
 func (ks *keyspace) parts(lane int, node broker.ID) string {
 	return ks.key(lane, "parts", ulid.ULID(node).String())
 }
 
-func (ks *keyspace) partsState(lane int, node broker.ID) string {
-	return ks.key(lane, "parts-state", ulid.ULID(node).String())
+func (ks *keyspace) partsBytes(lane int, node broker.ID) string {
+	return ks.key(lane, "parts-bytes", ulid.ULID(node).String())
 }
 
 func (ks *keyspace) partsToken(lane int, node broker.ID) string {
 	return ks.key(lane, "parts-token", ulid.ULID(node).String())
+}
+
+func (ks *keyspace) partsReader(lane int, node broker.ID) string {
+	return ks.key(lane, "parts-reader", ulid.ULID(node).String())
 }
 
 // grantsChannel is where a callee hears what the nodes of a lane grant it.

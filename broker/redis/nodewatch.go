@@ -76,7 +76,7 @@ func (c *calleeConn) askForNodes(l *lane, nodes []broker.ID) {
 	for _, node := range nodes {
 		commands = append(commands,
 			resp.NewCommand("GETEX", keys.node(l.index, node)),
-			resp.NewCommand("GET", keys.partsState(l.index, node)))
+			resp.NewCommand("GET", keys.partsBytes(l.index, node)))
 	}
 	if !l.doAll(c.life, commands) {
 		return

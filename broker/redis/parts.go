@@ -23,11 +23,16 @@ type partsReader struct {
 
 	// Owned by the goroutine.
 	link  *conn.Link
-	name  string // on link; empty: it is to begin
-	more  bool   // there are parts: no need to wait for a token
-	parts int    // that the last reply had, to be removed by the next command
-	bytes int    // of these, as part.lua counts them
+	name  string    // on link; empty: it is to begin
+	more  bool      // there are parts: no need to wait for a token
+	parts int       // that the last reply had, to be removed by the next command
+	bytes int64     // of these and of others before them that the server still counts
+	last  time.Time // when they came
 }
+
+// partsRest is how soon after the last read the next one begins, so that the parts of a
+// fast stream come together: each read costs about as much as the storing of a part.
+const partsRest = time.Millisecond
 
 func newPartsReader(c *callerConn) *partsReader {
 	keys, lane := c.broker.keys, c.home.index
@@ -35,7 +40,7 @@ func newPartsReader(c *callerConn) *partsReader {
 		conn:    c,
 		blocker: c.home.newRedialer("parts"),
 		wait:    resp.NewCommand("BZPOPMIN", keys.partsToken(lane, c.node), int(blockFor/time.Second)),
-		keys:    []string{keys.parts(lane, c.node), keys.partsState(lane, c.node)},
+		keys:    []string{keys.parts(lane, c.node), keys.partsBytes(lane, c.node), keys.partsReader(lane, c.node)},
 		stopped: make(chan struct{}),
 	}
 	r.wait.Blocks = blockFor
@@ -70,14 +75,27 @@ func (r *partsReader) run() {
 	}
 }
 
+// next returns the command for the next parts. What was removed is not told each time,
+// for that costs a write.
+func (r *partsReader) next() *resp.Command {
+	begins, removed := 0, int64(0)
+	switch {
+	case r.name == "":
+		begins, r.name, r.parts, r.bytes = 1, ulid.Make().String(), 0, 0
+	case r.bytes > r.conn.broker.config.partsBytes/64:
+		removed, r.bytes = r.bytes, 0
+	}
+	return partsScript.Command(r.keys, r.name, begins, r.parts, removed)
+}
+
 // read waits for parts, unless it knows of some or begins, and delivers them. It does both
 // in one round trip.
 func (r *partsReader) read() error {
-	begins, waits := 0, r.name != "" && !r.more
-	if r.name == "" {
-		begins, r.name, r.parts, r.bytes = 1, ulid.Make().String(), 0, 0
+	waits := r.name != "" && !r.more
+	if rest := partsRest - time.Since(r.last); waits && rest > 0 {
+		r.blocker.Pause(rest)
 	}
-	next := partsScript.Command(r.keys, r.name, begins, r.parts, r.bytes)
+	next := r.next()
 	commands := []*resp.Command{next}
 	if waits {
 		commands = []*resp.Command{r.wait, next}
@@ -89,6 +107,7 @@ func (r *partsReader) read() error {
 	if err != nil {
 		return err
 	}
+	r.last = time.Now()
 	r.receive(next.Reply.List)
 	if waits {
 		return r.wait.Reply.Err()
@@ -103,10 +122,12 @@ func (r *partsReader) receive(reply []resp.Reply) {
 		return
 	}
 	values := reply[1:]
-	r.more, r.parts, r.bytes = reply[0].Value == 1, len(values), 0
+	if r.more, r.parts = reply[0].Value == 1, len(values); r.parts == 0 {
+		r.bytes = 0 // the server counts none any more
+	}
 	batch := make([]broker.Part, 0, len(values))
 	for _, v := range values {
-		r.bytes += len(v.Text) + partOverhead
+		r.bytes += int64(len(v.Text) + partOverhead)
 		p, err := decodePart(r.conn.node, v.Text)
 		if err != nil {
 			r.conn.broker.corrupt(r.keys[0], err)

@@ -19,7 +19,7 @@ const (
 	// partsFor is how long, in ms, an untouched list of parts lives.
 	partsFor = 60_000
 
-	// partsClosed is known of the list of a node that has closed.
+	// partsClosed stands in the place of the bytes of a node that has closed.
 	partsClosed = "closed"
 
 	// partsRetry is after what time it is worth it to send a part again that a node's list
@@ -33,7 +33,7 @@ func (b *batcher) storeParts(sets [][]*op, size int) *resp.Command {
 	names := make([]string, 0, 4*len(sets))
 	for _, parts := range sets {
 		node := parts[0].node
-		names = append(names, keys.node(index, node), keys.parts(index, node), keys.partsState(index, node), keys.partsToken(index, node))
+		names = append(names, keys.node(index, node), keys.parts(index, node), keys.partsBytes(index, node), keys.partsToken(index, node))
 	}
 	c := partScript.On(names, size)
 	c.AddNumber(b.lane.broker.config.partsBytes)

@@ -102,7 +102,8 @@ func TestStreamsCut(t *testing.T) {
 func TestPartsListFull(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	a, b := newBroker(t, calm(withAddr(server.Addr))...), newBroker(t, calm(withAddr(server.Addr), redis.WithPartsBytes(100_000))...)
+	bound := redis.WithPartsBytes(100_000)
+	a, b := newBroker(t, calm(withAddr(server.Addr), bound)...), newBroker(t, calm(withAddr(server.Addr), bound)...)
 	s := startStreams(t, a, b, 30)
 	s.size = 5000
 	hold := make(chan struct{})

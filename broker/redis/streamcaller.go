@@ -56,7 +56,8 @@ func (c *callerConn) renewParts() []*resp.Command {
 	keys := c.broker.keys
 	return []*resp.Command{
 		resp.NewCommand("PEXPIRE", keys.parts(c.home.index, c.node), partsFor),
-		resp.NewCommand("PEXPIRE", keys.partsState(c.home.index, c.node), partsFor),
+		resp.NewCommand("PEXPIRE", keys.partsBytes(c.home.index, c.node), partsFor),
+		resp.NewCommand("PEXPIRE", keys.partsReader(c.home.index, c.node), partsFor),
 	}
 }
 
@@ -65,8 +66,8 @@ func (c *callerConn) renewParts() []*resp.Command {
 func (c *callerConn) forgetParts() []*resp.Command {
 	keys := c.broker.keys
 	return []*resp.Command{
-		resp.NewCommand("DEL", keys.parts(c.home.index, c.node), keys.partsToken(c.home.index, c.node)),
-		resp.NewCommand("SET", keys.partsState(c.home.index, c.node), partsClosed, "PX", partsFor),
+		resp.NewCommand("DEL", keys.parts(c.home.index, c.node), keys.partsToken(c.home.index, c.node), keys.partsReader(c.home.index, c.node)),
+		resp.NewCommand("SET", keys.partsBytes(c.home.index, c.node), partsClosed, "PX", partsFor),
 	}
 }
 

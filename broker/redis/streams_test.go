@@ -24,6 +24,7 @@ type streams struct {
 	callee broker.StreamCalleeConn
 	parts  uint32 // of each answer
 	size   int    // of each part, at least
+	same   []byte // the arguments of all parts, if not nil
 
 	mu      sync.Mutex // guards the following
 	calls   map[broker.Address]*streamed
@@ -120,6 +121,9 @@ func (s *streams) start(calls int) (made []broker.Address) {
 
 // partArgs returns the arguments of a part.
 func (s *streams) partArgs(to broker.Address, n uint32) []byte {
+	if s.same != nil {
+		return s.same
+	}
 	return fmt.Appendf(nil, "%d of %d %0*d", n, binary.BigEndian.Uint64(to.Ref[:]), s.size, 0)
 }
 

@@ -1,8 +1,8 @@
 -- Stores parts of answers for the nodes of one lane. A node reads them with parts.lua.
 --
 -- KEYS     for each node: node (string, exists while the node lives), parts (list,
---          the oldest first), what is known of that list (string), token (sorted
---          set: it says that there are parts)
+--          the oldest first), how many bytes these have at most (string), token
+--          (sorted set: it says that there are parts)
 -- ARGV[1]  how many bytes a node's list holds at most; each part counts 64 more
 --          than it has, and one fits into an empty list in any case
 -- then     for each node, in the order of KEYS: the number n of its parts (all
@@ -39,9 +39,7 @@ local function store(k, first, n)
     end
     return found[2] == 'closed' and -2 or -1
   end
-  local reader, bytes = string.match(found[2] or '', '^(%S*) (%d+)$')
-  local count
-  count, bytes = fitting(first, n, tonumber(bytes) or 0)
+  local count, bytes = fitting(first, n, tonumber(found[2]) or 0)
   if count == 0 then
     return 0
   end
@@ -49,7 +47,7 @@ local function store(k, first, n)
   if type(length) == 'table' then
     return length.err
   end
-  call('SET', KEYS[k + 2], string.format('%s %.0f', reader or '', bytes), 'PX', '60000')
+  call('SET', KEYS[k + 2], bytes, 'PX', '60000')
   if length == count then
     call('PEXPIRE', KEYS[k + 1], '60000') -- the node renews it
   end
