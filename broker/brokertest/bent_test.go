@@ -25,6 +25,13 @@ type hooks struct {
 	cancelled   func(to []broker.Address, next func([]broker.Address))
 	closeCallee func(next func() error) error
 
+	grant    func(grants []broker.Grant, next func([]broker.Grant) error) error
+	parts    func(parts []broker.Part, next func([]broker.Part))
+	sendPart func(p *broker.Part, next func(*broker.Part) error) error
+	granted  func(grants []broker.Grant, next func([]broker.Grant))
+
+	openStreamCallee func(granted func([]broker.Grant))
+
 	beforePublish   func(ctx context.Context) error
 	publishBatch    func(events []broker.Event, next func([]broker.Event))
 	publish         func(e *broker.Event, next func(*broker.Event) error) error
@@ -53,17 +60,21 @@ type bentCaller struct {
 }
 
 func (b bentCaller) OpenCaller(ctx context.Context, node broker.ID, deliver func([]broker.Result)) (broker.CallerConn, error) {
+	conn, err := b.next.OpenCaller(ctx, node, b.bendResults(node, deliver))
+	return bentCallerConn{conn, b.h}, err
+}
+
+func (b bentCaller) bendResults(node broker.ID, deliver func([]broker.Result)) func([]broker.Result) {
 	if b.h.openCaller != nil {
 		deliver = b.h.openCaller(node, deliver)
 	}
-	conn, err := b.next.OpenCaller(ctx, node, func(results []broker.Result) {
+	return func(results []broker.Result) {
 		if b.h.results != nil {
 			b.h.results(results, deliver)
 		} else {
 			deliver(results)
 		}
-	})
-	return bentCallerConn{conn, b.h}, err
+	}
 }
 
 type bentCallerConn struct {
@@ -116,17 +127,20 @@ type bentCallee struct {
 }
 
 func (b bentCallee) OpenCallee(ctx context.Context, uris []string, cancelled func([]broker.Address)) (broker.CalleeConn, error) {
-	bent := cancelled
-	if b.h.cancelled != nil && cancelled != nil {
-		bent = func(to []broker.Address) { b.h.cancelled(to, cancelled) }
-	}
-	next := func() (broker.CalleeConn, error) { return b.next.OpenCallee(ctx, uris, bent) }
+	next := func() (broker.CalleeConn, error) { return b.next.OpenCallee(ctx, uris, b.bendCancelled(cancelled)) }
 	if b.h.openCallee == nil {
 		conn, err := next()
 		return bentCalleeConn{conn, b.h}, err
 	}
 	conn, err := b.h.openCallee(ctx, cancelled != nil, next)
 	return bentCalleeConn{conn, b.h}, err
+}
+
+func (b bentCallee) bendCancelled(cancelled func([]broker.Address)) func([]broker.Address) {
+	if b.h.cancelled == nil || cancelled == nil {
+		return cancelled
+	}
+	return func(to []broker.Address) { b.h.cancelled(to, cancelled) }
 }
 
 type bentCalleeConn struct {

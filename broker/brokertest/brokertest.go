@@ -228,8 +228,9 @@ const (
 	rollback
 	unkept
 	blocking
+	streams
 
-	optional = immediateCaller | immediatePubSub | immediateSubscriber | batchCaller | batchPublisher | ender | history
+	optional = immediateCaller | immediatePubSub | immediateSubscriber | batchCaller | batchPublisher | ender | history | streams
 )
 
 var featureNames = map[features]string{
@@ -248,6 +249,7 @@ var featureNames = map[features]string{
 	ender:               "Ender",
 	history:             "History with a rule (Engine.History)",
 	rollback:            "way to lose events (Rollback is nil)",
+	streams:             "StreamCaller and StreamCallee",
 	unkept:              "event that cannot be kept (Unkept is nil)",
 	blocking:            "SubscriberConn whose deliver may block (it is Immediate)",
 }
@@ -279,6 +281,7 @@ func probe(t *testing.T, e Engine) features {
 		}
 		defer conn.Close()
 		set(rpc, true)
+		set(streams, is[broker.StreamCaller](r.Caller) && is[broker.StreamCallee](r.Callee))
 		set(immediateCaller, is[broker.Immediate](conn))
 		set(batchCaller, is[broker.BatchCaller](conn))
 		if e, ok := conn.(broker.Ender); ok {

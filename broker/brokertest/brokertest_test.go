@@ -80,7 +80,7 @@ func straight(*testing.T) *hooks { return new(hooks) }
 // Each wrong broker is caught by the cases that should. That a right one passes
 // them is shown by the test of broker/memory.
 func TestWrongBrokers(t *testing.T) {
-	for _, w := range slices.Concat(wrong, wrongHistory) {
+	for _, w := range slices.Concat(wrong, wrongHistory, wrongStreams) {
 		t.Run(w.name, func(t *testing.T) {
 			t.Parallel()
 			for _, name := range w.caught {
@@ -116,7 +116,7 @@ func leaveGoroutine(_ context.Context, _ bool, next func() (broker.CalleeConn, e
 // There is a wrong broker for each case, so none passes whatever happens.
 func TestEachCaseCatchesSomething(t *testing.T) {
 	caught := brokertest.OutageCases() // by TestOutage
-	for _, w := range slices.Concat(wrong, wrongHistory) {
+	for _, w := range slices.Concat(wrong, wrongHistory, wrongStreams) {
 		caught = append(caught, w.caught...)
 	}
 	for _, name := range brokertest.CaseNames() {
@@ -210,6 +210,12 @@ func TestPlain(t *testing.T) {
 		}
 		if _, ok := v.(broker.BatchPublisher); ok {
 			t.Errorf("%T is a BatchPublisher", v)
+		}
+		if _, ok := v.(broker.StreamCaller); ok {
+			t.Errorf("%T is a StreamCaller", v)
+		}
+		if _, ok := v.(broker.StreamCallee); ok {
+			t.Errorf("%T is a StreamCallee", v)
 		}
 		if _, ok := v.(broker.History); ok {
 			t.Errorf("%T is a History", v)
