@@ -14,7 +14,9 @@ class CallError extends Error {
 }
 
 // A function gets the arguments of a call, its headers, and a signal that
-// aborts when the caller cancels or the time is over.
+// aborts when the caller cancels or the time is over. What a generator yields is
+// a part of the answer, for callers that want parts: it goes on when Redis has
+// that, and the caller takes one more.
 const functions = {
   'js.add': ([a, b]) => a + b,
   'js.greet': (name, { headers }) => `${headers.greeting ?? 'hello'} ${name}`,
@@ -23,6 +25,10 @@ const functions = {
     if (!(x >= 0)) throw new CallError(422, 'want a number from 0 on', { got: x });
     return Math.sqrt(x);
   },
+  'js.count': async function* (last) {
+    for (let n = 1; n <= last; n++) yield n;
+    return last;
+  },
 };
 
 const { REDIS_URL = 'redis://127.0.0.1:6379', JUGGLER_PREFIX = 'juggler' } = process.env;
@@ -30,14 +36,17 @@ const LEASE = Number(process.env.JUGGLER_LEASE ?? 5000); // ms
 const GRACE = 5000; // ms, the same in all callees
 const CONCURRENCY = 64;
 const RESULT_CAPACITY = 65536;
+const PARTS_CAPACITY = 64 << 20; // bytes
 const MISSING = -1; // instead of a count: Redis does not know the node
+const CLOSED = -2; // or knows that it has gone
 const REMEMBERED = 65536; // calls
 
-const scripts = Object.fromEntries(['announce', 'take', 'result', 'stop', 'withdraw'].map((name) => [name, script(name)]));
+const scripts = Object.fromEntries(['announce', 'take', 'part', 'result', 'stop', 'withdraw'].map((name) => [name, script(name)]));
 const uris = Object.keys(functions);
 const key = (...names) => [JUGGLER_PREFIX, '{0.0}', ...names].join(':'); // a single server has one lane
 const perURI = (...kinds) => uris.flatMap((uri) => kinds.map((kind) => key(kind, uri)));
 const uint32 = (n) => Buffer.from([n >>> 24, n >>> 16, n >>> 8, n]);
+const uint64 = (n) => Buffer.concat([uint32(n / 2 ** 32), uint32(n % 2 ** 32)]);
 
 /** Writes 16 bytes as the 26 characters of a ULID. */
 function ulid(bytes) {
@@ -45,7 +54,7 @@ function ulid(bytes) {
   return Array.from({ length: 26 }, (_, i) => '0123456789ABCDEFGHJKMNPQRSTVWXYZ'[Number((bits >> BigInt(125 - 5 * i)) & 31n)]).join('');
 }
 
-const running = new Map(); // address in hex → what aborts the call
+const running = new Map(); // address in hex → the call
 const finished = new Set(); // the addresses of those answered last
 let redis; // the connections in use and the callee's id, anew after each loss
 let freed = () => {}; // called when a call has ended
@@ -55,8 +64,12 @@ let stopping = false;
 function open() {
   const now = Buffer.alloc(6);
   now.writeUIntBE(Date.now(), 0, 6);
-  const id = ulid(Buffer.concat([now, randomBytes(10)]));
-  const onMessage = ([, , address]) => running.get(address.toString('hex'))?.abort(new CallError(499, 'cancelled'));
+  const bytes = Buffer.concat([now, randomBytes(10)]);
+  const id = ulid(bytes);
+  const onMessage = ([, channel, message]) => {
+    if (channel.toString() === key('grants', id)) return grant(message);
+    running.get(message.toString('hex'))?.abort.abort(new CallError(499, 'cancelled'));
+  };
   const connections = [1, 2, 3].map(() => new Redis(REDIS_URL, { onMessage, onClose: close }));
   const beat = setInterval(() => announce(redis).catch(close), LEASE / 4);
   function close() {
@@ -64,7 +77,7 @@ function open() {
     for (const connection of connections) connection.close();
   }
   const [takes, writes, hears] = connections;
-  redis = { id, takes, writes, hears, beat, close, answered: [] };
+  redis = { id, bytes, takes, writes, hears, beat, close, answered: [] };
 }
 
 async function announce({ id, writes, answered }) {
@@ -77,6 +90,7 @@ async function announce({ id, writes, answered }) {
 async function serve() {
   const { id, takes, hears, answered } = redis;
   await hears.send('SUBSCRIBE', key('cancel'));
+  await hears.send('SUBSCRIBE', key('grants', id));
   await announce(redis);
   console.log('ready');
   const keys = [key('callees'), key('taken', id), ...perURI('calls', 'tokens', 'cancelled')];
@@ -109,13 +123,16 @@ async function start(uri, value, now) {
   const expiry = performance.now() + left;
   const args = 54 + value.readUInt32BE(50);
   const abort = new AbortController();
-  running.set(name, abort);
   const signal = AbortSignal.any([abort.signal, AbortSignal.timeout(left)]);
+  const [window, headers] = windowOf(value.subarray(54, args).toString());
+  const call = { address, abort, signal, window, sent: { parts: 0, bytes: 0 }, wake() {} };
+  signal.addEventListener('abort', () => call.wake());
+  running.set(name, call);
   let result;
   try {
-    const headers = JSON.parse(value.subarray(54, args).toString() || '{}');
-    const output = await functions[uri](JSON.parse(value.subarray(args).toString() || 'null'), { headers, signal });
-    result = [uint32(0), Buffer.from(JSON.stringify(output ?? null))];
+    let output = functions[uri](JSON.parse(value.subarray(args).toString() || 'null'), { headers: JSON.parse(headers), signal });
+    if (output?.[Symbol.asyncIterator]) output = inParts(call, output);
+    result = [uint32(0), Buffer.from(JSON.stringify((await output) ?? null))];
   } catch (error) {
     const ended = signal.aborted && (abort.signal.reason ?? new CallError(408, "the call's time was over"));
     result = failure(ended || error, uri);
@@ -124,7 +141,7 @@ async function start(uri, value, now) {
   // node that Redis does not know says within a lease that it lives, if it does.
   let missing;
   for (let end = expiry; performance.now() < end; await sleep(500)) {
-    const stored = await store(address, result);
+    const stored = await store(address, result, call.sent.parts);
     if (stored >= 0) break;
     missing = stored === MISSING ? missing ?? performance.now() : undefined;
     end = missing === undefined ? expiry : Math.min(expiry, missing + LEASE);
@@ -134,6 +151,81 @@ async function start(uri, value, now) {
   if (finished.size > REMEMBERED) finished.delete(finished.values().next().value); // the oldest
   redis.answered.push(address);
   freed();
+}
+
+/** Takes the window off the headers of a call, which are JSON: without one it takes no parts. */
+function windowOf(headers) {
+  const [begin, parts, bytes] = /^\{"@parts":"(\d+),(\d+)"/.exec(headers) ?? [];
+  if (begin === undefined) return [{ parts: 0, bytes: 0 }, headers || '{}'];
+  const others = headers.slice(begin.length);
+  return [{ parts: Number(parts), bytes: Number(bytes) }, `{${others === '}' ? others : others.slice(1)}`];
+}
+
+/** Makes the windows of calls greater. Each is a total, so the order does not matter. */
+function grant(message) {
+  for (let at = 1; at + 44 <= message.length; at += 44) {
+    const call = running.get(message.subarray(at, at + 32).toString('hex'));
+    if (!call) continue;
+    call.window.parts = Math.max(call.window.parts, message.readUInt32BE(at + 32));
+    call.window.bytes = Math.max(call.window.bytes, Number(message.readBigUInt64BE(at + 36)));
+    call.wake();
+  }
+}
+
+/** Sends what a generator yields, and returns what it returns. */
+async function inParts(call, generator) {
+  const wanted = call.window.parts > 0;
+  try {
+    for (;;) {
+      const { done, value } = await generator.next();
+      if (done) return value;
+      call.signal.throwIfAborted();
+      if (wanted) await send(call, Buffer.from(JSON.stringify(value ?? null)));
+    }
+  } finally {
+    await generator.return();
+  }
+}
+
+/** Stores a part when the caller takes one more. Meanwhile it asks now and then whether the node lives. */
+async function send(call, part) {
+  const { signal, window, sent } = call;
+  const isFull = () => sent.parts >= window.parts || sent.bytes >= window.bytes;
+  for (let missing; ; signal.throwIfAborted()) {
+    if (isFull()) await change(call, LEASE);
+    signal.throwIfAborted();
+    const stored = await storePart(call, isFull() ? [] : [part]);
+    if (stored > 0) break;
+    missing = stored === MISSING ? (missing ?? performance.now()) : undefined;
+    if (stored === CLOSED || performance.now() - missing > LEASE) call.abort.abort(new CallError(499, 'the caller is gone'));
+    else if (!isFull()) await change(call, 100); // no room in the list, or the reply did not come
+  }
+  sent.parts += 1;
+  sent.bytes += part.length;
+}
+
+/** Waits some ms, or until the caller takes more or the call ends. */
+function change(call, ms) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    call.wake = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+  });
+}
+
+/** Returns how many of the values were stored, none or one; MISSING, CLOSED, or NaN if the reply did not come. */
+async function storePart({ address, window, sent }, values) {
+  const node = ulid(address.subarray(0, 16));
+  const keys = [key('node', node), ...['parts', 'parts-state', 'parts-token'].map((kind) => key(kind, node))];
+  const begin = [Buffer.from('P'), address.subarray(16), redis.bytes, uint32(sent.parts + 1), uint32(window.parts), uint64(window.bytes)];
+  try {
+    const [stored] = await redis.writes.run(scripts.part, keys, [PARTS_CAPACITY, values.length, ...values.map((v) => Buffer.concat([...begin, v]))]);
+    return Number(stored);
+  } catch {
+    return NaN;
+  }
 }
 
 /** What callers get of an error: nothing but 500, unless it was made for them. */
@@ -147,10 +239,11 @@ function failure(error, uri) {
   return [uint32(code), uint32(message.length), message, Buffer.from(JSON.stringify(data) ?? '')];
 }
 
-/** Returns how many results were stored, MISSING, or NaN if the reply did not come. */
-async function store(address, result) {
+/** Stores the result behind so many parts. Returns how many were stored, MISSING, or NaN if the reply did not come. */
+async function store(address, result, parts = 0) {
   const node = ulid(address.subarray(0, 16));
-  const value = Buffer.concat([Buffer.from('R'), address.subarray(16), ...result]);
+  const begin = parts > 0 ? [Buffer.from('S'), address.subarray(16), uint32(parts), uint32(0)] : [Buffer.from('R'), address.subarray(16)];
+  const value = Buffer.concat([...begin, ...result]);
   try {
     const [stored] = await redis.writes.run(scripts.result, [key('node', node), key('results', node)], [RESULT_CAPACITY, 1, value]);
     return stored;

@@ -125,6 +125,61 @@ func TestJSCallee(t *testing.T) {
 	wantExpiry(t, server.Client())
 }
 
+// A generator answers in parts: as many as are wanted, no further than the caller has taken
+// them, and none to a caller that wants none.
+func TestJSCalleeInParts(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	callee := startJSCallee(t, server.Addr, longJSLease)
+	c := startNode(t, calm(withAddr(server.Addr))...).dial(t)
+	headers := client.WithHeaders(map[string]string{"k": "v"})
+	for _, opts := range [][]client.StreamOption{nil, {client.Window(3), headers}} {
+		s, err := c.Stream(t.Context(), "js.count", 300, opts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for part, err := range client.PartsAs[int](s) {
+			if n++; err != nil || part != n {
+				t.Fatalf("part %d is %d, %v", n, part, err)
+			}
+		}
+		var last int
+		if err := s.Result(t.Context(), &last); err != nil || last != 300 || n != 300 {
+			t.Errorf("%d parts, result %d, %v", n, last, err)
+		}
+	}
+	var last int
+	if err := c.Call(t.Context(), "js.count", 7, &last, headers); err != nil || last != 7 {
+		t.Errorf("a call without parts: %d, %v", last, err)
+	}
+	s, err := c.Stream(t.Context(), "js.greet", "you", headers, client.WithHeaders(map[string]string{"greeting": "hi"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var greeting string
+	if err := s.Result(t.Context(), &greeting); err != nil || greeting != "hi you" {
+		t.Errorf("a stream without parts: %q, %v", greeting, err)
+	}
+
+	s, err = c.Stream(t.Context(), "js.count", 1_000_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, err := range s.Parts() {
+		if n++; err != nil || n == 100 {
+			break
+		}
+	}
+	wantExpiry(t, server.Client())
+	callee.signal(syscall.SIGTERM)
+	<-callee.exited // once nothing runs any more
+	if n := taken(t, server); n != 0 {
+		t.Errorf("%d calls are left", n)
+	}
+}
+
 // A call that is cancelled, or whose time is over, ends in the callee too.
 func TestJSCalleeCancelled(t *testing.T) {
 	t.Parallel()
