@@ -146,7 +146,7 @@ func (sh *shard) Turn(now int64) (next int64) {
 	sh.inbox.giveBack(mail)
 
 	sh.calls.wheel.Advance(now, (*pendingCall).expire)
-	sh.streams.wheel.Advance(now, (*stream).due)
+	sh.streams.advance(now)
 	sh.deadlines.Advance(now, (*session).overdue)
 	sh.paces.Advance(now, (*session).paceDue)
 	sh.replays.again.Advance(now, (*replay).retry)
@@ -163,7 +163,7 @@ func (sh *shard) nextTurn() (next int64) {
 		}
 	}
 	sooner(sh.calls.wheel.Next())
-	sooner(sh.streams.wheel.Next())
+	sooner(sh.streams.next())
 	sooner(sh.deadlines.Next())
 	sooner(sh.paces.Next())
 	sooner(sh.replays.again.Next())

@@ -37,7 +37,7 @@ type shard struct {
 	subsMu sync.Mutex // held on the turn to change the subs of a session, and by others to read them
 
 	calls   callTable
-	streams streams
+	streams *streams // nil until there was one
 	topics  map[broker.Topic]*localTopic
 
 	chains  map[string]*chain // of the channels on which sessions lag, or SUBs are in flight

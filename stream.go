@@ -59,6 +59,9 @@ const (
 
 // newStream makes the stream of p, whose client takes so many parts at first.
 func (sh *shard) newStream(p *pendingCall, parts int) *stream {
+	if sh.streams == nil {
+		sh.streams = new(streams)
+	}
 	st := &stream{p: p, asked: uint32(parts)}
 	st.timer.Owner = st
 	st.granted = st.window()

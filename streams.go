@@ -12,7 +12,8 @@ import (
 	"github.com/juggler-go/juggler/internal/wheel"
 )
 
-// streams is what a shard has for all its streams. It belongs to the turn.
+// streams is what a shard has for all its streams. It belongs to the turn. A nil *streams
+// has none.
 type streams struct {
 	wheel   wheel.Wheel[stream]
 	blocked map[*session][]*stream // those that wait for the client to read, in order
@@ -41,6 +42,21 @@ const (
 	// cancelAgainAfter is how long parts of a call that is over may have been on their way.
 	cancelAgainAfter = 200 * time.Millisecond
 )
+
+// advance handles the deadlines that are due.
+func (ss *streams) advance(now int64) {
+	if ss != nil {
+		ss.wheel.Advance(now, (*stream).due)
+	}
+}
+
+// next returns when the next deadline is due.
+func (ss *streams) next() (at int64, ok bool) {
+	if ss == nil {
+		return 0, false
+	}
+	return ss.wheel.Next()
+}
 
 // block has st wait for the client to read.
 func (ss *streams) block(st *stream) {
@@ -74,6 +90,9 @@ func (ss *streams) unblock(st *stream) {
 // resume has the streams of s go on that wait for the client to read: one after the other,
 // so that one which fills the queue again is the last in the next round.
 func (ss *streams) resume(s *session) {
+	if ss == nil {
+		return
+	}
 	all := ss.blocked[s]
 	delete(ss.blocked, s)
 	for i, st := range all {
@@ -112,6 +131,9 @@ func (ss *streams) endedEarly(sh *shard, st *stream) {
 // late handles a part of a call that is over: its callee is told once more to stop, if it
 // had the time to hear of it.
 func (ss *streams) late(sh *shard, it *partItem) {
+	if ss == nil {
+		return
+	}
 	place := callPlace{it.slot, it.gen}
 	end, ok := ss.early[place]
 	if !ok || sh.group.Now() < end.at+cancelAgainAfter.Milliseconds() {
@@ -124,7 +146,7 @@ func (ss *streams) late(sh *shard, it *partItem) {
 
 // sendGrants tells callees what they were granted in this turn.
 func (ss *streams) sendGrants(h *Handler) {
-	if len(ss.grants) > 0 {
+	if ss != nil && len(ss.grants) > 0 {
 		h.grant(ss.grants)
 		ss.grants = emptied(ss.grants)
 	}
