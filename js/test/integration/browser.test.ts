@@ -50,6 +50,18 @@ describe('calls', () => {
     ).toBe(true);
   });
 
+  it('are answered in parts', async () => {
+    expect(
+      await page.evaluate(async () => {
+        const answer = window.juggler.stream(window.client, 'test.parts', 500);
+        const got: number[] = [];
+        for await (const part of answer) got.push(part);
+        for await (const part of window.juggler.stream(window.client, 'test.parts', 1_000_000)) if (part > 100) break;
+        return { same: got.every((part, i) => part === i + 1), count: got.length, result: await answer.result, errors: window.errors };
+      }),
+    ).toEqual({ same: true, count: 500, result: 500, errors: [] });
+  });
+
   it('are cancelled by their signal', async () => {
     const { cancelled } = await server.get<{ cancelled: number }>('/control/counters');
     expect(

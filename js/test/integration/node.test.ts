@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
-import { JugglerError, type Client, type ClientOptions, type JugglerEvent } from '../../src/index.js';
+import { JugglerError, stream, type Client, type ClientOptions, type JugglerEvent } from '../../src/index.js';
 import { mistakes } from '../support/mistakes.js';
 import { TestServer, nodeClient, reached, type TestContract } from '../support/server.js';
 
@@ -383,8 +383,13 @@ describe('a server that is killed', () => {
       await client.subscribe('x', { onGap: gaps }, ({ args }) => got.push(args)).ready;
       const underWay = reason(client.call('test.wait'));
       const repeated = client.call('test.delay', 200, { idempotent: true });
-      await client.call('test.echo', 1);
+      const begun = stream(client, 'test.parts', 1_000, { parts: 2, idempotent: true });
+      await begun.next();
       await own.kill();
+      const rest = async (): Promise<void> => {
+        for await (const part of begun) expect(part).toBeLessThanOrEqual(3);
+      };
+      expect(await reason(rest())).toMatchObject({ code: 1006, outcome: 'unknown', message: expect.stringMatching(/parts that came: [123]$/) });
       expect(await underWay).toMatchObject({ code: 1006, outcome: 'unknown', retryable: false });
       const waiting = client.call('test.add', [1, 2]);
       expect(await reason(client.call('test.echo', 1, { wait: false }))).toMatchObject({ code: 503, outcome: 'refused' });
@@ -402,8 +407,62 @@ describe('a server that is killed', () => {
   });
 });
 
+describe('answers in parts', () => {
+  interface Counters {
+    cancelled: number;
+    sent: number;
+  }
+  const counters = (): Promise<Counters> => server.get<Counters>('/control/counters');
+
+  it('come in order, and no faster than they are taken', async () => {
+    const answer = stream(connect(), 'test.parts', 1_000, { parts: 5 });
+    const got: number[] = [];
+    for await (const part of answer) {
+      if (got.push(part) % 100 === 0) expect((await counters()).sent).toBeLessThanOrEqual(got.length + 5);
+    }
+    expect(got).toEqual(Array.from({ length: 1_000 }, (_, n) => n + 1));
+    expect(await answer.result).toBe(1_000);
+  });
+
+  it('many at once keep apart, beside one that nobody takes', async () => {
+    const client = connect();
+    const idle = stream(client, 'test.parts', 1_000, { parts: 1 });
+    await idle.next();
+    const sums = Array.from({ length: 20 }, async (_, i) => {
+      let sum = 0;
+      for await (const part of stream(client, 'test.parts', 100 + i)) sum += part;
+      return sum;
+    });
+    expect(await Promise.all(sums)).toEqual(Array.from({ length: 20 }, (_, i) => ((100 + i) * (101 + i)) / 2));
+    expect(await idle.next()).toEqual({ value: 2, done: false });
+    await idle.return!();
+  });
+
+  it('that are left end at the callee', async () => {
+    const before = await counters();
+    const client = connect();
+    for await (const part of stream(client, 'test.parts', 1_000_000)) if (part === 40) break;
+    const controller = new AbortController();
+    const aborted = stream(client, 'test.parts', 1_000_000, { signal: controller.signal });
+    await aborted.next();
+    controller.abort();
+    expect(await reason(aborted.next())).toMatchObject({ name: 'AbortError' });
+    await vi.waitFor(async () => expect((await counters()).cancelled).toBe(before.cancelled + 2), 10_000);
+    expect(await client.call('test.echo', 1)).toBe(1);
+  });
+
+  it('are nothing to who wants the result, or to a callee that has none', async () => {
+    const client = connect();
+    expect(await client.call('test.parts', 100)).toBe(100);
+    expect(await stream(client, 'test.parts', 100, { parts: 3 }).result).toBe(100);
+    const plain = stream(client, 'test.echo', 'all');
+    expect([await plain.next(), await plain.result]).toEqual([{ value: undefined, done: true }, 'all']);
+    expect(await reason(stream(client, 'test.fail').next())).toMatchObject({ code: 422, data: { field: 'a' } });
+  });
+});
+
 describe('a node that is drained', () => {
-  it('loses no call, no event, and none of their order', async () => {
+  it('loses no call, no part, no event, and none of their order', async () => {
     const client = connect();
     const publisher = connect();
     const gaps = vi.fn();
@@ -421,13 +480,22 @@ describe('a node that is drained', () => {
     const events = async (): Promise<void> => {
       while (draining) await publisher.publish('drained', sent++);
     };
-    const working = Promise.all([calls(), events()]);
+    const parts = async (): Promise<number> => {
+      let last = 0;
+      for await (const part of stream(client, 'test.parts', 300, { parts: 2 })) {
+        expect(part).toBe(++last);
+        await publisher.call('test.echo', part);
+      }
+      return last;
+    };
+    const working = Promise.all([calls(), events(), parts()]);
     await sleep(50);
     await server.post('/control/drain');
     await sleep(100);
     draining = false;
-    const [done] = await working;
+    const [done, , streamed] = await working;
     expect(done).toBeGreaterThan(0);
+    expect(streamed).toBe(300);
     expect(await long).toBe(1_000);
     await vi.waitFor(() => expect(got).toHaveLength(sent), 10_000);
     expect(got).toEqual(Array.from({ length: sent }, (_, n) => n));

@@ -13,9 +13,10 @@ import (
 
 // counters count what the tests ask about.
 type counters struct {
-	cancelled atomic.Int64 // calls of test.wait that were cancelled
+	cancelled atomic.Int64 // calls of test.wait and test.parts that were cancelled
 	called    atomic.Int64 // calls of test.count
 	published atomic.Int64 // the last number of /control/publish
+	sent      atomic.Int64 // parts that the newest call of test.parts has sent
 }
 
 // register registers the callees:
@@ -30,6 +31,7 @@ type counters struct {
 //	test.fail     fails with code 422 and data
 //	test.broken   fails without a code
 //	test.header   returns one of the call's headers
+//	test.parts    answers in parts: the numbers from 1 to its argument, which it returns
 func register(c *calleekit.Callee) *counters {
 	n := new(counters)
 	c.Handle("test.echo", func(_ context.Context, call *calleekit.Call) (any, error) { return call.Args, nil })
@@ -63,5 +65,19 @@ func register(c *calleekit.Callee) *counters {
 	c.Handle("test.header", calleekit.Typed(func(ctx context.Context, name string) (string, error) {
 		return calleekit.CallFrom(ctx).Header(name), nil
 	}))
+	c.Handle("test.parts", calleekit.Typed(n.parts), calleekit.WithConcurrency(32))
 	return n
+}
+
+func (n *counters) parts(ctx context.Context, last int) (int, error) {
+	for i := range last {
+		if err := calleekit.CallFrom(ctx).Send(ctx, i+1); err != nil {
+			if errors.Is(context.Cause(ctx), calleekit.ErrCancelled) {
+				n.cancelled.Add(1)
+			}
+			return 0, err
+		}
+		n.sent.Store(int64(i + 1))
+	}
+	return last, nil
 }

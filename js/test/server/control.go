@@ -29,7 +29,7 @@ func control(mux *http.ServeMux, n *nodes, c *counters) {
 		fail(w, err)
 	})
 	mux.HandleFunc("GET /control/counters", func(w http.ResponseWriter, _ *http.Request) {
-		json.NewEncoder(w).Encode(map[string]int64{"cancelled": c.cancelled.Load(), "called": c.called.Load()})
+		json.NewEncoder(w).Encode(map[string]int64{"cancelled": c.cancelled.Load(), "called": c.called.Load(), "sent": c.sent.Load()})
 	})
 	mux.HandleFunc("GET /control/sessions", func(w http.ResponseWriter, _ *http.Request) {
 		json.NewEncoder(w).Encode(n.newest().NumSessions())

@@ -17,6 +17,7 @@ export interface TestContract extends Contract {
     'test.fail': () => never;
     'test.broken': () => never;
     'test.header': (name: string) => string;
+    'test.parts': (last: number) => AsyncGenerator<number, number>;
     secret: () => never;
     nobody: () => never;
   };
