@@ -9,12 +9,15 @@ import (
 	"github.com/juggler-go/juggler/broker"
 )
 
-// Broker is in front of another broker and can be made unreachable, and to lose events.
-// It plays the same roles, but takes batches of publications only where these are kept. It
-// is a [broker.History], which keeps nothing if the other one is none.
+// Broker is in front of another broker and can be made unreachable, and to lose events and
+// parts of answers. It plays the same roles, but takes batches of publications only where
+// these are kept. It is a [broker.History], which keeps nothing if the other one is none,
+// and carries answers in parts if the other one does.
 type Broker struct {
 	roles Roles
 	down  atomic.Bool
+
+	lostParts, lostGrants atomic.Int64 // how many are yet to be lost
 
 	mu          sync.Mutex // guards subscribers
 	subscribers map[*subscriberConn]struct{}
@@ -22,7 +25,7 @@ type Broker struct {
 
 // Down makes the broker unreachable: calls, publications, subscriptions and
 // what opens a connection fail with broker.ErrUnavailable. Calls that were
-// queued before are still answered.
+// queued before are still answered; the parts of their answers wait for Up.
 func (b *Broker) Down() { b.down.Store(true) }
 
 // Up ends Down. As after a real outage, all subscriptions learn that they may have missed
@@ -77,10 +80,15 @@ func (immediateSubscriber) Immediate() {}
 
 // OpenCaller implements broker.Caller.
 func (b *Broker) OpenCaller(ctx context.Context, node broker.ID, deliver func([]broker.Result)) (broker.CallerConn, error) {
+	return b.openCaller(func() (broker.CallerConn, error) { return b.roles.OpenCaller(ctx, node, deliver) })
+}
+
+// openCaller puts b in front of the connection that open opens.
+func (b *Broker) openCaller(open func() (broker.CallerConn, error)) (broker.StreamCallerConn, error) {
 	if err := b.err("open caller"); err != nil {
 		return nil, err
 	}
-	conn, err := b.roles.OpenCaller(ctx, node, deliver)
+	conn, err := open()
 	if err != nil {
 		return nil, err
 	}

@@ -29,6 +29,9 @@
 // client needs that comes back, and [Broker.Rollback] loses the newest events of a channel
 // for all, as a failover of Redis may.
 //
+// An answer in parts breaks in the midst by [Broker.LoseParts], and stands still for a
+// while by [Broker.LoseGrants].
+//
 // # Leaks
 //
 // When the test ends everything is closed, and the test fails if a session or
