@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,6 +67,7 @@ func browserHandlers(t *testing.T) map[string]*juggler.Handler {
 	}
 	open := newServer(t, juggler.WithLogger(quiet))
 	open.handle("echo", echo)
+	open.handle("parts", inParts(new(atomic.Int64), 0))
 	open.handle("disconnect", func(_ context.Context, c *calleeCall) (any, error) {
 		var session string
 		err := json.Unmarshal(c.Args, &session)
