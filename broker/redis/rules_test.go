@@ -88,7 +88,9 @@ func TestRulesLost(t *testing.T) {
 	for name, lose := range map[string]func(){
 		"rules":      func() { server.Do("DEL", rules) },
 		"everything": func() { server.Do("FLUSHALL") },
-		"their type": func() { server.Do("DEL", rules); server.Do("LPUSH", rules, "x") },
+		"their type": func() {
+			server.Do("EVAL", "redis.call('DEL', KEYS[1]) redis.call('LPUSH', KEYS[1], 'x') return 1", 1, rules)
+		},
 	} {
 		wantKept(t, follower, "room.7", true)
 		top := read(t, owner, broker.Read{Channel: "room.7", Last: 9})[0].Top
