@@ -108,7 +108,9 @@ type KeptEvent struct {
 // [Delivery].Pos. Deliveries for a pattern have none.
 //
 // What an engine confirms, and loses before a subscription is delivered it, is missing there
-// without a Gap: nothing is left to tell that it was there.
+// without a Gap only if nobody is left who can tell that it was there: as long as a process
+// lives that has published such an event lately, or had it delivered, all subscriptions to
+// the channel get a Gap, and no position from before it proves anything any more.
 //
 // The Pos of a Gap is where the chain goes on: the next event is the first after it, and
 // a reader may read on from there. It is zero where nothing is known of what came before

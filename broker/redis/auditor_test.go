@@ -46,28 +46,37 @@ func (a *auditor) publish(b *redis.Broker, channel, args string) bool {
 }
 
 // end publishes events until all subscribers hear them, as the first may be what a gap
-// stands for, and returns when they have the last one.
+// stands for, and returns when they have the last one and nobody looks for lost events any
+// more, for which a life may end.
 func (a *auditor) end(b *redis.Broker, channel string, subscribers ...*audited) {
 	a.t.Helper()
 	n := 0
 	publish := func() bool { n++; return a.publish(b, channel, fmt.Sprint("end ", n)) }
-	for _, s := range subscribers {
-		await(a.t, "all go on", func() bool {
-			publish()
-			return slices.ContainsFunc(s.deliveries(channel), func(d broker.Delivery) bool {
-				return strings.HasPrefix(string(d.Event.Args), "end ")
+	for ended := false; !ended; {
+		for _, s := range subscribers {
+			heard := len(s.deliveries(channel))
+			await(a.t, "all go on", func() bool {
+				publish()
+				return slices.ContainsFunc(s.deliveries(channel)[heard:], func(d broker.Delivery) bool {
+					return strings.HasPrefix(string(d.Event.Args), "end ")
+				})
 			})
-		})
-	}
-	await(a.t, "an event is confirmed", publish)
-	last := fmt.Sprint("end ", n)
-	for _, s := range subscribers {
-		await(a.t, "all have the last event", func() bool { return s.has(channel, last) })
+		}
+		await(a.t, "an event is confirmed", publish)
+		last := fmt.Sprint("end ", n)
+		ended = true
+		for _, s := range subscribers {
+			await(a.t, "all have the last event", func() bool { return s.has(channel, last) })
+			await(a.t, "all was asked for", func() bool { return !b.Searching() && !s.broker.Searching() })
+			list := s.deliveries(channel)
+			ended = ended && string(list[len(list)-1].Event.Args) == last
+		}
 	}
 }
 
 // An audited subscriber keeps what it gets, by channels.
 type audited struct {
+	broker *redis.Broker
 	conn   broker.SubscriberConn
 	starts map[string]broker.Position
 
@@ -77,7 +86,7 @@ type audited struct {
 
 func (a *auditor) subscribe(b *redis.Broker, channels ...string) *audited {
 	a.t.Helper()
-	s := &audited{starts: map[string]broker.Position{}, got: map[string][]broker.Delivery{}}
+	s := &audited{broker: b, starts: map[string]broker.Position{}, got: map[string][]broker.Delivery{}}
 	var err error
 	s.conn, err = b.OpenSubscriber(a.t.Context(), func(batch []broker.Delivery) {
 		s.mu.Lock()
@@ -153,8 +162,9 @@ func (a *auditor) timeline(b *redis.Broker, channel string) []broker.KeptEvent {
 
 // audit checks that s got each event of a channel once and in order, that of what the log
 // has nothing is missing without a gap in its place, that nobody went on from what the log
-// lost without a gap, and that no lost position is proved. It returns how many events were
-// confirmed that the log has lost.
+// lost without a gap, that no lost position is proved, and that there is a gap if the log has
+// lost a confirmed event that s did not get. It returns how many events were confirmed that
+// the log has lost.
 func (a *auditor) audit(b *redis.Broker, s *audited, channel string) (lost int) {
 	a.t.Helper()
 	timeline := a.timeline(b, channel)
@@ -194,6 +204,9 @@ func (a *auditor) audit(b *redis.Broker, s *audited, channel string) (lost int) 
 			continue
 		}
 		lost++
+		if pos.At > s.starts[channel].At && !s.has(channel, args) && s.gaps(channel) == 0 {
+			a.t.Errorf("%s: the event %q at %v was confirmed, and lost in silence", channel, args, pos)
+		}
 		if a.read(b, broker.Read{Channel: channel, After: pos}).Proven {
 			a.t.Errorf("%s: the position %v of %q, which was lost, is proved", channel, pos, args)
 		}

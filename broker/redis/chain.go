@@ -16,6 +16,7 @@ type chain struct {
 
 	lively bool // something has come since the last idle check
 	queued bool // to be asked for
+	moved  bool // another server holds the log since it was asked last
 
 	healing   bool // the log is being asked: what comes is held
 	again     bool // something may have been missed since it was asked
@@ -73,12 +74,15 @@ const (
 	follows verdict = iota // nothing is between it and the one before
 	known                  // it was delivered
 	apart                  // it was not kept, so nothing can be said of what was before it
+	anew                   // a life begins
 	unclear                // something is missing, or the log has lost something
 )
 
 func (c *chain) judge(e *keptEvent) verdict {
 	_, paged := c.paged[e.pos.Tag]
 	switch {
+	case e.begins && (e.pos.IsZero() || e.pos.At > c.last.At):
+		return anew
 	case e.pos.IsZero():
 		return apart
 	case e.pos == c.last || paged:
@@ -132,6 +136,9 @@ func (c *chain) take(e *keptEvent, v verdict, out []delivery) []delivery {
 			c.last, c.open, c.at = broker.Position{}, false, proven
 		}
 		return append(out, delivery{gap: true}, delivery{event: e.event})
+	case anew:
+		c.last, c.open, c.at = e.pos, false, proven
+		return append(out, delivery{gap: true, pos: e.pos})
 	}
 	return out
 }
@@ -248,9 +255,13 @@ func (c *chain) dropTo(top broker.Position) {
 // accept takes what is held first, which no log can place, behind a gap.
 func (c *chain) accept(out []delivery) []delivery {
 	e := &c.held[0]
-	c.last = e.predecessor()
-	out = append(out, delivery{gap: true, pos: c.last})
-	out = c.take(e, follows, out)
+	if e.begins {
+		out = c.take(e, anew, out)
+	} else {
+		c.last = e.predecessor()
+		out = append(out, delivery{gap: true, pos: c.last})
+		out = c.take(e, follows, out)
+	}
 	c.unhold()
 	return out
 }

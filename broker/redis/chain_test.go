@@ -23,6 +23,9 @@ func TestJudge(t *testing.T) {
 	at57 := chain{last: broker.Position{At: 57, Tag: 7}, at: proven, paged: map[uint64]struct{}{5: {}}}
 	open := chain{open: true, at: proven}
 	fresh := chain{at: proven}
+	begins := func(at, tag uint64) keptEvent {
+		return keptEvent{keptValue: keptValue{pos: broker.Position{At: at, Tag: tag}, begins: true}}
+	}
 	doubted := chain{open: true, at: unproven}
 	for _, c := range []struct {
 		name  string
@@ -44,6 +47,11 @@ func TestJudge(t *testing.T) {
 		{"anything where nothing is known", open, keptAt(58, 8, 7), follows},
 		{"the first of a life after one that was not kept", fresh, keptAt(1000, 8, 0), follows},
 		{"another after one that was not kept", fresh, keptAt(1001, 9, 8), unclear},
+		{"the beginning of a life", at57, begins(1000, 8), anew},
+		{"the beginning of a life without a position", at57, begins(0, 0), anew},
+		{"the beginning of this life", at57, begins(57, 7), known},
+		{"the beginning of a life that is over", at57, begins(50, 3), unclear},
+		{"the beginning of a life where nothing is known", open, begins(1000, 8), anew},
 		{"anything after a lost connection, where nothing is known", doubted, keptAt(58, 8, 7), unclear},
 	} {
 		if got := c.chain.judge(&c.event); got != c.want {

@@ -193,12 +193,18 @@ func (h *hub) doubtChain(c *chain) {
 	}
 }
 
-// doubtLane notes that another server may hold the logs of a lane: what was read there
-// may not have been all.
-func (h *hub) doubtLane(lane int) {
+// doubtLane notes that another server may hold the logs of a lane, or certainly does: what
+// was read there may not have been all.
+func (h *hub) doubtLane(lane int, moved bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.doubt(func(t *topic) bool { return h.broker.keys.laneOf(t.chain.channel) == lane })
+	h.doubt(func(t *topic) bool {
+		if h.broker.keys.laneOf(t.chain.channel) != lane {
+			return false
+		}
+		t.chain.moved = t.chain.moved || moved
+		return true
+	})
 }
 
 // idleCheck is how often the chains of classic channels in a cluster are asked for that

@@ -149,7 +149,7 @@ func (l *healer) check(quiet []*chain) error {
 		case err != nil || c.topic.feed.handing == c:
 			l.doubtful(c)
 		case tops[i] == c.last && !c.last.IsZero():
-			c.at = proven
+			c.at, c.moved = proven, false
 		default:
 			c.heal()
 			l.waiting = append(l.waiting, c)
@@ -216,12 +216,32 @@ func (l *healer) heal(chains []*chain) error {
 	var err error
 	for i := range questions {
 		q := &questions[i]
-		if failed := l.answer(q, pages[:q.reads]); failed != nil {
+		failed := l.answer(q, pages[:q.reads])
+		if failed != nil {
 			err = failed
+		} else if !pages[0].Proven {
+			l.suspect(q)
 		}
 		pages = pages[q.reads:]
 	}
 	return err
+}
+
+// suspect has it found out whether a log has lost what was delivered last, if another server
+// holds it now. Then all have to know, also those who had not got it.
+func (l *healer) suspect(q *question) {
+	l.hub.mu.Lock()
+	moved := q.chain.moved
+	q.chain.moved = false
+	l.hub.mu.Unlock()
+	lane := l.hub.broker.lane(l.lane)
+	if !moved || lane == nil || q.last.IsZero() {
+		return
+	}
+	lane.confirmed.mu.Lock()
+	lane.confirmed.suspect(q.chain.channel, q.last)
+	lane.confirmed.mu.Unlock()
+	lane.searchLost()
 }
 
 // drain delivers what a chain holds and can place. It reports whether its log has to be
@@ -239,7 +259,7 @@ func (l *healer) drain(q *question) (ask bool) {
 		q.last = c.last
 		ask = !q.stuck.IsZero() || c.at == unproven
 		if len(m.deliveries) == 0 && !ask {
-			c.healing, c.paged = false, nil
+			c.healing, c.moved, c.paged = false, false, nil
 		}
 		h.mu.Unlock()
 		if len(m.deliveries) == 0 {

@@ -134,43 +134,53 @@ func TestStartsOfSubscriptions(t *testing.T) {
 	all.Wait()
 }
 
-// A replica takes over that lacks the newest events, whose numbers are given out again.
-// Nobody is told that nothing was lost.
+// A replica takes over that lacks the newest events, whose numbers are given out again, and
+// a subscriber may have been cut off that had none of them. Nobody is told that nothing was
+// lost.
 func TestFailoversAudited(t *testing.T) {
 	t.Parallel()
 	args := []string{"--repl-diskless-sync-delay", "0"}
 	master, replica := redistest.Start(t, args...), redistest.Start(t, args...)
-	proxy := redistest.StartProxy(t, master.Addr)
-	options := quick(withAddr(proxy.Addr), redis.WithHistory(auditRule))
-	publisher, node := newBroker(t, options...), newBroker(t, options...)
+	proxy, cut := redistest.StartProxy(t, master.Addr), redistest.StartProxy(t, master.Addr)
+	via := func(p *redistest.Proxy) *redis.Broker {
+		return newBroker(t, quick(withAddr(p.Addr), redis.WithHistory(auditRule))...)
+	}
+	publisher, node, away := via(proxy), via(proxy), via(cut)
 	a := newAuditor(t)
 	events, lost, gaps := 0, 0, 0
 	for round := range *failovers {
 		follow(t, replica, master)
 		channels := []string{fmt.Sprint("audited.a", round), fmt.Sprint("audited.b", round), fmt.Sprint("audited.c", round)}
-		near, far := a.subscribe(publisher, channels...), a.subscribe(node, channels...)
+		near, far, missing := a.subscribe(publisher, channels...), a.subscribe(node, channels...), a.subscribe(away, channels...)
 		stop := a.publishUntilStopped(publisher, channels[:2]...) // the third is quiet
 		a.publish(publisher, channels[2], "before")
 		await(t, "events come", func() bool { return far.has(channels[2], "before") && near.has(channels[2], "before") })
+		if round%2 == 0 {
+			cut.Cut()
+		}
 		replica.Do("REPLICAOF", "NO", "ONE")
 		for range rand.IntN(3) {
 			a.publish(publisher, channels[2], "lost")
 		}
 		n := len(far.deliveries(channels[0]))
 		await(t, "events come that the replica lacks", func() bool { return len(far.deliveries(channels[0])) > n+rand.IntN(20) })
-		proxy.Retarget(replica.Addr)
-		proxy.CutOnce()
+		for _, p := range []*redistest.Proxy{cut, proxy} {
+			p.Retarget(replica.Addr)
+			p.CutOnce()
+			p.Restore()
+		}
 		stop()
 		for _, c := range channels {
-			a.end(publisher, c, near, far)
-			for _, s := range []*audited{near, far} {
+			a.end(publisher, c, near, far, missing)
+			for _, s := range []*audited{near, far, missing} {
 				lost += a.audit(publisher, s, c)
 				gaps += s.gaps(c)
 				events += len(s.deliveries(c))
 			}
 		}
-		near.conn.Close()
-		far.conn.Close()
+		for _, s := range []*audited{near, far, missing} {
+			s.conn.Close()
+		}
 		master, replica = replica, master
 	}
 	t.Logf("%d failovers: %d deliveries, %d gaps; %d confirmed events were lost, counted for each subscriber", *failovers, events, gaps, lost)

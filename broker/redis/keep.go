@@ -136,7 +136,12 @@ func (b *batcher) keep(sets [][]*op, size int) *resp.Command {
 // finishKept reads the reply of keep.lua.
 func (b *batcher) finishKept(g *group) (again []*op, reason error) {
 	replies := g.command.Reply.List
+	confirmed := &b.lane.confirmed
+	confirmed.mu.Lock()
+	defer confirmed.mu.Unlock()
+	confirmed.begin()
 	for _, set := range g.sets {
+		channel, _ := b.lane.broker.keys.topicOf(b.lane.index, set[0].uri)
 		for _, o := range set {
 			if len(replies) == 0 {
 				o.Finish(fmt.Errorf("%w: unexpected reply of keep.lua", broker.ErrUnknownOutcome))
@@ -153,6 +158,9 @@ func (b *batcher) finishKept(g *group) (again []*op, reason error) {
 			case resp.IsServerError(err):
 				o.Finish(fmt.Errorf("%w: %w", broker.ErrUnavailable, err))
 			default:
+				if err == nil {
+					confirmed.note(channel, &o.publication.done)
+				}
 				o.Finish(err)
 			}
 		}

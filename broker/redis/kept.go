@@ -17,15 +17,19 @@ const keptHead = 1 + 8 + 8 + 8
 type keptValue struct {
 	pos    broker.Position // zero: it could not be kept
 	before uint64          // the tag of the event before it; 0: none is known
+	begins bool            // no event: a life begins at pos, since the one before has lost events
 	event  broker.Event
 }
 
-// encodeKept is what keep.lua makes of an event.
+// encodeKept is what keep.lua makes of an event, and lost.lua of the beginning of a life.
 func encodeKept(k *keptValue) []byte {
 	b := append(make([]byte, 0, keptHead+21+len(k.event.Headers)+len(k.event.Args)), formatKept)
 	b = binary.BigEndian.AppendUint64(b, k.pos.At)
 	b = binary.BigEndian.AppendUint64(b, k.pos.Tag)
 	b = binary.BigEndian.AppendUint64(b, k.before)
+	if k.begins {
+		return b
+	}
 	return append(b, encodeEvent(&k.event)...)
 }
 
@@ -40,7 +44,9 @@ func decodeKept(value string) (k keptValue, err error) {
 	if k.pos.At >= 1<<53 || (k.pos.At == 0) != (k.pos.Tag == 0) {
 		return k, errCorrupt
 	}
-	k.event, err = decodeEvent(value[keptHead:])
+	if k.begins = len(value) == keptHead && k.before == 0; !k.begins {
+		k.event, err = decodeEvent(value[keptHead:])
+	}
 	return k, err
 }
 

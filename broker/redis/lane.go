@@ -21,6 +21,7 @@ type lane struct {
 	heart     *heartbeatLoop
 	outbox    *outbox
 	stateLoss stateLoss
+	confirmed confirmed
 
 	mu         sync.Mutex // guards the following
 	heartbeats map[*heartbeat]struct{}
@@ -84,6 +85,7 @@ func newLane(b *Broker, index int) *lane {
 		heartbeats: map[*heartbeat]struct{}{},
 	}
 	l.batcher.lane = l
+	l.confirmed.most = mostConfirmed / len(b.keys.tags)
 	l.writer = newWriter(l)
 	l.heart = newHeartbeatLoop(l)
 	l.outbox = newOutbox(l)
@@ -207,8 +209,9 @@ func (l *lane) currentHeartbeats() []*heartbeat {
 }
 
 // announcements are the commands of all heartbeats, and that of the rules of history if
-// any are known, for a new connection.
-func (l *lane) announcements() []*resp.Command {
+// any are known, for a new connection, which leads there.
+func (l *lane) announcements(place conn.Place) []*resp.Command {
+	l.confirmed.linked(place)
 	var commands []*resp.Command
 	if l.rules = l.broker.settleRules(l.index); l.rules != nil {
 		commands = append(commands, l.rules)

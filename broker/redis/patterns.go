@@ -144,6 +144,9 @@ func (a *asked) message(_ subject, name, payload string) {
 		return
 	}
 	k.event.Channel = channel
+	if k.begins { // who may have missed something was told when the connection was lost
+		return
+	}
 	for _, s := range a.matching {
 		s.put(delivery{event: k.event})
 	}

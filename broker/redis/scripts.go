@@ -51,6 +51,8 @@ var (
 	keepSource string
 	//go:embed lua/read.lua
 	readSource string
+	//go:embed lua/lost.lua
+	lostSource string
 
 	pushScript     = resp.NewScript(pushSource)
 	takeScript     = resp.NewScript(takeSource)
@@ -72,4 +74,5 @@ var (
 	rulesScript    = resp.NewScript(rulesSource)
 	keepScript     = resp.NewScript(positionSource + keepSource)
 	readScript     = resp.NewScript(positionSource + readSource)
+	lostScript     = resp.NewScript(positionSource + lostSource)
 )

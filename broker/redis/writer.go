@@ -31,16 +31,26 @@ func newWriter(l *lane) writer {
 			Up: func() {
 				l.greeted()
 				b.linkUp("writer", l.index)
+				l.searchLost()
 			},
 			Down: func(err error) {
 				b.linkDown("writer", l.index, err)
 				l.suspectLosses()
+				l.confirmed.unlinked()
+				l.searchLost()
 			},
-			Idle:  func(err error) { b.linkIdle("writer", l.index, err) },
-			Moved: l.suspectLosses,
+			Idle: func(err error) {
+				b.linkIdle("writer", l.index, err)
+				l.confirmed.unlinked()
+				l.searchLost()
+			},
+			Moved: func() {
+				l.suspectLosses()
+				b.hub.doubtLane(l.index, l.confirmed.tookMove())
+			},
 			Regained: func() {
 				l.suspectStateLoss()
-				b.hub.doubtLane(l.index)
+				b.hub.doubtLane(l.index, l.confirmed.tookMove())
 				l.announceNow()
 			},
 		},

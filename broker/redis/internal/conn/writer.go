@@ -91,8 +91,8 @@ type WriterConfig[R Request] struct {
 	Batcher  Batcher[R]
 	Observer WriterObserver
 
-	// Greeting returns what is sent first over each new connection.
-	Greeting func() []*resp.Command
+	// Greeting returns what is sent first over each new connection, which leads there.
+	Greeting func(Place) []*resp.Command
 }
 
 // A WriterObserver is told what becomes of a writer's connection, on its goroutine.

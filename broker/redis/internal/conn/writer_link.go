@@ -65,7 +65,7 @@ func (w *Writer[R]) connect() error {
 	if err != nil {
 		return err
 	}
-	if greeting := w.config.Greeting(); len(greeting) > 0 {
+	if greeting := w.config.Greeting(l.Place()); len(greeting) > 0 {
 		if err = l.Run(greeting...); err != nil {
 			l.Close()
 			return err
