@@ -22,6 +22,7 @@ type chaos struct {
 	rand        *rand.Rand
 	subscribers map[*peer]bool
 	calls       map[*peer]int // unanswered
+	streams     map[callID]*chaosStream
 	published   int
 	calm        bool
 }
@@ -47,6 +48,11 @@ func (c *chaos) forget(p *peer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.subscribers, p)
+	for name := range c.streams {
+		if name.p == p {
+			delete(c.streams, name)
+		}
+	}
 }
 
 // maxCalls is how many unanswered calls a connection may have.
@@ -100,6 +106,10 @@ func (c *chaos) answer(p *peer, f *frame.Frame) {
 		} else {
 			delete(c.subscribers, p)
 		}
+	case frame.More:
+		c.more(p, f)
+	case frame.Cancel:
+		c.cancelStream(p, f)
 	case frame.Call:
 		c.mu.Lock()
 		c.calls[p]++
@@ -117,6 +127,9 @@ func (c *chaos) answer(p *peer, f *frame.Frame) {
 		case c.n(20) == 0:
 			done()
 			p.nack(f, 503, 0)
+		case f.Parts > 0:
+			p.ack(f)
+			c.stream(p, f)
 		default:
 			p.ack(f)
 			time.AfterFunc(time.Duration(c.n(1000))*time.Millisecond, func() {
@@ -128,7 +141,7 @@ func (c *chaos) answer(p *peer, f *frame.Frame) {
 }
 
 // TestChaos checks what must hold whatever the servers do: every call has one
-// outcome, its own; events come in order, once, and none is missing without a
+// outcome, its own; parts come in order, once, and none is missing; events come in order, once, and none is missing without a
 // gap.
 func TestChaos(t *testing.T) {
 	seeds := uint64(20)
@@ -143,7 +156,7 @@ func TestChaos(t *testing.T) {
 }
 
 func runChaos(t *testing.T, seed uint64) {
-	world := &chaos{rand: rand.New(rand.NewPCG(seed, 1)), subscribers: make(map[*peer]bool), calls: make(map[*peer]int)}
+	world := &chaos{rand: rand.New(rand.NewPCG(seed, 1)), subscribers: make(map[*peer]bool), calls: make(map[*peer]int), streams: make(map[callID]*chaosStream)}
 	s := newServer(t, world.script)
 	s.hello = frame.HelloBody{Ping: 25 * time.Second, MaxCalls: maxCalls}
 	c := s.client(client.WithBackoff(10*time.Millisecond, time.Second))
@@ -152,6 +165,9 @@ func runChaos(t *testing.T, seed uint64) {
 	var wg sync.WaitGroup
 	for i := range 12 {
 		wg.Go(func() { callForAWhile(t, c, i, world) })
+	}
+	for i := range 3 {
+		wg.Go(func() { streamForAWhile(t, c, i, world) })
 	}
 	wg.Go(func() {
 		for range 6000 {
