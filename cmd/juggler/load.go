@@ -230,8 +230,8 @@ func (p *progress) show(s load.Second) {
 		return
 	}
 	p.shown = true
-	fmt.Fprintf(p.w, "\r\x1b[K%4.0f s  calls %.0f/s  pubs %.0f/s  events %.0f/s  p50 %.2f ms  p99 %.2f ms  errors %d",
-		s.At, s.Calls, s.Pubs, s.Events, s.P50, s.P99, s.Errors)
+	fmt.Fprintf(p.w, "\r\x1b[K%4.0f s  calls %.0f/s  parts %.0f/s  pubs %.0f/s  events %.0f/s  p50 %.2f ms  p99 %.2f ms  errors %d",
+		s.At, s.Calls, s.Parts, s.Pubs, s.Events, s.P50, s.P99, s.Errors)
 }
 
 func (p *progress) end() {

@@ -150,6 +150,9 @@ func (r *Report) throughput() chart {
 	if r.Events > 0 {
 		all = append(all, r.column("events", func(s Second) float64 { return s.Events }))
 	}
+	if r.Parts > 0 {
+		all = append(all, r.column("parts", func(s Second) float64 { return s.Parts }))
+	}
 	return newChart("Throughput", "seconds", "a second", all, x, ticks)
 }
 
