@@ -73,7 +73,7 @@ func plainEngine(t *testing.T, prefix string, server redis.Option, more ...redis
 				redis.WithCalleeLease(10 * time.Second),
 				redis.WithQueueCapacity(testCapacity),
 				redis.WithBackoff(10*time.Millisecond, 100*time.Millisecond),
-				redis.WithReplyTimeout(10 * time.Second), // machines may be slow
+				redis.WithReplyTimeout(time.Minute), // machines may be slow
 			}, more...)...)
 			return brokertest.Roles{Caller: b, Callee: b, PubSub: b}
 		},

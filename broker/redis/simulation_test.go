@@ -14,16 +14,26 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/juggler-go/juggler/internal/race"
 	"github.com/juggler-go/juggler/internal/redissim"
 )
 
 var (
-	simSeeds    = flag.Int("sim.seeds", 20, "how many seeds TestSimulation runs")
+	simSeeds    = flag.Int("sim.seeds", seeds(), "how many seeds TestSimulation runs")
 	simFirst    = flag.Uint64("sim.first", 1, "the first of them")
 	simSeed     = flag.Uint64("sim.seed", 0, "the one seed that TestSimulation runs, and tells all about")
 	simFailures = flag.Int64("sim.failures", 10, "after how many seeds that failed TestSimulation ends")
 	simKind     = flag.String("sim.kind", "", "the only kind of fault that TestSimulation makes")
 )
+
+// seeds is how many seeds are for every day. What they do is the same with the race
+// detector, which takes eight times as long.
+func seeds() int {
+	if race.Enabled {
+		return 6
+	}
+	return 20
+}
 
 // TestSimulation lets systems of nodes, callees and a Redis in memory run in
 // simulated time, while faults come and go as a seed says, and checks that
