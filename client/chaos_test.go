@@ -150,6 +150,7 @@ func TestChaos(t *testing.T) {
 	}
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) { runChaos(t, seed) })
 		})
 	}
