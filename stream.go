@@ -95,7 +95,6 @@ func (s *session) more(f *frame.Frame) {
 	if p := s.shard.calls.find(s, f.For); p != nil && p.stream != nil {
 		st := p.stream
 		st.asked = uint32(min(uint64(st.asked)+uint64(f.Parts), math.MaxUint32))
-		st.stall = 0
 		st.goOn()
 	}
 }
@@ -259,15 +258,15 @@ func (st *stream) end(r *resultItem) {
 	st.goOn()
 }
 
-// grant grants the callee more, if it can use it: when half of the window is free again, or
-// when the callee has used all. Before its first part comes it has enough.
+// grant grants the callee more, if it can use it: when half of the window is free again.
+// Before its first part comes it has enough.
 func (st *stream) grant() {
 	w := st.window()
 	if st.p.state != callAcked || st.answered || st.came.Parts == 0 || !w.Takes(st.came) {
 		return
 	}
 	moreParts, moreBytes := w.Parts-st.granted.Parts, w.Bytes-st.granted.Bytes
-	if 2*moreParts >= w.Parts-st.written.Parts || 2*moreBytes >= w.Bytes-st.written.Bytes || !st.granted.Takes(st.came) {
+	if 2*moreParts >= w.Parts-st.written.Parts || 2*moreBytes >= w.Bytes-st.written.Bytes {
 		st.granted = w
 		st.tell()
 	}

@@ -658,6 +658,8 @@ func TestWithoutParts(t *testing.T) {
 func TestSlowReaderOfParts(t *testing.T) {
 	const queue, size, streams, total = 32 << 10, 3000, 4, 60
 	inSimulatedTime(t, func(s *streamServer, c *streamClient) {
+		c.say(`{"type":"SUB","id":"sub","channel":"c"}`)
+		c.expect(`{"type":"ACK","for":"sub"}`)
 		args, err := json.Marshal(strings.Repeat("x", size))
 		if err != nil {
 			t.Fatal(err)
@@ -692,9 +694,16 @@ func TestSlowReaderOfParts(t *testing.T) {
 		if n := s.h.Stats().QueuedBytes; n > queue+streams*(64<<10+size) || n < 64<<10 {
 			t.Errorf("%d bytes are kept for a client that does not read", n)
 		}
-		last := make(map[string]int)
+		if err := s.h.Publish(s.t.Context(), "c", strings.Repeat("y", queue/3), nil); err != nil {
+			t.Fatal(err)
+		}
+		last, events := make(map[string]int), 0
 		for len(last) < streams || slices.ContainsFunc([]string{"0", "1", "2", "3"}, func(id string) bool { return last[id] < total }) {
 			got := decode(t, []byte(c.hear()))
+			if got["type"] == "EVNT" {
+				events++
+				continue
+			}
 			id, n := got["for"].(string), int(got["n"].(float64))
 			if n != last[id]+1 {
 				t.Fatalf("part %d of %s behind part %d", n, id, last[id])
@@ -707,6 +716,9 @@ func TestSlowReaderOfParts(t *testing.T) {
 			}
 			synctest.Wait()
 			send()
+		}
+		if events != 1 {
+			t.Errorf("%d events, want 1", events)
 		}
 		for i, call := range calls {
 			s.engine.end(call.ReplyTo, total)
