@@ -1,7 +1,7 @@
 // What the compiler has to know, and to refuse. Never run: `npm run check` compiles it.
 import { expectTypeOf } from 'vitest';
 import { Client, stream, type Gap, type JugglerError, type JugglerEvent, type State, type Stream, type Subscription } from '../src/index.js';
-import { useCall, useChannelState, useConnection, useSubscription, type CallState, type ChannelState } from '../src/react.js';
+import { useCall, useChannelState, useConnection, useStream, useSubscription, type CallState, type ChannelState, type StreamState } from '../src/react.js';
 import { MockServer } from '../src/testing.js';
 
 interface Article {
@@ -142,6 +142,11 @@ export function hooks(client: Client<App>): void {
   useCall(client, 'math.add');
   // @ts-expect-error its signal is the hook's own
   useCall(client, 'math.add', [1, 2], { signal: AbortSignal.timeout(1) });
+  expectTypeOf(useStream(client, 'ai.answer', 'Why?', { parts: 5 })).toEqualTypeOf<StreamState<string, { words: number }>>();
+  // @ts-expect-error wrong args
+  useStream(client, 'ai.answer', 7);
+  // @ts-expect-error its signal is the hook's own
+  useStream(client, 'ai.answer', 'Why?', { signal: AbortSignal.timeout(1) });
   useSubscription(client, 'news.go', ({ args }) => expectTypeOf(args).toEqualTypeOf<Article>());
   useSubscription(client, null, () => {});
   useSubscription(client, 'user.*', ({ args }) => expectTypeOf(args).toEqualTypeOf<{ online: boolean }>(), { pattern: true });
@@ -182,6 +187,17 @@ export function mock(): void {
   server.handle('math.add', ([a, b]) => a + b).handle('users.find', async () => ['x']);
   // @ts-expect-error wrong result
   server.handle('math.add', () => 'x');
+  server.handle('ai.answer', async function* (question) {
+    expectTypeOf(question).toEqualTypeOf<string>();
+    yield 'Once';
+    return { words: 1 };
+  });
+  server.handle('ai.answer', () => ({ words: 0 }));
+  // @ts-expect-error wrong parts
+  server.handle('ai.answer', async function* () {
+    yield 1;
+    return { words: 1 };
+  });
   server.publish('alerts', 'fire');
   // @ts-expect-error wrong args
   server.publish('alerts', 1);
