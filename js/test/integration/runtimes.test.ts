@@ -27,7 +27,7 @@ async function runChromium(task: Task): Promise<Outcome> {
   const suite = readFileSync(join(import.meta.dirname, '../runtimes/suite.mjs'), 'utf8');
   const url = `data:text/javascript,${encodeURIComponent(suite)}`;
   try {
-    return (await page.evaluate(`import(${JSON.stringify(url)}).then(({ run }) => run(juggler.Client, undefined, ${JSON.stringify(task)}))`)) as Outcome;
+    return (await page.evaluate(`import(${JSON.stringify(url)}).then(({ run }) => run(juggler, undefined, ${JSON.stringify(task)}))`)) as Outcome;
   } finally {
     await page.context().close();
   }
@@ -57,6 +57,7 @@ describe.each(Object.entries({ ...runtimes, Chromium: runChromium }))('%s', (nam
     expect(worked).toEqual({
       event: 'ünï 💥',
       echoed: true,
+      streamed: [true, 100, 100],
       failure: ['JugglerError', 422, 'failed', { field: 'a' }],
       aborted: 'AbortError',
       state: { status: 'closed' },

@@ -32,7 +32,7 @@ function textOf(cause) {
 }
 
 /** All that works where there is a WebSocket. */
-export async function work(Client, WebSocket, server) {
+export async function work({ Client, stream }, WebSocket, server) {
   const client = new Client(server, { ...(WebSocket && { WebSocket }), logger() {} });
   const events = client.subscribe('runtime.*', { pattern: true });
   await events.ready;
@@ -40,6 +40,9 @@ export async function work(Client, WebSocket, server) {
   const event = (await events.next()).value;
   const numbers = Array.from({ length: 300 }, (_, n) => n);
   const echoed = await Promise.all(numbers.map((n) => client.call('test.echo', n)));
+  const answer = stream(client, 'test.parts', 100);
+  const parts = [];
+  for await (const part of answer) parts.push(part);
   const failure = await client.call('test.fail').catch((error) => error);
   const controller = new AbortController();
   const aborted = client.call('test.wait', undefined, { signal: controller.signal }).catch(({ name }) => name);
@@ -49,6 +52,7 @@ export async function work(Client, WebSocket, server) {
   return {
     event: event.args,
     echoed: echoed.every((n, i) => n === i),
+    streamed: [parts.every((part, i) => part === i + 1), parts.length, await answer.result],
     failure: [failure.name, failure.code, failure.outcome, failure.data],
     aborted: await aborted,
     state: client.state,
@@ -56,9 +60,9 @@ export async function work(Client, WebSocket, server) {
 }
 
 /** Everything, for a runtime that is given its task as JSON. */
-export async function run(Client, WebSocket, { failures, server }) {
+export async function run(juggler, WebSocket, { failures, server }) {
   return {
-    worked: await work(Client, WebSocket, server),
-    met: await Promise.all(failures.map((failure) => meet(Client, WebSocket, failure, server))),
+    worked: await work(juggler, WebSocket, server),
+    met: await Promise.all(failures.map((failure) => meet(juggler.Client, WebSocket, failure, server))),
   };
 }
