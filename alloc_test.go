@@ -161,10 +161,10 @@ func TestPartsDoNotAllocate(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for range 200 {
+	for range 50 {
 		round()
 	}
-	if n := testing.AllocsPerRun(200, round) / (window / 2); n > 0.01 {
+	if n := testing.AllocsPerRun(100, round) / (window / 2); n > 0.01 {
 		t.Errorf("a part allocates %v times", n)
 	}
 }

@@ -86,12 +86,8 @@ func (st *stream) window() broker.Window {
 	}
 }
 
-// more handles MORE. It has no answer, so one for a call that is over is ignored, and so is
-// one of a client that may make no calls.
+// more handles MORE. It has no answer, so one for a call that is unknown or over is ignored.
 func (s *session) more(f *frame.Frame) {
-	if !s.allowed.Has(frame.Call) {
-		return
-	}
 	if p := s.shard.calls.find(s, f.For); p != nil && p.stream != nil {
 		st := p.stream
 		st.asked = uint32(min(uint64(st.asked)+uint64(f.Parts), math.MaxUint32))

@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gobwas/ws"
+
 	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
@@ -574,7 +576,7 @@ func TestHostileMORE(t *testing.T) {
 	})
 }
 
-// MORE needs the right to send CALL, and counts as a message.
+// MORE has no answer, not even for who may not send CALL, and counts as a message.
 func TestRightsOfMORE(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStreamServer(t)
@@ -726,4 +728,25 @@ func TestSlowReaderOfParts(t *testing.T) {
 		}
 		synctest.Wait()
 	}, juggler.WithMaxMessageBytes(8<<10), juggler.WithMaxQueueBytes(queue))
+}
+
+// What waits of answers counts for what the node may keep.
+func TestWaitingPartsCountForTheNode(t *testing.T) {
+	inSimulatedTime(t, func(s *streamServer, c *streamClient) {
+		call := s.stream(c, 10)
+		args, err := json.Marshal(strings.Repeat("x", 2000))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for n := uint32(2); n < 6; n++ { // the first one does not come
+			s.engine.parts([]broker.Part{{To: call.ReplyTo, N: n, Args: args, Window: call.Window, From: engineCallee}})
+		}
+		op, payload, err := c.frame()
+		if err != nil || op != ws.OpClose {
+			s.t.Fatalf("got %v %.100s, %v", op, payload, err)
+		}
+		if code, reason := ws.ParseCloseFrameData(payload); code != juggler.CloseOverloaded {
+			s.t.Errorf("closed with %d %s", code, reason)
+		}
+	}, juggler.WithMaxMessageBytes(256), juggler.WithMaxQueueBytes(4<<10), juggler.WithMaxNodeQueueBytes(4<<10))
 }

@@ -15,7 +15,7 @@ type Messages uint8
 const all = Messages(1<<frame.Call | 1<<frame.Sub | 1<<frame.Unsb | 1<<frame.Pub)
 
 // Has reports whether t may be sent. What is not one of the four may be sent always:
-// AUTH and PONG, and CANCEL, which only ever names calls that were allowed.
+// AUTH and PONG, and CANCEL and MORE, which only ever name calls that were allowed.
 func (m Messages) Has(t frame.Type) bool { return all&(1<<t) == 0 || m&(1<<t) != 0 }
 
 // readMessages reads Juggler-Allowed-Messages, or the query parameter allow of
