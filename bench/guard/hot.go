@@ -38,6 +38,7 @@ var hotFunctions = []hot{
 	{"memory broker: an event, and 3 patterns", memoryEvents(3)},
 	{"memory broker: an event that no rule keeps", memoryEvents(0, newsRule("new.*"), newsRule("news.1"))},
 	{"memory broker: an event that is kept", memoryEvents(0, newsRule("news.*"))},
+	{"memory broker: 16 events that are kept, and nobody subscribes", memoryUnheard},
 	{"glob: 200 bytes beside a pattern that goes back", worstGlob},
 	{"wheel: set a timer and advance", timers},
 }
@@ -135,6 +136,23 @@ func memoryEvents(patterns int, rules ...broker.HistoryRule) func() (func(), err
 			}
 		}, nil
 	}
+}
+
+// memoryUnheard publishes what is kept to nobody, as a node does that has had many PUBs.
+func memoryUnheard() (func(), error) {
+	b, err := memory.New(memory.WithHistory(newsRule("news.*")))
+	if err != nil {
+		return nil, err
+	}
+	events, done := make([]broker.Publication, 16), make([]broker.Published, 16)
+	for i := range events {
+		events[i].Event = broker.Event{Channel: "news.0", Args: []byte(`{"title":"Go"}`)}
+	}
+	return func() {
+		if b.PublishKept(context.Background(), events, done); done[15].Pos.IsZero() {
+			panic(fmt.Sprint("the memory broker does not keep: ", done[15].Err))
+		}
+	}, nil
 }
 
 // worstGlob compares a name with a pattern that makes matchers go back for each byte.

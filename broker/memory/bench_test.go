@@ -180,6 +180,50 @@ func BenchmarkPublish(b *testing.B) {
 	}
 }
 
+// Publications in batches, to a channel that is kept or not, with and without a subscriber.
+func BenchmarkPublishBatch(b *testing.B) {
+	for _, kept := range []bool{false, true} {
+		for _, size := range []int{1, 16} {
+			for _, listeners := range []int{0, 1} {
+				b.Run(fmt.Sprintf("kept=%v/batch=%d/listeners=%d", kept, size, listeners), func(b *testing.B) {
+					br, err := memory.New(memory.WithHistory(broker.HistoryRule{Channels: "kept.*", Events: 100, For: time.Hour}))
+					if err != nil {
+						b.Fatal(err)
+					}
+					defer br.Close()
+					ctx := context.Background()
+					channel := "plain.7"
+					if kept {
+						channel = "kept.7"
+					}
+					s, err := br.OpenSubscriber(ctx, func([]broker.Delivery) {})
+					if err != nil {
+						b.Fatal(err)
+					}
+					if listeners > 0 {
+						s.Subscribe(ctx, broker.Topic{Name: channel})
+					}
+					events, done := make([]broker.Publication, size), make([]broker.Published, size)
+					plain, errs := make([]broker.Event, size), make([]error, size)
+					for i := range events {
+						events[i].Event = broker.Event{Channel: channel, Args: make([]byte, 128)}
+						plain[i] = events[i].Event
+					}
+					b.ReportAllocs()
+					b.ResetTimer()
+					for n := 0; n < b.N; n += size {
+						if kept {
+							br.PublishKept(ctx, events, done)
+						} else {
+							br.PublishBatch(ctx, plain, errs)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
 // Nodes that call, a callee that takes and workers that answer, all at once,
 // as under calleekit.
 func BenchmarkConcurrentCalls(b *testing.B) {

@@ -117,8 +117,9 @@ func (h *history) live(l *eventLog, now time.Time) {
 }
 
 // add keeps a publication of a channel that has a rule, and leaves it with its log to be
-// delivered. The log is nil if there is nothing to deliver. The caller holds mu.
-func (h *history) add(e *broker.Event, k string, now time.Time) (*eventLog, broker.Published) {
+// delivered. The log is nil if there is nothing to deliver. The caller holds mu, and that of
+// the topics.
+func (h *history) add(e *broker.Event, k string, now time.Time, t *topics) (*eventLog, broker.Published) {
 	if h.closed {
 		return nil, broker.Published{Err: broker.ErrClosed}
 	}
@@ -142,12 +143,18 @@ func (h *history) add(e *broker.Event, k string, now time.Time) (*eventLog, brok
 		h.bytes += l.push(entry{item.pos, item.event})
 		h.place(l, l.home, now)
 	}
-	l.tell(item)
 	if k != "" {
 		h.note(keyID{l.channel, k}, e.Args, item.pos, now)
 	}
+	done := broker.Published{Pos: item.pos}
+	if len(l.pending) == 0 && !l.delivering && !t.reach(l.channel) {
+		l.delivered = item.pos
+		h.makeRoom(l, now)
+		return nil, done
+	}
+	l.tell(item)
 	h.makeRoom(l, now)
-	return l, broker.Published{Pos: item.pos}
+	return l, done
 }
 
 // copyEvent returns e with payloads of its own.

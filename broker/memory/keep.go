@@ -32,15 +32,20 @@ func (b *Broker) Kept(channel string) bool { return b.history.keeps(channel) }
 
 // PublishKept implements [broker.History].
 func (b *Broker) PublishKept(ctx context.Context, events []broker.Publication, done []broker.Published) {
-	m := b.topics.scratch.Get().(*matches)
-	defer b.topics.release(m)
 	for i := range events {
-		if p := &events[i]; b.history.keeps(p.Event.Channel) {
-			done[i] = b.keep(&p.Event, p.Key, m)
-		} else {
-			done[i] = broker.Published{Err: b.Publish(ctx, &p.Event)}
+		if e := &events[i].Event; !b.history.keeps(e.Channel) {
+			done[i] = broker.Published{Err: b.Publish(ctx, e)}
 		}
 	}
+	m := b.topics.scratch.Get().(*matches)
+	defer b.topics.release(m)
+	now := b.beginKeeping()
+	for i := range events {
+		if p := &events[i]; b.history.keeps(p.Event.Channel) {
+			done[i] = b.keep(&p.Event, p.Key, now, m)
+		}
+	}
+	b.endKeeping(m)
 	b.deliverLogs(m)
 }
 
@@ -48,29 +53,53 @@ func (b *Broker) PublishKept(ctx context.Context, events []broker.Publication, d
 func (b *Broker) publishKept(e *broker.Event) error {
 	m := b.topics.scratch.Get().(*matches)
 	defer b.topics.release(m)
-	done := b.keep(e, "", m)
+	now := b.beginKeeping()
+	done := b.keep(e, "", now, m)
+	b.endKeeping(m)
 	b.deliverLogs(m)
 	return done.Err
 }
 
-// keep keeps an event, and notes in m that it is to be delivered.
-func (b *Broker) keep(e *broker.Event, key string, m *matches) broker.Published {
+// beginKeeping begins what endKeeping ends, for all events that are published together: a
+// lock and a look at the clock for each would cost as much as to keep it. Nothing may wait
+// in between.
+func (b *Broker) beginKeeping() (now time.Time) {
+	b.history.mu.Lock()
+	b.topics.mu.RLock()
+	return time.Now()
+}
+
+// endKeeping takes what is to be delivered first, for deliverLogs, while it has the locks.
+func (b *Broker) endKeeping(m *matches) {
+	if len(m.logs) > 0 && !m.logs[0].delivering {
+		m.logs[0].delivering = true
+		b.move(m.logs[0], m)
+	}
+	b.topics.mu.RUnlock()
+	b.history.mu.Unlock()
+}
+
+// keep keeps an event, and notes in m if it is to be delivered.
+func (b *Broker) keep(e *broker.Event, key string, now time.Time, m *matches) broker.Published {
 	if e.Channel == "" {
 		return broker.Published{Err: errEmptyName}
 	}
-	b.history.mu.Lock()
-	l, done := b.history.add(e, key, time.Now())
-	b.history.mu.Unlock()
+	l, done := b.history.add(e, key, now, &b.topics)
 	if n := len(m.logs); l != nil && (n == 0 || m.logs[n-1] != l) {
 		m.logs = append(m.logs, l)
 	}
 	return done
 }
 
-// deliverLogs delivers what waits in the logs of m.
+// deliverLogs delivers what waits in the logs of m, of which endKeeping may have taken
+// something.
 func (b *Broker) deliverLogs(m *matches) {
 	for _, l := range m.logs {
-		b.deliverLog(l, m, maxForOthers)
+		if len(m.items) > 0 {
+			b.deliverPending(l, m, maxForOthers)
+		} else {
+			b.deliverLog(l, m, maxForOthers)
+		}
 	}
 }
 
@@ -95,7 +124,7 @@ func (b *Broker) deliverLog(l *eventLog, m *matches, most int) {
 }
 
 // deliverPending delivers what waits in l, until nothing does; after most events it leaves
-// the rest to a goroutine. The caller has set l.delivering.
+// the rest to a goroutine. The caller has set l.delivering, and may have taken something.
 func (b *Broker) deliverPending(l *eventLog, m *matches, most int) {
 	h := &b.history
 	ended := false
@@ -106,7 +135,7 @@ func (b *Broker) deliverPending(l *eventLog, m *matches, most int) {
 			h.mu.Unlock()
 		}
 	}()
-	for count := 0; b.take(l, m); {
+	for count := 0; len(m.items) > 0 || b.take(l, m); {
 		m.deliver()
 		count += len(m.items)
 		m.empty()
@@ -127,15 +156,24 @@ func (b *Broker) take(l *eventLog, m *matches) bool {
 		l.delivering = false
 		return false
 	}
-	l.pending, m.items, l.bytes = m.items[:0], l.pending, 0
-	l.delivered = m.items[len(m.items)-1].pos
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	for i := range m.items {
-		item := &m.items[i]
-		t.find(l.channel, &item.event, item, m)
-	}
+	b.move(l, m)
 	return true
+}
+
+// move is take for one who has the locks, and set l.delivering.
+func (b *Broker) move(l *eventLog, m *matches) {
+	l.pending, m.items, l.bytes = m.items[:0], l.pending, 0
+	l.delivered = m.items[len(m.items)-1].pos
+	b.topics.find(l.channel, &m.items[0].event, &m.items[0], m)
+	topics := len(m.found)
+	for i := 1; i < len(m.items) && topics > 0; i++ {
+		for _, found := range m.found[:topics] {
+			found.event, found.kept = &m.items[i].event, &m.items[i]
+			m.found = append(m.found, found)
+		}
+	}
 }
 
 // handOver has a goroutine deliver what waits in l, if something does.

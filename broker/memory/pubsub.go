@@ -89,11 +89,13 @@ func (b *Broker) PublishBatch(_ context.Context, events []broker.Event, errs []e
 		return
 	}
 	m.empty()
+	now := b.beginKeeping()
 	for i := range events {
 		if e := &events[i]; b.history.keeps(e.Channel) {
-			errs[i] = b.keep(e, "", m).Err
+			errs[i] = b.keep(e, "", now, m).Err
 		}
 	}
+	b.endKeeping(m)
 	b.deliverLogs(m)
 }
 
@@ -117,6 +119,17 @@ func (t *topics) find(channel string, e *broker.Event, kept *delivery, m *matche
 	for p := range t.patterns.Matching(channel) {
 		m.found = append(m.found, match{e, kept, broker.Topic{Name: p.Name, Pattern: true}, p.Value})
 	}
+}
+
+// reach reports whether anybody is subscribed to a channel. The caller holds mu.
+func (t *topics) reach(channel string) bool {
+	if t.exact[channel] != nil {
+		return true
+	}
+	for range t.patterns.Matching(channel) {
+		return true
+	}
+	return false
 }
 
 // release gives m back, without anything that it refers to.
