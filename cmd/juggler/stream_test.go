@@ -3,9 +3,12 @@ package main_test
 import (
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/juggler-go/juggler/internal/redistest"
 )
@@ -86,12 +89,27 @@ func TestLoadStreams(t *testing.T) {
 	}
 }
 
-// A program's lines are parts through Redis, too; it waits for a client that does not read,
-// and ends with it.
-func TestProgramsInParts(t *testing.T) {
+// The lines of programs and web servers are parts through Redis, too, as soon as they are
+// written; and what writes them ends with the call.
+func TestOutsideInParts(t *testing.T) {
 	redis := redistest.Start(t)
 	dir := t.TempDir()
-	startCallee(t, "--redis", "redis://"+redis.Addr,
+	seen, gone := make(chan struct{}), make(chan struct{})
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		io.WriteString(w, "data: \"first\"\n\n")
+		w.(http.Flusher).Flush()
+		select {
+		case <-seen:
+		case <-r.Context().Done():
+		}
+		io.WriteString(w, "data: \"second\"\n\n")
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+		close(gone)
+	}))
+	defer web.Close()
+	startCallee(t, "--redis", "redis://"+redis.Addr, "--http", "h.events="+web.URL,
 		"--exec-lines", "x.items="+script(t, `read args; for i in 1 2 3; do echo "$args"; done`),
 		"--exec-lines", "x.endless="+script(t, writePID("$$", dir+"/pid")+"exec yes 1"))
 	_, url := startServe(t, "--redis", "redis://"+redis.Addr)
@@ -104,4 +122,15 @@ func TestProgramsInParts(t *testing.T) {
 	pid := awaitPID(t, dir+"/pid")
 	fmt.Fprintln(p.stdin, "cancel 1")
 	awaitDeath(t, pid)
+
+	fmt.Fprintln(p.stdin, "call --stream h.events")
+	p.stdout.await(t, `#2 PART 1 "first"`)
+	close(seen)
+	p.stdout.await(t, `#2 PART 2 "second"`)
+	fmt.Fprintln(p.stdin, "cancel 2")
+	select {
+	case <-gone:
+	case <-time.After(patience):
+		t.Error("the web server goes on")
+	}
 }
