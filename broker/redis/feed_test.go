@@ -28,7 +28,7 @@ func TestFeedBackoff(t *testing.T) {
 	listen(t, b, broker.Topic{Name: "news"})
 	var lost atomic.Int64
 	proxy.Swallow(func(reply []byte) bool {
-		if bytes.Contains(reply, []byte("subscribe")) {
+		if bytes.Contains(reply, []byte(":probe:")) { // which comes first
 			lost.Add(1)
 			return true
 		}
