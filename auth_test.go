@@ -401,6 +401,7 @@ func TestTimeToSignInIsOver(t *testing.T) {
 
 // An AUTH that came in time counts, though the process stood still and reads it late.
 func TestAuthWhileTheProcessStandsStill(t *testing.T) {
+	t.Parallel()
 	for name, wrap := range map[string]func(http.ResponseWriter) http.ResponseWriter{
 		"event loop": func(w http.ResponseWriter) http.ResponseWriter { return w },
 		"portable":   func(w http.ResponseWriter) http.ResponseWriter { return hiddenSocket{w} },

@@ -206,6 +206,7 @@ func buildElsewhere(t *testing.T, program string) (binary string) {
 
 // The README's hello world runs, and the conversation below it takes place.
 func TestReadmeHelloWorld(t *testing.T) {
+	t.Parallel() // it mostly waits
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -333,8 +333,10 @@ func TestClientCloses(t *testing.T) {
 // The server closes with the application's code, which the client answers, or
 // not: then it is gone after the write timeout. juggler.0 knows no 44xx and 45xx.
 func TestServerCloses(t *testing.T) {
+	t.Parallel()
 	for name, answers := range map[string]bool{"answered": true, "not answered": false} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // it mostly waits
 			opts := []juggler.Option{juggler.WithAuthenticator(userOfHost)}
 			if !answers {
 				opts = append(opts, juggler.WithWriteTimeout(100*time.Millisecond))
@@ -442,6 +444,7 @@ func closeSeen(protocol string, code int) int {
 
 // A message that is begun has to be completed in time.
 func TestMessageLeftHalfSent(t *testing.T) {
+	t.Parallel() // it mostly waits
 	call := maskedText(`{"type":"CALL","id":"9","uri":"echo"}`)
 	s := newFaultServer(t, juggler.WithReadTimeout(100*time.Millisecond))
 	s.onAllWays(t, func(t *testing.T, w way, protocol string) {

@@ -168,6 +168,7 @@ func TestHalfAMessage(t *testing.T) {
 
 // A client that does not read is closed; the others get everything.
 func TestSlowConsumer(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := newServer(t, juggler.WithMaxQueueBytes(1<<17), juggler.WithWriteTimeout(time.Second), juggler.WithLogger(quiet))
 	good := s.dial("juggler.1")
 	good.send(`{"type":"SUB","id":"1","channel":"c"}`)

@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 		idleClients(addr) // this process is the other side of TestIdleSessions
 		return
 	}
+	waiting.AtOnce(4)
 	goleak.VerifyTestMain(m,
 		// The thread that starts programs stays to the end of the process.
 		goleak.IgnoreAnyFunction("github.com/juggler-go/juggler/internal/child.runOnOneThread"))
