@@ -226,11 +226,11 @@ func resOf(code int, message string) string {
 }
 
 // inSimulatedTime runs f with a server that has one client.
-func inSimulatedTime(t *testing.T, f func(s *streamServer, c *streamClient), opts ...juggler.Option) {
+func inSimulatedTime(t *testing.T, f func(t *testing.T, s *streamServer, c *streamClient), opts ...juggler.Option) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStreamServer(t, opts...)
-		f(s, s.dial())
+		f(t, s, s.dial())
 	})
 }
 
@@ -243,7 +243,7 @@ func windowOf(written uint32) broker.Window {
 // Parts that overtake the ACK wait for it, and so does a result. Those that come twice, or
 // in another order, are put right; nothing follows the RES.
 func TestPartsAreInOrder(t *testing.T) {
-	inSimulatedTime(t, func(s *streamServer, c *streamClient) {
+	inSimulatedTime(t, func(t *testing.T, s *streamServer, c *streamClient) {
 		s.engine.confirm = make(chan error)
 		c.say(`{"type":"CALL","id":"1","uri":"f","parts":1000}`)
 		call := <-s.engine.calls
@@ -274,7 +274,7 @@ func TestPartsAreInOrder(t *testing.T) {
 
 // A result waits for the parts that it has overtaken.
 func TestResultFollowsItsParts(t *testing.T) {
-	inSimulatedTime(t, func(s *streamServer, c *streamClient) {
+	inSimulatedTime(t, func(t *testing.T, s *streamServer, c *streamClient) {
 		call := s.stream(c, 10)
 		s.engine.send(call.ReplyTo, call.Window, 1)
 		s.engine.end(call.ReplyTo, 3)
@@ -319,7 +319,7 @@ func TestPartsThatEndTheCall(t *testing.T) {
 		}, 0, resOf(500, internal), []juggler.Option{one}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inSimulatedTime(t, func(s *streamServer, c *streamClient) {
+			inSimulatedTime(t, func(t *testing.T, s *streamServer, c *streamClient) {
 				call := s.stream(c, 5)
 				s.engine.send(call.ReplyTo, call.Window, 1)
 				c.expectParts(1, 1)
@@ -350,7 +350,7 @@ func TestPartsThatEndTheCall(t *testing.T) {
 
 // The same before the ACK: the outcome follows it.
 func TestPartThatCannotBeSentBeforeTheACK(t *testing.T) {
-	inSimulatedTime(t, func(s *streamServer, c *streamClient) {
+	inSimulatedTime(t, func(t *testing.T, s *streamServer, c *streamClient) {
 		s.engine.confirm = make(chan error)
 		c.say(`{"type":"CALL","id":"1","uri":"f","parts":5}`)
 		call := <-s.engine.calls
@@ -369,7 +369,7 @@ func TestPartThatCannotBeSentBeforeTheACK(t *testing.T) {
 // The callee may send as much as the client asks for, but never more than a window ahead
 // of what was written. It is told when half of that is free.
 func TestGrants(t *testing.T) {
-	inSimulatedTime(t, func(s *streamServer, c *streamClient) {
+	inSimulatedTime(t, func(t *testing.T, s *streamServer, c *streamClient) {
 		call := s.stream(c, 40)
 		if want := windowOf(0); call.Window != want {
 			t.Fatalf("the call has the window %v, want %v", call.Window, want)
@@ -398,7 +398,7 @@ func TestGrants(t *testing.T) {
 
 // A client with a small window gets its parts without waiting for a large one.
 func TestGrantsForOneAtATime(t *testing.T) {
-	inSimulatedTime(t, func(s *streamServer, c *streamClient) {
+	inSimulatedTime(t, func(t *testing.T, s *streamServer, c *streamClient) {
 		call := s.stream(c, 1)
 		w := call.Window
 		for n := uint32(1); n < 50; n++ {
@@ -420,7 +420,7 @@ func TestGrantsForOneAtATime(t *testing.T) {
 // A grant that was lost is made again, after pauses that grow, only while the callee has
 // used what it knows.
 func TestLostGrantsAreMadeAgain(t *testing.T) {
-	inSimulatedTime(t, func(s *streamServer, c *streamClient) {
+	inSimulatedTime(t, func(t *testing.T, s *streamServer, c *streamClient) {
 		call := s.stream(c, 100)
 		for n := range uint32(31) {
 			s.engine.send(call.ReplyTo, call.Window, n+1)
@@ -462,7 +462,7 @@ func TestLostGrantsAreMadeAgain(t *testing.T) {
 
 // A client that asks for no more ends its call in 30 s. One that does has its time.
 func TestStalledStream(t *testing.T) {
-	inSimulatedTime(t, func(s *streamServer, c *streamClient) {
+	inSimulatedTime(t, func(t *testing.T, s *streamServer, c *streamClient) {
 		call := s.stream(c, 2)
 		time.Sleep(40 * time.Second) // the callee takes its time: this is no stall
 		s.engine.send(call.ReplyTo, call.Window, 1, 2)
@@ -509,7 +509,7 @@ func TestEndsOfStreams(t *testing.T) {
 			}
 			var ends []juggler.CallEnd
 			opts = append(opts, juggler.WithCallObserver(func(e juggler.CallEnd) { ends = append(ends, e) }))
-			inSimulatedTime(t, func(s *streamServer, c *streamClient) {
+			inSimulatedTime(t, func(t *testing.T, s *streamServer, c *streamClient) {
 				call := s.stream(c, 3)
 				s.engine.send(call.ReplyTo, call.Window, 1, 2)
 				c.expectParts(1, 2)
@@ -544,7 +544,7 @@ func TestEndsOfStreams(t *testing.T) {
 
 // MOREs of any kind do no harm.
 func TestHostileMORE(t *testing.T) {
-	inSimulatedTime(t, func(s *streamServer, c *streamClient) {
+	inSimulatedTime(t, func(t *testing.T, s *streamServer, c *streamClient) {
 		c.say(`{"type":"MORE","for":"1","parts":1}`)
 		call := s.stream(c, 1_000_000)
 		c.say(`{"type":"CALL","id":"2","uri":"f"}`)
@@ -585,7 +585,7 @@ func TestRightsOfMORE(t *testing.T) {
 		c.say(`{"type":"SUB","id":"2","channel":"c"}`)
 		c.expect(`{"type":"ACK","for":"2"}`)
 	})
-	inSimulatedTime(t, func(s *streamServer, c *streamClient) {
+	inSimulatedTime(t, func(t *testing.T, s *streamServer, c *streamClient) {
 		call := s.stream(c, 1)
 		s.engine.send(call.ReplyTo, call.Window, 1)
 		for range 100 {
@@ -659,7 +659,7 @@ func TestWithoutParts(t *testing.T) {
 // session's queue stays half empty for what else comes. Then all goes on, in order.
 func TestSlowReaderOfParts(t *testing.T) {
 	const queue, size, streams, total = 32 << 10, 3000, 4, 60
-	inSimulatedTime(t, func(s *streamServer, c *streamClient) {
+	inSimulatedTime(t, func(t *testing.T, s *streamServer, c *streamClient) {
 		c.say(`{"type":"SUB","id":"sub","channel":"c"}`)
 		c.expect(`{"type":"ACK","for":"sub"}`)
 		args, err := json.Marshal(strings.Repeat("x", size))
@@ -696,9 +696,10 @@ func TestSlowReaderOfParts(t *testing.T) {
 		if n := s.h.Stats().QueuedBytes; n > queue+streams*(64<<10+size) || n < 64<<10 {
 			t.Errorf("%d bytes are kept for a client that does not read", n)
 		}
-		if err := s.h.Publish(s.t.Context(), "c", strings.Repeat("y", queue/3), nil); err != nil {
+		if err := s.h.Publish(s.t.Context(), "c", strings.Repeat("y", queue*5/8), nil); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait()
 		last, events := make(map[string]int), 0
 		for len(last) < streams || slices.ContainsFunc([]string{"0", "1", "2", "3"}, func(id string) bool { return last[id] < total }) {
 			got := decode(t, []byte(c.hear()))
@@ -732,7 +733,7 @@ func TestSlowReaderOfParts(t *testing.T) {
 
 // What waits of answers counts for what the node may keep.
 func TestWaitingPartsCountForTheNode(t *testing.T) {
-	inSimulatedTime(t, func(s *streamServer, c *streamClient) {
+	inSimulatedTime(t, func(t *testing.T, s *streamServer, c *streamClient) {
 		call := s.stream(c, 10)
 		args, err := json.Marshal(strings.Repeat("x", 2000))
 		if err != nil {
