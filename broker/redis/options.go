@@ -216,8 +216,8 @@ func WithShardedPubSub() Option {
 //
 // The rules lie in Redis. All processes of a system follow those of the one that was
 // started last of all that have this option, also those without it, and for an hour when
-// none of those is left; no rules take them away at once. What a rule has kept counts no more once it was taken away or its channels belong
-// to another rule. Default: the rules of others, and if there are none nothing is kept.
+// none of those is left; no rules take them away at once. What a rule has kept counts no
+// more once it was taken away or its channels belong to another rule. Default: the rules of others, and if there are none nothing is kept.
 func WithHistory(rules ...broker.HistoryRule) Option {
 	return optionFunc(func(c *config) { c.history = append([]broker.HistoryRule{}, rules...) })
 }

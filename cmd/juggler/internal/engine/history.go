@@ -22,7 +22,7 @@ var embeddedHistory = settings.FlagName(option.MemoryHistoryBytes.Option)
 
 // bindHistory adds what events are kept of which channels.
 func (f *Flags) bindHistory(flags *pflag.FlagSet) {
-	flags.Var(&f.history, "history", "`rules` of which channels' newest events are kept, the first that matches: CHANNELS=EVENTS/TIME, such as room.*=100/1h; they lie in Redis, so give all nodes the same (default none)")
+	flags.Var(&f.history, "history", "`rules` of which channels' newest events are kept, the first that matches: CHANNELS=EVENTS/TIME, such as room.*=100/1h; they lie in Redis, so give all nodes the same; \"none\" takes those away that lie there (default: those that lie there)")
 	f.embedded.Bytes64(flags, option.MemoryHistoryBytes, memory.WithMaxHistoryBytes, "memory for all events that --history keeps, without --redis")
 }
 
@@ -37,18 +37,21 @@ func (f *Flags) memoryOptions() []memory.Option {
 
 // redisHistory returns the options of the broker that carries events.
 func (f *Flags) redisHistory() []redis.Option {
-	if len(f.history.rules) == 0 {
+	if f.history.rules == nil {
 		return nil
 	}
 	return []redis.Option{redis.WithHistory(f.history.rules...)}
 }
 
 // historyRules is a flag for rules of history: CHANNELS=EVENTS/TIME, with commas between
-// them. It is a list for files and variables.
+// them, or "none". It is a list for files and variables.
 type historyRules struct {
 	texts []string
-	rules []broker.HistoryRule
+	rules []broker.HistoryRule // nil: nothing was said; empty: there are to be none
 }
+
+// noHistory says that no rules are to count.
+const noHistory = "none"
 
 // String and Type are for pflag.
 func (h *historyRules) String() string { return strings.Join(h.texts, ",") }
@@ -68,8 +71,14 @@ func (h *historyRules) GetSlice() []string { return h.texts }
 
 // Replace sets the rules.
 func (h *historyRules) Replace(texts []string) error {
-	var rules []broker.HistoryRule
+	rules := make([]broker.HistoryRule, 0, len(texts))
 	for _, text := range texts {
+		if strings.TrimSpace(text) == noHistory {
+			if len(texts) > 1 {
+				return fmt.Errorf("%q is for no rules, and others are there", noHistory)
+			}
+			continue
+		}
 		rule, err := parseRule(strings.TrimSpace(text))
 		if err != nil {
 			return err

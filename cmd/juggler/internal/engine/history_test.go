@@ -4,10 +4,14 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
+	goredis "github.com/redis/go-redis/v9"
 	"github.com/spf13/pflag"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis"
+	"github.com/juggler-go/juggler/internal/redistest"
 )
 
 // withArgs is the engine that a server with flags has.
@@ -52,6 +56,42 @@ func TestHistoryRules(t *testing.T) {
 	}
 }
 
+// "none" takes away the rules that lie in Redis, and leaves the embedded broker without any;
+// a server that says nothing follows those that lie there.
+func TestNoHistory(t *testing.T) {
+	server := redistest.Start(t)
+	owner, err := redis.New(redis.WithServer(&goredis.Options{Addr: server.Addr}), redis.WithHistory(broker.HistoryRule{Channels: "*", Events: 1, For: time.Hour}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer owner.Close()
+	keeps := func(p broker.PubSub) bool {
+		if err := p.Publish(t.Context(), &broker.Event{Channel: "news"}); err != nil {
+			t.Fatal(err)
+		}
+		return p.(broker.History).Kept("news")
+	}
+	for _, tt := range []struct {
+		args       []string
+		here, left bool // whether this server keeps events, and the rules in Redis are left
+	}{
+		{[]string{"--redis=" + server.Addr}, true, true},
+		{[]string{"--history= none "}, false, true},
+		{[]string{"--redis=" + server.Addr, "--history=none"}, false, false},
+	} {
+		if !keeps(owner) {
+			t.Fatal("the rules in Redis are gone")
+		}
+		e, err := withArgs(t, tt.args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if here, left := keeps(e.PubSub), keeps(owner); here != tt.here || left != tt.left {
+			t.Errorf("%q: keeps events: %v, want %v; rules are left: %v, want %v", tt.args, here, tt.here, left, tt.left)
+		}
+	}
+}
+
 func TestHistoryRulesThatAreNone(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"--history=room.*", `"room.*": want CHANNELS=EVENTS/TIME`},
@@ -64,6 +104,9 @@ func TestHistoryRulesThatAreNone(t *testing.T) {
 		{"--history=r*m=1/1h", `"r*m": want the name of a channel`},
 		{"--history=*=1/1h --history=room.*=1/1h", `"room.*": the rule of "*" before it has all of its channels`},
 		{"--history=" + strings.Repeat("a=1/1h,", 256) + "a=1/1h", "257 rules, want up to 256"},
+		{"--history=none,a=1/1h", `"none" is for no rules`},
+		{"--history=a=1/1h --history=none", `"none" is for no rules`},
+		{"--max-history-bytes=1MiB --history=none", "--max-history-bytes goes with --history only"},
 		{"--max-history-bytes=1MiB", "--max-history-bytes goes with --history only"},
 		{"--max-history-bytes=1MiB --history=a=1/1h --redis=127.0.0.1:1", "--max-history-bytes is for the embedded broker"},
 	} {
