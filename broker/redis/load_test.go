@@ -60,13 +60,14 @@ const (
 func startLoad(t testing.TB, caller, callee *redis.Broker, callers int) *load {
 	t.Helper()
 	l := &load{t: t, node: broker.ID{'l', 'o', 'a', 'd'}, calls: map[uint64]*record{}, stop: make(chan struct{})}
-	var err error
-	if l.callee, err = callee.OpenCallee(t.Context(), []string{loadURI}, func([]broker.Address) {}); err != nil {
-		t.Fatal(err)
-	}
-	if l.caller, err = caller.OpenCaller(t.Context(), l.node, l.deliver); err != nil {
-		t.Fatal(err)
-	}
+	insist(t, func() (err error) {
+		l.callee, err = callee.OpenCallee(t.Context(), []string{loadURI}, func([]broker.Address) {})
+		return err
+	})
+	insist(t, func() (err error) {
+		l.caller, err = caller.OpenCaller(t.Context(), l.node, l.deliver)
+		return err
+	})
 	t.Cleanup(func() {
 		l.caller.Close()
 		l.callee.Close()
@@ -76,6 +77,19 @@ func startLoad(t testing.TB, caller, callee *redis.Broker, callers int) *load {
 		l.running.Go(l.call)
 	}
 	return l
+}
+
+// insist calls f until it does not fail for a server that seems not to reply, as one does
+// on a busy machine to a broker that is made impatient.
+func insist(t testing.TB, f func() error) {
+	t.Helper()
+	await(t, "the server replies in time", func() bool {
+		err := f()
+		if err != nil && !errors.Is(err, broker.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
 }
 
 func (l *load) deliver(results []broker.Result) {
@@ -301,9 +315,7 @@ func listen(t testing.TB, b *redis.Broker, topics ...broker.Topic) *listener {
 	}
 	t.Cleanup(func() { l.conn.Close() })
 	for _, topic := range topics {
-		if err := l.conn.Subscribe(t.Context(), topic); err != nil {
-			t.Fatal(err)
-		}
+		insist(t, func() error { return l.conn.Subscribe(t.Context(), topic) })
 	}
 	return l
 }
