@@ -66,7 +66,8 @@ type StreamCallerConn interface {
 type StreamCallee interface {
 	// OpenStreamCallee is OpenCallee for a callee that may send parts. granted is told of
 	// greater windows of calls that were taken here; it does not wait. cancelled, which is
-	// not nil, is told besides, soon, of calls with a Window whose caller is gone.
+	// not nil, is told besides, soon, of calls with a Window whose caller is gone; those that
+	// are still queued may never be taken.
 	OpenStreamCallee(ctx context.Context, uris []string, cancelled func([]Address), granted func([]Grant)) (StreamCalleeConn, error)
 }
 
