@@ -144,7 +144,7 @@ func (l *lane) endedLost(suspects []*suspect, replies []resp.Reply) (err error) 
 		}
 	}
 	if ended > 0 {
-		l.broker.config.logger.Warn("the server has lost kept events that it had confirmed: all who are subscribed are told", "channels", ended, "one", example)
+		l.broker.config.logger.Warn("the server has lost kept events that it had confirmed: all who are subscribed are told", "channels", ended, "channel", example)
 	}
 	return err
 }
