@@ -45,9 +45,9 @@ class StreamRequest extends Request {
   private _came = 0;
   private _due: number;
   /** How many were used since it last asked. */
-  private _spare = 0;
+  private _usedUp = 0;
   /** It is about to ask, once the server's rates allow it. */
-  private _hurries: boolean | undefined;
+  private _asking: boolean | undefined;
   private _parts: Parts;
 
   constructor(...[type, fields, options, ...rest]: ConstructorParameters<typeof Request>) {
@@ -75,19 +75,19 @@ class StreamRequest extends Request {
 
   /** Somebody has taken a part. */
   _taken(): void {
-    this._spare++;
-    if (this._hurries || this._spare < this._window / 2 || !this._link) return;
-    this._hurries = true;
+    this._usedUp++;
+    if (this._asking || this._usedUp < this._window / 2 || !this._link) return;
+    this._asking = true;
     const wait = this._link._spend('more');
     if (wait > 0) new Timer()._set(wait, () => this._more());
     else this._more();
   }
 
   private _more(): void {
-    this._hurries = false;
-    this._due += this._spare;
-    this._link?._send(`{"type":"MORE","for":"${this._id}","parts":${this._spare}}`);
-    this._spare = 0;
+    this._asking = false;
+    this._due += this._usedUp;
+    this._link?._send(`{"type":"MORE","for":"${this._id}","parts":${this._usedUp}}`);
+    this._usedUp = 0;
   }
 
   /** Gives the call up, here and at the server. */
