@@ -76,3 +76,20 @@ func TestLostEventsAreTold(t *testing.T) {
 		t.Error("an event of the new life is missing")
 	}
 }
+
+// A log that has gone on beyond what it keeps does not end because a publisher has lost its
+// connection: the server is the same.
+func TestTrimmedLogLivesOn(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	proxy := redistest.StartProxy(t, server.Addr)
+	cut := newBroker(t, calm(withAddr(proxy.Addr), redis.WithHistory(roomRule))...)
+	other := newBroker(t, calm(withAddr(server.Addr), redis.WithHistory(roomRule))...)
+	publishKept(t, cut, 1)
+	since := publishKept(t, other, 6)[3].Pos
+	proxy.CutOnce()
+	await(t, "the publisher goes on", func() bool {
+		return cut.Publish(t.Context(), &broker.Event{Channel: "room.8"}) == nil && !cut.Searching()
+	})
+	wantArgs(t, "what came after", read(t, other, broker.Read{Channel: "room.7", After: since})[0], "4", "5")
+}
