@@ -97,26 +97,31 @@ func (s *streams) close() {
 func (s *streams) start(calls int) (made []broker.Address) {
 	s.t.Helper()
 	for range calls {
-		to := broker.Address{Node: s.node}
-		binary.BigEndian.PutUint64(to.Ref[:], s.serial.Add(1))
-		w := broker.Window{Parts: 32, Bytes: 64 << 10}
-		s.mu.Lock()
-		s.calls[to] = &streamed{granted: w}
-		s.mu.Unlock()
-		call := &broker.Call{URI: streamURI, ReplyTo: to, Timeout: time.Minute, Window: w, Args: []byte("1")}
-		for {
-			err := s.caller.Call(context.Background(), call)
-			if err == nil {
-				break
-			}
-			if !errors.Is(err, broker.ErrUnavailable) {
-				s.t.Fatal(err)
-			}
-			time.Sleep(time.Millisecond)
-		}
+		var to broker.Address
+		await(s.t, "a call is made", func() (ok bool) {
+			to, ok = s.call()
+			return ok
+		})
 		made = append(made, to)
 	}
 	return made
+}
+
+// call makes a call, and reports whether that was certainly queued.
+func (s *streams) call() (broker.Address, bool) {
+	to := broker.Address{Node: s.node}
+	binary.BigEndian.PutUint64(to.Ref[:], s.serial.Add(1))
+	w := broker.Window{Parts: 32, Bytes: 64 << 10}
+	s.mu.Lock()
+	s.calls[to] = &streamed{granted: w}
+	s.mu.Unlock()
+	err := s.caller.Call(context.Background(), &broker.Call{URI: streamURI, ReplyTo: to, Timeout: time.Minute, Window: w, Args: []byte("1")})
+	if err != nil {
+		s.mu.Lock()
+		delete(s.calls, to)
+		s.mu.Unlock()
+	}
+	return to, err == nil
 }
 
 // partArgs returns the arguments of a part.
