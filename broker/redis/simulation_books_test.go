@@ -24,6 +24,9 @@ const (
 	// simProof is how long a feed may take to notice that nothing arrives.
 	simProof = 6 * time.Second
 
+	// simWindow is how many parts a node takes at once.
+	simWindow = 8
+
 	// simLongest is how long a call may wait until it is accepted or refused.
 	simLongest = 4 * time.Second
 )
@@ -84,6 +87,10 @@ type simCall struct {
 	runs          []string // callees that ran it
 	finished      []string // those that came to its end
 	outcome       *broker.Result
+	parts         int       // that it may have
+	got           uint32    // the last one of those that came in a row
+	hole          uint32    // one that came before the one that was due
+	from          broker.ID // who sent the last one
 	ended         time.Time // with an outcome, or its time was over
 	done          chan struct{}
 }
@@ -104,10 +111,10 @@ func (c *simCall) String() string {
 		c.timeout, c.work, c.returned.Sub(c.began), c.runs, c.finished, c.ended.Sub(c.began), outcome)
 }
 
-func (b *simBooks) call(n *simNode, uri string, timeout, work time.Duration) *simCall {
+func (b *simBooks) call(n *simNode, uri string, timeout, work time.Duration, parts int) *simCall {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	c := &simCall{number: len(b.calls), node: n, uri: uri, timeout: timeout, work: work, began: time.Now(), done: make(chan struct{})}
+	c := &simCall{number: len(b.calls), node: n, uri: uri, timeout: timeout, work: work, parts: parts, began: time.Now(), done: make(chan struct{})}
 	b.calls[c.number] = c
 	use := simUse{n, n.sim.keys.laneOf(uri)}
 	if _, known := b.used[use]; !known {
@@ -129,7 +136,7 @@ func (b *simBooks) called(c *simCall, err error) {
 func (b *simBooks) expired(c *simCall) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if c.outcome == nil {
+	if c.ended.IsZero() {
 		c.ended = time.Now()
 	}
 }
@@ -151,9 +158,46 @@ func (b *simBooks) outcome(number int, r broker.Result) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if c := b.calls[number]; c.outcome == nil && c.ended.IsZero() {
-		c.outcome, c.ended = &r, time.Now()
+		c.outcome = &r
+		c.end()
+	}
+}
+
+// end notes that a call has ended if its outcome is there, and all parts that came before.
+func (c *simCall) end() {
+	if c.ended.IsZero() && c.outcome != nil && c.got >= c.outcome.Parts {
+		c.ended = time.Now()
 		close(c.done)
 	}
+}
+
+// part notes a part.
+func (b *simBooks) part(number int, p broker.Part) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.calls[number]
+	c.from = p.From
+	switch {
+	case p.N == c.got+1 && string(p.Args) == strconv.Itoa(int(p.N)):
+		c.got++
+		c.end()
+	case p.N > c.got:
+		c.hole = p.N
+	}
+}
+
+// came returns how many parts of an answer came, in a row.
+func (b *simBooks) came(c *simCall) uint32 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return c.got
+}
+
+// sender returns who sends the parts of an answer.
+func (b *simBooks) sender(c *simCall) broker.ID {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return c.from
 }
 
 // trouble notes that a fault begins.
@@ -188,6 +232,8 @@ func (t *simTrouble) touchesSince(since time.Time, c *simCall) bool {
 		return false
 	}
 	lanes := slices.Contains(t.lanes, keys.laneOf(c.uri)) || slices.Contains(t.lanes, keys.laneOfNode(c.node.id))
+	// Grants on classic channels come through whichever master the callee hears.
+	lanes = lanes || c.parts > simWindow && !keys.sharded
 	process := t.processes == nil || slices.Contains(t.processes, c.node.name) ||
 		slices.ContainsFunc(t.processes, func(p string) bool { return strings.HasPrefix(p, "callee") })
 	return lanes && process
@@ -239,6 +285,12 @@ func (c *simCall) wrong(troubles []*simTrouble) string {
 		return "refused, and nothing is wrong where it goes"
 	case !touched && c.outcome == nil:
 		return "no outcome, and nothing is wrong where it goes"
+	case c.hole > 0 && !felt.loses && !felt.doubles:
+		return fmt.Sprintf("part %d came behind part %d", c.hole, c.got)
+	case !touched && c.short():
+		return "parts are missing, and nothing is wrong where it goes"
+	case c.short() && !felt.loses && !felt.doubles && !felt.to.IsZero() && c.began.Add(c.timeout).After(felt.to.Add(simRecovery)):
+		return "parts are missing although nothing was lost and all was well again in time"
 	case !touched && lost:
 		return "502, and nothing is wrong where it goes"
 	case !touched && c.ended.Sub(c.began) > c.work+simSlack:
@@ -249,6 +301,11 @@ func (c *simCall) wrong(troubles []*simTrouble) string {
 		return "no outcome although nothing was lost and all was well again in time"
 	}
 	return ""
+}
+
+// short reports whether the answer lacks parts.
+func (c *simCall) short() bool {
+	return c.outcome != nil && (c.got < c.outcome.Parts || c.outcome.Err == nil && int(c.got) < c.parts)
 }
 
 // endedIn reports whether the outcome is an error of this code.

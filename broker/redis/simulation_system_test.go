@@ -92,6 +92,7 @@ type simCallee struct {
 type simArgs struct {
 	Number int           `json:"n"`
 	Work   time.Duration `json:"w"`
+	Parts  int           `json:"p"` // of the answer, if it may have some
 }
 
 func (s *simulation) openCallee(name string) *simCallee {
@@ -110,6 +111,13 @@ func (s *simulation) openCallee(name string) *simCallee {
 				return nil, err
 			}
 			s.books.ran(args.Number, name)
+			if call.Streaming() {
+				for n := range args.Parts {
+					if err := call.Send(ctx, n+1); err != nil {
+						return nil, err
+					}
+				}
+			}
 			t := time.NewTimer(args.Work)
 			defer t.Stop()
 			select {
@@ -154,7 +162,7 @@ type simNode struct {
 	name   string
 	id     broker.ID
 	broker *Broker
-	caller broker.CallerConn
+	caller broker.StreamCallerConn
 	subs   []*simSubscriber
 	rand   *rand.Rand // of one goroutine
 
@@ -175,7 +183,7 @@ func (s *simulation) openNode(name string) *simNode {
 		}
 	}
 	var err error
-	if n.caller, err = n.broker.OpenCaller(s.over, n.id, n.deliver); err != nil {
+	if n.caller, err = n.broker.OpenStreamCaller(s.over, n.id, n.deliver, n.deliverParts); err != nil {
 		panic(err)
 	}
 	s.tell("%s is in lane %d", name, s.keys.laneOfNode(n.id))
@@ -212,7 +220,8 @@ func (s *simulation) play() {
 					uri := simURI(r.IntN(simURIs))
 					timeout := pick(r, 2*time.Second, 5*time.Second, 25*time.Second)
 					work := pick(r, 0, 0, 20*time.Millisecond, time.Second, 4*time.Second)
-					s.load.Go(func() { n.call(uri, timeout, min(work, timeout/2)) })
+					parts := pick(r, 0, 0, 0, 0, 0, 0, 0, 12)
+					s.load.Go(func() { n.call(uri, timeout, min(work, timeout/2), parts) })
 				}
 			})
 		}
@@ -246,26 +255,67 @@ func (n *simNode) wander(r *rand.Rand) {
 }
 
 // call makes a call and waits until its time is over or its outcome is there.
-func (n *simNode) call(uri string, timeout, work time.Duration) *simCall {
-	c := n.sim.books.call(n, uri, timeout, work)
+func (n *simNode) call(uri string, timeout, work time.Duration, parts int) *simCall {
+	c := n.sim.books.call(n, uri, timeout, work, parts)
 	to := broker.Address{Node: n.id}
 	copy(to.Ref[:], fmt.Sprintf("%016d", c.number))
 	n.mu.Lock()
 	n.pending[to] = c.number
 	n.mu.Unlock()
-	args, _ := json.Marshal(simArgs{c.number, work})
+	args, _ := json.Marshal(simArgs{c.number, work, parts})
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	err := n.caller.Call(ctx, &broker.Call{URI: uri, ReplyTo: to, Timeout: timeout, Args: args})
+	err := n.caller.Call(ctx, &broker.Call{URI: uri, ReplyTo: to, Timeout: timeout, Window: n.window(c), Args: args})
 	n.sim.books.called(c, err)
 	if err == nil {
-		select {
-		case <-c.done:
-		case <-time.After(time.Until(c.began.Add(timeout))):
-			n.sim.books.expired(c)
-		}
+		n.await(c, to)
 	}
 	return c
+}
+
+// await waits for the outcome of a call, with all parts that came before, or until its time
+// is over. It grants more parts, and what it has granted before once more.
+func (n *simNode) await(c *simCall, to broker.Address) {
+	over := time.NewTimer(time.Until(c.began.Add(c.timeout)))
+	defer over.Stop()
+	var more <-chan time.Time // never
+	if c.parts > 0 {
+		ticker := time.NewTicker(100 * time.Millisecond)
+		defer ticker.Stop()
+		more = ticker.C
+	}
+	for {
+		select {
+		case <-c.done:
+			return
+		case <-over.C:
+			n.sim.books.expired(c)
+			return
+		case <-more:
+			if from := n.sim.books.sender(c); from != (broker.ID{}) {
+				n.caller.Grant(context.Background(), []broker.Grant{{To: to, Callee: from, Window: n.window(c)}}) //nolint:errcheck // tried again
+			}
+		}
+	}
+}
+
+// window returns how much of an answer the node takes now.
+func (n *simNode) window(c *simCall) broker.Window {
+	if c.parts == 0 {
+		return broker.Window{}
+	}
+	return broker.Window{Parts: n.sim.books.came(c) + simWindow, Bytes: 1 << 20}
+}
+
+func (n *simNode) deliverParts(parts []broker.Part) {
+	for _, p := range parts {
+		n.mu.Lock()
+		number, known := n.pending[p.To]
+		n.mu.Unlock()
+		if known {
+			n.sim.books.part(number, p)
+		}
+	}
 }
 
 func (n *simNode) publish(channel int) error {
@@ -285,7 +335,7 @@ func (s *simulation) settle() {
 	var all sync.WaitGroup
 	for _, n := range s.nodes {
 		for i := range simURIs {
-			all.Go(func() { n.call(simURI(i), 5*time.Second, 0) })
+			all.Go(func() { n.call(simURI(i), 5*time.Second, 0, i) })
 		}
 	}
 	for i := range simChannels {
