@@ -198,13 +198,13 @@ func (h *hub) doubtChain(c *chain) {
 func (h *hub) doubtLane(lane int, moved bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.doubt(func(t *topic) bool {
-		if h.broker.keys.laneOf(t.chain.channel) != lane {
-			return false
+	isHere := func(t *topic) bool { return h.broker.keys.laneOf(t.chain.channel) == lane }
+	for _, t := range h.topics {
+		if moved && t.chain != nil && isHere(t) { // also one that is not subscribed again yet
+			t.chain.moved = true
 		}
-		t.chain.moved = t.chain.moved || moved
-		return true
-	})
+	}
+	h.doubt(isHere)
 }
 
 // idleCheck is how often the chains of classic channels in a cluster are asked for that
