@@ -49,7 +49,7 @@ func TestCalleeRacesReaper(t *testing.T) {
 		}
 		var serials []uint32
 		for range 50 {
-			serials = append(serials, s.call("slow", patience))
+			serials = append(serials, s.call("slow", patience, 0))
 		}
 		for range serials {
 			<-began
@@ -60,7 +60,7 @@ func TestCalleeRacesReaper(t *testing.T) {
 		for _, serial := range serials {
 			outcomes[s.outcome(serial)]++
 		}
-		s.until("the callee goes on", func() bool { return s.outcome(s.call("echo", patience)) == "RES" })
+		s.until("the callee goes on", func() bool { return s.outcome(s.call("echo", patience, 0)) == "RES" })
 	}
 	t.Logf("%v", outcomes)
 	s.end()

@@ -23,6 +23,15 @@ import (
 	"github.com/juggler-go/juggler/internal/child"
 )
 
+// soakParts is how many parts of an answer come before its result, if it is asked for any.
+const soakParts = 50
+
+// A partArgs is a part of an answer: its number, and the arguments of its call.
+type partArgs struct {
+	N    int
+	Call json.RawMessage
+}
+
 // soakFunctions are what the callees of a soak answer. Each tells ran of the
 // call, by its arguments.
 func soakFunctions(ran func(json.RawMessage)) map[string]calleekit.HandlerFunc {
@@ -39,6 +48,14 @@ func soakFunctions(ran func(json.RawMessage)) map[string]calleekit.HandlerFunc {
 			}
 		},
 		"fail": func(context.Context, *calleekit.Call) (any, error) { return nil, calleekit.Errorf(422, "as wanted") },
+		"parts": func(ctx context.Context, c *calleekit.Call) (any, error) {
+			for n := 1; n <= soakParts; n++ {
+				if err := c.Send(ctx, partArgs{n, c.Args}); err != nil {
+					return nil, err
+				}
+			}
+			return &c.Args, nil
+		},
 		"hold": func(ctx context.Context, _ *calleekit.Call) (any, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()

@@ -57,6 +57,8 @@ var soakURIs = []struct {
 	{"slow", 2 * time.Second},
 	{"child.slow", 2 * time.Second},
 	{"fail", longestCall},
+	{"parts", longestCall},
+	{"child.parts", longestCall},
 	{"hold", 300 * time.Millisecond},
 	{"nobody", time.Second},
 }
@@ -78,7 +80,11 @@ func (p *player) move() {
 	switch n := p.rand.IntN(100); {
 	case n < 45:
 		call := soakURIs[p.rand.IntN(len(soakURIs))]
-		p.session.call(call.uri, between(p.rand, 1, int(call.timeout.Milliseconds())))
+		window := 0
+		if strings.HasSuffix(call.uri, "parts") {
+			window = p.rand.IntN(soakParts) // 0: its answer is the result alone
+		}
+		p.session.call(call.uri, between(p.rand, 1, int(call.timeout.Milliseconds())), window)
 	case n < 53:
 		p.session.cancel(p.rand.Uint32())
 	case n < 80:
@@ -94,9 +100,9 @@ func (p *player) move() {
 func (p *player) settle() {
 	s := p.session
 	s.drain()
-	for _, uri := range []string{"echo", "child.echo"} {
+	for _, uri := range []string{"echo", "child.echo", "parts", "child.parts"} {
 		s.until("calls of "+uri+" are answered", func() bool {
-			return s.outcome(s.call(uri, longestCall)) == "RES"
+			return s.outcome(s.call(uri, longestCall, strings.Count(uri, "parts"))) == "RES"
 		})
 	}
 	for _, topic := range s.topicsNow() {

@@ -42,6 +42,8 @@ type request struct {
 	cancelled bool
 	uri       string // of a CALL
 	timeout   time.Duration
+	window    int          // of the parts of its answer; 0: it wants none
+	parts     int          // that have come
 	topic     broker.Topic // of SUB and UNSB
 	stream    stream       // of PUB
 	n         int
@@ -140,14 +142,16 @@ func (s *session) write(f *frame.Frame) {
 // maxPending is less than the server allows.
 const maxPending = 100
 
-func (s *session) call(uri string, timeout time.Duration) uint32 {
+// call makes a call that takes so many parts of its answer at a time.
+func (s *session) call(uri string, timeout time.Duration, window int) uint32 {
 	s.mu.Lock()
 	busy := len(s.requests) >= maxPending
 	s.mu.Unlock()
 	if busy {
 		return 0
 	}
-	return s.send(&frame.Frame{Type: frame.Call, URI: []byte(uri), Timeout: timeout}, &request{uri: uri, timeout: timeout})
+	return s.send(&frame.Frame{Type: frame.Call, URI: []byte(uri), Timeout: timeout, Parts: window},
+		&request{uri: uri, timeout: timeout, window: window})
 }
 
 // cancel cancels a call without outcome, if there is one.
@@ -262,12 +266,35 @@ func (s *session) receive() {
 			s.event(&f)
 		case frame.Gap:
 			s.gap(broker.Topic{Name: string(f.Channel), Pattern: f.Pattern})
+		case frame.Part:
+			s.part(&f)
 		case frame.Ack, frame.Nack, frame.Res:
 			s.answer(&f)
 		default:
 			s.books.violated("session %d got %q", s.id, message)
 		}
 	}
+}
+
+// part checks that it comes between ACK and RES of its call, behind the part before it,
+// and asks for another one.
+func (s *session) part(f *frame.Frame) {
+	s.mu.Lock()
+	n, err := strconv.ParseUint(string(f.For), 10, 32)
+	serial := uint32(n)
+	r := s.requests[serial]
+	if err != nil || r == nil || !r.acked || r.window == 0 {
+		s.books.violated("session %d: a part for %s, which takes none", s.id, f.For)
+		s.mu.Unlock()
+		return
+	}
+	s.books.count("parts")
+	r.parts++
+	if want := encode(partArgs{r.parts, encode(callKey{s.id, serial})}); f.N != r.parts || string(f.Args) != string(want) {
+		s.books.violated("session %d: part %d of call %d is %s, want %d, %s", s.id, f.N, serial, f.Args, r.parts, want)
+	}
+	s.mu.Unlock()
+	s.write(&frame.Frame{Type: frame.More, For: f.For, Parts: 1})
 }
 
 // answer handles ACK, NACK and RES.
@@ -329,7 +356,8 @@ func (s *session) callOutcome(serial uint32, r *request, f *frame.Frame) {
 		s.books.refusedCall(callKey{s.id, serial})
 		allowed = code == 404 || code == 408 || code == 503
 	case code == 0:
-		allowed = r.uri != "fail" && r.uri != "hold" && r.uri != "nobody" && string(f.Args) == string(encode(callKey{s.id, serial}))
+		allowed = r.uri != "fail" && r.uri != "hold" && r.uri != "nobody" && string(f.Args) == string(encode(callKey{s.id, serial})) &&
+			(r.window == 0 || r.parts == soakParts)
 	case code == 499:
 		allowed = r.cancelled
 	case code == 422:

@@ -47,6 +47,7 @@ type soak struct {
 //   - a request gets one ACK or NACK, first of all, and an acknowledged call one
 //     outcome, its own, soon after its time is over at the latest; a call that is
 //     answered at once expires only where a fault may lose calls;
+//   - an answer in parts has all of them before its result, in order;
 //   - what was refused is not done, and nothing is done twice, but where a fault
 //     brings back calls that have been taken;
 //   - events come once, in the order of their publisher, and none is missing
