@@ -110,7 +110,12 @@ var streamCases = []testCase{
 			end  func(to broker.Address)
 		}{
 			{"is answered", func(to broker.Address) { c.finish(to, 1) }},
-			{"is cancelled", func(to broker.Address) { n.cancel("u", to) }},
+			{"is cancelled", func(to broker.Address) { // again, as an engine may lose a cancellation
+				x.await("the callee is told of the cancellation", func() bool {
+					n.cancel("u", to)
+					return c.toldOf(to)
+				})
+			}},
 		} {
 			to := n.stream("u", wide)
 			c.take()
