@@ -123,7 +123,7 @@ var streamCases = []testCase{
 			tt.end(to)
 			c.wantOver(to, 2, tt.what)
 		}
-		expires := broker.Call{URI: "u", ReplyTo: n.address(), Timeout: 100 * time.Millisecond, Window: wide}
+		expires := broker.Call{URI: "u", ReplyTo: n.address(), Timeout: 2 * time.Second, Window: wide}
 		x.must("Call", n.send(&expires))
 		taken := c.take()
 		pass(expires.Timeout)

@@ -109,7 +109,7 @@ func TestWrongAddresses(t *testing.T) {
 		{"serve --check --redis-lanes 4", 2, "--redis-lanes goes with --redis only"},
 		{"serve --check --redis-pubsub redis://a", 2, "--redis-pubsub goes with --redis only"},
 		{"serve --check --redis a --redis-pubsub-user u", 2, "--redis-pubsub-user goes with --redis-pubsub only"},
-		{"callee --check --redis a --outside-timeout 1s", 2, "--outside-timeout goes with --exec or --http only"},
+		{"callee --check --redis a --outside-timeout 1s", 2, "--outside-timeout goes with --exec, --exec-lines or --http only"},
 		{"client --check --bearer", 2, "--bearer goes with --token or --token-file only"},
 		{"client --check --token a --token-file b", 2, "want --token or --token-file, not both"},
 		{"client --header a=b ws://127.0.0.1:1/", 2, "--header goes with a command behind the URL only"},

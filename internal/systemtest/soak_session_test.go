@@ -134,7 +134,13 @@ func (s *session) send(f *frame.Frame, r *request) uint32 {
 func (s *session) write(f *frame.Frame) {
 	ctx, cancel := context.WithTimeout(s.soak.t.Context(), patience)
 	defer cancel()
-	if err := s.conn.Write(ctx, websocket.MessageText, frame.Juggler1.Append(nil, f)); err != nil {
+	err := s.conn.Write(ctx, websocket.MessageText, frame.Juggler1.Append(nil, f))
+	if err == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ending { // what answers the server may come too late
 		s.books.violated("session %d: write: %v", s.id, err)
 	}
 }
