@@ -4,9 +4,7 @@ package redis_test
 
 import (
 	"testing"
-	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/juggler-go/juggler/broker/brokertest"
 	"github.com/juggler-go/juggler/broker/redis"
 	"github.com/juggler-go/juggler/internal/redistest"
@@ -14,23 +12,6 @@ import (
 )
 
 func init() { onlyWhole = false }
-
-func TestMiniredis(t *testing.T) {
-	brokertest.Run(t, func(t *testing.T) brokertest.Engine {
-		server := miniredis.RunT(t)
-		passTime(t, server)
-		// A PING on a subscribed connection can deadlock miniredis with a
-		// PUBLISH: with so long a timeout none is sent within a case.
-		e := proxied(t, nil, withAddr, server.Addr(), redis.WithReplyTimeout(time.Minute))
-		e.WholeOnly = true // as TestStandalone has both
-		e.Except = exceptAll("miniredis sends an event once, however many patterns of a connection it matches",
-			"patterns", "patterns that go back", "one delivery a topic")
-		e.Except["odd patterns"] = "miniredis panics where a pattern makes no regular expression"
-		e.Except["callees come and go"] = "miniredis wakes every blocked pop at each write, too slow with hundreds of callees under the race detector"
-		e.Except["callees after an outage"] = "miniredis serves blocking pops of connections that are closed"
-		return e
-	})
-}
 
 func TestCluster(t *testing.T) {
 	cluster := redistest.StartCluster(t, calmCluster...)
@@ -72,29 +53,5 @@ func TestSentinel(t *testing.T) {
 		e := engine(t, set.Master.Client(), redis.WithSentinel(set.Options()))
 		e.WholeOnly = true // as TestStandalone has both
 		return e
-	})
-}
-
-// passTime makes keys of a miniredis expire, which they do not do by
-// themselves.
-func passTime(t *testing.T, server *miniredis.Miniredis) {
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		const tick = 10 * time.Millisecond
-		ticker := time.NewTicker(tick)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ticker.C:
-				server.FastForward(tick)
-			case <-stop:
-				return
-			}
-		}
-	}()
-	t.Cleanup(func() {
-		close(stop)
-		<-stopped
 	})
 }
