@@ -84,10 +84,13 @@ func TestWrongBrokers(t *testing.T) {
 		t.Run(w.name, func(t *testing.T) {
 			t.Parallel()
 			for _, name := range w.caught {
-				failures := brokertest.Examine(t, name, func(t *testing.T) brokertest.Engine {
-					return engine(t, w.bend(t), w.opts...)
-				}, true)
-				if len(failures) == 0 {
+				caught := false
+				for try := 0; !caught && try < 5; try++ { // a busy machine may be late with what is wrong
+					caught = len(brokertest.Examine(t, name, func(t *testing.T) brokertest.Engine {
+						return engine(t, w.bend(t), w.opts...)
+					}, true)) > 0
+				}
+				if !caught {
 					t.Errorf("the case %q passed", name)
 				}
 			}
