@@ -404,7 +404,7 @@ func (p *pendingCall) cancelAtBroker() {
 
 // cancels reports whether a call with this window is cancelled at its callee. One with
 // parts is in any case, as nobody is there to take them.
-func (h *Handler) cancels(w broker.Window) bool { return !h.cfg.keepCalls || w != (broker.Window{}) }
+func (h *Handler) cancels(w broker.Window) bool { return !h.cfg.keepCalls || !w.IsZero() }
 
 // cancelCall cancels a call at the broker.
 func (h *Handler) cancelCall(uri string, to broker.Address) {

@@ -11,6 +11,9 @@ type Window struct {
 	Bytes uint64 // how many bytes their Args have together; the part that reaches it is still taken
 }
 
+// IsZero reports whether w is none: the caller takes no parts.
+func (w Window) IsZero() bool { return w == Window{} }
+
 // Takes reports whether w has room for one part more behind those of sent: their number
 // and bytes.
 func (w Window) Takes(sent Window) bool { return sent.Parts < w.Parts && sent.Bytes < w.Bytes }

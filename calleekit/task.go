@@ -35,7 +35,7 @@ func (s *taskStore) get(p *pool, c *broker.Call, now time.Duration) *task {
 	ctx := &s.contexts[0]
 	s.contexts = s.contexts[1:]
 	route := p.routes[c.URI]
-	streams := p.parts != nil && route != nil && c.Window != broker.Window{}
+	streams := p.parts != nil && route != nil && !c.Window.IsZero()
 	var t *task
 	if !streams {
 		t = s.free.pop()

@@ -64,7 +64,7 @@ var streamCases = []testCase{
 				return c.knows(call) == more || call == before && brought == more
 			})
 		}
-		if other.knows(to) != (broker.Window{}) {
+		if !other.knows(to).IsZero() {
 			x.errorf("a callee was told of a grant for a call that it had not taken")
 		}
 	}},
@@ -191,7 +191,7 @@ var streamCases = []testCase{
 		}
 		to = plain.call("u", "x")
 		call := knows.take()
-		if call.Window != (broker.Window{}) {
+		if !call.Window.IsZero() {
 			x.errorf("a call of a node that knows no parts was taken with the window %v", call.Window)
 		}
 		knows.echo(call)

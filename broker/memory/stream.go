@@ -50,7 +50,7 @@ func newCalleeID() (id broker.ID) {
 }
 
 // streams reports whether the answer may come in parts.
-func (k *call) streams() bool { return k.window != broker.Window{} }
+func (k *call) streams() bool { return !k.window.IsZero() }
 
 // grant raises the window of k, and reports whether that made it greater.
 func (k *call) grant(w broker.Window) bool {

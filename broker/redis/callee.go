@@ -258,7 +258,7 @@ func (c *calleeConn) handOver(calls []takenCall) (unwanted []takenCall) {
 	for i := range held {
 		t := &calls[i]
 		d.calls[i] = t.call
-		held[i] = heldCall{to: t.call.ReplyTo, puller: t.puller, deadline: now.Add(t.call.Timeout), streams: t.call.Window != broker.Window{}}
+		held[i] = heldCall{to: t.call.ReplyTo, puller: t.puller, deadline: now.Add(t.call.Timeout), streams: !t.call.Window.IsZero()}
 		if held[i].streams {
 			c.watchNodes()
 		}

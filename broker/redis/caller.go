@@ -177,7 +177,7 @@ func (c *callerConn) prepare(o *op, call *broker.Call) error {
 	if err := c.unanswerable(l); err != nil {
 		return err
 	}
-	if call.Window != (broker.Window{}) {
+	if !call.Window.IsZero() {
 		call = c.takeParts(call)
 	}
 	o.kind, o.uri = opCall, call.URI

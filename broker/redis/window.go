@@ -23,7 +23,7 @@ const windowHeader = `{"@parts":"`
 
 // withWindow returns headers with w in front of them: as they are if w is zero.
 func withWindow(headers []byte, w broker.Window) []byte {
-	if w == (broker.Window{}) && !bytes.HasPrefix(headers, []byte(windowHeader)) {
+	if w.IsZero() && !bytes.HasPrefix(headers, []byte(windowHeader)) {
 		return headers
 	}
 	b := make([]byte, 0, len(windowHeader)+33+len(headers))
