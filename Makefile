@@ -34,5 +34,5 @@ bench-check: ## the benchmark's own tests
 deploy-check: ## deploy/ against the schemas of Compose and the types of Kubernetes
 	cd deploy/check && go test ./...
 
-demo: ## a server with three callees on ws://127.0.0.1:8080
+demo: ## a server with callees on ws://127.0.0.1:8080
 	go run ./cmd/juggler demo
