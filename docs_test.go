@@ -9,7 +9,6 @@ import (
 	"go/token"
 	"io/fs"
 	"maps"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +18,8 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
+
+	"github.com/juggler-go/juggler/internal/freeport"
 )
 
 func readDoc(t *testing.T, path string) string {
@@ -207,12 +208,7 @@ func buildElsewhere(t *testing.T, program string) (binary string) {
 // The README's hello world runs, and the conversation below it takes place.
 func TestReadmeHelloWorld(t *testing.T) {
 	t.Parallel() // it mostly waits
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close() // free now, and hardly taken again so soon
+	addr := freeport.Address(t)
 	binary := buildElsewhere(t, strings.Replace(withImports(t, helloWorld(t)), "127.0.0.1:8080", addr, 1))
 	ctx, cancel := context.WithCancel(t.Context())
 	server := exec.CommandContext(ctx, binary)
@@ -225,6 +221,7 @@ func TestReadmeHelloWorld(t *testing.T) {
 	defer cancel()
 	var conn *websocket.Conn
 	waitFor(t, "the hello world to listen", func() bool {
+		var err error
 		conn, _, err = websocket.Dial(ctx, "ws://"+addr+"/ws", &websocket.DialOptions{Subprotocols: []string{"juggler.1"}})
 		return err == nil
 	})

@@ -21,6 +21,7 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/redis"
+	"github.com/juggler-go/juggler/internal/freeport"
 	"github.com/juggler-go/juggler/internal/redistest"
 	goredis "github.com/redis/go-redis/v9"
 )
@@ -131,15 +132,10 @@ func TestTLS(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	config := selfSigned(t, dir)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := listener.Addr().String()
-	listener.Close()
-	redistest.Start(t, "--tls-port", strconv.Itoa(listener.Addr().(*net.TCPAddr).Port), "--tls-auth-clients", "no",
+	port := strconv.Itoa(freeport.Take(t))
+	redistest.Start(t, "--tls-port", port, "--tls-auth-clients", "no",
 		"--tls-cert-file", filepath.Join(dir, "cert.pem"), "--tls-key-file", filepath.Join(dir, "key.pem"))
-	option := redis.WithServer(&goredis.Options{Addr: addr, TLSConfig: config})
+	option := redis.WithServer(&goredis.Options{Addr: "127.0.0.1:" + port, TLSConfig: config})
 	a, b := newBroker(t, calm(option)...), newBroker(t, calm(option)...)
 	l := startLoad(t, a, b, 2)
 	l.flows()

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/juggler-go/juggler/internal/freeport"
 )
 
 const secret = "0123456789abcdef0123456789abcdef"
@@ -156,7 +158,7 @@ func TestKeySets(t *testing.T) {
 // A server that could not fetch keys yet is not ready, and says to clients that they may
 // come again.
 func TestKeySetOutOfReach(t *testing.T) {
-	keys := "http://user:hush@" + closedAddress(t) + "/"
+	keys := "http://user:hush@" + freeport.Address(t) + "/"
 	p, url := startServe(t, "--token-jwks", keys, "--admin-listen", "127.0.0.1:0")
 	var line struct{ Level string }
 	if err := json.Unmarshal([]byte(p.stderr.await(t, strings.Replace(keys, "hush", "xxxxx", 1))), &line); err != nil || line.Level != "ERROR" {

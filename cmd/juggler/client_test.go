@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/juggler-go/juggler/internal/freeport"
 )
 
 var protocols = []string{"juggler.1", "juggler.0"}
@@ -41,7 +43,7 @@ func TestOneShotCalls(t *testing.T) {
 
 func TestOneShotExitCodes(t *testing.T) {
 	_, url := startDemo(t)
-	closed := closedAddress(t)
+	closed := freeport.Address(t)
 	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("hello")) }))
 	defer plain.Close()
 	notFound := httptest.NewServer(http.NotFoundHandler())
@@ -81,17 +83,6 @@ func TestOneShotExitCodes(t *testing.T) {
 			}
 		})
 	}
-}
-
-// closedAddress returns an address on which nobody listens, and that no outgoing
-// connection takes meanwhile: those have 127.0.0.1.
-func closedAddress(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.2:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // A call whose result cannot be written has failed.
@@ -224,7 +215,7 @@ func TestPipedErrors(t *testing.T) {
 		{"pub --key k room.7 1", 4, "NACK 403"}, // nobody has signed in
 		{"use 7", 2, `error: no connection "7"; there are ["1"]`},
 		{"disconnect\ncall x", 2, "error: not connected"},
-		{"connect ws://" + closedAddress(t) + "/", 3, "is the server running there?"},
+		{"connect ws://" + freeport.Address(t) + "/", 3, "is the server running there?"},
 		{"connect " + url + " 1", 2, "error: there is a connection 1 already"},
 		{"conect x", 2, `error: unknown verb "conect"; did you mean "connect"?`},
 	} {
@@ -261,7 +252,7 @@ func TestCancel(t *testing.T) {
 
 // A client tells of a connection that is lost, and finds the server again.
 func TestReconnects(t *testing.T) {
-	address := closedAddress(t)
+	address := freeport.Address(t)
 	server, url := startServe(t, "--listen", address)
 	p := start(t, "client", url)
 	p.stdout.await(t, "connected to")

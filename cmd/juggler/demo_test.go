@@ -6,6 +6,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/juggler-go/juggler/internal/freeport"
 )
 
 func TestDemoPrintsItsURLFirst(t *testing.T) {
@@ -93,12 +95,12 @@ func TestWrongAddresses(t *testing.T) {
 		{"client 127.0.0.1:8080", 2, `want ws://HOST:PORT/PATH or wss://…; did you mean "ws://127.0.0.1:8080"?`},
 		{"client http://127.0.0.1:8080/ call x", 2, `did you mean "ws://127.0.0.1:8080/"?`},
 		{"client wss:///", 2, `"wss:///": want ws://HOST:PORT/PATH`},
-		{"client ws://" + closedAddress(t) + "/", 3, "connection refused; is the server running there?"},
+		{"client ws://" + freeport.Address(t) + "/", 3, "connection refused; is the server running there?"},
 		{"client ws://no-such-host.invalid/", 3, "cannot connect to ws://no-such-host.invalid/: "},
 		{"health ftp://127.0.0.1/", 2, "want http://… or https://…"},
-		{"health http://" + closedAddress(t) + "/", 3, "connection refused"},
-		{"load ws://" + closedAddress(t) + "/", 3, "connection refused; is a juggler server running there?"},
-		{"redis-bench --redis " + closedAddress(t), 3, "connection refused"},
+		{"health http://" + freeport.Address(t) + "/", 3, "connection refused"},
+		{"load ws://" + freeport.Address(t) + "/", 3, "connection refused; is a juggler server running there?"},
+		{"redis-bench --redis " + freeport.Address(t), 3, "connection refused"},
 		{"serve --socket-mode 9", 2, `--socket-mode "9": want permissions in octal`},
 		// What can have no effect.
 		{"serve --check --socket-mode 0600", 2, "--socket-mode goes with --listen unix:PATH only"},

@@ -20,6 +20,7 @@ import (
 	"github.com/gobwas/ws"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/juggler-go/juggler/internal/freeport"
 	"github.com/juggler-go/juggler/internal/redistest"
 )
 
@@ -251,7 +252,7 @@ func drainTime(t testing.TB, args []string) (sum time.Duration) {
 // other addresses.
 func startBalancer(t testing.TB, name string, servers []string) (url string) {
 	t.Helper()
-	address := closedAddress(t)
+	address := freeport.Address(t)
 	dir := t.TempDir()
 	var text string
 	var args []string
@@ -331,7 +332,7 @@ func TestNginxOfTheGuide(t *testing.T) {
 	server, url := startServe(t, "--path", "/ws")
 	backend := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(url), "ws://"), "/ws")
 	front := func(snippet string) (status int, body string) {
-		address, dir := closedAddress(t), t.TempDir()
+		address, dir := freeport.Address(t), t.TempDir()
 		snippet = strings.ReplaceAll(snippet, "127.0.0.1:8080", backend)
 		text, args := nginxIn(dir, "pid /tmp/nginx.pid;\nevents {}\nhttp {\nserver {\nlisten "+address+";\n"+snippet+"}\n}\n")
 		runBalancer(t, "nginx", dir, text, args, address)
@@ -388,7 +389,7 @@ func TestBalancers(t *testing.T) {
 			redis := redistest.Start(t)
 			at := "redis://" + redis.Addr
 			startCallee(t, "--redis", at)
-			servers := []string{closedAddress(t), closedAddress(t)}
+			servers := []string{freeport.Address(t), freeport.Address(t)}
 			one, _ := startServe(t, "--redis", at, "--listen", servers[0])
 			two, _ := startServe(t, "--redis", at, "--listen", servers[1])
 			url := startBalancer(t, name, servers)
@@ -425,7 +426,7 @@ func TestBalancers(t *testing.T) {
 // when it breaks a rule while it sends more.
 func TestBalancersPassCookiesAndCloseCodes(t *testing.T) {
 	t.Parallel()
-	address := closedAddress(t)
+	address := freeport.Address(t)
 	startServe(t, "--listen", address)
 	for _, name := range []string{"nginx", "haproxy", "caddy"} {
 		t.Run(name, func(t *testing.T) {

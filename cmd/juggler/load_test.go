@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/juggler-go/juggler/internal/freeport"
 	"github.com/juggler-go/juggler/internal/redistest"
 )
 
@@ -93,7 +94,7 @@ func TestLoadCountsErrors(t *testing.T) {
 		code int
 		want string
 	}{
-		{"ws://" + closedAddress(t) + "/", 3, "connection refused"},
+		{"ws://" + freeport.Address(t) + "/", 3, "connection refused"},
 		{"http://127.0.0.1/", 2, "want ws://"},
 		{"--clients 0 ws://127.0.0.1/", 2, "want a number, 1 to 1000000"},
 		{"--args {a} ws://127.0.0.1/", 2, "want JSON"},
@@ -152,7 +153,7 @@ func TestLoadSurvivesAServer(t *testing.T) {
 	t.Parallel() // it mostly waits
 	redis := redistest.Start(t)
 	startCallee(t, "--redis", "redis://"+redis.Addr)
-	address := closedAddress(t)
+	address := freeport.Address(t)
 	p, url := startServe(t, "--redis", "redis://"+redis.Addr, "--listen", address)
 	l := start(t, "load", "--rate", "200", "--clients", "4", "--publish", "20", "--duration", "4s", "--json", url)
 	l.stderr.await(t, "4 clients connected")

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/juggler-go/juggler/internal/freeport"
 	"github.com/juggler-go/juggler/internal/redistest"
 )
 
@@ -177,7 +178,7 @@ func TestWebhooks(t *testing.T) {
 	}))
 	defer web.Close()
 	hurried := startCallee(t, "--redis", "redis://"+redis.Addr, "--test=false", "--outside-timeout", "300ms", "--http", "h.hang="+web.URL+"/hang")
-	args := []string{"--redis", "redis://" + redis.Addr, "--outside-max-output", "1KiB", "--http", "h.gone=http://" + closedAddress(t) + "/"}
+	args := []string{"--redis", "redis://" + redis.Addr, "--outside-max-output", "1KiB", "--http", "h.gone=http://" + freeport.Address(t) + "/"}
 	for _, name := range []string{"echo", "empty", "refuse", "framework", "bare", "fail", "redirect", "long"} {
 		args = append(args, "--http", "h."+name+"="+web.URL+"/"+name)
 	}

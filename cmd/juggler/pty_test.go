@@ -16,6 +16,7 @@ import (
 	"github.com/creack/pty"
 
 	"github.com/juggler-go/juggler/cmd/juggler/internal/recordingtest"
+	"github.com/juggler-go/juggler/internal/freeport"
 )
 
 // A screen is a pseudo-terminal with a program in it.
@@ -215,7 +216,7 @@ func TestColours(t *testing.T) {
 
 // The terminal is as it was before, also after an error.
 func TestTerminalIsRestored(t *testing.T) {
-	s := startScreen(t, command(t, "client", "ws://"+closedAddress(t)+"/"))
+	s := startScreen(t, command(t, "client", "ws://"+freeport.Address(t)+"/"))
 	s.sees("is the server running there?\r\n") // the carriage return is the terminal's
 	if code := s.ends(); code != 3 {
 		t.Errorf("exit code %d", code)

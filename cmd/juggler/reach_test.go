@@ -5,11 +5,13 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
+	"github.com/juggler-go/juggler/internal/freeport"
 	"github.com/juggler-go/juggler/internal/redistest"
 )
 
@@ -27,7 +29,7 @@ func startTLSRedis(t *testing.T, dir string, args ...string) (server *redistest.
 	t.Helper()
 	file := func(name string) string { return filepath.Join(dir, name) }
 	writeCertificate(t, file("redis"), file("redis-key"), 1)
-	port = freePort(t)
+	port = strconv.Itoa(freeport.Take(t))
 	return redistest.Start(t, append([]string{"--tls-port", port, "--tls-cert-file", file("redis"), "--tls-key-file", file("redis-key"),
 		"--tls-ca-cert-file", file("redis"), "--tls-auth-clients", "no"}, args...)...), port
 }

@@ -6,11 +6,13 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/juggler-go/juggler/internal/freeport"
 	"github.com/juggler-go/juggler/internal/redistest"
 )
 
@@ -141,16 +143,6 @@ func TestCalleeDrains(t *testing.T) {
 	}
 }
 
-// freePort returns a port that nobody uses.
-func freePort(t testing.TB) string {
-	t.Helper()
-	_, port, err := net.SplitHostPort(closedAddress(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
-}
-
 // Redis with TLS, certificates of clients and a password, for calls and events.
 func TestRedisTLS(t *testing.T) {
 	t.Parallel() // it mostly waits
@@ -159,7 +151,7 @@ func TestRedisTLS(t *testing.T) {
 	writeCertificate(t, file("redis"), file("redis-key"), 1)
 	writeCertificate(t, file("client"), file("client-key"), 2)
 	writeFile(t, file("password"), "secret\n")
-	port := freePort(t)
+	port := strconv.Itoa(freeport.Take(t))
 	redistest.Start(t, "--requirepass", "secret", "--tls-port", port, "--tls-cert-file", file("redis"), "--tls-key-file", file("redis-key"),
 		"--tls-ca-cert-file", file("client"), "--tls-auth-clients", "yes")
 	address := "rediss://127.0.0.1:" + port
@@ -251,8 +243,8 @@ func TestRedisErrors(t *testing.T) {
 		code int
 		want string
 	}{
-		{"serve --redis redis://" + closedAddress(t), 3, "connection refused; does it run there"},
-		{"callee --redis redis://" + closedAddress(t), 3, "connection refused; does it run there"},
+		{"serve --redis redis://" + freeport.Address(t), 3, "connection refused; does it run there"},
+		{"callee --redis redis://" + freeport.Address(t), 3, "connection refused; does it run there"},
 		{"serve --redis redis://:wrong@" + redis.Addr, 3, "WRONGPASS"},
 		{"serve --redis redis://" + redis.Addr, 3, "NOAUTH"},
 		{"callee", 2, "--redis is missing"},
@@ -301,7 +293,7 @@ func TestStoppedBeforeRedisIsThere(t *testing.T) {
 // --start-timeout 0 does not wait: a Redis that is there is enough.
 func TestNoStartTimeout(t *testing.T) {
 	startCallee(t, "--redis", redistest.Start(t).Addr, "--start-timeout", "0s")
-	got := run(t, "", "callee", "--redis", closedAddress(t), "--start-timeout", "0s")
+	got := run(t, "", "callee", "--redis", freeport.Address(t), "--start-timeout", "0s")
 	if got.code != 3 || !strings.Contains(got.stderr, "connection refused; does it run there") {
 		t.Errorf("without Redis: %+v", got)
 	}
@@ -317,7 +309,7 @@ func TestRedisBench(t *testing.T) {
 	if keys, err := redis.Client().Keys(t.Context(), "*").Result(); err != nil || len(keys) != 0 {
 		t.Errorf("it left %v, %v", keys, err)
 	}
-	if got := run(t, "", "redis-bench", "--redis", closedAddress(t)); got.code != 3 || !strings.Contains(got.stderr, "connection refused") {
+	if got := run(t, "", "redis-bench", "--redis", freeport.Address(t)); got.code != 3 || !strings.Contains(got.stderr, "connection refused") {
 		t.Errorf("%+v", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/juggler-go/juggler/internal/freeport"
 	"github.com/juggler-go/juggler/internal/redistest"
 )
 
@@ -42,7 +43,7 @@ func TestTutorial(t *testing.T) {
 		}
 		script = strings.Replace(script, skipped+"\n", "", 1)
 	}
-	first, second := closedAddress(t), closedAddress(t)
+	first, second := freeport.Address(t), freeport.Address(t)
 	script = strings.NewReplacer("127.0.0.1:8091", first, "127.0.0.1:8092", second, "127.0.0.1:6390", redis.Addr).Replace(script)
 	// What is started in the background is waited for, as a reader does.
 	script = regexp.MustCompile(`(?m)^(.*)chat (127\.0\.0\.\d+:\d+) &$`).ReplaceAllString(script, "${1}chat $2 &\nuntil juggler client --timeout 1s ws://$2/ws pub room 1 2>/dev/null; do :; done")

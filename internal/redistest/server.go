@@ -26,6 +26,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/juggler-go/juggler/internal/child"
+	"github.com/juggler-go/juggler/internal/freeport"
 	"github.com/juggler-go/juggler/internal/waiting"
 )
 
@@ -68,7 +69,7 @@ func Start(tb TB, args ...string) *Server {
 // start starts a server with a free port between the two lists of arguments.
 func start(tb TB, first, last []string) *Server {
 	tb.Helper()
-	port := freePort(tb)
+	port := freeport.Take(tb)
 	s := &Server{
 		Addr:    net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
 		tb:      tb,
@@ -90,28 +91,6 @@ func find(tb TB) string {
 		tb.Fatalf("%s is needed and was not found. Install it (apt-get update && apt-get install -y redis-server redis-tools), or set JUGGLER_TEST_REDIS to the path of redis-server, or of a server like it.", program)
 	}
 	return path
-}
-
-// freePort returns a port that is free, as is the cluster bus port above it.
-func freePort(tb TB) int {
-	tb.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			tb.Fatalf("listen: %v", err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		l.Close()
-		if port > 55000 {
-			continue
-		}
-		if bus, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port+10000)); err == nil {
-			bus.Close()
-			return port
-		}
-	}
-	tb.Fatalf("found no pair of free ports")
-	return 0
 }
 
 // Restart starts the process, which must not run, and waits until it answers.

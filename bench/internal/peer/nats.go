@@ -3,9 +3,9 @@ package peer
 import (
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
+	"github.com/juggler-go/juggler/internal/freeport"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
@@ -22,7 +22,7 @@ func natsServe(webSocket bool) (string, error) {
 		NoSystemAccount: true,
 	}
 	if webSocket {
-		port, err := freePort()
+		port, _, err := freeport.Reserve() // as long as the process
 		if err != nil {
 			return "", err
 		}
@@ -62,12 +62,3 @@ func natsServe(webSocket bool) (string, error) {
 func natsServer() (string, error) { return natsServe(false) }
 
 func natsWebSocketServer() (string, error) { return natsServe(true) }
-
-func freePort() (int, error) {
-	l, err := listen()
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}

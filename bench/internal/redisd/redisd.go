@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"time"
+
+	"github.com/juggler-go/juggler/internal/freeport"
 )
 
 // A Server is a Redis of its own, which keeps nothing on disk.
@@ -15,6 +17,8 @@ type Server struct {
 	Addr string // host:port
 	cmd  *exec.Cmd
 	dir  string
+
+	release func() // the port
 }
 
 // Start starts redis-server on a free port of the loopback interface.
@@ -27,16 +31,15 @@ func Start() (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, release, err := freeport.Reserve()
 	if err != nil {
 		return nil, err
 	}
-	addr := l.Addr().(*net.TCPAddr)
-	_ = l.Close()
-	s := &Server{dir: dir, Addr: addr.String()}
-	s.cmd = exec.Command(program, "--bind", "127.0.0.1", "--port", fmt.Sprint(addr.Port),
+	s := &Server{dir: dir, Addr: fmt.Sprint("127.0.0.1:", port), release: release}
+	s.cmd = exec.Command(program, "--bind", "127.0.0.1", "--port", fmt.Sprint(port),
 		"--save", "", "--appendonly", "no", "--dir", dir)
 	if err := s.cmd.Start(); err != nil {
+		release()
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	if err := s.await(); err != nil {
@@ -62,5 +65,6 @@ func (s *Server) await() error {
 func (s *Server) Stop() error {
 	_ = s.cmd.Process.Kill()
 	_ = s.cmd.Wait()
+	s.release()
 	return os.RemoveAll(s.dir)
 }

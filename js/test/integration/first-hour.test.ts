@@ -2,7 +2,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
@@ -15,11 +15,17 @@ const text = (path: string) => readFileSync(join(root, path), 'utf8');
 /** The address of the page, and one that is free here. */
 const written = '127.0.0.1:8080';
 async function free(): Promise<string> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await once(server.close(), 'close');
-  return `127.0.0.1:${port}`;
+  for (;;) {
+    // Below the ports that the kernel gives out by itself: no connection takes it before the server does.
+    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    const server = createServer();
+    const listens = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true));
+    });
+    if (!listens) continue;
+    await once(server.close(), 'close');
+    return `127.0.0.1:${port}`;
+  }
 }
 
 /** What the commands that fetch would do, with this checkout. */
