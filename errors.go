@@ -22,6 +22,7 @@ const (
 	CodeNoCallee        = frame.CodeNoCallee
 	CodeExpired         = frame.CodeExpired
 	CodeConflict        = frame.CodeConflict
+	CodeGone            = frame.CodeGone
 	CodeTooLarge        = frame.CodeTooLarge
 	CodeLimit           = frame.CodeLimit
 	CodeCancelled       = frame.CodeCancelled

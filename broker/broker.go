@@ -16,7 +16,8 @@
 // An engine may serve any number of them with the same network connections.
 //
 // A Caller and a Callee may carry answers that come in parts ([StreamCaller],
-// [StreamCallee]). A PubSub may keep the newest events of channels ([History]), so that who has missed
+// [StreamCallee]), and keep the outcomes of calls that have a key ([KeyedCaller]). A PubSub
+// may keep the newest events of channels ([History]), so that who has missed
 // some reads them and is told truly whether that is all.
 //
 // # Rules for every method
@@ -81,6 +82,10 @@ type Call struct {
 	// Window, if not zero, says that the answer may come in parts, and how many the caller
 	// takes at first. Engines, and callees, that know no parts answer with the Result alone.
 	Window Window
+
+	// Key, if not zero, is that of a call whose outcome is kept: see [KeyedCaller]. An engine
+	// tells it to the callee. [CallerConn.Call] and CallBatch do not mind it.
+	Key CallKey
 
 	Headers []byte // a JSON object of strings whose names do not begin with @, or nil
 	Args    []byte // any JSON value

@@ -22,6 +22,12 @@ func Refusal(err error) *Error {
 		e.Message = "the queue of this URI is full"
 	case errors.Is(err, ErrKeyConflict):
 		e.Code, e.Message = frame.CodeConflict, ErrKeyConflict.Error()
+	case errors.Is(err, ErrOtherArgs):
+		e.Code, e.Message = frame.CodeConflict, ErrOtherArgs.Error()
+	case errors.Is(err, ErrCallGone):
+		e.Code, e.Message = frame.CodeGone, ErrCallGone.Error()
+	case errors.Is(err, ErrTooManyKeys):
+		e.Code, e.Message = frame.CodeLimit, ErrTooManyKeys.Error()
 	case errors.Is(err, ErrUnavailable), errors.Is(err, ErrClosed):
 		e.Message = "the broker is unavailable"
 	default:

@@ -70,7 +70,8 @@ type StreamCallee interface {
 	// OpenStreamCallee is OpenCallee for a callee that may send parts. granted is told of
 	// greater windows of calls that were taken here; it does not wait. cancelled, which is
 	// not nil, is told besides, soon, of calls with a Window whose caller is gone; those that
-	// are still queued may never be taken.
+	// are still queued may never be taken. A call with a Key outlives its callers: if it has a
+	// Window, that takes all parts.
 	OpenStreamCallee(ctx context.Context, uris []string, cancelled func([]Address), granted func([]Grant)) (StreamCalleeConn, error)
 }
 

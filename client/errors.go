@@ -61,7 +61,8 @@ const (
 	CodeForbidden       Code = frame.CodeForbidden
 	CodeNoCallee        Code = frame.CodeNoCallee    // no callee for this URI
 	CodeExpired         Code = frame.CodeExpired     // the call's time was over; it may have been done
-	CodeConflict        Code = frame.CodeConflict    // the key of a publication belongs to another one
+	CodeConflict        Code = frame.CodeConflict    // the key belongs to another publication, or to a call with other args
+	CodeGone            Code = frame.CodeGone        // nothing is kept of the call with this key
 	CodeTooLarge        Code = frame.CodeTooLarge    // args, headers or the whole message
 	CodeLimit           Code = frame.CodeLimit       // a rate or count limit of this session
 	CodeCancelled       Code = frame.CodeCancelled   // cancelled by the caller

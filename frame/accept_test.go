@@ -177,7 +177,15 @@ var acceptedRequests1 = []golden{
 		`{"type":"PUB","id":"1","channel":"a","headers":{"@a":"1"},"parts":"x"}`,
 		frame.Frame{Type: frame.Pub, ID: []byte("1"), Channel: []byte("a"), Headers: []byte(`{"@a":"1"}`)},
 	},
-	{ // only a SUB has since and last, only a PUB has a key
+	{
+		`{"type":"CALL","id":"1","uri":"a","key":null,"since":null}`,
+		frame.Frame{Type: frame.Call, ID: []byte("1"), URI: []byte("a")},
+	},
+	{
+		`{"type":"CANCEL","for":"1","stop":null}`,
+		frame.Frame{Type: frame.Cancel, For: []byte("1")},
+	},
+	{ // only a SUB has last, and an UNSB has neither
 		`{"type":"UNSB","id":"1","channel":"a","pattern":true,"since":{},"last":0,"key":""}`,
 		frame.Frame{Type: frame.Unsb, ID: []byte("1"), Channel: []byte("a"), Pattern: true},
 	},

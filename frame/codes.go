@@ -7,7 +7,8 @@ const (
 	CodeForbidden       = 403
 	CodeNoCallee        = 404 // no callee for this URI
 	CodeExpired         = 408 // the call's time was over; it may have been done
-	CodeConflict        = 409 // the key of a publication belongs to another one
+	CodeConflict        = 409 // the key belongs to another publication, or to a call with other args
+	CodeGone            = 410 // nothing is kept of the call that the key names
 	CodeTooLarge        = 413 // args or headers
 	CodeLimit           = 429 // a rate or count limit of this session
 	CodeCancelled       = 499 // cancelled by the caller

@@ -13,6 +13,7 @@ type members1 struct {
 	expires                     []byte
 	after, message              []byte
 	key, again, keys            []byte
+	stop, state, from, keyed    []byte
 	since, last                 []byte
 	at, tag, recovered          []byte
 	unknown                     []byte
@@ -66,6 +67,14 @@ func (r *members1) slot(name []byte) *[]byte {
 		return &r.again
 	case "keys":
 		return &r.keys
+	case "stop":
+		return &r.stop
+	case "state":
+		return &r.state
+	case "from":
+		return &r.from
+	case "keyed":
+		return &r.keyed
 	case "since":
 		return &r.since
 	case "last":
@@ -109,6 +118,9 @@ func decodeRequest1(b []byte, f *Frame) *DecodeError {
 	case Cancel:
 		if f.For, ok = readID(r.forID); !ok {
 			return closing1002("for: " + wantID)
+		}
+		if f.Stop, ok = boolean(r.stop); !ok {
+			return closing1002("stop: " + wantBoolean)
 		}
 		return nil
 	case More:
@@ -192,7 +204,37 @@ func (r *members1) call(f *Frame) (reason string) {
 			return "parts: " + wantParts
 		}
 	}
+	if reason := r.callKey(f); reason != "" {
+		return reason
+	}
 	return r.callPayload(f)
+}
+
+// callKey reads the key of a CALL, and the part after which it goes on.
+func (r *members1) callKey(f *Frame) (reason string) {
+	var ok bool
+	if !absent(r.key) {
+		if f.Key, ok = readKey(r.key); !ok {
+			return "key: " + wantKey
+		}
+	}
+	if f.HasSince = !absent(r.since); !f.HasSince {
+		return ""
+	}
+	if len(f.Key) == 0 {
+		return "since: not without a key"
+	}
+	n, ok := integer(r.since)
+	if f.N = int(n); !ok || n < 0 || n > MaxPart {
+		return "since: want an integer of 0 to 2147483647" // MaxPart
+	}
+	return ""
+}
+
+// readKey reads the key of a CALL or a PUB.
+func readKey(raw []byte) (key []byte, ok bool) {
+	key, ok = nonEmpty(raw)
+	return key, ok && len(key) <= MaxKey
 }
 
 const wantParts = "want an integer of 1 to 1000000" // MaxParts
@@ -268,7 +310,7 @@ func (r *members1) publication(f *Frame) (reason string) {
 	}
 	if !absent(r.key) {
 		var ok bool
-		if f.Key, ok = nonEmpty(r.key); !ok || len(f.Key) > MaxKey {
+		if f.Key, ok = readKey(r.key); !ok {
 			return "key: " + wantKey
 		}
 		if f.Again, ok = boolean(r.again); !ok {
@@ -411,6 +453,21 @@ func (r *members1) acknowledgement(f *Frame) (reason string) {
 	if f.Keys, ok = boolean(r.keys); !ok {
 		return "keys: " + wantBoolean
 	}
+	if f.Keyed, ok = boolean(r.keyed); !ok {
+		return "keyed: " + wantBoolean
+	}
+	if !absent(r.state) {
+		name, ok := text(r.state)
+		if !ok {
+			return "state: want a string"
+		}
+		f.State = readState(name)
+	}
+	if !absent(r.from) {
+		if f.N, ok = readPart(r.from); !ok {
+			return "from: " + wantPart
+		}
+	}
 	if !absent(r.recovered) {
 		recovered, ok := boolean(r.recovered)
 		if !ok {
@@ -437,12 +494,19 @@ func (r *members1) part(f *Frame) (reason string) {
 	if f.For, ok = readID(r.forID); !ok {
 		return "for: " + wantID
 	}
-	n, ok := integer(r.n)
-	if f.N = int(n); !ok || n < 1 || int64(f.N) != n {
-		return "n: want an integer of 1 or more"
+	if f.N, ok = readPart(r.n); !ok {
+		return "n: " + wantPart
 	}
 	f.Args = r.args
 	return ""
+}
+
+const wantPart = "want an integer of 1 or more"
+
+// readPart reads the number of a part.
+func readPart(raw []byte) (n int, ok bool) {
+	number, ok := integer(raw)
+	return int(number), ok && number >= 1 && int64(int(number)) == number
 }
 
 func (r *members1) event(f *Frame) (reason string) {
@@ -519,6 +583,9 @@ func (r *members1) hello(h *HelloBody) (reason string) {
 	}
 	if h.Keys, ok = boolean(r.keys); !ok {
 		return "keys: " + wantBoolean
+	}
+	if h.Keyed, ok = boolean(r.keyed); !ok {
+		return "keyed: " + wantBoolean
 	}
 	if absent(r.limits) {
 		return ""

@@ -15,8 +15,10 @@ func append1(dst []byte, f *Frame) []byte {
 		dst = timeMember1(dst, `,"timeout":`, f.Timeout)
 		dst = rawMember1(dst, `,"headers":`, f.Headers)
 		dst = countMember1(dst, `,"parts":`, f.Parts)
+		dst = callKey1(dst, f)
 	case Cancel:
 		dst = text1(append(dst, `{"type":"CANCEL","for":`...), f.For)
+		dst = flag1(dst, `,"stop":`, f.Stop)
 	case Sub:
 		dst = text1(append(dst, `{"type":"SUB","id":`...), f.ID)
 		dst = topic1(append(dst, ','), f)
@@ -56,6 +58,8 @@ func appendAnswer1(dst []byte, f *Frame) []byte {
 		dst = text1(append(dst, `{"type":"ACK","for":`...), f.For)
 		dst = timeMember1(dst, `,"expires":`, f.Expires)
 		dst = flag1(dst, `,"keys":`, f.Keys)
+		dst = flag1(dst, `,"keyed":`, f.Keyed)
+		dst = state1(dst, f)
 		dst = position1(dst, f.Pos)
 		dst = recovery1(dst, f.Recovery)
 	case Nack:
@@ -114,7 +118,8 @@ func hello1(dst []byte, h *HelloBody) []byte {
 	dst = timeMember1(dst, `,"timeout":`, h.MaxCallTimeout)
 	dst = rates1(dst, &h.Rates)
 	dst = timeMember1(append(dst, '}'), `,"expires":`, h.Expires)
-	return flag1(dst, `,"keys":`, h.Keys)
+	dst = flag1(dst, `,"keys":`, h.Keys)
+	return flag1(dst, `,"keyed":`, h.Keyed)
 }
 
 // rates1 appends the member rates with those that bound.
@@ -162,6 +167,27 @@ func error1(dst []byte, e *ErrorBody) []byte {
 func topic1(dst []byte, f *Frame) []byte {
 	dst = text1(append(dst, `"channel":`...), f.Channel)
 	return flag1(dst, `,"pattern":`, f.Pattern)
+}
+
+// callKey1 appends the key of a CALL, and the part after which it goes on.
+func callKey1(dst []byte, f *Frame) []byte {
+	if len(f.Key) == 0 {
+		return dst
+	}
+	dst = text1(append(dst, `,"key":`...), f.Key)
+	if f.HasSince {
+		dst = strconv.AppendInt(append(dst, `,"since":`...), int64(f.N), 10)
+	}
+	return dst
+}
+
+// state1 appends what an ACK says of a call with a key.
+func state1(dst []byte, f *Frame) []byte {
+	if f.State == NoState {
+		return dst
+	}
+	dst = append(append(append(dst, `,"state":"`...), f.State.String()...), '"')
+	return countMember1(dst, `,"from":`, f.N)
 }
 
 // history1 appends what a SUB wants of the events that are kept.

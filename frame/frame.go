@@ -39,8 +39,8 @@ const (
 	Invalid Type = iota
 
 	// From client to server.
-	Call   // ID, URI, Timeout, Args; Headers, Parts (1)
-	Cancel // For (1)
+	Call   // ID, URI, Timeout, Args; Headers, Parts, Key with HasSince and N (1)
+	Cancel // For, Stop (1)
 	Sub    // ID, Channel, Pattern; Since or Last (1)
 	Unsb   // ID, Channel, Pattern
 	Pub    // ID, Channel, Args; Headers, Key, Again (1)
@@ -51,7 +51,7 @@ const (
 	// From server to client. In juggler.0 each of ACK, NACK, RES and EVNT
 	// also has a UUID.
 	Hello  // Hello (1)
-	Ack    // For, ForType, URI or Channel; Expires, Keys, Pos, Recovery (1)
+	Ack    // For, ForType, URI or Channel; Expires, Keys, Keyed, Pos, Recovery, State with N (1)
 	Nack   // For, ForType, URI or Channel; Err
 	Part   // For, N, Args (1)
 	Res    // For, URI; Args or Err
@@ -67,8 +67,11 @@ func (t Type) IsRequest() bool { return t >= Call && t <= Pong }
 // MaxID is the greatest length of a client's id in juggler.1, in bytes.
 const MaxID = 64
 
-// MaxKey is the greatest length of the key of a PUB, in bytes.
+// MaxKey is the greatest length of the key of a CALL or a PUB, in bytes.
 const MaxKey = 64
+
+// MaxPart is the greatest number of a part after which a CALL may go on.
+const MaxPart = 1<<31 - 1
 
 // MaxParts is how many parts a CALL or a MORE may ask for.
 const MaxParts = 1_000_000
@@ -110,7 +113,11 @@ type Frame struct {
 	Timeout time.Duration // of a CALL; 0: the server's default
 
 	Parts int // how many parts a CALL takes at first, or a MORE takes besides, at most MaxParts; 0: a CALL wants none
-	N     int // the number of a PART of an answer, from 1
+
+	// N is the number of a PART of an answer, from 1; of a CALL with HasSince the part
+	// after which it goes on, at most MaxPart; of an ACK with a State the first part that
+	// is left, if earlier ones are gone.
+	N int
 
 	// Args is any JSON value as it stands in the message, nil if absent.
 	Args []byte
@@ -119,7 +126,7 @@ type Frame struct {
 	// See [HeaderSeq] for reading it.
 	Headers []byte
 
-	// Key of a PUB makes it safe to send the same once more; empty: none. Again says of a
+	// Key of a CALL or a PUB makes it safe to send the same once more; empty: none. Again says of a
 	// PUB with a key that the first may have been made: it shall not be, where the key
 	// would mean nothing.
 	Key   []byte
@@ -131,17 +138,21 @@ type Frame struct {
 	Pos Position
 
 	// Since is the position that a SUB wants to go on after, if HasSince says that there
-	// is one. It is zero if its form is unknown.
+	// is one. It is zero if its form is unknown. A CALL with HasSince goes on after part N.
 	Since    Position
 	HasSince bool
 
 	Last     int      // how many of the newest kept events a SUB wants, at most MaxLast; 0: does not ask
 	Recovery Recovery // of the ACK of a SUB with Since
 
+	State State // of the ACK of a CALL with Key
+	Stop  bool  // a CANCEL ends the call for all, not only for its sender
+
 	Token   []byte        // of AUTH
 	After   time.Duration // of GOAWAY
 	Expires time.Duration // of the ACK of an AUTH: when the credentials expire; 0: never
 	Keys    bool          // of the ACK of an AUTH: the session's PUBs may have keys
+	Keyed   bool          // of the ACK of an AUTH: the session's CALLs may have keys
 	Message []byte        // of GOAWAY; of an answer of an unknown type, that type
 
 	Err   ErrorBody // of NACK, and of a RES that failed: Err.Code is not 0 then
@@ -155,6 +166,7 @@ type HelloBody struct {
 	Ping    time.Duration
 	Expires time.Duration // when the credentials expire; 0: never
 	Keys    bool          // the session's PUBs may have keys
+	Keyed   bool          // the session's CALLs may have keys
 
 	MaxMessage       int // bytes
 	MaxSubscriptions int

@@ -144,7 +144,7 @@ func FuzzRoundTrip(f *testing.F) {
 			},
 			Hello: frame.HelloBody{
 				Ping: time.Duration(ms) * time.Millisecond, Expires: time.Duration(ms) * time.Millisecond,
-				Keys:       n&2 == 2,
+				Keys: n&2 == 2, Keyed: n&1 == 1,
 				MaxMessage: max(n, 0), MaxSubscriptions: 7, MaxCalls: math.MaxInt32, MaxCallTimeout: time.Duration(ms) * time.Millisecond,
 				MaxCallsPerURI: max(n, 0), Rates: frame.HelloRates{Calls: frame.Rate{PerSecond: int(ms&0xfff) + 1, Burst: int(ms&0xffff) + 1}},
 			},
@@ -154,7 +154,8 @@ func FuzzRoundTrip(f *testing.F) {
 		}
 		tag := binary.BigEndian.Uint64(sent.UUID[:8])
 		sent.Pos = frame.Position{At: uint64(ms)&(1<<53-1) | 1, Tag: tag}
-		sent.Parts, sent.N = 1+int(tag%frame.MaxParts), 1+int(tag>>1)
+		sent.Parts, sent.N = 1+int(tag%frame.MaxParts), 1+int(tag>>34)
+		sent.Stop, sent.Keyed, sent.State = n&1 == 1, n&1 == 1, frame.State(tag%4)
 		switch {
 		case sent.Pattern: // a SUB of one asks for nothing that is kept
 		case n&2 == 2:
@@ -211,7 +212,10 @@ func only(p frame.Protocol, typ frame.Type, f *frame.Frame) frame.Frame {
 			if typ == frame.Pub {
 				only.Key, only.Again = f.Key, f.Again
 			} else {
-				only.Parts = f.Parts
+				only.Parts, only.Key = f.Parts, f.Key
+				if f.HasSince {
+					only.HasSince, only.N = true, f.N
+				}
 			}
 		}
 		return only
@@ -229,7 +233,11 @@ func only(p frame.Protocol, typ frame.Type, f *frame.Frame) frame.Frame {
 				only.ForType, only.Channel = f.ForType, f.Channel
 			}
 		} else if typ == frame.Ack {
-			only.Expires, only.Keys, only.Pos, only.Recovery = f.Expires, f.Keys, f.Pos, f.Recovery
+			only.Expires, only.Keys, only.Keyed = f.Expires, f.Keys, f.Keyed
+			only.Pos, only.Recovery = f.Pos, f.Recovery
+			if only.State = f.State; f.State != frame.NoState {
+				only.N = f.N
+			}
 		}
 		switch {
 		case typ == frame.Nack && zero:
@@ -258,7 +266,7 @@ func only(p frame.Protocol, typ frame.Type, f *frame.Frame) frame.Frame {
 	}
 	switch typ {
 	case frame.Cancel:
-		return frame.Frame{Type: typ, For: forID}
+		return frame.Frame{Type: typ, For: forID, Stop: f.Stop}
 	case frame.More:
 		return frame.Frame{Type: typ, For: forID, Parts: f.Parts}
 	case frame.Part:

@@ -140,6 +140,22 @@ var golden1 = []golden{
 		frame.Frame{Type: frame.Call, ID: []byte("1"), URI: []byte("ai.answer"), Args: []byte(`"Why?"`), Parts: 32},
 	},
 	{
+		`{"type":"CALL","id":"1","uri":"order.pay","args":7,"key":"4mT_x"}`,
+		frame.Frame{Type: frame.Call, ID: []byte("1"), URI: []byte("order.pay"), Args: []byte("7"), Key: []byte("4mT_x")},
+	},
+	{
+		`{"type":"CALL","id":"9","uri":"ai.answer","parts":32,"key":"k7","since":0}`,
+		frame.Frame{Type: frame.Call, ID: []byte("9"), URI: []byte("ai.answer"), Parts: 32, Key: []byte("k7"), HasSince: true},
+	},
+	{
+		`{"type":"CALL","id":"9","uri":"ai.answer","key":"k7","since":2147483647}`,
+		frame.Frame{Type: frame.Call, ID: []byte("9"), URI: []byte("ai.answer"), Key: []byte("k7"), HasSince: true, N: frame.MaxPart},
+	},
+	{
+		`{"type":"CANCEL","for":"1","stop":true}`,
+		frame.Frame{Type: frame.Cancel, For: []byte("1"), Stop: true},
+	},
+	{
 		`{"type":"CANCEL","for":"1"}`,
 		frame.Frame{Type: frame.Cancel, For: []byte("1")},
 	},
@@ -244,6 +260,22 @@ var golden1 = []golden{
 			Type: frame.Ack, For: []byte("2"), Recovery: frame.Recovered,
 			Pos: frame.Position{At: 1<<53 - 1, Tag: 1<<64 - 1},
 		},
+	},
+	{
+		`{"type":"ACK","for":"1","state":"new"}`,
+		frame.Frame{Type: frame.Ack, For: []byte("1"), State: frame.New},
+	},
+	{
+		`{"type":"ACK","for":"1","state":"running","from":13}`,
+		frame.Frame{Type: frame.Ack, For: []byte("1"), State: frame.Running, N: 13},
+	},
+	{
+		`{"type":"ACK","for":"1","state":"done"}`,
+		frame.Frame{Type: frame.Ack, For: []byte("1"), State: frame.Done},
+	},
+	{
+		`{"type":"ACK","for":"5","keys":true,"keyed":true}`,
+		frame.Frame{Type: frame.Ack, For: []byte("5"), Keys: true, Keyed: true},
 	},
 	{
 		`{"type":"ACK","for":"2","recovered":false}`,

@@ -66,7 +66,10 @@ func referenceRequest1(text []byte) (f frame.Frame, code int) {
 	case f.Type == frame.Pong:
 		return frame.Frame{Type: f.Type}, 0
 	case f.Type == frame.Cancel && validID(f.For):
-		return frame.Frame{Type: f.Type, For: f.For}, 0
+		if json.Unmarshal(orNull(members["stop"]), &f.Stop) != nil {
+			return frame.Frame{}, 1002
+		}
+		return frame.Frame{Type: f.Type, For: f.For, Stop: f.Stop}, 0
 	case f.Type == frame.More && validID(f.For):
 		if json.Unmarshal(orNull(members["parts"]), &f.Parts) != nil || f.Parts < 1 || f.Parts > 1_000_000 {
 			return frame.Frame{}, 1002
@@ -92,6 +95,7 @@ func referenceRequest1(text []byte) (f frame.Frame, code int) {
 		if parts := members["parts"]; !isNull(parts) {
 			wrong = json.Unmarshal(parts, &f.Parts) != nil || f.Parts < 1 || f.Parts > 1_000_000 || wrong
 		}
+		wrong = !referenceCallKey(members, &f) || wrong
 	case frame.Sub, frame.Unsb:
 		f.Channel = str("channel")
 		bad = json.Unmarshal(orNull(members["pattern"]), &f.Pattern) != nil
@@ -121,6 +125,22 @@ func referenceRequest1(text []byte) (f frame.Frame, code int) {
 		return f, 400
 	}
 	return f, 0
+}
+
+// referenceCallKey reads key and since of a CALL, and reports whether they are right.
+func referenceCallKey(members map[string]json.RawMessage, f *frame.Frame) (ok bool) {
+	key, since := members["key"], members["since"]
+	if !isNull(key) {
+		var text *string
+		if json.Unmarshal(key, &text) != nil || len(*text) < 1 || len(*text) > 64 {
+			return false
+		}
+		f.Key = []byte(*text)
+	}
+	if f.HasSince = !isNull(since); !f.HasSince {
+		return true
+	}
+	return json.Unmarshal(since, &f.N) == nil && f.N >= 0 && f.N <= math.MaxInt32 && f.Key != nil
 }
 
 // referenceHistory reads since and last of a SUB, and reports whether they are right.

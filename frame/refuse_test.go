@@ -33,6 +33,7 @@ const (
 	noHeaders = "headers: want an object of strings"
 	reserved  = "headers: names that begin with @ are reserved"
 	noParts   = "parts: want an integer of 1 to 1000000"
+	noSince   = "since: want an integer of 0 to 2147483647"
 	noN       = "n: want an integer of 1 or more"
 	noLast    = "last: want an integer of 1 to 1000000"
 	noKey     = "key: want a string of 1 to 64 bytes"
@@ -181,6 +182,7 @@ var refusedRequests1 = []refusal{
 	{text: `{"type":"CANCEL","for":""}`, reason: noFor},
 	{text: `{"type":"CANCEL","for":1}`, reason: noFor},
 	{text: `{"type":"CANCEL","for":"` + longID + `"}`, reason: noFor},
+	{text: `{"type":"CANCEL","for":"1","stop":1}`, reason: "stop: want true or false"},
 	{text: `{"type":"MORE","parts":1}`, reason: noFor},
 	{text: `{"type":"MORE","for":"1"}`, reason: noParts},
 	{text: `{"type":"MORE","for":"1","parts":null}`, reason: noParts},
@@ -218,6 +220,13 @@ var refusedRequests1 = []refusal{
 	{text: `{"type":"CALL","id":"1","uri":"a","parts":-1}`, reason: noParts, typ: frame.Call, id: "1"},
 	{text: `{"type":"CALL","id":"1","uri":"a","parts":1000001}`, reason: noParts, typ: frame.Call, id: "1"},
 	{text: `{"type":"CALL","id":"1","uri":"a","parts":true}`, reason: noParts, typ: frame.Call, id: "1"},
+	{text: `{"type":"CALL","id":"1","uri":"a","key":""}`, reason: noKey, typ: frame.Call, id: "1"},
+	{text: `{"type":"CALL","id":"1","uri":"a","key":7,"since":1}`, reason: noKey, typ: frame.Call, id: "1"},
+	{text: `{"type":"CALL","id":"1","uri":"a","since":1}`, reason: "since: not without a key", typ: frame.Call, id: "1"},
+	{text: `{"type":"CALL","id":"1","uri":"a","key":"k","since":-1}`, reason: noSince, typ: frame.Call, id: "1"},
+	{text: `{"type":"CALL","id":"1","uri":"a","key":"k","since":1.5}`, reason: noSince, typ: frame.Call, id: "1"},
+	{text: `{"type":"CALL","id":"1","uri":"a","key":"k","since":2147483648}`, reason: noSince, typ: frame.Call, id: "1"},
+	{text: `{"type":"CALL","id":"1","uri":"a","key":"k","since":{"at":1}}`, reason: noSince, typ: frame.Call, id: "1"},
 	{text: `{"type":"SUB","id":"1"}`, reason: noChannel, typ: frame.Sub, id: "1"},
 	{text: `{"type":"SUB","id":"1","channel":""}`, reason: noChannel, typ: frame.Sub, id: "1"},
 	{text: `{"type":"SUB","id":"1","channel":"a","pattern":0}`, reason: noPattern, typ: frame.Sub, id: "1"},
@@ -302,6 +311,9 @@ var refusedAnswers1 = []refusal{
 	{text: `{"type":"ACK","for":"` + longID + `"}`, reason: noFor},
 	{text: `{"type":"ACK","for":"1","expires":-1}`, reason: "expires: want an integer number of milliseconds, 0 or more"},
 	{text: `{"type":"ACK","for":"1","keys":1}`, reason: "keys: want true or false"},
+	{text: `{"type":"ACK","for":"1","state":1}`, reason: "state: want a string"},
+	{text: `{"type":"ACK","for":"1","state":"done","from":0}`, reason: "from: want an integer of 1 or more"},
+	{text: `{"type":"ACK","for":"1","keyed":0}`, reason: "keyed: want true or false"},
 	{text: `{"type":"ACK","for":"1","recovered":"true"}`, reason: "recovered: want true or false"},
 	{text: `{"type":"NACK","for":"1"}`, reason: "error: want an object"},
 	{text: `{"type":"NACK","for":"1","error":null}`, reason: "error: want an object"},
