@@ -6,36 +6,68 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
+	"sync"
 )
 
 // The range lies below that from which kernels take ports by themselves, for outgoing
 // connections and listeners on port 0: none of them takes one before its server does.
 const (
-	first = 10000
-	count = 10000
-	// Bus is how far above its port a node of a Redis Cluster has its bus: that
+	first  = 10000
+	blocks = 200
+	size   = 50 // ports of a block
+	// bus is how far above its port a node of a Redis Cluster has its bus: that
 	// port is free too.
-	bus = 10000
+	bus = blocks * size
+)
+
+// A process takes whole blocks, each by its first UDP port: so it has one descriptor
+// more, however many servers it starts meanwhile.
+var (
+	mu   sync.Mutex
+	free []int            // ports of our blocks that nobody has, the longest free first
+	held []net.PacketConn // of our blocks, as long as the process lives
 )
 
 // Reserve returns a TCP port of 127.0.0.1 that is free, and that is not returned
 // again in any process before release is called or this process ends.
 func Reserve() (port int, release func(), err error) {
-	for range 1000 {
-		port = first + rand.IntN(count)
-		// The UDP port of the same number stands for the TCP port: whoever has it,
-		// holds the reservation.
-		held, err := net.ListenPacket("udp4", address(port))
+	mu.Lock()
+	defer mu.Unlock()
+	for {
+		if i := slices.IndexFunc(free, bothClosed); i >= 0 {
+			port = free[i]
+			free = slices.Delete(free, i, i+1)
+			return port, sync.OnceFunc(func() { giveBack(port) }), nil
+		}
+		if err := takeBlock(); err != nil {
+			return 0, nil, err
+		}
+	}
+}
+
+func giveBack(port int) {
+	mu.Lock()
+	defer mu.Unlock()
+	free = append(free, port)
+}
+
+// takeBlock adds the ports of a block that no process has.
+func takeBlock() error {
+	for _, block := range rand.Perm(blocks) {
+		from := first + block*size
+		c, err := net.ListenPacket("udp4", address(from))
 		if err != nil {
 			continue
 		}
-		if closed(port) && closed(port+bus) {
-			return port, func() { held.Close() }, nil
+		held = append(held, c)
+		for port := range size {
+			free = append(free, from+port)
 		}
-		held.Close()
+		return nil
 	}
-	return 0, nil, errors.New("freeport: no free port found")
+	return errors.New("freeport: all blocks of ports are taken")
 }
 
 // TB is what the package needs of testing.TB.
@@ -63,6 +95,8 @@ func Address(tb TB) string {
 }
 
 func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+func bothClosed(port int) bool { return closed(port) && closed(port+bus) }
 
 // closed reports whether nobody listens on a port, on any address of the machine.
 func closed(port int) bool {
