@@ -156,7 +156,8 @@ type KeyedCallerConn interface {
 	Attach(ctx context.Context, a *Attachment) error
 
 	// ReadCalls answers reads[i] in records[i], each for itself. The slices have the same
-	// length. What is in records belongs to the reader.
+	// length. What is in records belongs to the reader, but the bytes of Args and Data, and
+	// the Error, are not to be changed.
 	ReadCalls(ctx context.Context, reads []CallRead, records []CallRecord)
 
 	// Stop ends a call for all who are attached: it is not taken any more, or its callee's

@@ -58,6 +58,9 @@ func (k *call) view(dst *broker.Call, now time.Duration) {
 		Headers: k.payload[:k.headers:k.headers],
 		Args:    k.payload[k.headers:len(k.payload):len(k.payload)],
 	}
+	if s := k.caller.keeps; s != nil {
+		dst.Key = s.keyOf(k)
+	}
 }
 
 // A callTable finds calls by their addresses.

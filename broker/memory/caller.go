@@ -13,21 +13,20 @@ import (
 // OpenCaller implements [broker.Caller]. deliver must not wait. It is an error
 // to open a node that is open.
 func (b *Broker) OpenCaller(_ context.Context, node broker.ID, deliver func([]broker.Result)) (broker.CallerConn, error) {
-	c, err := b.openCaller(node, deliver, nil)
+	c, err := b.openCaller(node, callerFuncs{deliver: deliver})
 	if err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-// openCaller opens a node, one that takes answers in parts if parts is not nil.
-func (b *Broker) openCaller(node broker.ID, deliver func([]broker.Result), parts func([]broker.Part)) (*callerConn, error) {
-	if deliver == nil {
+// openCaller opens a node, one that takes answers in parts if there is a func for these.
+func (b *Broker) openCaller(node broker.ID, funcs callerFuncs) (*callerConn, error) {
+	if funcs.deliver == nil {
 		return nil, errors.New("memory: open caller: deliver is nil")
 	}
 	r := &b.rpc
-	c := &callerConn{rpc: r, node: node, deliver: deliver, parts: parts, ended: make(chan struct{})}
-	c.gate.init()
+	c := newCallerConn(r, node, funcs)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -42,14 +41,27 @@ func (b *Broker) openCaller(node broker.ID, deliver func([]broker.Result), parts
 
 // A callerConn is a node that calls.
 type callerConn struct {
-	rpc     *rpc
-	node    broker.ID
+	rpc  *rpc
+	node broker.ID
+	callerFuncs
+	gate   gate     // of callerFuncs
+	keeps  *records // of the keeper, else nil
+	closed bool     // guarded by rpc.mu
+	ended  chan struct{}
+	end    sync.Once // closes ended
+}
+
+// callerFuncs are the callbacks of a node.
+type callerFuncs struct {
 	deliver func([]broker.Result)
-	parts   func([]broker.Part) // nil: its calls have no Window
-	gate    gate                // of deliver and parts
-	closed  bool                // guarded by rpc.mu
-	ended   chan struct{}
-	end     sync.Once // closes ended
+	parts   func([]broker.Part)    // nil: its calls have no Window
+	news    func([]broker.CallKey) // nil: it makes no calls with keys
+}
+
+func newCallerConn(r *rpc, node broker.ID, funcs callerFuncs) *callerConn {
+	c := &callerConn{rpc: r, node: node, callerFuncs: funcs, ended: make(chan struct{})}
+	c.gate.init()
+	return c
 }
 
 var (

@@ -15,10 +15,10 @@
 // the one that calls Publish the events, before the method returns. So payloads of
 // events are not copied, and a slow subscriber slows its publishers down.
 //
-// There are three exceptions. The cancelled callback of a callee, which may wait, runs
+// There are four exceptions. The cancelled callback of a callee, which may wait, runs
 // on a goroutine that exists while there are cancellations to report. And when the
-// grace of a queue is over, the goroutine of a timer answers the calls in it. The third
-// is under History.
+// grace of a queue is over, the goroutine of a timer answers the calls in it. The others
+// are under Calls with keys and History.
 //
 // All connections but those of callees are [broker.Immediate], and so is the
 // Broker itself: deliver callbacks must not wait. The methods of those
@@ -30,6 +30,17 @@
 // An event that is published from within a deliver callback is delivered
 // before the callback returns, so other subscribers may see it before the
 // event that caused it.
+//
+// # Calls with keys
+//
+// The broker is a [broker.KeyedCaller]. The goroutine that calls Reply or SendPart stores
+// what it brings and tells news of it before the method returns, so the callback news must
+// not wait. That a call was stopped or never taken the goroutine of a timer tells; there is
+// one for all calls.
+//
+// [WithMaxKeyedBytes] bounds what is kept of all calls with keys. Beyond it no call with a
+// new key is made, and of the parts of a call the oldest go when more come; outcomes are
+// stored all the same.
 //
 // # History
 //

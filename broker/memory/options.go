@@ -26,6 +26,7 @@ type config struct {
 	discovery     bool
 	history       []broker.HistoryRule
 	historyBytes  int64
+	recordBytes   int64
 
 	rules kept.Rules // of history
 }
@@ -43,6 +44,7 @@ func (c *config) settings() []option.Setting {
 		option.MemoryQueueBytes.In(&c.queueBytes),
 		option.MemoryCalleeGrace.In(&c.grace),
 		option.MemoryHistoryBytes.In(&c.historyBytes),
+		option.MemoryKeyedBytes.In(&c.recordBytes),
 	}
 }
 
@@ -88,4 +90,13 @@ func WithHistory(rules ...broker.HistoryRule) Option {
 // last event is the oldest. Default: 64 MiB; 64 KiB to 1 TiB.
 func WithMaxHistoryBytes(bytes int64) Option {
 	return optionFunc(func(c *config) { c.historyBytes = bytes })
+}
+
+// WithMaxKeyedBytes sets how many bytes may be kept of all calls with keys together: what
+// their callees have answered, with a fixed sum for each call. Beyond it calls with new
+// keys are refused with [broker.ErrUnavailable], and of parts only the newest are kept; the
+// outcomes of calls that were made are stored all the same. Default: 64 MiB; 64 KiB to
+// 1 TiB.
+func WithMaxKeyedBytes(bytes int64) Option {
+	return optionFunc(func(c *config) { c.recordBytes = bytes })
 }

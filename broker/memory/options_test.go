@@ -24,6 +24,7 @@ func TestOptions(t *testing.T) {
 	optiontest.Range(t, option.MemoryQueueBytes, memory.WithQueueBytes, try)
 	optiontest.Range(t, option.MemoryCalleeGrace, memory.WithCalleeGrace, try)
 	optiontest.Range(t, option.MemoryHistoryBytes, memory.WithMaxHistoryBytes, try)
+	optiontest.Range(t, option.MemoryKeyedBytes, memory.WithMaxKeyedBytes, try)
 	optiontest.Refused(t, `memory: WithHistory("a*b"): want the name of a channel, or how names begin and then a star`, try(memory.WithHistory(broker.HistoryRule{Channels: "a*b"})))
 	if err := try(memory.WithoutCalleeDiscovery()); err != nil {
 		t.Error(err)

@@ -24,6 +24,7 @@ type rpc struct {
 	callees map[*calleeConn]struct{}
 	queues  map[string]*queue
 	calls   callTable // all that are queued, handed or taken
+	records records   // of calls with keys
 
 	queued    int64         // bytes of the calls in all queues
 	nextSweep time.Duration // look for expired calls in all queues, but not before this
@@ -43,6 +44,7 @@ func (r *rpc) init(cfg config) {
 	r.callees = make(map[*calleeConn]struct{})
 	r.queues = make(map[string]*queue)
 	r.sweepAt = minSweepQueues
+	r.records.init(r)
 }
 
 // now returns the time on the broker's clock, which is monotonic.
@@ -191,7 +193,7 @@ func (r *rpc) beginGrace(q *queue, now time.Duration) {
 }
 
 // withdraw takes the calls out of q, if it has no callee any more, and returns them
-// as a chain before those of unserved. The caller holds mu.
+// as a chain before those of unserved, but those with keys. The caller holds mu.
 func (r *rpc) withdraw(q *queue, now time.Duration, unserved *call) *call {
 	if !r.discovery || r.closed || !q.abandoned(now) {
 		return unserved
@@ -199,6 +201,11 @@ func (r *rpc) withdraw(q *queue, now time.Duration, unserved *call) *call {
 	var chain callList
 	for k := r.next(q, now); k != nil; k = r.next(q, now) {
 		r.calls.remove(k)
+		if s := k.caller.keeps; s != nil {
+			s.neverTaken(k, errUnserved)
+			r.pool.put(k)
+			continue
+		}
 		chain.pushBack(k)
 	}
 	if chain.tail == nil {
@@ -236,6 +243,9 @@ func (r *rpc) cancel(k *call) {
 
 // forget drops a call that no callee has seen. The caller holds mu.
 func (r *rpc) forget(k *call) {
+	if s := k.caller.keeps; s != nil {
+		s.neverTaken(k, errExpired)
+	}
 	r.calls.remove(k)
 	r.pool.put(k)
 }
@@ -268,5 +278,6 @@ func (r *rpc) close() {
 	clear(r.queues)
 	r.calls = callTable{}
 	r.queued = 0
+	r.records.close()
 	r.mu.Unlock()
 }

@@ -22,7 +22,7 @@ func (b *Broker) OpenStreamCaller(_ context.Context, node broker.ID, deliver fun
 	if parts == nil {
 		return nil, errors.New("memory: open caller: parts is nil")
 	}
-	c, err := b.openCaller(node, deliver, parts)
+	c, err := b.openCaller(node, callerFuncs{deliver: deliver, parts: parts})
 	if err != nil {
 		return nil, err
 	}

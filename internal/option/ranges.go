@@ -47,6 +47,7 @@ var (
 	MemoryQueueBytes    = Range[int64]{"WithQueueBytes", 256 << 20, 64 << 10, 1 << 40}
 	MemoryCalleeGrace   = Range[time.Duration]{"WithCalleeGrace", 5 * time.Second, 0, time.Hour}
 	MemoryHistoryBytes  = Range[int64]{"WithMaxHistoryBytes", 64 << 20, 64 << 10, 1 << 40}
+	MemoryKeyedBytes    = Range[int64]{"WithMaxKeyedBytes", 64 << 20, 64 << 10, 1 << 40}
 )
 
 // What rules of history may say, in every broker: how many events, and for how long.
