@@ -69,6 +69,7 @@ type heldCall struct {
 	answering bool // its result is on the way, or stored
 	forgotten bool // the server does not count it as taken any more
 	cancelled bool // the callee was told
+	orphaned  bool // because its node seemed to be gone
 	streams   bool // it has a Window
 }
 

@@ -86,7 +86,7 @@ func (c *calleeConn) askForNodes(l *lane, nodes []broker.ID) {
 		if gone := c.found(l, node, known) || !known && closed; !gone || c.cancels == nil {
 			continue
 		}
-		for _, to := range c.streamsOf(node) {
+		for _, to := range c.orphansOf(node) {
 			c.cancels.put(to, addressLength)
 		}
 	}
@@ -113,12 +113,17 @@ func (c *calleeConn) found(l *lane, node broker.ID, known bool) (gone bool) {
 // parted reports whether parts of the answer may be sent. conn.mu is held.
 func (h *heldCall) parted() bool { return h.streams && !h.answering && !h.cancelled }
 
-// streamsOf returns the calls of a node that have a Window and are not over.
-func (c *calleeConn) streamsOf(node broker.ID) (calls []broker.Address) {
+// errOrphaned is the Error of a call whose callee was told that it is over as its node seemed
+// to be gone. The node may live: then its client did not cancel the call.
+var errOrphaned = &broker.Error{Code: broker.CodeCalleeLost, Message: "the callee took its caller for gone"}
+
+// orphansOf returns the calls of a node that has gone which have a Window and are not over.
+func (c *calleeConn) orphansOf(node broker.ID) (calls []broker.Address) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for to, h := range c.held {
 		if to.Node == node && h.parted() {
+			h.orphaned = true
 			calls = append(calls, to)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/frame"
 )
 
 // replyWait is how long Reply waits for results to be stored before it leaves them to the
@@ -71,6 +72,9 @@ func (c *calleeConn) outboxEntries(results []broker.Result) ([]outboxEntry, erro
 	for i := range results {
 		r := &results[i]
 		if h := c.held[r.To]; h != nil && !h.answering {
+			if h.orphaned && r.Err != nil && r.Err.Code == frame.CodeCancelled {
+				r = &broker.Result{To: r.To, Err: errOrphaned, Ran: r.Ran, Parts: r.Parts}
+			}
 			entries = append(entries, c.outboxEntry(r, h, h.deadline))
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/redis"
+	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/internal/redistest"
 )
 
@@ -155,6 +156,31 @@ func TestStreamsOutOfMemory(t *testing.T) {
 		config(t, server.Client(), "maxmemory", "0")
 	}
 	s.finish()
+}
+
+// A node that lives, and that its callee takes for gone, is not told that its call was
+// cancelled: nobody did that.
+func TestNodeTakenForGone(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	a, b := newBroker(t, calm(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr))...)
+	s := startStreams(t, a, b, 1_000_000)
+	call := s.start(1)[0]
+	s.flows()
+	await(t, "the callee hears that the call is over", func() bool {
+		server.Do("DEL", keyOfNode("node", s.node)) // again, whenever the node has renewed its lease
+		return s.told() == 1
+	})
+	cancelled := &broker.Error{Code: frame.CodeCancelled, Message: "the call was cancelled"}
+	if err := s.callee.Reply(t.Context(), []broker.Result{{To: call, Err: cancelled}}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the node has the result", func() bool { return s.left() == 0 })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if got := s.calls[call].result.Err; got == nil || got.Code != broker.CodeCalleeLost {
+		t.Errorf("the call ended in %+v", got)
+	}
 }
 
 // The node is gone: its callee hears so, and can send no more.
