@@ -33,14 +33,13 @@ func encodeKept(k *keptValue) []byte {
 	return append(b, encodeEvent(&k.event)...)
 }
 
-// decodeKept leaves the channel to the caller: it is not in the value.
-func decodeKept(value string) (k keptValue, err error) {
+// decodeKept decodes a value as decodeEvent does.
+func decodeKept(value []byte) (k keptValue, err error) {
 	if len(value) < keptHead || value[0] != formatKept {
 		return k, errCorrupt
 	}
-	head := []byte(value[:keptHead])
-	k.pos = decodePosition(head[1:])
-	k.before = binary.BigEndian.Uint64(head[17:])
+	k.pos = decodePosition(value[1:])
+	k.before = binary.BigEndian.Uint64(value[17:])
 	if k.pos.At >= 1<<53 || (k.pos.At == 0) != (k.pos.Tag == 0) {
 		return k, errCorrupt
 	}
@@ -55,12 +54,13 @@ func decodePosition(b []byte) broker.Position {
 	return broker.Position{At: binary.BigEndian.Uint64(b), Tag: binary.BigEndian.Uint64(b[8:])}
 }
 
-// decodeMessage decodes what is published for subscribers, kept or not.
+// decodeMessage decodes what is published for subscribers, kept or not. The slices of the
+// event are its own.
 func decodeMessage(value string) (keptValue, error) {
 	if isKept(value) {
-		return decodeKept(value)
+		return decodeKept([]byte(value))
 	}
-	e, err := decodeEvent(value)
+	e, err := decodeEvent([]byte(value))
 	return keptValue{event: e}, err
 }
 

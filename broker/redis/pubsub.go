@@ -279,7 +279,7 @@ func (n *subscription) end() {
 
 // message implements [listener].
 func (n *subscription) message(_ subject, name, payload string) {
-	e, err := decodeEvent(payload)
+	e, err := decodeEvent([]byte(payload))
 	if err != nil {
 		n.conn.broker.corrupt(name, err)
 		return

@@ -208,8 +208,9 @@ func (r *keptRead) prove(top broker.Position, more bool, entries []resp.Reply) (
 	if last.IsZero() && r.Last <= 0 {
 		return nil, false
 	}
+	events = make([]broker.KeptEvent, 0, len(entries))
 	for i := range entries {
-		k, err := decodeKept(string(entries[i].Text))
+		k, err := decodeKept(entries[i].Text)
 		if err != nil || (!last.IsZero() && (k.before != last.Tag || k.pos.At <= last.At)) {
 			return nil, false
 		}

@@ -198,16 +198,16 @@ func encodeEvent(e *broker.Event) []byte {
 	return append(b, e.Args...)
 }
 
-// decodeEvent leaves the channel to the caller: it is not in the value.
-func decodeEvent(value string) (broker.Event, error) {
+// decodeEvent decodes a value. The slices of the event are parts of it. It leaves the
+// channel to the caller: it is not in the value.
+func decodeEvent(value []byte) (broker.Event, error) {
 	var e broker.Event
 	if len(value) < 21 || value[0] != formatEvent {
 		return e, errCorrupt
 	}
-	b := []byte(value[1:])
-	copy(e.ID[:], b)
+	b := value[1+copy(e.ID[:], value[1:]):]
 	var ok bool
-	if e.Headers, e.Args, ok = cutCounted(b[16:]); !ok {
+	if e.Headers, e.Args, ok = cutCounted(b); !ok {
 		return e, errCorrupt
 	}
 	return e, nil

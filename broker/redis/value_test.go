@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
 var testAddress = broker.Address{
@@ -73,7 +74,7 @@ func TestEventValue(t *testing.T) {
 	if got, want := hex.EncodeToString(value), "45"+nodeHex+"00000002"+"7b7d"+"6e756c6c"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	got, err := decodeEvent(string(value))
+	got, err := decodeEvent(value)
 	if err != nil || got.ID != event.ID || string(got.Headers) != "{}" || string(got.Args) != "null" {
 		t.Errorf("decoded %+v, %v", got, err)
 	}
@@ -93,7 +94,7 @@ func TestKeptValue(t *testing.T) {
 		t.Errorf("decoded %+v, %v", got, err)
 	}
 	for _, p := range []broker.Position{{At: 1}, {Tag: 1}, {At: 1 << 53, Tag: 1}} {
-		if got, err := decodeKept(string(encodeKept(&keptValue{pos: p}))); err == nil {
+		if got, err := decodeKept(encodeKept(&keptValue{pos: p})); err == nil {
 			t.Errorf("decoded the position %+v", got.pos)
 		}
 	}
@@ -143,7 +144,7 @@ func FuzzValues(f *testing.F) {
 		if r, err := decodeResult(testAddress.Node, []byte(value)); err == nil && string(encodeResult(&r)) != value && (value[0] != formatTimed || r.Ran > 0) {
 			t.Errorf("%x became %x", value, encodeResult(&r))
 		}
-		if e, err := decodeEvent(value); err == nil && string(encodeEvent(&e)) != value {
+		if e, err := decodeEvent([]byte(value)); err == nil && string(encodeEvent(&e)) != value {
 			t.Errorf("%x became %x", value, encodeEvent(&e))
 		}
 		if p, err := decodePart(testAddress.Node, []byte(value)); err == nil && string(encodePart(&p, p.From)) != value {
@@ -158,8 +159,28 @@ func FuzzValues(f *testing.F) {
 				t.Errorf("%x became %x", value, back)
 			}
 		}
-		if k, err := decodeKept(value); err == nil && string(encodeKept(&k)) != value {
+		if k, err := decodeKept([]byte(value)); err == nil && string(encodeKept(&k)) != value {
 			t.Errorf("%x became %x", value, encodeKept(&k))
 		}
 	})
+}
+
+// What was read of a log is not copied once more for the page.
+func TestPagesAreNotCopied(t *testing.T) {
+	entries := make([]resp.Reply, 300)
+	for i := range entries {
+		at := uint64(i + 2)
+		entries[i].Text = encodeKept(&keptValue{
+			pos: broker.Position{At: at, Tag: at}, before: at - 1, event: broker.Event{Headers: []byte("{}"), Args: []byte("null")},
+		})
+	}
+	r := keptRead{Read: broker.Read{After: broker.Position{At: 1, Tag: 1}}}
+	allocs := testing.AllocsPerRun(10, func() {
+		if events, proven := r.prove(broker.Position{At: 301, Tag: 301}, false, entries); !proven || len(events) != len(entries) {
+			t.Errorf("%d events, proven: %v", len(events), proven)
+		}
+	})
+	if allocs > 1 {
+		t.Errorf("%v allocations for %d events", allocs, len(entries))
+	}
 }
