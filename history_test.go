@@ -323,6 +323,51 @@ func TestSubAgain(t *testing.T) {
 	})
 }
 
+// Clients that come back one after the other to many channels share what was read for the
+// first of them, though that is many bytes.
+func TestClientsThatComeBackInTurn(t *testing.T) {
+	const channels, missed = 60, 100
+	synctest.Test(t, func(t *testing.T) {
+		srv, k := keptIn(t)
+		var reads atomic.Int64
+		k.read = func(ctx context.Context, r []broker.Read, p []broker.Page) {
+			reads.Add(int64(len(r)))
+			k.Broker.ReadKept(ctx, r, p)
+		}
+		args := strings.Repeat("x", 1000)
+		starts := make([]string, channels)
+		c := dialIn(t, srv, "juggler.1", nil)
+		for i := range starts {
+			name := fmt.Sprint("room.", i)
+			starts[i] = position(c.sub(name, "", ""))
+			c.send(fmt.Sprintf(`{"type":"UNSB","id":"u","channel":%q}`, name))
+			c.expect(`{"type":"ACK","for":"u"}`)
+			for range missed {
+				if err := srv.Handler.Publish(t.Context(), name, args, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for range 2 {
+			for i, start := range starts {
+				c := openIn(t, srv, "juggler.1")
+				c.write(t, maskedText(fmt.Sprintf(`{"type":"SUB","id":"s","channel":"room.%d","since":%s}`, i, start)))
+				if m := c.takes(t, "ACK", nil); m["recovered"] != true {
+					t.Fatal(m)
+				}
+				for range missed {
+					c.takes(t, "EVNT", args)
+				}
+				c.conn.Close()
+			}
+		}
+		if reads.Load() != channels {
+			t.Errorf("%d pages were read of %d channels", reads.Load(), channels)
+		}
+		srv.WaitSessions(1)
+	})
+}
+
 // Many clients that come back at once cost the broker little: those of one channel read it
 // together, those of many channels share commands.
 func TestClientsThatComeBackAtOnce(t *testing.T) {

@@ -11,14 +11,20 @@ import (
 	"github.com/juggler-go/juggler/internal/wsconn"
 )
 
-// What pages of kept events may have, in bytes of payload: one, all of those that are
-// asked for together, and those that are kept for others who ask for the same.
+// What pages of kept events may have, in bytes of payload: one, and all of those that are
+// asked for together.
 const (
-	maxPageBytes    = 128 << 10
-	maxReadBytes    = 4 << 20
-	maxRecentBytes  = 4 << 20
-	maxReadsAtOnce  = 256
-	recentPagesLife = time.Second // each is kept for up to twice that
+	maxPageBytes   = 128 << 10
+	maxReadBytes   = 4 << 20
+	maxReadsAtOnce = 256
+)
+
+// What is kept of pages for others who ask for the same: for up to twice that time, and that
+// part of WithMaxNodeQueueBytes. Where many clients come back, there are pages of some
+// hundred channels.
+const (
+	recentPagesLife = time.Second
+	recentPagesPart = 16
 )
 
 // eventEnvelope is about what an event's message has besides headers, channel and args.
@@ -260,7 +266,7 @@ func (p *pageReader) note(key pageKey, read *page) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.bytes[0]+read.size() > maxRecentBytes/2 {
+	if int64(p.bytes[0]+read.size()) > p.h.cfg.maxNodeQueue/recentPagesPart/2 {
 		p.turnOver()
 	}
 	if p.recent[0] == nil {
