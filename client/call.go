@@ -80,7 +80,8 @@ func FailFast() RequestOption { return requestFunc(func(r *request) { r.failFast
 //
 // The error for what the server or the callee answered wraps an [*Error]. Calls
 // are done at most once: if the connection is lost before the outcome is known,
-// the error wraps [ErrUnknownOutcome]; see [Idempotent].
+// the error wraps [ErrUnknownOutcome]; see [Idempotent], and [Key] for calls whose outcome
+// is kept.
 func (c *Client) Call(ctx context.Context, uri string, in, out any, opts ...CallOption) error {
 	if err := c.call(ctx, uri, in, out, opts); err != nil {
 		return fmt.Errorf("juggler: call %s: %w", uri, err)
@@ -122,7 +123,7 @@ func (c *Client) prepare(ctx context.Context, r *request, v any) error {
 	if r.err != nil {
 		return r.err
 	}
-	if err := cmp.Or(checkName(r.name), ctx.Err()); err != nil {
+	if err := cmp.Or(checkName(r.name), r.checkKey(), ctx.Err()); err != nil {
 		return err
 	}
 	r.setDeadline(ctx, c.cfg.callTimeout)

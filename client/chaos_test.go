@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -23,6 +24,8 @@ type chaos struct {
 	subscribers map[*peer]bool
 	calls       map[*peer]int // unanswered
 	streams     map[callID]*chaosStream
+	records     map[string]*chaosRecord
+	made        int // calls with keys
 	published   int
 	calm        bool
 }
@@ -52,6 +55,9 @@ func (c *chaos) forget(p *peer) {
 		if name.p == p {
 			delete(c.streams, name)
 		}
+	}
+	for _, r := range c.records {
+		r.joined = slices.DeleteFunc(r.joined, func(j *chaosJoined) bool { return j.p == p })
 	}
 }
 
@@ -108,8 +114,10 @@ func (c *chaos) answer(p *peer, f *frame.Frame) {
 		}
 	case frame.More:
 		c.more(p, f)
+		c.moreJoined(p, f)
 	case frame.Cancel:
 		c.cancelStream(p, f)
+		c.leave(p, f)
 	case frame.Call:
 		c.mu.Lock()
 		c.calls[p]++
@@ -127,6 +135,10 @@ func (c *chaos) answer(p *peer, f *frame.Frame) {
 		case c.n(20) == 0:
 			done()
 			p.nack(f, 503, 0)
+		case len(f.Key) > 0:
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.join(p, f)
 		case f.Parts > 0:
 			p.ack(f)
 			c.stream(p, f)
@@ -141,8 +153,8 @@ func (c *chaos) answer(p *peer, f *frame.Frame) {
 }
 
 // TestChaos checks what must hold whatever the servers do: every call has one
-// outcome, its own; parts come in order, once, and none is missing; events come in order, once, and none is missing without a
-// gap.
+// outcome, its own; a key has one, whoever asks and however often; parts come in order,
+// once, and none is missing; events come in order, once, and none is missing without a gap.
 func TestChaos(t *testing.T) {
 	seeds := uint64(20)
 	if race.Enabled {
@@ -157,9 +169,9 @@ func TestChaos(t *testing.T) {
 }
 
 func runChaos(t *testing.T, seed uint64) {
-	world := &chaos{rand: rand.New(rand.NewPCG(seed, 1)), subscribers: make(map[*peer]bool), calls: make(map[*peer]int), streams: make(map[callID]*chaosStream)}
+	world := &chaos{rand: rand.New(rand.NewPCG(seed, 1)), subscribers: make(map[*peer]bool), calls: make(map[*peer]int), streams: make(map[callID]*chaosStream), records: make(map[string]*chaosRecord)}
 	s := newServer(t, world.script)
-	s.hello = frame.HelloBody{Ping: 25 * time.Second, MaxCalls: maxCalls}
+	s.hello = frame.HelloBody{Ping: 25 * time.Second, MaxCalls: maxCalls, Keyed: true}
 	c := s.client(client.WithBackoff(10*time.Millisecond, time.Second))
 	sub := subscribeAnyhow(t, c)
 
@@ -169,6 +181,7 @@ func runChaos(t *testing.T, seed uint64) {
 	}
 	for i := range 3 {
 		wg.Go(func() { streamForAWhile(t, c, i, world) })
+		wg.Go(func() { keyedForAWhile(t, c, i, world) })
 	}
 	wg.Go(func() {
 		for range 6000 {

@@ -45,6 +45,7 @@ type conn struct {
 	mu      sync.Mutex // guards the following
 	hello   frame.HelloBody
 	keys    bool // the server minds keys of publications; by HELLO or the latest AUTH
+	keyed   bool // and those of calls
 	paces   paces
 	queue   queue
 	pending map[uint64]entry

@@ -20,8 +20,8 @@
 // Every request has a limited time: until the deadline of its context, or that
 // of [WithTimeout] or [WithCallTimeout]. It includes the wait for a
 // connection. The server is told the time of a call and ends it with
-// [CodeExpired]. If it does not, the client ends the call a few seconds later. When the context of a call ends, the call is cancelled, at
-// its callee too.
+// [CodeExpired]. If it does not, the client ends the call a few seconds later. When the
+// context of a call ends, the call is cancelled, at its callee too.
 //
 // # Answers in parts
 //
@@ -40,6 +40,18 @@
 // To leave the loop cancels the call. Parts wait in the client for the application, never
 // more than [Window] says, and hold up nothing else on the connection.
 //
+// # Calls with a key
+//
+// A call with a [Key] is made once, and its outcome is kept by the server: for whoever of the
+// same user asks again, after a crash of the application, on another connection, node or
+// device.
+//
+//	err = c.Call(ctx, "order.pay", order, &receipt, client.Key(order.PaymentKey))
+//
+// Make the key where the order is made, and store it there: one that is made where the call
+// is repeated is another one each time. To leave such a call, by its context or a loop, does
+// not end it; [Client.Stop] does.
+//
 // # Lost connections
 //
 // A connection that is lost is replaced, after a random pause that grows with
@@ -53,6 +65,8 @@
 //   - calls that were sent: they fail with [ErrUnknownOutcome] and are not
 //     repeated, other than with [Idempotent], and never once a part of their
 //     answer has come;
+//   - calls with a [Key]: they go on, and so do their parts, as the client joins
+//     them again;
 //   - publications that were sent: they are repeated where the server knows
 //     them again ([Client.Publish]); otherwise they fail with [ErrUnknownOutcome];
 //   - subscriptions: they are restored. Where the server keeps the events of
@@ -62,8 +76,9 @@
 //     is missing again.
 //
 // A server that is about to go away says so (GOAWAY). The client then connects
-// anew first, moves its subscriptions, without losing or repeating an event,
-// lets the calls in flight finish on the old connection, and closes that.
+// anew first, moves its subscriptions, without losing or repeating an event, and
+// the calls with a key, lets the other calls in flight finish on the old
+// connection, and closes that.
 //
 // # Slow subscribers
 //
@@ -77,7 +92,7 @@
 // # Concurrency
 //
 // All methods of [Client], [Subscription] and [PendingCall] may be called
-// concurrently, and of a [Stream] while one loop takes its parts. What one goroutine requests reaches the server in that order,
-// if no connection is lost meanwhile. Requests of many goroutines leave in few
-// writes.
+// concurrently, and of a [Stream] while one loop takes its parts. What one
+// goroutine requests reaches the server in that order, if no connection is lost
+// meanwhile. Requests of many goroutines leave in few writes.
 package client

@@ -29,7 +29,7 @@ var (
 
 	// ErrUnknownOutcome: the connection was lost after the request was sent
 	// and before it was answered. It may have been done or not, so it was not
-	// repeated; see [Idempotent], and for publications [Key].
+	// repeated; see [Idempotent] and [Key].
 	ErrUnknownOutcome = errors.New("outcome unknown: connection lost before the answer")
 
 	// ErrSlow ends a subscription whose reader did not keep up; see
@@ -40,7 +40,7 @@ var (
 	ErrUnsubscribed = errors.New("unsubscribed")
 
 	// ErrUnsupported: the server speaks juggler.0, which lacks what was asked
-	// for. It is [errors.ErrUnsupported].
+	// for, or the session cannot have calls with a [Key]. It is [errors.ErrUnsupported].
 	ErrUnsupported = errors.ErrUnsupported
 )
 

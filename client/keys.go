@@ -12,21 +12,37 @@ import (
 	"github.com/juggler-go/juggler/frame"
 )
 
-type publishFunc func(*request)
-
-func (f publishFunc) applyPublish(r *request) { f(r) }
-
-// Key gives a publication a key of the application's, 1 to 64 bytes of UTF-8, in place of
-// one that the client makes: where the server keeps events of the channel, another
-// publication of the same user with the key and the same args is not made within five
-// minutes, whoever repeats it. One with other args fails with [CodeConflict]; and if the
-// client is not signed in, so does every one with [CodeForbidden].
-func Key(key string) PublishOption {
-	return publishFunc(func(r *request) {
+// Key gives a call or a publication a key of the application's, 1 to 64 bytes of UTF-8: made
+// once for what one wants to be done, stored with it, and given again with each attempt.
+//
+// The outcome of a call with a key is kept by the server, for ten minutes unless it says
+// otherwise, and outlives connections. The first such call of the user to the URI makes it;
+// all others, from whatever client and device, join it ([PendingCall.State]), and get the
+// same outcome. While the client waits for it, it joins the call again on the next connection
+// when one is lost or the server goes away (GOAWAY), so that the call is made once, and its
+// parts go on behind the last that came. The end of a context, or a loop over parts that is
+// left, only ends the wait, and the call goes on: [Client.Stop] ends it for all. See [Join]
+// for a call that is not to be made.
+//
+// Such a call fails with [CodeConflict] if the key is that of a call with other args; with
+// [CodeLimit] if the user has too many; with [CodeGone] if the client had joined the call, and
+// the server has nothing of it any more; and at once with [ErrUnsupported] on a session that
+// cannot have keys. [CodeExpired] is no outcome: the call may still end, and another one with
+// the key tells.
+//
+// A publication gets the key in place of one that the client makes: where the server keeps
+// events of the channel, another publication of the same user with the key and the same args
+// is not made within five minutes, whoever repeats it. One with other args fails with
+// [CodeConflict]; and if the client is not signed in, so does every one with [CodeForbidden].
+func Key(key string) RequestOption {
+	return requestFunc(func(r *request) {
 		if key == "" || len(key) > frame.MaxKey || !utf8.ValidString(key) {
 			r.err = fmt.Errorf("%w: Key(%q): want 1 to %d bytes of UTF-8", ErrInvalidOption, key, frame.MaxKey)
 		}
 		r.key, r.ownKey = append(r.key[:0], key...), true
+		if r.typ == frame.Call {
+			r.attachment()
+		}
 	})
 }
 

@@ -109,7 +109,7 @@ func (cn *conn) dispatch(f *frame.Frame) {
 	switch f.Type {
 	case frame.Hello:
 		cn.mu.Lock()
-		cn.hello, cn.keys = f.Hello, f.Hello.Keys
+		cn.hello, cn.keys, cn.keyed = f.Hello, f.Hello.Keys, f.Hello.Keyed
 		cn.paces.start(&f.Hello.Rates)
 		cn.mu.Unlock()
 		close(cn.ready)
@@ -143,12 +143,14 @@ func (cn *conn) acknowledged(f *frame.Frame) {
 	switch {
 	case !ok:
 	case e.typ == frame.Call:
-		ok = !e.acked
-		e.acked = true
-		cn.pending[id] = e
+		if ok = !e.acked; ok {
+			e.acked = true
+			cn.pending[id] = e
+			cn.joined(id, e.req, f)
+		}
 	default:
 		if e.typ == frame.Auth {
-			cn.keys = f.Keys
+			cn.keys, cn.keyed = f.Keys, f.Keyed
 		}
 		cn.remove(id, e)
 	}
@@ -185,6 +187,8 @@ func (cn *conn) answered(f *frame.Frame) {
 		cn.report("a NACK or RES without a request is ignored", f.For)
 	case e.topic != nil:
 		cn.c.topics.answered(cn, e.typ, e.topic, f, wireError(&f.Err, true))
+	case e.req != nil && e.req.joinsLater(f):
+		cn.c.joinLater(e.req, wireError(&f.Err, false))
 	case e.req != nil && e.req.claim():
 		if f.Err.Code != 0 || f.Type == frame.Nack {
 			unknown := e.req.maybeSent || e.typ == frame.Pub && (f.Err.Code == int(CodeInternal) || f.Err.Code == int(CodeExpired))

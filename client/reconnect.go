@@ -106,6 +106,7 @@ func (c *Client) adopt(cn *conn) bool {
 	c.setState(StateChange{State: Open, Session: cn.session()})
 	if old != nil {
 		c.requeue(old.drain(moving))
+		c.moveKeyed(old, cn)
 		c.sendRetries(cn)
 	}
 	return true

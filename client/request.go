@@ -26,13 +26,16 @@ type request struct {
 	failFast   bool
 	ownKey     bool // the key is the application's
 
+	// Of a CALL as the application gave it; of a PUB written while it is encoded.
+	key []byte
+
 	// Of a PUB, written while it is encoded.
-	key   []byte
 	keyed time.Time // when it was first sent with a key that the server minds; zero: it was not
 
 	claimed atomic.Bool
 	done    chan struct{} // gets one value, or is closed if async
 	async   *asyncPart    // of a PendingCall or a Stream
+	attach  *attachment   // of a CALL with a key
 
 	mu   sync.Mutex // guards the following
 	conn *conn      // that it was sent on last
@@ -91,7 +94,7 @@ func (c *Client) recycle(r *request) {
 	if r.async != nil || r.retryTimer != nil || cap(r.body) > keep {
 		return
 	}
-	r.args, r.headers = nil, nil
+	r.args, r.headers, r.attach = nil, nil, nil
 	r.timeout, r.deadline = 0, time.Time{}
 	r.idempotent, r.failFast, r.ownKey = false, false, false
 	r.key, r.keyed, r.maybeSent = r.key[:0], time.Time{}, false

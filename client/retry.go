@@ -16,7 +16,8 @@ import (
 // to allow one more call.
 type retry struct {
 	req *request
-	why error // what ended its connection
+	why error     // what ended its connection
+	due time.Time // not before
 }
 
 // fail ends the request with err.
@@ -31,32 +32,44 @@ func (x retry) fail(err error) {
 // lost decides what becomes of the requests that awaited answers of cn, which is gone:
 // some are retried, the others have an unknown outcome.
 func (c *Client) lost(cn *conn, requests []*request, why error) {
-	slices.SortFunc(requests, func(a, b *request) int { return cmp.Compare(a.id, b.id) })
+	sortByID(requests)
 	for _, r := range requests {
 		switch {
 		case r.typ == frame.Auth: // belongs to its connection
 			r.fail(why)
+		case r.attach != nil && r.maybeSent:
+			c.retry(r, why, 0)
 		case r.partsCame() > 0:
 			r.fail(fmt.Errorf("%w (%d parts of it had come): %w", ErrUnknownOutcome, r.partsCame(), why))
 		case !r.maybeSent && r.failFast:
 			r.fail(notConnected(why))
 		case !r.maybeSent || r.idempotent || r.mayRepeat():
-			c.retry(r, why)
+			c.retry(r, why, 0)
 		default:
 			r.fail(fmt.Errorf("%w: %w", ErrUnknownOutcome, why))
 		}
 	}
 	c.forget(cn)
-	// If another connection is adopted meanwhile, what is queued again is for that.
-	for last, next := cn, c.current.Load(); next != nil && next != last; next = c.current.Load() {
+	c.sendLateRetries(cn)
+}
+
+// sortByID puts requests of one connection into the order in which they were made.
+func sortByID(requests []*request) {
+	slices.SortFunc(requests, func(a, b *request) int { return cmp.Compare(a.id, b.id) })
+}
+
+// sendLateRetries sends what was queued when another connection than last may have been
+// adopted already: that is the one for it then.
+func (c *Client) sendLateRetries(last *conn) {
+	for next := c.current.Load(); next != nil && next != last; next = c.current.Load() {
 		c.sendRetries(next)
 		last = next
 	}
 }
 
-// retry queues r for the next connection, as long as it has time.
-func (c *Client) retry(r *request, why error) {
-	x := retry{r, why}
+// retry queues r for the next connection, after a pause and as long as it has time.
+func (c *Client) retry(r *request, why error, pause time.Duration) {
+	x := retry{r, why, time.Now().Add(pause)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended != nil {
@@ -81,11 +94,19 @@ func (c *Client) requeue(retries []retry) {
 	}
 }
 
-// sendRetries sends on cn what waits for a connection.
+// sendRetries sends on cn what waits for a connection, and is due.
 func (c *Client) sendRetries(cn *conn) {
+	now := time.Now()
 	c.mu.Lock()
-	retries := c.retries
-	c.retries = nil
+	var retries, later []retry
+	for _, x := range c.retries {
+		if x.due.After(now) {
+			later = append(later, x)
+		} else {
+			retries = append(retries, x)
+		}
+	}
+	c.retries = later
 	c.mu.Unlock()
 	for i, x := range retries {
 		if !cn.retry(x) {

@@ -136,8 +136,11 @@ func (cn *conn) put(r *request) error {
 	switch r.typ {
 	case frame.Call:
 		f.URI = r.name
+		if err := cn.addCallKey(f, r); err != nil {
+			return err
+		}
 		if s := r.stream(); s != nil {
-			f.Parts = s.window
+			f.Parts = s.start()
 		}
 		f.Timeout = cn.timeout(r, left)
 		if cn.proto == frame.Juggler1 {
@@ -232,20 +235,28 @@ func (cn *conn) request(typ frame.Type, t *topic) (queued bool, err *Error) {
 func (cn *conn) cancel(id uint64) {
 	cn.mu.Lock()
 	defer cn.mu.Unlock()
-	e, ok := cn.pending[id]
-	if !ok || cn.closing {
-		return
+	if e, ok := cn.pending[id]; ok && !cn.closing {
+		cn.giveUp(id, e)
 	}
+}
+
+// giveUp lets the result of e, which has request id, come for nobody; mu is held.
+func (cn *conn) giveUp(id uint64, e entry) {
 	// The entry stays: its answer comes, and until then it counts against
 	// the session's limit of calls.
 	e.req = nil
 	cn.pending[id] = e
 	if e.typ == frame.Call && cn.proto == frame.Juggler1 {
-		f := &cn.queue.tx
-		f.Reset()
-		f.Type, f.For = frame.Cancel, cn.appendID(cn.queue.id[:0], id)
-		cn.append(f)
+		cn.appendCancel(id, false)
 	}
+}
+
+// appendCancel queues the CANCEL of call id, with stop for all who have joined it; mu is held.
+func (cn *conn) appendCancel(id uint64, stop bool) {
+	f := &cn.queue.tx
+	f.Reset()
+	f.Type, f.For, f.Stop = frame.Cancel, cn.appendID(cn.queue.id[:0], id), stop
+	cn.append(f)
 }
 
 // pong answers PING.

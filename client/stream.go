@@ -29,7 +29,7 @@ func Window(parts int) StreamOption {
 		if parts < 1 || parts > frame.MaxParts {
 			r.err = fmt.Errorf("%w: Window(%d): want 1 to %d", ErrInvalidOption, parts, frame.MaxParts)
 		}
-		r.async.stream.window, r.async.stream.asked = parts, parts
+		r.async.stream.window = parts
 	})
 }
 
@@ -46,12 +46,19 @@ type Stream struct {
 	wake   chan struct{} // has a value while there may be a part to take
 
 	mu    sync.Mutex // guards the following; it is locked after conn.mu
-	parts []json.RawMessage
+	parts []streamPart
 	taken int // of parts; the others wait
-	came  int // from the server
-	asked int // of the server, in all
-	used  int // by the application since the client last asked
+	last  int // number of the part that was taken last
+	came  int // number of the part that came last
+	asked int // number of the last part that the server was asked for
+	used  int // how many the application took since the client last asked
 	use   use
+}
+
+// streamPart is a part, or the notice that parts before the next one are gone.
+type streamPart struct {
+	args json.RawMessage
+	gone *PartsGoneError
 }
 
 // use is who takes the parts of a Stream. It does not change any more once it is known.
@@ -76,10 +83,11 @@ var errDropped = errors.New("the parts are dropped, as Result was asked for befo
 //
 // A call is never repeated once a part of its answer has come, even if it is [Idempotent]:
 // if its connection is lost, it ends, after the parts that have come, with an error that
-// says how many these are, and wraps [ErrUnknownOutcome].
+// says how many these are, and wraps [ErrUnknownOutcome]. One that has a [Key] goes on on the
+// next connection, without a part that is missing or comes twice.
 func (c *Client) Stream(ctx context.Context, uri string, in any, opts ...StreamOption) (*Stream, error) {
 	r := c.newRequest(frame.Call, uri)
-	s := &Stream{c: c, r: r, ctx: ctx, window: defaultWindow, asked: defaultWindow, wake: make(chan struct{}, 1)}
+	s := &Stream{c: c, r: r, ctx: ctx, window: defaultWindow, wake: make(chan struct{}, 1)}
 	r.async = &asyncPart{ended: c.work.end, stream: s}
 	for _, o := range opts {
 		o.applyStream(r)
@@ -96,7 +104,10 @@ func (c *Client) Stream(ctx context.Context, uri string, in any, opts ...StreamO
 //
 // To leave the loop before cancels the call, at its callee too; its result is
 // [CodeCancelled] then, unless it had come. So does the end of the Stream's context, which
-// is not held up by parts that wait. There may be one loop at a time.
+// is not held up by parts that wait. A call with a [Key] goes on without them. There may be
+// one loop at a time.
+//
+// One error is not the last: a [PartsGoneError], which only a call with a key can have.
 func (s *Stream) Parts() iter.Seq2[json.RawMessage, error] {
 	return func(yield func(json.RawMessage, error) bool) {
 		if !s.claim(useLoop) {
@@ -107,7 +118,9 @@ func (s *Stream) Parts() iter.Seq2[json.RawMessage, error] {
 		for {
 			part, err := s.next(context.Background())
 			if err != nil {
-				yield(nil, s.wrap(err))
+				if yield(nil, s.wrap(err)) && isGone(err) {
+					continue
+				}
 				return
 			}
 			if part == nil || !yield(part, nil) {
@@ -121,16 +134,14 @@ func (s *Stream) Parts() iter.Seq2[json.RawMessage, error] {
 // an error, which ends the loop and cancels the call.
 func PartsAs[T any](s *Stream) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		n := 0
 		for part, err := range s.Parts() {
 			var v T
 			if err == nil {
-				n++
 				if err = json.Unmarshal(part, &v); err != nil {
-					err = s.wrap(fmt.Errorf("part %d: %w", n, err))
+					err = s.wrap(fmt.Errorf("part %d: %w", s.Last(), err))
 				}
 			}
-			if !yield(v, err) || err != nil {
+			if !yield(v, err) || err != nil && !isGone(err) {
 				return
 			}
 		}
@@ -145,7 +156,7 @@ func (s *Stream) Result(ctx context.Context, out any) error {
 	if s.claim(useResult) {
 		for {
 			part, err := s.next(ctx)
-			if part == nil || err != nil {
+			if part == nil && !isGone(err) {
 				break
 			}
 		}
@@ -173,9 +184,14 @@ func (s *Stream) claim(u use) bool {
 // when the answer has ended well.
 func (s *Stream) next(ctx context.Context) (json.RawMessage, error) {
 	for ended := false; ; {
-		if part, more := s.pop(); part != nil {
-			s.ask(more)
-			return part, nil
+		if part, ok, more := s.pop(); ok {
+			if more {
+				s.ask()
+			}
+			if part.gone != nil {
+				return nil, part.gone
+			}
+			return part.args, nil
 		}
 		if ended {
 			return nil, s.r.err
@@ -190,36 +206,63 @@ func (s *Stream) next(ctx context.Context) (json.RawMessage, error) {
 	}
 }
 
-// pop takes a part that has come, and says for how many more to ask: it keeps the window
-// open, but does not ask before half of it is used.
-func (s *Stream) pop() (part json.RawMessage, more int) {
+// pop takes what has come, and says whether to ask for more: that keeps the window open, but
+// not before half of it is used.
+func (s *Stream) pop() (part streamPart, ok, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.taken == len(s.parts) {
-		return nil, 0
+		return streamPart{}, false, false
 	}
-	part, s.parts[s.taken] = s.parts[s.taken], nil
+	part, s.parts[s.taken] = s.parts[s.taken], streamPart{}
 	if s.taken++; s.taken == len(s.parts) {
 		s.parts, s.taken = s.parts[:0], 0
 	}
-	if s.used++; s.used >= (s.window+1)/2 {
-		more, s.used = s.used, 0
-		s.asked += more
+	if part.gone != nil {
+		s.last = part.gone.From - 1
+		return part, true, false
 	}
-	return part, more
+	s.last++
+	s.used++
+	return part, true, s.used >= (s.window+1)/2
+}
+
+// start returns for how many parts the CALL of s asks: for as many as there is room for, as
+// some of an earlier connection may wait. If there is no room, it has to be one.
+func (s *Stream) start() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	parts := s.window
+	for _, part := range s.parts[s.taken:] {
+		if part.gone == nil {
+			parts--
+		}
+	}
+	parts = max(parts, 1)
+	s.asked, s.used = s.came+parts, 0
+	return parts
 }
 
 // ask asks the server for more parts, as soon as its rates allow the message.
-func (s *Stream) ask(more int) {
-	if more == 0 || s.r.claimed.Load() {
+func (s *Stream) ask() {
+	if s.r.claimed.Load() {
 		return
 	}
 	s.r.mu.Lock()
-	cn, id := s.r.conn, s.r.id // for good, as a part has come
+	cn, id := s.r.conn, s.r.id
 	s.r.mu.Unlock()
 	if cn.pace(s.ctx, frame.More, 0, s.r.deadline) == nil {
-		cn.more(id, more)
-	} // else the call ends
+		cn.more(id, s)
+	} // else the call ends, or asks on another connection
+}
+
+// due returns for how many parts to ask now.
+func (s *Stream) due() (parts int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	parts, s.used = s.used, 0
+	s.asked += parts
+	return parts
 }
 
 // cancel ends the call, if it has no outcome yet, and drops the parts that wait.
@@ -250,7 +293,7 @@ func (s *Stream) push(n int, part json.RawMessage) error {
 		return fmt.Errorf("server broke the protocol: part %d of the answer came, the client had asked for %d", n, s.asked)
 	}
 	s.came = n
-	s.parts = append(s.parts, part)
+	s.parts = append(s.parts, streamPart{args: part})
 	signal(s.wake)
 	return nil
 }
@@ -265,10 +308,14 @@ func (r *request) stream() *Stream {
 
 // partsCame returns how many parts of the answer have come.
 func (r *request) partsCame() int {
-	s := r.stream()
-	if s == nil {
-		return 0
+	if s := r.stream(); s != nil {
+		return s.lastCame()
 	}
+	return 0
+}
+
+// lastCame returns the number of the part that came last.
+func (s *Stream) lastCame() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.came
@@ -303,15 +350,15 @@ func (cn *conn) part(f *frame.Frame) {
 	}
 }
 
-// more asks for more parts of the answer to request id.
-func (cn *conn) more(id uint64, parts int) {
+// more asks for more parts of s, whose call has request id, unless it goes on elsewhere.
+func (cn *conn) more(id uint64, s *Stream) {
 	cn.mu.Lock()
 	defer cn.mu.Unlock()
-	if _, ok := cn.pending[id]; !ok || cn.closing {
+	if cn.pending[id].req != s.r {
 		return
 	}
 	f := &cn.queue.tx
 	f.Reset()
-	f.Type, f.For, f.Parts = frame.More, cn.appendID(cn.queue.id[:0], id), parts
+	f.Type, f.For, f.Parts = frame.More, cn.appendID(cn.queue.id[:0], id), s.due()
 	cn.append(f)
 }

@@ -102,18 +102,21 @@ func (cn *conn) expire() {
 	cn.mu.Lock()
 	cn.expires = time.Time{}
 	for id, e := range cn.pending {
-		switch {
-		case e.deadline.After(now):
-			if cn.expires.IsZero() || e.deadline.Before(cn.expires) {
-				cn.expires = e.deadline
+		if !e.deadline.After(now) {
+			broken = broken || e.topic != nil
+			if e.req != nil {
+				over = append(over, e.req)
 			}
-			continue
-		case e.topic != nil:
-			broken = true
-		case e.req != nil:
-			over = append(over, e.req)
+			if e.req == nil || e.req.attach == nil {
+				cn.remove(id, e)
+				continue
+			}
+			e.deadline = now.Add(grace) // of its RES: the server may give the call more time
+			cn.giveUp(id, e)
 		}
-		cn.remove(id, e)
+		if cn.expires.IsZero() || e.deadline.Before(cn.expires) {
+			cn.expires = e.deadline
+		}
 	}
 	if !cn.expires.IsZero() {
 		cn.expiry.Reset(time.Until(cn.expires))
