@@ -7,8 +7,8 @@ import (
 )
 
 // A batcher makes commands of ops, the calls together, the results together, the parts
-// and the events likewise, the others one by one, and finishes the ops by the replies (outcome.go). It belongs to a lane's
-// writer: it is a [conn.Batcher].
+// and the events likewise, the others one by one, and finishes the ops by the replies
+// (outcome.go, record.go). It belongs to a lane's writer: it is a [conn.Batcher].
 type batcher struct {
 	lane     *lane
 	groups   []group
@@ -46,8 +46,11 @@ func (b *batcher) Commands(ops []*op) []*resp.Command {
 	}
 	b.each(ops, true)
 	b.gather(ops, opCall, b.push)
+	b.attachEach(ops)
 	b.gather(ops, opPart, b.storeParts)
+	b.gather(ops, opAppend, b.append)
 	b.gather(ops, opResult, b.store)
+	b.gather(ops, opCommit, b.commit)
 	b.sortEvents(ops)
 	b.gather(ops, opEvent, b.publish)
 	b.gather(ops, opKept, b.keep)

@@ -27,6 +27,7 @@ type Broker struct {
 	history  history
 	hub      *hub
 	patterns *patterns
+	news     news
 	survey   *survey
 	stats    counters
 	made     time.Time
@@ -52,6 +53,7 @@ var (
 	_ broker.Caller         = (*Broker)(nil)
 	_ broker.Callee         = (*Broker)(nil)
 	_ broker.StreamCaller   = (*Broker)(nil)
+	_ broker.KeyedCaller    = (*Broker)(nil)
 	_ broker.StreamCallee   = (*Broker)(nil)
 	_ broker.PubSub         = (*Broker)(nil)
 	_ broker.BatchPublisher = (*Broker)(nil)
@@ -81,6 +83,7 @@ func New(opts ...Option) (*Broker, error) {
 		backoff: conn.Backoff{First: c.backoffMin, Longest: c.backoffMax},
 	}
 	b.view = conn.NewView(conn.Config{Topology: c.topology, Timeout: c.replyTimeout, Backoff: b.backoff, Logger: c.logger})
+	b.news.broker = b
 	b.history.init(&c)
 	b.hub = newHub(b)
 	b.patterns = newPatterns(b)
@@ -110,6 +113,7 @@ func (b *Broker) close() {
 		all.Go(func() { c.Close() }) //nolint:errcheck // never fails
 	}
 	all.Wait()
+	b.news.stop()
 	b.survey.stop()
 	b.hub.stop()
 	for _, l := range b.lanes { // none is added any more

@@ -260,7 +260,7 @@ func (c *calleeConn) handOver(calls []takenCall) (unwanted []takenCall) {
 		t := &calls[i]
 		d.calls[i] = t.call
 		held[i] = heldCall{to: t.call.ReplyTo, puller: t.puller, deadline: now.Add(t.call.Timeout), streams: !t.call.Window.IsZero()}
-		if held[i].streams {
+		if held[i].streams && !isKeyed(t.call.ReplyTo.Node) {
 			c.watchNodes()
 		}
 		c.held[t.call.ReplyTo] = &held[i]

@@ -30,7 +30,8 @@ type callerConn struct {
 	broker  *Broker
 	node    broker.ID
 	deliver func([]broker.Result)
-	parts   func([]broker.Part) // nil: the node takes none
+	parts   func([]broker.Part)    // nil: the node takes none
+	news    func([]broker.CallKey) // nil: the node makes no calls with keys
 
 	home      *lane // of the node's keys
 	heartbeat *heartbeat
@@ -40,7 +41,7 @@ type callerConn struct {
 	mu      sync.Mutex // guards the following
 	reapers []*reaper
 
-	reader atomic.Pointer[partsReader] // from the first call with a Window on
+	reader atomic.Pointer[partsReader] // from the first call with a Window or a key on
 
 	closed    atomic.Bool
 	closeOnce sync.Once
@@ -53,18 +54,19 @@ var (
 	_ broker.Ender       = (*callerConn)(nil)
 
 	_ broker.StreamCallerConn = (*callerConn)(nil)
+	_ broker.KeyedCallerConn  = (*callerConn)(nil)
 )
 
 // OpenCaller implements [broker.Caller].
 func (b *Broker) OpenCaller(ctx context.Context, node broker.ID, deliver func([]broker.Result)) (broker.CallerConn, error) {
-	c, err := b.openCaller(ctx, node, deliver, nil)
+	c, err := b.openCaller(ctx, node, deliver, nil, nil)
 	if err != nil {
 		return nil, wrap("open caller", ulid.ULID(node).String(), err)
 	}
 	return c, nil
 }
 
-func (b *Broker) openCaller(ctx context.Context, node broker.ID, deliver func([]broker.Result), parts func([]broker.Part)) (*callerConn, error) {
+func (b *Broker) openCaller(ctx context.Context, node broker.ID, deliver func([]broker.Result), parts func([]broker.Part), news func([]broker.CallKey)) (*callerConn, error) {
 	home := b.lane(b.keys.laneOfNode(node))
 	if home == nil {
 		return nil, broker.ErrClosed
@@ -74,6 +76,7 @@ func (b *Broker) openCaller(ctx context.Context, node broker.ID, deliver func([]
 		node:    node,
 		deliver: deliver,
 		parts:   parts,
+		news:    news,
 		home:    home,
 		used:    make([]atomic.Bool, len(b.keys.tags)),
 		ended:   make(chan struct{}),

@@ -21,7 +21,7 @@ func TestCallsWhileClosing(t *testing.T) {
 	}
 	defer b.Close()
 	node := broker.ID{'n'}
-	c, err := b.openCaller(t.Context(), node, func([]broker.Result) {}, nil)
+	c, err := b.openCaller(t.Context(), node, func([]broker.Result) {}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"encoding/hex"
 	"hash/fnv"
 	"strconv"
 	"strings"
@@ -150,6 +151,21 @@ func (ks *keyspace) partsToken(lane int, node broker.ID) string {
 
 func (ks *keyspace) partsReader(lane int, node broker.ID) string {
 	return ks.key(lane, "parts-reader", ulid.ULID(node).String())
+}
+
+// Keys of a call with a key, in the lane of its URI: its record and its parts. Both, and the
+// address, have no more of the key than this; the record has all of it.
+func (ks *keyspace) keyed(lane int, node broker.ID) string {
+	return ks.key(lane, "keyed", hex.EncodeToString(node[len(keyedMark):]))
+}
+
+func (ks *keyspace) keyedParts(lane int, node broker.ID) string {
+	return ks.key(lane, "keyed-parts", hex.EncodeToString(node[len(keyedMark):]))
+}
+
+// keyedOwner is the key of the records that are counted together with that of a call.
+func (ks *keyspace) keyedOwner(lane int, ref [16]byte) string {
+	return ks.key(lane, "keyed-owner", hex.EncodeToString(ref[:ownerLength]))
 }
 
 // grantsChannel is where a callee hears what the nodes of a lane grant it.

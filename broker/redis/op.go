@@ -14,18 +14,20 @@ import (
 // done.
 type op struct {
 	kind    opKind
-	uri     string        // of a call; of an event its channel, with our prefix
-	node    broker.ID     // of a result or part
-	value   []byte        // of a call, result, part or event
-	timeout uint32        // ms, of a call
-	command *resp.Command // of a command
 	urgent  bool          // to be sent before others that wait, as all that it is submitted with
+	refuses bool          // of an outcome: it counts only if the call was never taken
+	timeout uint32        // ms, of a call
+	uri     string        // of a call; of an event its channel, with our prefix
+	node    broker.ID     // of a result, an outcome or a part
+	value   []byte        // of a call, result, outcome, part or event
+	command *resp.Command // of a command
 
 	err    error
 	waiter *waiter
 	entry  *outboxEntry // whose result it is; nil: of no outbox
 
 	publication *publication // of an event on a channel that a rule keeps; others may have none
+	keyed       *keyedOp     // of an attachment or a part of a call with a key
 }
 
 type opKind uint8
@@ -35,6 +37,9 @@ const (
 	opCall
 	opResult
 	opPart
+	opAttach // a call with a key is made or joined
+	opCommit // the outcome of one
+	opAppend // a part of the answer to one
 	opEvent
 	opKept  // an event on a channel that a rule keeps
 	opRules // no op: the rules of history that a batch sets

@@ -9,7 +9,8 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// An outbox keeps the results for the nodes of one lane until they are stored. So a lane
+// An outbox keeps the results for the nodes of one lane, and the outcomes of its calls with
+// keys, until they are stored. So a lane
 // that is unreachable, hangs or refuses results holds up only its own nodes. It tries
 // again until the calls' time is over. Its goroutine exists only while there is something
 // to try again.
@@ -80,7 +81,7 @@ func (b *Broker) post(entries []outboxEntry) *waiter {
 	for i := range entries {
 		e := &entries[i]
 		e.op.entry, e.op.waiter = e, w
-		lane := b.lane(b.keys.laneOfNode(e.op.node))
+		lane := e.held.lane(e.op.node)
 		if lane == nil {
 			e.op.Finish(broker.ErrClosed)
 			continue

@@ -50,6 +50,12 @@ func (b *batcher) finish(g *group) (again []*op, reason error) {
 		b.finishResults(g)
 	case g.kind == opPart:
 		return b.finishParts(g)
+	case g.kind == opAttach:
+		return b.finishAttach(g)
+	case g.kind == opCommit:
+		b.finishCommits(g)
+	case g.kind == opAppend:
+		return b.finishAppends(g)
 	case g.kind == opEvent:
 		g.finishEvents()
 	case g.kind == opKept:
@@ -77,29 +83,38 @@ func (b *batcher) finishCalls(g *group) (again []*op, reason error) {
 	}
 	for i, set := range g.sets {
 		accepted, more := reply[2*i].Value, reply[2*i+1]
-		if accepted == -1 {
-			b.lane.watched(more.Value)
-		}
-		switch {
-		case accepted == -3 && b.learn(set[0].uri, string(more.Text)):
-			again, reason = append(again, set...), errBunches
-		case accepted == -1 && b.lane.mayHaveLostState():
-			finishSet(set, fmt.Errorf("%w: callees have not announced themselves yet", broker.ErrUnavailable), b.lane.broker.config.lease/4)
-		case accepted == -1:
-			finishSet(set, broker.ErrNoCallee, 0)
-		case accepted < 0:
-			if err := b.refused(set, more.Text); err != nil {
+		if accepted < 0 {
+			if err := b.notQueued(set, accepted, more); err != nil {
 				again, reason = append(again, set...), err
 			}
-		default:
-			accepted = min(accepted, int64(len(set)))
-			finishSet(set[:accepted], nil, 0)
-			finishSet(set[accepted:], broker.ErrQueueFull, time.Duration(more.Value)*time.Millisecond)
-			b.lane.broker.stats.calls.Add(accepted)
+			continue
 		}
+		accepted = min(accepted, int64(len(set)))
+		finishSet(set[:accepted], nil, 0)
+		finishSet(set[accepted:], broker.ErrQueueFull, time.Duration(more.Value)*time.Millisecond)
+		b.lane.broker.stats.calls.Add(accepted)
 	}
 	b.lane.broker.stats.pushes.Add(1)
 	return again, reason
+}
+
+// notQueued handles that a script queued none of set, for a reason that push.lua says. It
+// finishes them, unless they may be sent again: then it returns why.
+func (b *batcher) notQueued(set []*op, code int64, more resp.Reply) error {
+	if code == -1 {
+		b.lane.watched(more.Value)
+	}
+	switch {
+	case code == -3 && b.learn(set[0].uri, string(more.Text)):
+		return errBunches
+	case code == -1 && b.lane.mayHaveLostState():
+		finishSet(set, fmt.Errorf("%w: callees have not announced themselves yet", broker.ErrUnavailable), b.lane.broker.config.lease/4)
+	case code == -1:
+		finishSet(set, broker.ErrNoCallee, 0)
+	default:
+		return b.refused(set, more.Text)
+	}
+	return nil
 }
 
 // refused handles that a script tells an error of the server, by which none of set was

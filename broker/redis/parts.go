@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"slices"
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
@@ -9,7 +10,7 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// A partsReader receives the parts for one node: a goroutine, from start to stop, and a
+// A partsReader receives the parts and the news for one node: a goroutine, from start to stop, and a
 // connection that waits for them. Parts stay in the node's list until the next command on
 // the same connection says that they are here. On another connection, or if the server has
 // forgotten it, the reader begins again, and what it gets may have come before: nothing is
@@ -126,8 +127,15 @@ func (r *partsReader) receive(reply []resp.Reply) {
 		r.bytes = 0 // the server counts none any more
 	}
 	batch := make([]broker.Part, 0, len(values))
+	var news []broker.CallKey
 	for _, v := range values {
 		r.bytes += int64(len(v.Text) + partOverhead)
+		if key, ok := decodeNews(v.Text); ok {
+			if !slices.Contains(news, key) {
+				news = append(news, key)
+			}
+			continue
+		}
 		p, err := decodePart(r.conn.node, v.Text)
 		if err != nil {
 			r.conn.broker.corrupt(r.keys[0], err)
@@ -135,8 +143,14 @@ func (r *partsReader) receive(reply []resp.Reply) {
 		}
 		batch = append(batch, p)
 	}
-	if len(batch) > 0 && !r.conn.closed.Load() {
+	if r.conn.closed.Load() {
+		return
+	}
+	if len(batch) > 0 {
 		r.conn.broker.stats.partsReceived.Add(int64(len(batch)))
 		r.conn.parts(batch)
+	}
+	if len(news) > 0 && r.conn.news != nil {
+		r.conn.news(news)
 	}
 }

@@ -320,6 +320,11 @@ func (p *puller) givingBack(calls []takenCall, bunches string) *resp.Command {
 	for _, name := range namesOf(bunches) {
 		names = append(names, keys.key(lane, "bunch-tokens", name))
 	}
+	for _, c := range slices.Backward(calls) {
+		if to := c.call.ReplyTo; isKeyed(to.Node) {
+			names = append(names, keys.keyed(lane, to.Node))
+		}
+	}
 	back := givebackScript.Command(names, bunches)
 	for _, c := range slices.Backward(calls) {
 		back.AddText(address(c.call.ReplyTo))

@@ -11,7 +11,8 @@ import (
 // A reaper reports the calls of one node to one lane whose callee died, and those that
 // wait for a URI without callees: a goroutine, from start to stop, that looks four times
 // in a lease. Each node looks for its own calls only, so a loss is reported without a
-// detour over the server, and a dead node's calls cost nothing.
+// detour over the server, and a dead node's calls cost nothing; calls with keys are seen to
+// by all nodes.
 type reaper struct {
 	conn    *callerConn
 	lane    *lane
@@ -177,6 +178,13 @@ func (r *reaper) scan(callees []deadCallee) (more []deadCallee, ok bool) {
 			forgets[i].AddText(address(result.To))
 		}
 		r.report(d.name, lost)
+		keyed := keyedAmong(reply[1].List)
+		if !r.lane.commitAll(r.ctx, keyed, broker.ErrCalleeLost, false) {
+			return nil, false
+		}
+		for _, to := range keyed {
+			forgets[i].AddText(address(to))
+		}
 		if d.cursor = string(reply[0].Text); d.cursor != "0" {
 			more = append(more, d)
 		} else {
@@ -195,6 +203,17 @@ func (r *reaper) resultsFor(addresses []resp.Reply, failure *broker.Error) []bro
 		}
 	}
 	return lost
+}
+
+// keyedAmong returns the addresses of calls with keys: they are no node's, so whichever
+// lives sees to them.
+func keyedAmong(addresses []resp.Reply) (keyed []broker.Address) {
+	for _, v := range addresses {
+		if a, ok := parseAddress(v.Text); ok && isKeyed(a.Node) {
+			keyed = append(keyed, a)
+		}
+	}
+	return keyed
 }
 
 func (r *reaper) report(callee string, lost []broker.Result) {

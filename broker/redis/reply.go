@@ -42,9 +42,12 @@ func (c *calleeConn) Reply(ctx context.Context, results []broker.Result) error {
 // awaitRoom waits while the outbox of a lane is full that takes results, if slowly.
 func (c *calleeConn) awaitRoom(ctx context.Context, results []broker.Result) error {
 	for i := range results {
-		l := c.broker.lane(c.broker.keys.laneOfNode(results[i].To.Node))
+		l, err := c.laneOfResult(results[i].To)
+		if err != nil {
+			return err
+		}
 		if l == nil {
-			return broker.ErrClosed
+			continue
 		}
 		for l.outbox.full() && !l.writer.Unreachable() && ctx.Err() == nil {
 			timer := time.NewTimer(replyWait)
@@ -82,12 +85,49 @@ func (c *calleeConn) outboxEntries(results []broker.Result) ([]outboxEntry, erro
 	return entries, nil
 }
 
+// laneOfResult returns the lane that stores the result of a call; nil: no such call with a
+// key is held.
+func (c *calleeConn) laneOfResult(to broker.Address) (*lane, error) {
+	var h *heldCall
+	if isKeyed(to.Node) {
+		c.mu.Lock()
+		h = c.held[to]
+		c.mu.Unlock()
+		if h == nil {
+			return nil, nil
+		}
+		return h.puller.lane, nil
+	}
+	if l := c.broker.lane(c.broker.keys.laneOfNode(to.Node)); l != nil {
+		return l, nil
+	}
+	return nil, broker.ErrClosed
+}
+
+// lane returns the lane that stores the result of a call of node: of one with a key that of
+// its URI. nil: the broker closes, and has not used it.
+func (h *heldCall) lane(node broker.ID) *lane {
+	if isKeyed(node) {
+		return h.puller.lane
+	}
+	b := h.puller.lane.broker
+	return b.lane(b.keys.laneOfNode(node))
+}
+
+// outcomeFor is for how long an outcome of a call with a key is kept in an outbox: it counts
+// when the call's time is over, too.
+const outcomeFor = 10 * time.Minute
+
 // outboxEntry makes an entry of the result of a call. mu is held.
 func (c *calleeConn) outboxEntry(r *broker.Result, h *heldCall, deadline time.Time) outboxEntry {
 	h.answering = true
 	c.unstored++
+	kind := opResult
+	if isKeyed(r.To.Node) {
+		kind, deadline = opCommit, time.Now().Add(outcomeFor)
+	}
 	return outboxEntry{
-		op:       op{kind: opResult, node: r.To.Node, value: encodeResult(r)},
+		op:       op{kind: kind, node: r.To.Node, value: encodeResult(r)},
 		conn:     c,
 		held:     h,
 		deadline: deadline,

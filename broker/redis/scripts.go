@@ -9,6 +9,8 @@ import (
 // The Lua scripts. Keys, arguments and replies are described in the files, for callees
 // in other languages use them too.
 var (
+	//go:embed lua/queue.lua
+	queueSource string
 	//go:embed lua/push.lua
 	pushSource string
 	//go:embed lua/take.lua
@@ -53,8 +55,20 @@ var (
 	readSource string
 	//go:embed lua/lost.lua
 	lostSource string
+	//go:embed lua/record.lua
+	recordSource string
+	//go:embed lua/attach.lua
+	attachSource string
+	//go:embed lua/commit.lua
+	commitSource string
+	//go:embed lua/append.lua
+	appendSource string
+	//go:embed lua/status.lua
+	statusSource string
+	//go:embed lua/halt.lua
+	haltSource string
 
-	pushScript     = resp.NewScript(pushSource)
+	pushScript     = resp.NewScript(queueSource + pushSource)
 	takeScript     = resp.NewScript(takeSource)
 	announceScript = resp.NewScript(announceSource)
 	withdrawScript = resp.NewScript(withdrawSource)
@@ -75,4 +89,9 @@ var (
 	keepScript     = resp.NewScript(positionSource + keepSource)
 	readScript     = resp.NewScript(positionSource + readSource)
 	lostScript     = resp.NewScript(positionSource + lostSource)
+	attachScript   = resp.NewScript(queueSource + recordSource + attachSource)
+	commitScript   = resp.NewScript(recordSource + commitSource)
+	appendScript   = resp.NewScript(recordSource + appendSource)
+	statusScript   = resp.NewScript(recordSource + statusSource)
+	haltScript     = resp.NewScript(recordSource + haltSource)
 )

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"bytes"
 	"context"
 	"strings"
 	"sync"
@@ -25,11 +26,14 @@ func (c *calleeConn) SendPart(ctx context.Context, p *broker.Part) error {
 }
 
 func (c *calleeConn) sendPart(ctx context.Context, p *broker.Part) error {
+	if isKeyed(p.To.Node) {
+		return c.appendPart(ctx, p)
+	}
 	l := c.broker.lane(c.broker.keys.laneOfNode(p.To.Node))
 	if l == nil {
 		return broker.ErrClosed
 	}
-	if err := c.takesParts(p.To); err != nil {
+	if _, err := c.takesParts(p.To); err != nil {
 		return err
 	}
 	if err := c.grants.hear(ctx, l); err != nil {
@@ -48,18 +52,33 @@ func (c *calleeConn) sendPart(ctx context.Context, p *broker.Part) error {
 	return o.err
 }
 
-// takesParts returns nil if parts of the answer to a call may be sent.
-func (c *calleeConn) takesParts(to broker.Address) error {
+// appendPart sends a part of the answer to a call with a key: its record keeps it.
+func (c *calleeConn) appendPart(ctx context.Context, p *broker.Part) error {
+	l, err := c.takesParts(p.To)
+	if err != nil {
+		return err
+	}
+	o := &op{kind: opAppend, node: p.To.Node, value: bytes.Clone(p.Args), keyed: &keyedOp{to: p.To, n: p.N}, waiter: newWaiter(1)}
+	l.writer.Submit(o)
+	if err := o.waiter.wait(ctx); err != nil {
+		return err
+	}
+	return o.err
+}
+
+// takesParts returns nil if parts of the answer to a call may be sent, and the lane that the
+// call came from.
+func (c *calleeConn) takesParts(to broker.Address) (*lane, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return broker.ErrClosed
+		return nil, broker.ErrClosed
 	}
 	h := c.held[to]
 	if c.grants == nil || h == nil || !h.parted() || time.Now().After(h.deadline) {
-		return broker.ErrCallOver
+		return nil, broker.ErrCallOver
 	}
-	return nil
+	return h.puller.lane, nil
 }
 
 // grants are what a callee hears of greater windows: for each lane that has nodes which it

@@ -10,7 +10,7 @@ import (
 
 // OpenStreamCaller implements [broker.StreamCaller].
 func (b *Broker) OpenStreamCaller(ctx context.Context, node broker.ID, deliver func([]broker.Result), parts func([]broker.Part)) (broker.StreamCallerConn, error) {
-	c, err := b.openCaller(ctx, node, deliver, parts)
+	c, err := b.openCaller(ctx, node, deliver, parts, nil)
 	if err != nil {
 		return nil, wrap("open caller", ulid.ULID(node).String(), err)
 	}

@@ -5,7 +5,7 @@ import (
 	"github.com/juggler-go/juggler/broker/redis/internal/resp"
 )
 
-// unserved are the calls of one node to one lane that wait in the queue of a URI when its
+// unserved are the calls of one node to one lane, and those with keys, that wait in the queue of a URI when its
 // grace is over. They are removed from the queue first, because a callee that comes just
 // then must not get them, and then end in 404. As the reply may get lost, the server
 // keeps their addresses until the node confirms them.
@@ -69,6 +69,10 @@ func (r *reaper) takeBack(uris []dueURI) (more []dueURI, ok bool) {
 		return nil, false
 	}
 	f.reported = reply.List[0].List
+	if !r.lane.commitAll(r.ctx, keyedAmong(f.reported), broker.ErrUnserved, true) {
+		f.reported, f.mayKeepMore = nil, true
+		return nil, false
+	}
 	r.reportUnserved(f.reported)
 	for i, u := range uris {
 		if left := &reply.List[i+1]; left.Kind == '$' && len(left.Text)%bunchName == 0 {

@@ -19,6 +19,7 @@ const (
 	formatTimed  = 'T' // a result that says how long the callee's function ran
 	formatParted = 'S' // a result that parts came before
 	formatPart   = 'P'
+	formatNews   = 'N'
 	formatGrants = 'G'
 	formatEvent  = 'E'
 
@@ -63,12 +64,17 @@ func milliseconds(d time.Duration) uint32 {
 	return uint32(min(max(ms, 1), math.MaxUint32))
 }
 
-// encodeCall returns c's value without the head that push.lua adds.
+// encodeCall returns c's value without the head that push.lua adds. The Key is in it if the
+// address is that of a record.
 func encodeCall(c *broker.Call) []byte {
+	key := c.Key
+	if !isKeyed(c.ReplyTo.Node) {
+		key = broker.CallKey{}
+	}
 	b := make([]byte, 0, addressLength+8+len(c.Headers)+len(c.Args))
 	b = appendAddress(b, c.ReplyTo)
 	b = binary.BigEndian.AppendUint32(b, milliseconds(c.Timeout))
-	b = appendCounted(b, withWindow(c.Headers, c.Window))
+	b = appendCounted(b, withKey(withWindow(c.Headers, c.Window), key))
 	return append(b, c.Args...)
 }
 
@@ -90,6 +96,7 @@ func decodeCall(value []byte, now int64) (broker.Call, error) {
 	if c.Headers, c.Args, ok = cutCounted(value[headLength+addressLength+4:]); !ok {
 		return c, errCorrupt
 	}
+	c.Headers, c.Key = cutKey(c.Headers)
 	c.Headers, c.Window = cutWindow(c.Headers)
 	return c, nil
 }

@@ -6,6 +6,7 @@
 -- KEYS[3]  bunches of the URI (string)
 -- then     tokens (sorted set) of the bunch that the URI is by itself, and of each
 --          bunch that is named in ARGV
+-- then     for each call with a key, in the order of ARGV: its record (string)
 -- ARGV[1]  what bunches is thought to hold
 -- then     for each call, the last one taken first: its address, its value
 --          (at most 2,000 calls)
@@ -19,9 +20,27 @@ if bunches ~= ARGV[1] then
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local values = {}
+local values, last = {}, 4 + #bunches / 17 -- of the keys of tokens
+local records = last
+
+-- Notes in the record of a call with a key that it is not taken, and returns whether that
+-- may be: it was not stopped meanwhile.
+local function untake(key, address)
+  local record, sub = redis.call('GET', key), string.sub
+  local state = record and sub(record, 2, 17) == sub(address, 17) and sub(record, 50, 50)
+  if state == 'T' then
+    redis.call('SET', key, sub(record, 1, 49) .. 'Q' .. sub(record, 51), 'KEEPTTL')
+  end
+  return state == 'T' or state == 'Q'
+end
+
 for i = 2, #ARGV, 2 do
-  if redis.call('SREM', KEYS[2], ARGV[i]) == 1 then
+  local keyed, back = string.sub(ARGV[i], 1, 4) == '\255key', redis.call('SREM', KEYS[2], ARGV[i]) == 1
+  if keyed then
+    records = records + 1
+    back = back and untake(KEYS[records], ARGV[i])
+  end
+  if back then
     values[#values + 1] = ARGV[i + 1]
   end
 end
@@ -35,7 +54,7 @@ if left < 0 then
   -- than any call but a rare one waits; that one would end in 408.
   redis.call('PEXPIRE', KEYS[1], 3600000)
 end
-for k = 4, #KEYS do
+for k = 4, last do
   redis.call('ZADD', KEYS[k], 'NX', now, KEYS[1])
   redis.call('PEXPIRE', KEYS[k], 3600000)
 end

@@ -1,4 +1,5 @@
--- Takes calls of one node back from the queues of URIs that nobody serves any more.
+-- Takes calls of one node, and those with a key of any, back from the queues of URIs that
+-- nobody serves any more.
 --
 -- KEYS[1]  URIs of the lane (sorted set: key "calls" -> ms until when somebody serves
 --          it at least)
@@ -43,8 +44,9 @@ local function take_back(calls, cancelled, skip)
     end
     left, bytes = left - 1, bytes - #value
     local deadline, address = tonumber(sub(value, 2, 14)), sub(value, 15, 46)
-    local unwanted = deadline and (deadline <= now or marks and call('SREM', cancelled, address) == 1)
-    if unwanted or sub(address, 1, 16) == node then
+    local keyed = sub(address, 1, 4) == '\255key'
+    local unwanted = not keyed and deadline and (deadline <= now or marks and call('SREM', cancelled, address) == 1)
+    if unwanted or keyed or sub(address, 1, 16) == node then
       call('LSET', calls, -at - 1, '')
       taken = taken + 1
       if not unwanted then

@@ -18,7 +18,7 @@
 --          else {now in ms, 1 if more calls are waiting else 0, for each URI with
 --          calls: its number (0 for the first), how many, the values; for each bunch
 --          looked through that has tokens: -1, how many, the oldest 32 of them}
-local call, sub = redis.call, string.sub
+local call, sub, byte = redis.call, string.sub, string.byte
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local callees, taken = KEYS[1], KEYS[2]
@@ -36,6 +36,25 @@ local noted = false -- calls in the set of taken ones
 -- parsed when another one comes.
 local digits, deadline
 
+-- Notes in the record of a call with a key that it is taken, or that its time was over
+-- before, and returns whether it may be taken: it was not before, nor stopped. Which records
+-- these are is known only now, so they are not among the keys; if the server refuses them,
+-- as it may while it gives the slot away, the call is taken without a note.
+local prefix = sub(taken, 1, -#ARGV[1] - 7) -- what the keys of the lane begin with
+local function begins(address, over)
+  local key = prefix .. 'keyed:' .. string.gsub(sub(address, 5, 16), '.', function(c)
+    return string.format('%02x', byte(c))
+  end)
+  local record = redis.pcall('GET', key)
+  if type(record) == 'table' then
+    return not over
+  elseif not record or sub(record, 2, 17) ~= sub(address, 17) or sub(record, 50, 50) ~= 'Q' then
+    return false
+  end
+  redis.pcall('SET', key, sub(record, 1, 49) .. (over and 'X' or 'T') .. sub(record, 51), 'KEEPTTL')
+  return not over
+end
+
 -- Adds those calls to the result whose time is not over and that were not
 -- cancelled, and notes them as taken.
 local function keep(popped, cancelled, check)
@@ -46,10 +65,11 @@ local function keep(popped, cancelled, check)
     if d ~= digits then
       digits, deadline = d, tonumber(d)
     end
+    local keyed = byte(value, 15) == 255 and sub(value, 15, 18) == '\255key'
     if not deadline then
       size = size + 1
       result[size] = value -- not ours: the callee reports it
-    elseif deadline > now then
+    elseif keyed and begins(sub(value, 15, 46), deadline <= now) or not keyed and deadline > now then
       local address = sub(value, 15, 46)
       if not (check and call('SREM', cancelled, address) == 1) then
         size = size + 1
