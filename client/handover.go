@@ -88,7 +88,7 @@ func (ts *topics) finishHandover(t *topic, gap bool) {
 	ts.endHandover(t)
 	switch {
 	case gap && t.wire == subscribed:
-		t.push(t.newGap(), nil)
+		t.push(t.newGap(Position{}), nil) // what is held follows
 	case gap:
 		t.missed = true
 	}

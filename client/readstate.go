@@ -55,9 +55,9 @@ func (s *Subscription) mustRead() bool {
 
 // startAnew has the state read at the end of the buffer, with mu held. What is behind an
 // earlier such place is dropped: the state is read after it.
-func (s *Subscription) startAnew() {
+func (s *Subscription) startAnew(gap Event) {
 	if !s.holdNoMore() {
-		s.buffer.push(Event{Gap: true})
+		s.buffer.push(gap)
 	}
 }
 
@@ -83,7 +83,8 @@ func (s *Subscription) readState(ctx context.Context) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if done && !st.outdated && s.mustRead() {
-			s.buffer.pop()
+			gap, _ := s.buffer.pop()
+			s.pos = gap.Pos
 		}
 		st.reading, st.outdated = false, false
 		signal(s.wake)

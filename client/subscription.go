@@ -37,9 +37,22 @@ type Event struct {
 	// broker, was lost meanwhile, and the server does not keep the events that
 	// are missing. The application should read its state anew.
 	// All other fields are zero then, but Pattern for the subscription of a
-	// pattern, and Channel for that of a channel.
+	// pattern, and Channel and Pos for that of a channel.
 	Gap bool
+
+	// Pos is where the channel stood after the event, or where it goes on after a Gap;
+	// for [Since]. It is zero where that is not known: for a pattern, and where the
+	// server keeps no events.
+	Pos Position
 }
+
+// Position is where a channel stands whose events the server keeps. Its String is for an
+// application that stores it, and [ParsePosition] reads that.
+type Position = frame.Position
+
+// ParsePosition reads what the String of a Position has written; ok is false for any other
+// text, and for that of the zero Position.
+func ParsePosition(text string) (p Position, ok bool) { return frame.ParsePosition(text) }
 
 // Decode unmarshals the Args into v.
 func (e *Event) Decode(v any) error {
@@ -87,6 +100,20 @@ func Last(n int) SubscribeOption {
 	})
 }
 
+// Since goes on after a position that the application has stored, of an [Event] or of
+// [Subscription.Pos], as if the subscription had not ended: the events since then come first,
+// each once and in order; or, if the server cannot prove that none is missing, a Gap.
+//
+// As with [Last], it is an error if the client has another subscription to the channel.
+func Since(p Position) SubscribeOption {
+	return subscribeFunc(func(s *Subscription) {
+		if p.IsZero() {
+			s.err = fmt.Errorf("%w: Since: want the position of an event", ErrInvalidOption)
+		}
+		s.since, s.pos = p, p
+	})
+}
+
 // Subscription receives the events of a channel or pattern in order, until it
 // ends: by Unsubscribe, with the client, because the server does not allow it
 // any more, or because its reader is too slow. A lost connection does not end
@@ -105,14 +132,16 @@ type Subscription struct {
 	wake  chan struct{} // has a value while there may be something for Next
 	room  chan struct{} // gets a value when the buffer is not too full any more
 
-	last      int  // how many of the newest events are wanted
-	confirmed bool // guarded by topics.mu
+	last      int      // how many of the newest events are wanted
+	since     Position // after which events are wanted; zero: those to come
+	confirmed bool     // guarded by topics.mu
 
 	state *state // of WithState, or nil
 
 	mu     sync.Mutex // guards the following
 	buffer ring
-	err    error // why it ended
+	pos    Position // of what Next returned last
+	err    error    // why it ended
 }
 
 // Subscribe subscribes to channel, or with [Pattern] to a pattern, and waits
@@ -150,8 +179,10 @@ func (c *Client) subscribe(ctx context.Context, s *Subscription) error {
 		return s.err
 	case s.limit < 1:
 		return fmt.Errorf("%w: WithBuffer(%d): want 1 or more", ErrInvalidOption, s.limit)
-	case s.last > 0 && s.pattern:
-		return fmt.Errorf("%w: Last(%d): want the name of a channel, not a pattern", ErrInvalidOption, s.last)
+	case s.pattern && (s.last > 0 || !s.since.IsZero()):
+		return fmt.Errorf("%w: Last, Since: want the name of a channel, not a pattern", ErrInvalidOption)
+	case s.last > 0 && !s.since.IsZero():
+		return fmt.Errorf("%w: Last, Since: want one of them", ErrInvalidOption)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -231,6 +262,7 @@ func (s *Subscription) Next(ctx context.Context) (Event, error) {
 				continue
 			}
 		} else if e, ok := s.buffer.pop(); ok {
+			s.pos = e.Pos
 			if s.buffer.n > 0 {
 				signal(s.wake)
 			}
@@ -277,6 +309,15 @@ func (s *Subscription) Unsubscribe() {
 	s.c.topics.remove(s, ErrUnsubscribed)
 }
 
+// Pos returns where the application stands: the position of the event that Next returned
+// last, or where the channel stood when the subscription began. It is zero if that is not
+// known. What is stored with the effect of an event can be gone on from with [Since].
+func (s *Subscription) Pos() Position {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pos
+}
+
 // Done is closed when the subscription has ended.
 func (s *Subscription) Done() <-chan struct{} { return s.done }
 
@@ -287,15 +328,26 @@ func (s *Subscription) Err() error {
 	return s.err
 }
 
-// confirm says that the server confirmed the subscription, with topics.mu held.
-func (s *Subscription) confirm() {
+// confirm says that the server confirmed the subscription, and that the channel stands at
+// pos, with topics.mu held.
+func (s *Subscription) confirm(pos Position) {
 	if !s.confirmed {
 		s.confirmed = true
+		if s.since.IsZero() {
+			s.begin(pos)
+		}
 		if s.state != nil {
-			s.push(Event{Gap: true})
+			s.push(Event{Gap: true, Pos: pos})
 		}
 		close(s.ready)
 	}
+}
+
+// begin notes where s stands before its first event.
+func (s *Subscription) begin(pos Position) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pos = pos
 }
 
 // close ends s, once.
@@ -323,7 +375,7 @@ func (s *Subscription) push(e Event) (full bool) {
 		return false
 	}
 	if s.state != nil && e.Gap {
-		s.startAnew()
+		s.startAnew(e)
 	} else {
 		s.buffer.push(e)
 	}

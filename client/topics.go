@@ -90,23 +90,25 @@ func (ts *topics) add(s *Subscription) {
 	}
 	t.subs = append(t.subs, s)
 	if (t.wire == subscribed || t.handover != nil) && !t.stale {
-		s.confirm()
+		s.confirm(t.place.pos)
 		return
 	}
 	ts.settle(t)
 }
 
-// want notes that s, which t has not yet, wants the newest events of its channel. Only the
+// want notes that s, which t has not yet, wants earlier events of its channel. Only the
 // first subscription can: the others would get them, too.
 func (ts *topics) want(t *topic, s *Subscription) error {
-	if s.last > 0 && len(t.subs) > 0 {
-		return fmt.Errorf("%w: Last(%d): the client has a subscription to this channel already", ErrInvalidOption, s.last)
-	}
-	if len(t.subs) > 0 {
+	earlier := s.last > 0 || !s.since.IsZero()
+	switch {
+	case earlier && len(t.subs) > 0:
+		return fmt.Errorf("%w: Last, Since: the client has a subscription to this channel already", ErrInvalidOption)
+	case len(t.subs) > 0:
 		return nil
 	}
-	t.place.last = s.last
-	t.stale = t.wire == subscribing && (t.place.asked || s.last > 0)
+	t.place.last, t.place.pos = s.last, s.since
+	t.missed = !s.since.IsZero()
+	t.stale = t.wire == subscribing && (t.place.asked || earlier)
 	return nil
 }
 
@@ -200,10 +202,10 @@ func (ts *topics) confirmed(t *topic, f *frame.Frame) {
 	}
 	t.missed = false
 	if missed {
-		t.push(t.newGap(), nil)
+		t.push(t.newGap(t.place.pos), nil)
 	}
 	for _, s := range t.subs {
-		s.confirm()
+		s.confirm(t.place.pos)
 	}
 	ts.settle(t)
 }
@@ -326,7 +328,7 @@ func (t *topic) receive(f *frame.Frame, full []*Subscription) []*Subscription {
 		return full
 	}
 	if missed {
-		full = t.push(t.newGap(), full)
+		full = t.push(t.newGap(Position{}), full)
 	}
 	t.place.take(f)
 	if t.moved != nil && t.moved.has(f.Publication) {
@@ -338,9 +340,9 @@ func (t *topic) receive(f *frame.Frame, full []*Subscription) []*Subscription {
 // newEvent copies f.
 func (t *topic) newEvent(f *frame.Frame) Event {
 	if f.Type == frame.Gap {
-		return t.newGap()
+		return t.newGap(f.Pos)
 	}
-	e := Event{ID: f.Publication, Channel: t.name}
+	e := Event{ID: f.Publication, Channel: t.name, Pos: f.Pos}
 	if t.pattern {
 		e.Channel, e.Pattern = string(f.Channel), t.name
 	}
@@ -353,9 +355,9 @@ func (t *topic) newEvent(f *frame.Frame) Event {
 	return e
 }
 
-// newGap returns the notice that events of t may have been missed.
-func (t *topic) newGap() Event {
-	e := Event{Gap: true, Channel: t.name}
+// newGap returns the notice that events of t may have been missed, where it goes on after pos.
+func (t *topic) newGap(pos Position) Event {
+	e := Event{Gap: true, Channel: t.name, Pos: pos}
 	if t.pattern {
 		e.Channel, e.Pattern = "", t.name
 	}
@@ -366,7 +368,7 @@ func (t *topic) newGap() Event {
 // have missed something. It appends to full those whose buffer is too full.
 func (t *topic) push(e Event, full []*Subscription) []*Subscription {
 	for _, s := range t.subs {
-		if e.Gap && !s.confirmed {
+		if e.Gap && !s.confirmed && s.since.IsZero() {
 			continue
 		}
 		if s.push(e) {
