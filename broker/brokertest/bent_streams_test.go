@@ -7,14 +7,18 @@ import (
 )
 
 func (b bentCaller) OpenStreamCaller(ctx context.Context, node broker.ID, deliver func([]broker.Result), parts func([]broker.Part)) (broker.StreamCallerConn, error) {
-	conn, err := b.next.(broker.StreamCaller).OpenStreamCaller(ctx, node, b.bendResults(node, deliver), func(batch []broker.Part) {
+	conn, err := b.next.(broker.StreamCaller).OpenStreamCaller(ctx, node, b.bendResults(node, deliver), b.bendParts(parts))
+	return bentCallerConn{conn, b.h}, err
+}
+
+func (b bentCaller) bendParts(parts func([]broker.Part)) func([]broker.Part) {
+	return func(batch []broker.Part) {
 		if b.h.parts != nil {
 			b.h.parts(batch, parts)
 		} else {
 			parts(batch)
 		}
-	})
-	return bentCallerConn{conn, b.h}, err
+	}
 }
 
 func (b bentCallerConn) Grant(ctx context.Context, grants []broker.Grant) error {

@@ -32,6 +32,13 @@ type hooks struct {
 
 	openStreamCallee func(granted func([]broker.Grant))
 
+	attach    func(c broker.KeyedCallerConn, a *broker.Attachment, next func(*broker.Attachment) error) error
+	readCalls func(reads []broker.CallRead, records []broker.CallRecord, next func([]broker.CallRead))
+	stop      func(next func() error) error
+	news      func(keys []broker.CallKey, next func([]broker.CallKey))
+
+	openKeyedCaller func(news func([]broker.CallKey))
+
 	beforePublish   func(ctx context.Context) error
 	publishBatch    func(events []broker.Event, next func([]broker.Event))
 	publish         func(e *broker.Event, next func(*broker.Event) error) error

@@ -229,8 +229,9 @@ const (
 	unkept
 	blocking
 	streams
+	keyedCalls
 
-	optional = immediateCaller | immediatePubSub | immediateSubscriber | batchCaller | batchPublisher | ender | history | streams
+	optional = immediateCaller | immediatePubSub | immediateSubscriber | batchCaller | batchPublisher | ender | history | streams | keyedCalls
 )
 
 var featureNames = map[features]string{
@@ -250,6 +251,7 @@ var featureNames = map[features]string{
 	history:             "History with a rule (Engine.History)",
 	rollback:            "way to lose events (Rollback is nil)",
 	streams:             "StreamCaller and StreamCallee",
+	keyedCalls:          "KeyedCaller",
 	unkept:              "event that cannot be kept (Unkept is nil)",
 	blocking:            "SubscriberConn whose deliver may block (it is Immediate)",
 }
@@ -282,6 +284,7 @@ func probe(t *testing.T, e Engine) features {
 		defer conn.Close()
 		set(rpc, true)
 		set(streams, is[broker.StreamCaller](r.Caller) && is[broker.StreamCallee](r.Callee))
+		set(keyedCalls, has&streams != 0 && is[broker.KeyedCaller](r.Caller))
 		set(immediateCaller, is[broker.Immediate](conn))
 		set(batchCaller, is[broker.BatchCaller](conn))
 		if e, ok := conn.(broker.Ender); ok {
