@@ -102,7 +102,7 @@ func (h *Handler) batchLen(batch []*job) int {
 
 // batchable reports whether j may be sent together with others.
 func (h *Handler) batchable(j *job) bool {
-	if j.err != nil || j.accepted || j.hook != nil || h.cfg.blocking || h.mustSignInFirst(j.s) {
+	if j.err != nil || j.accepted || j.hook != nil || j.keyed != nil || h.cfg.blocking || h.mustSignInFirst(j.s) {
 		return false
 	}
 	return j.typ == frame.Call && h.broker.batchCaller != nil || j.typ == frame.Pub && h.broker.batchPublisher != nil

@@ -30,6 +30,7 @@ type brokerSide struct {
 	caller         broker.CallerConn
 	subscriber     broker.SubscriberConn
 	streamCaller   broker.StreamCallerConn // caller, if answers may come in parts
+	keyedCaller    broker.KeyedCallerConn  // caller, if it keeps the outcomes of calls with keys
 	batchCaller    broker.BatchCaller      // caller, if it is one
 	batchPublisher broker.BatchPublisher   // pubsub, if it is one
 
@@ -57,7 +58,7 @@ func (b *brokerSide) init(cfg *config, running *sync.WaitGroup) {
 }
 
 // open opens the connections, once.
-func (b *brokerSide) open(ctx context.Context, node broker.ID, results func([]broker.Result), parts func([]broker.Part), events func([]broker.Delivery)) error {
+func (b *brokerSide) open(ctx context.Context, h *Handler) error {
 	if b.opened.Load() {
 		return nil
 	}
@@ -76,11 +77,11 @@ func (b *brokerSide) open(ctx context.Context, node broker.ID, results func([]br
 	if b.mayOpen.Err() != nil {
 		return broker.ErrClosed
 	}
-	caller, err := b.openCaller(ctx, node, results, parts)
+	caller, err := b.openCaller(ctx, h)
 	if err != nil {
 		return err
 	}
-	subscriber, err := b.pubsub.OpenSubscriber(ctx, events)
+	subscriber, err := b.pubsub.OpenSubscriber(ctx, h.deliverEvents)
 	if err != nil {
 		return errors.Join(err, caller.Close())
 	}
@@ -98,12 +99,21 @@ func (b *brokerSide) open(ctx context.Context, node broker.ID, results func([]br
 	return nil
 }
 
-// openCaller opens the connection for calls: one that takes answers in parts, if there is.
-func (b *brokerSide) openCaller(ctx context.Context, node broker.ID, results func([]broker.Result), parts func([]broker.Part)) (broker.CallerConn, error) {
-	if s, ok := b.callers.(broker.StreamCaller); ok {
-		return s.OpenStreamCaller(ctx, node, results, parts)
+// openCaller opens the connection for calls: one that can do as much as there is.
+func (b *brokerSide) openCaller(ctx context.Context, h *Handler) (broker.CallerConn, error) {
+	switch callers := b.callers.(type) {
+	case broker.KeyedCaller:
+		conn, err := callers.OpenKeyedCaller(ctx, h.node, h.deliverResults, h.deliverParts, h.keyed.News)
+		if err != nil {
+			return nil, err
+		}
+		b.keyedCaller = conn
+		h.keyed.Start(conn)
+		return conn, nil
+	case broker.StreamCaller:
+		return callers.OpenStreamCaller(ctx, h.node, h.deliverResults, h.deliverParts)
 	}
-	return b.callers.OpenCaller(ctx, node, results)
+	return b.callers.OpenCaller(ctx, h.node, h.deliverResults)
 }
 
 // close closes the connections, if they were opened. It follows stopOpening.

@@ -76,7 +76,7 @@ func (s *session) callEnded(p *pendingCall, e CallEnd) {
 	if p != nil {
 		e.URI, e.Total = p.uri, h.clock()-p.watch.began
 		if p.stream != nil {
-			e.Parts = int(p.stream.written.Parts)
+			e.Parts = int(p.stream.written.Parts - p.stream.before)
 		}
 	}
 	h.callStats.add(&e)

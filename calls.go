@@ -27,7 +27,8 @@ type pendingCall struct {
 	slot, gen uint32 // what its address holds
 
 	state  callState
-	over   *Error       // set with callOver
+	keyed  bool         // it has a key: the hub has who waits for it, see joinKeyed
+	over   *Error       // set with callOver, or errStopped before the ACK
 	early  *earlyResult // set with callEarly
 	stream *stream      // nil unless its answer may come in parts
 
@@ -111,7 +112,7 @@ func (t *callTable) add(s *session, r *Request) *pendingCall {
 		p.timer.Owner, p.inIndex.Owner = p, p
 		t.slots = append(t.slots, p)
 	}
-	p.s, p.uri, p.state = s, r.uri, callSent
+	p.s, p.uri, p.state, p.keyed = s, r.uri, callSent, r.keyed != nil
 	if t.sh.h.cfg.callsAreWatched() {
 		p.watch.began = t.sh.h.clock()
 	}
@@ -124,7 +125,9 @@ func (t *callTable) add(s *session, r *Request) *pendingCall {
 	}
 	s.calls = p
 	s.numCalls++
-	t.wheel.Set(&p.timer, t.sh.group.After(r.timeout))
+	if !p.keyed { // its time is the broker's to say
+		t.wheel.Set(&p.timer, t.sh.group.After(r.timeout))
+	}
 	return p
 }
 
@@ -135,6 +138,9 @@ func (t *callTable) detach(p *pendingCall) {
 	}
 	if p.stream != nil {
 		p.stream.drop()
+	}
+	if p.keyed {
+		t.sh.leaveKeyed(p)
 	}
 	t.index.Remove(&p.inIndex)
 	if p.prev != nil {
@@ -170,9 +176,9 @@ func (t *callTable) bySlot(slot, gen uint32) *pendingCall {
 
 // acceptCall enters a CALL into the table of pending ones: its result may be
 // back before the broker has confirmed it.
-func (s *session) acceptCall(r *Request, timeout time.Duration, parts int) error {
+func (s *session) acceptCall(r *Request, f *frame.Frame) error {
 	cfg := s.shard.h.cfg
-	if timeout > cfg.maxCallTimeout {
+	if f.Timeout > cfg.maxCallTimeout {
 		return &Error{Code: CodeBadRequest, Message: "timeout is longer than " + cfg.maxCallTimeout.String()}
 	}
 	if int(s.numCalls) >= cfg.maxCalls {
@@ -181,13 +187,18 @@ func (s *session) acceptCall(r *Request, timeout time.Duration, parts int) error
 	if s.callsOf(r.uri) >= cfg.maxCallsPerURI {
 		return tooMany(cfg.maxCallsPerURI, "calls of this URI without an outcome")
 	}
-	if r.timeout = timeout; timeout == 0 {
+	if len(f.Key) > 0 {
+		if err := s.acceptKey(r, f); err != nil {
+			return err
+		}
+	}
+	if r.timeout = f.Timeout; f.Timeout == 0 {
 		r.timeout = cfg.callTimeout
 	}
 	r.call = s.shard.calls.add(s, r)
 	r.replyTo = r.call.address(s.shard)
-	if parts > 0 && s.shard.h.broker.streamCaller != nil {
-		r.call.stream = s.shard.newStream(r.call, parts)
+	if f.Parts > 0 && s.shard.h.broker.streamCaller != nil {
+		r.call.stream = s.shard.newStream(r.call, f.Parts)
 		r.window = r.call.stream.granted
 	}
 	return nil
@@ -212,6 +223,9 @@ func (h *Handler) sendCall(ctx context.Context, r *Request) error {
 	if err := r.makeCall(); err != nil {
 		return err
 	}
+	if r.keyed != nil {
+		return h.attach(ctx, r)
+	}
 	if r.onTurn() {
 		return h.callOutcome(r, r.s.shard.caller.Call(ctx, &r.brokerCall))
 	}
@@ -224,7 +238,7 @@ func (r *Request) makeCall() error {
 	if !r.received.IsZero() {
 		left -= time.Since(r.received)
 	}
-	if left <= 0 {
+	if left <= 0 && r.keyed == nil { // with a key it may join another one
 		return &Error{Code: CodeExpired, Message: "the call's time was over before it was queued"}
 	}
 	r.brokerCall = broker.Call{URI: r.uri, ReplyTo: r.replyTo, Timeout: left, Window: r.window, Headers: r.headers, Args: r.args}
@@ -273,6 +287,9 @@ func (p *pendingCall) acknowledged() {
 		p.state = callAcked
 		if p.stream != nil {
 			p.stream.goOn()
+		}
+		if p.over == errStopped {
+			p.stop()
 		}
 	}
 }
@@ -392,6 +409,9 @@ func (p *pendingCall) giveUp(e *Error) {
 
 // cancelAtBroker cancels p at its callee.
 func (p *pendingCall) cancelAtBroker() {
+	if p.keyed {
+		return // it goes on without its session
+	}
 	sh := p.s.shard
 	var window broker.Window
 	if p.stream != nil {

@@ -29,6 +29,12 @@ type config struct {
 	callObservers []func(CallEnd)
 	callHeaders   []callHeader
 
+	keyScope func(Session) string // nil: the user
+	outcomes []outcomeRule
+
+	needOutcomes []string // options that the broker has to keep outcomes for
+	maxKeys      int      // of one scope and URI
+
 	handshakeHeaders []string // to be kept
 	hooks            Hooks
 	origin           func(*http.Request) bool
@@ -89,6 +95,7 @@ func (c *config) settings() []option.Setting {
 		option.ServerMaxNodePatterns.In(&c.maxNodePatterns),
 		option.ServerMaxCalls.In(&c.maxCalls),
 		option.ServerMaxCallsPerURI.In(&c.maxCallsPerURI),
+		option.ServerMaxKeys.In(&c.maxKeys),
 		option.ServerStreamWindow.In(&c.streamWindow),
 		option.ServerStreamWindowBytes.In(&c.streamWindowBytes),
 		option.ServerMaxRequests.In(&c.maxRequests),
@@ -163,6 +170,7 @@ func (c *config) validate() error {
 	if c.maxUnauthenticatedGiven && c.signIn == nil {
 		p.Add("WithMaxUnauthenticated: it has no effect without WithDeferredAuth")
 	}
+	c.checkOutcomes()
 	validateRates(p, "WithSessionRates", c.sessionRates.list())
 	validateRates(p, "WithUserRates", c.userRates.list())
 	validateRates(p, "WithAddressRates", c.addressRates.list())

@@ -11,6 +11,7 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
+	"github.com/juggler-go/juggler/internal/keyed"
 	"github.com/juggler-go/juggler/internal/option"
 	"github.com/juggler-go/juggler/internal/ratelog"
 	"github.com/juggler-go/juggler/internal/worker"
@@ -42,6 +43,7 @@ type Handler struct {
 	signIns chan struct{} // a value for each that is under way
 	broker  brokerSide
 	pages   pageReader
+	keyed   *keyed.Hub
 
 	sessions atomic.Int64
 	closing  atomic.Bool
@@ -109,6 +111,7 @@ func New(opts ...Option) (*Handler, error) {
 	}
 	h.broker.init(cfg, &h.work)
 	h.pages.init(h)
+	h.keyed = keyed.New(keyed.Config{Results: h.deliverResults, Parts: h.deliverParts, Timeout: cfg.brokerTimeout, Running: &h.work, Log: h.log})
 	h.pool = wsconn.NewPool(h.poolConfig())
 	if limit := descriptorLimit(); limit > 0 && cfg.maxSessions > limit {
 		// Beyond it connections are refused, by the system or with 503.
@@ -155,7 +158,7 @@ func (h *Handler) Ready(ctx context.Context) error {
 
 // start opens the node's side of the broker, once.
 func (h *Handler) start(ctx context.Context) error {
-	return h.broker.open(ctx, h.node, h.deliverResults, h.deliverParts, h.deliverEvents)
+	return h.broker.open(ctx, h)
 }
 
 // protect calls f, which calls user code. It turns a panic into a log line with the

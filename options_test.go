@@ -40,6 +40,7 @@ func TestOptionBounds(t *testing.T) {
 	optiontest.Range(t, option.ServerMaxPatternBytes, juggler.WithMaxPatternBytes, alone)
 	optiontest.Range(t, option.ServerMaxNodePatterns, juggler.WithMaxNodePatterns, alone)
 	optiontest.Range(t, option.ServerMaxCalls, juggler.WithMaxCalls, alone)
+	optiontest.Range(t, option.ServerMaxKeys, juggler.WithMaxKeys, alone)
 	optiontest.Range(t, option.ServerStreamWindow, juggler.WithStreamWindow, alone)
 	optiontest.Range(t, option.ServerStreamWindowBytes, juggler.WithStreamWindowBytes, alone)
 	optiontest.Range(t, option.ServerStreamStall, juggler.WithStreamStall, alone)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/frame"
+	"github.com/juggler-go/juggler/internal/keyed"
 )
 
 // A Request is a CALL, SUB, UNSB or PUB of a session on its way through
@@ -22,8 +23,9 @@ type Request struct {
 	args     []byte
 	headers  []byte
 	token    []byte // of an AUTH
-	key      []byte // of a PUB
+	key      []byte // of a CALL or a PUB
 	again    bool   // a PUB that may have been made before
+	stop     bool   // a CANCEL ends the call for all
 	timeout  time.Duration
 
 	call     *pendingCall   // of a CALL; belongs to the turn
@@ -34,6 +36,8 @@ type Request struct {
 	changed  bool           // a SUB has added its topic, or an UNSB removed it
 	pubSeq   uint32         // numbers the PUBs of a queue
 	history  *wanted        // of a SUB: what it asks of kept events, and gets
+	keyed    *keyed.Waiter  // of a CALL with a key
+	joinOnly bool           // it does not make the call
 
 	unclear   bool  // the broker cannot say whether it took it
 	accepted  bool  // the broker took it
@@ -87,11 +91,13 @@ func (r *Request) Args() []byte { return r.args }
 // stay as it is until the request is handled.
 func (r *Request) SetArgs(args []byte) { r.args = args }
 
-// Key returns the key of a PUB, or "". Clients set it, so that they may send the same PUB
-// once more where they do not know what became of the first. It counts on channels whose
-// events the broker keeps ([broker.History]), and belongs to the session's user: two users
-// cannot have one key. Middleware that changes the args of a PUB with a key makes the same
-// of them each time, else the client gets code 409.
+// Key returns the key of a CALL or a PUB, or "". Clients set it, so that they may send the
+// same once more where they do not know what became of the first. That of a PUB counts on
+// channels whose events the broker keeps ([broker.History]), and belongs to the session's
+// user: two users cannot have one key. That of a CALL belongs to its URI and the session's
+// scope ([WithKeyScope]); the CALL joins another one that was made with it, if there is one.
+// Middleware that changes the args of a request with a key makes the same of them each time,
+// else the client gets code 409.
 func (r *Request) Key() string { return string(r.key) }
 
 // Header returns a header of a CALL or PUB, or "". Of one that the client sent

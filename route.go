@@ -57,7 +57,7 @@ func (s *session) read(r *Request, f *frame.Frame, message []byte) bool {
 		}
 		r.err = &Error{Code: CodeForbidden, Message: "this connection may not send " + f.Type.String()}
 	case f.Type == frame.Cancel:
-		r.id = f.For
+		r.id, r.stop = f.For, f.Stop
 		return true
 	}
 	if s.protocol == frame.Juggler1 && s.shard.calls.find(s, f.ID) != nil {
@@ -133,7 +133,7 @@ func (s *session) accept(r *Request, f *frame.Frame) error {
 		return nil
 	}
 	r.uri = s.shard.names.String(f.URI)
-	return s.acceptCall(r, f.Timeout, f.Parts)
+	return s.acceptCall(r, f)
 }
 
 var null = []byte("null")
@@ -142,7 +142,7 @@ var null = []byte("null")
 func (s *session) settle(r *Request) {
 	if r.typ == frame.Cancel {
 		if p := s.shard.calls.find(s, r.id); p != nil {
-			p.giveUp(errCancelled)
+			p.cancel(r.stop)
 		}
 		return
 	}
@@ -179,7 +179,11 @@ func (s *session) complete(r *Request) error {
 // abandon is settle for a session that was closed meanwhile.
 func (s *session) abandon(r *Request) {
 	if p := r.call; p != nil {
-		if r.accepted && s.shard.h.cancels(r.window) {
+		switch {
+		case !r.accepted:
+		case r.keyed != nil:
+			s.shard.h.keyed.Leave(r.keyed)
+		case s.shard.h.cancels(r.window):
 			s.shard.h.cancelCall(p.uri, r.replyTo)
 		}
 		p.watch.join(r.watch)
@@ -192,7 +196,10 @@ func (s *session) abandon(r *Request) {
 func (s *session) ack(r *Request) {
 	f := frame.Frame{Type: frame.Ack, For: r.id, ForType: r.typ, URI: bytesOf(r.uri), Channel: bytesOf(r.channel)}
 	if r.typ == frame.Auth {
-		f.Expires, f.Keys = s.signedIn(), s.mayUseKeys()
+		f.Expires, f.Keys, f.Keyed = s.signedIn(), s.mayUseKeys(), s.mayKeyCalls()
+	}
+	if r.keyed != nil {
+		f.State, f.N = r.keyed.State, int(r.keyed.From)
 	}
 	if r.history != nil {
 		f.Pos, f.Recovery = r.history.pos, r.history.recovery
@@ -201,6 +208,9 @@ func (s *session) ack(r *Request) {
 	s.reply(&f)
 	if r.call != nil {
 		r.call.watch.join(r.watch)
+		if r.keyed != nil {
+			s.shard.joinKeyed(r.call, r.keyed)
+		}
 		r.call.acknowledged()
 	}
 	s.notify(r)

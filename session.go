@@ -166,6 +166,7 @@ func (s *session) begin(id *identity) {
 			Ping:             h.cfg.ping,
 			Expires:          s.watchExpiry(),
 			Keys:             s.mayUseKeys(),
+			Keyed:            s.mayKeyCalls(),
 			MaxMessage:       h.cfg.maxMessage,
 			MaxSubscriptions: h.cfg.maxSubscriptions,
 			MaxCalls:         h.cfg.maxCalls,

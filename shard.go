@@ -11,6 +11,7 @@ import (
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/internal/intern"
+	"github.com/juggler-go/juggler/internal/keyed"
 	"github.com/juggler-go/juggler/internal/loan"
 	"github.com/juggler-go/juggler/internal/wheel"
 	"github.com/juggler-go/juggler/internal/wsconn"
@@ -37,7 +38,8 @@ type shard struct {
 	subsMu sync.Mutex // held on the turn to change the subs of a session, and by others to read them
 
 	calls   callTable
-	streams *streams // nil until there was one
+	streams *streams                       // nil until there was one
+	waiters map[*pendingCall]*keyed.Waiter // of the calls with keys that are acknowledged
 	topics  map[broker.Topic]*localTopic
 
 	chains  map[string]*chain // of the channels on which sessions lag, or SUBs are in flight

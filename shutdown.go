@@ -129,15 +129,25 @@ func (sh *shard) drain(spread, grace time.Duration) {
 	}
 }
 
-// leave ends a draining session as soon as its calls have their outcome. Until
-// then it begins nothing new, or it might never go.
+// leave ends a draining session as soon as its calls have their outcome, but for those with
+// keys, which its client joins elsewhere. Until then it begins nothing new, or it might
+// never go.
 func (s *session) leave() {
 	s.leaving = true
-	if s.calls == nil && !s.queue.busy() {
+	if !s.awaitsCalls() && !s.queue.busy() {
 		s.end(CloseGoingAway, "going away")
 		return
 	}
 	s.due(leaveCheck)
+}
+
+// awaitsCalls reports whether calls of s would be lost with it.
+func (s *session) awaitsCalls() bool {
+	p := s.calls
+	for p != nil && p.keyed {
+		p = p.next
+	}
+	return p != nil
 }
 
 // leaveCheck is how often a draining session is asked whether it is done.
@@ -158,6 +168,7 @@ func (h *Handler) close(ctx context.Context) error {
 			sh.inbox.giveUp()
 		}
 	}
+	h.keyed.Close()
 	h.broker.endAsking(ctx)
 	errs = append(errs, h.broker.close(), h.awaitWork(ctx))
 	if h.owned != nil {

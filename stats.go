@@ -33,6 +33,12 @@ type Stats struct {
 	Parts          uint64 // PART queued for sessions
 	StreamsStalled uint64 // answers in parts that ended since the client asked for no more (429)
 	StreamsBroken  uint64 // answers in parts that ended since the broker had lost one (502)
+	KeyedMade      uint64 // calls with keys that were made
+	KeyedJoined    uint64 // CALLs with keys that joined one that was there
+	KeyedDone      uint64 // outcomes of these that were given to who waited, or asked
+	KeyedLate      uint64 // waits for them that ended since the time of the call was over (408)
+	KeyedGone      uint64 // times that nothing was kept of one (410)
+	KeyedWaiting   int    // who waits for them, now
 	Gaps           uint64 // topics for which events may have been missed
 	Replays        int    // subscriptions to which kept events are sent, now
 	Replayed       uint64 // EVNT of these queued, among Events
@@ -136,7 +142,7 @@ func (c *counters) nackCounts() (all []NackCount, sum uint64) {
 
 // Stats returns the handler's counters.
 func (h *Handler) Stats() Stats {
-	c, conns := &h.stats, h.pool.Stats()
+	c, conns, keyed := &h.stats, h.pool.Stats(), h.keyed.Counts()
 	s := Stats{
 		Sessions:            h.NumSessions(),
 		EventLoopSessions:   conns.Loop,
@@ -154,6 +160,12 @@ func (h *Handler) Stats() Stats {
 		Parts:               c.parts.Load(),
 		StreamsStalled:      c.streamsStalled.Load(),
 		StreamsBroken:       c.streamsBroken.Load(),
+		KeyedMade:           keyed.Made,
+		KeyedJoined:         keyed.Joined,
+		KeyedDone:           keyed.Done,
+		KeyedLate:           keyed.Late,
+		KeyedGone:           keyed.Gone,
+		KeyedWaiting:        keyed.Open,
 		Gaps:                c.gaps.Load(),
 		Replays:             int(c.replays.Load()),
 		Replayed:            c.replayed.Load(),

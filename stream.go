@@ -25,6 +25,7 @@ type stream struct {
 	waiting []waitingPart // what came and is not written, by number
 	size    int           // of waiting, in bytes
 	blocked bool          // it waits for the client to read: see streams.blocked
+	before  uint32        // parts that the client does not want, as it has them or they are gone
 
 	result   *earlyResult // it waits for parts
 	parts    uint32       // that it comes behind
@@ -68,6 +69,15 @@ func (sh *shard) newStream(p *pendingCall, parts int) *stream {
 	st.known = st.granted
 	sh.h.stats.streams.Add(1)
 	return st
+}
+
+// skip has the parts begin behind number n, before any has come.
+func (st *stream) skip(n uint32) {
+	st.before = n
+	st.asked = uint32(min(uint64(st.asked)+uint64(n), math.MaxUint32))
+	st.written.Parts, st.came.Parts = n, n
+	st.granted = st.window()
+	st.known = st.granted
 }
 
 // shard returns whose stream it is, while the session is there.
@@ -271,6 +281,11 @@ func (st *stream) grant() {
 // tell tells the callee what it is granted, at the end of the turn.
 func (st *stream) tell() {
 	sh := st.shard()
+	if st.p.keyed {
+		st.known = st.granted
+		sh.grantKeyed(st.p)
+		return
+	}
 	sh.streams.grants = append(sh.streams.grants, broker.Grant{To: st.p.address(sh), Callee: st.callee, Window: st.granted})
 }
 
@@ -384,7 +399,7 @@ func (st *stream) drop() {
 	sh.streams.wheel.Remove(&st.timer)
 	sh.streams.unblock(st)
 	st.keep(-st.size)
-	if !st.answered && st.p.state != callSent { // else nobody has it
+	if !st.answered && st.p.state != callSent && !st.p.keyed { // else nobody has it
 		sh.streams.endedEarly(sh, st)
 	}
 	sh.h.stats.streams.Add(-1)

@@ -19,6 +19,7 @@ var (
 	ServerMaxNodePatterns   = Range[int]{"WithMaxNodePatterns", 1 << 14, 1, 1 << 24}
 	ServerMaxCalls          = Range[int]{"WithMaxCalls", 128, 0, 1_000_000}
 	ServerMaxCallsPerURI    = Range[int]{"WithMaxCallsPerURI", 128, 1, 1_000_000}
+	ServerMaxKeys           = Range[int]{"WithMaxKeys", 100, 1, 1_000_000}
 	ServerStreamWindow      = Range[int]{"WithStreamWindow", 32, 1, 1 << 16}
 	ServerStreamWindowBytes = Range[int]{"WithStreamWindowBytes", 64 << 10, 1 << 10, 16 << 20}
 	ServerMaxRequests       = Range[int]{"WithMaxRequests", 64, 1, 100_000}
@@ -48,6 +49,15 @@ var (
 	MemoryCalleeGrace   = Range[time.Duration]{"WithCalleeGrace", 5 * time.Second, 0, time.Hour}
 	MemoryHistoryBytes  = Range[int64]{"WithMaxHistoryBytes", 64 << 20, 64 << 10, 1 << 40}
 	MemoryKeyedBytes    = Range[int64]{"WithMaxKeyedBytes", 64 << 20, 64 << 10, 1 << 40}
+)
+
+// What rules of outcomes may say: for how long they are kept, and how many bytes of parts.
+// What they do not say is the default.
+const OutcomeRules = 256
+
+var (
+	OutcomeKeep      = Range[time.Duration]{"WithOutcomes", 10 * time.Minute, time.Second, 30 * 24 * time.Hour}
+	OutcomePartBytes = Range[int]{"WithOutcomes", 1 << 20, 1 << 10, 64 << 20}
 )
 
 // What rules of history may say, in every broker: how many events, and for how long.

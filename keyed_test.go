@@ -1,0 +1,215 @@
+package juggler_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/broker/memory"
+	"github.com/juggler-go/juggler/jugglertest"
+)
+
+// byName authenticates each client as the user that its header names.
+func byName(r *http.Request) (*juggler.Identity, error) {
+	return &juggler.Identity{User: r.Header.Get("User")}, nil
+}
+
+// as is the header of a user.
+func as(user string) http.Header { return http.Header{"User": {user}} }
+
+// keyedCallee is a callee whose calls end as the test says: it counts them, and answers with what
+// the test sends. Each call first sends the parts that the test sends.
+type keyedCallee struct {
+	runs  atomic.Int32
+	end   chan string
+	parts chan string
+}
+
+func newKeyedCallee() *keyedCallee {
+	return &keyedCallee{end: make(chan string), parts: make(chan string)}
+}
+
+func (g *keyedCallee) call(ctx context.Context, c *calleeCall) (any, error) {
+	g.runs.Add(1)
+	for {
+		select {
+		case p := <-g.parts:
+			if err := c.Send(ctx, p); err != nil {
+				return nil, err
+			}
+		case end := <-g.end:
+			return end, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// onKeyedRoads runs f with a server on each road that a CALL may take.
+func onKeyedRoads(t *testing.T, f func(t *testing.T, s *testServer), opts ...juggler.Option) {
+	t.Helper()
+	blocking := juggler.WithMiddleware(func(next juggler.RequestHandler) juggler.RequestHandler { return next })
+	for _, road := range []struct {
+		name  string
+		roles func(*memory.Broker) jugglertest.Roles
+		opts  []juggler.Option
+	}{
+		{"on the turn", itself, nil},
+		{"broker may wait", keyedMayWait, nil},
+		{"user code may wait", itself, []juggler.Option{blocking}},
+	} {
+		t.Run(road.name, func(t *testing.T) {
+			f(t, newServerOn(t, road.roles, append(append(road.opts, juggler.WithAuthenticator(byName)), opts...)...))
+		})
+	}
+}
+
+// A call with a key is made once. Who joins it on another connection, also after the first
+// one has gone, gets the same outcome, and so does who asks when it is there.
+func TestKeyedCallOutlivesItsSession(t *testing.T) {
+	onKeyedRoads(t, func(t *testing.T, s *testServer) {
+		g := newKeyedCallee()
+		s.handle("pay", g.call)
+		a := s.dialHeader("juggler.1", as("ann"))
+		a.send(`{"type":"CALL","id":"1","uri":"pay","args":{"n":1},"key":"k"}`)
+		a.expect(`{"type":"ACK","for":"1","state":"new"}`)
+		b, c := s.dialHeader("juggler.1", as("ann")), s.dialHeader("juggler.1", as("ann"))
+		b.send(`{"type":"CALL","id":"x","uri":"pay","args":{"n":1},"key":"k"}`)
+		b.expect(`{"type":"ACK","for":"x","state":"running"}`)
+		c.send(`{"type":"CALL","id":"y","uri":"pay","key":"k","since":0}`)
+		c.expect(`{"type":"ACK","for":"y","state":"running"}`)
+		a.conn.CloseNow()
+		s.waitSessions(2)
+		g.end <- "done"
+		b.expect(`{"type":"RES","for":"x","args":"done"}`)
+		c.expect(`{"type":"RES","for":"y","args":"done"}`)
+		b.send(`{"type":"CALL","id":"z","uri":"pay","args":{"n":1},"key":"k"}`)
+		b.expect(`{"type":"ACK","for":"z","state":"done"}`)
+		b.expect(`{"type":"RES","for":"z","args":"done"}`)
+		if n := g.runs.Load(); n != 1 {
+			t.Errorf("the function ran %d times", n)
+		}
+	})
+}
+
+// What does not fit to a key is refused, with the code for it.
+func TestRefusedKeys(t *testing.T) {
+	onKeyedRoads(t, func(t *testing.T, s *testServer) {
+		s.handle("pay", wait)
+		a, guest, b := s.dialHeader("juggler.1", as("ann")), s.connect("juggler.1", as("")), s.dialHeader("juggler.1", as("bob"))
+		if hello := guest.expect(`{"type":"HELLO"}`); hello["keyed"] != nil {
+			t.Errorf("HELLO of a guest is %v", hello)
+		}
+		s.connect("juggler.1", as("ann")).expect(`{"type":"HELLO","keyed":true}`)
+		ask := func(c *testClient, call, want string) {
+			t.Helper()
+			c.send(`{"type":"CALL","id":"1","uri":"pay",` + call + `}`)
+			c.expect(`{"for":"1",` + want + `}`)
+			if strings.Contains(want, `"ACK"`) {
+				c.send(`{"type":"CANCEL","for":"1"}`)
+				c.expect(`{"type":"RES","for":"1","error":{"code":499}}`)
+			}
+		}
+		ask(guest, `"key":"k"`, `"type":"NACK","error":{"code":403}`)
+		ask(a, `"key":"k","since":0`, `"type":"NACK","error":{"code":410}`)
+		ask(a, `"key":"k"`, `"type":"ACK","state":"new"`)
+		ask(a, `"key":"k","args":1`, `"type":"NACK","error":{"code":409}`)
+		ask(a, `"key":"k"`, `"type":"ACK","state":"running"`)
+		ask(b, `"key":"k","since":0`, `"type":"NACK","error":{"code":410}`)
+		ask(b, `"key":"k","args":1`, `"type":"ACK","state":"new"`)
+		ask(a, `"key":"k2"`, `"type":"ACK","state":"new"`)
+		ask(a, `"key":"k3"`, `"type":"NACK","error":{"code":429}`)
+		ask(a, `"key":"k3","args":1`, `"type":"NACK","error":{"code":429}`)
+	}, juggler.WithMaxKeys(2))
+}
+
+// CANCEL takes its sender out, and with stop it ends the call for all.
+func TestCancelledKeyedCall(t *testing.T) {
+	onKeyedRoads(t, func(t *testing.T, s *testServer) {
+		g := newKeyedCallee()
+		s.handle("pay", g.call)
+		a, b := s.dialHeader("juggler.1", as("ann")), s.dialHeader("juggler.1", as("ann"))
+		for i, c := range []*testClient{a, b} {
+			c.send(`{"type":"CALL","id":"1","uri":"pay","key":"k"}`)
+			c.expect(fmt.Sprintf(`{"type":"ACK","for":"1","state":"%s"}`, []string{"new", "running"}[i]))
+		}
+		waitFor(t, "the call", func() bool { return g.runs.Load() == 1 })
+		a.send(`{"type":"CANCEL","for":"1"}`)
+		a.expect(`{"type":"RES","for":"1","error":{"code":499}}`)
+		a.send(`{"type":"CALL","id":"2","uri":"pay","key":"k","since":0}`)
+		a.expect(`{"type":"ACK","for":"2","state":"running"}`)
+		a.send(`{"type":"CANCEL","for":"2","stop":true}`)
+		a.expect(`{"type":"RES","for":"2","error":{"code":499}}`)
+		b.expect(`{"type":"RES","for":"1","error":{"code":499}}`)
+		a.send(`{"type":"CALL","id":"3","uri":"pay","key":"k"}`)
+		a.expect(`{"type":"ACK","for":"3","state":"done"}`)
+		a.expect(`{"type":"RES","for":"3","error":{"code":499}}`)
+		waitFor(t, "nobody to wait", func() bool { return s.h.Stats().KeyedWaiting == 0 })
+	})
+}
+
+// Each who takes parts gets all of them at its own pace, and goes on where it was.
+func TestPartsOfKeyedCall(t *testing.T) {
+	onKeyedRoads(t, func(t *testing.T, s *testServer) {
+		g := newKeyedCallee()
+		s.handle("write", g.call)
+		a, b := s.dialHeader("juggler.1", as("ann")), s.dialHeader("juggler.1", as("ann"))
+		a.send(`{"type":"CALL","id":"1","uri":"write","key":"k","parts":2}`)
+		a.expect(`{"type":"ACK","for":"1","state":"new"}`)
+		for n := 1; n <= 5; n++ { // the callee does not wait for anybody
+			g.parts <- fmt.Sprint("part ", n)
+		}
+		expect := func(c *testClient, from, to int) {
+			t.Helper()
+			for n := from; n <= to; n++ {
+				c.expect(fmt.Sprintf(`{"type":"PART","for":"1","n":%d,"args":"part %d"}`, n, n))
+			}
+		}
+		expect(a, 1, 2)
+		b.send(`{"type":"CALL","id":"1","uri":"write","key":"k","parts":10,"since":3}`)
+		b.expect(`{"type":"ACK","for":"1","state":"running"}`)
+		expect(b, 4, 5)
+		a.send(`{"type":"MORE","for":"1","parts":1}`)
+		expect(a, 3, 3)
+		g.end <- "end"
+		b.expect(`{"type":"RES","for":"1","args":"end"}`)
+		a.send(`{"type":"MORE","for":"1","parts":1}`)
+		expect(a, 4, 4)
+		a.send(`{"type":"MORE","for":"1","parts":1}`)
+		expect(a, 5, 5)
+		a.expect(`{"type":"RES","for":"1","args":"end"}`)
+		b.send(`{"type":"CALL","id":"2","uri":"write","key":"k","since":3}`)
+		b.expect(`{"type":"ACK","for":"2","state":"done"}`)
+		b.expect(`{"type":"RES","for":"2","args":"end"}`)
+	})
+}
+
+// keyedMayWait hides that the embedded broker never waits.
+func keyedMayWait(b *memory.Broker) jugglertest.Roles {
+	return struct {
+		brokerKeyedCaller
+		brokerCallee
+		brokerPubSub
+	}{slowKeyed{b}, b, b}
+}
+
+type brokerKeyedCaller interface {
+	broker.Caller
+	broker.KeyedCaller
+}
+
+// slowKeyed is the embedded broker without the promise of its connections never to wait.
+type slowKeyed struct{ brokerKeyedCaller }
+
+func (s slowKeyed) OpenKeyedCaller(ctx context.Context, node broker.ID, deliver func([]broker.Result), parts func([]broker.Part), news func([]broker.CallKey)) (broker.KeyedCallerConn, error) {
+	conn, err := s.brokerKeyedCaller.OpenKeyedCaller(ctx, node, deliver, parts, news)
+	if err != nil {
+		return nil, err
+	}
+	return struct{ broker.KeyedCallerConn }{conn}, nil
+}
