@@ -26,6 +26,7 @@ type Call struct {
 	// It is valid as long as Args.
 	RawHeaders json.RawMessage
 
+	key     string            // see Key
 	headers map[string]string // RawHeaders, once decoded
 	strict  bool              // see WithStrictArgs
 
@@ -38,8 +39,18 @@ type Call struct {
 // reset makes c the call in, or no call if that is empty. It leaves send alone.
 func (c *Call) reset(in broker.Call, strict bool) {
 	c.URI, c.Args, c.RawHeaders = in.URI, in.Args, in.Headers
-	c.headers, c.strict = nil, strict
+	c.key, c.headers, c.strict = "", nil, strict
+	if !in.Key.IsZero() {
+		c.key = in.Key.String()
+	}
 }
+
+// Key returns what names the call if its caller gave it a key, else "". It is made of the
+// URI, the scope (the user, unless the server says otherwise) and the caller's key, so that no
+// two of them have the same: 22 letters, digits, "-" and "_". Should the call run again, as
+// after a loss of the broker's data, it has the same. A function whose effect must happen once
+// stores it in the transaction of the effect, and does nothing if it is there.
+func (c *Call) Key() string { return c.key }
 
 // Header returns the header with the key, in exactly that case, or "". Clients send what
 // they like; what the node sets can be trusted: the user and other things of the session,

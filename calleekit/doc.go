@@ -44,6 +44,13 @@
 // an iterator. For callers that want no parts, which [Call.Streaming] tells, neither does
 // anything. A [Recorder] is the caller in a function's test.
 //
+// # Calls with a key
+//
+// A call whose caller has given it a key outlives the caller's connection: its context ends
+// at its deadline or when somebody stops it for all, and nobody has its function wait in
+// [Call.Send]. The broker runs it once, but one that loses data may run it again.
+// [Call.Key] is the same then, and the way to effects that happen once.
+//
 // # Errors
 //
 // An [Error] in an error's chain travels with its code, message, data and

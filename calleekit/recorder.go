@@ -16,6 +16,9 @@ import (
 type Recorder struct {
 	Parts []json.RawMessage // what was sent
 
+	// Key is what [Call.Key] returns.
+	Key string
+
 	// Most, if above 0, is after how many parts the caller goes away: [Call.Send] then fails
 	// and the context of the function ends with the cause [ErrCancelled].
 	Most int
@@ -25,6 +28,7 @@ type Recorder struct {
 // returns what f did, its value as JSON. The parts are added to those of r, which
 // must not be used meanwhile.
 func (r *Recorder) Serve(ctx context.Context, f HandlerFunc, c *Call) (result json.RawMessage, err error) {
+	c.key = r.Key
 	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, callKey{}, c))
 	var mu sync.Mutex // guards the following, and r
 	returned := false
