@@ -2,7 +2,6 @@ package redis
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
@@ -46,22 +45,6 @@ func (h *hub) awaitKept(ctx context.Context, s subject, l *subscription) (start 
 		return start, nil
 	}
 	return start, awaitAnswer(ctx, wait)
-}
-
-// place reads where a channel stands, from where its chain begins, unless another one has
-// done that meanwhile.
-func (h *hub) place(ctx context.Context, c *chain) (broker.Position, error) {
-	start, err := h.start(ctx, c.channel)
-	if err != nil && (ctx.Err() != nil || errors.Is(err, broker.ErrClosed)) {
-		return start, err
-	} // else nothing is known, which keeps nobody from getting events
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if c.at == unplaced {
-		c.begin(start)
-		c.topic.feed.mark(c.topic)
-	}
-	return c.start, nil
 }
 
 // placed reports whether t may be subscribed to. hub.mu is held.

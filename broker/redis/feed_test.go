@@ -83,7 +83,8 @@ func TestSubscriptionsShareCommands(t *testing.T) {
 	const rounds, many = 5, 500
 	server := redistest.Start(t)
 	rule := broker.HistoryRule{Channels: "kept.*", Events: 10, For: time.Minute}
-	l := listen(t, newBroker(t, calm(withAddr(server.Addr), redis.WithHistory(rule))...))
+	b := newBroker(t, calm(withAddr(server.Addr), redis.WithHistory(rule))...)
+	l := listen(t, b)
 	for name, subscribe := range map[string]func(channel string) error{
 		"room": func(channel string) error { return l.conn.Subscribe(t.Context(), broker.Topic{Name: channel}) },
 		"kept": func(channel string) error {
@@ -106,11 +107,21 @@ func TestSubscriptionsShareCommands(t *testing.T) {
 			}
 			all.Wait()
 		}
-		if n := counted(t, server, "subscribe") - subscribes; n > rounds*many/10 {
-			t.Errorf("%s: %d commands for %d subscriptions", name, n, rounds*many)
+		subscribes, scripts = counted(t, server, "subscribe")-subscribes, counted(t, server, "evalsha")-scripts
+		if subscribes > rounds*many/10 {
+			t.Errorf("%s: %d commands for %d subscriptions", name, subscribes, rounds*many)
 		}
-		if n := counted(t, server, "evalsha") - scripts; n > rounds*many/10 {
-			t.Errorf("%s: %d scripts for %d subscriptions", name, n, rounds*many)
+		if scripts > rounds*many/10 {
+			t.Errorf("%s: %d scripts for %d subscriptions", name, scripts, rounds*many)
 		}
+	}
+	reads, pages := make([]broker.Read, many), make([]broker.Page, many)
+	for i := range reads {
+		reads[i] = broker.Read{Channel: fmt.Sprint("kept.0.", i), Last: 3}
+	}
+	scripts := counted(t, server, "evalsha")
+	b.ReadKept(t.Context(), reads, pages)
+	if n := counted(t, server, "evalsha") - scripts; n > many/100 {
+		t.Errorf("%d scripts read the pages of %d channels", n, many)
 	}
 }

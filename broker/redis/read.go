@@ -17,7 +17,7 @@ const (
 	maxPage      = 1000
 	maxPageBytes = 1 << 20
 
-	maxReads     = 64 // in one command
+	maxReads     = 256 // in one command
 	maxReadBytes = 1 << 20
 )
 

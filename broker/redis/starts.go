@@ -2,38 +2,40 @@ package redis
 
 import (
 	"context"
+	"errors"
+	"slices"
 
 	"github.com/juggler-go/juggler/broker"
 )
 
 // A start is where a channel stands, known once done is closed.
 type start struct {
-	pos  broker.Position
-	err  error
-	done chan struct{}
+	chains []*chain // that begin there; guarded by hub.mu
+	err    error
+	done   chan struct{}
 }
 
-// start returns where a channel stands. If nothing is known of it, that is noted: so its
-// first event can be proved to be the first.
+// place has c begin where its channel stands, and returns that. If nothing is known of the
+// channel, that is noted: so its first event can be proved to be the first.
 //
 // A lane is asked by one goroutine, for all that has come since it asked last. So clients
 // that come back by the thousand, each to a channel of its own, share commands.
-func (h *hub) start(ctx context.Context, channel string) (broker.Position, error) {
-	s := h.wantStart(channel)
+func (h *hub) place(ctx context.Context, c *chain) (broker.Position, error) {
+	s := h.wantStart(c)
 	if s == nil {
 		return broker.Position{}, broker.ErrClosed
 	}
 	select {
 	case <-s.done:
-		return s.pos, s.err
+		return c.start, s.err
 	case <-ctx.Done():
 		return broker.Position{}, ctx.Err()
 	}
 }
 
-// wantStart enters a channel for its lane's next question. It returns nil if h is closed.
-func (h *hub) wantStart(channel string) *start {
-	lane := h.broker.keys.laneOf(channel)
+// wantStart enters a chain for its lane's next question. It returns nil if h is closed.
+func (h *hub) wantStart(c *chain) *start {
+	lane := h.broker.keys.laneOf(c.channel)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -45,10 +47,13 @@ func (h *hub) wantStart(channel string) *start {
 		h.starts[lane] = wanted
 		h.asks.Go(func() { h.readStarts(lane) })
 	}
-	s := wanted[channel]
+	s := wanted[c.channel]
 	if s == nil {
 		s = &start{done: make(chan struct{})}
-		wanted[channel] = s
+		wanted[c.channel] = s
+	}
+	if !slices.Contains(s.chains, c) {
+		s.chains = append(s.chains, c)
 	}
 	return s
 }
@@ -72,10 +77,26 @@ func (h *hub) readStarts(lane int) {
 		}
 		pages := make([]broker.Page, len(reads))
 		h.broker.readPages(h.quit, reads, pages)
+		h.mu.Lock()
 		for i := range reads {
-			s := wanted[reads[i].Channel]
-			s.pos, s.err = pages[i].Top, pages[i].Err
-			close(s.done)
+			wanted[reads[i].Channel].answer(&pages[i])
+		}
+		h.mu.Unlock()
+	}
+}
+
+// answer has the chains begin. Whoever is first to go on asks the server to subscribe to all
+// that were answered together. That nothing is known keeps nobody from getting events.
+// hub.mu is held.
+func (s *start) answer(p *broker.Page) {
+	if errors.Is(p.Err, broker.ErrClosed) {
+		s.err = p.Err
+	}
+	for _, c := range s.chains {
+		if s.err == nil && c.at == unplaced {
+			c.begin(p.Top)
+			c.topic.feed.mark(c.topic)
 		}
 	}
+	close(s.done)
 }
