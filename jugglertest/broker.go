@@ -9,18 +9,20 @@ import (
 	"github.com/juggler-go/juggler/broker"
 )
 
-// Broker is in front of another broker and can be made unreachable, and to lose events and
-// parts of answers. It plays the same roles, but takes batches of publications only where
-// these are kept. It is a [broker.History], which keeps nothing if the other one is none,
-// and carries answers in parts if the other one does.
+// Broker is in front of another broker and can be made unreachable, and to lose events,
+// parts of answers, and what is kept of calls. It plays the same roles, but takes batches of
+// publications only where these are kept. It is a [broker.History], which keeps nothing if the
+// other one is none, and carries answers in parts if the other one does. Its Server keeps calls
+// with keys if the other one does.
 type Broker struct {
 	roles Roles
 	down  atomic.Bool
 
-	lostParts, lostGrants atomic.Int64 // how many are yet to be lost
+	lostParts, lostGrants, lostNews atomic.Int64 // how many are yet to be lost
 
-	mu          sync.Mutex // guards subscribers
+	mu          sync.Mutex // guards the following
 	subscribers map[*subscriberConn]struct{}
+	made        map[broker.CallKey]string // the URIs of calls with keys
 }
 
 // Down makes the broker unreachable: calls, publications, subscriptions and
@@ -57,10 +59,23 @@ func (b *Broker) err(op string) error {
 // Health implements broker.HealthChecker.
 func (b *Broker) Health() error { return b.err("health") }
 
-// front returns b as a broker.Immediate if the broker behind it is one.
+// front returns b as a broker.Immediate and a broker.KeyedCaller if the broker behind it is one.
 func (b *Broker) front() Roles {
-	if _, ok := b.roles.(broker.Immediate); ok {
+	_, immediate := b.roles.(broker.Immediate)
+	_, keyed := b.roles.(broker.KeyedCaller)
+	switch {
+	case immediate && keyed:
+		return struct {
+			immediateBroker
+			keyedBroker
+		}{immediateBroker{b}, keyedBroker{b}}
+	case immediate:
 		return immediateBroker{b}
+	case keyed:
+		return struct {
+			*Broker
+			keyedBroker
+		}{b, keyedBroker{b}}
 	}
 	return b
 }
@@ -84,7 +99,7 @@ func (b *Broker) OpenCaller(ctx context.Context, node broker.ID, deliver func([]
 }
 
 // openCaller puts b in front of the connection that open opens.
-func (b *Broker) openCaller(open func() (broker.CallerConn, error)) (broker.StreamCallerConn, error) {
+func (b *Broker) openCaller(open func() (broker.CallerConn, error)) (broker.KeyedCallerConn, error) {
 	if err := b.err("open caller"); err != nil {
 		return nil, err
 	}

@@ -30,7 +30,8 @@
 // for all, as a failover of Redis may.
 //
 // An answer in parts breaks in the midst by [Broker.LoseParts], and stands still for a
-// while by [Broker.LoseGrants].
+// while by [Broker.LoseGrants]. Of calls with keys [Broker.LoseNews] loses word of what has
+// come, and [Broker.LoseCall] what is kept.
 //
 // # Leaks
 //

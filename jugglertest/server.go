@@ -109,7 +109,7 @@ func NewOn(t testing.TB, b Roles, opts ...juggler.Option) *Server {
 	return s
 }
 
-// close ends clients, sessions, the server and callees: in this order, so
+// close ends clients, sessions, the server, calls with keys and callees: in this order, so
 // that calls without an outcome are cancelled at their callees.
 func (s *Server) close() {
 	s.mu.Lock()
@@ -132,6 +132,9 @@ func (s *Server) close() {
 	}
 	if err := s.http.Close(); err != nil {
 		s.t.Errorf("jugglertest: http.Server: Close: %v", err)
+	}
+	if err := s.Broker.stopCalls(ctx); err != nil && !errors.Is(err, broker.ErrClosed) { // closed by the test
+		s.t.Errorf("jugglertest: stop calls: %v", err)
 	}
 	for _, c := range callees {
 		if err := c.Shutdown(ctx); err != nil && !errors.Is(err, calleekit.ErrStopped) && !errors.Is(err, broker.ErrClosed) { // closed by the test

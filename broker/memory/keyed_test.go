@@ -271,3 +271,34 @@ func TestKeyedCallNoRoom(t *testing.T) {
 		}
 	})
 }
+
+// A record that is lost takes its call with it if that still waits, and what comes of one
+// that was taken counts for nothing.
+func TestLoseCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newKeyedSystem(t)
+		taken, queued := attachment("taken"), attachment("queued")
+		taken.Call.Window = oneKiB
+		s.attach(taken, broker.CallNew)
+		to := s.take(s.callee, 1)[0].ReplyTo
+		s.attach(queued, broker.CallNew)
+		for _, a := range []*broker.Attachment{taken, queued, attachment("other")} {
+			s.broker.LoseCall(a.Call.Key)
+			if rec := s.read(a); rec.State != broker.CallGone {
+				t.Errorf("the record is %+v", rec)
+			}
+		}
+		s.attach(taken, broker.CallNew)
+		if err := s.callee.SendPart(t.Context(), &broker.Part{To: to, N: 1}); err != nil {
+			t.Error(err)
+		}
+		s.reply(broker.Result{To: to})
+		if calls := s.take(s.callee, 9); len(calls) != 1 || string(calls[0].Args) != "taken" {
+			t.Errorf("took %v", calls)
+		}
+		if rec := s.read(taken); rec.State != broker.CallRunning || len(rec.Parts) > 0 {
+			t.Errorf("the record is %+v", rec)
+		}
+		s.wantNews(0)
+	})
+}

@@ -3,10 +3,30 @@ package memory
 import (
 	"time"
 
+	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/internal/kept"
 )
 
-var _ kept.Loser = (*Broker)(nil)
+var (
+	_ kept.Loser     = (*Broker)(nil)
+	_ kept.CallLoser = (*Broker)(nil)
+)
+
+// LoseCall implements [kept.CallLoser]: it is for the faults of package jugglertest. A call
+// that no callee has taken is lost with its record.
+func (b *Broker) LoseCall(key broker.CallKey) {
+	r := &b.rpc
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rec := r.records.byKey[key]
+	if rec == nil {
+		return
+	}
+	r.records.remove(rec)
+	if k := r.calls.find(&rec.to); k != nil && !k.isTaken() {
+		r.cancel(k)
+	}
+}
 
 // LoseKept implements [kept.Loser]: it is for the faults of package jugglertest. Subscribers
 // learn of newest events that are lost as they do from an engine that finds out by itself:

@@ -1,5 +1,7 @@
 package kept
 
+import "github.com/juggler-go/juggler/broker"
+
 // A Loss is kept events that an engine loses because a test says so.
 type Loss struct {
 	Channel string
@@ -9,6 +11,9 @@ type Loss struct {
 	// were over.
 	Newest int
 }
+
+// A CallLoser is a broker that loses what it keeps of a call when it is told to.
+type CallLoser interface{ LoseCall(broker.CallKey) }
 
 // A Loser is a broker that loses what it is told to lose.
 type Loser interface{ LoseKept(Loss) }
