@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync"
@@ -10,6 +12,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/juggler-go/juggler/broker"
 )
 
 // opened is an engine on the Redis at an address, with the defaults of the flags.
@@ -82,5 +86,35 @@ func TestOnlyWhatWasGiven(t *testing.T) {
 		if n := len(f.options.List()); n != tt.want {
 			t.Errorf("%q: %d options, want %d", tt.args, n, tt.want)
 		}
+	}
+}
+
+// The embedded broker bounds what it keeps of calls with keys as the flag says.
+func TestMaxKeyedBytes(t *testing.T) {
+	e, err := withArgs(t, "--max-keyed-bytes=64KiB")
+	if err != nil {
+		t.Fatal(err)
+	}
+	callee, err := e.Callee.OpenCallee(t.Context(), []string{"f"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer callee.Close()
+	node, err := e.Caller.(broker.KeyedCaller).OpenKeyedCaller(t.Context(), broker.NewID(), func([]broker.Result) {}, func([]broker.Part) {}, func([]broker.CallKey) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer node.Close()
+	for i := range 1000 {
+		err = node.Attach(t.Context(), &broker.Attachment{
+			Call:     &broker.Call{URI: "f", Key: broker.NewCallKey("f", "", fmt.Sprint(i)), Timeout: time.Minute},
+			MaxOwned: 1000, Keep: time.Minute,
+		})
+		if err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("the broker keeps 1000 calls in 64 KiB: %v", err)
 	}
 }

@@ -75,6 +75,7 @@ func (f *Flags) BindServer(flags *pflag.FlagSet) {
 	unserved := flags.Bool("redis-queue-unserved", false, "queue calls to URIs that no callee serves, in place of refusing them with 404")
 	f.options.When(func() bool { return *unserved }, func() redis.Option { return redis.WithCalleeDiscovery(false) })
 	f.bindHistory(flags)
+	f.embedded.Bytes64(flags, option.MemoryKeyedBytes, memory.WithMaxKeyedBytes, "memory for what is kept of all calls with keys, without --redis")
 }
 
 // entries returns how the servers of an address are entered, and its sentinels if it
@@ -139,8 +140,10 @@ func (f *Flags) check(addresses ...*address) error {
 	if err := settings.Needs(f.set, len(f.PubSub) > 0, "--redis-pubsub", "redis-pubsub-user", "redis-pubsub-password-file"); err != nil {
 		return err
 	}
-	if f.set.Changed(embeddedHistory) {
-		return fmt.Errorf("--%s is for the embedded broker: with --redis the events are in Redis", embeddedHistory)
+	for _, name := range []string{embeddedHistory, settings.FlagName(option.MemoryKeyedBytes.Option)} {
+		if f.set.Changed(name) {
+			return fmt.Errorf("--%s is for the embedded broker: with --redis what it bounds is in Redis", name)
+		}
 	}
 	var masterTLS, sentinelTLS, sentinels bool
 	for _, a := range addresses {

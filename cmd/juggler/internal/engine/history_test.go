@@ -109,6 +109,7 @@ func TestHistoryRulesThatAreNone(t *testing.T) {
 		{"--max-history-bytes=1MiB --history=none", "--max-history-bytes goes with --history only"},
 		{"--max-history-bytes=1MiB", "--max-history-bytes goes with --history only"},
 		{"--max-history-bytes=1MiB --history=a=1/1h --redis=127.0.0.1:1", "--max-history-bytes is for the embedded broker"},
+		{"--max-keyed-bytes=1MiB --redis=127.0.0.1:1", "--max-keyed-bytes is for the embedded broker"},
 	} {
 		_, err := withArgs(t, strings.Fields(tt.args)...)
 		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "WithHistory") || strings.Contains(err.Error(), "invalid option") {
