@@ -22,7 +22,9 @@ type clientFlags struct {
 	headers    []string // of requests, NAME=VALUE
 	count      int
 	last       int
-	pubKey     string
+	key        string
+	join       bool
+	since      string
 	stream     bool
 	parts      int
 }
@@ -32,19 +34,24 @@ func newClient() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "client URL [VERB ARGUMENTS…]",
 		Short: "Call, subscribe and publish, interactively or from scripts",
-		Long: `client connects to a server and does what is typed: call, cancel, sub, psub,
+		Long: `client connects to a server and does what is typed: call, cancel, stop, sub, psub,
 unsb, pub, connect, disconnect, use, status, wait; help lists the verbs. Tab
 completes verbs and names that were seen, Ctrl-R finds lines that were typed
 before. It takes commands from a pipe as well.
 
-With a verb (call, pub, sub, psub) it does that one thing. call writes the
+With a verb (call, stop, pub, sub, psub) it does that one thing. call writes the
 result as JSON, or {"error":{…}}; with --stream each part of the answer before
 that, as a line of JSON, as it comes; sub and psub write each event as a line of
-JSON. JSON of - is read from the standard input. Exit codes: 0 done, 2 wrong
-usage, 3 unreachable, 4 refused, 5 the call failed, 6 its time was over.`,
+JSON, with its position as pos where the server keeps it. A call with --key goes
+on when the client ends, or its connection: the same command waits for it again,
+stop ends it. JSON of - is read from the standard input. Exit codes: 0 done, 2
+wrong usage, 3 unreachable, 4 refused, 5 the call failed, 6 its time was over.`,
 		Example: `  juggler client ws://127.0.0.1:8080/
   juggler client ws://127.0.0.1:8080/ call test.reverse '"abc"'
   juggler client ws://127.0.0.1:8080/ call --stream ai.answer '"Why?"'
+  juggler client --key k7 ws://127.0.0.1:8080/ call --stream ai.answer '"Why?"'
+  juggler client --key k7 ws://127.0.0.1:8080/ call --stream --since 12 ai.answer
+  juggler client ws://127.0.0.1:8080/ stop ai.answer k7
   juggler client ws://127.0.0.1:8080/ psub 'news.*' | jq .args
   juggler client --last 20 ws://127.0.0.1:8080/ sub room.7
   echo 'call test.echo [1,2]' | juggler client ws://127.0.0.1:8080/`,
@@ -61,7 +68,9 @@ usage, 3 unreachable, 4 refused, 5 the call failed, 6 its time was over.`,
 	flags.StringArrayVar(&f.headers, "header", nil, "header of the call or publication, `NAME=VALUE`; may be repeated")
 	settings.IntVar(flags, &f.count, "count", 0, 0, math.MaxInt32, "sub, psub: end after so many events; 0: go on")
 	settings.IntVar(flags, &f.last, "last", 0, 0, frame.MaxLast, "sub: how many events come first of those that the server keeps")
-	flags.StringVar(&f.pubKey, "pub-key", "", "pub: `key` of the publication, with which it is made once only if the server keeps the channel")
+	flags.StringVar(&f.key, "key", "", "call, pub: `key` with which the call is made once, and the publication if the server keeps the channel")
+	flags.BoolVar(&f.join, "join", false, "call --key: wait for a call that was made, and make none")
+	flags.StringVar(&f.since, "since", "", "call --key: --join, and go on behind the part of this `number`; sub: go on behind the event with this pos")
 	flags.BoolVar(&f.stream, "stream", false, "call: write parts of the answer as they come")
 	settings.IntVar(flags, &f.parts, "parts", 32, 1, frame.MaxParts, "call --stream: how many parts may wait to be written")
 	configurable(cmd)
@@ -112,18 +121,33 @@ func (f *clientFlags) once(cmd *cobra.Command, url string, args []string) error 
 			return usageError(cmd, err)
 		}
 	}
-	err = errors.Join(settings.Needs(cmd.Flags(), c.Verb == "sub", "sub", "last"), settings.Needs(cmd.Flags(), c.Verb == "pub", "pub", "pub-key"),
-		settings.Needs(cmd.Flags(), c.Verb == "call", "call", "stream"), settings.Needs(cmd.Flags(), f.stream, "--stream", "parts"))
-	if err != nil {
+	if err := f.check(cmd, c.Verb); err != nil {
 		return usageError(cmd, err)
 	}
-	c.Last, c.Key, c.Stream, c.Parts = f.last, f.pubKey, f.stream, f.parts
+	c.Last, c.Key, c.Join, c.Stream, c.Parts = f.last, f.key, f.join, f.stream, f.parts
+	if f.since != "" {
+		if err := c.SetSince(f.since); err != nil {
+			return usageError(cmd, err)
+		}
+	}
 	return shell.Do(cmd.Context(), shell.Request{Config: config, Command: c, Count: f.count, Notes: cmd.ErrOrStderr()})
+}
+
+// check says which flags do not go with a verb.
+func (f *clientFlags) check(cmd *cobra.Command, verb string) error {
+	flags := cmd.Flags()
+	return errors.Join(
+		settings.Needs(flags, verb == "sub", "sub", "last"),
+		settings.Needs(flags, verb == "call" || verb == "pub", "call and pub", "key"),
+		settings.Needs(flags, verb == "call" && f.key != "", "call --key", "join"),
+		settings.Needs(flags, verb == "sub" || verb == "call" && f.key != "", "sub and call --key", "since"),
+		settings.Needs(flags, verb == "call", "call", "stream"),
+		settings.Needs(flags, f.stream, "--stream", "parts"))
 }
 
 // interactive does what is typed, or piped.
 func (f *clientFlags) interactive(cmd *cobra.Command, url string) error {
-	if err := settings.Needs(cmd.Flags(), false, "a command behind the URL", "header", "count", "last", "pub-key", "stream", "parts"); err != nil {
+	if err := settings.Needs(cmd.Flags(), false, "a command behind the URL", "header", "count", "last", "key", "join", "since", "stream", "parts"); err != nil {
 		return usageError(cmd, err)
 	}
 	config, err := f.config(cmd, url)

@@ -43,7 +43,7 @@ func (f *connectionFlags) bind(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.httpHeaders, "http-header", nil, "header of the handshake, `NAME: VALUE`; may be repeated")
 	flags.StringVar(&f.ca, "ca", "", "`file` with the certificates (PEM) to trust for wss://, in place of the system's")
 	flags.StringVar(&f.cert, "cert", "", "`file` with the certificate (PEM) to show to a server that wants one")
-	flags.StringVar(&f.key, "key", "", "`file` with its key")
+	flags.StringVar(&f.key, "cert-key", "", "`file` with its key")
 	flags.BoolVar(&f.insecure, "insecure", false, "accept any certificate: do not use it where it matters")
 	flags.StringVar(&f.socket, "unix-socket", "", "`path` of a Unix socket to connect to, in place of the host of the URL")
 }
@@ -132,7 +132,7 @@ func (f *connectionFlags) tls() (*tls.Config, error) {
 	if f.cert+f.key != "" {
 		pair, err := tls.LoadX509KeyPair(f.cert, f.key)
 		if err != nil {
-			return nil, fmt.Errorf("--cert and --key: %w", err)
+			return nil, fmt.Errorf("--cert and --cert-key: %w", err)
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}

@@ -77,7 +77,8 @@ func demo(ctx context.Context, address string, log *slog.Logger, out io.Writer) 
 		juggler.WithBroker(b),
 		juggler.WithLogger(log),
 		juggler.WithAuthorizer(juggler.AllowAll()),
-		juggler.WithOriginCheck(func(*http.Request) bool { return true }), // a demo: any page may try it
+		juggler.WithKeyScope(func(juggler.Session) string { return "everybody" }), // as nobody signs in
+		juggler.WithOriginCheck(func(*http.Request) bool { return true }),         // a demo: any page may try it
 	)
 	if err != nil {
 		return err

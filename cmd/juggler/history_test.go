@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -20,8 +21,35 @@ func TestClientSubLast(t *testing.T) {
 		!strings.Contains(lines[0], `"args":2`) || !strings.Contains(lines[1], `"args":3`) {
 		t.Errorf("got %+v", got)
 	}
-	for _, args := range [][]string{{"--last", "2", url, "psub", "room.*"}, {"--pub-key", "k", url, "sub", "room.7"}} {
+	for _, args := range [][]string{{"--last", "2", url, "psub", "room.*"}, {"--key", "k", url, "sub", "room.7"}} {
 		if got := run(t, "", append([]string{"client"}, args...)...); got.code != 2 || !strings.Contains(got.stderr, "only") {
+			t.Errorf("%v: %+v", args, got)
+		}
+	}
+}
+
+// Who has kept the position of an event goes on behind it.
+func TestClientSubSince(t *testing.T) {
+	_, url := startDemo(t)
+	for _, args := range []string{"1", "2", "3"} {
+		if got := run(t, "", "client", url, "pub", "room.7", args); got.code != 0 {
+			t.Fatalf("pub: %+v", got)
+		}
+	}
+	var first struct{ Pos string }
+	got := run(t, "", "client", "--last", "3", "--count", "1", url, "sub", "room.7")
+	if err := json.Unmarshal([]byte(got.stdout), &first); err != nil || first.Pos == "" {
+		t.Fatalf("%v: %+v", err, got)
+	}
+	got = run(t, "", "client", "--since", first.Pos, "--count", "2", url, "sub", "room.7")
+	inOrder(t, got.stdout, `"pos":"`, `"args":2`, `"pos":"`, `"args":3`)
+	if strings.Contains(got.stdout, "gap") {
+		t.Errorf("got %+v", got)
+	}
+	got = run(t, "sub --since "+first.Pos+" room.7\nwait 1s\n", "client", url)
+	inOrder(t, got.stdout, "EVNT room.7 2 ", "EVNT room.7 3 ")
+	for _, args := range [][]string{{"--since", "x", url, "sub", "room.7"}, {"--since", first.Pos, url, "psub", "room.*"}, {"--since", first.Pos, "--last", "1", url, "sub", "room.7"}} {
+		if got := run(t, "", append([]string{"client"}, args...)...); got.code != 2 {
 			t.Errorf("%v: %+v", args, got)
 		}
 	}

@@ -85,7 +85,7 @@ server cannot be reached.`,
 	flags.StringVar(&f.ca.tokenFile, "token-file", "", "`file` with a token, sent as Authorization: Bearer")
 	flags.StringVar(&f.ca.ca, "ca", "", "`file` with the certificates (PEM) to trust for wss://")
 	flags.StringVar(&f.ca.cert, "cert", "", "`file` with the certificate (PEM) to show to a server that wants one")
-	flags.StringVar(&f.ca.key, "key", "", "`file` with its key")
+	flags.StringVar(&f.ca.key, "cert-key", "", "`file` with its key")
 	flags.BoolVar(&f.ca.insecure, "insecure", false, "accept any certificate")
 	flags.BoolVar(&f.json, "json", false, "write the report as JSON")
 	flags.StringVar(&f.html, "html", "", "write the report with plots to a `file` too")

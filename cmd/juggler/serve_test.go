@@ -143,18 +143,18 @@ func TestClientCertificates(t *testing.T) {
 		code int
 		want string
 	}{
-		{"known", []string{"--cert", file("client"), "--key", file("client-key")}, 0, ""},
-		{"unknown", []string{"--cert", file("stranger"), "--key", file("stranger-key")}, 3, "tls: "},
+		{"known", []string{"--cert", file("client"), "--cert-key", file("client-key")}, 0, ""},
+		{"unknown", []string{"--cert", file("stranger"), "--cert-key", file("stranger-key")}, 3, "tls: "},
 		{"none", nil, 3, "tls: "},
-		{"without its key", []string{"--cert", file("client")}, 2, "--cert and --key: "},
-		{"with another's key", []string{"--cert", file("client"), "--key", file("server-key")}, 2, "private key does not match public key"},
+		{"without its key", []string{"--cert", file("client")}, 2, "--cert and --cert-key: "},
+		{"with another's key", []string{"--cert", file("client"), "--cert-key", file("server-key")}, 2, "private key does not match public key"},
 	} {
 		got := run(t, "", append(append([]string{"client", "--ca", file("server")}, tt.args...), url, "pub", "news", "1")...)
 		if got.code != tt.code || !strings.Contains(got.stderr, tt.want) {
 			t.Errorf("%s: %+v, want %d and %q", tt.name, got, tt.code, tt.want)
 		}
 	}
-	got := run(t, "", "load", "--ca", file("server"), "--cert", file("client"), "--key", file("client-key"),
+	got := run(t, "", "load", "--ca", file("server"), "--cert", file("client"), "--cert-key", file("client-key"),
 		"--uri", "test.nope", "--clients", "1", "--duration", "10ms", url)
 	if got.code != 0 || !strings.Contains(got.stdout, "error 404") {
 		t.Errorf("load: %+v", got)
@@ -165,7 +165,7 @@ func TestClientCertificates(t *testing.T) {
 	p.signal(syscall.SIGHUP)
 	p.stderr.await(t, `"msg":"reloaded"`)
 	for name, code := range map[string]int{"stranger": 0, "client": 3} {
-		if got := run(t, "", "client", "--ca", file("server"), "--cert", file(name), "--key", file(name+"-key"), url, "pub", "news", "1"); got.code != code {
+		if got := run(t, "", "client", "--ca", file("server"), "--cert", file(name), "--cert-key", file(name+"-key"), url, "pub", "news", "1"); got.code != code {
 			t.Errorf("%s after the reload: %+v, want %d", name, got, code)
 		}
 	}

@@ -23,7 +23,7 @@ const (
 )
 
 var nameKinds = map[string]string{
-	"call": uriName, "sub": channelName, "psub": channelName, "unsb": channelName, "pub": channelName,
+	"call": uriName, "stop": uriName, "sub": channelName, "psub": channelName, "unsb": channelName, "pub": channelName,
 	"use": connectionName, "disconnect": connectionName, "connect": urlName, "help": verbName,
 }
 

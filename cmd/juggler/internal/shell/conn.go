@@ -152,7 +152,10 @@ func (s *Shell) call(ctx context.Context, c Command) error {
 		if errors.Is(err, client.ErrClosed) && k.isQuiet() {
 			return // whoever closes the connection knows
 		}
-		if err != nil {
+		switch {
+		case err != nil && c.Key != "" && ctx.Err() != nil:
+			outcome = []span{{yellow, fmt.Sprintf("#%d left, and goes on", number)}}
+		case err != nil:
 			s.fail(err)
 			outcome = []span{{red, fmt.Sprintf("#%d %s", number, Describe(err))}}
 		}
@@ -165,12 +168,13 @@ func (s *Shell) call(ctx context.Context, c Command) error {
 }
 
 // start begins a call and returns what waits for its result.
-func (c *conn) start(ctx context.Context, _ int, command Command) (result func() (json.RawMessage, error), err error) {
+func (c *conn) start(ctx context.Context, number int, command Command) (result func() (json.RawMessage, error), err error) {
 	pending, err := c.client.Start(ctx, command.Names[0], argsOf(command), callOptions(command)...)
 	if err != nil {
 		return nil, err
 	}
 	return func() (result json.RawMessage, err error) {
+		c.sayState(ctx, number, command, pending)
 		err = pending.Result(context.WithoutCancel(ctx), &result)
 		return result, err
 	}, nil
@@ -242,6 +246,9 @@ func (c *conn) event(_ *client.Subscription, e client.Event) {
 		headers, _ := json.Marshal(e.Headers)
 		line = append(line, span{dim, " " + string(headers)})
 	}
+	if !e.Pos.IsZero() {
+		line = append(line, span{dim, " " + e.Pos.String()})
+	}
 	c.say(line...)
 }
 
@@ -296,7 +303,7 @@ func callOptions(c Command) []client.CallOption {
 	if c.Headers != nil {
 		options = append(options, client.WithHeaders(c.Headers))
 	}
-	return options
+	return append(options, keyOptions(c)...)
 }
 
 func publishOptions(c Command) []client.PublishOption {
@@ -320,6 +327,9 @@ func subscribeOptions(c Command) []client.SubscribeOption {
 	}
 	if c.Last > 0 {
 		options = append(options, client.Last(c.Last))
+	}
+	if !c.Since.IsZero() {
+		options = append(options, client.Since(c.Since))
 	}
 	return options
 }

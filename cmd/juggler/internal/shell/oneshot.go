@@ -47,7 +47,11 @@ func (r *Request) dial(ctx context.Context, options ...client.Option) (*client.C
 
 // callOnce writes the result, or what failed as {"error":{…}}; with parts, each before it.
 func callOnce(ctx context.Context, r Request) error {
-	c, err := r.dial(ctx, client.WithoutReconnect())
+	var options []client.Option
+	if r.Command.Key == "" { // else the call outlives the connection
+		options = append(options, client.WithoutReconnect())
+	}
+	c, err := r.dial(ctx, options...)
 	if err != nil {
 		return err
 	}
@@ -55,13 +59,17 @@ func callOnce(ctx context.Context, r Request) error {
 	if r.Command.Stream {
 		return streamOnce(ctx, c, r)
 	}
-	var result json.RawMessage
-	err = c.Call(ctx, r.Command.Names[0], argsOf(r.Command), &result, callOptions(r.Command)...)
-	if err == nil {
-		_, err := fmt.Fprintf(r.Config.Out, "%s\n", orNull(result))
-		return err
+	pending, err := c.Start(ctx, r.Command.Names[0], argsOf(r.Command), callOptions(r.Command)...)
+	if err != nil {
+		return r.failed(ctx, err)
 	}
-	return r.failed(ctx, err)
+	r.noteState(ctx, pending)
+	var result json.RawMessage
+	if err := pending.Result(context.WithoutCancel(ctx), &result); err != nil {
+		return r.failed(ctx, err)
+	}
+	_, err = fmt.Fprintf(r.Config.Out, "%s\n", orNull(result))
+	return err
 }
 
 // pubOnce writes nothing.
@@ -101,6 +109,7 @@ func (r *Request) failed(ctx context.Context, err error) error {
 // A line of sub and psub.
 type eventLine struct {
 	ID      string            `json:"id,omitempty"`
+	Pos     string            `json:"pos,omitempty"`     // for --since
 	Channel string            `json:"channel,omitempty"` // empty for the GAP of a pattern
 	Pattern string            `json:"pattern,omitempty"`
 	Args    json.RawMessage   `json:"args,omitempty"`
@@ -145,6 +154,9 @@ func writeEvent(w io.Writer, e client.Event) error {
 	line := eventLine{Channel: e.Channel, Pattern: e.Pattern, Args: e.Args, Headers: e.Headers, Gap: e.Gap}
 	if !e.Gap {
 		line.ID = e.ID.String()
+	}
+	if !e.Pos.IsZero() {
+		line.Pos = e.Pos.String()
 	}
 	encoded, err := json.Marshal(line)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/juggler-go/juggler/client"
 	"github.com/juggler-go/juggler/frame"
 )
 
@@ -21,7 +22,10 @@ type Command struct {
 	Timeout time.Duration     // of call; 0: the client's default
 	Headers map[string]string // of call and pub, or nil
 	Last    int               // of sub: how many kept events come first; 0: none
-	Key     string            // of pub, or ""
+	Since   client.Position   // of sub: go on after it; zero: with what comes
+	Key     string            // of call and pub, or ""
+	Join    bool              // of call with a key: it is not made
+	After   int               // of call that joins: go on after this part
 	Stream  bool              // of call: the answer may come in parts
 	Parts   int               // of a stream: how many parts may wait; 0: the client's default
 }
@@ -42,6 +46,9 @@ func Parse(line string) (Command, error) {
 	c := Command{Verb: v.name}
 	if rest, err = c.parseOptions(v, rest); err != nil {
 		return c, err
+	}
+	if c.Join && c.Key == "" {
+		return c, errors.New("--join and --since go with --key only")
 	}
 	for len(c.Names) < v.maxNames && rest != "" {
 		var name string
@@ -102,7 +109,7 @@ func (c *Command) parseOptions(v *verb, rest string) (string, error) {
 			return rest, fmt.Errorf("unknown option %s; usage: %s", option, v.usage)
 		}
 		var value string
-		if option != "--stream" {
+		if option != "--stream" && option != "--join" {
 			value, after = cutWord(after)
 		}
 		if err := c.setOption(option, value); err != nil {
@@ -134,8 +141,29 @@ func (c *Command) setOption(option, value string) (err error) {
 		if c.Key = value; value == "" || len(value) > frame.MaxKey {
 			return fmt.Errorf("--key %q: want 1 to %d bytes", value, frame.MaxKey)
 		}
+	case "--join":
+		c.Join = true
+	case "--since":
+		return c.SetSince(value)
 	case "--header":
 		return c.SetHeader(value)
+	}
+	return nil
+}
+
+// SetSince sets what the command goes on after: a part of the answer to a call, or the
+// position of an event.
+func (c *Command) SetSince(text string) (err error) {
+	if c.Verb == "call" {
+		c.Join = true
+		if c.After, err = strconv.Atoi(text); err != nil || c.After < 0 || c.After > frame.MaxPart {
+			return fmt.Errorf("--since %q: want the number of a part, or 0", text)
+		}
+		return nil
+	}
+	var ok bool
+	if c.Since, ok = client.ParsePosition(text); !ok {
+		return fmt.Errorf("--since %q: want the pos of an event, such as 57:AAAAAAAAAAE", text)
 	}
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/juggler-go/juggler/client"
 )
 
 func TestParse(t *testing.T) {
@@ -21,6 +23,11 @@ func TestParse(t *testing.T) {
 		{`call --timeout 1s --header a=b=c test.echo "x y"`, Command{Verb: "call", Names: []string{"test.echo"}, JSON: []byte(`"x y"`), Timeout: time.Second, Headers: map[string]string{"a": "b=c"}}},
 		{`call --stream test.echo 1`, Command{Verb: "call", Names: []string{"test.echo"}, JSON: []byte("1"), Stream: true}},
 		{`call --parts 2 --timeout 1s test.echo`, Command{Verb: "call", Names: []string{"test.echo"}, Timeout: time.Second, Stream: true, Parts: 2}},
+		{`call --key k7 --stream test.echo 1`, Command{Verb: "call", Names: []string{"test.echo"}, JSON: []byte("1"), Key: "k7", Stream: true}},
+		{`call --key k7 --join test.echo`, Command{Verb: "call", Names: []string{"test.echo"}, Key: "k7", Join: true}},
+		{`call --since 12 --key k7 test.echo`, Command{Verb: "call", Names: []string{"test.echo"}, Key: "k7", Join: true, After: 12}},
+		{`stop test.echo k7`, Command{Verb: "stop", Names: []string{"test.echo", "k7"}}},
+		{`sub --since 57:AAAAAAAAAAE room.7`, Command{Verb: "sub", Names: []string{"room.7"}, Since: client.Position{At: 57, Tag: 1}}},
 		{`pub "two words" 1`, Command{Verb: "pub", Names: []string{"two words"}, JSON: []byte(`1`)}},
 		{`sub "a\u00e9"`, Command{Verb: "sub", Names: []string{"aé"}}},
 		{`wait`, Command{Verb: "wait"}},
@@ -35,6 +42,11 @@ func TestParse(t *testing.T) {
 		{`call --parts 0 a`, Command{}},
 		{`call --parts a`, Command{}},
 		{`pub --stream a 1`, Command{}},
+		{`call --join a`, Command{}},
+		{`call --key k --since -1 a`, Command{}},
+		{`call --key k --since x a`, Command{}},
+		{`sub --since 57 a`, Command{}},
+		{`stop a`, Command{}},
 		{`exit now`, Command{}},
 		{`nonsense`, Command{}},
 	} {
@@ -46,7 +58,8 @@ func TestParse(t *testing.T) {
 			continue
 		}
 		same := got.Verb == tt.want.Verb && slices.Equal(got.Names, tt.want.Names) && string(got.JSON) == string(tt.want.JSON) &&
-			got.Timeout == tt.want.Timeout && got.Last == tt.want.Last && got.Key == tt.want.Key && got.Stream == tt.want.Stream && got.Parts == tt.want.Parts && len(got.Headers) == len(tt.want.Headers) && got.Headers["a"] == tt.want.Headers["a"]
+			got.Timeout == tt.want.Timeout && got.Last == tt.want.Last && got.Key == tt.want.Key && got.Stream == tt.want.Stream && got.Parts == tt.want.Parts &&
+			got.Join == tt.want.Join && got.After == tt.want.After && got.Since == tt.want.Since && len(got.Headers) == len(tt.want.Headers) && got.Headers["a"] == tt.want.Headers["a"]
 		if err != nil || !same {
 			t.Errorf("%s: got %+v, %v", tt.line, got, err)
 		}

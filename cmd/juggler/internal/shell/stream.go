@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/juggler-go/juggler/client"
@@ -29,7 +30,12 @@ func streamOnce(ctx context.Context, c *client.Client, r Request) error {
 	if err != nil {
 		return r.failed(ctx, err)
 	}
+	r.noteState(ctx, s)
 	for part, err := range s.Parts() {
+		if gone, ok := errors.AsType[*client.PartsGoneError](err); ok {
+			fmt.Fprintln(r.Notes, gone)
+			continue
+		}
 		if err != nil {
 			return r.failed(ctx, err)
 		}
@@ -65,13 +71,16 @@ func (c *conn) stream(ctx context.Context, number int, command Command) (result 
 		return nil, err
 	}
 	return func() (result json.RawMessage, err error) {
-		n := 0
+		c.sayState(ctx, number, command, s)
 		for part, err := range s.Parts() {
+			if gone, ok := errors.AsType[*client.PartsGoneError](err); ok {
+				c.say(span{yellow, fmt.Sprintf("#%d %v", number, gone)})
+				continue
+			}
 			if err != nil {
 				return nil, err
 			}
-			n++
-			c.say(span{cyan, fmt.Sprintf("#%d PART %d", number, n)}, span{plain, " " + string(part)})
+			c.say(span{cyan, fmt.Sprintf("#%d PART %d", number, s.Last())}, span{plain, " " + string(part)})
 		}
 		err = s.Result(context.WithoutCancel(ctx), &result)
 		return result, err

@@ -28,11 +28,13 @@ var verbs []verb
 
 func init() {
 	verbs = []verb{
-		{name: "call", usage: "call [--stream] [--parts 32] [--timeout 10s] [--header NAME=VALUE] URI [JSON]", minNames: 1, maxNames: 1, json: true, options: []string{"--timeout", "--header", "--stream", "--parts"},
+		{name: "call", usage: "call [--stream] [--parts 32] [--key KEY] [--join] [--since PART] [--timeout 10s] [--header NAME=VALUE] URI [JSON]", minNames: 1, maxNames: 1, json: true, options: []string{"--timeout", "--header", "--stream", "--parts", "--key", "--join", "--since"},
 			help: "call a procedure, with --stream for its answer in parts; its number is for cancel", run: (*Shell).call, oneShot: callOnce},
 		{name: "cancel", usage: "cancel NUMBER", minNames: 1, maxNames: 1,
-			help: "cancel a call", run: (*Shell).cancel},
-		{name: "sub", usage: "sub [--last 20] CHANNEL", minNames: 1, maxNames: 1, options: []string{"--last"},
+			help: "cancel a call; one with a key goes on without you", run: (*Shell).cancel},
+		{name: "stop", usage: "stop URI KEY", minNames: 2, maxNames: 2,
+			help: "end a call with a key for all who wait for it", run: (*Shell).stop, oneShot: stopOnce},
+		{name: "sub", usage: "sub [--last 20] [--since POS] CHANNEL", minNames: 1, maxNames: 1, options: []string{"--last", "--since"},
 			help: "subscribe to a channel, with its last events if the server keeps them", run: (*Shell).sub, oneShot: subOnce},
 		{name: "psub", usage: "psub PATTERN", minNames: 1, maxNames: 1,
 			help: "subscribe to a pattern, such as news.*", run: (*Shell).sub, oneShot: subOnce},
