@@ -146,7 +146,7 @@ func TestKeyedCall(t *testing.T) {
 		t.Fatalf("joined: %v", s)
 	}
 	call := takeOne(t, callee)
-	if call.Key != keyOfCall("a") || string(call.Args) != `"a"` || call.Window != everything {
+	if call.Key != keyOfCall("a") || string(call.Args) != `"a"` || call.Window != (broker.Window{Parts: 1<<32 - 1, Bytes: 1<<64 - 1}) {
 		t.Fatalf("took %+v", call)
 	}
 	for n := range uint32(3) {
@@ -171,8 +171,6 @@ func TestKeyedCall(t *testing.T) {
 	await(t, "the record's end", func() bool { return one.read("a", 0).State == broker.CallGone })
 	await(t, "all of it to be gone", func() bool { return len(keyedKeys(t, client)) == 0 })
 }
-
-var everything = broker.Window{Parts: 1<<32 - 1, Bytes: 1<<64 - 1}
 
 // keyedKeys returns the keys of calls with keys in Redis.
 func keyedKeys(t testing.TB, client goredis.UniversalClient) []string {
