@@ -13,24 +13,26 @@ const random = (): unknown => globalThis.crypto?.getRandomValues(new Uint32Array
  * again: where nobody knows whether it was taken, it is sent once more.
  */
 export class KeyedRequest extends Request {
-  private _key = this._options.key;
+  private _key: string | undefined;
 
   override _sendOn(link: Link): boolean {
     let fields = this._fields;
     if (this._type === 'PUB') {
-      if (link._greeting!['keys']) this._key ??= `${[(prefix ??= random()), this._order]}`;
-      else if (this._maybeSent && !this._idempotent) {
+      const known = link._grant['keys'];
+      const again = this._maybeSent && !this._idempotent;
+      this._key ??= this._options.key ?? (known ? `${[(prefix ??= random()), this._order]}` : undefined);
+      if (again && !known) {
         // The server would not know it again.
         this._refuse(1006, 'outcome unknown');
         return true;
       }
       // `again`: on a channel whose events are not kept, the server does not know keys, and refuses.
-      if (this._key) fields += fieldsOf({ key: this._key, again: this._maybeSent && !this._idempotent });
+      if (this._key) fields += fieldsOf({ key: this._key, again });
     }
     return super._sendOn(link, fields);
   }
 
   override _lost(error: JugglerError): void {
-    super._lost(error, this._idempotent || !!(this._key && this._link?._greeting!['keys'] && this._timeout <= KEY_LIFE));
+    super._lost(error, this._idempotent || (this._key && this._link?._grant['keys'] && this._timeout <= KEY_LIFE));
   }
 }

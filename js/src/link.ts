@@ -27,9 +27,9 @@ export interface Exchange {
   readonly _fields: string;
   readonly _idempotent?: boolean;
   /** Set by the link that sent it: its id there, and whether it was acknowledged. */
-  _id?: string;
+  _id?: string | undefined;
   _acked?: boolean;
-  /** A message about it that is none of the outcome's, between ACK and RES. */
+  /** The ACK of a call, or a message about it between ACK and RES. */
   _hear?(message: ServerMessage): void;
   /** The one outcome of an exchange. Without error, `answer` is the server's last message. */
   _settle?(error: JugglerError | undefined, answer: ServerMessage): void;
@@ -82,6 +82,8 @@ export function fieldsOf(fields: object): string {
 export class Link {
   /** HELLO, once it has come. */
   _greeting: ServerMessage | undefined;
+  /** The message that says what the session may use: HELLO, or the newest ACK of AUTH. */
+  _grant!: ServerMessage;
   /** HELLO has come and the sign-in, if any, was acknowledged. */
   _ready: boolean | undefined;
   _ended: boolean | undefined;
@@ -252,9 +254,11 @@ export class Link {
     return this._idle || this._unanswered + length <= UNANSWERED;
   }
 
-  /** Asks the server to give up a call that was sent here. Its answer is still awaited, and dropped. */
-  _cancel(exchange: Exchange): void {
-    this._send(`{"type":"CANCEL","for":"${exchange._id}"}`);
+  /** Forgets whom to tell of an exchange that was sent here: its answer is still awaited, and dropped. */
+  _drop(exchange: Exchange): void {
+    if (exchange._type === 'CALL') this._send(`{"type":"CANCEL","for":"${exchange._id}"}`);
+    // The copy has no method that would tell.
+    this._pending.set(exchange._id!, { ...exchange, _hear() {} });
   }
 
   /**
@@ -331,7 +335,7 @@ export class Link {
     const isNack = type === 'NACK';
     if (exchange && (isAck ? !exchange._acked : isNack || (type === 'RES' && isCall))) {
       exchange._acked = true;
-      if (isAck && isCall) return;
+      if (isAck && isCall) return exchange._hear?.(message);
       this._forget(exchange);
       exchange._settle?.(isNack || (!isAck && error) ? wireError(error, isNack, exchange) : undefined, message);
       this._host._exchangeEnded(this);
@@ -345,7 +349,7 @@ export class Link {
   }
 
   private _greet(greeting: ServerMessage): void {
-    this._greeting = greeting;
+    this._greeting = this._grant = greeting;
     this._limits = Object(greeting.limits);
     this._host._isBlocked = undefined;
     const { _signIn: signIn } = this._host;

@@ -24,7 +24,7 @@ export class Request implements Exchange {
   /** The link whose rates it has waited for, or waits for. */
   _paced: Link | undefined;
   _settled: boolean | undefined;
-  _id?: string;
+  _id?: string | undefined;
 
   /** Sent once, and lost with its link: whatever comes, it may have been done. */
   _maybeSent: boolean | undefined;
@@ -50,7 +50,6 @@ export class Request implements Exchange {
     this._deadline = now() + _timeout;
     this._timer = new Timer()._set(_timeout, () => {
       const link = this._cancel();
-      if (link) this._maybeSent = true;
       this._refuse(408, `no ${link ? 'answer' : 'connection'} within ${_timeout} ms`, {
         retryable: !this._maybeSent || this._idempotent,
         cause: _outbox._host._lastError,
@@ -84,7 +83,6 @@ export class Request implements Exchange {
   }
 
   _settle(error: JugglerError | undefined, answer: ServerMessage): void {
-    if (this._settled) return;
     if (error?.outcome === 'refused') return this._refused(error);
     this._end();
     if (error) return this._reject(error);
@@ -98,8 +96,7 @@ export class Request implements Exchange {
     if (!this._wait || retryAfter === undefined || now() + retryAfter >= this._deadline) {
       return this._refuse(error.code, error.message, error);
     }
-    this._link = undefined;
-    this._paced = undefined;
+    this._link = this._paced = undefined;
     this._refusal = error;
     this._delay(retryAfter);
     this._outbox._add(this);
@@ -132,8 +129,7 @@ export class Request implements Exchange {
   }
 
   /** `repeatable`: doing it twice is the same as doing it once. */
-  _lost(error: JugglerError, repeatable = this._idempotent): void {
-    if (this._settled) return;
+  _lost(error: JugglerError, repeatable: unknown = this._idempotent): void {
     this._link = undefined;
     // It may be the one that the server did not like.
     const again = repeatable && !(this._maybeSent && isViolation(error.code));
@@ -149,12 +145,13 @@ export class Request implements Exchange {
   }
 
   /** Nobody waits for the answer any more. Returns the link that would bring it. */
-  protected _cancel(): Link | undefined {
-    if (this._type === 'CALL') this._link?._cancel(this);
+  _cancel(): Link | undefined {
+    this._maybeSent ||= !!this._link;
+    this._link?._drop(this);
     return this._link;
   }
 
-  private _end(): void {
+  protected _end(): void {
     this._settled = true;
     this._timer._clear();
     this._pause?._clear();

@@ -60,7 +60,7 @@ export class SignIn {
         if (error && isDenial(error.code) && askedAt < link._openedAt) return void this._start(link);
         if (error) return this._denied(link, error, !link._ready && isDenial(error.code));
         link._failedRenewals = 0;
-        link._greeting!['keys'] = answer['keys'];
+        link._grant = answer;
         const expires = positive(answer['expires'], 0);
         // Early enough for a slow token provider, and for one that fails once.
         if (expires) this._startIn(link, expires - Math.min(30_000, expires / 4));
