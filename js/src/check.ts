@@ -5,7 +5,7 @@
 import { MAX_DEPTH } from './constants.js';
 import { JugglerError } from './error.js';
 import { shown } from './guard.js';
-import type { ClientOptions, RequestOptions, SubscribeOptions } from './types.js';
+import type { ClientOptions, PublishOptions, RequestOptions, SubscribeOptions } from './types.js';
 
 /** Tells whether a value is what is wanted. */
 type Is = (value: any) => unknown;
@@ -19,9 +19,10 @@ const isTime: Is = (value) => typeof value === 'number' && value > 0 && value < 
 const isCount: Is = (value) => typeof value === 'number' && value >= 0;
 const isSignal: Is = (value) => !value || isCode(value.addEventListener);
 /** Half of a surrogate pair would arrive as another character. */
-const isText: Is = (value) => isString(value) && value && !/[\ud800-\udfff]/u.test(value);
+export const isText: Is = (value) => isString(value) && value && !/[\ud800-\udfff]/u.test(value);
 const isShallow: Is = (depth) => depth < MAX_DEPTH;
 const isJson: Is = () => false;
+const isAbsent: Is = (value) => value === undefined;
 
 /** What errors say that is wanted, in development. */
 const wanted = /* @__PURE__ */ new Map<Is, string>([
@@ -35,14 +36,14 @@ const wanted = /* @__PURE__ */ new Map<Is, string>([
   [isText, 'a string that is not empty'],
   [isShallow, 'less nesting'],
   [isJson, 'what JSON can say'],
+  [isAbsent, 'withKey(key, options) in a call'],
 ]);
 
 /** Throws, unless a value is what is wanted. */
 function check(what: string, value: unknown, is: Is): void {
   if (is(value)) return;
-  let said = 'not ';
-  if (typeof process === 'object' && process.env.NODE_ENV !== 'production') said = `want ${wanted.get(is)}, not `;
-  throw new JugglerError(400, `${what}: ${said}${shown(value)}`, 'refused');
+  const want = typeof process === 'object' && process.env.NODE_ENV !== 'production' ? `want ${wanted.get(is)}, ` : '';
+  throw new JugglerError(400, `${what}: ${want}not ${shown(value)}`, 'refused');
 }
 
 /** Checks those members that there are. */
@@ -103,11 +104,12 @@ export function checkSubscription(channel: unknown, options: SubscribeOptions, h
 
 /** `key` is what its name is called. */
 export function checkRequest(key: string, name: unknown, args: unknown, options: RequestOptions): void {
-  const { timeout = 1, signal, headers } = options;
+  const { timeout = 1, headers } = options;
   if (typeof process === 'object' && process.env.NODE_ENV !== 'production') {
     check('options', options, isObject);
-    check('signal', signal, isSignal);
+    check('signal', options.signal, isSignal);
     check('headers', headers, isMap);
+    if (key === 'uri') check('options.key', (options as PublishOptions).key, isAbsent);
   }
   check(key, name, isText);
   check('timeout', timeout, isTime);

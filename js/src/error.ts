@@ -55,8 +55,9 @@ export class JugglerError extends PlainError {
 
   /**
    * A code of the protocol (400 malformed, 401 and 403 not allowed, 404 nobody
-   * answers this URI, 408 out of time, 413 too large, 429 too much, 500, 502
-   * the callee died, 503 unavailable), the code that a callee chose, or, where
+   * answers this URI, 408 out of time, 409 the key was used for something else,
+   * 410 nothing is kept of the call, 413 too large, 429 too much, 499 stopped,
+   * 500, 502 the callee died, 503 unavailable), the code that a callee chose, or, where
    * the connection ended, its WebSocket close code (1000 closed, 1006 lost,
    * 4400 not authenticated, 4403 not allowed, …).
    */

@@ -5,6 +5,7 @@
  */
 export { Client, CoreClient } from './api.js';
 export { isBlocked } from './blocked.js';
+export { withKey } from './keyed.js';
 export { withState } from './state.js';
 export { stream } from './stream.js';
 export type { ReadState } from './state.js';

@@ -2,7 +2,7 @@ import { PUBLICATIONS } from './constants.js';
 import type { JugglerError } from './error.js';
 import type { Link } from './link.js';
 import type { Request } from './request.js';
-import type { ClientOptions } from './types.js';
+import type { ClientOptions, State } from './types.js';
 
 /** What an outbox needs of its client. */
 export interface OutboxHost {
@@ -13,6 +13,10 @@ export interface OutboxHost {
   readonly _stopped: JugglerError | undefined;
   /** Why there is no link, if one was tried. */
   readonly _lastError: JugglerError | undefined;
+  /** Who listens to what happens to the client. */
+  readonly _listeners: { state?: Set<(state: State) => void> };
+  /** Runs code of the application. */
+  _run(what: string, code: () => unknown): void;
   /** Something wants a connection. */
   _want(): void;
 }

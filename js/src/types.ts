@@ -237,6 +237,28 @@ export interface StreamOptions extends RequestOptions {
   parts?: number;
 }
 
+/** What the server knows of a call with a key when a client has joined it. */
+export interface Attached {
+  /** `new`: the client has just made it. `running`: it has no outcome yet. `done`: it has. */
+  readonly state: 'new' | 'running' | 'done';
+  /** Of a stream: the number of the first part that comes, if older ones that it lacks are not kept any more. */
+  readonly from?: number | undefined;
+}
+
+/** Options of one call, or stream, with a key. Its `timeout` is the call's own if this client makes it. */
+export interface KeyedOptions extends Omit<StreamOptions, 'idempotent'> {
+  /**
+   * Joins the call, and never makes it: if nothing is kept of it, it rejects
+   * with 410. The args are not looked at then. A stream goes on behind the part
+   * of this number; 0: all that are kept.
+   */
+  since?: number | undefined;
+  /** Ends the call for all who have joined it when aborted, at the callee too: it rejects with 499. */
+  stop?: AbortSignal | undefined;
+  /** The client has made or joined the call: at first, and again after a lost connection. */
+  onAttach?: ((attached: Attached) => void) | undefined;
+}
+
 /** Options of one publication. */
 export interface PublishOptions extends RequestOptions {
   /**

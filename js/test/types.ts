@@ -1,6 +1,6 @@
 // What the compiler has to know, and to refuse. Never run: `npm run check` compiles it.
 import { expectTypeOf } from 'vitest';
-import { Client, stream, type Gap, type JugglerError, type JugglerEvent, type State, type Stream, type Subscription } from '../src/index.js';
+import { Client, stream, withKey, type Attached, type Gap, type JugglerError, type JugglerEvent, type State, type Stream, type Subscription } from '../src/index.js';
 import { useCall, useChannelState, useConnection, useStream, useSubscription, type CallState, type ChannelState, type StreamState } from '../src/react.js';
 import { MockServer } from '../src/testing.js';
 
@@ -64,6 +64,27 @@ export async function streams(client: Client<App>, untyped: Client): Promise<voi
   stream(client, 'ai.answer', 'Why?', { part: 7 });
   // @ts-expect-error of streams only
   await client.call('ai.answer', 'Why?', { parts: 7 });
+}
+
+export async function keys(client: Client<App>): Promise<void> {
+  const { signal } = new AbortController();
+  const options = { timeout: 5, signal, stop: signal, since: 0, onAttach: (attached: Attached) => expectTypeOf(attached.state).toEqualTypeOf<'new' | 'running' | 'done'>() };
+  expectTypeOf(await client.call('math.add', [1, 2], withKey('k', options))).toEqualTypeOf<number>();
+  expectTypeOf(stream(client, 'ai.answer', 'Why?', withKey('k', { parts: 5 }))).toEqualTypeOf<Stream<string, { words: number }>>();
+  withKey('k', { onAttach: ({ from }) => expectTypeOf(from).toEqualTypeOf<number | undefined>() });
+
+  // @ts-expect-error wrong args
+  await client.call('math.add', [1, '2'], withKey('k'));
+  // @ts-expect-error a key without withKey would do nothing
+  await client.call('math.add', [1, 2], { key: 'k' });
+  // @ts-expect-error it is made once, whatever happens
+  withKey('k', { idempotent: false });
+  // @ts-expect-error no such option
+  withKey('k', { sinse: 0 });
+  // @ts-expect-error there is no key
+  withKey();
+  useCall(client, 'math.add', [1, 2], withKey('k'));
+  useStream(client, 'ai.answer', 'Why?', { ...withKey('k', { since: 0 }), enabled: false });
 }
 
 export async function channels(client: Client<App>): Promise<void> {
