@@ -2,11 +2,13 @@ package juggler_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/broker"
@@ -212,4 +214,100 @@ func (s slowKeyed) OpenKeyedCaller(ctx context.Context, node broker.ID, deliver 
 		return nil, err
 	}
 	return struct{ broker.KeyedCallerConn }{conn}, nil
+}
+
+// Code of the server looks calls up, waits for them, and stops them.
+func TestOutcomeForTheServer(t *testing.T) {
+	onKeyedRoads(t, func(t *testing.T, s *testServer) {
+		g, ctx := newKeyedCallee(), t.Context()
+		s.handle("pay", g.call)
+		if _, err := s.h.Outcome(ctx, "pay", "ann", "k"); !errors.Is(err, broker.ErrCallGone) {
+			t.Errorf("error %v of a call that nobody made", err)
+		}
+		if _, err := s.h.AwaitOutcome(ctx, "pay", "ann", "k"); !errors.Is(err, broker.ErrCallGone) {
+			t.Errorf("error %v of waiting for it", err)
+		}
+		c := s.dialHeader("juggler.1", as("ann"))
+		for _, key := range []string{"k", "l"} {
+			c.send(`{"type":"CALL","id":"` + key + `","uri":"pay","key":"` + key + `"}`)
+			c.expect(`{"type":"ACK","state":"new"}`)
+		}
+		waitFor(t, "the calls", func() bool { return g.runs.Load() == 2 })
+		if o, err := s.h.Outcome(ctx, "pay", "ann", "k"); err != nil || o.State != broker.CallRunning || o.Left <= 0 {
+			t.Errorf("%+v, %v of a call that runs", o, err)
+		}
+		short, cancel := context.WithCancel(ctx)
+		cancel()
+		if _, err := s.h.AwaitOutcome(short, "pay", "ann", "k"); !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v when the context has ended", err)
+		}
+		if err := s.h.StopCall(ctx, "pay", "ann", "l"); err != nil {
+			t.Errorf("StopCall: %v", err)
+		}
+		c.expect(`{"type":"RES","for":"l","error":{"code":499}}`)
+		ended := make(chan juggler.Outcome, 1)
+		go func() {
+			o, err := s.h.AwaitOutcome(ctx, "pay", "ann", "k")
+			if err != nil {
+				t.Error(err)
+			}
+			ended <- o
+		}()
+		waitFor(t, "who waits", func() bool { return s.h.Stats().KeyedWaiting == 2 })
+		g.end <- "done"
+		c.expect(`{"type":"RES","for":"k","args":"done"}`)
+		if o := <-ended; string(o.Args) != `"done"` || o.Err != nil || o.State != broker.CallDone {
+			t.Errorf("%+v, want the outcome", o)
+		}
+		if o, err := s.h.Outcome(ctx, "pay", "ann", "k"); err != nil || string(o.Args) != `"done"` || o.State != broker.CallDone {
+			t.Errorf("%+v, %v, want the outcome", o, err)
+		}
+	})
+}
+
+// Options that need outcomes are refused where the broker keeps none, and so are keys.
+func TestBrokerWithoutOutcomes(t *testing.T) {
+	for name, o := range map[string]juggler.Option{
+		"WithKeyScope": juggler.WithKeyScope(func(juggler.Session) string { return "" }),
+		"WithMaxKeys":  juggler.WithMaxKeys(1),
+		"WithOutcomes": juggler.WithOutcomes(),
+	} {
+		_, err := juggler.New(juggler.WithBroker(newStreamEngine(t)), o)
+		if err == nil || !errors.Is(err, juggler.ErrInvalidOption) || !strings.Contains(err.Error(), name+": it has no effect") || !strings.Contains(err.Error(), "broker.KeyedCaller") {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+	inSimulatedTime(t, func(t *testing.T, s *streamServer, c *streamClient) {
+		c.say(`{"type":"CALL","id":"1","uri":"f","key":"k"}`)
+		c.expect(`{"type":"NACK","for":"1","error":{"code":400,"message":"this server keeps no outcomes of calls, so a key means nothing"}}`)
+		if _, err := s.h.Outcome(t.Context(), "f", "ann", "k"); !errors.Is(err, juggler.ErrNoOutcomes) {
+			t.Errorf("error %v of a look-up", err)
+		}
+	})
+}
+
+// Rules of outcomes are refused with what is wrong with them.
+func TestWrongOutcomeRules(t *testing.T) {
+	many := make([]juggler.OutcomeRule, 257)
+	for _, tt := range []struct {
+		rules []juggler.OutcomeRule
+		want  string
+	}{
+		{[]juggler.OutcomeRule{{URIs: ""}}, `WithOutcomes(""): want a name`},
+		{[]juggler.OutcomeRule{{URIs: "a*b"}}, `WithOutcomes("a*b"): want a name`},
+		{[]juggler.OutcomeRule{{URIs: "a*"}, {URIs: "ab*"}}, `WithOutcomes("ab*"): the rule of "a*" before it`},
+		{[]juggler.OutcomeRule{{URIs: "a", Keep: time.Millisecond}}, `WithOutcomes("a"): Keep is 1ms, want 1s to 720h0m0s`},
+		{[]juggler.OutcomeRule{{URIs: "a", Keep: time.Hour * 721}}, `Keep is 721h0m0s`},
+		{[]juggler.OutcomeRule{{URIs: "a", PartBytes: 1}}, `PartBytes is 1, want 1024 to 67108864`},
+		{many, "257 rules, want up to 256"},
+	} {
+		if _, err := juggler.New(juggler.WithOutcomes(tt.rules...)); err == nil || !errors.Is(err, juggler.ErrInvalidOption) || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%v: error %v, want %q", tt.rules, err, tt.want)
+		}
+	}
+	for _, rules := range [][]juggler.OutcomeRule{nil, {{URIs: "*"}}, {{URIs: "ab*", Keep: time.Second}, {URIs: "a*", Keep: 720 * time.Hour, PartBytes: 64 << 20}, {URIs: "b", PartBytes: 1 << 10}}} {
+		if _, err := juggler.New(juggler.WithOutcomes(rules...)); err != nil {
+			t.Errorf("%v: %v", rules, err)
+		}
+	}
 }

@@ -1,108 +1,131 @@
 package juggler
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
-	"github.com/juggler-go/juggler/internal/names"
-	"github.com/juggler-go/juggler/internal/option"
+	"github.com/juggler-go/juggler/internal/keyed"
 )
 
-// An OutcomeRule says what is kept of the calls with keys to some URIs.
-type OutcomeRule struct {
-	// URIs is a URI, or how URIs begin and then a star: "order.*". A star alone is all.
-	URIs string
+// An Outcome is what is known of a call with a key.
+type Outcome struct {
+	// State is broker.CallRunning or broker.CallDone. The rest is that of a call that is
+	// done, but for Left.
+	State broker.CallState
 
-	// Keep is for how long an outcome is kept from when it is there, 1 s to 30 days.
-	// Default, and 0: 10 min.
-	Keep time.Duration
+	Args  json.RawMessage // the result, if Err is nil
+	Err   *Error          // why the call failed
+	Ran   time.Duration   // how long its function ran; 0: not known
+	Parts int             // how many parts the answer had
+	Late  bool            // the time of the call was over: who waited got code 408
 
-	// PartBytes is how many bytes the parts of an answer may have together that are kept, 1
-	// KiB to 64 MiB: of more the oldest go. Default, and 0: 1 MiB.
-	PartBytes int
+	Left time.Duration // the time that is left of a call that runs
 }
 
-// outcomeRule is an OutcomeRule that was checked.
-type outcomeRule struct {
-	OutcomeRule
-	uris names.Set
+// Outcome looks up what became of the call that clients with this scope ([WithKeyScope])
+// have made to uri with this key, whichever node they are on. It is for code of the server
+// that has to know, such as a page about an order; nobody's rights are asked for. The error
+// is, or wraps, [broker.ErrCallGone] if nothing is kept of such a call, and
+// [ErrNoOutcomes] if the broker keeps none at all.
+func (h *Handler) Outcome(ctx context.Context, uri, scope, key string) (Outcome, error) {
+	conn, err := h.keyedCaller(ctx)
+	if err != nil {
+		return Outcome{}, outcomeError(uri, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.brokerTimeout)
+	defer cancel()
+	reads := [1]broker.CallRead{{URI: uri, Key: broker.NewCallKey(uri, scope, key)}}
+	var records [1]broker.CallRecord
+	conn.ReadCalls(ctx, reads[:], records[:])
+	switch r := &records[0]; {
+	case r.Err != nil:
+		return Outcome{}, outcomeError(uri, r.Err)
+	case r.State == broker.CallGone:
+		return Outcome{}, outcomeError(uri, broker.ErrCallGone)
+	case r.State == broker.CallRunning:
+		return Outcome{State: r.State, Left: max(r.Left, 0)}, nil
+	default:
+		o := outcomeOf(&r.Result)
+		o.Late = r.Late
+		return o, nil
+	}
 }
 
-// WithOutcomes sets what is kept of calls with keys, by their URIs: the first rule counts
-// that has the URI. All nodes should have the same rules; those of the node count that made
-// the call. Default: outcomes are kept for 10 min, and 1 MiB of parts; up to 256 rules.
-func WithOutcomes(rules ...OutcomeRule) Option {
-	return optionFunc(func(c *config) {
-		c.needsOutcomes("WithOutcomes")
-		if len(rules) > option.OutcomeRules {
-			c.problems.Add(fmt.Sprintf("WithOutcomes: %d rules, want up to %d", len(rules), option.OutcomeRules))
-			return
-		}
-		c.outcomes = nil
-		for _, r := range rules {
-			c.addOutcomeRule(r)
-		}
-	})
+// AwaitOutcome is [Handler.Outcome] that waits until the call has its outcome, until its
+// time is over (Err has code 408), or until ctx ends. The call goes on in any case.
+func (h *Handler) AwaitOutcome(ctx context.Context, uri, scope, key string) (Outcome, error) {
+	if _, err := h.keyedCaller(ctx); err != nil {
+		return Outcome{}, outcomeError(uri, err)
+	}
+	got := make(chan Outcome, 1)
+	w := &keyed.Waiter{Tell: func(r *broker.Result) { got <- outcomeOf(r) }}
+	a := broker.Attachment{Call: &broker.Call{URI: uri, Key: broker.NewCallKey(uri, scope, key)}, Join: true}
+	a.Keep, a.MaxPartBytes = h.cfg.keepsOutcome(uri)
+	within, cancel := context.WithTimeout(ctx, h.cfg.brokerTimeout)
+	err := h.keyed.Attach(within, &a, w)
+	cancel()
+	if err != nil {
+		return Outcome{}, outcomeError(uri, err)
+	}
+	h.keyed.Join(w, broker.Window{})
+	defer h.keyed.Leave(w)
+	select {
+	case o := <-got:
+		return o, nil
+	case <-ctx.Done():
+		return Outcome{}, outcomeError(uri, ctx.Err())
+	case <-h.ctx.Done():
+		return Outcome{}, ErrShutdown
+	}
 }
 
-// addOutcomeRule adds a rule, or the problem that it has.
-func (c *config) addOutcomeRule(r OutcomeRule) {
-	refuse := func(problem string) { c.problems.Add(fmt.Sprintf("WithOutcomes(%q): %s", r.URIs, problem)) }
-	uris, ok := names.Parse(r.URIs)
-	if !ok {
-		refuse("want " + names.Want)
-		return
+// StopCall ends such a call for all who wait for it, as a client's CANCEL with stop does. One
+// that has an outcome keeps it.
+func (h *Handler) StopCall(ctx context.Context, uri, scope, key string) error {
+	conn, err := h.keyedCaller(ctx)
+	if err == nil {
+		within, cancel := context.WithTimeout(ctx, h.cfg.brokerTimeout)
+		defer cancel()
+		err = conn.Stop(within, uri, broker.NewCallKey(uri, scope, key))
 	}
-	for _, earlier := range c.outcomes {
-		if earlier.uris.Covers(uris) {
-			refuse(fmt.Sprintf("the rule of %q before it has all of its URIs", earlier.URIs))
-			return
-		}
+	if err != nil {
+		return outcomeError(uri, err)
 	}
-	if keep := option.OutcomeKeep; r.Keep == 0 {
-		r.Keep = keep.Default
-	} else if r.Keep < keep.Min || r.Keep > keep.Max {
-		refuse(fmt.Sprintf("Keep is %v, want %v to %v", r.Keep, keep.Min, keep.Max))
-	}
-	if size := option.OutcomePartBytes; r.PartBytes == 0 {
-		r.PartBytes = size.Default
-	} else if r.PartBytes < size.Min || r.PartBytes > size.Max {
-		refuse(fmt.Sprintf("PartBytes is %d, want %d to %d", r.PartBytes, size.Min, size.Max))
-	}
-	c.outcomes = append(c.outcomes, outcomeRule{r, uris})
+	return nil
 }
 
-// keepsOutcome says for how long outcomes of calls to uri are kept, and how many bytes of
-// parts.
-func (c *config) keepsOutcome(uri string) (keep time.Duration, partBytes int) {
-	for i := range c.outcomes {
-		if r := &c.outcomes[i]; r.uris.Has(uri) {
-			return r.Keep, r.PartBytes
-		}
+// ErrNoOutcomes is the error of methods about calls with keys of a handler whose broker
+// keeps no outcomes.
+var ErrNoOutcomes = errors.New("the broker keeps no outcomes of calls")
+
+// keyedCaller returns the connection to a broker that keeps outcomes, and opens it if no
+// session has.
+func (h *Handler) keyedCaller(ctx context.Context) (broker.KeyedCallerConn, error) {
+	if h.closing.Load() {
+		return nil, ErrShutdown
 	}
-	return option.OutcomeKeep.Default, option.OutcomePartBytes.Default
+	if err := h.start(ctx); err != nil {
+		return nil, err
+	}
+	if h.broker.keyedCaller == nil {
+		return nil, ErrNoOutcomes
+	}
+	return h.broker.keyedCaller, nil
 }
 
-// WithMaxKeys sets how many calls to one URI a scope ([WithKeyScope]) may have for which
-// something is kept, on all nodes together: those that run, and the outcomes that are kept
-// still. More get NACK 429. Default: 100; 1 to 1,000,000.
-func WithMaxKeys(n int) Option {
-	return optionFunc(func(c *config) {
-		c.needsOutcomes("WithMaxKeys")
-		c.maxKeys = n
-	})
+// outcomeOf returns what a result is to code of the server.
+func outcomeOf(r *broker.Result) Outcome {
+	o := Outcome{State: broker.CallDone, Err: r.Err, Ran: r.Ran, Parts: int(r.Parts)}
+	if r.Err == nil {
+		o.Args = r.Args
+	}
+	return o
 }
 
-// needsOutcomes notes that an option has an effect only if the broker keeps outcomes.
-func (c *config) needsOutcomes(option string) { c.needOutcomes = append(c.needOutcomes, option) }
-
-// checkOutcomes refuses options that have no effect with the broker.
-func (c *config) checkOutcomes() {
-	if _, ok := c.caller.(broker.KeyedCaller); ok || c.caller == nil { // the default broker does
-		return
-	}
-	for _, name := range c.needOutcomes {
-		c.problems.Add(fmt.Sprintf("%s: it has no effect, as the broker, %T, keeps no outcomes of calls (it is no broker.KeyedCaller)", name, c.caller))
-	}
+func outcomeError(uri string, err error) error {
+	return fmt.Errorf("juggler: outcome of a call of %s: %w", uri, err)
 }

@@ -22,6 +22,7 @@ var embeddedHistory = settings.FlagName(option.MemoryHistoryBytes.Option)
 
 // bindHistory adds what events are kept of which channels.
 func (f *Flags) bindHistory(flags *pflag.FlagSet) {
+	f.history.List = settings.List{Kind: "rules", Take: f.history.take}
 	flags.Var(&f.history, "history", "`rules` of which channels' newest events are kept, the first that matches: CHANNELS=EVENTS/TIME, such as room.*=100/1h; they lie in Redis, so give all nodes the same; \"none\" takes those away that lie there (default: those that lie there)")
 	f.embedded.Bytes64(flags, option.MemoryHistoryBytes, memory.WithMaxHistoryBytes, "memory for all events that --history keeps, without --redis")
 }
@@ -43,43 +44,27 @@ func (f *Flags) redisHistory() []redis.Option {
 	return []redis.Option{redis.WithHistory(f.history.rules...)}
 }
 
-// historyRules is a flag for rules of history: CHANNELS=EVENTS/TIME, with commas between
-// them, or "none". It is a list for files and variables.
+// historyRules are rules of history: CHANNELS=EVENTS/TIME, with commas between them, or
+// "none".
 type historyRules struct {
-	texts []string
+	settings.List
 	rules []broker.HistoryRule // nil: nothing was said; empty: there are to be none
 }
 
 // noHistory says that no rules are to count.
 const noHistory = "none"
 
-// String and Type are for pflag.
-func (h *historyRules) String() string { return strings.Join(h.texts, ",") }
-
-func (h *historyRules) Type() string { return "rules" }
-
-// Set adds rules.
-func (h *historyRules) Set(text string) error {
-	return h.Replace(append(h.texts[:len(h.texts):len(h.texts)], strings.Split(text, ",")...))
-}
-
-// Append adds a rule.
-func (h *historyRules) Append(text string) error { return h.Set(text) }
-
-// GetSlice returns the rules.
-func (h *historyRules) GetSlice() []string { return h.texts }
-
-// Replace sets the rules.
-func (h *historyRules) Replace(texts []string) error {
+// take sets the rules.
+func (h *historyRules) take(texts []string) error {
 	rules := make([]broker.HistoryRule, 0, len(texts))
 	for _, text := range texts {
-		if strings.TrimSpace(text) == noHistory {
+		if text == noHistory {
 			if len(texts) > 1 {
 				return fmt.Errorf("%q is for no rules, and others are there", noHistory)
 			}
 			continue
 		}
-		rule, err := parseRule(strings.TrimSpace(text))
+		rule, err := parseRule(text)
 		if err != nil {
 			return err
 		}
@@ -90,7 +75,7 @@ func (h *historyRules) Replace(texts []string) error {
 	if err := p.Err(); err != nil {
 		return errors.New(withoutOption.Replace(err.Error()))
 	}
-	h.texts, h.rules = texts, rules
+	h.rules = rules
 	return nil
 }
 

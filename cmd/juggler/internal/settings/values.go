@@ -112,6 +112,15 @@ func (s *size[T]) String() string { return sizeText(*s.p) }
 func (s *size[T]) Type() string   { return "size" }
 
 func (s *size[T]) Set(text string) error {
+	n, err := ParseBytes(text, s.least, s.most)
+	if err == nil {
+		*s.p = n
+	}
+	return err
+}
+
+// ParseBytes reads a size from least to most bytes.
+func ParseBytes[T int | int64](text string, least, most T) (T, error) {
 	number, unit := text, int64(1)
 	for _, u := range units {
 		if rest, ok := strings.CutSuffix(text, u.name); ok {
@@ -120,11 +129,10 @@ func (s *size[T]) Set(text string) error {
 		}
 	}
 	n, err := strconv.ParseInt(number, 10, 64)
-	if err != nil || n < 0 || n > int64(s.most)/unit || n*unit < int64(s.least) {
-		return fmt.Errorf("want a size such as 65536, 64KiB or 1MiB; %s to %s", sizeText(s.least), sizeText(s.most))
+	if err != nil || n < 0 || n > int64(most)/unit || n*unit < int64(least) {
+		return 0, fmt.Errorf("want a size such as 65536, 64KiB or 1MiB; %s to %s", sizeText(least), sizeText(most))
 	}
-	*s.p = T(n * unit)
-	return nil
+	return T(n * unit), nil
 }
 
 func sizeText[T int | int64](size T) string {
