@@ -75,7 +75,9 @@ other that it failed (code 500). Its variables JUGGLER_URI and JUGGLER_HEADERS
 say more. --http has a web server answer: the args are POSTed as JSON, 2xx comes
 with the answer; without an error in its body, 4xx is the code of the call's.
 What fails may say {"error":{"code":409,"message":…,"data":…,"retry_after":…}}
-in place of the answer. Callers read nothing else of it; the log does.
+in place of the answer. Callers read nothing else of it; the log does. A call
+that its caller gave a key has one that is the same however often it runs, in
+JUGGLER_KEY, or in the header Idempotency-Key: for effects that must happen once.
 
 With --exec-lines each line of the output, JSON, is a part of the answer as soon
 as it is written, and the result is null; a caller that asks for no parts gets

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"io"
 	"strings"
 	"testing"
 
@@ -46,8 +47,10 @@ func TestClientSubSince(t *testing.T) {
 	if strings.Contains(got.stdout, "gap") {
 		t.Errorf("got %+v", got)
 	}
-	got = run(t, "sub --since "+first.Pos+" room.7\nwait 1s\n", "client", url)
-	inOrder(t, got.stdout, "EVNT room.7 2 ", "EVNT room.7 3 ")
+	p := start(t, "client", url)
+	io.WriteString(p.stdin, "sub --since "+first.Pos+" room.7\n")
+	p.stdout.await(t, "EVNT room.7 3 ")
+	inOrder(t, p.stdout.String(), "EVNT room.7 2 ", "EVNT room.7 3 ")
 	for _, args := range [][]string{{"--since", "x", url, "sub", "room.7"}, {"--since", first.Pos, url, "psub", "room.*"}, {"--since", first.Pos, "--last", "1", url, "sub", "room.7"}} {
 		if got := run(t, "", append([]string{"client"}, args...)...); got.code != 2 {
 			t.Errorf("%v: %+v", args, got)

@@ -34,8 +34,9 @@ type Limits struct {
 // Program is a program that answers one call: it gets the args on its standard
 // input and writes the answer, JSON, to its standard output. It runs without a
 // shell, and ends with its call. On Linux it also ends, though what it started
-// does not, when this process is killed. The URI is in its variable JUGGLER_URI, the headers, as JSON, in
-// JUGGLER_HEADERS. Of the variables of the process it gets those that do not begin so.
+// does not, when this process is killed. The URI is in its variable JUGGLER_URI, the headers,
+// as JSON, in JUGGLER_HEADERS, and the key of a call that has one ([calleekit.Call.Key]) in
+// JUGGLER_KEY. Of the variables of the process it gets those that do not begin so.
 type Program struct {
 	path   string
 	args   []string
@@ -87,6 +88,9 @@ func (p *Program) command(ctx context.Context, c *calleekit.Call, stderr *bounde
 	group(cmd)
 	cmd.WaitDelay = killDelay
 	cmd.Env = append(environment(), "JUGGLER_URI="+c.URI, "JUGGLER_HEADERS="+headersText(c))
+	if key := c.Key(); key != "" {
+		cmd.Env = append(cmd.Env, "JUGGLER_KEY="+key)
+	}
 	cmd.Stdin = bytes.NewReader(c.Args)
 	cmd.Stderr = stderr
 	return cmd

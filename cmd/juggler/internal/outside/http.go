@@ -18,7 +18,8 @@ import (
 )
 
 // Webhook answers calls by POST to a URL: the args are the body, as JSON. The
-// URI is in the header Juggler-URI, the headers, as JSON, in Juggler-Headers.
+// URI is in the header Juggler-URI, the headers, as JSON, in Juggler-Headers, and the key of
+// a call that has one ([calleekit.Call.Key]) in Idempotency-Key.
 type Webhook struct {
 	url    string
 	shown  string // url, without secrets
@@ -97,6 +98,9 @@ func (h *Webhook) request(ctx context.Context, c *calleekit.Call) (*http.Request
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Juggler-URI", url.PathEscape(c.URI))
 	request.Header.Set("Juggler-Headers", headersText(c))
+	if key := c.Key(); key != "" {
+		request.Header.Set("Idempotency-Key", key)
+	}
 	if c.Streaming() {
 		request.Header.Set("Accept", "application/x-ndjson, application/jsonl, text/event-stream, application/json")
 	}

@@ -38,6 +38,31 @@ func answer(t *testing.T, ctx context.Context, command, args string) (any, error
 	return p.Answer(ctx, &calleekit.Call{URI: "u", Args: json.RawMessage(args)})
 }
 
+// Programs and web servers get the key of a call, if it has one.
+func TestKeys(t *testing.T) {
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		json.NewEncoder(w).Encode(r.Header.Values("Idempotency-Key"))
+	}))
+	defer web.Close()
+	hook, err := outside.NewWebhook(web.URL, limits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := outside.NewProgram(`sh -c 'printf "\"%s\"" "${JUGGLER_KEY-none}"'`, limits, silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		f         calleekit.HandlerFunc
+		key, want string
+	}{{program.Answer, "k7", `"k7"`}, {program.Answer, "", `"none"`}, {hook.Answer, "k7", `["k7"]`}, {hook.Answer, "", `null`}} {
+		r := calleekit.Recorder{Key: tt.key}
+		if got, err := r.Serve(t.Context(), tt.f, &calleekit.Call{URI: "u"}); err != nil || string(got) != tt.want {
+			t.Errorf("%q: %s, %v; want %s", tt.key, got, err, tt.want)
+		}
+	}
+}
+
 // A command line is split into words, with quotes and nothing else of a shell.
 func TestWords(t *testing.T) {
 	for _, tt := range []struct{ line, want string }{
