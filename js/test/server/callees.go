@@ -17,6 +17,8 @@ type counters struct {
 	called    atomic.Int64 // calls of test.count
 	published atomic.Int64 // the last number of /control/publish
 	sent      atomic.Int64 // parts that the newest call of test.parts has sent
+	paced     atomic.Int64 // calls of test.paced
+	released  chan struct{}
 }
 
 // register registers the callees:
@@ -32,8 +34,9 @@ type counters struct {
 //	test.broken   fails without a code
 //	test.header   returns one of the call's headers
 //	test.parts    answers in parts: the numbers from 1 to its argument, which it returns
+//	test.paced    so, too, but each part waits for /control/release; returns how often it was called
 func register(c *calleekit.Callee) *counters {
-	n := new(counters)
+	n := &counters{released: make(chan struct{}, 100)}
 	c.Handle("test.echo", func(_ context.Context, call *calleekit.Call) (any, error) { return call.Args, nil })
 	c.Handle("test.reverse", calleekit.Typed(func(_ context.Context, text string) (string, error) {
 		runes := []rune(text)
@@ -66,6 +69,7 @@ func register(c *calleekit.Callee) *counters {
 		return calleekit.CallFrom(ctx).Header(name), nil
 	}))
 	c.Handle("test.parts", calleekit.Typed(n.parts), calleekit.WithConcurrency(32))
+	c.Handle("test.paced", calleekit.Typed(n.pace))
 	return n
 }
 
@@ -80,4 +84,19 @@ func (n *counters) parts(ctx context.Context, last int) (int, error) {
 		n.sent.Store(int64(i + 1))
 	}
 	return last, nil
+}
+
+func (n *counters) pace(ctx context.Context, last int) (int64, error) {
+	called := n.paced.Add(1)
+	for i := range last {
+		select {
+		case <-n.released:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+		if err := calleekit.CallFrom(ctx).Send(ctx, i+1); err != nil {
+			return 0, err
+		}
+	}
+	return called, nil
 }

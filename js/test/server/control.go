@@ -12,6 +12,7 @@ import (
 //
 //	POST /control/drain                   drains the node behind /ws; answers when that is done
 //	POST /control/publish?channel=&n=     publishes the numbers below n from this process
+//	POST /control/release?n=              lets calls of test.paced send n parts more
 //	GET  /control/counters                what the callees have counted, as JSON
 //	GET  /control/sessions                how many sessions /ws has
 func control(mux *http.ServeMux, n *nodes, c *counters) {
@@ -25,6 +26,13 @@ func control(mux *http.ServeMux, n *nodes, c *counters) {
 		for i := 0; i < count && err == nil; i++ {
 			c.published.Store(int64(i))
 			err = n.newest().Publish(r.Context(), r.FormValue("channel"), i, nil)
+		}
+		fail(w, err)
+	})
+	mux.HandleFunc("POST /control/release", func(w http.ResponseWriter, r *http.Request) {
+		count, err := strconv.Atoi(r.FormValue("n"))
+		for range count {
+			c.released <- struct{}{}
 		}
 		fail(w, err)
 	})

@@ -85,6 +85,7 @@ func newNode(b *memory.Broker, opts ...juggler.Option) (*juggler.Handler, error)
 		juggler.WithBroker(b),
 		juggler.WithLogger(slog.New(slog.DiscardHandler)),
 		juggler.WithOriginCheck(func(*http.Request) bool { return true }),
+		juggler.WithKeyScope(func(juggler.Session) string { return "all" }),
 		juggler.WithAuthorizer(juggler.NonBlocking(func(_ context.Context, r *juggler.Request) error {
 			if r.Channel() == "secret" || r.URI() == "secret" {
 				return juggler.ErrForbidden

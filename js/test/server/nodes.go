@@ -30,7 +30,7 @@ type nodes struct {
 //	/ws             the balanced nodes
 //	/auth           sign-in by AUTH; see signIn
 //	/refuse/{code}  an authenticator that always refuses
-//	/small          small limits
+//	/small          small limits, and no keys of calls
 //	/busy           five publications and calls each 100 ms, all together; see putOff
 //	/strict         the default check of Origin
 func mount(mux *http.ServeMux, b *memory.Broker) (*nodes, error) {
@@ -50,7 +50,7 @@ func mount(mux *http.ServeMux, b *memory.Broker) (*nodes, error) {
 		"/refuse/401": {refuse(juggler.CodeUnauthenticated)},
 		"/refuse/403": {refuse(juggler.CodeForbidden)},
 		"/refuse/503": {refuse(juggler.CodeUnavailable)},
-		"/small":      {juggler.WithMaxCalls(2), juggler.WithMaxMessageBytes(2048), juggler.WithMaxSubscriptions(2), juggler.WithPing(time.Second)},
+		"/small":      {juggler.WithKeyScope(func(juggler.Session) string { return "" }), juggler.WithMaxCalls(2), juggler.WithMaxMessageBytes(2048), juggler.WithMaxSubscriptions(2), juggler.WithPing(time.Second)},
 		"/busy":       {juggler.WithNonBlockingMiddleware(putOff())},
 		"/strict":     {juggler.WithOrigins()},
 	} {

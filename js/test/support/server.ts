@@ -18,6 +18,7 @@ export interface TestContract extends Contract {
     'test.broken': () => never;
     'test.header': (name: string) => string;
     'test.parts': (last: number) => AsyncGenerator<number, number>;
+    'test.paced': (last: number) => AsyncGenerator<number, number>;
     secret: () => never;
     nobody: () => never;
   };
