@@ -13,13 +13,16 @@ class CallError extends Error {
   }
 }
 
-// A function gets the arguments of a call, its headers, and a signal that
-// aborts when the caller cancels or the time is over. What a generator yields is
+// A function gets the arguments of a call, its headers, a signal that aborts
+// when the caller cancels or the time is over, and the key of a call that has
+// one, else '': it is the same each time that the call runs, and no other
+// call's, for an effect that must happen once. What a generator yields is
 // a part of the answer, for callers that want parts: it goes on when Redis has
 // that, and the caller takes one more.
 const functions = {
   'js.add': ([a, b]) => a + b,
   'js.greet': (name, { headers }) => `${headers.greeting ?? 'hello'} ${name}`,
+  'js.key': (_, { key }) => key,
   'js.sleep': (ms, { signal }) => sleep(ms, ms, { signal }),
   'js.root': (x) => {
     if (!(x >= 0)) throw new CallError(422, 'want a number from 0 on', { got: x });
@@ -40,8 +43,11 @@ const PARTS_CAPACITY = 64 << 20; // bytes
 const MISSING = -1; // instead of a count: Redis does not know the node
 const CLOSED = -2; // or knows that it has gone
 const REMEMBERED = 65536; // calls
+const KEYED = Buffer.from('\xffkey', 'latin1'); // begins the addresses of calls with a key
+const OUTCOME_TIME = 600_000; // ms for which the outcome of such a call is worth something
 
 const scripts = Object.fromEntries(['announce', 'take', 'part', 'result', 'stop', 'withdraw'].map((name) => [name, script(name)]));
+for (const name of ['append', 'commit']) scripts[name] = script('record', name);
 const uris = Object.keys(functions);
 const key = (...names) => [JUGGLER_PREFIX, '{0.0}', ...names].join(':'); // a single server has one lane
 const perURI = (...kinds) => uris.flatMap((uri) => kinds.map((kind) => key(kind, uri)));
@@ -120,17 +126,20 @@ async function start(uri, value, now) {
   if (running.has(name)) return; // a failover has brought it back
   if (finished.has(name)) return redis.answered.push(address); // or a snapshot
   const left = Number(value.subarray(1, 14)) - now;
-  const expiry = performance.now() + left;
+  const expiry = performance.now() + (isKeyed(address) ? OUTCOME_TIME : left);
   const args = 54 + value.readUInt32BE(50);
   const abort = new AbortController();
   const signal = AbortSignal.any([abort.signal, AbortSignal.timeout(left)]);
-  const [window, headers] = windowOf(value.subarray(54, args).toString());
+  const [callKey, others] = cut('@key', value.subarray(54, args).toString());
+  const [counts, headers] = cut('@parts', others);
+  const [parts, bytes] = (counts || '0,0').split(',').map(Number);
+  const window = { parts, bytes };
   const call = { address, abort, signal, window, sent: { parts: 0, bytes: 0 }, wake() {} };
   signal.addEventListener('abort', () => call.wake());
   running.set(name, call);
   let result;
   try {
-    let output = functions[uri](JSON.parse(value.subarray(args).toString() || 'null'), { headers: JSON.parse(headers), signal });
+    let output = functions[uri](JSON.parse(value.subarray(args).toString() || 'null'), { headers: JSON.parse(headers || '{}'), signal, key: callKey });
     if (output?.[Symbol.asyncIterator]) output = inParts(call, output);
     result = [uint32(0), Buffer.from(JSON.stringify((await output) ?? null))];
   } catch (error) {
@@ -153,12 +162,33 @@ async function start(uri, value, now) {
   freed();
 }
 
-/** Takes the window off the headers of a call, which are JSON: without one it takes no parts. */
-function windowOf(headers) {
-  const [begin, parts, bytes] = /^\{"@parts":"(\d+),(\d+)"/.exec(headers) ?? [];
-  if (begin === undefined) return [{ parts: 0, bytes: 0 }, headers || '{}'];
-  const others = headers.slice(begin.length);
-  return [{ parts: Number(parts), bytes: Number(bytes) }, `{${others === '}' ? others : others.slice(1)}`];
+/** Takes what the node says in front of the headers of a call off them: its text, and the rest. */
+function cut(name, headers) {
+  const begin = `{"${name}":"`;
+  const end = headers.indexOf('"', begin.length);
+  if (!headers.startsWith(begin) || end < 0) return ['', headers];
+  const rest = headers.slice(end + 1);
+  return [headers.slice(begin.length, end), `{${rest === '}' ? rest : rest.slice(1)}`];
+}
+
+/** Whether a call has a key: its outcome and parts go to its record, and not to a node. */
+function isKeyed(address) {
+  return address.subarray(0, KEYED.length).equals(KEYED);
+}
+
+/** The keys of the record of a call with a key, of its parts, and of the records of its owner. */
+function recordKeys(address) {
+  const name = address.subarray(KEYED.length, 16).toString('hex');
+  return [key('keyed', name), key('keyed-parts', name), key('keyed-owner', address.subarray(16, 24).toString('hex'))];
+}
+
+/** Tells nodes of news of a call, whose key stands before their ids. What does not arrive they find out by themselves. */
+function tell(news) {
+  for (let at = 16; at + 16 <= news.length; at += 16) {
+    const node = ulid(news.subarray(at, at + 16));
+    const keys = [key('node', node), ...['parts', 'parts-state', 'parts-token'].map((kind) => key(kind, node))];
+    redis.writes.run(scripts.part, keys, [PARTS_CAPACITY, 1, Buffer.concat([Buffer.from('N'), news.subarray(0, 16)])]).catch(() => {});
+  }
 }
 
 /** Makes the windows of calls greater. Each is a total, so the order does not matter. */
@@ -216,13 +246,28 @@ function change(call, ms) {
 }
 
 /** Returns how many of the values were stored, none or one; MISSING, CLOSED, or NaN if the reply did not come. */
-async function storePart({ address, window, sent }, values) {
+async function storePart(call, values) {
+  const { address, window, sent } = call;
+  if (isKeyed(address)) return appendPart(call, values[0]);
   const node = ulid(address.subarray(0, 16));
   const keys = [key('node', node), ...['parts', 'parts-state', 'parts-token'].map((kind) => key(kind, node))];
   const begin = [Buffer.from('P'), address.subarray(16), redis.bytes, uint32(sent.parts + 1), uint32(window.parts), uint64(window.bytes)];
   try {
     const [stored] = await redis.writes.run(scripts.part, keys, [PARTS_CAPACITY, values.length, ...values.map((v) => Buffer.concat([...begin, v]))]);
     return Number(stored);
+  } catch {
+    return NaN;
+  }
+}
+
+/** As storePart, for the record of a call with a key, which keeps the newest parts: nobody paces its callee. */
+async function appendPart({ address, sent }, part) {
+  try {
+    const [code, news] = await redis.writes.run(scripts.append, recordKeys(address).slice(0, 2), [address.subarray(16), sent.parts + 1, part]);
+    if (code < 0) return 0; // no memory
+    if (code === 0) return CLOSED;
+    tell(news);
+    return 1;
   } catch {
     return NaN;
   }
@@ -245,6 +290,11 @@ async function store(address, result, parts = 0) {
   const begin = parts > 0 ? [Buffer.from('S'), address.subarray(16), uint32(parts), uint32(0)] : [Buffer.from('R'), address.subarray(16)];
   const value = Buffer.concat([...begin, ...result]);
   try {
+    if (isKeyed(address)) {
+      const [counts, news] = await redis.writes.run(scripts.commit, recordKeys(address), [0, value]);
+      if (counts) tell(news);
+      return counts; // 0: it had an outcome before
+    }
     const [stored] = await redis.writes.run(scripts.result, [key('node', node), key('results', node)], [RESULT_CAPACITY, 1, value]);
     return stored;
   } catch {

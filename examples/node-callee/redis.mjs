@@ -6,9 +6,9 @@ import { createConnection } from 'node:net';
 
 const PATIENCE = 5000; // ms without a byte from the server while a command waits for its reply
 
-/** Loads one of the scripts that juggler itself uses. */
-export function script(name) {
-  const source = readFileSync(new URL(`../../broker/redis/lua/${name}.lua`, import.meta.url));
+/** Loads one of the scripts that juggler itself uses, which may have several pieces. */
+export function script(...names) {
+  const source = Buffer.concat(names.map((name) => readFileSync(new URL(`../../broker/redis/lua/${name}.lua`, import.meta.url))));
   return { source, sha: createHash('sha1').update(source).digest('hex') };
 }
 

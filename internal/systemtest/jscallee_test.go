@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/client"
 	"github.com/juggler-go/juggler/internal/child"
 	"github.com/juggler-go/juggler/internal/redistest"
@@ -123,6 +124,63 @@ func TestJSCallee(t *testing.T) {
 		t.Errorf("js.greet with a long name: got %d bytes, %v", len(greeting), err)
 	}
 	wantExpiry(t, server.Client())
+}
+
+// A call with a key tells its function what names it, has one outcome, and keeps its parts
+// for who comes later.
+func TestJSCalleeWithKeys(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	startJSCallee(t, server.Addr, longJSLease)
+	broker := newBroker(t, calm(withAddr(server.Addr))...)
+	scope := juggler.WithKeyScope(func(juggler.Session) string { return "all" })
+	c := startNodeOn(t, broker, scope).dial(t)
+	var name, again, other string
+	headers := client.WithHeaders(map[string]string{"k": "v"})
+	for out, opts := range map[*string][]client.CallOption{
+		&name: {client.Key("k")}, &again: {client.Key("k"), headers}, &other: {client.Key("other"), headers},
+	} {
+		if err := c.Call(t.Context(), "js.key", nil, out, opts...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(name) != 22 || again != name || len(other) != 22 || other == name {
+		t.Errorf("keys %q, %q, %q", name, again, other)
+	}
+	for from := 0; from <= 200; from += 100 {
+		opts := []client.StreamOption{client.Key("k")}
+		if from > 0 {
+			opts = append(opts, client.Join(from))
+		}
+		s, err := c.Stream(t.Context(), "js.count", 300, opts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := from
+		for part, err := range client.PartsAs[int](s) {
+			if n++; err != nil || part != n {
+				t.Fatalf("part %d is %d, %v", n, part, err)
+			}
+		}
+		var last int
+		if err := s.Result(t.Context(), &last); err != nil || last != 300 || n != 300 {
+			t.Errorf("from %d: %d parts, result %d, %v", from, n, last, err)
+		}
+	}
+	running, err := c.Start(t.Context(), "js.sleep", 600_000, client.Key("k"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := running.State(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Stop(t.Context(), "js.sleep", "k"); err != nil {
+		t.Fatal(err)
+	}
+	if err := running.Result(t.Context(), nil); !errors.Is(err, client.CodeCancelled) {
+		t.Errorf("stopped: %v", err)
+	}
+	await(t, "nothing runs", func() bool { return taken(t, server) == 0 })
 }
 
 // A generator answers in parts: as many as are wanted, no further than the caller has taken
