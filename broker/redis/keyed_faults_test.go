@@ -29,7 +29,7 @@ func errorOf(r broker.CallRecord) *broker.Error {
 func TestKeyedCallNeverTaken(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	b := newBroker(t, quick(withAddr(server.Addr))...)
+	b := newBroker(t, patient(withAddr(server.Addr))...)
 	node, callee := openKeyedNode(t, b, 1), openKeyedCallee(t, b, nil)
 	short := func(key string) *broker.Attachment {
 		a := attachment(key)
@@ -124,8 +124,8 @@ func TestKeyedCallsOutOfMemory(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	admin := server.Client()
-	b := newBroker(t, quick(withAddr(server.Addr))...)
-	node, other := openKeyedNode(t, b, 1), openKeyedNode(t, newBroker(t, quick(withAddr(server.Addr))...), 2)
+	b := newBroker(t, patient(withAddr(server.Addr))...)
+	node, other := openKeyedNode(t, b, 1), openKeyedNode(t, newBroker(t, patient(withAddr(server.Addr))...), 2)
 	callee := openKeyedCallee(t, b, nil)
 	node.attach(attachment("runs"))
 	call := takeOne(t, callee)
@@ -163,9 +163,9 @@ func TestKeyedOutcomesAroundDeadlines(t *testing.T) {
 	t.Parallel()
 	const keys = 300
 	server := redistest.Start(t)
-	first, second := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr))...)
+	first, second := newBroker(t, patient(withAddr(server.Addr))...), newBroker(t, patient(withAddr(server.Addr))...)
 	nodes := []*keyedNode{openKeyedNode(t, first, 1), openKeyedNode(t, second, 2)}
-	callee := openKeyedCallee(t, newBroker(t, quick(withAddr(server.Addr))...), nil)
+	callee := openKeyedCallee(t, newBroker(t, patient(withAddr(server.Addr))...), nil)
 	var running sync.WaitGroup
 	running.Go(func() {
 		calls := make([]broker.Call, keys)
@@ -242,8 +242,8 @@ func TestKeyedReplyLost(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	proxy := redistest.StartProxy(t, server.Addr)
-	node := openKeyedNode(t, newBroker(t, quick(withAddr(proxy.Addr))...), 1)
-	callee := openKeyedCallee(t, newBroker(t, quick(withAddr(server.Addr))...), nil)
+	node := openKeyedNode(t, newBroker(t, patient(withAddr(proxy.Addr))...), 1)
+	callee := openKeyedCallee(t, newBroker(t, patient(withAddr(server.Addr))...), nil)
 	var lost atomic.Bool
 	proxy.Swallow(func(reply []byte) bool {
 		return bytes.Contains(reply, []byte("*2\r\n:1\r\n:0\r\n")) && lost.CompareAndSwap(false, true)
@@ -279,8 +279,8 @@ func TestKeyedCallComesBack(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	client, ctx := server.Client(), t.Context()
-	b := newBroker(t, quick(withAddr(server.Addr))...)
-	node, first, second := openKeyedNode(t, b, 1), openKeyedCallee(t, b, nil), openKeyedCallee(t, newBroker(t, quick(withAddr(server.Addr))...), nil)
+	b := newBroker(t, patient(withAddr(server.Addr))...)
+	node, first, second := openKeyedNode(t, b, 1), openKeyedCallee(t, b, nil), openKeyedCallee(t, newBroker(t, patient(withAddr(server.Addr))...), nil)
 	list := "juggler:{0.0}:calls:" + keyedURI
 	node.attach(attachment("a"))
 	queued := client.LRange(ctx, list, 0, -1).Val()
@@ -315,7 +315,7 @@ func TestKeyedCallComesBack(t *testing.T) {
 func TestKeyedCallsForgotten(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	b := newBroker(t, quick(withAddr(server.Addr))...)
+	b := newBroker(t, patient(withAddr(server.Addr))...)
 	node, callee := openKeyedNode(t, b, 1), openKeyedCallee(t, b, nil)
 	node.attach(attachment("a"))
 	call := takeOne(t, callee)
@@ -351,7 +351,7 @@ func TestKeyedScriptsFlushed(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	client := server.Client()
-	b := newBroker(t, quick(withAddr(server.Addr))...)
+	b := newBroker(t, patient(withAddr(server.Addr))...)
 	node, callee := openKeyedNode(t, b, 1), openKeyedCallee(t, b, nil)
 	for i := range 10 {
 		key := fmt.Sprint(i)
@@ -380,7 +380,7 @@ func TestKeyedScriptsFlushed(t *testing.T) {
 func TestKeyedPartsAreTrimmed(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	b := newBroker(t, quick(withAddr(server.Addr))...)
+	b := newBroker(t, patient(withAddr(server.Addr))...)
 	node, callee := openKeyedNode(t, b, 1), openKeyedCallee(t, b, nil)
 	a := attachment("a")
 	a.Call.Window, a.MaxPartBytes = broker.Window{Parts: 1}, 1000

@@ -1,6 +1,7 @@
 package redis_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,6 +14,11 @@ import (
 	"github.com/juggler-go/juggler/internal/redistest"
 	goredis "github.com/redis/go-redis/v9"
 )
+
+// patient are the options of brokers whose callees a busy machine does not make late.
+func patient(more ...redis.Option) []redis.Option {
+	return calm(append(more, redis.WithCalleeLease(time.Minute))...)
+}
 
 const keyedURI = "order.pay"
 
@@ -114,7 +120,9 @@ func openKeyedCallee(t testing.TB, b *redis.Broker, cancelled func([]broker.Addr
 func takeOne(t testing.TB, c broker.CalleeConn) broker.Call {
 	t.Helper()
 	calls := make([]broker.Call, 1)
-	if _, err := c.Take(t.Context(), calls); err != nil {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := c.Take(ctx, calls); err != nil {
 		t.Fatal(err)
 	}
 	return calls[0]
@@ -133,7 +141,7 @@ func TestKeyedCall(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	client := server.Client()
-	b, other := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr))...)
+	b, other := newBroker(t, patient(withAddr(server.Addr))...), newBroker(t, patient(withAddr(server.Addr))...)
 	one, two := openKeyedNode(t, b, 1), openKeyedNode(t, other, 2)
 	callee := openKeyedCallee(t, b, nil)
 	make1 := attachment("a")
