@@ -1,6 +1,7 @@
 package wsconn_test
 
 import (
+	"bytes"
 	"net"
 	"strings"
 	"testing"
@@ -25,11 +26,19 @@ func TestBacklog(t *testing.T) {
 			t.Fatal("both connections are in one group")
 		}
 		const n = 20_000
-		fill(greedy, n, func() bool { return greedy.Queued() > 1500<<10 })
-		messages := -1
-		fill(modest, n, func() bool { messages++; return modest.Queued() > 700<<10 })
+		messages := 0
+		msg := bytes.Repeat([]byte("m"), n)
 		waiting.Until(t, "the one for which most waits is closed", func() (ended bool) {
-			greedy.on(func() { ended = greedy.Ending() })
+			modest.on(func() {
+				for ; modest.Queued() <= 700<<10; messages++ {
+					modest.WriteText(msg)
+				}
+			})
+			greedy.on(func() { // the kernel may take more of it, long after it was queued
+				for ended = greedy.Ending(); !ended && greedy.Queued() <= 1500<<10; {
+					greedy.WriteText(msg)
+				}
+			})
 			return ended
 		})
 		expectSlowConsumerClose(t, greedyPeer, n)
