@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { configDefaults, defineConfig } from 'vitest/config';
+import { patience } from './test/support/patience.js';
 
 /** What needs the runtimes and tools of test/runtimes, more than a gigabyte: CI has to have them. */
 const inOthers = ['test/integration/runtimes.test.ts', 'test/package/consumers.test.ts'];
@@ -14,6 +15,9 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/unit/**/*.test.{ts,tsx}'],
+          // A machine that is busy with other work stands still for longer than the default, 5 s.
+          testTimeout: patience,
+          hookTimeout: patience,
         },
       },
       {

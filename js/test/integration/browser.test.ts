@@ -2,6 +2,7 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { launch, makeClient, openPage } from '../support/browser.js';
+import { patience } from '../support/patience.js';
 import { TestServer } from '../support/server.js';
 
 const server = new TestServer();
@@ -76,7 +77,7 @@ describe('calls', () => {
     ).toBe('AbortError');
     await vi.waitFor(async () => {
       expect((await server.get<{ cancelled: number }>('/control/counters')).cancelled).toBe(cancelled + 1);
-    }, 10_000);
+    }, patience);
   });
 });
 

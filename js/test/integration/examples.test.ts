@@ -3,6 +3,7 @@ import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { launch } from '../support/browser.js';
 import { bundle } from '../support/bundle.js';
+import { patience } from '../support/patience.js';
 import { TestServer, nodeClient } from '../support/server.js';
 
 let browser: Browser;
@@ -36,7 +37,7 @@ describe.each(['react.tsx', 'vue.ts', 'svelte.ts', 'solid.tsx', 'angular.ts'])('
         vi.waitFor(async () => {
           await author.publish('chat.go', { from: 'ann', text });
           expect(await page.innerText('main')).toContain(`ann: ${text}`);
-        }, 10_000);
+        }, patience);
 
       await shows('og');
       await shows('open');

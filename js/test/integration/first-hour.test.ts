@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { expect, it, vi } from 'vitest';
 import { launch } from '../support/browser.js';
+import { patience } from '../support/patience.js';
 
 const root = join(import.meta.dirname, '../../..');
 const text = (path: string) => readFileSync(join(root, path), 'utf8');
@@ -65,7 +66,7 @@ it('leads to a page that greets', async () => {
       }
     }
     expect(server, 'the page starts a server').toBeDefined();
-    await vi.waitFor(() => fetch(`http://${address}/`), 60_000);
+    await vi.waitFor(() => fetch(`http://${address}/`), patience);
 
     const windows = await Promise.all(['ann', 'bob'].map(async () => (await browser.newContext()).newPage()));
     const shows = (page: Page, state: string) => page.waitForFunction((state) => document.querySelector('#state')!.textContent === state, state);

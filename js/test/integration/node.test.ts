@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { WebSocket } from 'ws';
 import { JugglerError, stream, type Client, type ClientOptions, type JugglerEvent } from '../../src/index.js';
 import { mistakes } from '../support/mistakes.js';
+import { patience } from '../support/patience.js';
 import { TestServer, nodeClient, reached, type TestContract } from '../support/server.js';
 
 const server = new TestServer();
@@ -126,7 +127,7 @@ describe('calls', () => {
     expect(await call).toBe(controller.signal.reason);
     await vi.waitFor(async () => {
       expect((await server.get<{ cancelled: number }>('/control/counters')).cancelled).toBe(cancelled + 1);
-    }, 10_000);
+    }, patience);
   });
 
   it('1,000 at once all come back, though the server allows 128', async () => {
@@ -168,7 +169,7 @@ describe('limits of the server', () => {
       if (way !== 'at once' && n > 8) await all[n - 8];
     }
     await Promise.all(all);
-    await vi.waitFor(() => expect(got).toEqual(Array.from({ length: 30 }, (_, n) => n)), 10_000);
+    await vi.waitFor(() => expect(got).toEqual(Array.from({ length: 30 }, (_, n) => n)), patience);
   });
 
   it('a message of exactly the greatest size is taken', async () => {
@@ -185,7 +186,7 @@ describe('limits of the server', () => {
     await Promise.all([one.ready, two.ready]);
     const three = client.subscribe('c');
     const ready = three.ready;
-    await vi.waitFor(() => expect(errors).toMatchObject([{ code: 429, outcome: 'refused' }]), 10_000);
+    await vi.waitFor(() => expect(errors).toMatchObject([{ code: 429, outcome: 'refused' }]), patience);
     one.unsubscribe();
     await ready;
     errors = [];
@@ -200,7 +201,7 @@ describe('events', () => {
     const subB = b.subscribe('news.*', { pattern: true }, (event) => got.push(event));
     await Promise.all([subA.ready, subB.ready]);
     await a.publish('news.go', { title: 'ünï' }, { headers: { by: 'a' } });
-    await vi.waitFor(() => expect(got).toHaveLength(2), 10_000);
+    await vi.waitFor(() => expect(got).toHaveLength(2), patience);
     got.sort((x) => (x.pattern ? 1 : -1));
     expect(got).toMatchObject([
       { channel: 'news.go', args: { title: 'ünï' }, headers: { by: 'a' } },
@@ -229,7 +230,7 @@ describe('events', () => {
     await subscriber.subscribe('mine', ({ args }) => got.push(args)).ready;
     const numbers = Array.from({ length: 1_000 }, (_, n) => n);
     await Promise.all(numbers.map((n) => publisher.publish('mine', n)));
-    await vi.waitFor(() => expect(got).toHaveLength(1_000), 10_000);
+    await vi.waitFor(() => expect(got).toHaveLength(1_000), patience);
     expect(got).toEqual(numbers);
   });
 
@@ -242,7 +243,7 @@ describe('events', () => {
     await client.publish('x', 1);
     await client.subscribe('x', ({ args }) => got.push(args)).ready;
     await client.publish('x', 2);
-    await vi.waitFor(() => expect(got).toEqual([2]), 10_000);
+    await vi.waitFor(() => expect(got).toEqual([2]), patience);
   });
 
   it('of a channel that is not allowed are refused', async () => {
@@ -321,7 +322,7 @@ describe('signing in', () => {
     for (let i = 0; i < 5; i++) {
       await client.call('test.echo', 1);
       const asked = auth.mock.calls.length;
-      await vi.waitFor(() => expect(auth.mock.calls.length).toBeGreaterThan(asked), 5_000);
+      await vi.waitFor(() => expect(auth.mock.calls.length).toBeGreaterThan(asked), patience);
       sockets.at(-1)!.terminate();
     }
     expect(await client.call('test.echo', 2)).toBe(2);
@@ -368,7 +369,7 @@ describe('a channel whose events are kept', () => {
     await server.post('/control/publish?channel=kept.node&n=300');
     back();
     await client.publish('kept.node', 'after');
-    await vi.waitFor(() => expect(got).toContain('after'), 10_000);
+    await vi.waitFor(() => expect(got).toContain('after'), patience);
     expect(got).toEqual([...Array(300).keys(), 'after']);
   });
 });
@@ -397,9 +398,9 @@ describe('a server that is killed', () => {
       await own.start();
       expect(await waiting).toBe(3);
       expect(await repeated).toBe(200);
-      await vi.waitFor(() => expect(gaps).toHaveBeenCalledTimes(1), 10_000);
+      await vi.waitFor(() => expect(gaps).toHaveBeenCalledTimes(1), patience);
       await client.publish('x', 'after');
-      await vi.waitFor(() => expect(got).toEqual(['after']), 10_000);
+      await vi.waitFor(() => expect(got).toEqual(['after']), patience);
       await client.close();
     } finally {
       await own.kill();
@@ -447,7 +448,7 @@ describe('answers in parts', () => {
     await aborted.next();
     controller.abort();
     expect(await reason(aborted.next())).toMatchObject({ name: 'AbortError' });
-    await vi.waitFor(async () => expect((await counters()).cancelled).toBe(before.cancelled + 2), 10_000);
+    await vi.waitFor(async () => expect((await counters()).cancelled).toBe(before.cancelled + 2), patience);
     expect(await client.call('test.echo', 1)).toBe(1);
   });
 
@@ -497,7 +498,7 @@ describe('a node that is drained', () => {
     expect(done).toBeGreaterThan(0);
     expect(streamed).toBe(300);
     expect(await long).toBe(1_000);
-    await vi.waitFor(() => expect(got).toHaveLength(sent), 10_000);
+    await vi.waitFor(() => expect(got).toHaveLength(sent), patience);
     expect(got).toEqual(Array.from({ length: sent }, (_, n) => n));
     expect(gaps).not.toHaveBeenCalled();
     const after = await reached(client, 'open');

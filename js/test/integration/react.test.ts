@@ -7,6 +7,7 @@ import type { Browser, Page } from 'playwright-core';
 import { createServer, type ViteDevServer } from 'vite';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
 import { launch } from '../support/browser.js';
+import { patience } from '../support/patience.js';
 import { TestServer, nodeClient } from '../support/server.js';
 
 const root = join(import.meta.dirname, '../..');
@@ -122,7 +123,7 @@ it('replacing modules leaves no connection, no subscription and no lost state', 
     edit('client.ts', `edition = ${n}`, `edition = ${m}`);
     await shows(`with client ${m}, open, last 0`);
     await countsOneEvent(m);
-    await vi.waitFor(async () => expect(await server.get('/control/sessions')).toBe(1), 10_000);
+    await vi.waitFor(async () => expect(await server.get('/control/sessions')).toBe(1), patience);
   }
   expect(await page.evaluate(() => (window as any).same)).toBe(true);
 });

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Client, JugglerError, type ClientOptions, type SubscribeOptions } from '../../src/index.js';
 import { mistakes } from '../support/mistakes.js';
+import { patience } from '../support/patience.js';
 import { Script } from '../support/script.js';
 
 let script: Script;
@@ -172,7 +173,7 @@ describe('what the application is asked to do', () => {
       throw new Error('oops');
     };
     const result = client.call('x');
-    await vi.waitFor(() => expect(script.sockets).toHaveLength(2));
+    await vi.waitFor(() => expect(script.sockets).toHaveLength(2), patience);
     expect(client.state.status).toBe('connecting');
     script.socket.hello().say({ type: 'RES', for: '1', args: 'ok' });
     expect(await result).toBe('ok');
