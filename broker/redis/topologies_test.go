@@ -1,4 +1,7 @@
-//go:build long
+//go:build long && !race
+
+// The suite races as much in TestStandalone, which the race detector sees, and takes five
+// times as long with it. What it does not have, faults of clusters, is in other tests.
 
 package redis_test
 
@@ -10,8 +13,6 @@ import (
 	"github.com/juggler-go/juggler/internal/redistest"
 	goredis "github.com/redis/go-redis/v9"
 )
-
-func init() { onlyWhole = false }
 
 func TestCluster(t *testing.T) {
 	cluster := redistest.StartCluster(t, calmCluster...)

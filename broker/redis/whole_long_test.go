@@ -1,0 +1,5 @@
+//go:build long
+
+package redis_test
+
+func init() { onlyWhole = false }
