@@ -38,7 +38,9 @@ var hotFunctions = []hot{
 	{"memory broker: an event, and 3 patterns", memoryEvents(3)},
 	{"memory broker: an event that no rule keeps", memoryEvents(0, newsRule("new.*"), newsRule("news.1"))},
 	{"memory broker: an event that is kept", memoryEvents(0, newsRule("news.*"))},
-	{"memory broker: 16 events that are kept, and nobody subscribes", memoryUnheard},
+	{"memory broker: an event that no rule keeps, and nobody subscribes", memoryUnheard(1, "new.*")},
+	{"memory broker: an event that is kept, and nobody subscribes", memoryUnheard(1, "news.*")},
+	{"memory broker: 16 events that are kept, and nobody subscribes", memoryUnheard(16, "news.*")},
 	{"glob: 200 bytes beside a pattern that goes back", worstGlob},
 	{"wheel: set a timer and advance", timers},
 }
@@ -138,21 +140,29 @@ func memoryEvents(patterns int, rules ...broker.HistoryRule) func() (func(), err
 	}
 }
 
-// memoryUnheard publishes what is kept to nobody, as a node does that has had many PUBs.
-func memoryUnheard() (func(), error) {
-	b, err := memory.New(memory.WithHistory(newsRule("news.*")))
-	if err != nil {
-		return nil, err
-	}
-	events, done := make([]broker.Publication, 16), make([]broker.Published, 16)
-	for i := range events {
-		events[i].Event = broker.Event{Channel: "news.0", Args: []byte(`{"title":"Go"}`)}
-	}
-	return func() {
-		if b.PublishKept(context.Background(), events, done); done[15].Pos.IsZero() {
-			panic(fmt.Sprint("the memory broker does not keep: ", done[15].Err))
+// memoryUnheard publishes to nobody, as a node does that has had one PUB or many, where a
+// rule says what is kept.
+func memoryUnheard(many int, kept string) func() (func(), error) {
+	return func() (func(), error) {
+		b, err := memory.New(memory.WithHistory(newsRule(kept)))
+		if err != nil {
+			return nil, err
 		}
-	}, nil
+		events, errs := make([]broker.Event, many), make([]error, many)
+		for i := range events {
+			events[i] = broker.Event{Channel: "news.0", Args: []byte(`{"title":"Go"}`)}
+		}
+		return func() {
+			if many == 1 {
+				errs[0] = b.Publish(context.Background(), &events[0])
+			} else {
+				b.PublishBatch(context.Background(), events, errs)
+			}
+			if errs[many-1] != nil {
+				panic(fmt.Sprint("the memory broker does not publish: ", errs[many-1]))
+			}
+		}, nil
+	}
 }
 
 // worstGlob compares a name with a pattern that makes matchers go back for each byte.

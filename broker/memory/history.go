@@ -28,6 +28,7 @@ type history struct {
 	rules    kept.Rules
 	maxBytes int64
 	seed     maphash.Seed
+	began    time.Time // times are counted from here, as the clock is asked for each event
 
 	mu      sync.Mutex // guards the following
 	closed  bool
@@ -39,7 +40,7 @@ type history struct {
 	bytes   int64     // of all of these
 	floor   uint64    // no number of a life that is over is above it
 	timer   *time.Timer
-	due     time.Time // when timer fires; zero: it does not
+	due     time.Duration // when timer fires; zero: it does not
 
 	running sync.WaitGroup // goroutines that deliver what others published
 }
@@ -55,7 +56,7 @@ type keyNote struct {
 	id    keyID
 	args  uint64 // a hash
 	pos   broker.Position
-	until time.Time
+	until time.Duration
 }
 
 type keyID struct{ channel, key string }
@@ -65,7 +66,7 @@ func (h *history) init(cfg config) {
 	if h.rules.Len() == 0 {
 		return
 	}
-	h.seed = maphash.MakeSeed()
+	h.seed, h.began = maphash.MakeSeed(), time.Now()
 	h.logs = make(map[string]*eventLog)
 	h.keys = make(map[keyID]*list.Element)
 	h.shelves = make([]shelf, h.rules.Len())
@@ -80,9 +81,12 @@ func (h *history) keeps(channel string) bool {
 	return h.rules.Len() > 0 && h.rules.Find(channel) >= 0
 }
 
+// now returns the time.
+func (h *history) now() time.Duration { return time.Since(h.began) }
+
 // log returns the log of a channel that a rule keeps, made if it is not there. The caller
 // holds mu.
-func (h *history) log(channel string, now time.Time) *eventLog {
+func (h *history) log(channel string, now time.Duration) *eventLog {
 	if l := h.logs[channel]; l != nil {
 		h.expire(l, now)
 		return l
@@ -96,7 +100,7 @@ func (h *history) log(channel string, now time.Time) *eventLog {
 }
 
 // place puts l on a shelf, as the one that was used last. The caller holds mu.
-func (h *history) place(l *eventLog, s *shelf, now time.Time) {
+func (h *history) place(l *eventLog, s *shelf, now time.Duration) {
 	l.used = now
 	if l.shelf == s {
 		s.logs.MoveToBack(l.element)
@@ -106,20 +110,20 @@ func (h *history) place(l *eventLog, s *shelf, now time.Time) {
 		}
 		l.shelf, l.element = s, s.logs.PushBack(l)
 	}
-	h.wake(now.Add(s.life))
+	h.wake(now + s.life)
 }
 
 // live makes sure that l has a position. The caller holds mu.
-func (h *history) live(l *eventLog, now time.Time) {
+func (h *history) live(l *eventLog, now time.Duration) {
 	if l.last.IsZero() {
-		l.begin(broker.Position{At: max(uint64(now.UnixMicro()), h.floor+1), Tag: rand.Uint64()})
+		l.begin(broker.Position{At: max(uint64(time.Now().UnixMicro()), h.floor+1), Tag: rand.Uint64()})
 	}
 }
 
 // add keeps a publication of a channel that has a rule, and leaves it with its log to be
 // delivered. The log is nil if there is nothing to deliver. The caller holds mu, and that of
 // the topics.
-func (h *history) add(e *broker.Event, k string, now time.Time, t *topics) (*eventLog, broker.Published) {
+func (h *history) add(e *broker.Event, k string, now time.Duration, t *topics) (*eventLog, broker.Published) {
 	if h.closed {
 		return nil, broker.Published{Err: broker.ErrClosed}
 	}
@@ -140,7 +144,7 @@ func (h *history) add(e *broker.Event, k string, now time.Time, t *topics) (*eve
 	} else {
 		h.live(l, now)
 		item.pos = broker.Position{At: l.last.At + 1, Tag: rand.Uint64()}
-		h.bytes += l.push(entry{item.pos, item.event})
+		h.bytes += l.push(item.pos, &item.event)
 		h.place(l, l.home, now)
 	}
 	if k != "" {
@@ -172,9 +176,9 @@ func copyEvent(e *broker.Event, channel string) broker.Event {
 }
 
 // known returns the key of that id, unless it is not known or too old. The caller holds mu.
-func (h *history) known(id keyID, now time.Time) *keyNote {
+func (h *history) known(id keyID, now time.Duration) *keyNote {
 	if e := h.keys[id]; e != nil {
-		if k := e.Value.(*keyNote); now.Before(k.until) {
+		if k := e.Value.(*keyNote); now < k.until {
 			return k
 		}
 		h.forget(e)
@@ -183,8 +187,8 @@ func (h *history) known(id keyID, now time.Time) *keyNote {
 }
 
 // note notes the key of a publication. The caller holds mu.
-func (h *history) note(id keyID, args []byte, pos broker.Position, now time.Time) {
-	k := &keyNote{id, maphash.Bytes(h.seed, args), pos, now.Add(broker.KeyLife)}
+func (h *history) note(id keyID, args []byte, pos broker.Position, now time.Duration) {
+	k := &keyNote{id, maphash.Bytes(h.seed, args), pos, now + broker.KeyLife}
 	h.keys[id] = h.byAge.PushBack(k)
 	h.bytes += k.cost()
 	h.wake(k.until)
@@ -201,15 +205,15 @@ func (h *history) forget(e *list.Element) {
 
 // expire clears l if its events are too old, which the timer may not have seen yet. The
 // caller holds mu.
-func (h *history) expire(l *eventLog, now time.Time) {
-	if l.shelf != &h.idle && !now.Before(l.used.Add(l.shelf.life)) {
+func (h *history) expire(l *eventLog, now time.Duration) {
+	if l.shelf != &h.idle && now >= l.used+l.shelf.life {
 		h.clear(l, now)
 	}
 }
 
 // clear drops the events of l; that nothing follows its last one can be proved still. The
 // caller holds mu.
-func (h *history) clear(l *eventLog, now time.Time) {
+func (h *history) clear(l *eventLog, now time.Duration) {
 	h.bytes -= l.clear()
 	h.place(l, &h.idle, now)
 }
@@ -235,7 +239,7 @@ func (h *history) remove(l *eventLog) bool {
 // makeRoom drops what was used least recently until the rest is within the bound: logs
 // without events, events of whole logs, keys, then the oldest events of l, which was just
 // added to. The caller holds mu.
-func (h *history) makeRoom(l *eventLog, now time.Time) {
+func (h *history) makeRoom(l *eventLog, now time.Duration) {
 	for h.bytes > h.maxBytes {
 		switch {
 		case h.removeOneIdle(l):
@@ -263,14 +267,14 @@ func (h *history) removeOneIdle(l *eventLog) bool {
 
 // clearOldest clears the log that was used least recently, but not l. It reports whether
 // there was one. The caller holds mu.
-func (h *history) clearOldest(l *eventLog, now time.Time) bool {
+func (h *history) clearOldest(l *eventLog, now time.Duration) bool {
 	var oldest *eventLog
 	for i := range h.shelves {
 		front := h.shelves[i].logs.Front()
 		if front == nil {
 			continue
 		}
-		if next := front.Value.(*eventLog); next != l && (oldest == nil || next.used.Before(oldest.used)) {
+		if next := front.Value.(*eventLog); next != l && (oldest == nil || next.used < oldest.used) {
 			oldest = next
 		}
 	}
@@ -282,15 +286,15 @@ func (h *history) clearOldest(l *eventLog, now time.Time) bool {
 }
 
 // wake has the timer fire at a time, or before. The caller holds mu.
-func (h *history) wake(at time.Time) {
-	if h.closed || !h.due.IsZero() && !at.Before(h.due) {
+func (h *history) wake(at time.Duration) {
+	if h.closed || h.due != 0 && at >= h.due {
 		return
 	}
 	h.due = at
 	if h.timer == nil {
-		h.timer = time.AfterFunc(time.Until(at), h.sweep)
+		h.timer = time.AfterFunc(at-h.now(), h.sweep)
 	} else {
-		h.timer.Reset(time.Until(at))
+		h.timer.Reset(at - h.now())
 	}
 }
 
@@ -298,8 +302,8 @@ func (h *history) wake(at time.Time) {
 func (h *history) sweep() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	now := time.Now()
-	h.due = time.Time{}
+	now := h.now()
+	h.due = 0
 	for i := range h.shelves {
 		h.sweepShelf(&h.shelves[i], now, func(l *eventLog) bool {
 			h.clear(l, now)
@@ -308,7 +312,7 @@ func (h *history) sweep() {
 	}
 	h.sweepShelf(&h.idle, now, h.remove)
 	for e := h.byAge.Front(); e != nil; e = h.byAge.Front() {
-		if until := e.Value.(*keyNote).until; now.Before(until) {
+		if until := e.Value.(*keyNote).until; now < until {
 			h.wake(until)
 			break
 		}
@@ -318,10 +322,10 @@ func (h *history) sweep() {
 
 // sweepShelf calls drop for the logs whose time is over. One that is not dropped is used
 // just now. The caller holds mu.
-func (h *history) sweepShelf(s *shelf, now time.Time, drop func(*eventLog) bool) {
+func (h *history) sweepShelf(s *shelf, now time.Duration, drop func(*eventLog) bool) {
 	for e := s.logs.Front(); e != nil; e = s.logs.Front() {
 		l := e.Value.(*eventLog)
-		if over := l.used.Add(s.life); now.Before(over) {
+		if over := l.used + s.life; now < over {
 			h.wake(over)
 			return
 		}

@@ -32,16 +32,22 @@ func (b *Broker) Kept(channel string) bool { return b.history.keeps(channel) }
 
 // PublishKept implements [broker.History].
 func (b *Broker) PublishKept(ctx context.Context, events []broker.Publication, done []broker.Published) {
+	kept := 0
 	for i := range events {
-		if e := &events[i].Event; !b.history.keeps(e.Channel) {
+		if e := &events[i].Event; b.history.keeps(e.Channel) {
+			kept++
+		} else {
 			done[i] = broker.Published{Err: b.Publish(ctx, e)}
 		}
+	}
+	if kept == 0 {
+		return
 	}
 	m := b.topics.scratch.Get().(*matches)
 	defer b.topics.release(m)
 	now := b.beginKeeping()
 	for i := range events {
-		if p := &events[i]; b.history.keeps(p.Event.Channel) {
+		if p := &events[i]; kept == len(events) || b.history.keeps(p.Event.Channel) {
 			done[i] = b.keep(&p.Event, p.Key, now, m)
 		}
 	}
@@ -51,10 +57,17 @@ func (b *Broker) PublishKept(ctx context.Context, events []broker.Publication, d
 
 // publishKept is Publish on a channel that a rule keeps.
 func (b *Broker) publishKept(e *broker.Event) error {
+	if e.Channel == "" {
+		return errEmptyName
+	}
+	l, done := b.history.add(e, "", b.beginKeeping(), &b.topics)
+	if l == nil { // nothing is to be delivered, which needs no scratch space
+		b.unlockKept()
+		return done.Err
+	}
 	m := b.topics.scratch.Get().(*matches)
 	defer b.topics.release(m)
-	now := b.beginKeeping()
-	done := b.keep(e, "", now, m)
+	m.logs = append(m.logs, l)
 	b.endKeeping(m)
 	b.deliverLogs(m)
 	return done.Err
@@ -63,10 +76,10 @@ func (b *Broker) publishKept(e *broker.Event) error {
 // beginKeeping begins what endKeeping ends, for all events that are published together: a
 // lock and a look at the clock for each would cost as much as to keep it. Nothing may wait
 // in between.
-func (b *Broker) beginKeeping() (now time.Time) {
+func (b *Broker) beginKeeping() (now time.Duration) {
 	b.history.mu.Lock()
 	b.topics.mu.RLock()
-	return time.Now()
+	return b.history.now()
 }
 
 // endKeeping takes what is to be delivered first, for deliverLogs, while it has the locks.
@@ -75,12 +88,17 @@ func (b *Broker) endKeeping(m *matches) {
 		m.logs[0].delivering = true
 		b.move(m.logs[0], m)
 	}
+	b.unlockKept()
+}
+
+// unlockKept gives back what beginKeeping has locked.
+func (b *Broker) unlockKept() {
 	b.topics.mu.RUnlock()
 	b.history.mu.Unlock()
 }
 
 // keep keeps an event, and notes in m if it is to be delivered.
-func (b *Broker) keep(e *broker.Event, key string, now time.Time, m *matches) broker.Published {
+func (b *Broker) keep(e *broker.Event, key string, now time.Duration, m *matches) broker.Published {
 	if e.Channel == "" {
 		return broker.Published{Err: errEmptyName}
 	}
@@ -195,7 +213,7 @@ func (b *Broker) handOver(l *eventLog) bool {
 // ReadKept implements [broker.History]. Payloads are those that the broker keeps itself.
 func (b *Broker) ReadKept(_ context.Context, reads []broker.Read, pages []broker.Page) {
 	h := &b.history
-	now := time.Now()
+	now := h.now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range reads {
@@ -251,7 +269,7 @@ func (s *subscriberConn) SubscribeKept(ctx context.Context, channel string) (bro
 	if h.closed {
 		return broker.Position{}, broker.ErrClosed
 	}
-	now := time.Now()
+	now := h.now()
 	l := h.log(channel, now)
 	h.live(l, now)
 	if l.shelf == &h.idle {

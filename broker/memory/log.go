@@ -18,7 +18,7 @@ type eventLog struct {
 
 	shelf   *shelf
 	element *list.Element // of shelf
-	used    time.Time     // when the last event came, or since when there is none
+	used    time.Duration // when the last event came, or since when there is none
 
 	ring  []entry // holds a power of two
 	first int     // where the oldest event is
@@ -84,7 +84,7 @@ func (l *eventLog) at(i int) *entry { return &l.ring[(l.first+i)&(len(l.ring)-1)
 
 // push adds an event and drops the oldest if there are too many. It returns by how many
 // bytes the log has grown.
-func (l *eventLog) push(e entry) (grown int64) {
+func (l *eventLog) push(pos broker.Position, event *broker.Event) (grown int64) {
 	if l.count == l.most {
 		grown = -l.drop()
 	}
@@ -97,9 +97,9 @@ func (l *eventLog) push(e entry) (grown int64) {
 		l.ring, l.first = ring, 0
 	}
 	l.count++
-	*l.at(l.count - 1) = e
-	l.last = e.pos
-	return grown + payload(&e.event)
+	e := l.at(l.count - 1)
+	e.pos, e.event, l.last = pos, *event, pos
+	return grown + payload(event)
 }
 
 // drop drops the oldest event and returns the bytes of its payload.

@@ -1,8 +1,6 @@
 package memory
 
 import (
-	"time"
-
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/internal/kept"
 )
@@ -40,7 +38,7 @@ func (b *Broker) LoseKept(loss kept.Loss) {
 		h.mu.Unlock()
 		return
 	case loss.Newest == 0:
-		h.clear(l, time.Now())
+		h.clear(l, h.now())
 	default:
 		h.rollBack(l, loss.Newest)
 		l.tell(delivery{gap: true, pos: l.last})
@@ -55,7 +53,7 @@ func (b *Broker) LoseKept(loss kept.Loss) {
 // If that is not known the life of l ends. The caller holds mu.
 func (h *history) rollBack(l *eventLog, events int) {
 	if events > l.count {
-		h.clear(l, time.Now())
+		h.clear(l, h.now())
 		h.end(l)
 	} else {
 		l.last = l.before(l.count - events)
@@ -64,7 +62,7 @@ func (h *history) rollBack(l *eventLog, events int) {
 		}
 	}
 	if l.count == 0 && l.shelf != &h.idle {
-		h.clear(l, time.Now())
+		h.clear(l, h.now())
 	}
 	for e := h.byAge.Front(); e != nil; {
 		next := e.Next()

@@ -77,21 +77,24 @@ func (b *Broker) PublishBatch(_ context.Context, events []broker.Event, errs []e
 	t := &b.topics
 	m := t.scratch.Get().(*matches)
 	defer t.release(m)
+	kept := 0
 	t.mu.RLock()
 	for i := range events {
-		if !b.history.keeps(events[i].Channel) {
+		if b.history.keeps(events[i].Channel) {
+			kept++
+		} else {
 			errs[i] = t.match(&events[i], m)
 		}
 	}
 	t.mu.RUnlock()
 	m.deliver()
-	if b.history.rules.Len() == 0 {
+	if kept == 0 {
 		return
 	}
 	m.empty()
 	now := b.beginKeeping()
 	for i := range events {
-		if e := &events[i]; b.history.keeps(e.Channel) {
+		if e := &events[i]; kept == len(events) || b.history.keeps(e.Channel) {
 			errs[i] = b.keep(e, "", now, m).Err
 		}
 	}
