@@ -108,6 +108,40 @@ func (c *cable) OpenCaller(ctx context.Context, node broker.ID, deliver func([]b
 	return cableCaller{conn, c}, err
 }
 
+func (c *cable) OpenKeyedCaller(ctx context.Context, node broker.ID, deliver func([]broker.Result), parts func([]broker.Part), news func([]broker.CallKey)) (broker.KeyedCallerConn, error) {
+	conn, err := c.Caller.(broker.KeyedCaller).OpenKeyedCaller(ctx, node, deliver, parts, news)
+	return cableKeyedCaller{conn, c}, err
+}
+
+type cableKeyedCaller struct {
+	broker.KeyedCallerConn
+	cable *cable
+}
+
+func (s cableKeyedCaller) Attach(ctx context.Context, a *broker.Attachment) error {
+	if err := s.cable.err(); err != nil {
+		return err
+	}
+	return s.KeyedCallerConn.Attach(ctx, a)
+}
+
+func (s cableKeyedCaller) ReadCalls(ctx context.Context, reads []broker.CallRead, records []broker.CallRecord) {
+	if err := s.cable.err(); err != nil {
+		for i := range records {
+			records[i] = broker.CallRecord{Err: err}
+		}
+		return
+	}
+	s.KeyedCallerConn.ReadCalls(ctx, reads, records)
+}
+
+func (s cableKeyedCaller) Stop(ctx context.Context, uri string, key broker.CallKey) error {
+	if err := s.cable.err(); err != nil {
+		return err
+	}
+	return s.KeyedCallerConn.Stop(ctx, uri, key)
+}
+
 type cableCaller struct {
 	broker.CallerConn
 	cable *cable
@@ -135,8 +169,8 @@ func TestOutage(t *testing.T) {
 		caught  []string
 	}{
 		{"right", broker.ErrUnavailable, rightGap, nil},
-		{"wrong error", errors.New("broken pipe"), rightGap, []string{"outage of calls", "outage of events"}},
-		{"hides the outage", nil, rightGap, []string{"outage of calls", "outage of events"}},
+		{"wrong error", errors.New("broken pipe"), rightGap, []string{"outage of calls", "outage of events", "outage of keyed calls"}},
+		{"hides the outage", nil, rightGap, []string{"outage of calls", "outage of events", "outage of keyed calls"}},
 		{"no gap", broker.ErrUnavailable, nil, []string{"gap"}},
 		{"event in gap", broker.ErrUnavailable, eventInGap, []string{"gap"}},
 	} {

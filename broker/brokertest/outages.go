@@ -3,6 +3,8 @@ package brokertest
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 
 	"github.com/juggler-go/juggler/broker"
 )
@@ -81,6 +83,7 @@ var outageCases = []testCase{
 			x.errorf("an event arrived for a topic that had been removed before the outage")
 		}
 	}},
+	{"outage of keyed calls", "While the engine is out of reach Attach, ReadCalls and Stop return ErrUnavailable, or ErrUnknownOutcome. The same Attach then makes the call, or joins it: it runs once.", rpc | keyedCalls | outage, outageOfKeyedCalls},
 	{"callees after an outage", "After an outage callees go on taking calls.", rpc | outage, func(x *trial) {
 		n, c := x.node(x.process()), x.callee(x.process(), "u")
 		c.serve(1, echoed)
@@ -91,6 +94,61 @@ var outageCases = []testCase{
 			})
 		}
 	}},
+}
+
+// outageOfKeyedCalls attaches to keys before, amid and after an outage.
+func outageOfKeyedCalls(x *trial) {
+	n, c := x.keyedNode(x.process()), x.streamCallee(x.process(), "u")
+	var mu sync.Mutex
+	runs := make(map[string]int)
+	c.serve(4, func(call broker.Call) broker.Result {
+		mu.Lock()
+		defer mu.Unlock()
+		runs[string(call.Args)]++
+		return echoed(call)
+	})
+	before := keyed("u", "before")
+	n.attach(before, broker.CallNew)
+	n.wantArgs(before, "before")
+	keys := []string{"before"}
+	restore := x.engine.Outage()
+	x.await("Attach returned ErrUnavailable", func() bool {
+		keys = append(keys, fmt.Sprint(len(keys)))
+		err := n.tryAttach(keyed("u", keys[len(keys)-1]))
+		x.wantOutage("Attach", err)
+		return errors.Is(err, broker.ErrUnavailable)
+	})
+	x.await("ReadCalls returned ErrUnavailable", func() bool {
+		err := n.readCalls(broker.CallRead{URI: "u", Key: before.Call.Key})[0].Err
+		x.wantOutage("ReadCalls", err)
+		return errors.Is(err, broker.ErrUnavailable)
+	})
+	x.await("Stop returned ErrUnavailable", func() bool {
+		err := n.tryStop(before)
+		x.wantOutage("Stop", err)
+		return errors.Is(err, broker.ErrUnavailable)
+	})
+	restore()
+	for _, key := range keys {
+		a := keyed("u", key)
+		x.await("Attach worked again", func() bool {
+			err := n.tryAttach(a)
+			x.wantOutage("Attach", err)
+			return err == nil
+		})
+		x.await("the outcome of a call was kept", func() bool {
+			rec := n.readCalls(broker.CallRead{URI: "u", Key: a.Call.Key})[0]
+			x.wantOutage("ReadCalls", rec.Err)
+			return rec.State == broker.CallDone && string(rec.Result.Args) == key
+		})
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for key, n := range runs {
+		if n > 1 {
+			x.errorf("the call %q ran %d times", key, n)
+		}
+	}
 }
 
 // wantOutage accepts what a method may return around an outage.
