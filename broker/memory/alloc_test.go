@@ -29,6 +29,19 @@ func TestCallAllocatesNothing(t *testing.T) {
 	}
 }
 
+// Who joins a call with a key and reads its outcome allocates nothing.
+func TestJoinAllocatesNothing(t *testing.T) {
+	s := newKeyedSystem(t)
+	a := attachment("k")
+	s.attach(a, broker.CallNew)
+	s.reply(broker.Result{To: s.take(s.callee, 1)[0].ReplyTo, Args: []byte("1")})
+	reads, records := []broker.CallRead{{URI: "f", Key: a.Call.Key}}, make([]broker.CallRecord, 1)
+	wantNoAllocations(t, func() {
+		s.attach(a, broker.CallDone)
+		s.node.ReadCalls(t.Context(), reads, records)
+	})
+}
+
 func TestPublishAllocatesNothing(t *testing.T) {
 	for _, topics := range [][]broker.Topic{
 		{},

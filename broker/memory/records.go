@@ -14,7 +14,7 @@ import (
 // What is kept of a call with a key costs beside its parts and its outcome, in bytes, and
 // what each part costs.
 const (
-	recordCost = 700
+	recordCost = 500
 	partCost   = 32
 )
 
