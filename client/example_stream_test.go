@@ -20,7 +20,8 @@ func wordServer() (url string, stop func()) {
 	if err != nil {
 		panic(err)
 	}
-	h, err := juggler.New(juggler.WithBroker(b), juggler.WithAuthorizer(juggler.AllowAll()))
+	h, err := juggler.New(juggler.WithBroker(b), juggler.WithAuthorizer(juggler.AllowAll()),
+		juggler.WithKeyScope(func(juggler.Session) string { return "reader" })) // it is the user's by default
 	if err != nil {
 		panic(err)
 	}

@@ -27,8 +27,9 @@ import (
 // Such a call fails with [CodeConflict] if the key is that of a call with other args; with
 // [CodeLimit] if the user has too many; with [CodeGone] if the client had joined the call, and
 // the server has nothing of it any more; and at once with [ErrUnsupported] on a session that
-// cannot have keys. [CodeExpired] is no outcome: the call may still end, and another one with
-// the key tells.
+// cannot have keys. What a server says to a client that comes back because it is short of
+// something ([CodeLimit], [CodeInternal], [CodeUnavailable]) does not end the wait.
+// [CodeExpired] is no outcome: the call may still end, and another one with the key tells.
 //
 // A publication gets the key in place of one that the client makes: where the server keeps
 // events of the channel, another publication of the same user with the key and the same args
