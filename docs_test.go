@@ -277,6 +277,22 @@ func TestGuideShowsTheWholeMain(t *testing.T) {
 	}
 }
 
+// What docs/once.md shows of effects that happen once is the example's code.
+func TestOnceShowsTheExample(t *testing.T) {
+	_, section, _ := strings.Cut(readDoc(t, "docs/once.md"), "\n## Effects that happen once\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	example := readDoc(t, "examples/once/main.go") + readDoc(t, "examples/once/once.go")
+	quotes := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(section, -1)
+	for _, quote := range quotes {
+		if !strings.Contains(example, "\n"+quote[1]) {
+			t.Errorf("examples/once does not have\n%s", quote[1])
+		}
+	}
+	if len(quotes) != 2 {
+		t.Errorf("%d quotes, want 2", len(quotes))
+	}
+}
+
 // Each mistake that the first hour lists has a test that makes it.
 func TestMistakesAreTested(t *testing.T) {
 	_, table, ok := strings.Cut(readDoc(t, "docs/first-hour.md"), "| mistake | what one sees | test |\n| --- | --- | --- |\n")
