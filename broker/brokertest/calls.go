@@ -159,9 +159,10 @@ var callCases = []testCase{
 	{"late replies", "Reply ignores results of calls that it does not know, and of those answered, cancelled or past their time, without error.", rpc, func(x *trial) {
 		n, c := x.node(x.process()), x.callee(x.process(), "u")
 		const short = time.Second
-		_, err := n.try("u", "late", short)
-		x.must("Call", err)
-		late := c.take()
+		late := c.takeInTime(short, func() {
+			_, err := n.try("u", "late", short)
+			x.must("Call", err)
+		})
 		cancelled := n.call("u", "cancelled")
 		unwanted := c.take()
 		n.cancel("u", cancelled)

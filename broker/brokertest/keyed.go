@@ -195,10 +195,14 @@ var keyedCases = []testCase{
 	}},
 	{"late outcome", "When the time of a call is over no time is Left, and its outcome is kept all the same, as a late one.", rpc | keyedCalls, func(x *trial) {
 		n, c := x.keyedNode(x.process()), x.streamCallee(x.process(), "u")
-		a := keyed("u", "k")
-		a.Call.Timeout = time.Second
-		n.attach(a, broker.CallNew)
-		call := c.take()
+		var a *broker.Attachment
+		tries := 0
+		call := c.takeInTime(time.Second, func() {
+			tries++
+			a = keyed("u", fmt.Sprint("k", tries))
+			a.Call.Timeout = time.Second
+			n.attach(a, broker.CallNew)
+		})
 		left := n.read(a, 0).Left
 		x.await("no time was left", func() bool {
 			rec := n.read(a, 0)
@@ -208,12 +212,12 @@ var keyedCases = []testCase{
 			left = rec.Left
 			return left <= 0
 		})
-		x.keyedNode(x.process()).attach(keyed("u", "k"), broker.CallRunning)
+		x.keyedNode(x.process()).attach(keyed("u", string(call.Args)), broker.CallRunning)
 		c.echo(call)
-		if rec := n.wantArgs(a, "k"); !rec.Late {
+		if rec := n.wantArgs(a, string(call.Args)); !rec.Late {
 			x.errorf("the record of a late outcome says %+v", rec)
 		}
-		n.attach(keyed("u", "k"), broker.CallDone)
+		n.attach(keyed("u", string(call.Args)), broker.CallDone)
 	}},
 	{"time over in the queue", "A call whose time is over before it is taken ends refused with 408; Attach makes it anew, with other Args if it likes.", rpc | keyedCalls, func(x *trial) {
 		n, c := x.keyedNode(x.process()), x.streamCallee(x.process(), "u")

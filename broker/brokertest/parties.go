@@ -240,6 +240,23 @@ func (c *callee) takeSome(most int) []broker.Call {
 // take takes one call.
 func (c *callee) take() broker.Call { return c.takeSome(1)[0] }
 
+// takeInTime has calls made that have a short time until one is taken before that is
+// over: a machine that is busy with other work stands still for longer, now and then.
+func (c *callee) takeInTime(short time.Duration, call func()) broker.Call {
+	for end := time.Now().Add(c.x.patience); ; {
+		call()
+		ctx, cancel := context.WithTimeout(context.Background(), min(short, c.x.patience))
+		calls, err := c.tryTake(ctx, 1)
+		cancel()
+		if err == nil {
+			return calls[0]
+		}
+		if !errors.Is(err, context.DeadlineExceeded) || time.Now().After(end) {
+			c.x.fatalf("Take of a call with %v to go: %v", short, err)
+		}
+	}
+}
+
 // takeAll takes n calls, up to most at a time.
 func (c *callee) takeAll(n, most int) []broker.Call {
 	var calls []broker.Call

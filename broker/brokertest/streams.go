@@ -123,10 +123,11 @@ var streamCases = []testCase{
 			tt.end(to)
 			c.wantOver(to, 2, tt.what)
 		}
-		expires := broker.Call{URI: "u", ReplyTo: n.address(), Timeout: 2 * time.Second, Window: wide}
-		x.must("Call", n.send(&expires))
-		taken := c.take()
-		pass(expires.Timeout)
+		const short = 2 * time.Second
+		taken := c.takeInTime(short, func() {
+			x.must("Call", n.send(&broker.Call{URI: "u", ReplyTo: n.address(), Timeout: short, Window: wide}))
+		})
+		pass(short)
 		c.wantOver(taken.ReplyTo, 1, "is past its time")
 
 		to := n.stream("u", wide)
