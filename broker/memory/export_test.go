@@ -42,11 +42,3 @@ func (b *Broker) HeldHistory() (channels, events, keys int, bytes, sum int64) {
 	}
 	return len(h.logs), events, h.byAge.Len(), h.bytes, sum
 }
-
-// HeldRecords returns of how many calls with keys something is kept, and how many bytes
-// that takes.
-func (b *Broker) HeldRecords() (records int, bytes int64) {
-	b.rpc.mu.Lock()
-	defer b.rpc.mu.Unlock()
-	return len(b.rpc.records.byKey), b.rpc.records.bytes
-}

@@ -37,6 +37,7 @@ type history struct {
 	idle    shelf   // the logs that have none
 	keys    map[keyID]*list.Element
 	byAge   list.List // of *keyNote, the oldest first
+	events  int       // of all logs
 	bytes   int64     // of all of these
 	floor   uint64    // no number of a life that is over is above it
 	timer   *time.Timer
@@ -144,7 +145,9 @@ func (h *history) add(e *broker.Event, k string, now time.Duration, t *topics) (
 	} else {
 		h.live(l, now)
 		item.pos = broker.Position{At: l.last.At + 1, Tag: rand.Uint64()}
+		h.events -= l.count
 		h.bytes += l.push(item.pos, &item.event)
+		h.events += l.count
 		h.place(l, l.home, now)
 	}
 	if k != "" {
@@ -214,6 +217,7 @@ func (h *history) expire(l *eventLog, now time.Duration) {
 // clear drops the events of l; that nothing follows its last one can be proved still. The
 // caller holds mu.
 func (h *history) clear(l *eventLog, now time.Duration) {
+	h.events -= l.count
 	h.bytes -= l.clear()
 	h.place(l, &h.idle, now)
 }
@@ -247,6 +251,7 @@ func (h *history) makeRoom(l *eventLog, now time.Duration) {
 		case h.byAge.Len() > 0:
 			h.forget(h.byAge.Front())
 		case l.count > 0:
+			h.events--
 			h.bytes -= l.trim()
 		default:
 			return

@@ -113,8 +113,10 @@ func (m *model) step(what byte, c *modelChannel, n int) {
 	default:
 		m.readAfter(c, n)
 	}
-	if _, _, _, bytes, sum := m.b.HeldHistory(); bytes != sum || !m.roomy && bytes > 64<<10 {
+	if _, events, _, bytes, sum := m.b.HeldHistory(); bytes != sum || !m.roomy && bytes > 64<<10 {
 		m.t.Errorf("%d bytes are held, which are %d", bytes, sum)
+	} else if stats := m.b.Stats(); stats.KeptEvents != events || stats.KeptBytes != bytes {
+		m.t.Errorf("%d events with %d bytes are held; the broker says %+v", events, bytes, stats)
 	}
 }
 

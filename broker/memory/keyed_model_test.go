@@ -102,8 +102,8 @@ func TestKeyedModel(t *testing.T) {
 				m.callee.Close()
 			}
 			time.Sleep(time.Minute)
-			if records, bytes := m.b.HeldRecords(); records != 0 || bytes != 0 {
-				t.Errorf("seed %d: %d records with %d bytes are left", seed, records, bytes)
+			if stats := m.b.Stats(); stats != (memory.Stats{}) {
+				t.Errorf("seed %d: the broker holds %+v", seed, stats)
 			}
 		})
 	}

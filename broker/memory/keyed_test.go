@@ -108,6 +108,9 @@ func TestKeyedCall(t *testing.T) {
 		s := newKeyedSystem(t)
 		a := attachment("k")
 		s.attach(a, broker.CallNew)
+		if stats := s.broker.Stats(); stats.KeyedCalls != 1 || stats.KeyedBytes == 0 || stats.QueuedCalls != 1 || stats.QueuedBytes == 0 {
+			t.Errorf("the broker holds %+v", stats)
+		}
 		calls := s.take(s.callee, 2)
 		if len(calls) != 1 || calls[0].Key != a.Call.Key || calls[0].ReplyTo.Node == (broker.ID{1}) {
 			t.Fatalf("took %v", calls)
@@ -136,8 +139,8 @@ func TestKeyedCall(t *testing.T) {
 		if err := s.node.Attach(t.Context(), a); !errors.Is(err, broker.ErrCallGone) {
 			t.Errorf("attached with %v", err)
 		}
-		if records, bytes := s.broker.HeldRecords(); records != 0 || bytes != 0 {
-			t.Errorf("%d records, %d bytes", records, bytes)
+		if stats := s.broker.Stats(); stats != (memory.Stats{}) {
+			t.Errorf("the broker holds %+v", stats)
 		}
 	})
 }

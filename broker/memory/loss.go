@@ -58,6 +58,7 @@ func (h *history) rollBack(l *eventLog, events int) {
 	} else {
 		l.last = l.before(l.count - events)
 		for range events {
+			h.events--
 			h.bytes -= l.dropNewest()
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/broker/redis"
 	"github.com/juggler-go/juggler/calleekit"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/admin"
@@ -58,7 +59,7 @@ func (s *server) metrics() admin.Metrics {
 		{Name: "accept_failures_total", Help: "Failures to accept a connection.", Total: true,
 			Value: func() float64 { return float64(listen.AcceptFailures()) }},
 	}
-	return append(append(m, s.metricsByCode()...), redisMetrics(s.engine)...)
+	return append(append(append(m, s.metricsByCode()...), memoryMetrics(s.engine)...), redisMetrics(s.engine)...)
 }
 
 // metricsByCode are the figures of a node that say why.
@@ -140,6 +141,25 @@ func calleeMetrics(c *calleekit.Callee, e *engine.Engine) admin.Metrics {
 	return append(m, redisMetrics(e)...)
 }
 
+// memoryMetrics are what the embedded broker holds, if there is one.
+func memoryMetrics(e *engine.Engine) admin.Metrics {
+	b := e.Memory
+	if b == nil {
+		return nil
+	}
+	gauge := func(name, help string, value func(memory.Stats) int64) admin.Metric {
+		return admin.Metric{Name: "embedded_" + name, Help: help, Value: func() float64 { return float64(value(b.Stats())) }}
+	}
+	return admin.Metrics{
+		gauge("queued_calls", "Calls that wait for a callee.", func(s memory.Stats) int64 { return int64(s.QueuedCalls) }),
+		gauge("queued_bytes", "Memory of them.", func(s memory.Stats) int64 { return s.QueuedBytes }),
+		gauge("keyed_calls", "Calls with keys of which something is kept.", func(s memory.Stats) int64 { return int64(s.KeyedCalls) }),
+		gauge("keyed_bytes", "Memory of them.", func(s memory.Stats) int64 { return s.KeyedBytes }),
+		gauge("kept_events", "Events that are kept.", func(s memory.Stats) int64 { return int64(s.KeptEvents) }),
+		gauge("kept_bytes", "Memory of them, and of what else --history needs.", func(s memory.Stats) int64 { return s.KeptBytes }),
+	}
+}
+
 // redisMetrics are the figures of the brokers on Redis: the first carries calls
 // (and events), the second, if there is one, events.
 func redisMetrics(e *engine.Engine) admin.Metrics {
@@ -173,7 +193,11 @@ func redisMetrics(e *engine.Engine) admin.Metrics {
 
 // vars is what /debug/vars shows of a node.
 func vars(h *juggler.Handler, e *engine.Engine) any {
-	return map[string]any{"node": h.Node(), "handler": h.Stats(), "redis": redisStats(e)}
+	m := map[string]any{"node": h.Node(), "handler": h.Stats(), "redis": redisStats(e)}
+	if e.Memory != nil {
+		m["embedded"] = e.Memory.Stats()
+	}
+	return m
 }
 
 // calleeVars is what /debug/vars shows of a callee.

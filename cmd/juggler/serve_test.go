@@ -278,6 +278,8 @@ func TestMetricsSayWhy(t *testing.T) {
 		`juggler_refusals_total{reason="origin",status="403"} 1`,
 		`juggler_closes_total{by="client",code="1000"} 1`,
 		"\njuggler_accept_failures_total ",
+		"\njuggler_embedded_keyed_calls 0\n",
+		"\njuggler_embedded_kept_bytes 0\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in:\n%s", want, text)

@@ -23,6 +23,8 @@ type Engine struct {
 
 	Redis []*redis.Broker // what Caller and PubSub are, for metrics; empty: the embedded broker
 
+	Memory *memory.Broker // the embedded broker, or nil
+
 	addresses []string // of Redis, by index
 	entries   []*entry
 	close     []func() error
@@ -46,7 +48,7 @@ func (f *Flags) Open(log *slog.Logger) (*Engine, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &Engine{Caller: b, Callee: b, PubSub: b, close: []func() error{b.Close}}, nil
+		return &Engine{Caller: b, Callee: b, PubSub: b, Memory: b, close: []func() error{b.Close}}, nil
 	}
 	rpc, err := parse("--redis", f.RPC)
 	if err != nil {
