@@ -65,6 +65,7 @@ func plainEngine(t *testing.T, prefix string, server redis.Option, more ...redis
 		Grace:         testGrace,
 		QueueCapacity: testCapacity,
 		Parallel:      true,
+		Patience:      patience,
 		Open: func() brokertest.Roles {
 			b := newBroker(t, append([]redis.Option{
 				server,
@@ -185,7 +186,7 @@ func limitUser(t *testing.T, do func(args ...any), blocks int) {
 }
 
 // onlyWhole leaves out the half of TestStandalone that hides optional roles of the broker.
-// With the tag long it is false.
+// With the tag long, and without the race detector, it is false.
 var onlyWhole = true
 
 // The suite runs as a user with the rights that docs/redis.md says suffice, and in
