@@ -3,8 +3,27 @@
 const isParts = (value: unknown): value is AsyncGenerator | Generator =>
   typeof (value as Partial<Generator> | null | undefined)?.next === 'function';
 
-/** A call without an outcome. */
-export class MockCall {
+/** The error of a NACK or a RES. */
+export interface WireError {
+  code: number;
+  message: string;
+  data?: unknown;
+  retry_after?: number | undefined;
+}
+
+/** What a RES says. */
+export type Outcome = { args: unknown } | { error: WireError };
+
+/** A call without an outcome, as its connection knows it. */
+export interface UnderWay {
+  /** The client takes so many parts besides. */
+  more(parts: number): void;
+  /** The client wants it no more; `stop`: nobody shall have it. */
+  cancel(stop?: boolean): void;
+}
+
+/** A function that answers a call. */
+export class MockCall implements UnderWay {
   readonly #controller = new AbortController();
   /** How many parts the client takes now; undefined: it wants none at all. */
   #window: number | undefined;
@@ -20,7 +39,6 @@ export class MockCall {
     return this.#controller.signal;
   }
 
-  /** The client takes so many parts besides. */
   more(parts: number): void {
     if (this.#window !== undefined) this.#window += parts;
     this.#wake?.();

@@ -73,6 +73,9 @@ function snapshot<T>(value: T): [key: string | undefined, copy: () => T] {
   }
 }
 
+/** The key of a call whose options are of `withKey`: with another one, it is another call. */
+const callKey = (options: object): unknown => (options as { _key?: unknown })._key;
+
 /** Options of {@link useCall}. */
 export interface UseCallOptions extends Omit<RequestOptions, 'signal'> {
   /** False: do not call, for now. Default true. */
@@ -101,6 +104,9 @@ type Call<R> = (uri: string, args: unknown, options: RequestOptions) => Promise<
  * refused, once the client has signed in or connected anew. A call that is no
  * longer wanted is cancelled, at the server too. No render sees the result or
  * the error of what it does not ask.
+ *
+ * A call with a key (the options are of `withKey`) is not cancelled, but left:
+ * it goes on, and the next component with this key joins it.
  */
 export function useCall<C extends Contract, U extends Uri<C>>(
   client: Client<C>,
@@ -110,7 +116,8 @@ export function useCall<C extends Contract, U extends Uri<C>>(
   type R = Result<C, U>;
   const [key, copy] = snapshot(args);
   const [headersKey] = snapshot(options.headers);
-  const [known, tell] = useAnswer<Reading<R>>([client, uri, key, headersKey], { pending: true });
+  const question = [client, uri, key, headersKey, callKey(options)] as const;
+  const [known, tell] = useAnswer<Reading<R>>(question, { pending: true });
   const latest = useLatest(options);
   const repeat = useRef<() => void>(undefined);
   useEffect(() => {
@@ -140,7 +147,7 @@ export function useCall<C extends Contract, U extends Uri<C>>(
       repeat.current = undefined;
       tell({ pending: true }); // until it is asked again
     };
-  }, [client, uri, key, headersKey, enabled]);
+  }, [...question, enabled]);
   const refresh = useCallback(() => repeat.current?.(), []);
   return { data: known.data, error: known.error, pending: enabled && known.pending, refresh };
 }
@@ -176,6 +183,11 @@ export interface StreamState<P, R> {
  * cancelled, at the callee too. No render sees parts of what it does not ask.
  *
  * All parts are kept, so it takes them as fast as they come, up to a window.
+ *
+ * An answer with a key (the options are of `withKey`) goes on when the
+ * component goes away or `stop()` leaves it, and is there again, from the first
+ * part on, for the next component with this key, after a reload too. The option
+ * `stop` of `withKey` ends it for all.
  */
 export function useStream<C extends Contract, U extends Uri<C>>(
   client: Client<C>,
@@ -186,7 +198,8 @@ export function useStream<C extends Contract, U extends Uri<C>>(
   type R = Result<C, U>;
   const [key, copy] = snapshot(args);
   const [headersKey] = snapshot(options.headers);
-  const [known, tell] = useAnswer<Parts<P, R>>([client, uri, key, headersKey], begun);
+  const question = [client, uri, key, headersKey, callKey(options)] as const;
+  const [known, tell] = useAnswer<Parts<P, R>>(question, begun);
   const latest = useLatest(options);
   const control = useRef<{ stop(): void; restart(): void }>(undefined);
   useEffect(() => {
@@ -218,7 +231,7 @@ export function useStream<C extends Contract, U extends Uri<C>>(
       control.current = undefined;
       tell(begun); // until it is called again
     };
-  }, [client, uri, key, headersKey, enabled]);
+  }, [...question, enabled]);
   const stop = useCallback(() => control.current?.stop(), []);
   const restart = useCallback(() => control.current?.restart(), []);
   const { parts, result, error } = known;

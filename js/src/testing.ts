@@ -7,14 +7,17 @@
  */
 import { Log } from './keep.js';
 import { byteLength } from './link.js';
-import { MockCall } from './parts.js';
+import { MockCall, type Outcome, type UnderWay, type WireError } from './parts.js';
+import { CallRecord, Joined } from './record.js';
 import type { AnyContract, Args, Channel, Contract, Part, Result, Uri, WebSocketConstructor, WebSocketLike } from './types.js';
 
 /** What a handler of {@link MockServer.handle} gets beside the args. */
 export interface CallContext {
-  /** Aborted when the client cancels the call, or is gone. */
+  /** Aborted when the client cancels the call, or is gone; of a call with a key, when somebody stops it. */
   readonly signal: AbortSignal;
   readonly headers: Readonly<Record<string, string>>;
+  /** What tells a call with a key from all others, the same each time it is run; without a key "". */
+  readonly key: string;
 }
 
 /** A publication that the server got from a client. */
@@ -65,6 +68,11 @@ export interface MockServerOptions {
    * have keys; with `auth`, once the client has signed in. Default: none.
    */
   history?: Record<string, number>;
+  /**
+   * Whether calls may have keys; with `auth`, once the client has signed in.
+   * Whoever connects is the same user. Default true.
+   */
+  keyed?: boolean;
 }
 
 interface Message {
@@ -83,14 +91,7 @@ interface Message {
   key?: string;
   again?: boolean;
   parts?: number;
-}
-
-/** The error of a NACK or a RES. */
-interface WireError {
-  code: number;
-  message: string;
-  data?: unknown;
-  retry_after?: number | undefined;
+  stop?: boolean;
 }
 
 type Handler = (args: any, context: CallContext) => unknown;
@@ -118,6 +119,8 @@ export class MockServer<C extends Contract = AnyContract> {
   #options: MockServerOptions;
   #handlers = new Map<string, Handler>();
   #refusals = new Map<string, Refusal>();
+  /** The calls with keys. */
+  #records = new Map<string, CallRecord>();
   #sockets = new Set<MockSocket>();
   #logs = new Map<string, Log | undefined>();
   /** The args of publications that have a key, by channel and key. */
@@ -222,6 +225,19 @@ export class MockServer<C extends Contract = AnyContract> {
     this.#log(channel)?.forget();
   }
 
+  /**
+   * Forgets what is kept of a call with a key, as it becomes too old: who waits
+   * for it, or comes back, gets 410. With `parts` it forgets so many of its
+   * oldest parts: who lacks one of them gets 429, or is told from where on it
+   * comes.
+   */
+  forgetCall(uri: Uri<C>, key: string, parts?: number): void {
+    const record = this.#records.get(keyOf(uri, key));
+    if (parts !== undefined) return record?.lose(parts);
+    this.#records.delete(keyOf(uri, key));
+    record?.end({ error: { code: 410, message: 'nothing is kept of this call any more' } });
+  }
+
   /** Asks all clients to move to another connection in `after` ms. */
   goAway(after = 0, message = 'deploying'): void {
     for (const socket of this.#sockets) socket.deliver({ type: 'GOAWAY', after, message });
@@ -253,10 +269,17 @@ export class MockServer<C extends Contract = AnyContract> {
     this.#sockets.add(socket);
     socket.readyState = 1;
     if (this.refusing) return socket.dropAfterAll(this.refusing.code, this.refusing.reason ?? '');
-    const { ping = 25_000, limits = {}, auth, history } = this.#options;
-    socket.mayKey = !!history && !auth;
+    const { ping = 25_000, limits = {}, auth } = this.#options;
     const session = `mock-session-${++this.#sessions}`;
-    socket.deliver({ type: 'HELLO', session, node: 'mock-node', ping, limits, keys: socket.mayKey || undefined });
+    socket.deliver({ type: 'HELLO', session, node: 'mock-node', ping, limits, ...this.#grant(socket, !auth) });
+  }
+
+  /** What HELLO, or the ACK of AUTH, says that a session may use. */
+  #grant(socket: MockSocket, isUser: boolean): object {
+    const { history, keyed = true } = this.#options;
+    socket.mayKey = isUser && !!history;
+    socket.mayKeyCalls = isUser && keyed;
+    return { keys: socket.mayKey || undefined, keyed: socket.mayKeyCalls || undefined };
   }
 
   #receive(socket: MockSocket, text: string): void {
@@ -268,9 +291,9 @@ export class MockServer<C extends Contract = AnyContract> {
     const ack = (): void => socket.deliver({ type: 'ACK', for: message.id });
     switch (message.type) {
       case 'CALL':
-        return void this.#call(socket, message);
+        return message.key === undefined ? void this.#call(socket, message) : this.#join(socket, message);
       case 'CANCEL':
-        return socket.calls.get(message.for)?.cancel();
+        return socket.calls.get(message.for)?.cancel(message.stop);
       case 'MORE':
         return socket.calls.get(message.for)?.more(message.parts!);
       case 'SUB':
@@ -324,7 +347,7 @@ export class MockServer<C extends Contract = AnyContract> {
 
   /** What is wrong with a request, or which limit it exceeds, if so, or that nobody is there to answer it. */
   #excess(socket: MockSocket, message: Message): WireError | undefined {
-    const odd = message.type === 'SUB' ? oddWish(message) : message.type === 'PUB' ? this.#oddKey(socket, message) : oddCall(message);
+    const odd = message.type === 'SUB' ? oddWish(message) : message.type === 'PUB' ? this.#oddKey(socket, message) : (oddCall(message) ?? this.#oddJoin(socket, message));
     if (odd) return odd;
     const { calls = Infinity, subscriptions = Infinity, timeout = Infinity } = this.#options.limits ?? {};
     const isNew = message.type === 'SUB' && !socket.topics.has(topicKey(message));
@@ -332,49 +355,84 @@ export class MockServer<C extends Contract = AnyContract> {
     if (message.type !== 'CALL') return undefined;
     if (socket.calls.size >= calls) return tooMany(calls, 'calls without an outcome');
     if ((message.timeout ?? 0) > timeout) return { code: 400, message: `the timeout is more than ${timeout} ms` };
-    return this.#handlers.has(message.uri) ? undefined : { code: 404, message: `nobody answers ${message.uri}` };
+    return this.#handlers.has(message.uri) || this.#records.has(keyOf(message.uri, message.key)) ? undefined : { code: 404, message: `nobody answers ${message.uri}` };
   }
 
   #oddKey({ mayKey }: MockSocket, { channel, key, again, args }: Message): WireError | undefined {
     if (key === undefined) return undefined;
-    if (!key || new TextEncoder().encode(key).length > 64) return { code: 400, message: 'a key has 1 to 64 bytes' };
+    if (!isKey(key)) return { code: 400, message: 'a key has 1 to 64 bytes' };
     if (!mayKey) return { code: 403, message: 'a key is for who has signed in' };
     if (again && !this.#log(channel)) return { code: 500, message: 'outcome unknown: the channel has no keys' };
     const known = this.#keys.get(keyOf(channel, key)) ?? argsText(args);
     return known === argsText(args) ? undefined : { code: 409, message: 'the key belongs to another publication' };
   }
 
+  #oddJoin({ mayKeyCalls }: MockSocket, { uri, key, since, args }: Message): WireError | undefined {
+    if (key === undefined) return since === undefined ? undefined : { code: 400, message: 'since: not without a key' };
+    if (!isKey(key)) return { code: 400, message: 'a key has 1 to 64 bytes' };
+    if (!mayKeyCalls) return { code: 403, message: 'a key is for who has signed in' };
+    const record = this.#records.get(keyOf(uri, key));
+    if (since !== undefined) return record ? undefined : { code: 410, message: 'nothing is kept of this call' };
+    return (record?.args ?? argsText(args)) === argsText(args) ? undefined : { code: 409, message: 'the key belongs to a call with other args' };
+  }
+
   async #auth(socket: MockSocket, { id, token }: Message): Promise<void> {
     try {
       const verdict = (await this.#options.auth?.(token)) ?? true;
       if (verdict === false) throw { code: 401, message: 'the token was refused' };
-      socket.mayKey = !!this.#options.history;
       const expires = typeof verdict === 'number' ? verdict : undefined;
-      socket.deliver({ type: 'ACK', for: id, expires, keys: socket.mayKey || undefined });
+      socket.deliver({ type: 'ACK', for: id, expires, ...this.#grant(socket, true) });
     } catch (thrown) {
       socket.deliver({ type: 'NACK', for: id, error: wireError(thrown) });
     }
   }
 
-  async #call(socket: MockSocket, { id, uri, args, headers = {}, parts }: Message): Promise<void> {
-    const handler = this.#handlers.get(uri)!;
+  async #call(socket: MockSocket, message: Message): Promise<void> {
+    const { id, parts } = message;
     const call = new MockCall(parts);
-    const { signal } = call;
     socket.calls.set(id, call);
     socket.deliver({ type: 'ACK', for: id });
-    const cancelled = new Promise((_, reject) => {
+    const outcome = await this.#run(message, call, (n, part) => socket.deliver({ type: 'PART', for: id, n, args: part }));
+    socket.deliver({ type: 'RES', for: id, ...outcome });
+    socket.calls.delete(id);
+  }
+
+  /** Joins a call with a key, or makes it. */
+  #join(socket: MockSocket, message: Message): void {
+    const { id, uri, key, since, parts, args } = message;
+    const known = this.#records.get(keyOf(uri, key));
+    // Nobody paces it: who reads slowly gets its parts later.
+    const call = new MockCall(parts === undefined ? undefined : Infinity);
+    const record = known ?? new CallRecord(argsText(args), call);
+    const behind = (since as number | undefined) ?? 0;
+    const next = record.firstBehind(behind);
+    const from = parts === undefined || next === behind + 1 ? undefined : next;
+    socket.deliver({ type: 'ACK', for: id, state: known ? record.state : 'new', from });
+    const joined = new Joined(record, next, parts, (type, fields) => {
+      if (type === 'RES') socket.calls.delete(id);
+      socket.deliver({ type, for: id, ...fields });
+    });
+    socket.calls.set(id, joined);
+    joined.send();
+    if (known) return;
+    this.#records.set(keyOf(uri, key), record);
+    void this.#run(message, call, (_, part) => record.add(part)).then((outcome) => record.end(outcome));
+  }
+
+  /** Has a handler answer a call, in parts if it does. */
+  async #run({ uri, key, args, headers = {} }: Message, call: MockCall, send: (n: number, part: unknown) => void): Promise<Outcome> {
+    const handler = this.#handlers.get(uri)!;
+    const { signal } = call;
+    const cancelled = new Promise<never>((_, reject) => {
       signal.addEventListener('abort', () => reject({ code: 499, message: 'cancelled' }));
     });
-    const work = call.answer(
-      (async () => handler(args, { signal, headers }))(),
-      (n, part) => socket.deliver({ type: 'PART', for: id, n, args: part }),
-    );
+    const context = { signal, headers, key: key === undefined ? '' : keyOf(uri, key) };
+    const work = call.answer((async () => handler(args, context))(), send);
     try {
-      socket.deliver({ type: 'RES', for: id, args: await Promise.race([work, cancelled]) });
+      return { args: await Promise.race([work, cancelled]) };
     } catch (thrown) {
-      socket.deliver({ type: 'RES', for: id, error: wireError(thrown) });
+      return { error: wireError(thrown) };
     }
-    socket.calls.delete(id);
   }
 }
 
@@ -399,12 +457,14 @@ function oddCall({ parts, headers }: Message): WireError | undefined {
   return reserved ? { code: 400, message: `the header ${reserved} is reserved` } : oddCount('parts', parts);
 }
 
+const isKey = (key: string): boolean => key !== '' && byteLength(key) <= 64;
+
 function oddCount(what: string, count: unknown): WireError | undefined {
   const isCount = count === undefined || (Number.isInteger(count) && (count as number) >= 1 && (count as number) <= 1e6);
   return isCount ? undefined : { code: 400, message: `${what} is from 1 to 1,000,000` };
 }
 
-const keyOf = (channel: string, key: string): string => JSON.stringify([channel, key]);
+const keyOf = (name: string, key: string | undefined): string => JSON.stringify([name, key]);
 
 const argsText = (args: unknown): string => JSON.stringify(args) ?? '';
 
@@ -465,9 +525,10 @@ class MockSocket implements WebSocketLike {
 
   // The server's end.
   readonly topics = new Map<string, Topic>();
-  readonly calls = new Map<string, MockCall>();
-  /** Whether its publications may have keys. */
+  readonly calls = new Map<string, UnderWay>();
+  /** Whether its publications may have keys, and its calls. */
   mayKey = false;
+  mayKeyCalls = false;
   #server: ServerEnd;
   /** Until what the server sent has arrived. */
   #underWay: Promise<void> = Promise.resolve();

@@ -3,7 +3,7 @@ import { StrictMode, act, createElement, useLayoutEffect, type ReactElement } fr
 import { createRoot, hydrateRoot, type Root } from 'react-dom/client';
 import { renderToString } from 'react-dom/server';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Client } from '../../src/index.js';
+import { Client, withKey } from '../../src/index.js';
 import { useCall, useConnection, useSubscription, type CallState, type SubscriptionState } from '../../src/react.js';
 import { MockServer } from '../../src/testing.js';
 import { Script } from '../support/script.js';
@@ -80,6 +80,20 @@ describe('useCall', () => {
   }
   beforeEach(() => {
     seen = [];
+  });
+
+  it('with a key leaves its call, and joins it, and calls again when the key changes', async () => {
+    const signals: AbortSignal[] = [];
+    server.handle('double', (_, { signal }) => new Promise(() => signals.push(signal)));
+    function Keyed({ callKey }: { callKey: string }) {
+      return <>{useCall(client, 'double', 1, withKey(callKey)).data}</>;
+    }
+    await render(<Keyed callKey="a" />);
+    await render(<></>);
+    await render(<Keyed callKey="a" />);
+    expect(signals).toHaveLength(1);
+    await render(<Keyed callKey="b" />);
+    expect(signals.map(({ aborted }) => aborted)).toEqual([false, false]);
   });
 
   it('calls, and calls again when the args change', async () => {

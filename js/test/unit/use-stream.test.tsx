@@ -4,7 +4,7 @@ import { StrictMode, act, type ReactElement } from 'react';
 import { createRoot, type Root } from 'react-dom/client';
 import { renderToString } from 'react-dom/server';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Client, JugglerError } from '../../src/index.js';
+import { Client, JugglerError, withKey } from '../../src/index.js';
 import { useStream, type StreamState } from '../../src/react.js';
 import { MockServer } from '../../src/testing.js';
 
@@ -182,5 +182,46 @@ describe('useStream', () => {
   it('renders on a server, where it calls nothing', () => {
     expect(renderToString(<Count />)).toBe('…');
     expect(client.state.status).toBe('closed');
+  });
+});
+
+describe('useStream with a key', () => {
+  function Keyed({ name = 'a', callKey = 'k' }: { name?: string; callKey?: string }) {
+    const state = useStream(client, 'count', name, withKey(callKey));
+    seen.push(state);
+    return <>{state.parts.join()}</>;
+  }
+
+  it('goes on without the component, and is there again for the next', async () => {
+    await render(<Keyed />);
+    callee().send(1);
+    await elapse(16);
+    await render(<></>);
+    expect(callee().signal.aborted).toBe(false);
+    callee().send(2);
+    await render(
+      <StrictMode>
+        <Keyed />
+      </StrictMode>,
+    );
+    await elapse(16);
+    expect(shown()).toMatchObject({ parts: [1, 2], pending: true });
+    server.cut();
+    callee().send(3);
+    callee().send('all');
+    await elapse(20);
+    expect(shown()).toMatchObject({ parts: [1, 2, 3], result: 'all', pending: false });
+    expect(callees).toHaveLength(1);
+  });
+
+  it('is another answer with another key', async () => {
+    await render(<Keyed />);
+    callee().send(1);
+    await elapse(16);
+    seen.length = 0;
+    await render(<Keyed callKey="other" />);
+    expect(seen[0]).toMatchObject({ parts: [], pending: true });
+    expect(callees).toHaveLength(2);
+    expect(callees[0]!.signal.aborted).toBe(false);
   });
 });
