@@ -20,6 +20,11 @@ local channels = tonumber(ARGV[1])
 
 local KNOWN, LOST, NEITHER = 0, 1, 2
 
+-- A life that begins here leaps over so many numbers, more than there are events while a
+-- position is remembered. Thus who asks next sees that it began later, also where its log
+-- has gone on beyond what it keeps.
+local LEAP = TWO32
+
 -- look says what a channel's past has to do with a position. Where the log begins behind it,
 -- nobody knows; then it counts as lost if the server is another one.
 local function look(value, log, rule, most, at, tag, moved)
@@ -32,6 +37,9 @@ local function look(value, log, rule, most, at, tag, moved)
   local top = number(value, 1)
   if top <= at then
     return top == at and string.sub(value, 9, 16) == tag and KNOWN or LOST
+  end
+  if top - at > LEAP / 2 then
+    return NEITHER
   end
   local length = redis.pcall('LLEN', log)
   length = type(length) == 'number' and length or 0
@@ -57,7 +65,7 @@ for channel = 1, channels do
     if err then
       replies[channel] = err
     else
-      local position = bytes(math.max(time, at, newest)) .. fresh
+      local position = bytes(math.max(time, at, newest) + LEAP) .. fresh
       if failure('SET', pos, position .. rule .. NONE, 'PX', life) then
         position = NONE .. NONE
       end
