@@ -58,6 +58,7 @@ describe.each(Object.entries({ ...runtimes, Chromium: runChromium }))('%s', (nam
       event: 'ünï 💥',
       echoed: true,
       streamed: [true, 100, 100],
+      kept: [true, 400],
       failure: ['JugglerError', 422, 'failed', { field: 'a' }],
       aborted: 'AbortError',
       state: { status: 'closed' },

@@ -32,7 +32,7 @@ function textOf(cause) {
 }
 
 /** All that works where there is a WebSocket. */
-export async function work({ Client, stream }, WebSocket, server) {
+export async function work({ Client, stream, withKey }, WebSocket, server) {
   const client = new Client(server, { ...(WebSocket && { WebSocket }), logger() {} });
   const events = client.subscribe('runtime.*', { pattern: true });
   await events.ready;
@@ -43,6 +43,9 @@ export async function work({ Client, stream }, WebSocket, server) {
   const answer = stream(client, 'test.parts', 100);
   const parts = [];
   for await (const part of answer) parts.push(part);
+  const key = `ünï ${Math.random()}`;
+  const kept = await Promise.all([0, 1].map(() => client.call('test.count', undefined, withKey(key))));
+  const tooLong = await client.call('test.count', undefined, withKey('ü'.repeat(33))).catch(({ code }) => code);
   const failure = await client.call('test.fail').catch((error) => error);
   const controller = new AbortController();
   const aborted = client.call('test.wait', undefined, { signal: controller.signal }).catch(({ name }) => name);
@@ -53,6 +56,7 @@ export async function work({ Client, stream }, WebSocket, server) {
     event: event.args,
     echoed: echoed.every((n, i) => n === i),
     streamed: [parts.every((part, i) => part === i + 1), parts.length, await answer.result],
+    kept: [kept[0] === kept[1], tooLong],
     failure: [failure.name, failure.code, failure.outcome, failure.data],
     aborted: await aborted,
     state: client.state,
