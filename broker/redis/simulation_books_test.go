@@ -37,6 +37,7 @@ type simBooks struct {
 
 	mu         sync.Mutex // guards the following
 	calls      map[int]*simCall
+	kept       []simRecord
 	used       map[simUse]time.Time // since when
 	serials    [simChannels][]simPublication
 	troubles   []*simTrouble

@@ -162,7 +162,7 @@ type simNode struct {
 	name   string
 	id     broker.ID
 	broker *Broker
-	caller broker.StreamCallerConn
+	caller broker.KeyedCallerConn
 	subs   []*simSubscriber
 	rand   *rand.Rand // of one goroutine
 
@@ -183,7 +183,7 @@ func (s *simulation) openNode(name string) *simNode {
 		}
 	}
 	var err error
-	if n.caller, err = n.broker.OpenStreamCaller(s.over, n.id, n.deliver, n.deliverParts); err != nil {
+	if n.caller, err = n.broker.OpenKeyedCaller(s.over, n.id, n.deliver, n.deliverParts, n.hint); err != nil {
 		panic(err)
 	}
 	s.tell("%s is in lane %d", name, s.keys.laneOfNode(n.id))
@@ -220,6 +220,11 @@ func (s *simulation) play() {
 					uri := simURI(r.IntN(simURIs))
 					timeout := pick(r, 2*time.Second, 5*time.Second, 25*time.Second)
 					work := pick(r, 0, 0, 20*time.Millisecond, time.Second, 4*time.Second)
+					if r.IntN(8) == 0 {
+						other := s.nodes[r.IntN(len(s.nodes))]
+						s.load.Go(func() { n.callKeyed(other, uri, timeout, min(work, timeout/2)) })
+						continue
+					}
 					parts := pick(r, 0, 0, 0, 0, 0, 0, 0, 12)
 					s.load.Go(func() { n.call(uri, timeout, min(work, timeout/2), parts) })
 				}
@@ -336,6 +341,7 @@ func (s *simulation) settle() {
 	for _, n := range s.nodes {
 		for i := range simURIs {
 			all.Go(func() { n.call(simURI(i), 5*time.Second, 0, i) })
+			all.Go(func() { n.callKeyed(s.nodes[0], simURI(i), 5*time.Second, 0) })
 		}
 	}
 	for i := range simChannels {
@@ -346,6 +352,7 @@ func (s *simulation) settle() {
 		})
 	}
 	all.Wait()
+	s.followAll()
 	time.Sleep(2 * time.Second)
 	for _, n := range s.nodes {
 		for _, sub := range n.subs {

@@ -163,7 +163,7 @@ func (r *run) do(name string, args []string) any {
 	}
 	if c.keys != nil && name != "SPUBLISH" { // a channel is no key
 		for _, key := range c.keys(args) {
-			if !slices.Contains(r.keys, key) {
+			if !slices.Contains(r.keys, key) && !strings.Contains(key, ":keyed:") { // which take.lua finds out itself
 				r.server.world.strange["a key that a script did not declare, with "+name] = true
 			}
 		}
