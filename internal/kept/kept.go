@@ -4,9 +4,10 @@ package kept
 
 import (
 	"fmt"
-	"strings"
+	"slices"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/internal/names"
 	"github.com/juggler-go/juggler/internal/option"
 )
 
@@ -17,8 +18,7 @@ type Rules struct {
 
 type rule struct {
 	broker.HistoryRule
-	begin string // how names begin, where they may go on
-	more  bool   // whether they may
+	channels names.Set
 }
 
 // Compile checks rules that the option WithHistory was given. If one of them is wrong it
@@ -30,17 +30,17 @@ func Compile(p *option.Problems, given []broker.HistoryRule) Rules {
 		return r
 	}
 	for _, g := range given {
-		begin, more := strings.CutSuffix(g.Channels, "*")
-		next := rule{g, begin, more}
-		earlier := r.Find(begin)
+		channels, ok := names.Parse(g.Channels)
+		next := rule{g, channels}
+		earlier := slices.IndexFunc(r.list, func(e rule) bool { return e.channels.Covers(channels) })
 		switch {
-		case g.Channels == "" || strings.Contains(begin, "*"):
+		case !ok:
 			refuse(p, g, "want the name of a channel, or how names begin and then a star")
 		case g.Events < 1 || g.Events > option.HistoryEvents:
 			refuse(p, g, fmt.Sprintf("Events is %d, want 1 to %d", g.Events, option.HistoryEvents))
 		case g.For < option.HistoryShortest || g.For > option.HistoryLongest:
 			refuse(p, g, fmt.Sprintf("For is %v, want %v to %v", g.For, option.HistoryShortest, option.HistoryLongest))
-		case earlier >= 0 && (r.list[earlier].more || !more):
+		case earlier >= 0:
 			refuse(p, g, fmt.Sprintf("the rule of %q before it has all of its channels", r.list[earlier].Channels))
 		}
 		r.list = append(r.list, next)
@@ -61,8 +61,7 @@ func (r *Rules) At(i int) broker.HistoryRule { return r.list[i].HistoryRule }
 // Find returns the place of the first rule that keeps the events of channel, or -1.
 func (r *Rules) Find(channel string) int {
 	for i := range r.list {
-		rule := &r.list[i]
-		if rule.more && strings.HasPrefix(channel, rule.begin) || channel == rule.begin && !rule.more {
+		if r.list[i].channels.Has(channel) {
 			return i
 		}
 	}
