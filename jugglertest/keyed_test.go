@@ -3,6 +3,9 @@ package jugglertest_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -143,5 +146,89 @@ func TestKeysOnABrokerWithout(t *testing.T) {
 	srv.Handle("job", new(job).run)
 	if err := srv.Client().Call(t.Context(), "job", nil, nil, client.Key("k")); !errors.Is(err, client.ErrUnsupported) {
 		t.Errorf("a call with a key: %v", err)
+	}
+}
+
+// Whatever breaks, each key has one outcome for all, of the one time that its function ran.
+func TestKeyedCallsThroughFaults(t *testing.T) {
+	for seed := range uint64(5) {
+		synctest.Test(t, func(t *testing.T) {
+			srv := jugglertest.New(t, sameScope)
+			var mu sync.Mutex // guards the following
+			runs := make(map[string]int)
+			outcomes := make(map[string]string)
+			srv.Handle("pay", func(_ context.Context, c *calleekit.Call) (any, error) {
+				mu.Lock()
+				runs[c.Key()]++
+				outcome, takes := fmt.Sprint(c.Key(), " ", runs[c.Key()]), time.Duration(len(runs))*time.Second/3
+				mu.Unlock()
+				time.Sleep(takes)
+				return outcome, nil
+			})
+			clients := []*client.Client{srv.Client(), srv.Client(), srv.Client()}
+			var calling sync.WaitGroup
+			for i, c := range clients {
+				calling.Go(func() {
+					random := rand.New(rand.NewPCG(seed, uint64(i)))
+					for range 20 {
+						key := fmt.Sprint("key ", random.IntN(10))
+						got := payUntilDone(t, c, key)
+						mu.Lock()
+						if first, ok := outcomes[key]; ok && first != got {
+							t.Errorf("%s has the outcomes %s and %s", key, first, got)
+						}
+						outcomes[key] = got
+						mu.Unlock()
+					}
+				})
+			}
+			done := make(chan struct{})
+			go func() {
+				calling.Wait()
+				close(done)
+			}()
+			breakThings(srv, clients, rand.New(rand.NewPCG(seed, 99)), done)
+			for key, n := range runs {
+				if n != 1 {
+					t.Errorf("seed %d: the function ran %d times for %s", seed, n, key)
+				}
+			}
+		})
+	}
+}
+
+// payUntilDone repeats a call with a key while the server cannot take it.
+func payUntilDone(t *testing.T, c *client.Client, key string) (outcome string) {
+	for {
+		err := c.Call(context.Background(), "pay", nil, &outcome, client.Key(key))
+		if err == nil {
+			return outcome
+		}
+		if !errors.Is(err, client.CodeUnavailable) && !errors.Is(err, client.CodeExpired) && !errors.Is(err, client.CodeInternal) {
+			t.Errorf("%s: %v", key, err)
+			return ""
+		}
+		time.Sleep(time.Second)
+	}
+}
+
+// breakThings breaks connections, news and the broker until done is closed.
+func breakThings(srv *jugglertest.Server, clients []*client.Client, random *rand.Rand, done <-chan struct{}) {
+	for {
+		select {
+		case <-done:
+			return
+		case <-time.After(time.Duration(random.IntN(2000)) * time.Millisecond):
+		}
+		switch random.IntN(4) {
+		case 0, 1:
+			srv.Drop(clients[random.IntN(len(clients))])
+		case 2:
+			srv.Broker.LoseNews(3)
+		case 3:
+			srv.Broker.Down()
+			time.Sleep(time.Duration(random.IntN(5000)) * time.Millisecond)
+			srv.Broker.Up()
+		}
 	}
 }

@@ -130,7 +130,7 @@ var keyedPartCases = []testCase{
 		x.await("a node was told that a call is stopped", func() bool { return n.heard(a.Call.Key) > 0 })
 	}},
 	{"one instant", "A read never shows the outcome without all parts that came before it, nor parts with a hole.", rpc | keyedCalls, func(x *trial) {
-		const calls, parts = 10, 20
+		const calls, parts = 6, 20
 		n, other, c := x.keyedNode(x.process()), x.keyedNode(x.process()), x.streamCallee(x.process(), "u")
 		for range 2 {
 			c.streamOut(parts)
