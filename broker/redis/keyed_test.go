@@ -2,6 +2,7 @@ package redis_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -166,8 +167,14 @@ func TestKeyedCall(t *testing.T) {
 	if r := two.read("a", 1); r.State != broker.CallRunning || len(r.Parts) != 2 || r.Parts[0].N != 2 || r.First != 1 || r.Left == 0 {
 		t.Fatalf("read %+v", r)
 	}
-	if keys := keyedKeys(t, client); len(keys) != 3 {
+	keys := keyedKeys(t, client)
+	if len(keys) != 3 {
 		t.Fatalf("in Redis: %q", keys)
+	}
+	for _, key := range keys {
+		if strings.Contains(key, ":keyed:") {
+			checkRecord(t, client.Get(t.Context(), key).Val(), call.ReplyTo)
+		}
 	}
 	replyTo(t, callee, call.ReplyTo, "1")
 	if r := two.outcome("a"); string(r.Result.Args) != "1" || r.Late {
@@ -178,6 +185,19 @@ func TestKeyedCall(t *testing.T) {
 	}
 	await(t, "the record's end", func() bool { return one.read("a", 0).State == broker.CallGone })
 	await(t, "all of it to be gone", func() bool { return len(keyedKeys(t, client)) == 0 })
+}
+
+// checkRecord compares the record of TestKeyedCall, which has three parts, with what
+// docs/redis.md says.
+func checkRecord(t *testing.T, record string, to broker.Address) {
+	t.Helper()
+	key, hash := keyOfCall("a"), sha256.Sum256([]byte(`"a"`))
+	head := "A" + string(to.Ref[:]) + string(key[:]) + string(hash[:16]) + "T"
+	one, two := broker.ID{'k', 15: 1}, broker.ID{'k', 15: 2}
+	rest := "0000000001000" + "000001048576" + "0000000001" + "0000000003" + "000000000012" + "02" + string(one[:]) + string(two[:])
+	if len(record) != len(head)+13+len(rest) || record[:len(head)] != head || record[len(head)+13:] != rest {
+		t.Errorf("the record is\n%q, want\n%q, a deadline and\n%q", record, head, rest)
+	}
 }
 
 // keyedKeys returns the keys of calls with keys in Redis.
