@@ -40,7 +40,8 @@ func seeds() int {
 //
 //   - each acknowledged call has one outcome, in time, and who has nothing to do with
 //     a fault notices nothing;
-//   - each confirmed subscription gets each event, or a gap before the next one;
+//   - each confirmed subscription gets each event, or a gap before the next one, also where
+//     events are kept, which they are on two channels in a third of the seeds;
 //   - nothing runs twice unless the documents say so.
 //
 // The same seed makes the same faults and requests; how goroutines take turns
