@@ -4,6 +4,9 @@
 //   - calls, cancellations and events travel between two nodes, callees and
 //     their clients on a standalone server, a Sentinel set and a cluster (with
 //     classic and with sharded channels), with one outcome a call;
+//   - all who make a call with the same key have made one, and are told the same,
+//     while nodes are replaced and nodes, callees and Redis are killed; streams with
+//     keys go on without a wrong byte;
 //   - the messages captured from juggler.0's first implementation get its
 //     answers there too;
 //   - a callee in another language answers calls, with nothing but what

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -94,6 +95,7 @@ func startNode(t testing.TB, opts ...redis.Option) *node {
 // startNodeOn is startNode with a broker, and with options of the handler.
 func startNodeOn(t testing.TB, b *redis.Broker, opts ...juggler.Option) *node {
 	t.Helper()
+	opts = append(slices.Clone(keyOptions), opts...)
 	opts = append(opts, juggler.WithBroker(b), juggler.WithDrainRate(1000), juggler.WithLogger(quiet))
 	h, err := juggler.New(opts...)
 	if err != nil {

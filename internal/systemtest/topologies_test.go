@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/redis"
 	"github.com/juggler-go/juggler/calleekit"
@@ -43,16 +45,24 @@ type system struct {
 func testSystem(t *testing.T, servers servers) {
 	t.Run("run", func(t *testing.T) {
 		options := calm(servers.options...)
-		s := &system{servers, startNode(t, options...), startNode(t, options...)}
+		forget := juggler.WithOutcomes(juggler.OutcomeRule{URIs: "*", Keep: time.Second})
+		s := &system{servers, startNodeOn(t, newBroker(t, options...), forget), startNodeOn(t, newBroker(t, options...), forget)}
 		t.Run("calls", s.testCalls)
 		t.Run("calls that end early", s.testEarlyEnds)
 		t.Run("callee leaves", s.testCalleeLeaves)
 		t.Run("without a server", s.testWithoutServer)
+		t.Run("calls with keys", s.testKeys)
 		t.Run("events", s.testEvents)
 		t.Run("captured messages of juggler.0", s.testCaptured)
 		wantExpiry(t, servers.admin)
 	})
-	await(t, "no key is left", func() bool { return len(keysOf(t, servers.admin)) == 0 })
+	await(t, "no key is left", func() bool {
+		keys := keysOf(t, servers.admin)
+		maps.DeleteFunc(keys, func(key string, _ time.Duration) bool {
+			return strings.Contains(key, ":parts-bytes:") // for a minute it says that a node has closed
+		})
+		return len(keys) == 0
+	})
 }
 
 // Calls from both nodes reach callees that have brokers of their own.
