@@ -50,7 +50,10 @@ type books struct {
 	clock        uint64 // counts publications
 	skipped      []skip
 	expired      []expiry
-	spans        []span // of the faults
+	told         map[uint32][]telling // by the number of the call with a key
+	gone         []expiry             // calls with keys of which nothing was kept
+	stopped      map[uint32]bool      // calls with keys, for all
+	spans        []span               // of the faults
 	counts       map[string]int
 	slowest      time.Duration // until an ACK or NACK
 	slowestWhat  string
@@ -92,6 +95,8 @@ func newBooks() *books {
 		runs:         map[callKey][]time.Time{},
 		refusedCalls: map[callKey]bool{},
 		publications: map[stream][]publication{},
+		told:         map[uint32][]telling{},
+		stopped:      map[uint32]bool{},
 		counts:       map[string]int{},
 	}
 }
@@ -260,7 +265,7 @@ func (b *books) check(t *testing.T) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for key, runs := range b.runs {
-		if n := len(runs); n > 1 && !b.excused(func(f *fault) bool { return f.mayRepeat }, aftermath, runs[0], runs[n-1]) {
+		if n := len(runs); n > 1 && !b.excused(func(f *fault) bool { return f.mayRepeat || key.isShared() && f.mayForget }, aftermath, runs[0], runs[n-1]) {
 			t.Errorf("the call %+v ran %d times", key, n)
 		}
 		if b.refusedCalls[key] {
@@ -272,6 +277,7 @@ func (b *books) check(t *testing.T) {
 			t.Errorf("the call %+v expired after %v, ran %d times, and no fault may lose calls", e.key, e.end.Sub(e.begun), len(b.runs[e.key]))
 		}
 	}
+	b.checkKeyed(t)
 	for s, publications := range b.publications {
 		for n, p := range publications {
 			if p.state == refused|seen {

@@ -60,6 +60,7 @@ func soakFunctions(ran func(json.RawMessage)) map[string]calleekit.HandlerFunc {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		},
+		"keyed": answerOnce,
 	}
 	for uri, f := range functions {
 		functions[uri] = func(ctx context.Context, c *calleekit.Call) (any, error) {

@@ -19,6 +19,7 @@ type fault struct {
 	name       string
 	mayLose    bool                    // calls and results, so that calls expire
 	mayRepeat  bool                    // calls that have been taken, so that they run once more
+	mayForget  bool                    // what is kept of calls with keys, so that they are made once more
 	mayReorder bool                    // events that one client has published one after the other
 	mayMiss    bool                    // events that were published where nobody listens any more
 	do         func(*soak, *rand.Rand) // returns when it is over
@@ -60,13 +61,13 @@ var faults = []fault{
 		s.pause(between(r, 100, 1500))
 		restore()
 	}},
-	{name: "server restarted", mayLose: true, do: func(s *soak, r *rand.Rand) {
+	{name: "server restarted", mayLose: true, mayForget: true, do: func(s *soak, r *rand.Rand) {
 		master := s.master(r)
 		master.Kill()
 		master.Restart()
 		s.restarted(master)
 	}},
-	{name: "snapshot restored", mayLose: true, mayRepeat: true, do: func(s *soak, r *rand.Rand) {
+	{name: "snapshot restored", mayLose: true, mayRepeat: true, mayForget: true, do: func(s *soak, r *rand.Rand) {
 		master := s.master(r)
 		master.Snapshot()
 		s.pause(between(r, 10, 500))
@@ -79,7 +80,7 @@ var faults = []fault{
 		s.pause(between(r, 100, 2000))
 		accept()
 	}},
-	{name: "keys flushed", mayLose: true, do: func(s *soak, r *rand.Rand) { s.master(r).Do("FLUSHALL") }},
+	{name: "keys flushed", mayLose: true, mayForget: true, do: func(s *soak, r *rand.Rand) { s.master(r).Do("FLUSHALL") }},
 	{name: "scripts flushed", do: func(s *soak, r *rand.Rand) { s.master(r).Do("SCRIPT", "FLUSH") }},
 	{name: "callee killed", do: func(s *soak, _ *rand.Rand) { s.child.restart() }},
 	{name: "callee stands still", mayLose: true, do: func(s *soak, r *rand.Rand) {

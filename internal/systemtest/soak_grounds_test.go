@@ -125,7 +125,7 @@ func (g *standaloneGround) option(dial dialer) redis.Option {
 func (g *standaloneGround) faults() []fault {
 	return []fault{
 		{name: "server paused", mayLose: true, do: pauseServer},
-		{name: "cut-over", mayLose: true, mayMiss: true, do: g.cutOver},
+		{name: "cut-over", mayLose: true, mayForget: true, mayMiss: true, do: g.cutOver},
 	}
 }
 
@@ -214,8 +214,8 @@ func (g *sentinelGround) tidy() {}
 func (g *sentinelGround) faults() []fault {
 	return []fault{
 		{name: "server paused", mayLose: true, do: pauseServer},
-		{name: "failover", mayLose: true, mayRepeat: true, do: g.failover},
-		{name: "master isolated", mayLose: true, mayRepeat: true, do: g.isolate},
+		{name: "failover", mayLose: true, mayRepeat: true, mayForget: true, do: g.failover},
+		{name: "master isolated", mayLose: true, mayRepeat: true, mayForget: true, do: g.isolate},
 	}
 }
 
@@ -305,7 +305,7 @@ func (g *clusterGround) tidy() {
 
 func (g *clusterGround) faults() []fault {
 	return []fault{
-		{name: "failover", mayLose: true, mayRepeat: true, mayReorder: true, do: g.failover},
+		{name: "failover", mayLose: true, mayRepeat: true, mayForget: true, mayReorder: true, do: g.failover},
 		// Meanwhile classic channels go through another master, and what the paused one
 		// has been sent comes when it goes on.
 		{name: "server paused", mayLose: true, mayReorder: true, do: pauseServer},

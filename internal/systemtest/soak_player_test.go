@@ -85,7 +85,9 @@ func (p *player) move() {
 			window = p.rand.IntN(soakParts) // 0: its answer is the result alone
 		}
 		p.session.call(call.uri, between(p.rand, 1, int(call.timeout.Milliseconds())), window)
-	case n < 53:
+	case n < 51:
+		p.session.callKeyed(p.rand)
+	case n < 55:
 		p.session.cancel(p.rand.Uint32())
 	case n < 80:
 		p.session.publish(channelOf(topic))
@@ -105,6 +107,7 @@ func (p *player) settle() {
 			return s.outcome(s.call(uri, longestCall, strings.Count(uri, "parts"))) == "RES"
 		})
 	}
+	s.until("calls with keys are answered", func() bool { return s.outcome(s.callKeyed(p.rand)) == "RES" })
 	for _, topic := range s.topicsNow() {
 		s.until(fmt.Sprintf("events for %+v arrive", topic), func() bool {
 			before := s.eventsOf(topic)

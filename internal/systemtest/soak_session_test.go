@@ -44,6 +44,8 @@ type request struct {
 	timeout   time.Duration
 	window    int          // of the parts of its answer; 0: it wants none
 	parts     int          // that have come
+	number    uint32       // of a CALL with a key; 0: it has none
+	join      bool         // it does not make the call
 	topic     broker.Topic // of SUB and UNSB
 	stream    stream       // of PUB
 	n         int
@@ -120,7 +122,7 @@ func (s *session) send(f *frame.Frame, r *request) uint32 {
 	f.ID = strconv.AppendUint(nil, uint64(serial), 10)
 	switch f.Type {
 	case frame.Call:
-		f.Args = encode(callKey{s.id, serial})
+		f.Args = encode(r.args(s.id, serial))
 	case frame.Pub:
 		r.n = s.books.publish(r.stream)
 		f.Args = encode(eventArgs{r.stream, r.n, serial})
@@ -148,12 +150,15 @@ func (s *session) write(f *frame.Frame) {
 // maxPending is less than the server allows.
 const maxPending = 100
 
+func (s *session) isBusy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.requests) >= maxPending
+}
+
 // call makes a call that takes so many parts of its answer at a time.
 func (s *session) call(uri string, timeout time.Duration, window int) uint32 {
-	s.mu.Lock()
-	busy := len(s.requests) >= maxPending
-	s.mu.Unlock()
-	if busy {
+	if s.isBusy() {
 		return 0
 	}
 	return s.send(&frame.Frame{Type: frame.Call, URI: []byte(uri), Timeout: timeout, Parts: window},
@@ -163,18 +168,22 @@ func (s *session) call(uri string, timeout time.Duration, window int) uint32 {
 // cancel cancels a call without outcome, if there is one.
 func (s *session) cancel(any uint32) {
 	s.mu.Lock()
-	found := uint32(0)
+	found, stop := uint32(0), false
 	for serial, r := range s.requests {
 		if r.kind == frame.Call && (found == 0 || serial%7 == any%7) {
 			found = serial
 		}
 	}
 	if found != 0 {
-		s.requests[found].cancelled = true
+		r := s.requests[found]
+		r.cancelled = true
+		if stop = r.number != 0 && any%2 == 0; stop {
+			s.books.stop(r.number)
+		}
 	}
 	s.mu.Unlock()
 	if found != 0 {
-		s.write(&frame.Frame{Type: frame.Cancel, For: strconv.AppendUint(nil, uint64(found), 10)})
+		s.write(&frame.Frame{Type: frame.Cancel, For: strconv.AppendUint(nil, uint64(found), 10), Stop: stop})
 	}
 }
 
@@ -326,7 +335,9 @@ func (s *session) answer(f *frame.Frame) {
 		s.books.answered(what, time.Since(r.begun))
 	}
 	if r.kind == frame.Call && f.Type == frame.Ack {
-		r.acked = true
+		if r.acked = true; (r.number != 0) != (f.State != frame.NoState) {
+			s.books.violated("session %d: the ACK of call %d, with key: %v, says %v", s.id, serial, r.number != 0, f.State)
+		}
 		return
 	}
 	delete(s.requests, serial)
@@ -350,6 +361,10 @@ const (
 
 // callOutcome checks that of a call. mu is held.
 func (s *session) callOutcome(serial uint32, r *request, f *frame.Frame) {
+	if r.number != 0 {
+		s.keyedOutcome(serial, r, f)
+		return
+	}
 	if took := time.Since(r.begun); took > r.timeout+lateness {
 		s.books.violated("session %d: call %d of %s had %v, and ended after %v", s.id, serial, r.uri, r.timeout, took)
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/redis"
 )
@@ -47,6 +48,8 @@ type soak struct {
 //   - a request gets one ACK or NACK, first of all, and an acknowledged call one
 //     outcome, its own, soon after its time is over at the latest; a call that is
 //     answered at once expires only where a fault may lose calls;
+//   - all who make a call with the same key get the same outcome, and it runs once,
+//     but where a fault loses what is kept;
 //   - an answer in parts has all of them before its result, in order;
 //   - what was refused is not done, and nothing is done twice, but where a fault
 //     brings back calls that have been taken;
@@ -113,7 +116,8 @@ func countDescriptors(t *testing.T) int {
 func (s *soak) run(t *testing.T) {
 	s.t = t
 	for range 2 {
-		s.nodes = append(s.nodes, startNode(t, s.brokerOptions()...))
+		s.nodes = append(s.nodes, startNodeOn(t, newBroker(t, s.brokerOptions()...),
+			juggler.WithOutcomes(juggler.OutcomeRule{URIs: "*", Keep: keepKeyed})))
 	}
 	s.callee = newLocalCallee(t, s.books, s.brokerOptions())
 	s.child = startChildProcess(t, s.books, s.childServers)
