@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/frame"
 )
 
 // keyedPartCases are about what is kept of calls with keys, and how it is read.
@@ -274,7 +275,7 @@ var keyedPartCases = []testCase{
 			x.errorf("Stop returned %v", err)
 		}
 		n.stop(a)
-		n.wantError(a, 499, false)
+		n.wantError(a, frame.CodeCancelled, false)
 	}},
 	{"closed amid keyed calls", "Rule 6: after Close, Attach, ReadCalls and Stop return ErrClosed, and no news are told.", rpc | keyedCalls, func(x *trial) {
 		n, other, c := x.keyedNode(x.process()), x.keyedNode(x.process()), x.streamCallee(x.process(), "u")
