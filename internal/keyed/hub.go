@@ -46,7 +46,7 @@ type Counts struct {
 	Done   uint64 // outcomes that were given to waiters
 	Late   uint64 // waiters for whom it came too late (408)
 	Gone   uint64 // times that nothing was kept of a call (410)
-	Open   int    // who waits now
+	Open   int    // who waits now, or attaches
 }
 
 // A Hub has the calls with keys of one node. Its methods may be called concurrently, after
@@ -193,6 +193,7 @@ func (h *Hub) enter(made *broker.Call, w *Waiter) {
 	}
 	c.attaching++
 	w.call, w.news = c, c.news
+	h.open.Add(1)
 }
 
 // findFirst sets w.From. If that cannot be told now, the parts that are gone are found
@@ -215,7 +216,6 @@ func (h *Hub) Join(w *Waiter, window broker.Window) {
 	c := w.call
 	c.attaching--
 	c.waiters = append(c.waiters, w)
-	h.open.Add(1)
 	w.joined, w.window, w.sent.Parts = true, window, w.After
 	if w.State != broker.CallNew || c.news != w.news {
 		h.want(c)
@@ -239,10 +239,10 @@ func (h *Hub) leave(w *Waiter) {
 		return
 	}
 	w.call = nil
+	h.open.Add(-1)
 	if !w.joined {
 		c.attaching--
 	} else {
-		h.open.Add(-1)
 		for i, other := range c.waiters {
 			if other == w {
 				last := len(c.waiters) - 1
