@@ -117,7 +117,8 @@ func (h *heldCall) parted() bool { return h.streams && !h.answering && !h.cancel
 // to be gone. The node may live: then its client did not cancel the call.
 var errOrphaned = &broker.Error{Code: broker.CodeCalleeLost, Message: "the callee took its caller for gone"}
 
-// orphansOf returns the calls of a node that has gone which have a Window and are not over.
+// orphansOf notes of the calls of a node that seems to be gone which have a Window and are
+// not over, and returns them.
 func (c *calleeConn) orphansOf(node broker.ID) (calls []broker.Address) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

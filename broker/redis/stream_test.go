@@ -165,21 +165,32 @@ func TestNodeTakenForGone(t *testing.T) {
 	server := redistest.Start(t)
 	a, b := newBroker(t, calm(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr))...)
 	s := startStreams(t, a, b, 1_000_000)
-	call := s.start(1)[0]
-	s.flows()
-	await(t, "the callee hears that the call is over", func() bool {
-		server.Do("DEL", keyOfNode("node", s.node)) // again, whenever the node has renewed its lease
-		return s.told() == 1
-	})
-	cancelled := &broker.Error{Code: frame.CodeCancelled, Message: "the call was cancelled"}
-	if err := s.callee.Reply(t.Context(), []broker.Result{{To: call, Err: cancelled}}); err != nil {
-		t.Fatal(err)
-	}
-	await(t, "the node has the result", func() bool { return s.left() == 0 })
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if got := s.calls[call].result.Err; got == nil || got.Code != broker.CodeCalleeLost {
-		t.Errorf("the call ended in %+v", got)
+	for name, over := range map[string]func(to broker.Address) bool{
+		"the callee hears that the call is over": func(to broker.Address) bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.over[to] == 1
+		},
+		"a part is refused": func(to broker.Address) bool {
+			return errors.Is(s.callee.SendPart(t.Context(), &broker.Part{To: to, N: 1 << 20}), broker.ErrCallOver)
+		},
+	} {
+		call := s.start(1)[0]
+		s.flows()
+		await(t, name, func() bool {
+			server.Do("DEL", keyOfNode("node", s.node)) // again, whenever the node has renewed its lease
+			return over(call)
+		})
+		cancelled := &broker.Error{Code: frame.CodeCancelled, Message: "the call was cancelled"}
+		if err := s.callee.Reply(t.Context(), []broker.Result{{To: call, Err: cancelled}}); err != nil {
+			t.Fatal(err)
+		}
+		await(t, "the node has the result", func() bool { return s.left() == 0 })
+		s.mu.Lock()
+		if got := s.calls[call].result.Err; got == nil || got.Code != broker.CodeCalleeLost {
+			t.Errorf("%s: the call ended in %+v", name, got)
+		}
+		s.mu.Unlock()
 	}
 }
 

@@ -46,6 +46,7 @@ func (c *calleeConn) sendPart(ctx context.Context, p *broker.Part) error {
 	}
 	if o.err == nil || o.err == errNodeMissing {
 		if gone := c.found(l, p.To.Node, o.err == nil); gone {
+			c.orphansOf(p.To.Node)
 			return broker.ErrCallOver
 		}
 	}
