@@ -100,7 +100,7 @@ func testCallEnds(t *testing.T, s *testServer, all, own *ends) {
 		{[]string{`{"type":"CALL","id":"1","uri":"fail"}`}, []string{`{"type":"ACK"}`, `{"type":"RES"}`}, juggler.CallEnd{URI: "fail", Code: 422}, false},
 		{[]string{`{"type":"CALL","id":"1","uri":"nobody"}`}, []string{`{"type":"NACK"}`}, juggler.CallEnd{URI: "nobody", Code: 404, Refused: true}, false},
 		{[]string{`{"type":"CALL","id":"1","uri":"echo","timeout":99999999999}`}, []string{`{"type":"NACK"}`}, juggler.CallEnd{URI: "echo", Code: 400, Refused: true}, true},
-		{[]string{`{"type":"CALL","id":"1","uri":"wait","timeout":1}`}, []string{`{"type":"ACK"}`, `{"type":"RES","error":{"code":408}}`}, juggler.CallEnd{URI: "wait", Code: 408}, false},
+		{[]string{`{"type":"CALL","id":"1","uri":"wait","timeout":500}`}, []string{`{"type":"ACK"}`, `{"type":"RES","error":{"code":408}}`}, juggler.CallEnd{URI: "wait", Code: 408}, false},
 		{[]string{`{"type":"CALL","id":"1","uri":"wait"}`, `{"type":"CANCEL","for":"1"}`}, []string{`{"type":"ACK"}`, `{"type":"RES","error":{"code":499}}`}, juggler.CallEnd{URI: "wait", Code: 499}, false},
 		{[]string{`{"type":"CALL","id":"1","uri":"wait"}`}, []string{`{"type":"ACK"}`}, juggler.CallEnd{URI: "wait", Code: 499, Untold: true}, false},
 	} {

@@ -44,6 +44,7 @@ var (
 	failed         = &broker.Error{Code: CodeInternal, Message: "internal error"} // the log says more
 	failedInTime   = &broker.Error{Code: CodeExpired, Message: "the call's time was over"}
 	failedByCancel = &broker.Error{Code: CodeCancelled, Message: "the call was cancelled"}
+	failedToSend   = &broker.Error{Code: CodeCalleeLost, Message: "the broker took no more of the answer"}
 	failedToRoute  = &broker.Error{Code: CodeNoCallee, Message: "no callee for this URI"}
 )
 
@@ -136,6 +137,10 @@ func (c *Callee) encodeError(t *task, err error) *broker.Error {
 	case end == nil || !errors.Is(err, end):
 	case end == context.DeadlineExceeded:
 		return failedInTime
+	case t.stream != nil && t.stream.refused.Load():
+		// A caller that has cancelled the call does not look at its result. If none has, the
+		// broker took the call for over, or its time is.
+		return failedToSend
 	default:
 		return failedByCancel
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/juggler-go/juggler/broker"
 )
@@ -97,7 +98,8 @@ type stream struct {
 	to   broker.Address
 	args []byte // of the call
 
-	more chan struct{} // has a token when window has grown
+	more    chan struct{} // has a token when window has grown
+	refused atomic.Bool   // the broker takes no more of the answer, for whatever reason
 
 	mu       sync.Mutex // guards the following
 	window   broker.Window
@@ -248,6 +250,7 @@ func (s *stream) store(ctx context.Context, args []byte) error {
 			s.sent.Bytes += uint64(len(args))
 			return nil
 		case errors.Is(err, broker.ErrCallOver):
+			s.refused.Store(true)
 			s.ctx.end(ErrCancelled)
 			return err
 		case errors.Is(err, broker.ErrClosed):

@@ -15,6 +15,7 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/frame"
 )
 
 // wide is a window that no test fills.
@@ -343,9 +344,13 @@ func TestAPartWhoseSendWasGivenUp(t *testing.T) {
 
 // When the broker says that a call is over, or is itself closed, the call ends.
 func TestSendToACallThatIsOver(t *testing.T) {
-	for _, tt := range []struct{ refusal, cause error }{
-		{broker.ErrCallOver, calleekit.ErrCancelled},
-		{broker.ErrClosed, calleekit.ErrStopped},
+	for _, tt := range []struct {
+		refusal, cause error
+		code           frame.Code
+		message        string
+	}{
+		{broker.ErrCallOver, calleekit.ErrCancelled, 502, "the broker took no more of the answer"}, // nobody has cancelled it
+		{broker.ErrClosed, calleekit.ErrStopped, 499, "the call was cancelled"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSystem(t)
@@ -358,7 +363,7 @@ func TestSendToACallThatIsOver(t *testing.T) {
 				return nil, err
 			})
 			s.start(c)
-			s.stream("f", "", wide).wantError(499, "the call was cancelled")
+			s.stream("f", "", wide).wantError(tt.code, tt.message)
 		})
 	}
 }

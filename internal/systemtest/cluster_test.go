@@ -25,7 +25,7 @@ import (
 func TestClusterChanges(t *testing.T) {
 	t.Parallel()
 	// A slow machine is not to be taken for a dead master.
-	cluster := redistest.StartCluster(t, "--cluster-node-timeout", "3000")
+	cluster := redistest.StartCluster(t, "--cluster-node-timeout", "20000")
 	t.Run("run", func(t *testing.T) {
 		s := &soak{t: t, seed: rand.Uint64(), books: newBooks(), topics: channels, over: make(chan struct{})}
 		options := quick(withCluster(cluster), redis.WithShardedPubSub())

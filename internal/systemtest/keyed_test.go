@@ -26,8 +26,16 @@ var keyOptions = []juggler.Option{
 func (s *system) testKeys(t *testing.T) {
 	const calls, clients = 20, 4
 	var runs atomic.Int64
+	var joined [calls]sync.WaitGroup // an outcome is there when all have joined
 	startCallee(t, map[string]calleekit.HandlerFunc{
-		"number": func(context.Context, *calleekit.Call) (any, error) { return runs.Add(1), nil },
+		"number": func(_ context.Context, c *calleekit.Call) (any, error) {
+			var n int
+			if err := c.Decode(&n); err != nil {
+				return nil, err
+			}
+			joined[n].Wait()
+			return runs.Add(1), nil
+		},
 	}, calm(s.options...)...)
 	var all [clients]*client.Client
 	for i := range all {
@@ -36,18 +44,22 @@ func (s *system) testKeys(t *testing.T) {
 	var working sync.WaitGroup
 	for n := range calls {
 		key := fmt.Sprint("key ", n)
+		joined[n].Add(clients)
 		working.Go(func() {
 			var asking sync.WaitGroup
 			var made atomic.Int64
 			var results [clients]int64
 			for i, c := range all {
 				asking.Go(func() {
+					leave := sync.OnceFunc(joined[n].Done)
+					defer leave()
 					call, err := c.Start(t.Context(), "number", n, client.Key(key))
 					if err != nil {
 						t.Error(err)
 						return
 					}
 					state, err := call.State(t.Context())
+					leave()
 					if err == nil {
 						err = call.Result(t.Context(), &results[i])
 					}

@@ -45,7 +45,8 @@ type system struct {
 func testSystem(t *testing.T, servers servers) {
 	t.Run("run", func(t *testing.T) {
 		options := calm(servers.options...)
-		forget := juggler.WithOutcomes(juggler.OutcomeRule{URIs: "*", Keep: time.Second})
+		// Long enough for all to be told on a busy machine.
+		forget := juggler.WithOutcomes(juggler.OutcomeRule{URIs: "*", Keep: 15 * time.Second})
 		s := &system{servers, startNodeOn(t, newBroker(t, options...), forget), startNodeOn(t, newBroker(t, options...), forget)}
 		t.Run("calls", s.testCalls)
 		t.Run("calls that end early", s.testEarlyEnds)
