@@ -20,7 +20,7 @@ fuzz: ## each fuzz target for a short while; FUZZTIME=1m for longer
 guard: ## what hot paths cost beside bench/guards.json; ARGS=-update records it
 	cd bench && go run ./guard $(ARGS)
 
-SEEDS = 300
+SEEDS = 150
 # GOGC: the garbage collector would take a third of the time.
 simulate: ## the Redis broker under hundreds of seeds of faults; SEEDS=20000 for more
 	GOGC=800 go test ./broker/redis -run '^TestSimulation$$' -sim.seeds $(SEEDS) -timeout 0 $(ARGS)

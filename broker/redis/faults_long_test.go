@@ -140,9 +140,10 @@ func TestNodeKilled(t *testing.T) {
 	})
 	reply(dst[10:])
 	await(t, "10 results are dropped", func() bool { return b.Stats().ResultsDropped == 10 })
-	if text := log.String(); !strings.Contains(text, "results for a node dropped") || !strings.Contains(text, "it is gone") {
-		t.Errorf("dropped results are not logged:\n%s", text)
-	}
+	await(t, "dropped results are logged", func() bool {
+		text := log.String()
+		return strings.Contains(text, "results for a node dropped") && strings.Contains(text, "it is gone")
+	})
 	if n := waiting(); n != before {
 		t.Errorf("%d results wait for a dead node, before it was forgotten %d", n, before)
 	}
