@@ -241,7 +241,9 @@ func (f *feed) message(s subject, name, payload string) {
 		return
 	}
 	f.hub.broker.stats.events.Add(1)
-	kept := s.kind != pattern && isKept(payload)
+	// The beginning of what is no event, such as the address of a cancelled call, may look
+	// like that of a kept one.
+	kept := s.kind != pattern && isKept(payload) && f.hub.broker.keys.isEventChannel(s.name)
 	if !kept {
 		var listeners []listener
 		if listeners, kept = f.hub.listenersOf(s); !kept {

@@ -186,6 +186,15 @@ func (ks *keyspace) eventChannel(topic string) string {
 	return ks.channels + ":event:" + topic
 }
 
+// isEventChannel reports whether a Redis channel of ours is that of a topic.
+func (ks *keyspace) isEventChannel(name string) bool {
+	rest := strings.TrimPrefix(name, ks.channels)
+	if ks.sharded {
+		_, rest, _ = strings.Cut(rest, "}") // the tag of its lane
+	}
+	return strings.HasPrefix(rest, ":event:")
+}
+
 // topicOf returns whose channel of a lane this is; none if it is that of a probe.
 func (ks *keyspace) topicOf(lane int, name string) (topic string, ok bool) {
 	rest := strings.TrimPrefix(name, ks.channels)

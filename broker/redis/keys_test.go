@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/redis/internal/conn"
 )
 
@@ -66,6 +67,22 @@ func TestTopicOf(t *testing.T) {
 		for _, name := range []string{ks.probeChannel(classicFeed, "f"), ks.probeChannel(0, "f"), ks.cancelChannel(0), "", "p", "q:event:x"} {
 			if got, ok := ks.topicOf(0, name); ok || got != "" {
 				t.Errorf("%q is the channel of %q", name, got)
+			}
+		}
+	}
+}
+
+// The channels of topics are told from all others, whatever topics are called.
+func TestEventChannels(t *testing.T) {
+	for _, ks := range []*keyspace{newKeyspace("p", 1, false), newKeyspace("p}:", 16, true), newKeyspace("p", 16, false).in(3), newKeyspace("p", 16, true).in(3)} {
+		for _, topic := range []string{"room.7", ":event:", "}:cancel", "{0.1}"} {
+			if name := ks.eventChannel(topic); !ks.isEventChannel(name) {
+				t.Errorf("%s is not the channel of a topic", name)
+			}
+		}
+		for _, name := range []string{ks.cancelChannel(0), ks.grantsChannel(0, broker.ID{':', 'e'})} {
+			if ks.isEventChannel(name) {
+				t.Errorf("%s is the channel of a topic", name)
 			}
 		}
 	}
