@@ -119,20 +119,12 @@ func (b *batcher) push(sets [][]*op, size int) *resp.Command {
 	keys, index := b.lane.broker.keys, b.lane.index
 	names := make([]string, 0, 6*len(sets)+1)
 	for _, calls := range sets {
-		uri := calls[0].uri
-		names = keys.appendKeys(names, index, uri, ofPush...)
-		for _, bunch := range namesOf(b.bunches[uri]) {
-			names = keys.appendKeys(names, index, bunch, ofBunch...)
-		}
+		names = b.appendURI(names, calls[0].uri)
 	}
 	names = append(names, keys.watch(index))
 	c := pushScript.On(names, size)
 	c.AddNumber(int64(b.lane.broker.config.queueCapacity))
-	if b.lane.broker.config.discovery {
-		c.AddNumber(1)
-	} else {
-		c.AddNumber(0)
-	}
+	c.AddNumber(digit(b.lane.broker.config.discovery))
 	for _, calls := range sets {
 		c.AddText(b.bunches[calls[0].uri])
 		c.AddNumber(int64(len(calls)))
@@ -144,6 +136,24 @@ func (b *batcher) push(sets [][]*op, size int) *resp.Command {
 		}
 	}
 	return c
+}
+
+// appendURI appends the keys of a URI that a script gets which queues calls to it.
+func (b *batcher) appendURI(names []string, uri string) []string {
+	keys, index := b.lane.broker.keys, b.lane.index
+	names = keys.appendKeys(names, index, uri, ofPush...)
+	for _, bunch := range namesOf(b.bunches[uri]) {
+		names = keys.appendKeys(names, index, bunch, ofBunch...)
+	}
+	return names
+}
+
+// digit is how a script is told yes or no.
+func digit(set bool) int64 {
+	if set {
+		return 1
+	}
+	return 0
 }
 
 // store returns the command that stores sets of results.

@@ -117,11 +117,7 @@ func (l *lane) lostCommand(rules *ruleSet, suspects []*suspect) *resp.Command {
 		c.AddNumber(rule.For.Milliseconds())
 		c.AddNumber(int64(s.pos.At))
 		c.AddBytes(binary.BigEndian.AppendUint64(nil, s.pos.Tag))
-		if s.moved {
-			c.AddNumber(1)
-		} else {
-			c.AddNumber(0)
-		}
+		c.AddNumber(digit(s.moved))
 		c.AddBytes(binary.BigEndian.AppendUint64(nil, newTag()))
 	}
 	return c

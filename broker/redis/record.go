@@ -45,10 +45,7 @@ func (b *batcher) attachEach(ops []*op) {
 func (b *batcher) attach(o *op) *resp.Command {
 	keys, index, k, config := b.lane.broker.keys, b.lane.index, o.keyed, &b.lane.broker.config
 	names := []string{keys.keyed(index, k.to.Node), keys.keyedParts(index, k.to.Node), keys.keyedOwner(index, k.to.Ref)}
-	names = keys.appendKeys(names, index, o.uri, ofPush...)
-	for _, bunch := range namesOf(b.bunches[o.uri]) {
-		names = keys.appendKeys(names, index, bunch, ofBunch...)
-	}
+	names = b.appendURI(names, o.uri)
 	c := attachScript.On(append(names, keys.watch(index)), len(o.value)+256)
 	c.AddNumber(int64(config.queueCapacity))
 	c.AddNumber(digit(config.discovery))
@@ -63,14 +60,6 @@ func (b *batcher) attach(o *op) *resp.Command {
 	c.AddNumber(int64(k.owned))
 	c.AddBytes(o.value)
 	return c
-}
-
-// digit is how a script is told yes or no.
-func digit(set bool) int64 {
-	if set {
-		return 1
-	}
-	return 0
 }
 
 // What attach.lua returns besides what push.lua does.
