@@ -69,14 +69,20 @@ func (w *walker) step(t *testing.T, steps int) {
 	}
 }
 
+// onTwoNodes starts two nodes, and returns a client of each.
+func (cl *cluster) onTwoNodes() (first, second *client.Client) {
+	cl.t.Helper()
+	cl.start(oneScope)
+	first = cl.client()
+	cl.start(oneScope)
+	return first, cl.client()
+}
+
 // A key has one run and one outcome, for whoever asks on whichever node.
 func TestRealKeyedCalls(t *testing.T) {
 	cl := newCluster(t)
 	w := cl.walking()
-	cl.start(oneScope)
-	first := cl.client()
-	cl.start(oneScope)
-	second := cl.client()
+	first, second := cl.onTwoNodes()
 
 	made, err := first.Start(t.Context(), "test.walk", 1, client.Key("k"))
 	if err != nil {
@@ -131,10 +137,7 @@ func TestRealKeyedCalls(t *testing.T) {
 func TestRealStop(t *testing.T) {
 	cl := newCluster(t)
 	w := cl.walking()
-	cl.start(oneScope)
-	first := cl.client()
-	cl.start(oneScope)
-	second := cl.client()
+	first, second := cl.onTwoNodes()
 	s, err := first.Stream(t.Context(), "test.walk", 100, client.Key("k"))
 	if err != nil {
 		t.Fatal(err)

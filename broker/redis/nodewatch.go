@@ -10,7 +10,8 @@ import (
 
 // A nodeWatch finds out that the nodes are gone of calls with a Window: a callee that waits
 // for more of it would wait until their time is over. Its goroutine exists while the callee
-// holds such calls (none with a key, which outlive their nodes), and asks for each of the nodes four times in a lease whether it lives.
+// holds such calls (none with a key, which outlive their nodes), and asks for each of the
+// nodes four times in a lease whether it lives.
 type nodeWatch struct {
 	running bool
 	missing map[broker.ID]time.Time // since when the server does not know a node

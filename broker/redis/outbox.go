@@ -10,10 +10,9 @@ import (
 )
 
 // An outbox keeps the results for the nodes of one lane, and the outcomes of its calls with
-// keys, until they are stored. So a lane
-// that is unreachable, hangs or refuses results holds up only its own nodes. It tries
-// again until the calls' time is over. Its goroutine exists only while there is something
-// to try again.
+// keys, until they are stored. So a lane that is unreachable, hangs or refuses results holds
+// up only its own nodes. It tries again until the calls' time is over. Its goroutine exists
+// only while there is something to try again.
 type outbox struct {
 	lane    *lane
 	entries atomic.Int64 // not stored yet

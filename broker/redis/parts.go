@@ -10,11 +10,11 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// A partsReader receives the parts and the news for one node: a goroutine, from start to stop, and a
-// connection that waits for them. Parts stay in the node's list until the next command on
-// the same connection says that they are here. On another connection, or if the server has
-// forgotten it, the reader begins again, and what it gets may have come before: nothing is
-// removed that it has not got.
+// A partsReader receives the parts and the news for one node: a goroutine, from start to
+// stop, and a connection that waits for them. They stay in the node's list until the next
+// command on the same connection says that they are here. On another connection, or if the
+// server has forgotten it, the reader begins again, and what it gets may have come before:
+// nothing is removed that it has not got.
 type partsReader struct {
 	conn    *callerConn
 	blocker *conn.Redialer
