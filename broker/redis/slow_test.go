@@ -21,8 +21,8 @@ import (
 func TestSlowLink(t *testing.T) {
 	t.Parallel()
 	const (
-		rate    = 1 << 19 // bytes a second
-		large   = 300 << 10
+		rate    = 1 << 20 // bytes a second: twice the slowest link that is waited for
+		large   = 600 << 10
 		calls   = 20
 		lease   = 3 * time.Second
 		timeout = 8 * time.Second // less than it takes; a quarter of it is patience enough for a busy machine
