@@ -1,12 +1,21 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { configDefaults, defineConfig } from 'vitest/config';
+import type { Reporter } from 'vitest/node';
 import { patience } from './test/support/patience.js';
 
 /** What needs the runtimes and tools of test/runtimes, more than a gigabyte: CI has to have them. */
 const inOthers = ['test/integration/runtimes.test.ts', 'test/package/consumers.test.ts'];
 const left = process.env['CI'] || existsSync(join(import.meta.dirname, 'test/runtimes/node_modules')) ? [] : inOthers;
 if (left.length > 0) console.warn(`left out: ${left.join(', ')}; \`npm run runtimes\` installs what they need (on Linux)`);
+
+/** In CI, whose machine others make slow, a test that failed by chance is no failure, but is named. */
+const retry = process.env['CI'] ? 2 : 0;
+const naming: Reporter = {
+  onTestCaseResult(test) {
+    if (test.diagnostic()?.flaky) console.log(`FAILED BY CHANCE, a defect of this test: ${test.module.relativeModuleId}: ${test.fullName}`);
+  },
+};
 
 export default defineConfig({
   test: {
@@ -15,6 +24,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/unit/**/*.test.{ts,tsx}'],
+          retry,
           // A machine that is busy with other work stands still for longer than the default, 5 s.
           testTimeout: patience,
           hookTimeout: patience,
@@ -28,11 +38,13 @@ export default defineConfig({
           globalSetup: ['test/support/setup.ts'],
           // For the test of memory.
           execArgv: ['--expose-gc'],
+          retry,
           testTimeout: 400_000,
           hookTimeout: 400_000,
         },
       },
     ],
+    reporters: ['default', naming],
     // The machines that run this have few cores.
     maxWorkers: 2,
   },
