@@ -18,7 +18,8 @@
 // A Caller and a Callee may carry answers that come in parts ([StreamCaller],
 // [StreamCallee]), and keep the outcomes of calls that have a key ([KeyedCaller]). A PubSub
 // may keep the newest events of channels ([History]), so that who has missed
-// some reads them and is told truly whether that is all.
+// some reads them and is told truly whether that is all. It may know who is in channels
+// ([Presence]), and keep facts that all nodes share ([Registry]).
 //
 // # Rules for every method
 //
@@ -113,7 +114,8 @@ type Result struct {
 type Error = frame.Error
 
 // A Topic is what is subscribed to: a channel, or a pattern of channels in
-// the glob syntax of Redis (PSUBSCRIBE), matched byte by byte.
+// the glob syntax of Redis (PSUBSCRIBE), matched byte by byte. A pattern matches no
+// channel of the server's own: see [OwnChannel].
 type Topic struct {
 	Name    string // never empty
 	Pattern bool

@@ -170,6 +170,9 @@ func (r *members0) request(f *Frame) (reason string) {
 	if f.Channel, ok = nonEmpty(r.channel); !ok {
 		return "channel: " + wantText
 	}
+	if reason := zeroByte(f.Channel); reason != "" {
+		return reason
+	}
 	if f.Type == Pub {
 		f.Args = r.args
 		return ""

@@ -16,6 +16,8 @@ type members1 struct {
 	stop, state, from, keyed    []byte
 	since, last                 []byte
 	at, tag, recovered          []byte
+	own, here, count            []byte
+	join, leave                 []byte
 	unknown                     []byte
 }
 
@@ -85,6 +87,16 @@ func (r *members1) slot(name []byte) *[]byte {
 		return &r.tag
 	case "recovered":
 		return &r.recovered
+	case "own":
+		return &r.own
+	case "here":
+		return &r.here
+	case "count":
+		return &r.count
+	case "join":
+		return &r.join
+	case "leave":
+		return &r.leave
 	}
 	return &r.unknown
 }
@@ -170,7 +182,7 @@ func (r *members1) request(f *Frame, typeName []byte) (reason string) {
 	case Call:
 		return r.call(f)
 	case Sub:
-		if reason := r.topic(f); reason != "" {
+		if reason := r.subscription(f); reason != "" {
 			return reason
 		}
 		return r.history(f)
@@ -252,6 +264,33 @@ func (r *members1) topic(f *Frame) (reason string) {
 	return r.channelName(f)
 }
 
+// subscription reads the topic of a SUB, and whether it wants to know who is there.
+func (r *members1) subscription(f *Frame) (reason string) {
+	if reason := r.ownTopic(f); reason != "" {
+		return reason
+	}
+	var ok bool
+	if f.WantsHere, ok = boolean(r.here); !ok {
+		return "here: " + wantBoolean
+	}
+	switch {
+	case f.WantsHere && f.Pattern:
+		return "here: not with a pattern"
+	case f.WantsHere && f.Own:
+		return "here: not with own"
+	}
+	return ""
+}
+
+// ownTopic reads a topic that may be of the server's own.
+func (r *members1) ownTopic(f *Frame) (reason string) {
+	var ok bool
+	if f.Own, ok = boolean(r.own); !ok {
+		return "own: " + wantBoolean
+	}
+	return r.topic(f)
+}
+
 // history reads what a SUB wants of the events that are kept.
 func (r *members1) history(f *Frame) (reason string) {
 	if f.HasSince = !absent(r.since); f.HasSince {
@@ -325,6 +364,14 @@ func (r *members1) channelName(f *Frame) (reason string) {
 	if f.Channel, ok = nonEmpty(r.channel); !ok {
 		return "channel: " + wantText
 	}
+	return zeroByte(f.Channel)
+}
+
+// zeroByte refuses a name that begins as those of the server's own channels do.
+func zeroByte(channel []byte) (reason string) {
+	if len(channel) > 0 && channel[0] == 0 {
+		return "channel: the name begins with a zero byte"
+	}
 	return ""
 }
 
@@ -393,6 +440,12 @@ func answerType1(name []byte) Type {
 		return Evnt
 	case "GAP":
 		return Gap
+	case "SUBS":
+		return Subs
+	case "UNSS":
+		return Unss
+	case "HERE":
+		return Here
 	case "PING":
 		return Ping
 	case "GOAWAY":
@@ -415,11 +468,21 @@ func (r *members1) answer(f *Frame) (reason string) {
 		return r.part(f)
 	case Evnt:
 		return r.event(f)
-	case Gap:
-		if reason := r.topic(f); reason != "" {
+	case Gap, Subs:
+		if reason := r.ownTopic(f); reason != "" {
 			return reason
 		}
 		r.position(f)
+	case Unss:
+		if reason := r.ownTopic(f); reason != "" {
+			return reason
+		}
+		return readError(r.err, &f.Err)
+	case Here:
+		if reason := r.channelName(f); reason != "" {
+			return reason
+		}
+		return r.presence(f)
 	case Hello:
 		return r.hello(&f.Hello)
 	case GoAway:
@@ -479,7 +542,37 @@ func (r *members1) acknowledgement(f *Frame) (reason string) {
 		}
 	}
 	r.position(f)
+	return r.presence(f)
+}
+
+// presence reads who is in a channel.
+func (r *members1) presence(f *Frame) (reason string) {
+	if f.HasCount = !absent(r.count); f.HasCount {
+		count, ok := integer(r.count)
+		if f.Count = int(count); !ok || count < 0 || int64(f.Count) != count {
+			return "count: want an integer, 0 or more"
+		}
+	}
+	if f.Members = orNone(r.here); !validMembers(f.Members) {
+		return "here: " + wantMembers
+	}
+	if f.Joined = orNone(r.join); !validMembers(f.Joined) {
+		return "join: " + wantMembers
+	}
+	if f.Left = orNone(r.leave); !validTexts(f.Left) {
+		return "leave: want an array of strings"
+	}
 	return ""
+}
+
+const wantMembers = "want an array of objects with user and n"
+
+// orNone returns raw, or nil for null.
+func orNone(raw []byte) []byte {
+	if absent(raw) {
+		return nil
+	}
+	return raw
 }
 
 // position reads the position of an answer, which those for patterns do not have.
@@ -516,6 +609,9 @@ func (r *members1) event(f *Frame) (reason string) {
 	}
 	if f.Matched, ok = text(r.pattern); !ok {
 		return "pattern: want a string"
+	}
+	if f.Own, ok = boolean(r.own); !ok {
+		return "own: " + wantBoolean
 	}
 	if reason := r.channelName(f); reason != "" {
 		return reason
@@ -586,6 +682,9 @@ func (r *members1) hello(h *HelloBody) (reason string) {
 	}
 	if h.Keyed, ok = boolean(r.keyed); !ok {
 		return "keyed: " + wantBoolean
+	}
+	if h.Here, ok = boolean(r.here); !ok {
+		return "here: " + wantBoolean
 	}
 	if absent(r.limits) {
 		return ""

@@ -22,7 +22,9 @@ func append1(dst []byte, f *Frame) []byte {
 	case Sub:
 		dst = text1(append(dst, `{"type":"SUB","id":`...), f.ID)
 		dst = topic1(append(dst, ','), f)
+		dst = flag1(dst, `,"own":`, f.Own)
 		dst = history1(dst, f)
+		dst = flag1(dst, `,"here":`, f.WantsHere)
 	case Unsb:
 		dst = text1(append(dst, `{"type":"UNSB","id":`...), f.ID)
 		dst = topic1(append(dst, ','), f)
@@ -62,6 +64,7 @@ func appendAnswer1(dst []byte, f *Frame) []byte {
 		dst = state1(dst, f)
 		dst = position1(dst, f.Pos)
 		dst = recovery1(dst, f.Recovery)
+		dst = here1(dst, f)
 	case Nack:
 		dst = text1(append(dst, `{"type":"NACK","for":`...), f.For)
 		dst = error1(dst, &f.Err)
@@ -85,13 +88,22 @@ func appendAnswer1(dst []byte, f *Frame) []byte {
 		if len(f.Matched) > 0 {
 			dst = text1(append(dst, `,"pattern":`...), f.Matched)
 		}
+		dst = flag1(dst, `,"own":`, f.Own)
 		dst = append(append(dst, `,"args":`...), orNull(f.Args)...)
 		dst = rawMember1(dst, `,"headers":`, f.Headers)
 	case Gap:
-		dst = topic1(append(dst, `{"type":"GAP",`...), f)
-		if !f.Pattern {
-			dst = position1(dst, f.Pos)
-		}
+		dst = place1(append(dst, `{"type":"GAP",`...), f)
+	case Subs:
+		dst = place1(append(dst, `{"type":"SUBS",`...), f)
+	case Unss:
+		dst = topic1(append(dst, `{"type":"UNSS",`...), f)
+		dst = flag1(dst, `,"own":`, f.Own)
+		dst = error1(dst, &f.Err)
+	case Here:
+		dst = text1(append(dst, `{"type":"HERE","channel":`...), f.Channel)
+		dst = rawMember1(dst, `,"join":`, f.Joined)
+		dst = rawMember1(dst, `,"leave":`, f.Left)
+		dst = here1(dst, f)
 	case Ping:
 		dst = append(dst, `{"type":"PING"`...)
 	case GoAway:
@@ -119,7 +131,8 @@ func hello1(dst []byte, h *HelloBody) []byte {
 	dst = rates1(dst, &h.Rates)
 	dst = timeMember1(append(dst, '}'), `,"expires":`, h.Expires)
 	dst = flag1(dst, `,"keys":`, h.Keys)
-	return flag1(dst, `,"keyed":`, h.Keyed)
+	dst = flag1(dst, `,"keyed":`, h.Keyed)
+	return flag1(dst, `,"here":`, h.Here)
 }
 
 // rates1 appends the member rates with those that bound.
@@ -167,6 +180,25 @@ func error1(dst []byte, e *ErrorBody) []byte {
 func topic1(dst []byte, f *Frame) []byte {
 	dst = text1(append(dst, `"channel":`...), f.Channel)
 	return flag1(dst, `,"pattern":`, f.Pattern)
+}
+
+// place1 appends a topic of the server or of the client, and where it stands.
+func place1(dst []byte, f *Frame) []byte {
+	dst = topic1(dst, f)
+	dst = flag1(dst, `,"own":`, f.Own)
+	if !f.Pattern {
+		dst = position1(dst, f.Pos)
+	}
+	return dst
+}
+
+// here1 appends who is in a channel.
+func here1(dst []byte, f *Frame) []byte {
+	dst = rawMember1(dst, `,"here":`, f.Members)
+	if f.HasCount {
+		dst = strconv.AppendInt(append(dst, `,"count":`...), int64(f.Count), 10)
+	}
+	return dst
 }
 
 // callKey1 appends the key of a CALL, and the part after which it goes on.

@@ -41,7 +41,7 @@ const (
 	// From client to server.
 	Call   // ID, URI, Timeout, Args; Headers, Parts, Key with HasSince and N (1)
 	Cancel // For, Stop (1)
-	Sub    // ID, Channel, Pattern; Since or Last (1)
+	Sub    // ID, Channel, Pattern; Since or Last, Own, WantsHere (1)
 	Unsb   // ID, Channel, Pattern
 	Pub    // ID, Channel, Args; Headers, Key, Again (1)
 	Auth   // ID, Token (1)
@@ -51,12 +51,15 @@ const (
 	// From server to client. In juggler.0 each of ACK, NACK, RES and EVNT
 	// also has a UUID.
 	Hello  // Hello (1)
-	Ack    // For, ForType, URI or Channel; Expires, Keys, Keyed, Pos, Recovery, State with N (1)
+	Ack    // For, ForType, URI or Channel; Expires, Keys, Keyed, Pos, Recovery, State with N, Members with Count (1)
 	Nack   // For, ForType, URI or Channel; Err
 	Part   // For, N, Args (1)
 	Res    // For, URI; Args or Err
-	Evnt   // Publication, Channel, Matched, Args; Headers, Pos (1)
-	Gap    // Channel, Pattern, Pos (1)
+	Evnt   // Publication, Channel, Matched, Args; Headers, Pos, Own (1)
+	Gap    // Channel, Pattern, Own, Pos (1)
+	Subs   // Channel, Pattern, Own, Pos (1)
+	Unss   // Channel, Pattern, Own, Err (1)
+	Here   // Channel, Members, Joined, Left, Count (1)
 	Ping   // nothing (1)
 	GoAway // After, Message (1)
 )
@@ -75,6 +78,9 @@ const MaxPart = 1<<31 - 1
 
 // MaxParts is how many parts a CALL or a MORE may ask for.
 const MaxParts = 1_000_000
+
+// MaxMemberInfo is the greatest length of what is told of a member besides its user, in bytes.
+const MaxMemberInfo = 256
 
 // MaxLast is how many kept events a SUB may ask for by Last.
 const MaxLast = 1_000_000
@@ -107,7 +113,8 @@ type Frame struct {
 
 	URI     []byte
 	Channel []byte
-	Pattern bool   // Channel is a pattern (SUB, UNSB, GAP)
+	Pattern bool   // Channel is a pattern (SUB, UNSB, GAP, SUBS, UNSS)
+	Own     bool   // Channel is one of the server's own, without the zero byte
 	Matched []byte // the pattern that matched (EVNT), empty for an exact subscription
 
 	Timeout time.Duration // of a CALL; 0: the server's default
@@ -148,6 +155,15 @@ type Frame struct {
 	State State // of the ACK of a CALL with Key
 	Stop  bool  // a CANCEL ends the call for all, not only for its sender
 
+	WantsHere bool // of a SUB: who is there, too
+
+	// Who is in a channel: Members are all, an array that [MemberSeq] reads, nil if absent;
+	// Joined are those who came or changed, Left the users who are gone, an array that
+	// [TextSeq] reads. Count is how many are there, if HasCount says that there is one.
+	Members, Joined, Left []byte
+	Count                 int
+	HasCount              bool
+
 	Token   []byte        // of AUTH
 	After   time.Duration // of GOAWAY
 	Expires time.Duration // of the ACK of an AUTH: when the credentials expire; 0: never
@@ -155,7 +171,7 @@ type Frame struct {
 	Keyed   bool          // of the ACK of an AUTH: the session's CALLs may have keys
 	Message []byte        // of GOAWAY; of an answer of an unknown type, that type
 
-	Err   ErrorBody // of NACK, and of a RES that failed: Err.Code is not 0 then
+	Err   ErrorBody // of NACK and UNSS, and of a RES that failed: Err.Code is not 0 then
 	Hello HelloBody
 }
 
@@ -167,6 +183,7 @@ type HelloBody struct {
 	Expires time.Duration // when the credentials expire; 0: never
 	Keys    bool          // the session's PUBs may have keys
 	Keyed   bool          // the session's CALLs may have keys
+	Here    bool          // the session's SUBs may ask who is there
 
 	MaxMessage       int // bytes
 	MaxSubscriptions int

@@ -120,7 +120,7 @@ func asEncoded(p frame.Protocol, f *frame.Frame) {
 // Every frame arrives as it was sent, in both protocols.
 func FuzzRoundTrip(f *testing.F) {
 	f.Add(byte(frame.Call), "1", "math.add", "a*", "[1,2]", "user", "7", int64(5000), 503, []byte("0123456789abcdef"))
-	for i, typ := range []frame.Type{frame.Call, frame.More, frame.Part, frame.Sub, frame.Pub, frame.Ack, frame.Evnt, frame.Gap} {
+	for i, typ := range []frame.Type{frame.Call, frame.More, frame.Part, frame.Sub, frame.Pub, frame.Ack, frame.Evnt, frame.Gap, frame.Subs, frame.Unss, frame.Here} {
 		f.Add(byte(typ), "1", "room.7", "", "1", "", "", int64(57), 2*i, []byte("0123456789abcdef"))
 	}
 	f.Add(byte(frame.Evnt), "\x00\"\\", "<\u2028>", "", " { } ", "", "😀", int64(-1), -1, []byte{})
@@ -135,7 +135,7 @@ func FuzzRoundTrip(f *testing.F) {
 			ID: utf("i" + id[:min(len(id), 20)]), For: utf("f" + id[:min(len(id), 20)]), ForType: frame.Pub,
 			URI: utf("u" + name), Channel: utf("c" + name), Pattern: n&1 == 1, Matched: utf(other),
 			Timeout: time.Duration(ms) * time.Millisecond, Args: []byte(args),
-			Headers: frame.AppendHeaders(nil, map[string]string{string(utf(header)): string(utf(value))}),
+			Headers: frame.AppendHeaders(nil, map[string]string{"h" + string(utf(header)): string(utf(value))}),
 			Key:     utf("k" + id[:min(len(id), 20)]), Again: n&1 == 1, Keys: n&2 == 2, Recovery: frame.Recovery(n & 2),
 			Token: utf("t" + other), After: time.Duration(ms) * time.Millisecond,
 			Expires: time.Duration(ms) * time.Millisecond, Message: utf(other),
@@ -144,7 +144,7 @@ func FuzzRoundTrip(f *testing.F) {
 			},
 			Hello: frame.HelloBody{
 				Ping: time.Duration(ms) * time.Millisecond, Expires: time.Duration(ms) * time.Millisecond,
-				Keys: n&2 == 2, Keyed: n&1 == 1,
+				Keys: n&2 == 2, Keyed: n&1 == 1, Here: n&4 == 4,
 				MaxMessage: max(n, 0), MaxSubscriptions: 7, MaxCalls: math.MaxInt32, MaxCallTimeout: time.Duration(ms) * time.Millisecond,
 				MaxCallsPerURI: max(n, 0), Rates: frame.HelloRates{Calls: frame.Rate{PerSecond: int(ms&0xfff) + 1, Burst: int(ms&0xffff) + 1}},
 			},
@@ -156,6 +156,12 @@ func FuzzRoundTrip(f *testing.F) {
 		sent.Pos = frame.Position{At: uint64(ms)&(1<<53-1) | 1, Tag: tag}
 		sent.Parts, sent.N = 1+int(tag%frame.MaxParts), 1+int(tag>>34)
 		sent.Stop, sent.Keyed, sent.State = n&1 == 1, n&1 == 1, frame.State(tag%4)
+		sent.Own, sent.WantsHere = n&4 == 4, n&5 == 0
+		sent.Count, sent.HasCount = max(n, 0), n&8 == 8
+		sent.Joined = frame.AppendMember(nil, frame.Member{User: "u" + name, Sessions: 1 + int(tag>>34), Info: sent.Args})
+		sent.Members = append(frame.AppendMember(bytes.Clone(sent.Joined), frame.Member{User: "v", Sessions: 1}), ']')
+		sent.Joined = append(sent.Joined, ']')
+		sent.Left = append(frame.AppendUser(nil, "w"+value), ']')
 		switch {
 		case sent.Pattern: // a SUB of one asks for nothing that is kept
 		case n&2 == 2:
@@ -188,6 +194,14 @@ func FuzzRoundTrip(f *testing.F) {
 			}
 		}
 	})
+}
+
+// counted returns the Count that is written.
+func counted(f *frame.Frame) int {
+	if f.HasCount {
+		return f.Count
+	}
+	return 0
 }
 
 // only returns what a message of type typ has of f in p, a zero Frame if p
@@ -223,6 +237,7 @@ func only(p frame.Protocol, typ frame.Type, f *frame.Frame) frame.Frame {
 		only := frame.Frame{Type: typ, ID: id, Channel: f.Channel, Pattern: f.Pattern}
 		if typ == frame.Sub && !zero {
 			only.HasSince, only.Since, only.Last = f.HasSince, f.Since, f.Last
+			only.Own, only.WantsHere = f.Own, f.WantsHere
 		}
 		return only
 	case frame.Ack, frame.Nack, frame.Res:
@@ -235,6 +250,7 @@ func only(p frame.Protocol, typ frame.Type, f *frame.Frame) frame.Frame {
 		} else if typ == frame.Ack {
 			only.Expires, only.Keys, only.Keyed = f.Expires, f.Keys, f.Keyed
 			only.Pos, only.Recovery = f.Pos, f.Recovery
+			only.Members, only.Count, only.HasCount = f.Members, counted(f), f.HasCount
 			if only.State = f.State; f.State != frame.NoState {
 				only.N = f.N
 			}
@@ -254,7 +270,7 @@ func only(p frame.Protocol, typ frame.Type, f *frame.Frame) frame.Frame {
 		if zero {
 			only.UUID = f.UUID
 		} else {
-			only.Headers = f.Headers
+			only.Headers, only.Own = f.Headers, f.Own
 			if len(f.Matched) == 0 {
 				only.Pos = f.Pos
 			}
@@ -275,8 +291,16 @@ func only(p frame.Protocol, typ frame.Type, f *frame.Frame) frame.Frame {
 		return frame.Frame{Type: typ, ID: id, Token: f.Token}
 	case frame.Hello:
 		return frame.Frame{Type: typ, Hello: f.Hello}
-	case frame.Gap:
-		only := frame.Frame{Type: typ, Channel: f.Channel, Pattern: f.Pattern}
+	case frame.Unss:
+		only := frame.Frame{Type: typ, Channel: f.Channel, Pattern: f.Pattern, Own: f.Own, Err: f.Err}
+		only.Err.Code = cmp.Or(f.Err.Code, 400)
+		return only
+	case frame.Here:
+		return frame.Frame{
+			Type: typ, Channel: f.Channel, Members: f.Members, Joined: f.Joined, Left: f.Left, Count: counted(f), HasCount: f.HasCount,
+		}
+	case frame.Gap, frame.Subs:
+		only := frame.Frame{Type: typ, Channel: f.Channel, Pattern: f.Pattern, Own: f.Own}
 		if !f.Pattern {
 			only.Pos = f.Pos
 		}

@@ -278,6 +278,61 @@ var golden1 = []golden{
 		frame.Frame{Type: frame.Ack, For: []byte("5"), Keys: true, Keyed: true},
 	},
 	{
+		`{"type":"SUB","id":"2","channel":"room.7","here":true}`,
+		frame.Frame{Type: frame.Sub, ID: []byte("2"), Channel: []byte("room.7"), WantsHere: true},
+	},
+	{
+		`{"type":"SUB","id":"2","channel":"user:u1","own":true,"since":{"at":57,"tag":"AAAAAAAAAAE"}}`,
+		frame.Frame{
+			Type: frame.Sub, ID: []byte("2"), Channel: []byte("user:u1"), Own: true,
+			HasSince: true, Since: frame.Position{At: 57, Tag: 1},
+		},
+	},
+	{
+		`{"type":"ACK","for":"2","here":[{"user":"u1","n":2,"info":{"name":"Ann"}},{"user":"u2","n":1}],"count":2}`,
+		frame.Frame{
+			Type: frame.Ack, For: []byte("2"), Count: 2, HasCount: true,
+			Members: []byte(`[{"user":"u1","n":2,"info":{"name":"Ann"}},{"user":"u2","n":1}]`),
+		},
+	},
+	{
+		`{"type":"ACK","for":"2","count":0}`,
+		frame.Frame{Type: frame.Ack, For: []byte("2"), HasCount: true},
+	},
+	{
+		`{"type":"HERE","channel":"room.7","join":[{"user":"u3","n":1}],"leave":["u9"],"count":313}`,
+		frame.Frame{
+			Type: frame.Here, Channel: []byte("room.7"), Joined: []byte(`[{"user":"u3","n":1}]`), Left: []byte(`["u9"]`),
+			Count: 313, HasCount: true,
+		},
+	},
+	{
+		`{"type":"HERE","channel":"room.7","here":[],"count":0}`,
+		frame.Frame{Type: frame.Here, Channel: []byte("room.7"), Members: []byte(`[]`), HasCount: true},
+	},
+	{
+		`{"type":"SUBS","channel":"user:u1","own":true,"at":57,"tag":"AAAAAAAAAAE"}`,
+		frame.Frame{Type: frame.Subs, Channel: []byte("user:u1"), Own: true, Pos: frame.Position{At: 57, Tag: 1}},
+	},
+	{
+		`{"type":"SUBS","channel":"news.*","pattern":true}`,
+		frame.Frame{Type: frame.Subs, Channel: []byte("news.*"), Pattern: true},
+	},
+	{
+		`{"type":"UNSS","channel":"room.7","error":{"code":403,"message":"removed from the room"}}`,
+		frame.Frame{Type: frame.Unss, Channel: []byte("room.7"), Err: frame.ErrorBody{Code: 403, Message: []byte("removed from the room")}},
+	},
+	{
+		`{"type":"EVNT","id":"01KAVQ0RV0TGT1GJJ6JRW5Y0Z4","channel":"user:u1","own":true,"args":1}`,
+		frame.Frame{
+			Type: frame.Evnt, Publication: ulid("01KAVQ0RV0TGT1GJJ6JRW5Y0Z4"), Channel: []byte("user:u1"), Own: true, Args: []byte("1"),
+		},
+	},
+	{
+		`{"type":"GAP","channel":"user:u1","own":true}`,
+		frame.Frame{Type: frame.Gap, Channel: []byte("user:u1"), Own: true},
+	},
+	{
 		`{"type":"ACK","for":"2","recovered":false}`,
 		frame.Frame{Type: frame.Ack, For: []byte("2"), Recovery: frame.NotRecovered},
 	},

@@ -99,16 +99,18 @@ func referenceRequest1(text []byte) (f frame.Frame, code int) {
 	case frame.Sub, frame.Unsb:
 		f.Channel = str("channel")
 		bad = json.Unmarshal(orNull(members["pattern"]), &f.Pattern) != nil
-		wrong = len(f.Channel) == 0 || bad
+		wrong = len(f.Channel) == 0 || f.Channel[0] == 0 || bad
 		if f.Type == frame.Sub {
 			wrong = !referenceHistory(members, &f) || wrong
+			wrong = json.Unmarshal(orNull(members["own"]), &f.Own) != nil || json.Unmarshal(orNull(members["here"]), &f.WantsHere) != nil || wrong
+			wrong = wrong || f.WantsHere && (f.Own || f.Pattern)
 		}
 	case frame.Pub:
 		f.Channel, f.Key = str("channel"), str("key")
 		if key := members["key"]; !isNull(key) {
 			wrong = len(f.Key) < 1 || len(f.Key) > 64 || json.Unmarshal(orNull(members["again"]), &f.Again) != nil
 		}
-		wrong = len(f.Channel) == 0 || wrong
+		wrong = len(f.Channel) == 0 || f.Channel[0] == 0 || wrong
 	}
 	if f.Type == frame.Call || f.Type == frame.Pub {
 		f.Args = members["args"]

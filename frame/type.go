@@ -11,5 +11,5 @@ func (t Type) String() string {
 
 var typeNames = [...]string{
 	Call: "CALL", Cancel: "CANCEL", Sub: "SUB", Unsb: "UNSB", Pub: "PUB", Auth: "AUTH", More: "MORE", Pong: "PONG",
-	Hello: "HELLO", Ack: "ACK", Nack: "NACK", Part: "PART", Res: "RES", Evnt: "EVNT", Gap: "GAP", Ping: "PING", GoAway: "GOAWAY",
+	Hello: "HELLO", Ack: "ACK", Nack: "NACK", Part: "PART", Res: "RES", Evnt: "EVNT", Gap: "GAP", Subs: "SUBS", Unss: "UNSS", Here: "HERE", Ping: "PING", GoAway: "GOAWAY",
 }
