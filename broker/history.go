@@ -13,7 +13,8 @@ import (
 // channel counts.
 type HistoryRule struct {
 	// Channels is the name of a channel, or how names begin and then a star, the only
-	// one: "room.*" is all that begins with "room.", "*" is every channel.
+	// one: "room.*" is all that begins with "room.", "*" is every channel but those of the
+	// server's own, which "\x00*" is: see [OwnChannel].
 	Channels string
 
 	Events int           // how many of a channel's newest events are kept, 1 to 1,000,000

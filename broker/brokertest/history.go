@@ -61,6 +61,22 @@ var historyCases = []testCase{
 			x.wantUnproven(x.read(r, read), "a channel that is not kept")
 		}
 	}},
+	{"own channels not kept", "A rule that does not begin with the zero byte keeps no channel of the server's own, even one of a name that it has.", history, func(x *trial) {
+		r, own := x.process(), broker.OwnChannel(x.kept("c"))
+		if r.PubSub.(broker.History).Kept(own) {
+			x.errorf("Kept is true of %q", own)
+		}
+		s := x.subscriber(x.process())
+		if start := s.subscribeKept(own); !start.IsZero() {
+			x.errorf("SubscribeKept returned %v", start)
+		}
+		done := x.publishKept(r, broker.Publication{Event: broker.Event{ID: newID(), Channel: own, Args: []byte("1")}})
+		x.publish(r, x.kept("c"), "2")
+		if d := s.exactly(1)[0]; string(d.Event.Args) != "1" || !d.Pos.IsZero() || !done[0].Pos.IsZero() {
+			x.errorf("%q arrived with %v; PublishKept returned %v", d.Event.Args, d.Pos, done[0].Pos)
+		}
+		x.wantUnproven(x.read(r, broker.Read{Channel: own, Last: 5}), "a channel of the server's own")
+	}},
 	{"start of a subscription", "SubscribeKept returns where the channel stood before: what follows is delivered, and can be read after it.", history, func(x *trial) {
 		r, c := x.process(), x.kept("c")
 		for i := range 10 {

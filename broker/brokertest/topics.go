@@ -230,6 +230,41 @@ var topicCases = []testCase{
 			"?*?":      {"ab abc", "a"},
 		})
 	}},
+	{"own channels", "A channel of the server's own is another one than that of the same name.", pubSub, func(x *trial) {
+		r := x.process()
+		names := []string{"a", broker.OwnChannel("a"), broker.OwnChannel("a b*{c}\r\n\xff"), broker.OwnChannel(""), broker.OwnChannel(broker.OwnChannel("a"))}
+		all := x.subscriber(x.process())
+		var each []*subscriber
+		for _, name := range names {
+			all.subscribe(channel(name))
+			each = append(each, x.subscriber(x.process(), channel(name)))
+		}
+		for _, name := range names {
+			x.publish(r, name, name)
+		}
+		for _, d := range all.exactly(len(names)) {
+			x.wantName(d, string(d.Event.Args))
+		}
+		for i, name := range names {
+			x.wantName(each[i].exactly(1)[0], name)
+		}
+	}},
+	{"own channels and patterns", "No pattern matches a channel of the server's own, whatever the pattern is.", pubSub | patterns, func(x *trial) {
+		r := x.process()
+		const name = "user:1"
+		own := broker.OwnChannel(name)
+		s := x.subscriber(x.process(), channel(own))
+		for _, glob := range []string{"*", "?*", "?user*", "??*", "*user*", "*1", "user:1", "[^a]*", "[\x00]*", "[\x00-\xff]user*", "\x00*", `\` + "\x00*", own, "\x00own*", "own*", "*:*"} {
+			s.subscribe(pattern(glob))
+		}
+		x.publish(r, own, "1")
+		x.publish(r, own, "2")
+		for _, d := range s.exactly(2) {
+			if d.Topic != channel(own) {
+				x.errorf("an event on %q arrived for %+v", d.Event.Channel, d.Topic)
+			}
+		}
+	}},
 	{"patterns that go back", "A pattern with many stars is matched in reasonable time.", pubSub | patterns, func(x *trial) {
 		r := x.process()
 		s := x.subscriber(x.process(), pattern(strings.Repeat("*a", 30)+"*b"), pattern(strings.Repeat("a*", 200)))
@@ -237,6 +272,13 @@ var topicCases = []testCase{
 		x.publish(r, strings.Repeat("a", 2000)+"b", "2")
 		s.exactly(3)
 	}},
+}
+
+// wantName checks that an event, whose args are the name of its channel, arrived on that one.
+func (x *trial) wantName(d broker.Delivery, name string) {
+	if d.Topic != channel(name) || d.Event.Channel != name || string(d.Event.Args) != name {
+		x.errorf("an event on %q arrived on %q for %+v, want it on %q", d.Event.Args, d.Event.Channel, d.Topic, name)
+	}
 }
 
 // globs are channels that a pattern matches and does not, with blanks between.

@@ -30,6 +30,7 @@ var wrongHistory = []wrongBroker{
 		}
 	}), nil},
 	{"keeps what no rule names", []string{"channels not kept"}, straight, []memory.Option{memory.WithHistory(broker.HistoryRule{Channels: "*", Events: 16, For: time.Hour})}},
+	{"keeps its own channels by any rule", []string{"own channels not kept"}, straight, []memory.Option{memory.WithHistory(keep(16), broker.HistoryRule{Channels: "\x00*", Events: 16, For: time.Hour})}},
 	{"proves channels that it does not keep", []string{"channels not kept", "positions made up"}, read(func(p *broker.Page) {
 		p.Proven = true
 	}), nil},

@@ -405,6 +405,25 @@ var wrong = []wrongBroker{
 			return next(&latin)
 		}}
 	}, nil},
+	{"takes its own channels for others", []string{"own channels"}, func(*testing.T) *hooks {
+		return &hooks{publish: func(e *broker.Event, next func(*broker.Event) error) error {
+			theirs := *e
+			theirs.Channel, _ = broker.IsOwn(e.Channel)
+			if theirs.Channel == "" {
+				theirs.Channel = e.Channel
+			}
+			return next(&theirs)
+		}}
+	}, nil},
+	{"shows its own channels to patterns", []string{"own channels and patterns"}, func(*testing.T) *hooks {
+		return &hooks{deliver: func(batch []broker.Delivery, next func([]broker.Delivery)) {
+			next(batch)
+			if d := batch[0]; strings.HasPrefix(d.Event.Channel, "\x00") {
+				d.Topic = broker.Topic{Name: "*", Pattern: true}
+				next([]broker.Delivery{d})
+			}
+		}}
+	}, nil},
 	{"mends invalid text", []string{"payloads"}, func(*testing.T) *hooks {
 		return &hooks{take: func(c broker.CalleeConn, ctx context.Context, dst []broker.Call) (int, error) {
 			n, err := c.Take(ctx, dst)

@@ -453,3 +453,33 @@ func TestPublishersLeaveTimeToDeliver(t *testing.T) {
 		t.Errorf("%d of %d events were delivered", got, publishers*events)
 	}
 }
+
+// Rules keep channels of the server's own if they begin as those do, and only then.
+func TestHistoryOfOwnChannels(t *testing.T) {
+	for _, tt := range []struct {
+		rules []string
+		kept  []string // of the names "a", "\x00a" and "\x00user:1"
+	}{
+		{[]string{"*"}, []string{"a"}},
+		{[]string{"a"}, []string{"a"}},
+		{[]string{"*", "\x00user:*"}, []string{"a", "\x00user:1"}},
+		{[]string{"\x00*", "*"}, []string{"a", "\x00a", "\x00user:1"}},
+	} {
+		var rules []broker.HistoryRule
+		for _, r := range tt.rules {
+			rules = append(rules, broker.HistoryRule{Channels: r, Events: 4, For: time.Hour})
+		}
+		b := newBroker(t, memory.WithHistory(rules...))
+		for _, name := range []string{"a", "\x00a", "\x00user:1"} {
+			if err := b.Publish(t.Context(), &broker.Event{Channel: name, Args: []byte("1")}); err != nil {
+				t.Fatal(err)
+			}
+			var pages [1]broker.Page
+			b.ReadKept(t.Context(), []broker.Read{{Channel: name, Last: 1}}, pages[:])
+			want := slices.Contains(tt.kept, name)
+			if b.Kept(name) != want || (len(pages[0].Events) == 1) != want {
+				t.Errorf("rules for %q: %q is kept: %v, with %d events; want %v", tt.rules, name, b.Kept(name), len(pages[0].Events), want)
+			}
+		}
+	}
+}

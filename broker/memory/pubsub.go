@@ -119,6 +119,9 @@ func (t *topics) find(channel string, e *broker.Event, kept *delivery, m *matche
 	if subscribers := t.exact[channel]; subscribers != nil {
 		m.found = append(m.found, match{e, kept, broker.Topic{Name: channel}, subscribers})
 	}
+	if hidden(channel) {
+		return
+	}
 	for p := range t.patterns.Matching(channel) {
 		m.found = append(m.found, match{e, kept, broker.Topic{Name: p.Name, Pattern: true}, p.Value})
 	}
@@ -129,10 +132,19 @@ func (t *topics) reach(channel string) bool {
 	if t.exact[channel] != nil {
 		return true
 	}
+	if hidden(channel) {
+		return false
+	}
 	for range t.patterns.Matching(channel) {
 		return true
 	}
 	return false
+}
+
+// hidden reports whether no pattern matches channel, whatever it is.
+func hidden(channel string) bool {
+	_, own := broker.IsOwn(channel)
+	return own
 }
 
 // release gives m back, without anything that it refers to.

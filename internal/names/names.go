@@ -3,7 +3,8 @@ package names
 
 import "strings"
 
-// A Set is a name, or the beginning of names. The zero Set is the empty name.
+// A Set is a name, or the beginning of names. The zero Set is the empty name. Names that
+// begin with a zero byte are the server's own: a star alone does not have them.
 type Set struct {
 	begin string
 	more  bool // whether they may go on
@@ -21,7 +22,7 @@ func Parse(text string) (s Set, ok bool) {
 // Has reports whether s has a name.
 func (s Set) Has(name string) bool {
 	if s.more {
-		return strings.HasPrefix(name, s.begin)
+		return strings.HasPrefix(name, s.begin) && (s.begin != "" || !strings.HasPrefix(name, "\x00"))
 	}
 	return name == s.begin
 }

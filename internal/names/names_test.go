@@ -13,6 +13,7 @@ func TestNames(t *testing.T) {
 	}{
 		{"a.b", "a.b", true}, {"a.b", "a.bc", false}, {"a.b", "a", false},
 		{"a.*", "a.b", true}, {"a.*", "a.", true}, {"a.*", "a", false}, {"*", "", true}, {"*", "x", true},
+		{"*", "\x00a", false}, {"\x00*", "\x00a", true}, {"\x00a*", "\x00b", false}, {"*", "a\x00", true},
 	} {
 		s, ok := names.Parse(tt.set)
 		if !ok || s.Has(tt.name) != tt.has {
@@ -29,6 +30,7 @@ func TestNames(t *testing.T) {
 		covers bool
 	}{
 		{"a*", "ab*", true}, {"a*", "ab", true}, {"a*", "a*", true}, {"a", "a", true}, {"*", "a", true},
+		{"*", "\x00*", false}, {"*", "\x00a", false}, {"\x00*", "\x00a*", true}, {"\x00*", "*", false},
 		{"ab*", "a*", false}, {"a", "a*", false}, {"a", "ab", false}, {"ab", "a*", false},
 	} {
 		set, _ := names.Parse(tt.s)
