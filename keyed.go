@@ -80,7 +80,8 @@ func (h *Handler) attach(ctx context.Context, r *Request) error {
 		MaxOwned: h.cfg.maxKeys,
 		Join:     r.joinOnly,
 	}
-	a.Keep, a.MaxPartBytes = h.cfg.keepsOutcome(r.uri)
+	rule := h.cfg.outcomeRule(r.uri)
+	a.Keep, a.MaxPartBytes, a.Repeat = rule.Keep, rule.PartBytes, rule.Repeatable
 	r.keyed.To = r.replyTo
 	ctx, cancel := h.broker.bound(ctx, h.broker.callsNeverWait)
 	defer cancel()

@@ -99,6 +99,55 @@ func TestKeyedCallOutlivesItsSession(t *testing.T) {
 	})
 }
 
+// A call whose callee died runs again with its key where a rule says that it may. A client that
+// only joins gets the outcome that there is.
+func TestRepeatableCall(t *testing.T) {
+	onKeyedRoads(t, func(t *testing.T, s *testServer) {
+		a := s.dialHeader("juggler.1", as("ann"))
+		call := func(id, uri, more string) {
+			t.Helper()
+			a.send(`{"type":"CALL","id":"` + id + `","uri":"` + uri + `","key":"k"` + more + `}`)
+		}
+		dying, err := s.broker.OpenCallee(t.Context(), []string{"order.pay", "mail.send"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dying.Close()
+		for _, uri := range []string{"order.pay", "mail.send"} {
+			call(uri, uri, "")
+			a.expect(`{"type":"ACK","for":"` + uri + `","state":"new"}`)
+			if n, err := dying.Take(t.Context(), make([]broker.Call, 1)); n != 1 || err != nil {
+				t.Fatal(n, err)
+			}
+		}
+		dying.Close()
+		a.expect(`{"type":"RES","error":{"code":502}}`)
+		a.expect(`{"type":"RES","error":{"code":502}}`)
+
+		attempts := make(chan int, 1)
+		s.handle("order.pay", func(_ context.Context, c *calleeCall) (any, error) {
+			attempts <- c.Attempt()
+			return "paid", nil
+		})
+		s.handle("mail.send", echo)
+		for _, tt := range []struct{ id, uri, more, state, res string }{
+			{"1", "mail.send", "", "done", `"error":{"code":502}`},
+			{"2", "order.pay", `,"since":0`, "done", `"error":{"code":502}`},
+			{"3", "order.pay", "", "new", `"args":"paid"`},
+			{"4", "order.pay", "", "done", `"args":"paid"`},
+		} {
+			call(tt.id, tt.uri, tt.more)
+			a.expect(`{"type":"ACK","for":"` + tt.id + `","state":"` + tt.state + `"}`)
+			a.expect(`{"type":"RES","for":"` + tt.id + `",` + tt.res + `}`)
+		}
+		call("5", "order.pay", `,"args":1`)
+		a.expect(`{"type":"NACK","for":"5","error":{"code":409}}`)
+		if n := <-attempts; n != 2 {
+			t.Errorf("the call ran again as attempt %d", n)
+		}
+	}, juggler.WithOutcomes(juggler.OutcomeRule{URIs: "order.*", Repeatable: true}))
+}
+
 // What does not fit to a key is refused, with the code for it.
 func TestRefusedKeys(t *testing.T) {
 	onKeyedRoads(t, func(t *testing.T, s *testServer) {

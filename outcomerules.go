@@ -21,6 +21,15 @@ type OutcomeRule struct {
 	// PartBytes is how many bytes the parts of an answer may have together that are kept, 1
 	// KiB to 64 MiB: of more the oldest go. Default, and 0: 1 MiB.
 	PartBytes int
+
+	// Repeatable says that the callees of these URIs do what a key stands for once, however
+	// often they are called with it: they store [calleekit.Call.Key] in the transaction of the
+	// effect. A CALL with a key then makes the call again, in a new attempt, if its callee died
+	// (502), or if its time is over and no outcome came; without it, a key runs once, whatever
+	// becomes of it. What an earlier attempt brings from then on is ignored.
+	//
+	// [calleekit.Call.Key]: https://pkg.go.dev/github.com/juggler-go/juggler/calleekit#Call.Key
+	Repeatable bool
 }
 
 // outcomeRule is an OutcomeRule that was checked.
@@ -73,16 +82,17 @@ func (c *config) addOutcomeRule(r OutcomeRule) {
 	c.outcomes = append(c.outcomes, outcomeRule{r, uris})
 }
 
-// keepsOutcome says for how long outcomes of calls to uri are kept, and how many bytes of
-// parts.
-func (c *config) keepsOutcome(uri string) (keep time.Duration, partBytes int) {
+// outcomeRule returns the rule of a URI.
+func (c *config) outcomeRule(uri string) *OutcomeRule {
 	for i := range c.outcomes {
 		if r := &c.outcomes[i]; r.uris.Has(uri) {
-			return r.Keep, r.PartBytes
+			return &r.OutcomeRule
 		}
 	}
-	return option.OutcomeKeep.Default, option.OutcomePartBytes.Default
+	return &defaultOutcomeRule
 }
+
+var defaultOutcomeRule = OutcomeRule{Keep: option.OutcomeKeep.Default, PartBytes: option.OutcomePartBytes.Default}
 
 // WithMaxKeys sets how many calls to one URI a scope ([WithKeyScope]) may have for which
 // something is kept, on all nodes together: those that run, and the outcomes that are kept

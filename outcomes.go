@@ -64,7 +64,8 @@ func (h *Handler) AwaitOutcome(ctx context.Context, uri, scope, key string) (Out
 	got := make(chan Outcome, 1)
 	w := &keyed.Waiter{Tell: func(r *broker.Result) { got <- outcomeOf(r) }}
 	a := broker.Attachment{Call: &broker.Call{URI: uri, Key: broker.NewCallKey(uri, scope, key)}, Join: true}
-	a.Keep, a.MaxPartBytes = h.cfg.keepsOutcome(uri)
+	rule := h.cfg.outcomeRule(uri)
+	a.Keep, a.MaxPartBytes = rule.Keep, rule.PartBytes
 	within, cancel := context.WithTimeout(ctx, h.cfg.brokerTimeout)
 	err := h.keyed.Attach(within, &a, w)
 	cancel()

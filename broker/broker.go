@@ -88,6 +88,10 @@ type Call struct {
 	// tells it to the callee. [CallerConn.Call] and CallBatch do not mind it.
 	Key CallKey
 
+	// Attempt is how often the call of Key was made, in a call that [CalleeConn.Take]
+	// returns: 1, or more with [Attachment].Repeat. 255 is so often or more.
+	Attempt uint8
+
 	Headers []byte // a JSON object of strings whose names do not begin with @, or nil
 	Args    []byte // any JSON value
 }

@@ -83,6 +83,12 @@ type Attachment struct {
 	// are not compared.
 	Join bool
 
+	// Repeat says that the callees of the URI recognize keys, so that a call may run again: an
+	// Attachment that does not Join makes it anew in the place of one whose callee was lost
+	// ([ErrCalleeLost]), or whose time is over without an outcome. What the one before brings
+	// from then on is ignored.
+	Repeat bool
+
 	// State is what the engine sets: CallNew, CallRunning or CallDone.
 	State CallState
 }
@@ -136,7 +142,7 @@ type CallRecord struct {
 // if its time was over in the queue, 499 if it was stopped there, or as [ErrUnserved] is. Its
 // record is for who waits; an Attach that does not Join makes the call anew in its place.
 //
-// While there is another record, the call runs at most once. An engine that loses data may lose
+// While there is another record, the call runs at most once, but for [Attachment].Repeat. An engine that loses data may lose
 // records, and then runs the call of a key again.
 type KeyedCaller interface {
 	// OpenKeyedCaller is [StreamCaller].OpenStreamCaller for a node that makes calls with

@@ -26,7 +26,8 @@ type Call struct {
 	// It is valid as long as Args.
 	RawHeaders json.RawMessage
 
-	key     string            // see Key
+	key     string // see Key
+	attempt uint8
 	headers map[string]string // RawHeaders, once decoded
 	strict  bool              // see WithStrictArgs
 
@@ -39,7 +40,7 @@ type Call struct {
 // reset makes c the call in, or no call if that is empty. It leaves send alone.
 func (c *Call) reset(in broker.Call, strict bool) {
 	c.URI, c.Args, c.RawHeaders = in.URI, in.Args, in.Headers
-	c.key, c.headers, c.strict = "", nil, strict
+	c.key, c.attempt, c.headers, c.strict = "", in.Attempt, nil, strict
 	if !in.Key.IsZero() {
 		c.key = in.Key.String()
 	}
@@ -51,6 +52,13 @@ func (c *Call) reset(in broker.Call, strict bool) {
 // after a loss of the broker's data, it has the same. A function whose effect must happen once
 // stores it in the transaction of the effect, and does nothing if it is there.
 func (c *Call) Key() string { return c.key }
+
+// Attempt returns how often the call of its Key was made: 1, or more where the server says that
+// calls to the URI may run again ([juggler.OutcomeRule]); 255 is so often or more. An earlier
+// attempt may run still. It is 0 without a Key.
+//
+// [juggler.OutcomeRule]: https://pkg.go.dev/github.com/juggler-go/juggler#OutcomeRule
+func (c *Call) Attempt() int { return int(c.attempt) }
 
 // Header returns the header with the key, in exactly that case, or "". Clients send what
 // they like; what the node sets can be trusted: the user and other things of the session,

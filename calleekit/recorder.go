@@ -3,6 +3,7 @@ package calleekit
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"slices"
 	"sync"
 )
@@ -19,6 +20,9 @@ type Recorder struct {
 	// Key is what [Call.Key] returns.
 	Key string
 
+	// Attempt is what [Call.Attempt] returns, up to 255; 0: 1 with a Key.
+	Attempt int
+
 	// Most, if above 0, is after how many parts the caller goes away: [Call.Send] then fails
 	// and the context of the function ends with the cause [ErrCancelled].
 	Most int
@@ -28,7 +32,9 @@ type Recorder struct {
 // returns what f did, its value as JSON. The parts are added to those of r, which
 // must not be used meanwhile.
 func (r *Recorder) Serve(ctx context.Context, f HandlerFunc, c *Call) (result json.RawMessage, err error) {
-	c.key = r.Key
+	if c.key = r.Key; c.key != "" {
+		c.attempt = uint8(max(1, min(r.Attempt, math.MaxUint8)))
+	}
 	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, callKey{}, c))
 	var mu sync.Mutex // guards the following, and r
 	returned := false

@@ -90,6 +90,49 @@ var keyedCases = []testCase{
 		n.attach(empty, broker.CallNew)
 		n.attach(none, broker.CallRunning)
 	}},
+	{"repeat", "With Repeat an Attach makes the call of a callee that was lost anew, in the next attempt, and what the first brings is ignored.", rpc | keyedCalls, func(x *trial) {
+		n, first := x.keyedNode(x.process()), x.streamCallee(x.process(), "u")
+		again, other := keyed("u", "k"), keyed("u", "k")
+		again.Repeat, other.Repeat, other.Call.Args = true, true, []byte("K")
+		n.attach(again, broker.CallNew)
+		n.attach(again, broker.CallRunning)
+		if call := first.take(); call.Attempt != 1 {
+			x.errorf("the first attempt is number %d", call.Attempt)
+		}
+		first.close()
+		n.wantError(again, frame.CodeCalleeLost, false)
+		second := x.streamCallee(x.process(), "u")
+		n.attach(keyed("u", "k"), broker.CallDone)
+		n.attach(joining(again), broker.CallDone)
+		n.refused(other, broker.ErrOtherArgs)
+		n.attach(again, broker.CallNew)
+		call := second.take()
+		if call.Attempt != 2 || call.Key != again.Call.Key {
+			x.errorf("the second attempt is number %d, with the key %v", call.Attempt, call.Key)
+		}
+		second.echo(call)
+		n.wantArgs(again, "k")
+		n.attach(again, broker.CallDone)
+	}},
+	{"repeat in time", "With Repeat an Attach makes a call anew whose time is over and that has no outcome; what it brings is ignored then.", rpc | keyedCalls, func(x *trial) {
+		n, c := x.keyedNode(x.process()), x.streamCallee(x.process(), "u")
+		again := keyed("u", "k")
+		again.Repeat, again.Call.Timeout = true, briefly
+		n.attach(again, broker.CallNew)
+		slow := c.take()
+		x.await("the time of a call was over", func() bool { return n.read(again, 0).Left <= 0 })
+		n.attach(keyed("u", "k"), broker.CallRunning)
+		again.Call.Timeout = longEnough
+		n.attach(again, broker.CallNew)
+		c.reply(broker.Result{To: slow.ReplyTo, Args: []byte(`"late"`)})
+		call := c.take()
+		if call.Attempt != 2 {
+			x.errorf("the second attempt is number %d", call.Attempt)
+		}
+		n.wantRunning(again)
+		c.echo(call)
+		n.wantArgs(again, "k")
+	}},
 	{"join", "An Attach that joins never makes a call: without a record it is ErrCallGone.", rpc | keyedCalls, func(x *trial) {
 		n, c := x.keyedNode(x.process()), x.streamCallee(x.process(), "u")
 		a := keyed("u", "k")

@@ -59,7 +59,8 @@ func (k *call) view(dst *broker.Call, now time.Duration) {
 		Args:    k.payload[k.headers:len(k.payload):len(k.payload)],
 	}
 	if s := k.caller.keeps; s != nil {
-		dst.Key = s.keyOf(k)
+		rec := s.recordOf(k)
+		dst.Key, dst.Attempt = rec.key, rec.attempt
 	}
 }
 

@@ -55,6 +55,11 @@ func (c *callerConn) Attach(_ context.Context, a *broker.Attachment) error {
 	return err
 }
 
+// runsAgain reports whether a makes the call of rec anew, which may have run.
+func (rec *record) runsAgain(a *broker.Attachment, args uint64, now time.Duration) bool {
+	return a.Repeat && rec.args == args && (rec.lost || !rec.done && rec.deadline <= now)
+}
+
 // checkAttachment returns the error for one that no state of the broker allows.
 func checkAttachment(a *broker.Attachment) error {
 	switch req := a.Call; {
@@ -84,7 +89,7 @@ func (c *callerConn) attach(a *broker.Attachment, args uint64, k *call, now time
 	switch {
 	case rec == nil && a.Join:
 		return false, broker.ErrCallGone
-	case rec == nil || rec.refused() && !a.Join:
+	case rec == nil || !a.Join && (rec.refused() || rec.runsAgain(a, args, now)):
 		if rec, err = s.add(a, rec, k, now); err != nil {
 			return false, err
 		}

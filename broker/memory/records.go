@@ -31,7 +31,10 @@ type record struct {
 	last      uint32   // the number of the newest, 0: there was none
 	partBytes int
 
+	attempt uint8
+
 	done, late bool
+	lost       bool          // the outcome is that of a callee that is gone
 	result     broker.Result // what is in it is not changed
 	size       int64         // what it costs
 
@@ -100,10 +103,12 @@ func (s *records) add(a *broker.Attachment, old *record, k *call, now time.Durat
 	rec := &record{
 		key: a.Call.Key, owner: a.Owner, to: k.to, deadline: k.deadline,
 		keep: a.Keep, maxPartBytes: a.MaxPartBytes,
-		told: [1]broker.CallKey{a.Call.Key}, place: -1,
+		told: [1]broker.CallKey{a.Call.Key}, place: -1, attempt: 1,
 	}
 	if old != nil {
-		rec.nodes = old.nodes
+		if rec.nodes = old.nodes; !old.refused() {
+			rec.attempt = max(old.attempt, old.attempt+1)
+		}
 		s.remove(old)
 	}
 	s.byKey[rec.key] = rec
@@ -114,8 +119,8 @@ func (s *records) add(a *broker.Attachment, old *record, k *call, now time.Durat
 	return rec, nil
 }
 
-// keyOf returns the key of a call that is not taken yet.
-func (s *records) keyOf(k *call) broker.CallKey { return s.running[k.to.Ref].key }
+// recordOf returns the record of a call that is not taken yet.
+func (s *records) recordOf(k *call) *record { return s.running[k.to.Ref] }
 
 func (s *records) grow(rec *record, bytes int64) {
 	rec.size += bytes
@@ -198,6 +203,7 @@ func (s *records) deliver(results []broker.Result) {
 	now := s.rpc.now() // not before: who has read that no time is left must not miss an outcome
 	for i := range outcomes {
 		if rec := s.running[outcomes[i].To.Ref]; rec != nil && !s.rpc.closed {
+			rec.lost = results[i].Err == broker.ErrCalleeLost
 			s.commit(rec, outcomes[i], now)
 		}
 	}

@@ -12,10 +12,13 @@ import (
 // The address of a call with a key says where its record is, in the lane of the URI, and
 // tells the record from an earlier one of the same key. Its Node is keyedMark and the
 // beginning of the key. No node has such an id, as ULIDs begin otherwise until the year
-// 10889. Its Ref is the beginning of the owner, and random.
+// 10889. Its Ref is the beginning of the owner, random bytes, and the number of the attempt,
+// which attach.lua sets.
 const (
 	keyedMark   = "\xffkey"
 	ownerLength = 8
+
+	attemptByte = len(broker.Address{}.Ref) - 1
 )
 
 // keyedNode returns the Node of the addresses of calls with key.
@@ -28,7 +31,7 @@ func keyedNode(key broker.CallKey) (node broker.ID) {
 func newKeyedAddress(key, owner broker.CallKey) broker.Address {
 	a := broker.Address{Node: keyedNode(key)}
 	copy(a.Ref[:ownerLength], owner[:])
-	rand.Read(a.Ref[ownerLength:]) //nolint:errcheck // never fails
+	rand.Read(a.Ref[ownerLength:attemptByte]) //nolint:errcheck // never fails
 	return a
 }
 

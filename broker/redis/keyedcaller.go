@@ -48,7 +48,7 @@ func (c *callerConn) attach(ctx context.Context, a *broker.Attachment) error {
 	call := *a.Call
 	call.ReplyTo = newKeyedAddress(call.Key, a.Owner)
 	k := &keyedOp{
-		to: call.ReplyTo, key: call.Key, join: a.Join, node: c.node,
+		to: call.ReplyTo, key: call.Key, join: a.Join, repeat: a.Repeat, node: c.node,
 		args: hashOfArgs(call.Args), keep: a.Keep, owned: a.MaxOwned,
 	}
 	if !call.Window.IsZero() {

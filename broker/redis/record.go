@@ -18,6 +18,7 @@ type keyedOp struct {
 	// Of an attachment.
 	key     broker.CallKey
 	join    bool
+	repeat  bool
 	args    [16]byte // a hash of them
 	node    broker.ID
 	keep    time.Duration
@@ -59,8 +60,16 @@ func (b *batcher) attach(o *op) *resp.Command {
 	c.AddNumber(int64(k.bytes))
 	c.AddNumber(int64(k.owned))
 	c.AddBytes(o.value)
+	if k.repeat {
+		c.AddBytes(lostOutcome)
+	} else {
+		c.AddText("")
+	}
 	return c
 }
+
+// lostOutcome is how the value of an outcome goes on behind the address if the callee was lost.
+var lostOutcome = encodeResult(&broker.Result{Err: broker.ErrCalleeLost})[1+len(broker.Address{}.Ref):]
 
 // What attach.lua returns besides what push.lua does.
 var (

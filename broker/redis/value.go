@@ -96,7 +96,9 @@ func decodeCall(value []byte, now int64) (broker.Call, error) {
 	if c.Headers, c.Args, ok = cutCounted(value[headLength+addressLength+4:]); !ok {
 		return c, errCorrupt
 	}
-	c.Headers, c.Key = cutKey(c.Headers)
+	if c.Headers, c.Key = cutKey(c.Headers); !c.Key.IsZero() {
+		c.Attempt = c.ReplyTo.Ref[attemptByte]
+	}
 	c.Headers, c.Window = cutWindow(c.Headers)
 	return c, nil
 }

@@ -20,7 +20,7 @@ func bindOutcomes(flags *pflag.FlagSet, o *settings.Options[juggler.Option]) {
 		rules, err = outcomeRules(texts)
 		return err
 	}}
-	flags.Var(list, "outcomes", "`rules` of how long outcomes of calls with keys are kept, the first that matches: URIS=TIME or URIS=TIME/SIZE, where SIZE bounds the parts of an answer, such as ai.*=1h/4MiB (default: 10m/1MiB)")
+	flags.Var(list, "outcomes", "`rules` of how long outcomes of calls with keys are kept, the first that matches: URIS=TIME or URIS=TIME/SIZE, where SIZE bounds the parts of an answer, such as ai.*=1h/4MiB (default: 10m/1MiB); with /repeatable at the end, calls whose callee died run again")
 	o.WhenSet(flags.Lookup("outcomes"), func() juggler.Option { return juggler.WithOutcomes(rules...) })
 	scope := &settings.Choice{Value: "user", Choices: []string{"user", "all"}}
 	flags.Var(scope, "key-scope", "whose the keys of calls are: each user's, so that guests have none, or those of all clients together")
@@ -41,12 +41,14 @@ func outcomeRules(texts []string) (rules []juggler.OutcomeRule, err error) {
 	return rules, nil
 }
 
-// parseOutcomeRule reads URIS=TIME or URIS=TIME/SIZE. URIs may have an = or / in them.
+// parseOutcomeRule reads URIS=TIME or URIS=TIME/SIZE, with /repeatable behind it or not. URIs
+// may have an = or / in them.
 func parseOutcomeRule(text string) (r juggler.OutcomeRule, err error) {
+	text, r.Repeatable = strings.CutSuffix(text, "/repeatable")
 	at := strings.LastIndex(text, "=")
 	keep, size, sized := strings.Cut(text[at+1:], "/")
 	if r.Keep, err = time.ParseDuration(keep); at < 1 || err != nil {
-		return r, errors.New("want URIS=TIME or URIS=TIME/SIZE, such as ai.*=1h/4MiB")
+		return r, errors.New("want URIS=TIME or URIS=TIME/SIZE, such as ai.*=1h/4MiB, and /repeatable behind it where calls may run again")
 	}
 	r.URIs = text[:at]
 	if sized {

@@ -28,6 +28,10 @@ func TestOutcomeRules(t *testing.T) {
 	if want := (juggler.OutcomeRule{URIs: "ai.a=b/c", Keep: time.Hour, PartBytes: 4 << 20}); err != nil || rules[0] != want || rules[1].PartBytes != 0 {
 		t.Errorf("%v, %v", rules, err)
 	}
+	rules, err = outcomeRules([]string{"order.*=24h/repeatable", "ai.*=1h/4MiB/repeatable"})
+	if err != nil || !rules[0].Repeatable || rules[0].Keep != 24*time.Hour || !rules[1].Repeatable || rules[1].PartBytes != 4<<20 {
+		t.Errorf("%+v, %v", rules, err)
+	}
 	for _, tt := range []struct{ rule, want string }{
 		{"ai.*", `"ai.*": want URIS=TIME`},
 		{"=1h", `"=1h": want URIS=TIME`},

@@ -17,6 +17,8 @@
 -- ARGV[10] how many bytes the parts may have that are kept; 0: none are kept
 -- ARGV[11] how many records the owner may have
 -- ARGV[12] the call's value without its head
+-- ARGV[13] the outcome of a call whose callee was lost, behind the address, if such a call,
+--          and one whose time is over, is made anew; else nothing
 --
 -- returns  two values: 1: the call was made, 2: it runs, 3: it has an outcome; 0: there is
 --          no record; -1 to -3: as push.lua says; -4: the queue is full; -5: the arguments
@@ -36,6 +38,8 @@ end
 local old = r and r.state == QUEUED and r.deadline <= now and
   find(calls, '\255key' .. sub(key, 1, 12) .. r.second)
 local refused = r and (old or r.state == REFUSED or r.state == EXPIRED)
+local again = r and ARGV[13] ~= '' and r.args == args and
+  (running(r) and r.deadline <= now or sub(r.outcome, 18) == ARGV[13])
 
 -- Adds the node to those that are told of news; of more than 32 the first goes. Returns
 -- whether it is new.
@@ -48,7 +52,7 @@ local function attach(nodes)
   return sub(nodes, -31 * 16) .. node, true
 end
 
-if r and (join or not refused) then
+if r and (join or not (refused or again)) then
   if not join and r.args ~= args then
     return {-5, 0}
   end
@@ -79,6 +83,8 @@ end
 
 local counted = call('ZSCORE', owner, name)
 local rest = before and call('PTTL', record)
+local attempt = again and math.min(string.byte(r.second, 16) + 1, 255) or 1
+ARGV[12] = sub(ARGV[12], 1, 31) .. string.char(attempt) .. sub(ARGV[12], 33)
 r = {
   second = sub(ARGV[12], 17, 32), key = key, args = args, state = QUEUED, deadline = now + timeout, keep = keep,
   most = tonumber(ARGV[10]), first = 0, last = 0, bytes = 0, nodes = attach(r and r.nodes or ''), outcome = '',
