@@ -85,6 +85,9 @@ func (b *brokerSide) open(ctx context.Context, h *Handler) error {
 	if err != nil {
 		return errors.Join(err, caller.Close())
 	}
+	if err := h.userSessions.open(ctx); err != nil {
+		return errors.Join(err, subscriber.Close(), caller.Close())
+	}
 	b.streamCaller, _ = caller.(broker.StreamCallerConn)
 	b.caller, b.subscriber = caller, subscriber
 	b.batchCaller, _ = caller.(broker.BatchCaller)

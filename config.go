@@ -56,6 +56,8 @@ type config struct {
 	maxRequests, maxQueue                    int // of one session
 	callStats                                int // URIs
 	maxSessions, maxUnauthenticated          int
+	maxUserSessions, maxAddressSessions      int
+	maxUserSessionsEverywhere                int
 	maxSignIns                               int // at once
 	maxCallsPerURI                           int // of one session
 	streamWindow, streamWindowBytes          int // of one call
@@ -105,6 +107,9 @@ func (c *config) settings() []option.Setting {
 		option.ServerCallStats.In(&c.callStats),
 		option.ServerMaxUnauthenticated.In(&c.maxUnauthenticated),
 		option.ServerMaxSignIns.In(&c.maxSignIns),
+		option.ServerMaxUserSessions.In(&c.maxUserSessions),
+		option.ServerMaxUserSessionsEverywhere.In(&c.maxUserSessionsEverywhere),
+		option.ServerMaxAddressSessions.In(&c.maxAddressSessions),
 		option.ServerDeferredAuth.In(&c.signInTimeout),
 		option.ServerMaxCallTimeout.In(&c.maxCallTimeout),
 		callTimeout.In(&c.callTimeout),
@@ -171,6 +176,7 @@ func (c *config) validate() error {
 		p.Add("WithMaxUnauthenticated: it has no effect without WithDeferredAuth")
 	}
 	c.checkOutcomes()
+	c.checkRoles()
 	validateRates(p, "WithSessionRates", c.sessionRates.list())
 	validateRates(p, "WithUserRates", c.userRates.list())
 	validateRates(p, "WithAddressRates", c.addressRates.list())

@@ -36,7 +36,10 @@ type Handler struct {
 
 	topics topicTable
 	users  userIndex
-	gaps   worker.Backlog // calls of the OnGap hook
+
+	userSessions userSessions
+
+	gaps worker.Backlog // calls of the OnGap hook
 
 	parties parties
 	lobby   lobby
@@ -110,6 +113,7 @@ func New(opts ...Option) (*Handler, error) {
 		h.owned, cfg.caller, cfg.pubsub = b, b, b
 	}
 	h.broker.init(cfg, &h.work)
+	h.userSessions.init(cfg)
 	h.pages.init(h)
 	h.keyed = keyed.New(keyed.Config{Results: h.deliverResults, Parts: h.deliverParts, Timeout: cfg.brokerTimeout, Running: &h.work, Log: h.log})
 	h.pool = wsconn.NewPool(h.poolConfig())

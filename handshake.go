@@ -15,7 +15,7 @@ import (
 // ServeHTTP answers a WebSocket handshake. It returns when the handshake is
 // over; the session lives on without the request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	address := h.holdAddress(r)
+	address, ofAddress := h.holdAddress(r)
 	opened := false
 	defer func() {
 		if !opened {
@@ -34,6 +34,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, q, refused(RefusedRate, tooMany))
 		return
 	}
+	if most := h.cfg.maxAddressSessions; most > 0 && ofAddress > most {
+		h.refuse(w, r, q, tooManySessions(most, "of this address", RefusedAddressSessions))
+		return
+	}
 	n := &newcomer{request: q, address: address}
 	no := h.authenticate(r, n)
 	if no != nil {
@@ -47,6 +51,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		if !opened { // also if a ResponseWriter of somebody else panics
 			h.release()
+		}
+	}()
+	user := userOf(n.identity)
+	if no := h.userSessions.enter(r.Context(), user); no != nil {
+		h.refuse(w, r, q, no)
+		return
+	}
+	defer func() {
+		if !opened {
+			h.userSessions.leave(user)
 		}
 	}()
 	nc, rw, err := http.NewResponseController(w).Hijack()

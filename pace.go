@@ -68,18 +68,18 @@ type parties struct {
 // leastSweep is how many parties are kept without looking for those that may go.
 const leastSweep = 1024
 
-// hold returns the party of a key, to be released.
-func (t *parties) hold(key partyKey, now int64) *party {
+// hold returns the party of a key, to be released, and how many hold it.
+func (t *parties) hold(key partyKey, now int64) (p *party, holders int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	p := t.m[key]
+	p = t.m[key]
 	if p == nil {
 		t.clean(now)
 		p = &party{key: key}
 		t.m[key] = p
 	}
 	p.holders++
-	return p
+	return p, p.holders
 }
 
 // clean forgets those that may go, each time that the number has doubled.
@@ -112,15 +112,15 @@ func (h *Handler) paceNow() int64 { return int64(h.clock()) + 1 }
 
 func (sh *shard) paceNow() int64 { return sh.group.Now() * int64(time.Millisecond) }
 
-// holdAddress returns the party of the client that sends r, to be released; nil if its
-// address is not known or has no rates.
-func (h *Handler) holdAddress(r *http.Request) *party {
-	if !h.cfg.addressBounds.some {
-		return nil
+// holdAddress returns the party of the client that sends r, to be released, and how many
+// sessions of it there are with this one; nil if its address is not known or has no bounds.
+func (h *Handler) holdAddress(r *http.Request) (p *party, sessions int) {
+	if !h.cfg.addressBounds.some && h.cfg.maxAddressSessions == 0 {
+		return nil, 0
 	}
 	addr := h.cfg.proxies.Client(r)
 	if !addr.IsValid() {
-		return nil
+		return nil, 0
 	}
 	return h.parties.hold(partyKey{address: handshake.Network(addr)}, h.paceNow())
 }
@@ -142,7 +142,7 @@ func (s *session) holdUser(p *pace) {
 	h.releaseParty(p.user)
 	p.user = nil
 	if user := (Session{s}).User(); user != "" && h.cfg.userBounds.some {
-		p.user = h.parties.hold(partyKey{user: user}, s.shard.paceNow())
+		p.user, _ = h.parties.hold(partyKey{user: user}, s.shard.paceNow())
 	}
 }
 

@@ -274,6 +274,7 @@ func (s *session) closed(e *wsconn.CloseError) {
 	s.noDeadline()
 	s.forgetExtra()
 	h.users.leave(s)
+	h.userSessions.leave((Session{s}).User())
 	if f := h.cfg.hooks.OnDisconnect; f != nil {
 		d := Disconnect{Code: int(e.Code), Reason: e.Reason, ByClient: e.Remote, Err: e.Err, RemoteAddr: addr}
 		s.enqueueHook(func(context.Context) {

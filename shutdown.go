@@ -170,7 +170,7 @@ func (h *Handler) close(ctx context.Context) error {
 	}
 	h.keyed.Close()
 	h.broker.endAsking(ctx)
-	errs = append(errs, h.broker.close(), h.awaitWork(ctx))
+	errs = append(errs, h.broker.close(), h.userSessions.close(), h.awaitWork(ctx))
 	if h.owned != nil {
 		errs = append(errs, h.owned.Close())
 	}

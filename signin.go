@@ -30,8 +30,11 @@ func (h *Handler) signIn(ctx context.Context, r *Request) (err error) {
 		return ErrUnauthenticated
 	}
 	kept, values := id.compact()
+	if e := h.enterAs(ctx, r.s, kept); e != nil {
+		return e
+	}
 	r.s.shard.keep(r.s, nil, values)
-	was := h.users.identify(r.s, kept)
+	was := h.identify(r.s, kept)
 	r.accepted = true
 	if !was.sameRights(kept) {
 		r.forbidden = true // also if the authorizer ends the goroutine

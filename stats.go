@@ -72,20 +72,22 @@ func (a RefusalCount) compare(b RefusalCount) int {
 
 // Reasons of a [RefusalCount].
 const (
-	RefusedRequest      = handshake.Malformed    // it is not in order
-	RefusedMethod       = handshake.Method       // it is not a GET
-	RefusedNotWebSocket = handshake.NotWebSocket // it does not ask for a WebSocket
-	RefusedSubprotocol  = handshake.Subprotocol  // it asks for no protocol of juggler
-	RefusedOrigin       = handshake.Origin       // its origin is not allowed
-	RefusedByUser       = "authenticator"        // the authenticator refused it
-	RefusedByFailure    = "authenticator_failed" // or could not tell
-	RefusedShutdown     = "shutdown"             // the handler shuts down
-	RefusedMaxSessions  = "max_sessions"         // WithMaxSessions is reached
-	RefusedMaxSignIns   = "max_sign_ins"         // it waited too long for its turn, see WithMaxSignIns
-	RefusedRate         = "rate"                 // too many came from its address, see WithAddressRates
-	RefusedBroker       = "broker"               // the broker cannot be reached
-	RefusedTakeOver     = "take_over"            // the http.Server does not give the connection away
-	RefusedNoDescriptor = "no_descriptor"        // no file descriptor is left
+	RefusedRequest         = handshake.Malformed    // it is not in order
+	RefusedMethod          = handshake.Method       // it is not a GET
+	RefusedNotWebSocket    = handshake.NotWebSocket // it does not ask for a WebSocket
+	RefusedSubprotocol     = handshake.Subprotocol  // it asks for no protocol of juggler
+	RefusedOrigin          = handshake.Origin       // its origin is not allowed
+	RefusedByUser          = "authenticator"        // the authenticator refused it
+	RefusedByFailure       = "authenticator_failed" // or could not tell
+	RefusedShutdown        = "shutdown"             // the handler shuts down
+	RefusedMaxSessions     = "max_sessions"         // WithMaxSessions is reached
+	RefusedMaxSignIns      = "max_sign_ins"         // it waited too long for its turn, see WithMaxSignIns
+	RefusedRate            = "rate"                 // too many came from its address, see WithAddressRates
+	RefusedUserSessions    = "max_user_sessions"    // the user has enough, see WithMaxUserSessions
+	RefusedAddressSessions = "max_address_sessions" // so has its address, see WithMaxAddressSessions
+	RefusedBroker          = "broker"               // the broker cannot be reached
+	RefusedTakeOver        = "take_over"            // the http.Server does not give the connection away
+	RefusedNoDescriptor    = "no_descriptor"        // no file descriptor is left
 )
 
 // NackCount is how many NACKs with a code requests of a type got.

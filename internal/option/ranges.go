@@ -29,6 +29,10 @@ var (
 	ServerMaxSessions       = Range[int]{"WithMaxSessions", 1 << 16, 1, 1 << 24}
 	ServerMaxSignIns        = Range[int]{"WithMaxSignIns", 128, 1, 1 << 20}
 
+	ServerMaxUserSessions           = Range[int]{"WithMaxUserSessions", 0, 0, 1_000_000}
+	ServerMaxUserSessionsEverywhere = Range[int]{"WithMaxUserSessionsEverywhere", 0, 0, 1_000_000}
+	ServerMaxAddressSessions        = Range[int]{"WithMaxAddressSessions", 0, 0, 1 << 24}
+
 	// By default half of the sessions.
 	ServerMaxUnauthenticated = Range[int]{"WithMaxUnauthenticated", 1 << 15, 1, 1 << 24}
 
