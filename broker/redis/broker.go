@@ -3,9 +3,12 @@ package redis
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/redis/internal/conn"
@@ -232,10 +235,14 @@ func (b *Broker) maxSilence() time.Duration {
 	return max(b.config.lease, b.config.replyTimeout+b.config.backoffMax)
 }
 
-// wrap adds the operation and its object to err, unless it is nil.
+// wrap adds the operation and its object to err, unless it is nil. What cannot be printed,
+// as the names of the server's own channels begin, is quoted.
 func wrap(operation, object string, err error) error {
 	if err == nil {
 		return nil
+	}
+	if strings.ContainsFunc(object, unicode.IsControl) {
+		object = strconv.Quote(object)
 	}
 	return fmt.Errorf("redis: %s %s: %w", operation, object, err)
 }

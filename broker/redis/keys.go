@@ -176,15 +176,30 @@ func (ks *keyspace) grantsChannel(lane int, callee broker.ID) string {
 // cancelChannel is where a lane's callees hear of cancellations.
 func (ks *keyspace) cancelChannel(lane int) string { return ks.channel(lane, "cancel") }
 
+// Kinds of channels that events are published on, with the colons around them. The server's
+// own have another, so that no pattern of Redis can reach them: all that we ask for begin
+// as eventKind says.
+const (
+	eventKind = ":event:"
+	ownKind   = ":own:"
+)
+
 // eventChannel returns the Redis channel of a topic. A sharded channel lies in
-// the slot of its lane; a classic one needs no slot, and all have one prefix
-// so that patterns reach them.
+// the slot of its lane; a classic one needs no slot, and all of a kind have one prefix
+// so that patterns reach them. The zero byte of one of the server's own is its kind.
 func (ks *keyspace) eventChannel(topic string) string {
-	if ks.sharded {
-		return ks.channel(ks.laneOf(topic), "event:"+topic)
+	kind, name := eventKind, topic
+	if own, ok := broker.IsOwn(topic); ok {
+		kind, name = ownKind, own
 	}
-	return ks.channels + ":event:" + topic
+	if ks.sharded {
+		return ks.channels + ":" + ks.tags[ks.laneOf(topic)] + kind + name
+	}
+	return ks.channels + kind + name
 }
+
+// eventPattern returns the Redis pattern of the channels of topics that match a pattern.
+func (ks *keyspace) eventPattern(pattern string) string { return ks.channels + eventKind + pattern }
 
 // isEventChannel reports whether a Redis channel of ours is that of a topic.
 func (ks *keyspace) isEventChannel(name string) bool {
@@ -192,7 +207,7 @@ func (ks *keyspace) isEventChannel(name string) bool {
 	if ks.sharded {
 		_, rest, _ = strings.Cut(rest, "}") // the tag of its lane
 	}
-	return strings.HasPrefix(rest, ":event:")
+	return strings.HasPrefix(rest, eventKind) || strings.HasPrefix(rest, ownKind)
 }
 
 // topicOf returns whose channel of a lane this is; none if it is that of a probe.
@@ -203,7 +218,10 @@ func (ks *keyspace) topicOf(lane int, name string) (topic string, ok bool) {
 			return "", false
 		}
 	}
-	if topic, ok = strings.CutPrefix(rest, ":event:"); !ok {
+	if topic, ok = strings.CutPrefix(rest, ownKind); ok {
+		return broker.OwnChannel(topic), true
+	}
+	if topic, ok = strings.CutPrefix(rest, eventKind); !ok {
 		return "", false
 	}
 	return topic, true

@@ -58,7 +58,7 @@ func TestDocumentedKeys(t *testing.T) {
 // The topic of a channel is found again, and probes have none: they are never kept.
 func TestTopicOf(t *testing.T) {
 	for _, ks := range []*keyspace{newKeyspace("p", 1, false), newKeyspace("p", 16, true), newKeyspace("p", 16, false).in(3), newKeyspace("p", 16, true).in(3)} {
-		for _, topic := range []string{"room.7", ":event:", "probe:x"} {
+		for _, topic := range []string{"room.7", ":event:", "probe:x", "own:x", broker.OwnChannel("room.7"), broker.OwnChannel(":event:"), broker.OwnChannel("")} {
 			lane := ks.laneOf(topic)
 			if got, ok := ks.topicOf(lane, ks.eventChannel(topic)); !ok || got != topic {
 				t.Errorf("%q is the channel of %q, %v; want %q", ks.eventChannel(topic), got, ok, topic)
@@ -75,7 +75,7 @@ func TestTopicOf(t *testing.T) {
 // The channels of topics are told from all others, whatever topics are called.
 func TestEventChannels(t *testing.T) {
 	for _, ks := range []*keyspace{newKeyspace("p", 1, false), newKeyspace("p}:", 16, true), newKeyspace("p", 16, false).in(3), newKeyspace("p", 16, true).in(3)} {
-		for _, topic := range []string{"room.7", ":event:", "}:cancel", "{0.1}"} {
+		for _, topic := range []string{"room.7", ":event:", "}:cancel", "{0.1}", broker.OwnChannel("room.7"), broker.OwnChannel("}:cancel")} {
 			if name := ks.eventChannel(topic); !ks.isEventChannel(name) {
 				t.Errorf("%s is not the channel of a topic", name)
 			}

@@ -78,9 +78,9 @@ func (p *patterns) choose(name string) *asked {
 	if backtrack < 0 || p.backtrack+backtrack > serverBacktrack {
 		name, backtrack = glob.Quote(compiled.Prefix())+"*", 0
 	}
-	s := subject{pattern, p.broker.keys.eventChannel(name)}
+	s := subject{pattern, p.broker.keys.eventPattern(name)}
 	if p.asked[s] == nil && len(p.asked) >= serverPatterns {
-		s, backtrack = subject{pattern, p.broker.keys.eventChannel("*")}, 0
+		s, backtrack = subject{pattern, p.broker.keys.eventPattern("*")}, 0
 	}
 	a := p.asked[s]
 	if a == nil {
@@ -127,7 +127,7 @@ func (p *patterns) leave(s *subscription) *asked {
 // message implements [listener]. Only the goroutine of the feed calls it.
 func (a *asked) message(_ subject, name, payload string) {
 	p := a.patterns
-	channel := strings.TrimPrefix(name, p.broker.keys.eventChannel(""))
+	channel := strings.TrimPrefix(name, p.broker.keys.eventPattern(""))
 	a.matching = a.matching[:0]
 	p.mu.Lock()
 	for e := range a.set.Matching(channel) {
