@@ -42,6 +42,11 @@ type conn struct {
 	unexpected int             // messages that were logged
 	full       []*Subscription // scratch
 
+	// Guarded by topics.mu.
+	adopted bool // by topics
+	lost    bool // topics know
+	early   early
+
 	mu      sync.Mutex // guards the following
 	hello   frame.HelloBody
 	keys    bool // the server minds keys of publications; by HELLO or the latest AUTH
@@ -75,6 +80,7 @@ type entry struct {
 	req      *request
 	topic    *topic
 	acked    bool
+	leaves   bool // of a topic that moves to another connection
 	deadline time.Time
 }
 

@@ -80,6 +80,13 @@
 // the calls with a key, lets the other calls in flight finish on the old
 // connection, and closes that.
 //
+// # Subscriptions of the server
+//
+// A server may subscribe the client to channels by itself, such as the one of the user, or
+// the rooms that the user is a member of. [WithServerSubscriptions] has a function called for
+// each. It may end any subscription, of whichever side: that then ends with the code and the
+// reason that the server gives, behind the events before.
+//
 // # Slow subscribers
 //
 // Each subscription has a buffer ([WithEventBuffer]). While it is full, the

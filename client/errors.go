@@ -39,6 +39,10 @@ var (
 	// ErrUnsubscribed is what a subscription ends with after its Unsubscribe.
 	ErrUnsubscribed = errors.New("unsubscribed")
 
+	// ErrNotRestored ends a subscription of the server that it has not made for the
+	// session of the next connection; see [WithServerSubscriptions].
+	ErrNotRestored = errors.New("subscription ended: the server has not made it again")
+
 	// ErrUnsupported: the server speaks juggler.0, which lacks what was asked
 	// for, or the session cannot have calls with a [Key]. It is [errors.ErrUnsupported].
 	ErrUnsupported = errors.ErrUnsupported

@@ -14,10 +14,11 @@ import (
 // is acknowledged. Then what was held back follows, and whatever the new one brings,
 // without what the old one had brought too.
 type handover struct {
-	from *conn
-	seen *idSet // publications that from delivered since shortly before
-	held []Event
-	pos  frame.Position // that the new connection has reached with held
+	from   *conn
+	wanted bool   // the client has subscribed there itself
+	seen   *idSet // publications that from delivered since shortly before
+	held   []Event
+	pos    frame.Position // that the new connection has reached with held
 }
 
 // hold holds back what the new connection brought.
@@ -65,14 +66,21 @@ func (ts *topics) leaveOld(t *topic, h *handover) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if t.handover == h {
-		h.from.request(frame.Unsb, t) // where that fails, its loss ends the handover
+		// Its answer comes behind all events. Where that fails, its loss ends the handover.
+		if t.own {
+			h.from.leave(frame.Sub, t)
+		} else {
+			h.from.leave(frame.Unsb, t)
+		}
 	}
 }
 
 // switchOver ends the handover of t to a connection that goes on right after a position,
 // unless it says that events are missing there.
 func (ts *topics) switchOver(t *topic, missed bool) {
-	t.handover.from.request(frame.Unsb, t) // where that fails, nothing comes from there any more
+	if t.handover.wanted {
+		t.handover.from.request(frame.Unsb, t) // where that fails, nothing comes from there any more
+	}
 	ts.endHandover(t)
 	if !missed && !t.place.pos.IsZero() {
 		t.moved = nil // positions tell what came before, where ids may come again
@@ -82,12 +90,12 @@ func (ts *topics) switchOver(t *topic, missed bool) {
 // finishHandover ends the handover of t. From then on its new connection delivers.
 func (ts *topics) finishHandover(t *topic, gap bool) {
 	h := t.handover
-	if t.wire == subscribed {
+	if t.isLive() {
 		t.place.jump(h.pos)
 	}
 	ts.endHandover(t)
 	switch {
-	case gap && t.wire == subscribed:
+	case gap && t.isLive():
 		t.push(t.newGap(Position{}), nil) // what is held follows
 	case gap:
 		t.missed = true
@@ -135,15 +143,20 @@ func (ts *topics) adopt(cn *conn) (moving int) {
 		if t.handover != nil {
 			ts.finishHandover(t, true) // the next move came before the end of the last
 		}
-		if t.on != nil && t.wire == subscribed && len(t.subs) > 0 {
-			t.handover = &handover{from: t.on, seen: t.recent}
+		if t.on != nil && t.isLive() && len(t.subs) > 0 {
+			t.handover = &handover{from: t.on, wanted: t.wire == subscribed, seen: t.recent}
 			if t.recent == nil { // subscribed after prepare
 				t.handover.seen = newIDSet()
 			}
 			moving++
 		}
-		t.on, t.wire, t.recent, t.stale = cn, absent, nil, false
+		t.leaveConn(cn)
 		ts.settle(t)
+	}
+	ts.adoptEarly(cn)
+	ts.awaitServer(cn)
+	if cn.lost { // before that
+		ts.leaveLost(cn)
 	}
 	return moving
 }

@@ -40,6 +40,7 @@ type config struct {
 	token      TokenFunc
 	logger     *slog.Logger
 	onState    func(StateChange)
+	onServed   func(*Subscription)
 
 	noReconnect            bool
 	minBackoff, maxBackoff time.Duration

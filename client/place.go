@@ -26,7 +26,16 @@ type place struct {
 // leave forgets all but the SUB that is under way.
 func (p *place) leave() { *p = place{asked: p.asked} }
 
-// ask adds to a SUB what is wanted of the events that are kept.
+// ask adds to a SUB what is wanted of the events that are kept: nothing, if the server
+// delivers them already.
+func (t *topic) ask(f *frame.Frame, proto frame.Protocol) {
+	if t.served && !t.behind {
+		t.place.asked = false
+		return
+	}
+	t.place.ask(f, proto)
+}
+
 func (p *place) ask(f *frame.Frame, proto frame.Protocol) {
 	p.asked, p.since = proto == frame.Juggler1 && (p.last > 0 || !p.pos.IsZero()), p.pos
 	switch {

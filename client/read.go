@@ -119,10 +119,8 @@ func (cn *conn) dispatch(f *frame.Frame) {
 		cn.answered(f)
 	case frame.Part:
 		cn.part(f)
-	case frame.Evnt:
-		cn.c.topics.event(cn, f)
-	case frame.Gap:
-		cn.c.topics.gap(cn, f)
+	case frame.Evnt, frame.Gap, frame.Subs, frame.Unss:
+		cn.c.topics.handle(cn, f)
 	case frame.Ping:
 		cn.pong()
 	case frame.GoAway:
@@ -165,7 +163,7 @@ func (cn *conn) acknowledged(f *frame.Frame) {
 	}
 	switch {
 	case e.topic != nil:
-		cn.c.topics.answered(cn, e.typ, e.topic, f, nil)
+		cn.c.topics.answered(cn, e, f, nil)
 	case e.typ != frame.Call && e.req != nil && e.req.claim():
 		e.req.expires = f.Expires
 		e.req.finish()
@@ -186,7 +184,7 @@ func (cn *conn) answered(f *frame.Frame) {
 	case !ok:
 		cn.report("a NACK or RES without a request is ignored", f.For)
 	case e.topic != nil:
-		cn.c.topics.answered(cn, e.typ, e.topic, f, wireError(&f.Err, true))
+		cn.c.topics.answered(cn, e, f, wireError(&f.Err, true))
 	case e.req != nil && e.req.joinsLater(f):
 		cn.c.joinLater(e.req, wireError(&f.Err, false))
 	case e.req != nil && e.req.claim():

@@ -213,21 +213,35 @@ func (cn *conn) expect(id uint64, e entry) {
 func (cn *conn) request(typ frame.Type, t *topic) (queued bool, err *Error) {
 	cn.mu.Lock()
 	defer cn.mu.Unlock()
+	return cn.putTopic(entry{typ: typ, topic: t})
+}
+
+// leave is request for a topic that moves to another connection: behind the answer nothing
+// comes for it.
+func (cn *conn) leave(typ frame.Type, t *topic) {
+	cn.mu.Lock()
+	defer cn.mu.Unlock()
+	cn.putTopic(entry{typ: typ, topic: t, leaves: true})
+}
+
+// putTopic queues the SUB or UNSB of e, with mu held.
+func (cn *conn) putTopic(e entry) (queued bool, err *Error) {
 	if cn.closing {
 		return false, nil
 	}
-	f := &cn.queue.tx
+	f, t := &cn.queue.tx, e.topic
 	f.Reset()
 	id := cn.lastID + 1
-	f.Type, f.ID = typ, cn.appendID(cn.queue.id[:0], id)
+	f.Type, f.ID = e.typ, cn.appendID(cn.queue.id[:0], id)
 	f.Channel, f.Pattern = []byte(t.name), t.pattern
-	if typ == frame.Sub {
-		t.place.ask(f, cn.proto)
+	if f.Own = t.own; e.typ == frame.Sub && !e.leaves {
+		t.ask(f, cn.proto)
 	}
 	if err := cn.append(f); err != nil {
 		return false, err
 	}
-	cn.expect(id, entry{typ: typ, topic: t, deadline: time.Now().Add(cn.c.cfg.callTimeout)})
+	e.deadline = time.Now().Add(cn.c.cfg.callTimeout)
+	cn.expect(id, e)
 	return true, nil
 }
 

@@ -116,16 +116,19 @@ func Since(p Position) SubscribeOption {
 
 // Subscription receives the events of a channel or pattern in order, until it
 // ends: by Unsubscribe, with the client, because the server does not allow it
-// any more, or because its reader is too slow. A lost connection does not end
+// any more or ends it, or because its reader is too slow. If the server ends it with a code
+// that passes ([Error.Retryable]), the client subscribes again after a pause. A lost connection does not end
 // it: it is restored, and goes on with the event after the last one if the server
 // keeps them; otherwise an [Event] with Gap set says that some may be missing.
 //
 // Its methods may be called concurrently.
 type Subscription struct {
-	c       *Client
-	name    string
-	pattern bool
-	limit   int
+	c        *Client
+	name     string
+	pattern  bool
+	own      bool
+	byServer bool
+	limit    int
 
 	ready chan struct{} // closed when the server has confirmed it first
 	done  chan struct{} // closed at its end
@@ -152,7 +155,18 @@ type Subscription struct {
 //
 // Several subscriptions to one channel share one on the wire.
 func (c *Client) Subscribe(ctx context.Context, channel string, opts ...SubscribeOption) (*Subscription, error) {
-	s := &Subscription{
+	s := c.newSubscription(channel)
+	for _, o := range opts {
+		o.applySubscribe(s)
+	}
+	if err := c.subscribe(ctx, s); err != nil {
+		return nil, fmt.Errorf("juggler: subscribe %s: %w", channel, err)
+	}
+	return s, nil
+}
+
+func (c *Client) newSubscription(channel string) *Subscription {
+	return &Subscription{
 		c:     c,
 		name:  channel,
 		limit: c.cfg.eventBuffer,
@@ -161,13 +175,6 @@ func (c *Client) Subscribe(ctx context.Context, channel string, opts ...Subscrib
 		wake:  make(chan struct{}, 1),
 		room:  make(chan struct{}, 1),
 	}
-	for _, o := range opts {
-		o.applySubscribe(s)
-	}
-	if err := c.subscribe(ctx, s); err != nil {
-		return nil, fmt.Errorf("juggler: subscribe %s: %w", channel, err)
-	}
-	return s, nil
 }
 
 func (c *Client) subscribe(ctx context.Context, s *Subscription) error {
@@ -246,6 +253,11 @@ func (c *Client) SubscribeFunc(ctx context.Context, channel string, handler func
 // Channel returns the channel or pattern.
 func (s *Subscription) Channel() string { return s.name }
 
+// Own reports whether the channel is one of the server's own, such as that of a user. These
+// are another namespace: no client can subscribe to them, or publish there, and a channel of
+// the same name without Own is another one. See [WithServerSubscriptions].
+func (s *Subscription) Own() bool { return s.own }
+
 // Next returns the next event. It waits for one within ctx; the error of ctx
 // means nothing to the subscription. When the subscription has ended, Next
 // first returns what is buffered, then the reason as an error.
@@ -304,7 +316,8 @@ func (s *Subscription) Events(ctx context.Context) iter.Seq2[Event, error] {
 // Unsubscribe ends the subscription. What is buffered is dropped; a handler of
 // [Client.SubscribeFunc] may still be running, or about to be called with one
 // event that was on its way to it. It does not wait for the server, which is
-// told if no other subscription of the client is to the same channel.
+// told if no other subscription of the client is to the same channel, and never for one that
+// it has made itself.
 func (s *Subscription) Unsubscribe() {
 	s.c.topics.remove(s, ErrUnsubscribed)
 }

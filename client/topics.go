@@ -24,19 +24,23 @@ type topics struct {
 	mu       sync.Mutex // guards the following and the fields of every topic
 	exact    map[string]*topic
 	patterns map[string]*topic
-	conn     *conn // the current one; nil while there is none
+	own      map[string]*topic // channels of the server's own
+	conn     *conn             // the current one; nil while there is none
 	ended    error
 }
 
 type topic struct {
 	name    string
 	pattern bool
+	own     bool // a channel of the server's own
 
 	subs   []*Subscription
-	on     *conn // to which wire refers; nil: to none
-	wire   wireState
-	missed bool // events may have been missed: the next confirmation is a gap, unless they follow
-	stale  bool // the SUB under way asks for events that subs do not want: they need another
+	on     *conn     // to which the following refer; nil: to none
+	wire   wireState // what the client has asked for
+	served bool      // the server has subscribed the session itself
+	behind bool      // what that brings waits for a SUB with since or last, which brings what is before
+	missed bool      // events may have been missed: the next confirmation is a gap, unless they follow
+	stale  bool      // the SUB under way asks for events that subs do not want: they need another
 
 	place place // among the channel's events, if the server keeps them
 
@@ -56,11 +60,15 @@ const (
 )
 
 func newTopics(c *Client) *topics {
-	return &topics{c: c, exact: make(map[string]*topic), patterns: make(map[string]*topic)}
+	return &topics{c: c, exact: make(map[string]*topic), patterns: make(map[string]*topic), own: make(map[string]*topic)}
 }
 
-func (ts *topics) kind(pattern bool) map[string]*topic {
-	if pattern {
+// kind returns the topics of a kind.
+func (ts *topics) kind(pattern, own bool) map[string]*topic {
+	switch {
+	case own:
+		return ts.own
+	case pattern:
 		return ts.patterns
 	}
 	return ts.exact
@@ -68,8 +76,20 @@ func (ts *topics) kind(pattern bool) map[string]*topic {
 
 // all is the list of all topics.
 func (ts *topics) all() []*topic {
-	return slices.AppendSeq(slices.Collect(maps.Values(ts.exact)), maps.Values(ts.patterns))
+	all := slices.Collect(maps.Values(ts.exact))
+	return slices.AppendSeq(slices.AppendSeq(all, maps.Values(ts.patterns)), maps.Values(ts.own))
 }
+
+// wanted reports whether the program has subscriptions to t.
+func (t *topic) wanted() bool {
+	return slices.ContainsFunc(t.subs, func(s *Subscription) bool { return !s.byServer })
+}
+
+// replays reports whether events of t are dropped until those before them have come.
+func (t *topic) replays() bool { return t.behind || t.wire == subscribing && t.place.asked }
+
+// isLive reports whether the connection on delivers t.
+func (t *topic) isLive() bool { return (t.wire == subscribed || t.served) && !t.replays() }
 
 // add adds s and asks the server for its topic if that is not subscribed.
 func (ts *topics) add(s *Subscription) {
@@ -79,21 +99,29 @@ func (ts *topics) add(s *Subscription) {
 		s.close(ts.ended)
 		return
 	}
-	t := ts.kind(s.pattern)[s.name]
-	if t == nil {
-		t = &topic{name: s.name, pattern: s.pattern, on: ts.conn}
-		ts.kind(s.pattern)[s.name] = t
-	}
+	t := ts.open(s.name, s.pattern, s.own)
 	if err := ts.want(t, s); err != nil {
 		s.close(err)
 		return
 	}
+	moves := t.handover != nil && t.wanted()
 	t.subs = append(t.subs, s)
-	if (t.wire == subscribed || t.handover != nil) && !t.stale {
+	if (t.wire == subscribed || moves) && !t.stale {
 		s.confirm(t.place.pos)
 		return
 	}
 	ts.settle(t)
+}
+
+// open finds or makes a topic.
+func (ts *topics) open(name string, pattern, own bool) *topic {
+	kind := ts.kind(pattern, own)
+	t := kind[name]
+	if t == nil {
+		t = &topic{name: name, pattern: pattern, own: own, on: ts.conn}
+		kind[name] = t
+	}
+	return t
 }
 
 // want notes that s, which t has not yet, wants earlier events of its channel. Only the
@@ -106,8 +134,11 @@ func (ts *topics) want(t *topic, s *Subscription) error {
 	case len(t.subs) > 0:
 		return nil
 	}
-	t.place.last, t.place.pos = s.last, s.since
+	if earlier || !t.served {
+		t.place.last, t.place.pos = s.last, s.since
+	}
 	t.missed = !s.since.IsZero()
+	t.behind = t.served && earlier
 	t.stale = t.wire == subscribing && (t.place.asked || earlier)
 	return nil
 }
@@ -117,28 +148,43 @@ func (ts *topics) remove(s *Subscription, why error) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	s.close(why)
-	t := ts.kind(s.pattern)[s.name]
+	t := ts.kind(s.pattern, s.own)[s.name]
 	if t == nil {
 		return
 	}
 	if i := slices.Index(t.subs, s); i >= 0 {
 		t.subs = slices.Delete(t.subs, i, i+1)
-		if len(t.subs) == 0 {
-			t.place.leave()
-			if t.handover != nil {
-				ts.finishHandover(t, false)
-				return
-			}
-		}
-		ts.settle(t)
+		ts.left(t)
 	}
+}
+
+// left settles t, whose subscriptions have become fewer.
+func (ts *topics) left(t *topic) {
+	if len(t.subs) == 0 {
+		t.leave()
+		if t.handover != nil {
+			ts.finishHandover(t, false)
+			return
+		}
+	}
+	ts.settle(t)
+}
+
+// leave forgets where subscriptions stood of which none is left.
+func (t *topic) leave() {
+	pos := t.place.pos
+	t.place.leave()
+	if t.isLive() {
+		t.place.pos = pos // of the channel: the server goes on
+	}
+	t.behind, t.missed = false, false
 }
 
 // settle brings the wire nearer to what t should be, with mu held.
 func (ts *topics) settle(t *topic) {
-	wanted := len(t.subs) > 0
+	left, wanted := len(t.subs) > 0, t.wanted()
 	switch {
-	case wanted && t.wire == absent && t.on != nil:
+	case (wanted || t.behind) && t.wire == absent && t.on != nil:
 		queued, err := t.on.request(frame.Sub, t)
 		if queued {
 			t.wire = subscribing
@@ -150,19 +196,20 @@ func (ts *topics) settle(t *topic) {
 		if queued, _ := t.on.request(frame.Unsb, t); queued { // no longer than the SUB was
 			t.wire = unsubscribing
 		}
-	case !wanted && t.wire == absent && t.handover != nil:
+	case !left && t.wire == absent && t.handover != nil:
 		ts.finishHandover(t, false) // no subscription is left
-	case !wanted && t.wire == absent:
-		delete(ts.kind(t.pattern), t.name)
+	case !left && t.wire == absent && !t.served:
+		delete(ts.kind(t.pattern, t.own), t.name)
 	}
 	// Where request failed, the loss of the connection settles t.
 }
 
-// answered handles the answer f of cn to a SUB or UNSB for t; err is nil for ACK.
-func (ts *topics) answered(cn *conn, typ frame.Type, t *topic, f *frame.Frame, err *Error) {
+// answered handles the answer f of cn to e, a SUB or UNSB; err is nil for ACK.
+func (ts *topics) answered(cn *conn, e entry, f *frame.Frame, err *Error) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	if h := t.handover; h != nil && cn == h.from {
+	t := e.topic
+	if h := t.handover; h != nil && cn == h.from && e.leaves {
 		ts.finishHandover(t, false)
 		return
 	}
@@ -170,7 +217,7 @@ func (ts *topics) answered(cn *conn, typ frame.Type, t *topic, f *frame.Frame, e
 		return // of a connection that t has left
 	}
 	switch {
-	case typ == frame.Unsb:
+	case e.typ == frame.Unsb:
 		if err != nil {
 			ts.c.cfg.logger.Warn("cannot unsubscribe", "channel", t.name, "error", err)
 		}
@@ -185,11 +232,26 @@ func (ts *topics) answered(cn *conn, typ frame.Type, t *topic, f *frame.Frame, e
 
 // confirmed handles the ACK of a SUB.
 func (ts *topics) confirmed(t *topic, f *frame.Frame) {
-	t.wire = subscribed
+	joins := t.served && !t.replays() // what the server has subscribed to already goes on
+	if t.wire = subscribed; t.own {
+		t.wire = absent // it has only asked for what was missed
+	}
 	if t.stale || len(t.subs) == 0 {
 		ts.settle(t)
 		return
 	}
+	t.behind = false
+	if !joins {
+		ts.begun(t, f)
+	}
+	for _, s := range t.subs {
+		s.confirm(t.place.pos)
+	}
+	ts.settle(t)
+}
+
+// begun handles that t is subscribed on its connection, as f says.
+func (ts *topics) begun(t *topic, f *frame.Frame) {
 	missed := t.place.begin(f)
 	if h := t.handover; h != nil && t.place.asked {
 		ts.switchOver(t, missed)
@@ -204,20 +266,27 @@ func (ts *topics) confirmed(t *topic, f *frame.Frame) {
 	if missed {
 		t.push(t.newGap(t.place.pos), nil)
 	}
-	for _, s := range t.subs {
-		s.confirm(t.place.pos)
-	}
-	ts.settle(t)
 }
 
 // refused handles the NACK of a SUB. It ends the subscriptions that were never
-// confirmed; the others too, unless another attempt may succeed.
+// confirmed; the others too, unless another attempt may succeed. What the server has
+// subscribed to itself goes on.
 func (ts *topics) refused(t *topic, err *Error) {
-	t.wire = absent
+	replayed := t.served && t.replays()
+	t.wire, t.behind = absent, false
+	ts.endWanted(t, err)
+	if replayed {
+		ts.goOn(t, err)
+	}
+}
+
+// endWanted ends the subscriptions of the program to t, but for those that another attempt
+// may restore.
+func (ts *topics) endWanted(t *topic, err *Error) {
 	const again = time.Second
 	retry := err.Retryable() || err.Code >= CodeInternal
 	t.subs = slices.DeleteFunc(t.subs, func(s *Subscription) bool {
-		if s.confirmed && retry {
+		if s.byServer || s.confirmed && retry {
 			return false
 		}
 		if s.confirmed {
@@ -227,24 +296,30 @@ func (ts *topics) refused(t *topic, err *Error) {
 		}
 		return true
 	})
-	if len(t.subs) > 0 {
+	if t.wanted() {
 		ts.c.cfg.logger.Warn("a subscription was refused, trying again", "channel", t.name, "error", err)
 		time.AfterFunc(max(again, retryAfter(err))+rand.N(again), func() {
 			ts.mu.Lock()
 			defer ts.mu.Unlock()
-			if len(t.subs) > 0 {
+			if t.wanted() {
 				ts.settle(t)
 			}
 		})
 		return
 	}
-	ts.settle(t)
+	ts.left(t)
 }
 
 // lost handles the loss of cn.
 func (ts *topics) lost(cn *conn) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
+	cn.lost = true
+	ts.leaveLost(cn)
+}
+
+// leaveLost is lost with mu held.
+func (ts *topics) leaveLost(cn *conn) {
 	if ts.conn == cn {
 		ts.conn = nil
 	}
@@ -253,11 +328,17 @@ func (ts *topics) lost(cn *conn) {
 			ts.finishHandover(t, true)
 		}
 		if t.on == cn {
-			t.on, t.wire, t.recent, t.stale = nil, absent, nil, false
+			t.leaveConn(nil)
 			t.missed = t.missed || slices.ContainsFunc(t.subs, func(s *Subscription) bool { return s.confirmed })
 			ts.settle(t)
 		}
 	}
+}
+
+// leaveConn says that t is on another connection from now on, where nothing is known of it.
+func (t *topic) leaveConn(next *conn) {
+	t.on, t.wire, t.recent = next, absent, nil
+	t.served, t.behind, t.stale = false, false, false
 }
 
 // end ends all subscriptions for the reason why.
@@ -273,41 +354,14 @@ func (ts *topics) end(why error) {
 	}
 }
 
-// event delivers an EVNT of cn.
-func (ts *topics) event(cn *conn, f *frame.Frame) {
-	name, pattern := f.Channel, len(f.Matched) > 0
-	if pattern {
-		name = f.Matched
-	}
-	ts.deliver(cn, name, pattern, f)
-}
-
-// gap delivers a GAP of cn.
-func (ts *topics) gap(cn *conn, f *frame.Frame) {
-	ts.deliver(cn, f.Channel, f.Pattern, f)
-}
-
-func (ts *topics) deliver(cn *conn, name []byte, pattern bool, f *frame.Frame) {
+// handle handles what cn brings for a topic.
+func (ts *topics) handle(cn *conn, f *frame.Frame) {
 	ts.mu.Lock()
-	t := ts.kind(pattern)[string(name)]
-	if t == nil || len(t.subs) == 0 {
-		ts.mu.Unlock()
-		return // unsubscribed meanwhile
-	}
 	cn.full = cn.full[:0]
-	h := t.handover
-	switch {
-	case h == nil && cn == t.on:
-		cn.full = t.receive(f, cn.full)
-	case h != nil && cn == h.from:
-		h.seen.add(f.Publication)
-		t.place.take(f)
-		cn.full = t.push(t.newEvent(f), cn.full)
-	case h != nil && cn == t.on:
-		h.hold(t.newEvent(f), f.Pos)
-		if len(h.held) == maxHeldEvents {
-			ts.finishHandover(t, true)
-		}
+	if cn.adopted {
+		cn.full = ts.receive(cn, f, cn.full)
+	} else {
+		cn.early.add(f)
 	}
 	ts.mu.Unlock()
 	if len(cn.full) > 0 {
@@ -315,9 +369,58 @@ func (ts *topics) deliver(cn *conn, name []byte, pattern bool, f *frame.Frame) {
 	}
 }
 
+// receive handles what cn, which is in use, brings for a topic, with mu held. It appends to
+// full the subscriptions whose buffer is too full.
+func (ts *topics) receive(cn *conn, f *frame.Frame, full []*Subscription) []*Subscription {
+	name, pattern := f.Channel, f.Pattern
+	switch f.Type {
+	case frame.Subs:
+		ts.serve(cn, f)
+		return full
+	case frame.Unss:
+		ts.unserve(cn, f)
+		return full
+	case frame.Evnt:
+		if pattern = len(f.Matched) > 0; pattern {
+			name = f.Matched
+		}
+	}
+	return ts.deliver(cn, name, pattern, f, full)
+}
+
+// deliver delivers an EVNT or GAP of cn for a topic. It appends to full the subscriptions
+// whose buffer is too full.
+func (ts *topics) deliver(cn *conn, name []byte, pattern bool, f *frame.Frame, full []*Subscription) []*Subscription {
+	t := ts.kind(pattern, f.Own)[string(name)]
+	switch {
+	case t == nil:
+		return full // unsubscribed meanwhile
+	case len(t.subs) == 0:
+		if cn == t.on && t.isLive() {
+			t.place.take(f)
+		}
+		return full
+	}
+	h := t.handover
+	switch {
+	case h == nil && cn == t.on:
+		full = t.receive(f, full)
+	case h != nil && cn == h.from:
+		h.seen.add(f.Publication)
+		t.place.take(f)
+		full = t.push(t.newEvent(f), full)
+	case h != nil && cn == t.on && !t.replays():
+		h.hold(t.newEvent(f), f.Pos)
+		if len(h.held) == maxHeldEvents {
+			ts.finishHandover(t, true)
+		}
+	}
+	return full
+}
+
 // receive handles an EVNT or GAP of the only connection that delivers.
 func (t *topic) receive(f *frame.Frame, full []*Subscription) []*Subscription {
-	if t.wire == unsubscribing || t.wire == subscribing && t.place.asked {
+	if t.replays() || t.wire == unsubscribing && !t.served {
 		return full // of the subscription that was left, for whoever comes next
 	}
 	if t.recent != nil {
@@ -368,8 +471,8 @@ func (t *topic) newGap(pos Position) Event {
 // have missed something. It appends to full those whose buffer is too full.
 func (t *topic) push(e Event, full []*Subscription) []*Subscription {
 	for _, s := range t.subs {
-		if e.Gap && !s.confirmed && s.since.IsZero() {
-			continue
+		if (e.Gap || t.served) && !s.confirmed && s.since.IsZero() {
+			continue // what the server has subscribed to comes before the answer
 		}
 		if s.push(e) {
 			full = append(full, s)
