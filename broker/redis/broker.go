@@ -63,6 +63,7 @@ var (
 	_ broker.Divided        = (*Broker)(nil)
 	_ broker.HealthChecker  = (*Broker)(nil)
 	_ broker.History        = (*Broker)(nil)
+	_ broker.Presence       = (*Broker)(nil)
 )
 
 // New returns a broker with these options. It connects when it is used; that

@@ -239,6 +239,27 @@ func (ks *keyspace) channel(lane int, name string) string {
 	return ks.channels + ":" + ks.tags[lane] + ":" + name
 }
 
+// Keys of who is in channels, in their lane: the nodes with members there, the stays that
+// are over, and since when nodes have come; the channels of a stay, what it has put in one,
+// and the members of a channel, of all nodes.
+func (ks *keyspace) hereNodes(lane int) string            { return ks.key(lane, "here-nodes", "") }
+func (ks *keyspace) hereDead(lane int) string             { return ks.key(lane, "here-dead", "") }
+func (ks *keyspace) hereWatch(lane int) string            { return ks.key(lane, "here-watch", "") }
+func (ks *keyspace) hereOf(lane int, stay string) string  { return ks.key(lane, "here-of", stay) }
+func (ks *keyspace) here(lane int, channel string) string { return ks.key(lane, "here", channel) }
+
+func (ks *keyspace) herePut(lane int, stay, channel string) string {
+	return ks.key(lane, "here-put", stay+":"+channel)
+}
+
+// hereChannel is where those hear of changes who watch a channel.
+func (ks *keyspace) hereChannel(channel string) string {
+	if ks.sharded {
+		return ks.channel(ks.laneOf(channel), "here:"+channel)
+	}
+	return ks.channels + ":here:" + channel
+}
+
 // rules is the key of a lane's rules of history.
 func (ks *keyspace) rules(lane int) string { return ks.key(lane, "rules", "") }
 

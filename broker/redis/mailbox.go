@@ -53,6 +53,21 @@ func (m *mailbox[T]) put(item T, size int) {
 	}
 }
 
+// offer is put that does not wait: it returns false when the mailbox is full.
+func (m *mailbox[T]) offer(item T, size int) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.size > 0 && m.size+size > m.limit {
+		return false
+	}
+	if !m.closed {
+		m.items = append(m.items, item)
+		m.size += size
+		m.changed.Broadcast()
+	}
+	return true
+}
+
 func (m *mailbox[T]) run() {
 	defer close(m.stopped)
 	var batch []T

@@ -67,6 +67,16 @@ var (
 	statusSource string
 	//go:embed lua/halt.lua
 	haltSource string
+	//go:embed lua/heretell.lua
+	hereTellSource string
+	//go:embed lua/here.lua
+	hereSource string
+	//go:embed lua/heredrop.lua
+	hereDropSource string
+	//go:embed lua/herebeat.lua
+	hereBeatSource string
+	//go:embed lua/hereread.lua
+	hereReadSource string
 
 	pushScript     = resp.NewScript(queueSource + pushSource)
 	takeScript     = resp.NewScript(takeSource)
@@ -94,4 +104,8 @@ var (
 	appendScript   = resp.NewScript(recordSource + appendSource)
 	statusScript   = resp.NewScript(recordSource + statusSource)
 	haltScript     = resp.NewScript(recordSource + haltSource)
+	hereScript     = resp.NewScript(hereTellSource + hereSource)
+	hereDropScript = resp.NewScript(hereTellSource + hereDropSource)
+	hereBeatScript = resp.NewScript(hereBeatSource)
+	hereReadScript = resp.NewScript(hereReadSource)
 )
