@@ -2,6 +2,7 @@ package brokertest_test
 
 import (
 	"context"
+	"time"
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/brokertest"
@@ -46,6 +47,10 @@ type hooks struct {
 	subscribe       func(c broker.SubscriberConn, t broker.Topic) error
 	unsubscribe     func(c broker.SubscriberConn, t broker.Topic) error
 	closeSubscriber func(next func() error) error
+
+	register   func(ctx context.Context, table string, value []byte, life time.Duration, next func(string, []byte, time.Duration) error) error
+	unregister func(table string, next func(string) error) error
+	registered func([]broker.Entry) []broker.Entry
 
 	publishKept   func(events []broker.Publication, done []broker.Published, next func())
 	readKept      func(h broker.History, reads []broker.Read, pages []broker.Page, next func())

@@ -230,8 +230,9 @@ const (
 	blocking
 	streams
 	keyedCalls
+	registry
 
-	optional = immediateCaller | immediatePubSub | immediateSubscriber | batchCaller | batchPublisher | ender | history | streams | keyedCalls
+	optional = immediateCaller | immediatePubSub | immediateSubscriber | batchCaller | batchPublisher | ender | history | streams | keyedCalls | registry
 )
 
 var featureNames = map[features]string{
@@ -252,6 +253,7 @@ var featureNames = map[features]string{
 	rollback:            "way to lose events (Rollback is nil)",
 	streams:             "StreamCaller and StreamCallee",
 	keyedCalls:          "KeyedCaller",
+	registry:            "Registry",
 	unkept:              "event that cannot be kept (Unkept is nil)",
 	blocking:            "SubscriberConn whose deliver may block (it is Immediate)",
 }
@@ -302,6 +304,7 @@ func probe(t *testing.T, e Engine) features {
 		set(immediateSubscriber, is[broker.Immediate](conn))
 		set(blocking, has&immediateSubscriber == 0)
 		set(batchPublisher, is[broker.BatchPublisher](r.PubSub))
+		set(registry, is[broker.Registry](r.PubSub))
 		set(history, e.History.Events > 0 && is[broker.History](r.PubSub) && is[broker.HistorySubscriber](conn))
 	}
 	if has&(rpc|pubSub) == 0 {

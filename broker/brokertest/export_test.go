@@ -29,8 +29,10 @@ func CaseNames() (names []string) {
 
 // OutageCases returns the names of the cases that need Engine.Outage.
 func OutageCases() (names []string) {
-	for _, c := range outageCases {
-		names = append(names, c.name)
+	for _, c := range cases() {
+		if c.needs&outage != 0 {
+			names = append(names, c.name)
+		}
 	}
 	return names
 }

@@ -65,6 +65,27 @@ func (c *cable) OpenSubscriber(ctx context.Context, deliver func([]broker.Delive
 	return s, err
 }
 
+func (c *cable) Register(ctx context.Context, table, name string, value []byte, life time.Duration) error {
+	if err := c.err(); err != nil {
+		return err
+	}
+	return c.PubSub.(broker.Registry).Register(ctx, table, name, value, life)
+}
+
+func (c *cable) Unregister(ctx context.Context, table, name string) error {
+	if err := c.err(); err != nil {
+		return err
+	}
+	return c.PubSub.(broker.Registry).Unregister(ctx, table, name)
+}
+
+func (c *cable) Registered(ctx context.Context, table string) ([]broker.Entry, error) {
+	if err := c.err(); err != nil {
+		return nil, err
+	}
+	return c.PubSub.(broker.Registry).Registered(ctx, table)
+}
+
 type cableSubscriber struct {
 	broker.SubscriberConn
 	cable   *cable
@@ -169,8 +190,8 @@ func TestOutage(t *testing.T) {
 		caught  []string
 	}{
 		{"right", broker.ErrUnavailable, rightGap, nil},
-		{"wrong error", errors.New("broken pipe"), rightGap, []string{"outage of calls", "outage of events", "outage of keyed calls"}},
-		{"hides the outage", nil, rightGap, []string{"outage of calls", "outage of events", "outage of keyed calls"}},
+		{"wrong error", errors.New("broken pipe"), rightGap, []string{"outage of calls", "outage of events", "outage of keyed calls", "outage of the registry"}},
+		{"hides the outage", nil, rightGap, []string{"outage of calls", "outage of events", "outage of keyed calls", "outage of the registry"}},
 		{"no gap", broker.ErrUnavailable, nil, []string{"gap"}},
 		{"event in gap", broker.ErrUnavailable, eventInGap, []string{"gap"}},
 	} {

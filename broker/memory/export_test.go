@@ -42,3 +42,13 @@ func (b *Broker) HeldHistory() (channels, events, keys int, bytes, sum int64) {
 	}
 	return len(h.logs), events, h.byAge.Len(), h.bytes, sum
 }
+
+// MaxFacts is maxFacts.
+const MaxFacts = maxFacts
+
+// HeldFacts returns how many facts the registry holds.
+func (b *Broker) HeldFacts() int {
+	b.registry.mu.Lock()
+	defer b.registry.mu.Unlock()
+	return len(b.registry.byEnd)
+}

@@ -66,6 +66,9 @@
 // queues together at most [WithQueueBytes] bytes. Calls whose time is over
 // leave the queues when room is needed or when a callee comes across them.
 //
+// Up to 100,000 names may be registered ([broker.Registry]) in all tables together; beyond
+// that Register returns [broker.ErrUnavailable].
+//
 // The time to find the exact topics of an event does not depend on how many there
 // are. An event is compared with every pattern that has a subscriber, which takes at
 // most the product of both lengths.
@@ -85,6 +88,8 @@ type Broker struct {
 	rpc     rpc
 	topics  topics
 	history history
+
+	registry registry
 }
 
 var (
@@ -111,6 +116,7 @@ func New(opts ...Option) (*Broker, error) {
 	b.rpc.init(cfg)
 	b.topics.init()
 	b.history.init(cfg)
+	b.registry.init()
 	return b, nil
 }
 
@@ -125,5 +131,6 @@ func (b *Broker) Close() error {
 	b.rpc.close()
 	b.topics.close()
 	b.history.close()
+	b.registry.close()
 	return nil
 }
