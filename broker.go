@@ -34,6 +34,8 @@ type brokerSide struct {
 	batchCaller    broker.BatchCaller      // caller, if it is one
 	batchPublisher broker.BatchPublisher   // pubsub, if it is one
 
+	presence broker.PresenceConn // nil: nobody asks who is in channels
+
 	keptSubscriber broker.HistorySubscriber // subscriber, if it is one and there is history
 
 	callParts, publishParts broker.Divided // caller and pubsub, if they are
@@ -85,8 +87,11 @@ func (b *brokerSide) open(ctx context.Context, h *Handler) error {
 	if err != nil {
 		return errors.Join(err, caller.Close())
 	}
-	if err := h.userSessions.open(ctx); err != nil {
+	if err := b.openPresence(ctx, h); err != nil {
 		return errors.Join(err, subscriber.Close(), caller.Close())
+	}
+	if err := h.userSessions.open(ctx); err != nil {
+		return errors.Join(err, b.closePresence(), subscriber.Close(), caller.Close())
 	}
 	b.streamCaller, _ = caller.(broker.StreamCallerConn)
 	b.caller, b.subscriber = caller, subscriber
@@ -126,7 +131,7 @@ func (b *brokerSide) close() error {
 	if !b.opened.Load() {
 		return nil
 	}
-	return errors.Join(b.subscriber.Close(), b.caller.Close())
+	return errors.Join(b.closePresence(), b.subscriber.Close(), b.caller.Close())
 }
 
 // neverWaits reports whether v declares that its methods do not wait.

@@ -32,6 +32,11 @@ type config struct {
 	keyScope func(Session) string // nil: the user
 	outcomes []outcomeRule
 
+	presence      []presenceRule
+	needPresence  []string // options that the broker has to know for who is in channels
+	presenceGrace time.Duration
+	maxPresent    int
+
 	needOutcomes []string // options that the broker has to keep outcomes for
 	maxKeys      int      // of one scope and URI
 
@@ -98,6 +103,8 @@ func (c *config) settings() []option.Setting {
 		option.ServerMaxCalls.In(&c.maxCalls),
 		option.ServerMaxCallsPerURI.In(&c.maxCallsPerURI),
 		option.ServerMaxKeys.In(&c.maxKeys),
+		option.ServerMaxPresent.In(&c.maxPresent),
+		option.ServerPresenceGrace.In(&c.presenceGrace),
 		option.ServerStreamWindow.In(&c.streamWindow),
 		option.ServerStreamWindowBytes.In(&c.streamWindowBytes),
 		option.ServerMaxRequests.In(&c.maxRequests),
@@ -177,6 +184,7 @@ func (c *config) validate() error {
 	}
 	c.checkOutcomes()
 	c.checkRoles()
+	c.checkPresence()
 	validateRates(p, "WithSessionRates", c.sessionRates.list())
 	validateRates(p, "WithUserRates", c.userRates.list())
 	validateRates(p, "WithAddressRates", c.addressRates.list())

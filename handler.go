@@ -13,6 +13,7 @@ import (
 	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/internal/keyed"
 	"github.com/juggler-go/juggler/internal/option"
+	"github.com/juggler-go/juggler/internal/presence"
 	"github.com/juggler-go/juggler/internal/ratelog"
 	"github.com/juggler-go/juggler/internal/worker"
 	"github.com/juggler-go/juggler/internal/wsconn"
@@ -47,6 +48,9 @@ type Handler struct {
 	broker  brokerSide
 	pages   pageReader
 	keyed   *keyed.Hub
+
+	here    *presence.Hub  // nil without rules
+	comings worker.Backlog // calls of the hooks OnFirstIn and OnLastOut
 
 	sessions atomic.Int64
 	closing  atomic.Bool
@@ -116,6 +120,7 @@ func New(opts ...Option) (*Handler, error) {
 	h.userSessions.init(cfg)
 	h.pages.init(h)
 	h.keyed = keyed.New(keyed.Config{Results: h.deliverResults, Parts: h.deliverParts, Timeout: cfg.brokerTimeout, Running: &h.work, Log: h.log})
+	h.newPresence()
 	h.pool = wsconn.NewPool(h.poolConfig())
 	if limit := descriptorLimit(); limit > 0 && cfg.maxSessions > limit {
 		// Beyond it connections are refused, by the system or with 503.

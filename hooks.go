@@ -35,6 +35,18 @@ type Hooks struct {
 	// OnGap is called once for each topic of the node of which the broker may
 	// have missed events: one call at a time, while sessions go on.
 	OnGap func(ctx context.Context, t broker.Topic)
+
+	// OnFirstIn is called for a user who has come to a channel that has a rule of
+	// [WithPresence]: with the first session on any node, but not for one who comes back
+	// within the grace. It is called on one node, that of the session as a rule, with what
+	// was there then; one call at a time, in order, with OnLastOut. That each is told
+	// once is not promised, as nodes and brokers may fail: [Handler.Here] says who is there.
+	OnFirstIn func(ctx context.Context, channel string, m broker.Member)
+
+	// OnLastOut is called for a user who has left such a channel with the last session: when
+	// the grace is over, or the node that had it is gone. Then another node calls it, if
+	// there is one.
+	OnLastOut func(ctx context.Context, channel, user string)
 }
 
 // A SubscriptionEnd says why a subscription ended.

@@ -34,10 +34,13 @@ type Request struct {
 	window   broker.Window  // of a CALL whose answer may come in parts
 	acquired bool           // a SUB holds its topic
 	changed  bool           // a SUB has added its topic, or an UNSB removed it
-	pubSeq   uint32         // numbers the PUBs of a queue
-	history  *wanted        // of a SUB: what it asks of kept events, and gets
-	keyed    *keyed.Waiter  // of a CALL with a key
-	joinOnly bool           // it does not make the call
+
+	wantsHere bool          // a SUB asks who is there, of a channel that has a rule
+	asked     bool          // notices of who is there come for it
+	pubSeq    uint32        // numbers the PUBs of a queue
+	history   *wanted       // of a SUB: what it asks of kept events, and gets
+	keyed     *keyed.Waiter // of a CALL with a key
+	joinOnly  bool          // it does not make the call
 
 	unclear   bool  // the broker cannot say whether it took it
 	accepted  bool  // the broker took it

@@ -11,7 +11,7 @@ import (
 )
 
 // onTurn handles a request from message to answer. AUTH goes to the session's queue, as
-// signing in may block.
+// signing in may block, and so does a SUB that asks who is there.
 func (s *session) onTurn(message []byte) {
 	sh := s.shard
 	r := &sh.request
@@ -19,7 +19,7 @@ func (s *session) onTurn(message []byte) {
 	if !s.read(r, &sh.frame, message) {
 		return
 	}
-	if r.typ == frame.Auth && r.err == nil && sh.h.cfg.signIn != nil {
+	if r.err == nil && (r.typ == frame.Auth && sh.h.cfg.signIn != nil || r.wantsHere) {
 		s.enqueue(newJobOf(r))
 		return
 	}
@@ -127,6 +127,7 @@ func (s *session) accept(r *Request, f *frame.Frame) error {
 	}
 	if f.Type != frame.Call {
 		r.channel = s.shard.names.String(f.Channel)
+		r.wantsHere = f.WantsHere && cfg.presenceRule(r.topic()) > 0
 		if f.HasSince || f.Last > 0 {
 			r.history = &wanted{since: f.Since, hasSince: f.HasSince, last: f.Last}
 		}
@@ -167,7 +168,9 @@ func (s *session) complete(r *Request) error {
 		if !r.pattern {
 			s.shard.h.warnOfChannel(s, r.channel)
 		}
-		return s.subscribe(r)
+		err := s.subscribe(r)
+		s.settleHere(r, err)
+		return err
 	case frame.Unsb:
 		s.unsubscribe(r)
 	case frame.Call:
@@ -204,6 +207,9 @@ func (s *session) ack(r *Request) {
 	if r.history != nil {
 		f.Pos, f.Recovery = r.history.pos, r.history.recovery
 		s.shard.h.countRecovery(f.Recovery)
+	}
+	if r.asked {
+		s.ackHere(&f, r)
 	}
 	s.reply(&f)
 	if r.call != nil {

@@ -64,9 +64,23 @@ func (h *Handler) send(ctx context.Context, r *Request) error {
 	case frame.Pub:
 		return h.sendEvent(ctx, r)
 	case frame.Sub:
-		return h.topics.acquire(ctx, r)
+		return h.sendSub(ctx, r)
 	}
 	return nil // UNSB asks nobody
+}
+
+// sendSub has the events come that a SUB is about, and notices of who is there.
+func (h *Handler) sendSub(ctx context.Context, r *Request) error {
+	if r.wantsHere {
+		if err := h.askHere(ctx, r); err != nil {
+			return err
+		}
+	}
+	err := h.topics.acquire(ctx, r)
+	if err != nil {
+		h.forgetHere(r)
+	}
+	return err
 }
 
 // after notes what became of r, and tells middleware.

@@ -167,6 +167,7 @@ func (s *session) begin(id *identity) {
 			Expires:          s.watchExpiry(),
 			Keys:             s.mayUseKeys(),
 			Keyed:            s.mayKeyCalls(),
+			Here:             h.here != nil,
 			MaxMessage:       h.cfg.maxMessage,
 			MaxSubscriptions: h.cfg.maxSubscriptions,
 			MaxCalls:         h.cfg.maxCalls,
@@ -190,6 +191,7 @@ func (s *session) begin(id *identity) {
 func (s *session) signedIn() time.Duration {
 	s.state, s.refusedAuths = live, 0
 	s.leaveLobby()
+	s.hereAsWho()
 	if s.extra != nil && s.extra.pace != nil {
 		s.holdUser(s.extra.pace)
 	}

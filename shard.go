@@ -42,6 +42,7 @@ type shard struct {
 	waiters map[*pendingCall]*keyed.Waiter // of the calls with keys that are acknowledged
 	topics  map[broker.Topic]*localTopic
 
+	here    shardHere
 	chains  map[string]*chain // of the channels on which sessions lag, or SUBs are in flight
 	replays replays
 

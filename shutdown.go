@@ -169,6 +169,9 @@ func (h *Handler) close(ctx context.Context) error {
 		}
 	}
 	h.keyed.Close()
+	if h.here != nil {
+		h.here.Close()
+	}
 	h.broker.endAsking(ctx)
 	errs = append(errs, h.broker.close(), h.userSessions.close(), h.awaitWork(ctx))
 	if h.owned != nil {

@@ -39,6 +39,11 @@ type Stats struct {
 	KeyedLate      uint64 // waits for them that ended since the time of the call was over (408)
 	KeyedGone      uint64 // times that nothing was kept of one (410)
 	KeyedWaiting   int    // who waits for them, now
+	Present        int    // users in channels by sessions of this node, each in each, now
+	PresentAsked   int    // channels of which sessions ask who is there, now
+	PresentReads   uint64 // times that it was read from the broker
+	Heres          uint64 // HERE queued for sessions
+	PresentUntold  uint64 // users of whom OnFirstIn or OnLastOut was not told, as it was too slow
 	Gaps           uint64 // topics for which events may have been missed
 	Replays        int    // subscriptions to which kept events are sent, now
 	Replayed       uint64 // EVNT of these queued, among Events
@@ -106,6 +111,7 @@ type counters struct {
 	subscriptions, replays                 atomic.Int64
 	replayed, recovered, notRecovered      atomic.Uint64
 	streams                                atomic.Int64
+	heres, comingsLost                     atomic.Uint64
 	parts, streamsStalled, streamsBroken   atomic.Uint64
 
 	refusals                  refusalTally
@@ -168,6 +174,8 @@ func (h *Handler) Stats() Stats {
 		KeyedLate:           keyed.Late,
 		KeyedGone:           keyed.Gone,
 		KeyedWaiting:        keyed.Open,
+		Heres:               c.heres.Load(),
+		PresentUntold:       c.comingsLost.Load(),
 		Gaps:                c.gaps.Load(),
 		Replays:             int(c.replays.Load()),
 		Replayed:            c.replayed.Load(),
@@ -181,6 +189,10 @@ func (h *Handler) Stats() Stats {
 		ClosesByPeers:       c.closesByPeers.list(),
 		ResultCodes:         c.results.list(),
 		Calls:               h.callStats.list(),
+	}
+	if h.here != nil {
+		here := h.here.Counts()
+		s.Present, s.PresentAsked, s.PresentReads = here.Members, here.Watched, here.Reads
 	}
 	s.Results = sum(s.ResultCodes)
 	s.Refusals, s.Refused = c.refusals.counts()

@@ -29,6 +29,8 @@ type nodeTopic struct {
 	refs       int32 // shards that hold it, and requests on their way there; guarded by mu
 	subscribed bool  // the broker has confirmed it; guarded by mu
 
+	rule uint16 // of WithPresence that it has, from 1; 0: none; never changes
+
 	shards atomic.Uint64 // with sessions subscribed to it, or about to be, a bit each
 
 	mu sync.Mutex // held while the broker is asked
@@ -131,7 +133,7 @@ func (t *topicTable) enter(h *Handler, name broker.Topic) *nodeTopic {
 			return nil
 		}
 		t.countPattern(name, 1)
-		nt = &nodeTopic{name: name}
+		nt = &nodeTopic{name: name, rule: h.cfg.presenceRule(name)}
 		if h.broker.keeps(name) {
 			nt.chain = &nodeChain{}
 		}
@@ -175,6 +177,7 @@ type subscriber struct {
 	s     *session
 	index int32
 	lags  bool // a replay is to catch up with the shard, which sends it no events until then
+	here  bool // it is told who is there
 }
 
 // subscription is a localTopic in a session's subs; index is where it holds
@@ -222,6 +225,7 @@ func (s *session) subscribe(r *Request) error {
 	s.subs = append(s.subs, subscription{lt, int32(len(lt.subs) - 1)})
 	sh.subsMu.Unlock()
 	s.joined(r, lt)
+	s.enterHere(lt)
 	r.changed = true
 	sh.h.stats.subscriptions.Add(1)
 	return nil
@@ -310,6 +314,7 @@ func (s *session) removeSubscription(i int) {
 	if lt.subs[at].lags {
 		sh.replayOf(s, lt).stop()
 	}
+	s.leaveHere(lt, &lt.subs[at], false)
 	sh.subsMu.Lock()
 	last := lt.subs[len(lt.subs)-1]
 	lt.subs[at] = last
@@ -351,6 +356,7 @@ func (s *session) dropSubscriptions() {
 	for len(s.subs) > 0 {
 		s.removeSubscription(len(s.subs) - 1)
 	}
+	s.goneHere()
 	s.shard.subsMu.Lock()
 	defer s.shard.subsMu.Unlock()
 	s.subs = nil

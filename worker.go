@@ -30,12 +30,13 @@ func newJob(s *session, message []byte) *job {
 	return j
 }
 
-// newJobOf makes a job of an AUTH that was read on the turn.
+// newJobOf makes a job of an AUTH or a SUB that was read on the turn.
 func newJobOf(r *Request) *job {
 	j := newJob(r.s, r.id)
 	j.message = append(j.message, r.token...)
 	n := len(r.id)
 	j.typ, j.id, j.token = r.typ, j.message[:n:n], j.message[n:]
+	j.channel, j.pattern, j.history, j.wantsHere = r.channel, r.pattern, r.history, r.wantsHere
 	return j
 }
 

@@ -20,6 +20,7 @@ var (
 	ServerMaxCalls          = Range[int]{"WithMaxCalls", 128, 0, 1_000_000}
 	ServerMaxCallsPerURI    = Range[int]{"WithMaxCallsPerURI", 128, 1, 1_000_000}
 	ServerMaxKeys           = Range[int]{"WithMaxKeys", 100, 1, 1_000_000}
+	ServerMaxPresent        = Range[int]{"WithMaxPresent", 100, 1, 1000}
 	ServerStreamWindow      = Range[int]{"WithStreamWindow", 32, 1, 1 << 16}
 	ServerStreamWindowBytes = Range[int]{"WithStreamWindowBytes", 64 << 10, 1 << 10, 16 << 20}
 	ServerMaxRequests       = Range[int]{"WithMaxRequests", 64, 1, 100_000}
@@ -43,6 +44,7 @@ var (
 	ServerReadTimeout    = Range[time.Duration]{"WithReadTimeout", 10 * time.Second, 10 * time.Millisecond, time.Hour}
 	ServerWriteTimeout   = Range[time.Duration]{"WithWriteTimeout", 10 * time.Second, 10 * time.Millisecond, time.Hour}
 	ServerBrokerTimeout  = Range[time.Duration]{"WithBrokerTimeout", 10 * time.Second, 10 * time.Millisecond, time.Hour}
+	ServerPresenceGrace  = Range[time.Duration]{"WithPresenceGrace", 10 * time.Second, 0, time.Hour}
 	ServerStreamStall    = Range[time.Duration]{"WithStreamStall", 30 * time.Second, 10 * time.Millisecond, time.Hour}
 )
 
@@ -63,6 +65,9 @@ var (
 	OutcomeKeep      = Range[time.Duration]{"WithOutcomes", 10 * time.Minute, time.Second, 30 * 24 * time.Hour}
 	OutcomePartBytes = Range[int]{"WithOutcomes", 1 << 20, 1 << 10, 64 << 20}
 )
+
+// PresenceRules is how many rules there may be for who is in channels.
+const PresenceRules = 256
 
 // What rules of history may say, in every broker: how many events, and for how long.
 const (

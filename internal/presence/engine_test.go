@@ -271,7 +271,7 @@ type asker struct {
 func newNode(t *testing.T, e *engine, grace time.Duration, most int) *node {
 	n := &node{askers: make(map[*asker]bool)}
 	var running sync.WaitGroup
-	n.Hub = New(Config{Grace: grace, Most: most, Timeout: 10 * time.Second, Running: &running, Log: slog.New(slog.DiscardHandler),
+	n.Hub = New(Config{Grace: grace, Most: most, Bytes: 1 << 20, Timeout: 10 * time.Second, Running: &running, Log: slog.New(slog.DiscardHandler),
 		Tell: n.tell,
 		FirstIn: func(channel string, m broker.Member) {
 			n.mu.Lock()
@@ -344,7 +344,7 @@ func (n *node) ask(ctx context.Context, channel string) (*asker, error) {
 	n.askers[a] = true
 	n.mu.Unlock()
 	// Between the two a notice may come, as it may wait in the inbox of a shard.
-	members, count, number := n.Snapshot(channel, nil)
+	members, count, number := n.Snapshot(channel, "")
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	a.number, a.list, a.count = number, listOf(members), count

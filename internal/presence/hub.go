@@ -25,6 +25,7 @@ import (
 type Config struct {
 	Grace   time.Duration // for how long a session that has left counts
 	Most    int           // how many users are listed
+	Bytes   int           // how long their list may be as JSON
 	Timeout time.Duration // what the broker has for one request
 	Running *sync.WaitGroup
 	Log     *slog.Logger
@@ -64,8 +65,8 @@ type Hub struct {
 	watched  int
 	notice   uint64 // the number of the last one
 
-	dirty   []*channel // that have members to be put
-	putting bool       // somebody puts them
+	dirty   []*channel    // that have members to be put
+	putting chan struct{} // not nil while somebody puts them; closed when nothing is left
 
 	graces  wheel.Wheel[member]
 	notices wheel.Wheel[channel]
@@ -81,7 +82,7 @@ type member struct {
 	user   string
 	info   []byte
 	live   int     // sessions that are there
-	graces []int64 // when the graces of those that have left are over, the first one first
+	graces []int64 // when the graces of those that have left are over, in order
 	timer  wheel.Timer[member]
 
 	dirty   bool // it is to be put
@@ -213,10 +214,10 @@ const maxRounds = 16
 func (h *Hub) putAll() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.putting || len(h.dirty) == 0 || h.life.Err() != nil {
+	if h.putting != nil || len(h.dirty) == 0 || h.life.Err() != nil {
 		return
 	}
-	h.putting = true
+	h.putting = make(chan struct{})
 	if h.putRounds() {
 		worker.Start(h.cfg.Running, putter{h})
 	}
@@ -236,11 +237,28 @@ func (h *Hub) putRounds() (more bool) {
 			h.conn.Put(p.channel, p.users)
 		}
 		h.mu.Lock()
-		if h.putting = len(h.dirty) > 0 && h.life.Err() == nil; !h.putting {
+		if len(h.dirty) == 0 || h.life.Err() != nil {
+			close(h.putting)
+			h.putting = nil
 			return false
 		}
 	}
 	return true
+}
+
+// Flush returns nil once the engine has all that was entered and left before.
+func (h *Hub) Flush(ctx context.Context) error {
+	h.mu.Lock()
+	putting := h.putting
+	h.mu.Unlock()
+	if putting != nil {
+		select {
+		case <-putting:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return h.conn.Flush(ctx)
 }
 
 // put is the arguments of one Put.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -314,10 +315,9 @@ func TestHole(t *testing.T) {
 func TestSnapshotHasWhoAsks(t *testing.T) {
 	simulate(t, func(t *testing.T, e *engine) {
 		n := newNode(t, e, 0, 2)
-		ann := broker.Member{User: "ann", Sessions: 1, Info: []byte(`{"a":1}`)}
-		check := func(self *broker.Member, want string, wantCount int) {
+		check := func(user string, want string, wantCount int) {
 			t.Helper()
-			got, count, _ := n.Snapshot("c", self)
+			got, count, _ := n.Snapshot("c", user)
 			if string(got) != want || count != wantCount {
 				t.Errorf("got %s and %d, want %s and %d", got, count, want, wantCount)
 			}
@@ -325,18 +325,82 @@ func TestSnapshotHasWhoAsks(t *testing.T) {
 		if _, err := n.ask(t.Context(), "c"); err != nil {
 			t.Fatal(err)
 		}
-		check(nil, `[]`, 0)
-		check(&ann, `[{"user":"ann","n":1,"info":{"a":1}}]`, 1)
+		check("", `[]`, 0)
+		check("ann", `[]`, 0)
+		e.set(func() { e.loses = func() bool { return true } }) // for now
+		n.Enter("c", "ann", []byte(`{"a":1}`))
+		synctest.Wait()
+		check("", `[]`, 0)
+		check("ann", `[{"user":"ann","n":1,"info":{"a":1}}]`, 1)
 		n.Enter("c", "bob", nil)
 		synctest.Wait()
-		check(&ann, `[{"user":"bob","n":1},{"user":"ann","n":1,"info":{"a":1}}]`, 2)
-		n.Enter("c", "ann", ann.Info)
-		synctest.Wait()
-		check(&ann, `[{"user":"ann","n":1,"info":{"a":1}},{"user":"bob","n":1}]`, 2)
-		check(&broker.Member{User: "cid", Sessions: 1}, ``, 3)
+		check("bob", `[{"user":"bob","n":1}]`, 1)
+		e.set(func() { e.loses = func() bool { return false } })
+		e.confess()
+		settle(time.Second)
+		check("ann", `[{"user":"ann","n":1,"info":{"a":1}},{"user":"bob","n":1}]`, 2)
+		e.set(func() { e.loses = func() bool { return true } })
 		n.Enter("c", "cid", nil)
 		synctest.Wait()
-		check(&ann, ``, 3)
+		check("bob", `[{"user":"ann","n":1,"info":{"a":1}},{"user":"bob","n":1}]`, 2)
+		check("cid", ``, 3)
+	})
+}
+
+// Who was told of somebody by a snapshot before the notice learns that he is gone, also if
+// nobody else knows of him.
+func TestShownAndGone(t *testing.T) {
+	simulate(t, func(t *testing.T, e *engine) {
+		n := newNode(t, e, 0, 10)
+		early, err := n.ask(t.Context(), "c")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.Enter("c", "ann", nil)
+		synctest.Wait() // a notice: the next one has to wait
+		n.Enter("c", "bob", nil)
+		synctest.Wait()
+		late, err := n.ask(t.Context(), "c")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k := n.knows(late); len(k.list) != 2 {
+			t.Fatalf("who asks is told of %v", k.list)
+		}
+		n.Leave("c", "bob", false)
+		settle(time.Second)
+		for _, a := range []*asker{early, late} {
+			if k := n.knows(a); len(k.list) != 1 || k.count != 1 {
+				t.Errorf("told are %v, %d", k.list, k.count)
+			}
+		}
+	})
+}
+
+// A list that is longer than what may be told is not, whatever the number of users.
+func TestLongList(t *testing.T) {
+	simulate(t, func(t *testing.T, e *engine) {
+		n := newNode(t, e, 0, 10)
+		n.cfg.Bytes = 200
+		a, err := n.ask(t.Context(), "c")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.Enter("c", "ann", nil)
+		settle(time.Second)
+		if k := n.knows(a); len(k.list) != 1 {
+			t.Errorf("told are %v", k.list)
+		}
+		n.Enter("c", strings.Repeat("b", 100), nil)
+		settle(time.Second)
+		if k := n.knows(a); k.list != nil || k.count != 2 {
+			t.Errorf("told are %v, %d", k.list, k.count)
+		}
+		n.Leave("c", strings.Repeat("b", 100), false)
+		settle(time.Second)
+		if k := n.knows(a); len(k.list) != 1 || k.count != 1 {
+			t.Errorf("told are %v, %d", k.list, k.count)
+		}
 	})
 }
 

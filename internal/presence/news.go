@@ -122,9 +122,9 @@ func (h *Hub) install(c *channel, here *broker.Here) {
 	old := c.list
 	c.number, c.count, c.list, t.encoded = here.Number, here.Count, nil, nil
 	if len(here.Members) == here.Count {
-		c.list = make(map[string]broker.Member, len(here.Members))
+		c.list, c.bytes = make(map[string]broker.Member, len(here.Members)), 0
 		for _, m := range here.Members {
-			c.list[m.User] = m
+			c.enlist(m)
 		}
 	}
 	switch {
@@ -141,7 +141,9 @@ func sameMember(a, b broker.Member) bool {
 }
 
 // lists reports whether who is in c is told, rather than their number.
-func (h *Hub) lists(c *channel) bool { return c.complete() && c.count <= h.cfg.Most }
+func (h *Hub) lists(c *channel) bool {
+	return c.complete() && c.count <= h.cfg.Most && c.bytes <= h.cfg.Bytes
+}
 
 // complete reports whether all are known who are in c. An engine that begins anew may tell of
 // changes that fit to nothing, until the list is read again.
@@ -163,7 +165,7 @@ func (h *Hub) apply(c *channel, ch *broker.HereChange) {
 			for _, m := range list {
 				m.Info = bytes.Clone(m.Info)
 				h.note(c, m.User)
-				c.list[m.User] = m
+				c.enlist(m)
 			}
 		}
 		for _, user := range ch.Left {
@@ -195,12 +197,29 @@ func (h *Hub) note(c *channel, user string) {
 	t.changed[user] = known{Member: c.list[user]}
 }
 
+// enlist adds a user, or what is new about one.
+func (c *channel) enlist(m broker.Member) {
+	if old, there := c.list[m.User]; there {
+		c.bytes -= size(old)
+	}
+	c.bytes += size(m)
+	c.list[m.User] = m
+}
+
 // unlist removes a user. Who came and went unnoticed leaves nothing behind.
 func (c *channel) unlist(user string) {
+	if old, there := c.list[user]; there {
+		c.bytes -= size(old)
+	}
 	delete(c.list, user)
 	if k, noted := c.told.changed[user]; noted && k.Sessions == 0 && !k.shown {
 		delete(c.told.changed, user)
 	}
+}
+
+// size returns how long m may be as JSON.
+func size(m broker.Member) int {
+	return len(`{"user":"","n":1234567890,"info":},`) + 6*len(m.User) + len(m.Info)
 }
 
 // news has those who ask be told of what has changed, as soon as that may be.
@@ -228,7 +247,10 @@ func (h *Hub) tell(c *channel) {
 		n.Members = c.encode()
 	case lists:
 		n.Joined, n.Left = c.difference()
-		if n.Joined == nil && n.Left == nil && t.count == c.count {
+		switch {
+		case len(n.Joined)+len(n.Left) > h.cfg.Bytes:
+			n.Joined, n.Left, n.Members = nil, nil, c.encode()
+		case n.Joined == nil && n.Left == nil && t.count == c.count:
 			t.changed = nil
 			return
 		}
@@ -284,43 +306,36 @@ func (c *channel) encode() []byte {
 
 // Snapshot returns who is in a channel that was asked about: members as JSON, to be read
 // only, or nil if they are too many, and their number. Notices beyond number change it.
-// self is in it, as it is about to be: nil, nobody.
-func (h *Hub) Snapshot(name string, self *broker.Member) (members []byte, count int, number uint64) {
+// It has user, who has entered here, though the engine may not say so yet; "": nobody.
+func (h *Hub) Snapshot(name, user string) (members []byte, count int, number uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	c := h.channels[name]
 	t := &c.told
 	count, number = c.count, t.number
-	missing := false
-	if self != nil && c.complete() {
-		_, there := c.list[self.User]
-		missing = !there
+	var missing *member
+	if _, there := c.list[user]; c.complete() && !there {
+		if missing = c.members[user]; missing != nil {
+			count++
+		}
 	}
-	if missing {
-		count++
-	}
-	if !c.complete() || count > h.cfg.Most {
+	if !h.lists(c) || count > h.cfg.Most {
 		t.full = t.full || t.list // this one has no list
 		return nil, count, number
+	}
+	members = c.encode()
+	if missing != nil {
+		h.note(c, user)
+		if members = bytes.Clone(members[:len(members)-1]); len(members) == 1 {
+			members = nil
+		}
+		members = append(frame.AppendMember(members, broker.Member{User: user, Sessions: missing.sessions(), Info: missing.info}), ']')
 	}
 	for user, k := range t.changed {
 		if !k.shown {
 			k.shown = true
 			t.changed[user] = k
 		}
-	}
-	members = c.encode()
-	if missing {
-		h.note(c, self.User)
-		if k, noted := t.changed[self.User]; noted {
-			k.shown = true
-			t.changed[self.User] = k
-		}
-		members = bytes.Clone(members[:len(members)-1])
-		if len(members) == 1 {
-			members = nil
-		}
-		members = append(frame.AppendMember(members, *self), ']')
 	}
 	return members, count, number
 }

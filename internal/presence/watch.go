@@ -48,6 +48,7 @@ type channel struct {
 	number uint64
 	count  int
 	list   map[string]broker.Member // nil: they are too many to be kept
+	bytes  int                      // of the list as JSON, at most
 
 	told told
 }
@@ -125,7 +126,7 @@ func (h *Hub) Release(name string, shard int) {
 		return
 	}
 	h.watched--
-	c.ready, c.list, c.failed = false, nil, 0
+	c.ready, c.list, c.bytes, c.failed = false, nil, 0, 0
 	c.told.forget()
 	h.notices.Remove(&c.told.timer)
 	h.pauses.Remove(&c.pause)
