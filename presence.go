@@ -44,10 +44,9 @@ type presenceRule struct {
 // the sessions that are subscribed to a channel by its name, on all nodes. The first rule
 // counts that has the channel. All nodes should have the same rules; there are up to 256.
 //
-// Whoever may subscribe to such a channel may see who is there. Clients ask with their SUB
-// (client.Room in Go, room in TypeScript), the server with [Handler.Here], and
-// [Hooks] has functions that are told who comes and leaves. It needs a broker that is a
-// [broker.Presence]. Default: nothing is known, and it costs nothing.
+// Whoever may subscribe to such a channel may see who is there. Clients ask with their SUB,
+// the server with [Handler.Here], and [Hooks] has functions that are told who comes and
+// leaves. It needs a broker that is a [broker.Presence]. Default: nothing is known, and it costs nothing.
 func WithPresence(rules ...PresenceRule) Option {
 	return optionFunc(func(c *config) {
 		c.needPresence = append(c.needPresence, "WithPresence")
@@ -184,7 +183,7 @@ const maxComings = 1 << 14
 func (h *Handler) presenceHook(f func(context.Context)) {
 	if h.comings.Len() >= maxComings {
 		h.stats.comingsLost.Add(1)
-		h.log.Error("OnFirstIn and OnLastOut are too slow: users who came or left are not told")
+		h.log.Error("hooks are too slow to be told of users who come and leave: some were left out")
 		return
 	}
 	h.comings.Do(func() { h.callHook(h.ctx, f) })
