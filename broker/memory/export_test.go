@@ -34,7 +34,7 @@ func (b *Broker) HeldHistory() (channels, events, keys int, bytes, sum int64) {
 		events += l.count
 		sum += logCost + int64(len(name)) + int64(len(l.ring))*entrySize
 		for i := range l.count {
-			sum += payload(&l.at(i).event)
+			sum += l.at(i).size()
 		}
 	}
 	for _, e := range h.keys {

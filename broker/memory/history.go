@@ -1,7 +1,6 @@
 package memory
 
 import (
-	"bytes"
 	"container/list"
 	"hash/maphash"
 	"math/rand/v2"
@@ -137,8 +136,8 @@ func (h *history) add(e *broker.Event, k string, now time.Duration, t *topics) (
 		}
 	}
 	l := h.log(e.Channel, now)
-	item := delivery{event: copyEvent(e, l.channel)}
-	if logCost+int64(len(e.Channel))+leastRing*entrySize+payload(&item.event) > h.maxBytes {
+	item := delivery{entry: copyEvent(e)}
+	if logCost+int64(len(e.Channel))+leastRing*entrySize+item.size() > h.maxBytes {
 		h.clear(l, now)
 		h.end(l)
 		l.tell(delivery{gap: true})
@@ -146,7 +145,7 @@ func (h *history) add(e *broker.Event, k string, now time.Duration, t *topics) (
 		h.live(l, now)
 		item.pos = broker.Position{At: l.last.At + 1, Tag: rand.Uint64()}
 		h.events -= l.count
-		h.bytes += l.push(item.pos, &item.event)
+		h.bytes += l.push(&item.entry)
 		h.events += l.count
 		h.place(l, l.home, now)
 	}
@@ -162,20 +161,6 @@ func (h *history) add(e *broker.Event, k string, now time.Duration, t *topics) (
 	l.tell(item)
 	h.makeRoom(l, now)
 	return l, done
-}
-
-// copyEvent returns e with payloads of its own.
-func copyEvent(e *broker.Event, channel string) broker.Event {
-	c := broker.Event{ID: e.ID, Channel: channel}
-	if n := len(e.Headers); n > 0 {
-		both := make([]byte, n+len(e.Args))
-		copy(both, e.Headers)
-		copy(both[n:], e.Args)
-		c.Headers, c.Args = both[:n:n], both[n:]
-	} else {
-		c.Args = bytes.Clone(e.Args)
-	}
-	return c
 }
 
 // known returns the key of that id, unless it is not known or too old. The caller holds mu.

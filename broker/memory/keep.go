@@ -184,11 +184,12 @@ func (b *Broker) take(l *eventLog, m *matches) bool {
 func (b *Broker) move(l *eventLog, m *matches) {
 	l.pending, m.items, l.bytes = m.items[:0], l.pending, 0
 	l.delivered = m.items[len(m.items)-1].pos
-	b.topics.find(l.channel, &m.items[0].event, &m.items[0], m)
+	m.channel = l.channel
+	b.topics.find(l.channel, nil, &m.items[0], m)
 	topics := len(m.found)
 	for i := 1; i < len(m.items) && topics > 0; i++ {
 		for _, found := range m.found[:topics] {
-			found.event, found.kept = &m.items[i].event, &m.items[i]
+			found.kept = &m.items[i]
 			m.found = append(m.found, found)
 		}
 	}
@@ -242,10 +243,10 @@ func (l *eventLog) page(r *broker.Read) broker.Page {
 	most, bytes := bounded(r.Max, maxPage), int64(bounded(r.MaxBytes, maxPageBytes))
 	for i := from; i < l.count && len(p.Events) < most; i++ {
 		e := l.at(i)
-		if bytes -= payload(&e.event); bytes < 0 && i > from {
+		if bytes -= e.size(); bytes < 0 && i > from {
 			break
 		}
-		p.Events = append(p.Events, broker.KeptEvent{Pos: e.pos, Event: e.event})
+		p.Events = append(p.Events, broker.KeptEvent{Pos: e.pos, Event: e.event(l.channel)})
 	}
 	return p
 }

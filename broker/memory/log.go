@@ -35,22 +35,40 @@ type eventLog struct {
 	delivered  broker.Position // of what was taken to be delivered last
 }
 
-// An entry is a kept event.
+// An entry is a kept event of the log's channel. It has one pointer, since what moves many
+// makes the garbage collector work.
 type entry struct {
-	pos   broker.Position
-	event broker.Event
+	pos     broker.Position
+	id      broker.ID
+	payload []byte // headers and args
+	headers int    // bytes of payload
+}
+
+// event returns the event, whose payloads are the entry's.
+func (e *entry) event(channel string) broker.Event {
+	n := e.headers
+	return broker.Event{ID: e.id, Channel: channel, Headers: e.payload[:n:n], Args: e.payload[n:]}
+}
+
+// copyEvent returns an entry for e with a payload of its own.
+func copyEvent(e *broker.Event) entry {
+	n := len(e.Headers)
+	c := entry{id: e.ID, payload: make([]byte, n+len(e.Args)), headers: n}
+	copy(c.payload[copy(c.payload, e.Headers):], e.Args)
+	return c
 }
 
 // A delivery is an event to deliver, or a gap.
 type delivery struct {
-	pos   broker.Position
-	event broker.Event
-	gap   bool
+	entry
+	gap bool
 }
 
-// mark makes d, which has topic and event, the delivery of a kept event or gap.
-func (k *delivery) mark(d *broker.Delivery) {
-	d.Gap = k.gap
+// fill makes d, which has its topic, the delivery of an event or gap of a channel.
+func (k *delivery) fill(d *broker.Delivery, channel string) {
+	if d.Gap = k.gap; !k.gap {
+		d.Event = k.event(channel)
+	}
 	if !d.Topic.Pattern {
 		d.Pos = k.pos
 	}
@@ -68,8 +86,8 @@ const (
 	maxPendingBytes = 8 << 20
 )
 
-// payload returns the bytes of an event that are its own.
-func payload(e *broker.Event) int64 { return int64(len(e.Headers) + len(e.Args)) }
+// size returns the bytes of an event that are its own.
+func (e *entry) size() int64 { return int64(len(e.payload)) }
 
 // begin begins a life after a position; after none if that is zero.
 func (l *eventLog) begin(at broker.Position) {
@@ -84,7 +102,7 @@ func (l *eventLog) at(i int) *entry { return &l.ring[(l.first+i)&(len(l.ring)-1)
 
 // push adds an event and drops the oldest if there are too many. It returns by how many
 // bytes the log has grown.
-func (l *eventLog) push(pos broker.Position, event *broker.Event) (grown int64) {
+func (l *eventLog) push(event *entry) (grown int64) {
 	if l.count == l.most {
 		grown = -l.drop()
 	}
@@ -97,15 +115,14 @@ func (l *eventLog) push(pos broker.Position, event *broker.Event) (grown int64) 
 		l.ring, l.first = ring, 0
 	}
 	l.count++
-	e := l.at(l.count - 1)
-	e.pos, e.event, l.last = pos, *event, pos
-	return grown + payload(event)
+	*l.at(l.count - 1), l.last = *event, event.pos
+	return grown + event.size()
 }
 
 // drop drops the oldest event and returns the bytes of its payload.
 func (l *eventLog) drop() (freed int64) {
 	e := l.at(0)
-	l.base, freed = e.pos, payload(&e.event)
+	l.base, freed = e.pos, e.size()
 	*e = entry{}
 	l.first, l.count = (l.first+1)&(len(l.ring)-1), l.count-1
 	return freed
@@ -122,7 +139,7 @@ func (l *eventLog) trim() (freed int64) {
 // clear drops all events and returns their bytes.
 func (l *eventLog) clear() (freed int64) {
 	for i := range l.count {
-		freed += payload(&l.at(i).event)
+		freed += l.at(i).size()
 	}
 	freed += int64(len(l.ring)) * entrySize
 	l.ring, l.first, l.count, l.base = nil, 0, 0, l.last
@@ -148,11 +165,11 @@ func (l *eventLog) before(i int) broker.Position {
 
 // tell leaves something to be delivered.
 func (l *eventLog) tell(d delivery) {
-	size := int(payload(&d.event))
+	size := int(d.size())
 	if n := len(l.pending); n >= maxPending || n > 0 && l.bytes+size > maxPendingBytes {
 		before := l.pending[n-1].pos
 		clear(l.pending)
-		l.pending, l.bytes = append(l.pending[:0], delivery{gap: true, pos: before}), 0
+		l.pending, l.bytes = append(l.pending[:0], delivery{entry{pos: before}, true}), 0
 	}
 	l.pending = append(l.pending, d)
 	l.bytes += size

@@ -41,7 +41,7 @@ func (b *Broker) LoseKept(loss kept.Loss) {
 		h.clear(l, h.now())
 	default:
 		h.rollBack(l, loss.Newest)
-		l.tell(delivery{gap: true, pos: l.last})
+		l.tell(delivery{entry{pos: l.last}, true})
 	}
 	h.mu.Unlock()
 	m := b.topics.scratch.Get().(*matches)
@@ -77,7 +77,7 @@ func (h *history) rollBack(l *eventLog, events int) {
 // dropNewest drops the newest event and returns the bytes of its payload.
 func (l *eventLog) dropNewest() (freed int64) {
 	e := l.at(l.count - 1)
-	freed = payload(&e.event)
+	freed = e.size()
 	*e = entry{}
 	l.count--
 	return freed

@@ -36,11 +36,13 @@ type matches struct {
 
 	logs  []*eventLog // what was published on channels that are kept is to be delivered
 	items []delivery  // what is delivered of one of them
+
+	channel string // that of items
 }
 
 type match struct {
 	event       *broker.Event
-	kept        *delivery // where event is from, if it is kept
+	kept        *delivery // in place of event, if it is kept
 	topic       broker.Topic
 	subscribers []*subscriberConn
 }
@@ -181,9 +183,11 @@ func (m *matches) deliver() {
 				m.flush(to)
 				to = s
 			}
-			m.batch = append(m.batch, broker.Delivery{Topic: found.topic, Event: *found.event})
-			if found.kept != nil {
-				found.kept.mark(&m.batch[len(m.batch)-1])
+			m.batch = append(m.batch, broker.Delivery{Topic: found.topic})
+			if d := &m.batch[len(m.batch)-1]; found.kept != nil {
+				found.kept.fill(d, m.channel)
+			} else {
+				d.Event = *found.event
 			}
 		}
 	}
