@@ -144,7 +144,7 @@ func (ts *topics) adopt(cn *conn) (moving int) {
 			ts.finishHandover(t, true) // the next move came before the end of the last
 		}
 		if t.on != nil && t.isLive() && len(t.subs) > 0 {
-			t.handover = &handover{from: t.on, wanted: t.wire == subscribed, seen: t.recent}
+			t.handover = &handover{from: t.on, wanted: t.isThere(), seen: t.recent}
 			if t.recent == nil { // subscribed after prepare
 				t.handover.seen = newIDSet()
 			}

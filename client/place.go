@@ -29,7 +29,7 @@ func (p *place) leave() { *p = place{asked: p.asked} }
 // ask adds to a SUB what is wanted of the events that are kept: nothing, if the server
 // delivers them already.
 func (t *topic) ask(f *frame.Frame, proto frame.Protocol) {
-	if t.served && !t.behind {
+	if t.isLive() {
 		t.place.asked = false
 		return
 	}

@@ -119,7 +119,7 @@ func (cn *conn) dispatch(f *frame.Frame) {
 		cn.answered(f)
 	case frame.Part:
 		cn.part(f)
-	case frame.Evnt, frame.Gap, frame.Subs, frame.Unss:
+	case frame.Evnt, frame.Gap, frame.Subs, frame.Unss, frame.Here:
 		cn.c.topics.handle(cn, f)
 	case frame.Ping:
 		cn.pong()

@@ -236,6 +236,7 @@ func (cn *conn) putTopic(e entry) (queued bool, err *Error) {
 	f.Channel, f.Pattern = []byte(t.name), t.pattern
 	if f.Own = t.own; e.typ == frame.Sub && !e.leaves {
 		t.ask(f, cn.proto)
+		t.askHere(cn, f)
 	}
 	if err := cn.append(f); err != nil {
 		return false, err

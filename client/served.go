@@ -42,7 +42,7 @@ func (ts *topics) serve(cn *conn, f *frame.Frame) {
 	t.served = true
 	ts.handOut(t)
 	switch {
-	case again, t.wire == subscribed, t.wire == subscribing && t.place.asked:
+	case again, t.isThere(), t.wire == subscribing && t.place.asked:
 		// It changes nothing, or the answer to that SUB says how it goes on.
 	case fresh:
 		t.place.jump(f.Pos)
@@ -139,7 +139,7 @@ func (ts *topics) unserve(cn *conn, f *frame.Frame) {
 	}
 	t.served, t.behind = false, false
 	t.endServed(err)
-	if t.wire != subscribed {
+	if !t.isThere() {
 		ts.left(t) // a SUB under way has an answer of its own
 		return
 	}

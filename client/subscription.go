@@ -139,7 +139,8 @@ type Subscription struct {
 	since     Position // after which events are wanted; zero: those to come
 	confirmed bool     // guarded by topics.mu
 
-	state *state // of WithState, or nil
+	state *state    // of WithState, or nil
+	here  *hereNews // of WithHere, or nil
 
 	mu     sync.Mutex // guards the following
 	buffer ring
@@ -184,6 +185,8 @@ func (c *Client) subscribe(ctx context.Context, s *Subscription) error {
 	switch {
 	case s.err != nil:
 		return s.err
+	case s.pattern && s.here != nil:
+		return fmt.Errorf("%w: WithHere: want the name of a channel, not a pattern", ErrInvalidOption)
 	case s.limit < 1:
 		return fmt.Errorf("%w: WithBuffer(%d): want 1 or more", ErrInvalidOption, s.limit)
 	case s.pattern && (s.last > 0 || !s.since.IsZero()):

@@ -43,6 +43,7 @@ type topic struct {
 	stale  bool      // the SUB under way asks for events that subs do not want: they need another
 
 	place place // among the channel's events, if the server keeps them
+	here  presence
 
 	// A handover in three steps, each with what may come twice meanwhile.
 	recent   *idSet    // while it is prepared: what on delivered
@@ -56,6 +57,7 @@ const (
 	absent wireState = iota
 	subscribing
 	subscribed
+	asking // subscribed, with another SUB under way: for who is there
 	unsubscribing
 )
 
@@ -89,7 +91,10 @@ func (t *topic) wanted() bool {
 func (t *topic) replays() bool { return t.behind || t.wire == subscribing && t.place.asked }
 
 // isLive reports whether the connection on delivers t.
-func (t *topic) isLive() bool { return (t.wire == subscribed || t.served) && !t.replays() }
+func (t *topic) isLive() bool { return (t.isThere() || t.served) && !t.replays() }
+
+// isThere reports whether the server has confirmed a SUB for t on the connection on.
+func (t *topic) isThere() bool { return t.wire == subscribed || t.wire == asking }
 
 // add adds s and asks the server for its topic if that is not subscribed.
 func (ts *topics) add(s *Subscription) {
@@ -105,11 +110,10 @@ func (ts *topics) add(s *Subscription) {
 		return
 	}
 	moves := t.handover != nil && t.wanted()
-	t.subs = append(t.subs, s)
-	if (t.wire == subscribed || moves) && !t.stale {
-		s.confirm(t.place.pos)
+	if (t.isThere() || moves) && !t.stale && !t.admit(s) {
 		return
 	}
+	t.subs = append(t.subs, s)
 	ts.settle(t)
 }
 
@@ -196,6 +200,10 @@ func (ts *topics) settle(t *topic) {
 		if queued, _ := t.on.request(frame.Unsb, t); queued { // no longer than the SUB was
 			t.wire = unsubscribing
 		}
+	case t.wire == subscribed && t.here.asked != t.wantsHere():
+		if queued, _ := t.on.request(frame.Sub, t); queued {
+			t.wire = asking
+		}
 	case !left && t.wire == absent && t.handover != nil:
 		ts.finishHandover(t, false) // no subscription is left
 	case !left && t.wire == absent && !t.served:
@@ -232,7 +240,7 @@ func (ts *topics) answered(cn *conn, e entry, f *frame.Frame, err *Error) {
 
 // confirmed handles the ACK of a SUB.
 func (ts *topics) confirmed(t *topic, f *frame.Frame) {
-	joins := t.served && !t.replays() // what the server has subscribed to already goes on
+	joins := t.isLive() // what the session has already goes on
 	if t.wire = subscribed; t.own {
 		t.wire = absent // it has only asked for what was missed
 	}
@@ -244,10 +252,9 @@ func (ts *topics) confirmed(t *topic, f *frame.Frame) {
 	if !joins {
 		ts.begun(t, f)
 	}
-	for _, s := range t.subs {
-		s.confirm(t.place.pos)
-	}
-	ts.settle(t)
+	t.hereBegins(f)
+	t.admitAll()
+	ts.left(t)
 }
 
 // begun handles that t is subscribed on its connection, as f says.
@@ -272,6 +279,12 @@ func (ts *topics) begun(t *topic, f *frame.Frame) {
 // confirmed; the others too, unless another attempt may succeed. What the server has
 // subscribed to itself goes on.
 func (ts *topics) refused(t *topic, err *Error) {
+	if t.wire == asking {
+		t.wire = subscribed
+		t.refuseHere(err)
+		ts.left(t)
+		return
+	}
 	replayed := t.served && t.replays()
 	t.wire, t.behind = absent, false
 	ts.endWanted(t, err)
@@ -338,7 +351,7 @@ func (ts *topics) leaveLost(cn *conn) {
 // leaveConn says that t is on another connection from now on, where nothing is known of it.
 func (t *topic) leaveConn(next *conn) {
 	t.on, t.wire, t.recent = next, absent, nil
-	t.served, t.behind, t.stale = false, false, false
+	t.served, t.behind, t.stale, t.here.asked = false, false, false, false
 }
 
 // end ends all subscriptions for the reason why.
@@ -379,6 +392,11 @@ func (ts *topics) receive(cn *conn, f *frame.Frame, full []*Subscription) []*Sub
 		return full
 	case frame.Unss:
 		ts.unserve(cn, f)
+		return full
+	case frame.Here:
+		if t := ts.exact[string(name)]; t != nil {
+			t.hereChanges(cn, f)
+		}
 		return full
 	case frame.Evnt:
 		if pattern = len(f.Matched) > 0; pattern {
