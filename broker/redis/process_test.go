@@ -36,6 +36,8 @@ func childMain(role string) {
 		childNode(b)
 	case "streams":
 		childStreams(b)
+	case "here":
+		childHere(b)
 	}
 	os.Exit(0)
 }
