@@ -1,5 +1,7 @@
 package memory
 
+import "github.com/juggler-go/juggler/broker"
+
 // Held returns what the broker holds for calls.
 func (b *Broker) Held() (queues, calls int, bytes int64) {
 	b.rpc.mu.Lock()
@@ -51,4 +53,25 @@ func (b *Broker) HeldFacts() int {
 	b.registry.mu.Lock()
 	defer b.registry.mu.Unlock()
 	return len(b.registry.byEnd)
+}
+
+// MaxChanges and MaxChangedMembers are maxChanges and maxChangedMembers.
+const (
+	MaxChanges        = maxChanges
+	MaxChangedMembers = maxChangedMembers
+)
+
+// HeldChannels returns of how many channels the broker knows who is there.
+func (b *Broker) HeldChannels() int {
+	b.presence.mu.Lock()
+	defer b.presence.mu.Unlock()
+	return len(b.presence.channels)
+}
+
+// HeldChanges returns what waits to be told to a connection.
+func HeldChanges(conn broker.PresenceConn) (changes, members, lost int) {
+	c := conn.(*presenceConn)
+	c.presence.mu.Lock()
+	defer c.presence.mu.Unlock()
+	return len(c.pending), c.members, len(c.lost)
 }

@@ -60,6 +60,18 @@
 // nothing came after that one, for a day or until room is needed for that, too. An event
 // that is larger than the bound by itself is not kept.
 //
+// # Who is there
+//
+// The broker is a [broker.Presence] of as many nodes as there are connections. What is put
+// is there at once: Flush has nothing to do. Changes are told from a goroutine of each
+// connection, which exists while there are some, so that changed may wait. The changes that wait
+// for it are 4,096 at most, of 16,384 members; beyond that those of the channels that
+// are watched become Lost. Slices of changes are shared by all who are told: nobody may change what
+// is in them. When a connection closes, its changes are those of one that watches the channel, or
+// of another one that there is.
+//
+// Nothing bounds how many members there are but what nodes put.
+//
 // # Limits
 //
 // A URI has one queue. It holds at most [WithQueueCapacity] calls, and all
@@ -90,6 +102,7 @@ type Broker struct {
 	history history
 
 	registry registry
+	presence presence
 }
 
 var (
@@ -117,6 +130,7 @@ func New(opts ...Option) (*Broker, error) {
 	b.topics.init()
 	b.history.init(cfg)
 	b.registry.init()
+	b.presence.channels = make(map[string]*attendance)
 	return b, nil
 }
 
@@ -132,5 +146,6 @@ func (b *Broker) Close() error {
 	b.topics.close()
 	b.history.close()
 	b.registry.close()
+	b.presence.close()
 	return nil
 }

@@ -8,6 +8,9 @@ type Stats struct {
 	KeyedCalls int   // calls with keys of which something is kept
 	KeyedBytes int64 // of them; see [WithMaxKeyedBytes]
 
+	Present    int // users in channels that nodes have put; one in two channels counts twice
+	Registered int // by Register, whose time may be over
+
 	KeptEvents int   // of all channels
 	KeptBytes  int64 // of them, and of what else history needs; see [WithMaxHistoryBytes]
 }
@@ -23,6 +26,12 @@ func (b *Broker) Stats() Stats {
 	s.QueuedBytes = r.queued
 	s.KeyedCalls, s.KeyedBytes = len(r.records.byKey), r.records.bytes
 	r.mu.Unlock()
+	b.registry.mu.Lock()
+	s.Registered = len(b.registry.byEnd)
+	b.registry.mu.Unlock()
+	b.presence.mu.Lock()
+	s.Present = b.presence.users
+	b.presence.mu.Unlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s.KeptEvents, s.KeptBytes = h.events, h.bytes
