@@ -82,7 +82,7 @@ func (ks *keyspace) key(lane int, kind, name string) string {
 // appendKeys appends the keys of one name and several kinds. They are made as one
 // string, since each call needs some.
 func (ks *keyspace) appendKeys(names []string, lane int, name string, kinds ...string) []string {
-	const longest = len("bunch-callees")
+	const longest = len("registry-names")
 	var all strings.Builder
 	all.Grow(len(kinds) * (len(ks.prefix) + len(ks.tags[lane]) + longest + len(name) + 3))
 	for _, kind := range kinds {

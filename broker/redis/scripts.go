@@ -67,6 +67,12 @@ var (
 	statusSource string
 	//go:embed lua/halt.lua
 	haltSource string
+	//go:embed lua/registry.lua
+	registrySource string
+	//go:embed lua/register.lua
+	registerSource string
+	//go:embed lua/registered.lua
+	registeredSource string
 	//go:embed lua/heretell.lua
 	hereTellSource string
 	//go:embed lua/here.lua
@@ -108,4 +114,7 @@ var (
 	hereDropScript = resp.NewScript(hereTellSource + hereDropSource)
 	hereBeatScript = resp.NewScript(hereBeatSource)
 	hereReadScript = resp.NewScript(hereReadSource)
+
+	registerScript   = resp.NewScript(registrySource + registerSource)
+	registeredScript = resp.NewScript(registrySource + registeredSource)
 )
