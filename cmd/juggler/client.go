@@ -25,6 +25,7 @@ type clientFlags struct {
 	key        string
 	join       bool
 	since      string
+	here       bool
 	stream     bool
 	parts      int
 }
@@ -42,7 +43,8 @@ before. It takes commands from a pipe as well.
 With a verb (call, stop, pub, sub, psub) it does that one thing. call writes the
 result as JSON, or {"error":{…}}; with --stream each part of the answer before
 that, as a line of JSON, as it comes; sub and psub write each event as a line of
-JSON, with its position as pos where the server keeps it. A call with --key goes
+JSON, with its position as pos where the server keeps it, and sub --here who is
+in the channel. A call with --key goes
 on when the client ends, or its connection: the same command waits for it again,
 stop ends it. JSON of - is read from the standard input. Exit codes: 0 done, 2
 wrong usage, 3 unreachable, 4 refused, 5 the call failed, 6 its time was over.`,
@@ -54,6 +56,7 @@ wrong usage, 3 unreachable, 4 refused, 5 the call failed, 6 its time was over.`,
   juggler client ws://127.0.0.1:8080/ stop ai.answer k7
   juggler client ws://127.0.0.1:8080/ psub 'news.*' | jq .args
   juggler client --last 20 ws://127.0.0.1:8080/ sub room.7
+  juggler client --here ws://127.0.0.1:8080/ sub room.7 | jq .here
   echo 'call test.echo [1,2]' | juggler client ws://127.0.0.1:8080/`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 && !onlyCheck(cmd) {
@@ -71,6 +74,7 @@ wrong usage, 3 unreachable, 4 refused, 5 the call failed, 6 its time was over.`,
 	flags.StringVar(&f.key, "key", "", "call, pub: `key` with which the call is made once, and the publication if the server keeps the channel")
 	flags.BoolVar(&f.join, "join", false, "call --key: wait for a call that was made, and make none")
 	flags.StringVar(&f.since, "since", "", "call --key: --join, and go on behind the part of this `number`; sub: go on behind the event with this pos")
+	flags.BoolVar(&f.here, "here", false, "sub: write who is in the channel, and that again when it changes")
 	flags.BoolVar(&f.stream, "stream", false, "call: write parts of the answer as they come")
 	settings.IntVar(flags, &f.parts, "parts", 32, 1, frame.MaxParts, "call --stream: how many parts may wait to be written")
 	configurable(cmd)
@@ -124,7 +128,7 @@ func (f *clientFlags) once(cmd *cobra.Command, url string, args []string) error 
 	if err := f.check(cmd, c.Verb); err != nil {
 		return usageError(cmd, err)
 	}
-	c.Last, c.Key, c.Join, c.Stream, c.Parts = f.last, f.key, f.join, f.stream, f.parts
+	c.Last, c.Here, c.Key, c.Join, c.Stream, c.Parts = f.last, f.here, f.key, f.join, f.stream, f.parts
 	if f.since != "" {
 		if err := c.SetSince(f.since); err != nil {
 			return usageError(cmd, err)
@@ -137,7 +141,7 @@ func (f *clientFlags) once(cmd *cobra.Command, url string, args []string) error 
 func (f *clientFlags) check(cmd *cobra.Command, verb string) error {
 	flags := cmd.Flags()
 	return errors.Join(
-		settings.Needs(flags, verb == "sub", "sub", "last"),
+		settings.Needs(flags, verb == "sub", "sub", "last", "here"),
 		settings.Needs(flags, verb == "call" || verb == "pub", "call and pub", "key"),
 		settings.Needs(flags, verb == "call" && f.key != "", "call --key", "join"),
 		settings.Needs(flags, verb == "sub" || verb == "call" && f.key != "", "sub and call --key", "since"),
@@ -147,7 +151,7 @@ func (f *clientFlags) check(cmd *cobra.Command, verb string) error {
 
 // interactive does what is typed, or piped.
 func (f *clientFlags) interactive(cmd *cobra.Command, url string) error {
-	if err := settings.Needs(cmd.Flags(), false, "a command behind the URL", "header", "count", "last", "key", "join", "since", "stream", "parts"); err != nil {
+	if err := settings.Needs(cmd.Flags(), false, "a command behind the URL", "header", "count", "last", "here", "key", "join", "since", "stream", "parts"); err != nil {
 		return usageError(cmd, err)
 	}
 	config, err := f.config(cmd, url)

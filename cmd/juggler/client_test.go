@@ -208,7 +208,7 @@ func TestPipedErrors(t *testing.T) {
 		{"cancel 1", 2, "error: there is no call #1"},
 		{"cancel x", 2, `error: cancel "x": want the number of a call`},
 		{"unsb news", 2, "error: not subscribed to news"},
-		{"sub a b", 2, `error: unexpected "b"; usage: sub [--last 20] [--since POS] CHANNEL`},
+		{"sub a b", 2, `error: unexpected "b"; usage: sub [--last 20] [--since POS] [--here] CHANNEL`},
 		{"sub --last 0 a", 2, `error: --last "0": want a number, 1 to 1000000`},
 		{"psub --last 5 a*", 2, "error: psub has no options; usage: psub"},
 		{"call --join test.echo", 2, "error: --join and --since go with --key only"},

@@ -43,7 +43,7 @@ type subscription struct {
 
 func dial(ctx context.Context, s *Shell, name, address string) (*conn, error) {
 	c := &conn{shell: s, name: name, url: address, calls: make(map[int]*call), quiet: true}
-	options := append(slices.Clone(s.config.Options), client.WithStateHook(c.stateChanged))
+	options := append(slices.Clone(s.config.Options), client.WithStateHook(c.stateChanged), client.WithServerSubscriptions(c.served))
 	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()
 	if err := checkURL(address); err != nil {
@@ -215,7 +215,7 @@ func (s *Shell) sub(ctx context.Context, c Command) error {
 	}
 	pattern := c.Verb == patternVerb
 	for _, sub := range k.subs {
-		if sub.Channel() == c.Names[0] && sub.pattern == pattern {
+		if sub.Channel() == c.Names[0] && sub.pattern == pattern && sub.Err() == nil {
 			return exit.With(exit.Usage, fmt.Errorf("subscribed to %s already", c.Names[0]))
 		}
 	}
@@ -227,13 +227,18 @@ func (s *Shell) sub(ctx context.Context, c Command) error {
 	}
 	k.subs = append(k.subs, &subscription{sub, pattern})
 	k.say(span{dim, "subscribed to " + c.Names[0]})
+	s.watching.Go(func() { k.watch(sub, c.Here) })
 	return nil
 }
 
 // event writes one event.
-func (c *conn) event(_ *client.Subscription, e client.Event) {
+func (c *conn) event(sub *client.Subscription, e client.Event) {
 	name := e.Channel
-	c.shell.names.learn(channelName, name)
+	if sub.Own() {
+		name = nameOf(sub)
+	} else {
+		c.shell.names.learn(channelName, name)
+	}
 	if e.Pattern != "" && !e.Gap {
 		name += " (" + e.Pattern + ")"
 	}
@@ -330,6 +335,9 @@ func subscribeOptions(c Command) []client.SubscribeOption {
 	}
 	if !c.Since.IsZero() {
 		options = append(options, client.Since(c.Since))
+	}
+	if c.Here {
+		options = append(options, client.WithHere())
 	}
 	return options
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/juggler-go/juggler/client"
@@ -132,18 +133,33 @@ func subOnce(ctx context.Context, r Request) error {
 		return r.failed(ctx, err)
 	}
 	fmt.Fprintf(r.Notes, "subscribed to %s\n", r.Command.Names[0])
+	out := &lockedWriter{w: r.Config.Out}
+	ctx, end := context.WithCancelCause(ctx)
+	var telling sync.WaitGroup
+	defer telling.Wait()
+	defer end(nil)
+	if r.Command.Here {
+		telling.Go(func() {
+			if err := writeHere(ctx, out, sub); err != nil {
+				end(err)
+			}
+		})
+	}
 	for n := 0; r.Count == 0 || n < r.Count; {
 		e, err := sub.Next(ctx)
+		if e, ok := errors.AsType[*exit.Error](context.Cause(ctx)); ok {
+			return e
+		}
 		if ctx.Err() != nil {
 			return nil // a stream is ended by a signal, as it should be
 		}
 		if err != nil {
-			return exit.With(CodeOf(err), fmt.Errorf("%s %s: %s", r.Command.Verb, r.Command.Names[0], Describe(err)))
+			return exit.With(codeOfEnd(err), fmt.Errorf("%s %s: %s", r.Command.Verb, r.Command.Names[0], describeEnd(err)))
 		}
 		if !e.Gap {
 			n++
 		}
-		if err := writeEvent(r.Config.Out, e); err != nil {
+		if err := writeEvent(out, e); err != nil {
 			return exit.With(exit.Failure, err)
 		}
 	}
@@ -158,12 +174,7 @@ func writeEvent(w io.Writer, e client.Event) error {
 	if !e.Pos.IsZero() {
 		line.Pos = e.Pos.String()
 	}
-	encoded, err := json.Marshal(line)
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(append(encoded, '\n'))
-	return err
+	return writeLine(w, line)
 }
 
 // DefaultTimeout is that of connecting, subscribing and publishing.

@@ -23,6 +23,7 @@ type Command struct {
 	Headers map[string]string // of call and pub, or nil
 	Last    int               // of sub: how many kept events come first; 0: none
 	Since   client.Position   // of sub: go on after it; zero: with what comes
+	Here    bool              // of sub: who is there, too
 	Key     string            // of call and pub, or ""
 	Join    bool              // of call with a key: it is not made
 	After   int               // of call that joins: go on after this part
@@ -109,7 +110,7 @@ func (c *Command) parseOptions(v *verb, rest string) (string, error) {
 			return rest, fmt.Errorf("unknown option %s; usage: %s", option, v.usage)
 		}
 		var value string
-		if option != "--stream" && option != "--join" {
+		if option != "--stream" && option != "--join" && option != "--here" {
 			value, after = cutWord(after)
 		}
 		if err := c.setOption(option, value); err != nil {
@@ -141,6 +142,8 @@ func (c *Command) setOption(option, value string) (err error) {
 		if c.Key = value; value == "" || len(value) > frame.MaxKey {
 			return fmt.Errorf("--key %q: want 1 to %d bytes", value, frame.MaxKey)
 		}
+	case "--here":
+		c.Here = true
 	case "--join":
 		c.Join = true
 	case "--since":

@@ -46,7 +46,8 @@ type Shell struct {
 	opened  int     // connections ever opened
 	calls   int     // calls ever made
 
-	running sync.WaitGroup // the goroutines that wait for outcomes
+	running  sync.WaitGroup // the goroutines that wait for outcomes
+	watching sync.WaitGroup // those that wait for the end of subscriptions
 
 	mu     sync.Mutex
 	failed error // the first error of a call or command
@@ -164,6 +165,7 @@ func (s *Shell) close() {
 		c.close()
 	}
 	s.running.Wait()
+	s.watching.Wait()
 }
 
 func (s *Shell) prompt() string {

@@ -19,6 +19,7 @@ func TestParse(t *testing.T) {
 		{`call test.echo {"a": 1}`, Command{Verb: "call", Names: []string{"test.echo"}, JSON: []byte(`{"a": 1}`)}},
 		{`  CALL   test.echo  `, Command{Verb: "call", Names: []string{"test.echo"}}},
 		{`sub --last 20 room.7`, Command{Verb: "sub", Names: []string{"room.7"}, Last: 20}},
+		{`sub --here room.7`, Command{Verb: "sub", Names: []string{"room.7"}, Here: true}},
 		{`pub --key k7 --header a=b room.7 1`, Command{Verb: "pub", Names: []string{"room.7"}, JSON: []byte("1"), Key: "k7", Headers: map[string]string{"a": "b"}}},
 		{`call --timeout 1s --header a=b=c test.echo "x y"`, Command{Verb: "call", Names: []string{"test.echo"}, JSON: []byte(`"x y"`), Timeout: time.Second, Headers: map[string]string{"a": "b=c"}}},
 		{`call --stream test.echo 1`, Command{Verb: "call", Names: []string{"test.echo"}, JSON: []byte("1"), Stream: true}},
@@ -46,6 +47,7 @@ func TestParse(t *testing.T) {
 		{`call --key k --since -1 a`, Command{}},
 		{`call --key k --since x a`, Command{}},
 		{`sub --since 57 a`, Command{}},
+		{`psub --here a*`, Command{}},
 		{`stop a`, Command{}},
 		{`exit now`, Command{}},
 		{`nonsense`, Command{}},
@@ -59,7 +61,7 @@ func TestParse(t *testing.T) {
 		}
 		same := got.Verb == tt.want.Verb && slices.Equal(got.Names, tt.want.Names) && string(got.JSON) == string(tt.want.JSON) &&
 			got.Timeout == tt.want.Timeout && got.Last == tt.want.Last && got.Key == tt.want.Key && got.Stream == tt.want.Stream && got.Parts == tt.want.Parts &&
-			got.Join == tt.want.Join && got.After == tt.want.After && got.Since == tt.want.Since && len(got.Headers) == len(tt.want.Headers) && got.Headers["a"] == tt.want.Headers["a"]
+			got.Join == tt.want.Join && got.Here == tt.want.Here && got.After == tt.want.After && got.Since == tt.want.Since && len(got.Headers) == len(tt.want.Headers) && got.Headers["a"] == tt.want.Headers["a"]
 		if err != nil || !same {
 			t.Errorf("%s: got %+v, %v", tt.line, got, err)
 		}
