@@ -147,8 +147,7 @@ func TestRightsThatEnd(t *testing.T) {
 					c.expect(`{"type":"ACK"}`)
 				}
 				if tt.ends {
-					c.expectClose(1012)
-					return
+					c.expect(`{"type":"UNSS","channel":"` + tt.channel + `","error":{"code":403}}`)
 				}
 				c.send(`{"type":"UNSB","id":"4","channel":"` + tt.channel + `"}`)
 				c.expect(`{"type":"ACK","for":"4"}`)

@@ -8,8 +8,9 @@ import (
 
 // An Authorizer decides whether a request is allowed. It returns nil, an
 // [Error] such as [ErrForbidden], or any other error if it cannot tell (code
-// 500 and a log line). UNSB is always allowed and not asked for. The context
-// ends with the session.
+// 500 and a log line). UNSB is always allowed and not asked for, nor is what the server
+// subscribes sessions to. The context ends with the session, or is that of
+// [Handler.Reauthorize].
 //
 // Rules that are known beforehand are an Authorizer already: see the package rules. One of
 // your own has to say yes to a pattern by [Request.AllowPattern] as well: a SUB of
@@ -81,6 +82,9 @@ func (h *Handler) authorize(ctx context.Context, r *Request) (err error) {
 	h.protect("authorizer", func(e error) { err = r.interrupted(e) }, func() { err = h.cfg.authorizer.Authorize(ctx, r) })
 	if err == nil && r.typ == frame.Sub && r.pattern && !r.mayMatch {
 		return errPattern
+	}
+	if err != nil && r.onlyReplays() {
+		r.replays, err = true, nil
 	}
 	return err
 }

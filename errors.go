@@ -53,6 +53,9 @@ var ErrInvalidOption = option.ErrInvalid
 // ErrShutdown is returned by methods of a Handler that was shut down.
 var ErrShutdown = errors.New("juggler: handler was shut down")
 
+// ErrSessionEnded is returned by methods of a Session that has ended.
+var ErrSessionEnded = errors.New("juggler: session has ended")
+
 // Error refuses a request, or, from an authenticator, a connection. User code returns one
 // to choose what the client sees. Any other error from user code is logged and reaches the
 // client as code 500 without its text; see [WithErrorTexts].

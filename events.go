@@ -36,7 +36,7 @@ func (h *Handler) deliverEvents(deliveries []broker.Delivery) {
 	for i := range deliveries {
 		d := &deliveries[i]
 		nt := h.topics.find(d.Topic)
-		if nt == nil {
+		if nt == nil || leaks(d) {
 			continue // the last subscriber left meanwhile
 		}
 		if problem := h.unfitEvent(d); problem != "" {
@@ -56,6 +56,16 @@ func (h *Handler) deliverEvents(deliveries []broker.Delivery) {
 			sh.postEvent(d)
 		}
 	}
+}
+
+// leaks reports whether a broker has matched a pattern with a channel of the server's own,
+// which brokers do not.
+func leaks(d *broker.Delivery) bool {
+	if !d.Topic.Pattern {
+		return false
+	}
+	_, own := broker.IsOwn(d.Event.Channel)
+	return own
 }
 
 // event sends an event to the shard's subscribers. It is encoded once for each
@@ -109,10 +119,12 @@ var noTopic localTopic
 // frameEvent encodes an event as a WebSocket message. An event that is larger than
 // WithMaxQueueBytes becomes a gap: no client of the protocol can get it.
 func (sh *shard) frameEvent(dst *[]byte, p frame.Protocol, e *eventItem) {
+	channel, own := broker.IsOwn(e.channel)
 	f := frame.Frame{
 		Type:        frame.Evnt,
 		Publication: e.id,
-		Channel:     bytesOf(e.channel),
+		Channel:     bytesOf(channel),
+		Own:         own,
 		Args:        e.args,
 		Headers:     e.headers,
 		Pos:         e.pos,
@@ -133,9 +145,9 @@ func (sh *shard) frameEvent(dst *[]byte, p frame.Protocol, e *eventItem) {
 // frameGap encodes as a WebSocket message that events of a topic may have been
 // missed. A kept channel goes on after pos.
 func frameGap(name broker.Topic, pos broker.Position) []byte {
-	return wsconn.AppendText(nil, frame.Juggler1.Append(nil, &frame.Frame{
-		Type: frame.Gap, Channel: bytesOf(name.Name), Pattern: name.Pattern, Pos: pos,
-	}))
+	f := topicFrame(frame.Gap, name)
+	f.Pos = pos
+	return wsconn.AppendText(nil, frame.Juggler1.Append(nil, &f))
 }
 
 // gap sends s what frameGap made. juggler.0 has no message for it: its sessions are

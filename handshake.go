@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/internal/handshake"
 	"github.com/juggler-go/juggler/internal/wsconn"
@@ -92,6 +93,7 @@ type newcomer struct {
 	request  *handshake.Request
 	identity *identity // nil: nobody's, or not known yet
 	values   map[any]any
+	channels []broker.Topic // of the identity
 	addr     netip.Addr
 	address  *party // nil: not known
 	headers  []string
@@ -122,6 +124,7 @@ func (h *Handler) authenticate(r *http.Request, n *newcomer) (no *refusal) {
 			return refused(RefusedByFailure, h.cannotAuthenticate(err))
 		}
 		n.identity, n.values = id.compact()
+		n.channels = id.topics()
 	}
 	if n.identity == nil && h.cfg.signIn != nil && n.request.Protocol == frame.Juggler0 {
 		return refused(RefusedByUser, &Error{Code: CodeUnauthenticated, Message: "juggler.0 cannot sign in by AUTH: use juggler.1"})

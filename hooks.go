@@ -14,7 +14,8 @@ import (
 // FailNow of a test calls. The context ends with the session, OnDisconnect's with
 // the handler.
 type Hooks struct {
-	// OnConnect is called before the first request of a session is handled.
+	// OnConnect is called before the first request of a session is handled, and behind its
+	// subscriptions to the [Identity].Channels.
 	OnConnect func(ctx context.Context, s Session)
 
 	// OnDisconnect is called when the session is gone. It comes last.
@@ -24,7 +25,8 @@ type Hooks struct {
 	// included.
 	OnSignIn func(ctx context.Context, s Session)
 
-	// OnSubscribe is called when a topic was added to those of the session.
+	// OnSubscribe is called when a topic was added to those of the session, by the client
+	// or the server.
 	OnSubscribe func(ctx context.Context, s Session, t broker.Topic)
 
 	// OnUnsubscribe is called when a topic was removed from those of the session:
@@ -55,6 +57,7 @@ type SubscriptionEnd string
 // The ends of subscriptions.
 const (
 	EndedByUnsb    SubscriptionEnd = "unsb"          // the client sent UNSB
+	EndedByServer  SubscriptionEnd = "server"        // the server took it away: the client got UNSS
 	EndedBySession SubscriptionEnd = "session_ended" // its session ended
 )
 

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/juggler-go/juggler/broker"
 )
 
 // Identity is who a client is. Authenticators make it; the handler copies
@@ -20,6 +22,13 @@ type Identity struct {
 	// order. A name may occur more than once: who has two roles has an
 	// attribute for each.
 	Attributes []Attribute
+
+	// Channels are what the server subscribes the session to, as [Session.Subscribe] does:
+	// when it begins, or right behind the ACK of its AUTH. [User] and [broker.OwnChannel]
+	// may be among them. If the broker cannot be reached the session ends with 1013, or
+	// its AUTH is refused with 503: it is never there without them. A session that signs in
+	// with other channels keeps those that are in both. Clients of juggler.0 get none.
+	Channels []string
 
 	// Expires is when the credentials end; the session is then closed with
 	// 4502 unless they were renewed by AUTH. Zero: never.
@@ -61,6 +70,19 @@ func (id *Identity) compact() (*identity, map[any]any) {
 		slices.SortStableFunc(c.attributes, func(a, b Attribute) int { return strings.Compare(a.Name, b.Name) })
 	}
 	return c, maps.Clone(id.values)
+}
+
+// topics returns the Channels, each once.
+func (id *Identity) topics() (topics []broker.Topic) {
+	if id == nil {
+		return nil
+	}
+	for _, name := range id.Channels {
+		if t := (broker.Topic{Name: strings.Clone(name)}); !slices.Contains(topics, t) {
+			topics = append(topics, t)
+		}
+	}
+	return topics
 }
 
 // sameRights reports whether both are the same user with the same attributes.

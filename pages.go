@@ -226,8 +226,9 @@ func (h *Handler) makePage(p *page, channel string, a *broker.Page) {
 		begin := len(p.frames)
 		problem := h.unfitEvent(&broker.Delivery{Event: e.Event})
 		if problem == "" {
+			name, own := broker.IsOwn(channel)
 			text = frame.Juggler1.Append(text[:0], &frame.Frame{
-				Type: frame.Evnt, Publication: e.Event.ID, Channel: bytesOf(channel),
+				Type: frame.Evnt, Publication: e.Event.ID, Channel: bytesOf(name), Own: own,
 				Args: e.Event.Args, Headers: e.Event.Headers, Pos: e.Pos,
 			})
 			p.frames = wsconn.AppendText(p.frames, text)

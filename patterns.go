@@ -17,13 +17,3 @@ func (c *config) acceptPattern(bytes int) error {
 func manyPatterns() error {
 	return &Error{Code: CodeUnavailable, Message: "the sessions of this server have too many patterns", RetryAfter: retryAfter(nil)}
 }
-
-// patterns returns how many of the session's topics are patterns.
-func (s *session) patterns() (n int) {
-	for i := range s.subs {
-		if s.subs[i].topic.node.name.Pattern {
-			n++
-		}
-	}
-	return n
-}

@@ -20,9 +20,10 @@ type workQueue struct {
 
 	// The following belongs to the turn.
 
-	unsettled int  // requests and hooks that were not settled yet
-	bytes     int  // of their messages
-	full      bool // reading is paused
+	unsettled int    // requests and hooks that were not settled yet
+	bytes     int    // of their messages
+	full      bool   // reading is paused
+	rights    uint32 // how often rights ended: a SUB that came before is not to slip through
 	held      heldEvents
 }
 
@@ -63,6 +64,7 @@ func (s *session) makeQueue() *workQueue {
 // enqueue adds j to the line it belongs to, on the turn.
 func (s *session) enqueue(j *job) {
 	q := s.makeQueue()
+	j.rights = q.rights
 	if j.typ == frame.Pub && j.err == nil {
 		j.pubSeq = q.held.sent()
 	}

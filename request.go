@@ -33,19 +33,22 @@ type Request struct {
 	replyTo  broker.Address // of a CALL
 	window   broker.Window  // of a CALL whose answer may come in parts
 	acquired bool           // a SUB holds its topic
+	by       wantedBy       // who wants the topic of a SUB
+	replays  bool           // a SUB only replays what the server has subscribed the session to
 	changed  bool           // a SUB has added its topic, or an UNSB removed it
 
 	wantsHere bool          // a SUB asks who is there, of a channel that has a rule
 	asked     bool          // notices of who is there come for it
+	rights    uint32        // that of the queue when the request came into it
 	pubSeq    uint32        // numbers the PUBs of a queue
 	history   *wanted       // of a SUB: what it asks of kept events, and gets
 	keyed     *keyed.Waiter // of a CALL with a key
 	joinOnly  bool          // it does not make the call
 
-	unclear   bool  // the broker cannot say whether it took it
-	accepted  bool  // the broker took it
-	err       error // why it did not, or was not asked
-	forbidden bool  // an AUTH: who the session is now may not have all that it is subscribed to
+	unclear  bool    // the broker cannot say whether it took it
+	accepted bool    // the broker took it
+	err      error   // why it did not, or was not asked
+	signIn   *signIn // of an AUTH
 
 	chained bool // it has come to the end of the chain
 

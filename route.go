@@ -126,7 +126,12 @@ func (s *session) accept(r *Request, f *frame.Frame) error {
 		r.args = null
 	}
 	if f.Type != frame.Call {
-		r.channel = s.shard.names.String(f.Channel)
+		r.by = byClient
+		if r.replays = f.Own; f.Own {
+			r.channel = broker.OwnChannel(string(f.Channel))
+		} else {
+			r.channel = s.shard.names.String(f.Channel)
+		}
 		r.wantsHere = f.WantsHere && cfg.presenceRule(r.topic()) > 0
 		if f.HasSince || f.Last > 0 {
 			r.history = &wanted{since: f.Since, hasSince: f.HasSince, last: f.Last}
@@ -150,14 +155,16 @@ func (s *session) settle(r *Request) {
 	if r.err == nil {
 		r.err = s.complete(r)
 	}
-	if s.state >= closing {
+	switch {
+	case s.state >= closing:
 		s.abandon(r)
-		return
-	}
-	if r.err != nil {
+	case r.err != nil:
 		s.nack(r)
-	} else {
+	default:
 		s.ack(r)
+	}
+	if r.signIn != nil {
+		s.settleSignIn(r)
 	}
 }
 
@@ -165,7 +172,7 @@ func (s *session) settle(r *Request) {
 func (s *session) complete(r *Request) error {
 	switch r.typ {
 	case frame.Sub:
-		if !r.pattern {
+		if !r.pattern && !r.replays {
 			s.shard.h.warnOfChannel(s, r.channel)
 		}
 		err := s.subscribe(r)
@@ -220,16 +227,13 @@ func (s *session) ack(r *Request) {
 		r.call.acknowledged()
 	}
 	s.notify(r)
-	if r.forbidden {
-		s.end(frame.CloseRestart, "a subscription is not allowed any more")
-	}
 }
 
 // notify has the hook of a request that was acknowledged run.
 func (s *session) notify(r *Request) {
 	hooks := &s.shard.h.cfg.hooks
 	switch {
-	case r.typ == frame.Sub && r.changed && hooks.OnSubscribe != nil:
+	case (r.typ == frame.Sub || r.typ == frame.Subs) && r.changed && hooks.OnSubscribe != nil:
 		t := r.topic()
 		s.enqueueHook(func(ctx context.Context) { hooks.OnSubscribe(ctx, Session{s}, t) })
 	case r.typ == frame.Unsb && r.changed && hooks.OnUnsubscribe != nil:

@@ -18,6 +18,9 @@ func (h *Handler) serve(ctx context.Context, r *Request) {
 	case h.mustSignInFirst(r.s):
 		r.err = ErrUnauthenticated
 		return
+	case r.replays:
+		h.serveReplay(ctx, r)
+		return
 	}
 	if h.cfg.blocking {
 		h.runChain(ctx, r)

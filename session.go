@@ -145,11 +145,11 @@ func (h *Handler) openSession(g *wsconn.Group, n *newcomer) {
 	if n.request.Batches {
 		s.JoinRaw()
 	}
-	s.begin(n.identity)
+	s.begin(n.identity, n.channels)
 }
 
 // begin sends HELLO and starts the timers of the session.
-func (s *session) begin(id *identity) {
+func (s *session) begin(id *identity, channels []broker.Topic) {
 	h := s.shard.h
 	h.stats.connected.Add(1)
 	if id != nil {
@@ -179,8 +179,12 @@ func (s *session) begin(id *identity) {
 	} else {
 		s.watchExpiry()
 	}
+	joined := s.beginChannels(channels)
 	if f := h.cfg.hooks.OnConnect; f != nil {
 		s.enqueueHook(func(ctx context.Context) { f(ctx, Session{s}) })
+	}
+	for _, r := range joined {
+		s.notify(r)
 	}
 	if h.closing.Load() { // admitted before Shutdown, opened after it looked
 		s.end(CloseGoingAway, "going away")

@@ -61,7 +61,8 @@ func (sh *shard) eachSession(yield func(Session) bool) bool {
 	}
 }
 
-// Topics returns what the session is subscribed to, as it is now, in no order. An
+// Topics returns what the session is subscribed to, by its client or the server, as it is
+// now, in no order. An
 // UNSB that is on its way still counts, a SUB does not yet.
 func (s Session) Topics() iter.Seq[broker.Topic] {
 	mu := &s.s.shard.subsMu

@@ -2,6 +2,7 @@ package juggler
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/juggler-go/juggler/frame"
@@ -29,6 +30,11 @@ func (h *Handler) signIn(ctx context.Context, r *Request) (err error) {
 	if id == nil {
 		return ErrUnauthenticated
 	}
+	in := &signIn{}
+	r.signIn = in
+	if in.joining, err = r.s.acquireAll(ctx, id.topics(), byIdentity); err != nil {
+		return err
+	}
 	kept, values := id.compact()
 	if e := h.enterAs(ctx, r.s, kept); e != nil {
 		return e
@@ -37,24 +43,55 @@ func (h *Handler) signIn(ctx context.Context, r *Request) (err error) {
 	was := h.identify(r.s, kept)
 	r.accepted = true
 	if !was.sameRights(kept) {
-		r.forbidden = true // also if the authorizer ends the goroutine
-		r.forbidden = !h.allowsSubscriptions(ctx, r.s)
+		in.unclear = true // also if the authorizer ends the goroutine
+		in.refused, err = h.refusedNow(ctx, r.s, func(bool) {})
+		in.unclear = err != nil
 	}
 	return nil
 }
 
-// allowsSubscriptions reports whether the authorizer allows all that a session is
-// subscribed to, which has become somebody else or has other attributes. If not the session ends: the
-// client comes back, subscribes again, and is told what is refused.
-func (h *Handler) allowsSubscriptions(ctx context.Context, s *session) bool {
-	for topic := range (Session{s}).Topics() {
-		r := &Request{s: s, typ: frame.Sub, channel: topic.Name, pattern: topic.Pattern, received: time.Now()}
-		if h.authorize(ctx, r) != nil {
-			return false
+// signIn is what an AUTH that succeeds changes in the subscriptions of its session.
+type signIn struct {
+	joining []*Request // the channels of the new identity
+	refused []refusedTopic
+	unclear bool // the authorizer was not asked for all
+}
+
+// settleSignIn follows the answer of an AUTH.
+func (s *session) settleSignIn(r *Request) {
+	in := r.signIn
+	if r.err == nil && in.unclear {
+		s.end(frame.CloseRestart, "a subscription may not be allowed any more")
+	}
+	if r.err == nil {
+		s.leaveChannels(in.joining)
+		s.endRefused(in.refused)
+	}
+	for _, join := range in.joining {
+		if join.err == nil {
+			join.err = r.err
+		}
+		s.settleJoining(join)
+		s.notify(join)
+	}
+}
+
+// leaveChannels ends what only the identity of before wanted.
+func (s *session) leaveChannels(stay []*Request) {
+	for i := len(s.subs) - 1; i >= 0 && s.state < closing; i-- {
+		sub := &s.subs[i]
+		t := sub.topic.node.name
+		switch {
+		case sub.by&byIdentity == 0, slices.ContainsFunc(stay, func(r *Request) bool { return r.topic() == t }):
+		case sub.by == byIdentity:
+			s.endSubscription(i, errOtherIdentity)
+		default:
+			s.unwant(i, byIdentity)
 		}
 	}
-	return true
 }
+
+var errOtherIdentity = &Error{Code: CodeForbidden, Message: "the session has signed in as somebody else"}
 
 // enterSignIn waits until user code may look at one more client's credentials. leave
 // has to follow.

@@ -44,6 +44,7 @@ type Stats struct {
 	PresentReads   uint64 // times that it was read from the broker
 	Heres          uint64 // HERE queued for sessions
 	PresentUntold  uint64 // users of whom OnFirstIn or OnLastOut was not told, as it was too slow
+	TakenAway      uint64 // subscriptions that the server ended (UNSS)
 	Gaps           uint64 // topics for which events may have been missed
 	Replays        int    // subscriptions to which kept events are sent, now
 	Replayed       uint64 // EVNT of these queued, among Events
@@ -109,6 +110,7 @@ type counters struct {
 	events, gaps, lateResults              atomic.Uint64
 	panics, heldUp, blocked                atomic.Uint64
 	subscriptions, replays                 atomic.Int64
+	takenAway                              atomic.Uint64
 	replayed, recovered, notRecovered      atomic.Uint64
 	streams                                atomic.Int64
 	heres, comingsLost                     atomic.Uint64
@@ -176,6 +178,7 @@ func (h *Handler) Stats() Stats {
 		KeyedWaiting:        keyed.Open,
 		Heres:               c.heres.Load(),
 		PresentUntold:       c.comingsLost.Load(),
+		TakenAway:           c.takenAway.Load(),
 		Gaps:                c.gaps.Load(),
 		Replays:             int(c.replays.Load()),
 		Replayed:            c.replayed.Load(),

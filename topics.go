@@ -185,7 +185,19 @@ type subscriber struct {
 type subscription struct {
 	topic *localTopic
 	index int32
+	by    wantedBy
 }
+
+// wantedBy says who wants a subscription, a bit each. It lasts until nobody does.
+type wantedBy uint8
+
+const (
+	byClient   wantedBy = 1 << iota // its SUB
+	byCode                          // Session.Subscribe
+	byIdentity                      // Identity.Channels
+
+	byServer = byCode | byIdentity
+)
 
 // topic returns what a SUB or UNSB names.
 func (r *Request) topic() broker.Topic { return broker.Topic{Name: r.channel, Pattern: r.pattern} }
@@ -195,7 +207,11 @@ func (s *session) subscribe(r *Request) error {
 	sh := s.shard
 	name := r.topic()
 	lt := sh.topics[name]
-	err := s.maySubscribe(r, name, lt)
+	at := -1
+	if lt != nil {
+		at = s.subscribedTo(lt)
+	}
+	err := s.maySubscribe(r, name, at)
 	if err == nil && r.history != nil {
 		err = r.history.err
 	}
@@ -211,7 +227,10 @@ func (s *session) subscribe(r *Request) error {
 			sh.h.topics.drop(sh.h, nt) // the shard has its own already
 		}
 	}
-	if err != nil || lt != nil && s.subscribedTo(lt) >= 0 {
+	if err != nil || at >= 0 {
+		if err == nil && !r.replays {
+			s.setWanted(at, s.subs[at].by|r.by)
+		}
 		s.joinAgain(r, lt, err)
 		return err
 	}
@@ -222,7 +241,7 @@ func (s *session) subscribe(r *Request) error {
 	}
 	lt.subs = append(lt.subs, subscriber{s: s, index: int32(len(s.subs))})
 	sh.subsMu.Lock()
-	s.subs = append(s.subs, subscription{lt, int32(len(lt.subs) - 1)})
+	s.subs = append(s.subs, subscription{lt, int32(len(lt.subs) - 1), r.by})
 	sh.subsMu.Unlock()
 	s.joined(r, lt)
 	s.enterHere(lt)
@@ -259,28 +278,50 @@ func (sh *shard) unroute(nt *nodeTopic) {
 	}
 }
 
-// maySubscribe refuses a topic more than the limit allows.
-func (s *session) maySubscribe(r *Request, name broker.Topic, lt *localTopic) error {
+// maySubscribe refuses what is not allowed any more, and a topic more than the limit allows.
+// at is where the session's subs hold it, or -1.
+func (s *session) maySubscribe(r *Request, name broker.Topic, at int) error {
 	cfg := s.shard.h.cfg
 	if s.state >= closing {
-		return ErrShutdown // nobody is left to see it
+		return ErrSessionEnded // nobody is left to see it
 	}
 	switch {
+	case r.by&byServer != 0:
+		return r.err
+	case r.replays:
+		return s.mayReplay(at)
 	case cfg.authorizer != nil && !r.allowed.sameRights(s.identity.Load()):
 		return errSomebodyElse
-	case lt != nil && s.subscribedTo(lt) >= 0:
+	case !r.onTurn() && r.rights != s.queue.rights:
+		return errRightsChanged
+	case at >= 0:
 		return nil
-	case len(s.subs) >= cfg.maxSubscriptions:
+	case len(s.subs) >= cfg.maxSubscriptions && s.ofClient(false) >= cfg.maxSubscriptions:
 		return tooMany(cfg.maxSubscriptions, "subscriptions")
-	case name.Pattern && s.patterns() >= cfg.maxPatterns:
+	case name.Pattern && s.ofClient(true) >= cfg.maxPatterns:
 		return tooMany(cfg.maxPatterns, "subscriptions to patterns")
 	}
 	return nil
 }
 
 // errSomebodyElse refuses a SUB that the authorizer has allowed to who the session was
-// before an AUTH that overtook it.
-var errSomebodyElse = &Error{Code: CodeUnavailable, Message: "the session has signed in as somebody else: subscribe again"}
+// before an AUTH that overtook it, and errRightsChanged one that was overtaken by a change
+// of rights.
+var (
+	errSomebodyElse  = &Error{Code: CodeUnavailable, Message: "the session has signed in as somebody else: subscribe again"}
+	errRightsChanged = &Error{Code: CodeUnavailable, Message: "the rights of the session have changed: subscribe again"}
+)
+
+// ofClient returns how many of the session's topics, or of its patterns, only the client
+// wants.
+func (s *session) ofClient(patterns bool) (n int) {
+	for i := range s.subs {
+		if s.subs[i].by == byClient && (!patterns || s.subs[i].topic.node.name.Pattern) {
+			n++
+		}
+	}
+	return n
+}
 
 func tooMany(most int, what string) error {
 	return &Error{Code: CodeLimit, Message: "more than " + strconv.Itoa(most) + " " + what, RetryAfter: time.Second}
@@ -296,25 +337,49 @@ func (s *session) subscribedTo(lt *localTopic) int {
 	return -1
 }
 
-// unsubscribe removes the topic of an UNSB, if the session has it.
+// unsubscribe removes the topic of an UNSB, if the session has it and the server does not
+// want it.
 func (s *session) unsubscribe(r *Request) {
-	if lt := s.shard.topics[r.topic()]; lt != nil {
-		if i := s.subscribedTo(lt); i >= 0 {
-			s.removeSubscription(i)
-			r.changed = true
-		}
+	if i := s.find(r.topic()); i >= 0 {
+		r.changed = s.unwant(i, byClient)
 	}
 }
 
-// removeSubscription takes the session out of a topic. Both lists close the
-// hole with their last member, whose index at the other side moves with it.
-func (s *session) removeSubscription(i int) {
+// find returns where the session's subs hold a topic, or -1.
+func (s *session) find(t broker.Topic) int {
+	if lt := s.shard.topics[t]; lt != nil {
+		return s.subscribedTo(lt)
+	}
+	return -1
+}
+
+// unwant notes who does not want a subscription any more, and removes it if nobody does.
+func (s *session) unwant(i int, by wantedBy) (removed bool) {
+	if left := s.subs[i].by &^ by; left != 0 {
+		s.setWanted(i, left)
+		return false
+	}
+	s.removeSubscription(i, false)
+	return true
+}
+
+// setWanted notes who wants a subscription.
+func (s *session) setWanted(i int, by wantedBy) {
+	s.shard.subsMu.Lock()
+	defer s.shard.subsMu.Unlock()
+	s.subs[i].by = by
+}
+
+// removeSubscription takes the session out of a topic; with atOnce its user has no grace to
+// come back in. Both lists close the hole with their last member, whose index at the other
+// side moves with it.
+func (s *session) removeSubscription(i int, atOnce bool) {
 	sh := s.shard
 	lt, at := s.subs[i].topic, s.subs[i].index
 	if lt.subs[at].lags {
 		sh.replayOf(s, lt).stop()
 	}
-	s.leaveHere(lt, &lt.subs[at], false)
+	s.leaveHere(lt, &lt.subs[at], atOnce)
 	sh.subsMu.Lock()
 	last := lt.subs[len(lt.subs)-1]
 	lt.subs[at] = last
@@ -354,7 +419,7 @@ func (s *session) tellSubscriptionsEnd() {
 // dropSubscriptions removes those of a session that is gone.
 func (s *session) dropSubscriptions() {
 	for len(s.subs) > 0 {
-		s.removeSubscription(len(s.subs) - 1)
+		s.removeSubscription(len(s.subs)-1, false)
 	}
 	s.goneHere()
 	s.shard.subsMu.Lock()
