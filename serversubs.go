@@ -220,6 +220,7 @@ func (s *session) endWithoutChannels(err error) {
 
 // endSubscription ends a subscription, whoever wants it, and tells the client why.
 func (s *session) endSubscription(i int, why *Error) {
+	s.shard.h.stats.takenAway.Add(1)
 	if s.protocol == frame.Juggler0 {
 		s.end(frame.CloseRestart, "a subscription is not allowed any more")
 		return
@@ -227,7 +228,6 @@ func (s *session) endSubscription(i int, why *Error) {
 	t := s.subs[i].topic.node.name
 	s.rightsEnd()
 	s.removeSubscription(i, true)
-	s.shard.h.stats.takenAway.Add(1)
 	f := topicFrame(frame.Unss, t)
 	f.Err = why.Body()
 	s.tell(&f)

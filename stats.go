@@ -44,7 +44,7 @@ type Stats struct {
 	PresentReads   uint64 // times that it was read from the broker
 	Heres          uint64 // HERE queued for sessions
 	PresentUntold  uint64 // users of whom OnFirstIn or OnLastOut was not told, as it was too slow
-	TakenAway      uint64 // subscriptions that the server ended (UNSS)
+	TakenAway      uint64 // subscriptions that the server ended (UNSS; juggler.0: close 1012)
 	Gaps           uint64 // topics for which events may have been missed
 	Replays        int    // subscriptions to which kept events are sent, now
 	Replayed       uint64 // EVNT of these queued, among Events

@@ -33,8 +33,8 @@ func ExampleRules_Allows() {
 	// publish as an editor: true
 }
 
-// Rules that change while the server runs. A session keeps what it is subscribed to:
-// those that have what the new rules do not allow are ended, and come back.
+// Rules that change while the server runs. A session keeps what it is subscribed to, until
+// Reauthorize ends what the new rules do not allow.
 func ExampleRules_Authorize() {
 	var current atomic.Pointer[rules.Rules]
 	current.Store(new(rules.Rules)) // allows nothing
@@ -50,12 +50,7 @@ func ExampleRules_Authorize() {
 		log.Fatal(err)
 	}
 	current.Store(fresh)
-	for s := range handler.Sessions() {
-		for topic := range s.Topics() {
-			if !fresh.Allows(s, frame.Sub, topic.Name, topic.Pattern) {
-				s.Disconnect(frame.CloseRestart, "the rules have changed")
-				break
-			}
-		}
+	if err := handler.Reauthorize(context.Background()); err != nil {
+		log.Print(err)
 	}
 }

@@ -259,7 +259,7 @@ func TestRules(t *testing.T) {
 	stays.stderr.await(t, "subscribed")
 	writeFile(t, rules, "rules:\n- publish: ['*']\n  subscribe: [public.*]\n")
 	p.signal(syscall.SIGHUP)
-	if line := p.stderr.await(t, "ended sessions with subscriptions that the rules no longer allow"); !strings.Contains(line, `"sessions":1`) {
+	if line := p.stderr.await(t, "ended subscriptions that the rules no longer allow"); !strings.Contains(line, `"subscriptions":1`) {
 		t.Error(line)
 	}
 	if code := goes.wait(); code != 4 {

@@ -51,6 +51,7 @@ func (s *server) metrics() admin.Metrics {
 		total("keyed_done_total", "Outcomes of calls with keys that were given to who waited or asked.", func(s juggler.Stats) uint64 { return s.KeyedDone }),
 		total("keyed_late_total", "Waits for calls with keys that ended with the time of the call.", func(s juggler.Stats) uint64 { return s.KeyedLate }),
 		total("keyed_gone_total", "Times that nothing was kept of a call with a key.", func(s juggler.Stats) uint64 { return s.KeyedGone }),
+		total("taken_away_total", "Subscriptions that the server ended, as a right had ended.", func(s juggler.Stats) uint64 { return s.TakenAway }),
 		total("gaps_total", "Topics for which events may have been missed.", func(s juggler.Stats) uint64 { return s.Gaps }),
 		total("late_results_total", "Results that came for calls that were over.", func(s juggler.Stats) uint64 { return s.LateResults }),
 		total("panics_total", "Panics in user code.", func(s juggler.Stats) uint64 { return s.Panics }),

@@ -117,23 +117,18 @@ func (s *server) run(ctx context.Context) error {
 	return s.serve(ctx, listeners)
 }
 
-// lateSubs is how long after a reload of the rules the last SUB that the old ones allowed
-// is surely answered, unless --broker-timeout is very long.
-const lateSubs = time.Minute
-
-// reloadRules reads the rules again, and ends the sessions that are subscribed to what
-// they no longer allow: also those whose SUB was on its way meanwhile.
+// reloadRules reads the rules again, and ends the subscriptions that they no longer allow.
 func (s *server) reloadRules() error {
 	if err := s.access.ReloadRules(); err != nil {
 		return err
 	}
-	end := func() {
-		if n := s.access.EndForbidden(s.handler.Sessions()); n > 0 {
-			s.log.Info("ended sessions with subscriptions that the rules no longer allow", "sessions", n)
-		}
+	before := s.handler.Stats().TakenAway
+	if err := s.handler.Reauthorize(s.cmd.Context()); err != nil {
+		return err
 	}
-	end()
-	time.AfterFunc(lateSubs, end)
+	if n := s.handler.Stats().TakenAway - before; n > 0 {
+		s.log.Info("ended subscriptions that the rules no longer allow", "subscriptions", n)
+	}
 	return nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
 	"time"
 
@@ -114,15 +113,6 @@ func (c *Control) ReloadRules() error {
 		c.rules.Set(fresh)
 	}
 	return err
-}
-
-// EndForbidden ends those sessions that are subscribed to what the rules no longer
-// allow, and returns how many they were.
-func (c *Control) EndForbidden(sessions iter.Seq[juggler.Session]) (ended int) {
-	if c.flags.rulesFile == "" {
-		return 0
-	}
-	return c.rules.EndForbidden(sessions)
 }
 
 // Check says so if rules are missing though others than this machine can connect to one of

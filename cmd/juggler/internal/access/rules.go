@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"os"
 	"slices"
 	"strings"
@@ -18,7 +17,6 @@ import (
 
 	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/nearest"
-	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/rules"
 )
 
@@ -180,23 +178,3 @@ func (c *Current) Authorizer() juggler.Authorizer {
 		return c.rules.Load().Authorize(ctx, r)
 	})
 }
-
-// EndForbidden ends the sessions that are subscribed to what the rules no longer allow,
-// and returns how many they were. Their clients come back at once, subscribe again, and
-// are told what is refused. A SUB that is on its way is not looked at.
-func (c *Current) EndForbidden(sessions iter.Seq[juggler.Session]) (ended int) {
-	current := c.rules.Load()
-	for s := range sessions {
-		for topic := range s.Topics() {
-			if !current.Allows(s, frame.Sub, topic.Name, topic.Pattern) {
-				s.Disconnect(closeRestart, "the rules have changed")
-				ended++
-				break
-			}
-		}
-	}
-	return ended
-}
-
-// closeRestart is the close code 1012, service restart: clients come back at once.
-const closeRestart = frame.CloseRestart
