@@ -93,6 +93,9 @@ func (b *brokerSide) open(ctx context.Context, h *Handler) error {
 	if err := h.userSessions.open(ctx); err != nil {
 		return errors.Join(err, b.closePresence(), subscriber.Close(), caller.Close())
 	}
+	if err := h.clusterSide.open(ctx); err != nil {
+		return errors.Join(err, h.userSessions.close(), b.closePresence(), subscriber.Close(), caller.Close())
+	}
 	b.streamCaller, _ = caller.(broker.StreamCallerConn)
 	b.caller, b.subscriber = caller, subscriber
 	b.batchCaller, _ = caller.(broker.BatchCaller)

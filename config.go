@@ -67,6 +67,9 @@ type config struct {
 	maxCallsPerURI                           int // of one session
 	streamWindow, streamWindowBytes          int // of one call
 
+	cluster      bool
+	clusterLease time.Duration
+
 	proxies      handshake.Proxies
 	sessionRates Rates
 	userRates    Rates
@@ -125,6 +128,7 @@ func (c *config) settings() []option.Setting {
 		option.ServerWriteTimeout.In(&c.writeTimeout),
 		option.ServerBrokerTimeout.In(&c.brokerTimeout),
 		option.ServerStreamStall.In(&c.streamStall),
+		option.ServerClusterLease.In(&c.clusterLease),
 	}
 }
 

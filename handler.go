@@ -2,6 +2,7 @@ package juggler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -39,6 +40,8 @@ type Handler struct {
 	users  userIndex
 
 	userSessions userSessions
+	clusterSide  clusterSide
+	dated        atomic.Bool // identities with Issued were seen
 
 	gaps worker.Backlog // calls of the OnGap hook
 
@@ -118,6 +121,7 @@ func New(opts ...Option) (*Handler, error) {
 	}
 	h.broker.init(cfg, &h.work)
 	h.userSessions.init(cfg)
+	h.clusterSide.init(h)
 	h.pages.init(h)
 	h.keyed = keyed.New(keyed.Config{Results: h.deliverResults, Parts: h.deliverParts, Timeout: cfg.brokerTimeout, Running: &h.work, Log: h.log})
 	h.newPresence()
@@ -161,6 +165,9 @@ func (h *Handler) Ready(ctx context.Context) error {
 	}
 	if err := h.start(ctx); err != nil {
 		return err
+	}
+	if m := h.clusterSide.member; m != nil && h.dated.Load() && !m.KnowsRevoked() {
+		return errors.New("juggler: it cannot be told what was revoked, so users are refused")
 	}
 	return h.broker.health()
 }

@@ -54,6 +54,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.release()
 		}
 	}()
+	if no := h.refusesRevoked(n.identity); no != nil {
+		h.countFailedSignIn(address, no.Error)
+		h.refuse(w, r, q, no)
+		return
+	}
 	user := userOf(n.identity)
 	if no := h.userSessions.enter(r.Context(), user); no != nil {
 		h.refuse(w, r, q, no)

@@ -1,11 +1,13 @@
 package juggler
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/juggler-go/juggler/broker"
 )
@@ -34,6 +36,11 @@ type Identity struct {
 	// 4502 unless they were renewed by AUTH. Zero: never.
 	Expires time.Time
 
+	// Issued is when the credentials were issued, by the clock of the issuer, such as the iat
+	// of a JWT: [Cluster.Revoke] revokes what was issued before. Zero: it is not known, and
+	// they cannot be revoked. It means nothing without [WithCluster].
+	Issued time.Time
+
 	values map[any]any // see SessionKey.SetIn
 }
 
@@ -47,10 +54,15 @@ type SignInFunc func(ctx context.Context, s Session, token string) (*Identity, e
 
 // An identity is what a session keeps of an [Identity].
 type identity struct {
-	user       string
-	attributes []Attribute // sorted by name
-	expires    int64       // in µs since 1970, as ns end in 2262; 0: never
+	user    string
+	first   *Attribute // of n, sorted by name: a slice would have its capacity, too
+	n       int
+	expires int64 // in µs since 1970, as ns end in 2262; 0: never
+	issued  int64 // alike; 0: it is not known
 }
+
+// attributes returns the attributes, sorted by name.
+func (id *identity) attributes() []Attribute { return unsafe.Slice(id.first, id.n) }
 
 // compact returns what a session keeps of id, and the values for it apart. It shares no
 // memory with id: a substring of a header would keep the whole request alive.
@@ -62,12 +74,16 @@ func (id *Identity) compact() (*identity, map[any]any) {
 	if !id.Expires.IsZero() {
 		c.expires = id.Expires.UnixMicro()
 	}
+	if !id.Issued.IsZero() {
+		c.issued = cmp.Or(id.Issued.UnixMicro(), 1) // of 1970, which is not 0
+	}
 	if len(id.Attributes) > 0 {
-		c.attributes = make([]Attribute, len(id.Attributes))
+		attributes := make([]Attribute, len(id.Attributes))
 		for i, a := range id.Attributes {
-			c.attributes[i] = Attribute{strings.Clone(a.Name), strings.Clone(a.Value)}
+			attributes[i] = Attribute{strings.Clone(a.Name), strings.Clone(a.Value)}
 		}
-		slices.SortStableFunc(c.attributes, func(a, b Attribute) int { return strings.Compare(a.Name, b.Name) })
+		slices.SortStableFunc(attributes, func(a, b Attribute) int { return strings.Compare(a.Name, b.Name) })
+		c.first, c.n = &attributes[0], len(attributes)
 	}
 	return c, maps.Clone(id.values)
 }
@@ -88,7 +104,7 @@ func (id *Identity) topics() (topics []broker.Topic) {
 // sameRights reports whether both are the same user with the same attributes.
 func (id *identity) sameRights(other *identity) bool {
 	return id == other || id != nil && other != nil &&
-		id.user == other.user && slices.Equal(id.attributes, other.attributes)
+		id.user == other.user && slices.Equal(id.attributes(), other.attributes())
 }
 
 // attribute returns the first attribute of that name.
@@ -110,15 +126,16 @@ func (id *identity) named(name string) []Attribute {
 	if id == nil {
 		return nil
 	}
-	i, ok := slices.BinarySearchFunc(id.attributes, name, func(a Attribute, name string) int {
+	attributes := id.attributes()
+	i, ok := slices.BinarySearchFunc(attributes, name, func(a Attribute, name string) int {
 		return strings.Compare(a.Name, name)
 	})
 	if !ok {
 		return nil
 	}
 	n := i + 1
-	for n < len(id.attributes) && id.attributes[n].Name == name {
+	for n < len(attributes) && attributes[n].Name == name {
 		n++
 	}
-	return id.attributes[i:n]
+	return attributes[i:n]
 }

@@ -154,6 +154,7 @@ func (s *session) begin(id *identity, channels []broker.Topic) {
 	h.stats.connected.Add(1)
 	if id != nil {
 		h.users.identify(s, id)
+		h.endIfRevoked(s)
 	} else if h.cfg.signIn != nil {
 		s.state = unsigned
 		s.due(h.cfg.signInTimeout)

@@ -170,6 +170,13 @@ func (u *userIndex) of(user string) []Session {
 	return sessions
 }
 
+// number returns how many users have a session.
+func (u *userIndex) number() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.m)
+}
+
 func userOf(id *identity) string {
 	if id == nil {
 		return ""

@@ -33,6 +33,7 @@ func (h *Handler) Shutdown(ctx context.Context) error {
 	}
 	defer close(h.done)
 	h.broker.stopOpening()
+	h.clusterSide.renew()
 	err := h.drain(ctx)
 	return errors.Join(err, h.close(ctx))
 }
@@ -173,7 +174,7 @@ func (h *Handler) close(ctx context.Context) error {
 		h.here.Close()
 	}
 	h.broker.endAsking(ctx)
-	errs = append(errs, h.broker.close(), h.userSessions.close(), h.awaitWork(ctx))
+	errs = append(errs, h.broker.close(), h.userSessions.close(), h.clusterSide.close(ctx), h.awaitWork(ctx))
 	if h.owned != nil {
 		errs = append(errs, h.owned.Close())
 	}

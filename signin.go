@@ -30,17 +30,21 @@ func (h *Handler) signIn(ctx context.Context, r *Request) (err error) {
 	if id == nil {
 		return ErrUnauthenticated
 	}
+	kept, values := id.compact()
+	if no := h.refusesRevoked(kept); no != nil {
+		return no.Error
+	}
 	in := &signIn{}
 	r.signIn = in
 	if in.joining, err = r.s.acquireAll(ctx, id.topics(), byIdentity); err != nil {
 		return err
 	}
-	kept, values := id.compact()
 	if e := h.enterAs(ctx, r.s, kept); e != nil {
 		return e
 	}
 	r.s.shard.keep(r.s, nil, values)
 	was := h.identify(r.s, kept)
+	h.endIfRevoked(r.s)
 	r.accepted = true
 	if !was.sameRights(kept) {
 		in.unclear = true // also if the authorizer ends the goroutine

@@ -51,6 +51,8 @@ type Stats struct {
 	Recovered      uint64 // SUBs with a position that were told that all since then follows
 	NotRecovered   uint64 // and that some may be missing
 	LateResults    uint64 // results that came for calls that were over
+	Revoked        uint64 // sessions closed since their credentials were revoked
+	Commands       uint64 // of a [Cluster], done here
 	Panics         uint64 // in user code, its runtime.Goexit included
 	HeldUp         uint64 // event loops held up by a callee's function, which went on without it
 	Blocked        uint64 // calls of functions that were declared never to wait, and took more than 100 ms
@@ -91,6 +93,8 @@ const (
 	RefusedRate            = "rate"                 // too many came from its address, see WithAddressRates
 	RefusedUserSessions    = "max_user_sessions"    // the user has enough, see WithMaxUserSessions
 	RefusedAddressSessions = "max_address_sessions" // so has its address, see WithMaxAddressSessions
+	RefusedRevoked         = "revoked"              // its credentials were revoked, see Cluster.Revoke
+	RefusedUnknown         = "revoked_unknown"      // it cannot be told whether they were
 	RefusedBroker          = "broker"               // the broker cannot be reached
 	RefusedTakeOver        = "take_over"            // the http.Server does not give the connection away
 	RefusedNoDescriptor    = "no_descriptor"        // no file descriptor is left
@@ -109,6 +113,7 @@ type counters struct {
 	messages, publications, repeated       atomic.Uint64
 	events, gaps, lateResults              atomic.Uint64
 	panics, heldUp, blocked                atomic.Uint64
+	revoked, commands                      atomic.Uint64
 	subscriptions, replays                 atomic.Int64
 	takenAway                              atomic.Uint64
 	replayed, recovered, notRecovered      atomic.Uint64
@@ -185,6 +190,8 @@ func (h *Handler) Stats() Stats {
 		Recovered:           c.recovered.Load(),
 		NotRecovered:        c.notRecovered.Load(),
 		LateResults:         c.lateResults.Load(),
+		Revoked:             c.revoked.Load(),
+		Commands:            c.commands.Load(),
 		Panics:              c.panics.Load(),
 		HeldUp:              c.heldUp.Load(),
 		Blocked:             c.blocked.Load(),

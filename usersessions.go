@@ -197,6 +197,10 @@ func (c *config) checkRoles() {
 	if c.pubsub == nil {
 		return // the default broker has all roles
 	}
+	if c.cluster {
+		_, ok := c.pubsub.(broker.Registry)
+		need("WithCluster", "Registry", ok)
+	}
 	if c.maxUserSessionsEverywhere > 0 {
 		_, ok := c.pubsub.(broker.Presence)
 		need("WithMaxUserSessionsEverywhere", "Presence", ok)

@@ -46,6 +46,7 @@ var (
 	ServerBrokerTimeout  = Range[time.Duration]{"WithBrokerTimeout", 10 * time.Second, 10 * time.Millisecond, time.Hour}
 	ServerPresenceGrace  = Range[time.Duration]{"WithPresenceGrace", 10 * time.Second, 0, time.Hour}
 	ServerStreamStall    = Range[time.Duration]{"WithStreamStall", 30 * time.Second, 10 * time.Millisecond, time.Hour}
+	ServerClusterLease   = Range[time.Duration]{"WithClusterLease", 15 * time.Second, time.Second, 10 * time.Minute}
 )
 
 // Those of the embedded broker, broker/memory.
