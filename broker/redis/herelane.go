@@ -64,7 +64,12 @@ func newHereLane(c *presenceConn, l *lane) *hereLane {
 		dirty:    map[string]map[string]struct{}{},
 		over:     make(chan struct{}),
 	}
-	h.heartbeat = newHeartbeat(func(bool) ([]*resp.Command, func()) { return h.beat() })
+	h.heartbeat = newHeartbeat(func(first bool) ([]*resp.Command, func()) {
+		if first { // what was read before may be of another server, with the same numbers
+			c.lostLane(l.index)
+		}
+		return h.beat()
+	})
 	return h
 }
 

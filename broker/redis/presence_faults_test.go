@@ -217,6 +217,25 @@ func TestPresenceFailover(t *testing.T) {
 	}
 }
 
+// A server that has lost all, and to which nobody is put any more, is empty for those who
+// watch, too.
+func TestPresenceFlushed(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	proxy := redistest.StartProxy(t, server.Addr)
+	a, b := openHere(t, newBroker(t, quick(withAddr(proxy.Addr))...)), openHere(t, newBroker(t, quick(withAddr(server.Addr))...))
+	b.watch("room")
+	a.put("room", "ann", 1, "")
+	a.put("other", "ann", 1, "")
+	wantHere(t, "room", "ann:1", a, b)
+	proxy.Hold()
+	a.put("room", "ann", 0, "")
+	server.Do("FLUSHALL")
+	proxy.Restore()
+	wantHere(t, "room", "", a, b)
+	wantHere(t, "other", "ann:1", a, b)
+}
+
 // Of 10,000 users who come and leave at once all are seen, and nothing is left of them.
 func TestPresenceStorm(t *testing.T) {
 	t.Parallel()

@@ -59,7 +59,9 @@ func (n *hereNode) changed(batch []broker.HereChange) {
 		s := n.shown[c.Channel]
 		switch {
 		case s == nil:
-		case c.Lost || c.Number > s.number+1:
+		case c.Lost:
+			s.number, s.stale = 0, true
+		case c.Number > s.number+1:
 			s.stale = true
 		case c.Number == s.number+1:
 			s.number = c.Number
