@@ -29,13 +29,17 @@ type deployment struct {
 	rand  *rand.Rand
 	nodes []*jugglertest.Server
 
-	mu        sync.Mutex // guards the following
-	front     int
-	conns     []net.Conn     // of clients
-	published int            // the newest number
-	final     int            // the last one of all
-	lost      map[int]int    // of an event that was rolled back: the newest number then
-	draining  sync.WaitGroup // nodes
+	channels    []string // on which the events are published
+	onlyDeploys bool     // of the faults
+
+	mu                        sync.Mutex // guards the following
+	front                     int
+	conns                     []net.Conn     // of clients
+	published                 int            // the newest number
+	memberships, memberEvents int            // of the club
+	final                     int            // the last one of all
+	lost                      map[int]int    // of an event that was rolled back: the newest number then
+	draining                  sync.WaitGroup // nodes
 }
 
 func newDeployment(t *testing.T, seed uint64, rule broker.HistoryRule) *deployment {
@@ -45,7 +49,7 @@ func newDeployment(t *testing.T, seed uint64, rule broker.HistoryRule) *deployme
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.Close() })
-	d := &deployment{t: t, rand: rand.New(rand.NewPCG(seed, 18)), lost: make(map[int]int)}
+	d := &deployment{t: t, rand: rand.New(rand.NewPCG(seed, 18)), lost: make(map[int]int), channels: []string{"room"}}
 	for range nodes {
 		d.nodes = append(d.nodes, jugglertest.NewOn(t, b, juggler.WithAuthenticator(func(*http.Request) (*juggler.Identity, error) {
 			return &juggler.Identity{User: "ann"}, nil
@@ -84,8 +88,10 @@ func (d *deployment) publish() {
 	n := d.published
 	front := d.nodes[d.front]
 	d.mu.Unlock()
-	if err := front.Handler.Publish(d.t.Context(), "room", n, nil); err != nil {
-		d.t.Error(err)
+	for _, channel := range d.channels {
+		if err := front.Handler.Publish(d.t.Context(), channel, n, nil); err != nil {
+			d.t.Error(err)
+		}
 	}
 }
 
@@ -129,7 +135,12 @@ const (
 
 // fault does one of the first things, at random, that lose connections or events.
 func (d *deployment) fault(among int) {
-	switch d.rand.IntN(among) {
+	which := d.rand.IntN(among)
+	if d.onlyDeploys {
+		which = 2
+		d.draining.Wait() // a client that moves on before it has moved may miss something
+	}
+	switch which {
 	case 0, 1:
 		d.drop()
 	case 2:
