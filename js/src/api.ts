@@ -10,6 +10,8 @@ import type {
   CoreOptions,
   Contract,
   JugglerEvent,
+  Member,
+  MembersChange,
   PatternEvent,
   PublishOptions,
   RequestOptions,
@@ -163,6 +165,18 @@ export interface Stream<Part = unknown, Result = unknown> extends AsyncIterableI
    * throws at once, and does not harm the first.
    */
   [Symbol.asyncIterator](): this;
+}
+
+/** Who is in a channel, and a subscription to the changes of that; see {@link members}. */
+export interface Members<Info = unknown> extends Subscription<MembersChange<Info>> {
+  /**
+   * Who is there, as far as it is known: the same array until it changes.
+   * Undefined: not known yet, or more than the server lists. While there is no
+   * connection it is what was known last.
+   */
+  readonly members: readonly Member<Info>[] | undefined;
+  /** How many users are there, as far as it is known. */
+  readonly count: number | undefined;
 }
 
 /** How a {@link Client} is made. */

@@ -98,13 +98,19 @@ export class Connection implements LinkHost, OutboxHost, Subscriber {
     if (link === this._link && link._topics === link._limit('subscriptions') - 1) {
       this._topics.forEach((topic) => topic._awaitsRoom && topic._ask());
     }
+    this._leaveIfIdle(link);
   }
 
   _deliver(link: Link, message: ServerMessage): void {
-    const { channel, pattern } = message as { channel: string; pattern?: string | boolean };
-    const topic = this._topics.get(topicKey(typeof pattern === 'string' ? pattern : channel, !!pattern));
+    const { type, channel, pattern, own } = message as { type: string; channel: string; pattern?: string | boolean; own?: unknown };
+    const key = topicKey(typeof pattern === 'string' ? pattern : channel, pattern, own);
+    const isMade = type === 'SUBS';
+    if (isMade || type === 'UNSS') {
+      link._made[isMade ? 'set' : 'delete'](key, message);
+      this._emit(type as 'gap', message as never); // see onServer
+    }
     // After UNSB some may still be on their way.
-    topic?._deliver(link, message);
+    this._topics.get(key)?._deliver(link, message);
   }
 
   // Links.

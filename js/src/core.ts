@@ -13,6 +13,13 @@ import type { ClientEvents, CoreOptions, RequestOptions, State, SubscribeOptions
 type Handler = (event: any) => void;
 type MakeFeed<F> = new (topic: Topic, options: SubscribeOptions, handler?: Handler) => F;
 
+/** What a subscription is made of, where it is not what all are. */
+interface Parts<F> {
+  readonly _Feed?: MakeFeed<F>;
+  readonly _Topic?: typeof Topic;
+  readonly _own?: true;
+}
+
 /** What a client has beyond the core. */
 export interface Extras<F> extends ConnectionExtras {
   _Request: typeof Request;
@@ -77,11 +84,12 @@ export class CoreClient<F extends Feed<any> = Feed<any>> implements Typed<any> {
 
   subscribe(channel: string, optionsOrHandler?: SubscribeOptions | Handler, handler?: Handler): F {
     const isHandler = typeof optionsOrHandler === 'function';
-    const options: SubscribeOptions & { _Feed?: MakeFeed<F> } = isHandler ? {} : (optionsOrHandler ?? {});
-    const { pattern = false } = options;
+    const options: SubscribeOptions & Parts<F> = isHandler ? {} : (optionsOrHandler ?? {});
+    const { pattern = false, _own: own, _Topic: Made = Topic } = options;
     const connection = this.#connection;
     if (typeof process === 'object' && process.env.NODE_ENV !== 'production') doubtName(channel, pattern, connection);
-    const topic = connection._topics.get(topicKey(channel, pattern)) ?? new Topic(channel, pattern, connection, options.last);
+    const topic = connection._topics.get(topicKey(channel, pattern, own)) ?? new Made(channel, pattern, connection, options.last, own);
+    topic._asks ||= Made === Topic;
     const feed = new (options._Feed ?? this.#extras._Feed)(topic, options, isHandler ? optionsOrHandler : handler);
     feed._start();
     // Not if it has ended by now, as its signal was aborted: nobody would ever take the topic away.

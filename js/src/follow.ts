@@ -1,8 +1,8 @@
 // What the hooks do, without React: a read that can be repeated, a
 // subscription that is watched, an answer that is read part by part, and a
 // state that follows a channel.
-import type { Client, JugglerError, Stream } from './index.js';
-import type { Gap, JugglerEvent } from './types.js';
+import { members, type Client, type JugglerError, type Stream } from './index.js';
+import type { Gap, JugglerEvent, Member, SubscribeOptions } from './types.js';
 
 /** What is known of something that is read. */
 export interface Reading<R> {
@@ -65,9 +65,10 @@ export interface Watcher {
 }
 
 /** Subscribes, and tells when that is confirmed and when it is not. The function returned ends it. */
-export function watch(client: Client, channel: string, pattern: boolean, watcher: Watcher): () => void {
+export function watch(client: Client, channel: string, pattern: boolean, watcher: Watcher, more?: SubscribeOptions): () => void {
   let state: 'asked' | 'ready' | 'refused' | 'ended' = 'asked';
   const options = {
+    ...more,
     pattern: pattern as true,
     onGap: watcher.gap,
     onReady: () => {
@@ -88,6 +89,29 @@ export function watch(client: Client, channel: string, pattern: boolean, watcher
   return () => {
     state = 'ended';
     subscription.unsubscribe();
+  };
+}
+
+/** What is known of who is in a channel. */
+export interface Presence {
+  readonly members?: readonly Member<any>[] | undefined;
+  readonly count?: number | undefined;
+  readonly error?: JugglerError | undefined;
+  readonly pending: boolean;
+}
+
+/** Follows who is in a channel, and tells what is known of it. The function returned ends it. */
+export function watchMembers(client: Client, channel: string, tell: (change: Partial<Presence>) => void): () => void {
+  let ended = false;
+  const show = (): void => tell({ members: room.members, count: room.count, error: undefined, pending: false });
+  const fail = (error: JugglerError): void => {
+    if (!ended) tell({ error, pending: false });
+  };
+  const room = members(client, channel, { onReady: show, onError: fail }, show);
+  room.ready.catch(fail); // The client goes on trying.
+  return () => {
+    ended = true;
+    room.unsubscribe();
   };
 }
 

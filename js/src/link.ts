@@ -51,7 +51,7 @@ export interface LinkHost {
   _report(error: JugglerError): void;
   /** HELLO has come and the sign-in, if any, was acknowledged. */
   _linkReady(link: Link): void;
-  /** An EVNT or a GAP. */
+  /** What comes of a channel: see {@link ofChannels}. */
   _deliver(link: Link, message: ServerMessage): void;
   /** The server asks to move elsewhere in `after` ms. */
   _goAway(link: Link, after: number): void;
@@ -74,6 +74,9 @@ export function fieldsOf(fields: object): string {
   }
 }
 
+/** The types of the messages about a channel. */
+const ofChannels = /^(EVNT|GAP|HERE|SUBS|UNSS)$/;
+
 /**
  * One WebSocket connection from its handshake to its end: matches answers to
  * requests, answers PING and notices silence. It never reconnects: that is the
@@ -92,6 +95,8 @@ export class Link {
   _calls = 0;
   /** How many topics the server was asked for, and has not refused. */
   _topics = 0;
+  /** The SUBS of what the server has subscribed the session to by itself, by the topic's key. */
+  readonly _made = new Map<string, ServerMessage>();
   /** When the credentials are renewed, and how often that has failed since it last did not. */
   readonly _renewal = new Timer();
   _failedRenewals = 0;
@@ -339,11 +344,11 @@ export class Link {
       this._forget(exchange);
       exchange._settle?.(isNack || (!isAck && error) ? wireError(error, isNack, exchange) : undefined, message);
       this._host._exchangeEnded(this);
-    } else if ((type === 'EVNT' || type === 'GAP') && typeof channel === 'string') this._host._deliver(this, message);
+    } else if (ofChannels.test(type as string) && typeof channel === 'string') this._host._deliver(this, message);
     else if (type === 'PING') this._send('{"type":"PONG"}');
     else if (type === 'HELLO' && !this._greeting) this._greet(message);
     else if (type === 'GOAWAY') this._goAway(positive(message['after'], 0));
-    else if (typeof type !== 'string' || /^(N?ACK|RES|EVNT|GAP|HELLO)$/.test(type)) this._host._report(nonsense(message));
+    else if (typeof type !== 'string' || /^(N?ACK|RES|HELLO)$/.test(type) || ofChannels.test(type)) this._host._report(nonsense(message));
     else if (exchange?._hear) exchange._hear(message);
     else this._host._log('debug', 'unknown message', message); // a newer server's
   }

@@ -49,7 +49,8 @@ export class LoopFeed<E = JugglerEvent> extends Feed<E> implements Subscription<
   _getReady(): Promise<void> {
     const ready = new Promise<void | undefined>((resolve) => {
       const topic = this.#topic;
-      const { _link: link, _refusal: refusal, _owner: owner } = topic;
+      const { _isReady: isReady, _refusal: refusal } = this;
+      const { _owner: owner } = topic;
       const { timeout } = owner._settings;
       const whenReady = (this.#whenReady ??= new Set());
       const settle = (error?: JugglerError): void => {
@@ -59,21 +60,31 @@ export class LoopFeed<E = JugglerEvent> extends Feed<E> implements Subscription<
       };
       const timer = new Timer()._set(timeout, () => {
         const message = `${this.channel}: no answer within ${timeout} ms`;
-        settle(new JugglerError(408, message, 'unknown', { cause: owner._lastError ?? topic._refusal }));
+        settle(new JugglerError(408, message, 'unknown', { cause: owner._lastError ?? this._refusal }));
       });
       whenReady.add(settle);
-      const error = this._ended ?? (link ? undefined : (owner._stopped ?? (refusal?.retryable ? undefined : refusal)));
-      if (link || error) settle(error);
+      const error = this._ended ?? (isReady ? undefined : (owner._stopped ?? (refusal?.retryable ? undefined : refusal)));
+      if (isReady || error) settle(error);
     });
     bind(ready, 'then', 'catch', 'finally'); // It is read as a property, so a Proxy wraps it.
     ready.catch(() => {}); // Whoever only looks at it need not mind.
     return ready;
   }
 
+  /** Whether what it waits for is there. */
+  get _isReady(): unknown {
+    return this.#topic._link;
+  }
+
+  /** Why it is refused, if so: see topics. */
+  get _refusal(): JugglerError | undefined {
+    return this.#topic._refusal;
+  }
+
   async next(): Promise<IteratorResult<E>> {
     if (this.#events.length) return { value: this.#events.shift()!, done: false };
     // A handler can wait until it is asked for again, a loop would hang.
-    const { _refusal: refusal } = this.#topic;
+    const { _refusal: refusal } = this;
     if (refusal && !this.#handler) this._end(refusal);
     const error = this.#unthrown;
     this.#unthrown = undefined;

@@ -5,7 +5,7 @@
  * @packageDocumentation
  */
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from 'react';
-import { Follower, Repeat, readParts, watch, type Parts, type Reading } from './follow.js';
+import { Follower, Repeat, readParts, watch, watchMembers, type Parts, type Presence, type Reading } from './follow.js';
 import { stream, type Client, type JugglerError, type Stream } from './index.js';
 import type {
   AnyContract,
@@ -15,6 +15,7 @@ import type {
   ChannelEvent,
   Contract,
   Gap,
+  Member,
   Part,
   PatternEvent,
   RequestOptions,
@@ -75,6 +76,12 @@ function snapshot<T>(value: T): [key: string | undefined, copy: () => T] {
 
 /** The key of a call whose options are of `withKey`: with another one, it is another call. */
 const callKey = (options: object): unknown => (options as { _key?: unknown })._key;
+
+/** The kind of a subscription whose options are of `withServer`: with another one, it is another subscription. */
+const kindOf = (options: object): unknown[] => {
+  const { _own: own, _Topic: made } = options as { _own?: unknown; _Topic?: unknown };
+  return [own, made];
+};
 
 /** Options of {@link useCall}. */
 export interface UseCallOptions extends Omit<RequestOptions, 'signal'> {
@@ -277,7 +284,8 @@ export function useSubscription(
   options: UseSubscriptionOptions = {},
 ): SubscriptionState {
   const { pattern = false } = options;
-  const [known, tell] = useAnswer<SubscriptionState>([client, channel, pattern], { ready: false, error: undefined });
+  const question = [client, channel, pattern, ...kindOf(options)];
+  const [known, tell] = useAnswer<SubscriptionState>(question, { ready: false, error: undefined });
   const latest = useLatest({ handler, options });
   useEffect(() => {
     if (channel === null) return;
@@ -289,13 +297,48 @@ export function useSubscription(
         tell({ ready: false, error });
         if (refused) latest.current.options.onError?.(error);
       },
-    });
+    }, options);
     return () => {
       end();
       tell({ ready: false, error: undefined });
     };
-  }, [client, channel, pattern]);
+  }, question);
   return known;
+}
+
+/** What {@link useMembers} returns. It belongs to the channel of this render. */
+export interface MembersState<Info = unknown> {
+  /**
+   * Who is there: the same array until it changes. Undefined: not known yet, or
+   * more than the server lists. While there is no connection, and behind an
+   * error, it is what was known last.
+   */
+  readonly members: readonly Member<Info>[] | undefined;
+  /** How many users are there, as far as it is known. */
+  readonly count: number | undefined;
+  /** Why the server does not tell, or not any more. */
+  readonly error: JugglerError | undefined;
+  /** Whether it is not known yet. */
+  readonly pending: boolean;
+}
+
+/**
+ * Follows who is in a channel while the component is mounted (see `members`).
+ * It subscribes to the channel, so the user is there, too. A channel of null:
+ * none, for now.
+ */
+export function useMembers<Info = unknown>(client: Client<any>, channel: string | null): MembersState<Info> {
+  const [known, tell] = useAnswer<Presence>([client, channel], { pending: true });
+  useEffect(() => {
+    if (channel === null) return;
+    const end = watchMembers(client, channel, tell);
+    return () => {
+      end();
+      tell({ members: undefined, count: undefined, error: undefined, pending: true }); // until it is followed again
+    };
+  }, [client, channel]);
+  const { members, count, error, pending } = known;
+  return { members, count, error, pending: channel !== null && pending };
 }
 
 /** What {@link useChannelState} reads and follows. */

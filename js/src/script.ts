@@ -1,5 +1,5 @@
 // The entry of dist/juggler.min.js, for a plain <script>: `new juggler.Client(…)`.
-import { Client as Bare, JugglerError, isBlocked, stream, withKey, withState, type ClientOptions } from './index.js';
+import { Client as Bare, JugglerError, isBlocked, members, onServer, stream, withKey, withServer, withState, type ClientOptions } from './index.js';
 
 /** A page without a bundler imports nothing: it has all. */
 class Client extends (Bare as new (url: string, options: ClientOptions) => object) {
@@ -8,4 +8,4 @@ class Client extends (Bare as new (url: string, options: ClientOptions) => objec
   }
 }
 
-Object.assign(globalThis, { juggler: { Client, JugglerError, stream, withKey, withState } });
+Object.assign(globalThis, { juggler: { Client, JugglerError, members, onServer, stream, withKey, withServer, withState } });

@@ -64,7 +64,8 @@ export interface MockServerOptions {
   /**
    * Of which channels events are kept, and how many of the newest: by a
    * channel's name, or how names begin and then a star, as in
-   * `{ 'room.*': 100 }`. The first that matches counts. Publications may then
+   * `{ 'room.*': 100 }`; of a channel of the server's own it begins with a
+   * zero byte, as in `{ '\\0user:*': 100 }`. The first that matches counts. Publications may then
    * have keys; with `auth`, once the client has signed in. Default: none.
    */
   history?: Record<string, number>;
@@ -73,6 +74,8 @@ export interface MockServerOptions {
    * Whoever connects is the same user. Default true.
    */
   keyed?: boolean;
+  /** How many users of a channel are listed; of more, only their number is told. Default 100. */
+  listed?: number;
 }
 
 interface Message {
@@ -92,6 +95,24 @@ interface Message {
   again?: boolean;
   parts?: number;
   stop?: boolean;
+  own?: boolean;
+  here?: boolean;
+}
+
+/** Which channel or pattern is meant by a name: see {@link MockServer.subscribe}. */
+export interface MockTopic {
+  /** It is a pattern. */
+  pattern?: boolean;
+  /** It is a channel of the server's own. */
+  own?: boolean;
+}
+
+/** Who is in a channel; see {@link MockServer.here}. */
+export interface MockMember {
+  user: string;
+  /** How many sessions the user has there. Default 1. */
+  sessions?: number;
+  info?: unknown;
 }
 
 type Handler = (args: any, context: CallContext) => unknown;
@@ -125,6 +146,10 @@ export class MockServer<C extends Contract = AnyContract> {
   #logs = new Map<string, Log | undefined>();
   /** The args of publications that have a key, by channel and key. */
   #keys = new Map<string, string>();
+  /** What each client is subscribed to by the server. */
+  #made = new Map<string, Topic>();
+  /** Who is in channels, by channel and user. */
+  #here = new Map<string, Map<string, object>>();
   #publications = 0;
   #sessions = 0;
 
@@ -190,24 +215,95 @@ export class MockServer<C extends Contract = AnyContract> {
 
   /** Sends an event to all who are subscribed. */
   publish<N extends Channel<C>>(channel: N, args: C['channels'][N], headers?: Record<string, string>): void {
+    this.#publish({ channel }, args, headers);
+  }
+
+  /** Sends an event on a channel of the server's own to all whom the server has subscribed to it. */
+  publishOwn(channel: string, args: unknown, headers?: Record<string, string>): void {
+    this.#publish({ channel, own: true }, args, headers);
+  }
+
+  #publish(name: { channel: string; own?: true }, args: unknown, headers: Record<string, string> | undefined): void {
     const id = String(++this.#publications).padStart(26, '0');
-    const event = { type: 'EVNT', id, channel, args, headers };
-    const kept = this.#log(channel)?.add(event) ?? event;
+    const event = { type: 'EVNT', id, ...name, args, headers };
+    const kept = this.#log(fullName(name))?.add(event) ?? event;
     for (const socket of this.#sockets) {
       for (const topic of socket.topics.values()) {
-        if (topic.matches(channel)) socket.deliver(topic.pattern ? { ...event, pattern: topic.channel } : kept);
+        if (topic.matches(fullName(name))) socket.deliver(topic.pattern ? { ...event, pattern: topic.channel } : kept);
       }
     }
   }
 
   /** Tells all who are subscribed to a channel or pattern that they may have missed events. */
   gap(channel: string, pattern = false): void {
-    const top = pattern ? undefined : this.#log(channel)?.top;
+    this.#tell({ channel, pattern }, { type: 'GAP', ...(pattern ? undefined : this.#log(channel)?.top) });
+  }
+
+  /** Tells something about a channel or pattern to all who are subscribed to it. */
+  #tell(name: MockTopic & { channel: string }, message: object, then?: (socket: MockSocket) => void): void {
     for (const socket of this.#sockets) {
-      if (socket.topics.has(topicKey({ channel, pattern }))) {
-        socket.deliver({ type: 'GAP', channel, pattern: pattern || undefined, ...top });
-      }
+      const topic = socket.topics.get(topicKey(name));
+      if (!topic) continue;
+      socket.deliver({ ...message, ...topic.name });
+      then?.(socket);
     }
+  }
+
+  /** Subscribes all clients to a channel or pattern: those that are connected, and each that connects. */
+  subscribe(channel: string, { pattern = false, own = false }: MockTopic = {}): void {
+    const topic = new Topic(channel, pattern, own);
+    this.#made.set(topicKey(topic), topic);
+    for (const socket of this.#sockets) if (socket.readyState === 1 && !socket.isNew) this.#make(socket, topic);
+  }
+
+  #make(socket: MockSocket, { channel, pattern, own }: Topic): void {
+    const key = topicKey({ channel, pattern, own });
+    const topic = socket.topics.get(key) ?? new Topic(channel, pattern, own);
+    socket.topics.set(key, topic);
+    topic.byServer = true;
+    socket.deliver({ type: 'SUBS', ...topic.name, ...(pattern ? undefined : this.#log(fullName(topic))?.top) });
+  }
+
+  /**
+   * Ends the subscriptions of all clients to a channel or pattern, whether they
+   * or the server have made them. After the codes 404, 429 and 503 the clients
+   * subscribe again.
+   */
+  unsubscribe(channel: string, { pattern = false, own = false, ...refusal }: MockTopic & Omit<Refusal, 'times'> = {}): void {
+    const { code = 403, message = 'the subscription was taken away', retryAfter } = refusal;
+    const key = topicKey({ channel, pattern, own });
+    this.#made.delete(key);
+    const unss = { type: 'UNSS', error: { code, message, retry_after: retryAfter } };
+    this.#tell({ channel, pattern, own }, unss, (socket) => socket.topics.delete(key));
+  }
+
+  /**
+   * Says who is in a channel, and tells those who follow it what has changed.
+   * Of a channel of which it never was said, the server does not tell who is there.
+   */
+  here(channel: Channel<C>, members: readonly MockMember[]): void {
+    const { listed = 100 } = this.#options;
+    const before = this.#here.get(channel);
+    const now = new Map(members.map(({ user, sessions = 1, info }) => [user, { user, n: sessions, info }]));
+    this.#here.set(channel, now);
+    const isNew = ([user, member]: [string, object]): boolean => JSON.stringify(member) !== JSON.stringify(before?.get(user));
+    const isLong = now.size > listed;
+    const change = {
+      join: [...now].filter(isNew).map(([, member]) => member),
+      leave: [...(before?.keys() ?? [])].filter((user) => !now.has(user)),
+    };
+    const list = before && before.size <= listed ? change : this.#present(channel);
+    for (const socket of this.#sockets) {
+      const follows = before && socket.topics.get(topicKey({ channel }))?.here;
+      if (follows) socket.deliver({ type: 'HERE', channel, count: now.size, ...(isLong ? undefined : list) });
+    }
+  }
+
+  /** What an ACK says of who is in a channel. */
+  #present(channel: string): object | undefined {
+    const { listed = 100 } = this.#options;
+    const users = this.#here.get(channel);
+    return users && { here: users.size > listed ? undefined : [...users.values()], count: users.size };
   }
 
   /**
@@ -271,7 +367,16 @@ export class MockServer<C extends Contract = AnyContract> {
     if (this.refusing) return socket.dropAfterAll(this.refusing.code, this.refusing.reason ?? '');
     const { ping = 25_000, limits = {}, auth } = this.#options;
     const session = `mock-session-${++this.#sessions}`;
-    socket.deliver({ type: 'HELLO', session, node: 'mock-node', ping, limits, ...this.#grant(socket, !auth) });
+    const here = this.#here.size > 0 || undefined;
+    socket.deliver({ type: 'HELLO', session, node: 'mock-node', ping, limits, here, ...this.#grant(socket, !auth) });
+    if (!auth) this.#begin(socket);
+  }
+
+  /** The session has its user: subscribes it to what each is subscribed to. */
+  #begin(socket: MockSocket): void {
+    if (!socket.isNew) return;
+    socket.isNew = false;
+    for (const topic of this.#made.values()) this.#make(socket, topic);
   }
 
   /** What HELLO, or the ACK of AUTH, says that a session may use. */
@@ -299,7 +404,7 @@ export class MockServer<C extends Contract = AnyContract> {
       case 'SUB':
         return this.#subscribe(socket, message);
       case 'UNSB':
-        socket.topics.delete(topicKey(message));
+        this.#unsubscribe(socket, message);
         return ack();
       case 'PUB': {
         const { channel, args, headers } = message;
@@ -314,13 +419,24 @@ export class MockServer<C extends Contract = AnyContract> {
   }
 
   #subscribe(socket: MockSocket, message: Message): void {
-    const { id, channel, pattern = false, since, last } = message;
-    socket.topics.set(topicKey(message), new Topic(channel, pattern));
-    const log = pattern ? undefined : this.#log(channel);
+    const { id, channel, pattern = false, own = false, since, last, here = false } = message;
+    const topic = socket.topics.get(topicKey(message)) ?? new Topic(channel, pattern, own);
+    socket.topics.set(topicKey(message), topic);
+    topic.byClient ||= !own;
+    topic.here = here;
+    const log = pattern ? undefined : this.#log(fullName(message));
     const isBack = since !== undefined;
     const missed = isBack ? log?.after(since) : last !== undefined && log?.newest(last as number);
-    socket.deliver({ type: 'ACK', for: id, ...log?.top, recovered: isBack ? !!missed : undefined });
+    const present = here ? this.#present(channel) : undefined;
+    socket.deliver({ type: 'ACK', for: id, ...log?.top, recovered: isBack ? !!missed : undefined, ...present });
     for (const event of missed || []) socket.deliver(event);
+  }
+
+  /** Ends what a SUB has begun: what the server wants, too, goes on. */
+  #unsubscribe(socket: MockSocket, message: Message): void {
+    const topic = socket.topics.get(topicKey(message));
+    if (!topic?.byServer) return void socket.topics.delete(topicKey(message));
+    topic.byClient = topic.here = false;
   }
 
   /** Whether a publication was made before: its key is known. */
@@ -347,11 +463,11 @@ export class MockServer<C extends Contract = AnyContract> {
 
   /** What is wrong with a request, or which limit it exceeds, if so, or that nobody is there to answer it. */
   #excess(socket: MockSocket, message: Message): WireError | undefined {
-    const odd = message.type === 'SUB' ? oddWish(message) : message.type === 'PUB' ? this.#oddKey(socket, message) : (oddCall(message) ?? this.#oddJoin(socket, message));
+    const odd = message.type === 'SUB' ? oddWish(socket, message) : message.type === 'PUB' ? this.#oddKey(socket, message) : (oddCall(message) ?? this.#oddJoin(socket, message));
     if (odd) return odd;
     const { calls = Infinity, subscriptions = Infinity, timeout = Infinity } = this.#options.limits ?? {};
-    const isNew = message.type === 'SUB' && !socket.topics.has(topicKey(message));
-    if (isNew && socket.topics.size >= subscriptions) return tooMany(subscriptions, 'subscriptions');
+    const isNew = message.type === 'SUB' && !message.own && !socket.topics.get(topicKey(message))?.byClient;
+    if (isNew && [...socket.topics.values()].filter(({ byClient }) => byClient).length >= subscriptions) return tooMany(subscriptions, 'subscriptions');
     if (message.type !== 'CALL') return undefined;
     if (socket.calls.size >= calls) return tooMany(calls, 'calls without an outcome');
     if ((message.timeout ?? 0) > timeout) return { code: 400, message: `the timeout is more than ${timeout} ms` };
@@ -382,6 +498,7 @@ export class MockServer<C extends Contract = AnyContract> {
       if (verdict === false) throw { code: 401, message: 'the token was refused' };
       const expires = typeof verdict === 'number' ? verdict : undefined;
       socket.deliver({ type: 'ACK', for: id, expires, ...this.#grant(socket, true) });
+      this.#begin(socket);
     } catch (thrown) {
       socket.deliver({ type: 'NACK', for: id, error: wireError(thrown) });
     }
@@ -444,8 +561,12 @@ function wireError(thrown: unknown): WireError {
   return { code, message, data, retry_after: retryAfter };
 }
 
-/** What is wrong with what a SUB wants of the past. */
-function oddWish({ pattern, since, last }: Message): WireError | undefined {
+/** What is wrong with a SUB, be it what it wants of the past. */
+function oddWish({ topics }: MockSocket, message: Message): WireError | undefined {
+  const { channel, pattern, own, here, since, last } = message;
+  if (channel.startsWith('\0')) return { code: 400, message: 'a channel begins with no zero byte' };
+  if (here && (pattern || own)) return { code: 400, message: 'here: of a channel, not of a pattern' };
+  if (own && !topics.has(topicKey(message))) return { code: 403, message: `the server has not subscribed this session to ${channel}` };
   if (since === undefined && last === undefined) return undefined;
   if (pattern || (since !== undefined && last !== undefined)) return { code: 400, message: 'since or last, and not of a pattern' };
   return oddCount('last', last);
@@ -474,21 +595,36 @@ const tooMany = (most: number, what: string): WireError => ({
   retry_after: 1_000,
 });
 
-const topicKey = ({ channel, pattern }: { channel: string; pattern?: boolean | undefined }): string => `${!!pattern} ${channel}`;
+/** A channel's name, behind a zero byte if it is one of the server's own. */
+const fullName = ({ channel, own }: { channel: string; own?: boolean | undefined }): string => (own ? '\0' : '') + channel;
+
+const topicKey = (topic: { channel: string; pattern?: boolean | undefined; own?: boolean | undefined }): string => `${!!topic.pattern} ${fullName(topic)}`;
 
 /** A channel or pattern that a connection is subscribed to. */
 class Topic {
   #expression: RegExp | undefined;
+  /** Who wants it. */
+  byClient = false;
+  byServer = false;
+  /** The client is told who is there. */
+  here = false;
 
   constructor(
     readonly channel: string,
     readonly pattern: boolean,
+    readonly own: boolean,
   ) {
     if (pattern) this.#expression = glob(channel);
   }
 
-  matches(channel: string): boolean {
-    return this.#expression?.test(channel) ?? channel === this.channel;
+  /** The fields that name it in a message. */
+  get name(): object {
+    return { channel: this.channel, pattern: this.pattern || undefined, own: this.own || undefined };
+  }
+
+  /** Whether it brings the events of a channel, by its full name. Those of the server's own no pattern matches. */
+  matches(name: string): boolean {
+    return this.#expression ? !name.startsWith('\0') && this.#expression.test(name) : name === fullName(this);
   }
 }
 
@@ -529,6 +665,8 @@ class MockSocket implements WebSocketLike {
   /** Whether its publications may have keys, and its calls. */
   mayKey = false;
   mayKeyCalls = false;
+  /** Its session has no user yet. */
+  isNew = true;
   #server: ServerEnd;
   /** Until what the server sent has arrived. */
   #underWay: Promise<void> = Promise.resolve();

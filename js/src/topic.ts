@@ -1,5 +1,5 @@
 import { OVERLAP } from './constants.js';
-import { JugglerError } from './error.js';
+import { JugglerError, wireError } from './error.js';
 import { fieldsOf, type Link, type ServerMessage } from './link.js';
 import type { Feed } from './subscription.js';
 import { Timer } from './time.js';
@@ -21,12 +21,20 @@ export interface Subscriber {
   _emit(type: 'gap', gap: Gap): void;
   /** The topic has no subscription any more. */
   _forget(topic: Topic): void;
-  /** A link has room for another topic. */
+  /** A link has a topic less. */
   _roomFreed(link: Link): void;
 }
 
-/** A topic's key: a channel and a pattern may be written the same. */
-export const topicKey = (channel: string, pattern: boolean): string => (pattern ? '*' : '=') + String(channel);
+/** What follows who is there. */
+export interface Here {
+  /** The value of the field by which a SUB on the link asks for it. */
+  _asking(link: Link): true;
+  /** The ACK of the topic's SUB, or a HERE. */
+  _hear(link: Link, message: ServerMessage): void;
+}
+
+/** A topic's key: a channel, a pattern and a channel of the server's own may be written the same. */
+export const topicKey = (channel: string, pattern: unknown, own?: unknown): string => (own ? '!' : pattern ? '*' : '=') + String(channel);
 
 /**
  * What the client is subscribed to at the server, once, for all its local
@@ -48,28 +56,32 @@ export class Topic {
   _refusal: JugglerError | undefined;
   /** The server takes no more topics on this link. */
   _awaitsRoom: boolean | undefined;
+  /** Some subscription wants it whether or not the server subscribes to it by itself. */
+  _asks: boolean | undefined;
+  /** Asks who is there, if somebody wants to know: see members.ts. */
+  _here: Here | undefined;
 
   /** The link that the subscription was last asked for on. */
-  private _askedOn: Link | undefined;
+  _askedOn: Link | undefined;
   /**
    * Where the channel stood, if the server keeps its events: on the next link it
    * goes on after it. It is taken from what this subscription was delivered, and
    * from a confirmation after which nothing older comes; any other would skip
    * events in silence.
    */
-  private _since: { at: unknown; tag: unknown } | undefined;
-  private _timer = new Timer();
+  protected _since: { at: unknown; tag: unknown } | undefined;
+  protected _timer = new Timer();
   private _feeds = new Set<Feed<any>>();
   /** How often it was refused for now, since the last confirmation. */
   private _refusals = 0;
   /** Confirmed before, and lost with its link: the next confirmation leaves a gap. */
   private _lost: boolean | undefined;
   /** While it moves to another link: what waits from the new one. */
-  private _held: ServerMessage[] | undefined;
+  protected _held: ServerMessage[] | undefined;
   /** The ids of the events that the old link brought, and the new one may bring again. */
   private _seen: Set<unknown> | undefined;
   /** Both links are confirmed. */
-  private _overlapping: boolean | undefined;
+  protected _overlapping: boolean | undefined;
 
   constructor(
     readonly _channel: string,
@@ -77,12 +89,14 @@ export class Topic {
     readonly _owner: Subscriber,
     /** How many of the newest events are wanted, until the first confirmation. */
     private _last: number | undefined,
+    /** The channel is one of the server's own. */
+    readonly _own?: true,
   ) {
-    this._key = topicKey(_channel, _pattern);
+    this._key = topicKey(_channel, _pattern, _own);
   }
 
-  private _fields(more?: object): string {
-    return fieldsOf({ channel: this._channel, pattern: this._pattern || undefined, ...more });
+  _fields(more?: object): string {
+    return fieldsOf({ channel: this._channel, pattern: this._pattern || undefined, own: this._own, ...more });
   }
 
   /** Whether it has subscriptions. */
@@ -145,14 +159,14 @@ export class Topic {
     else this._askOn(link);
   }
 
-  private _askOn(link: Link): void {
+  protected _askOn(link: Link): void {
     // A server that does not answer is given up, lest the application waits for events in vain.
     this._timer._set(this._owner._settings.timeout, () => {
       link._end(new JugglerError(1002, `${this._channel}: no answer`));
     });
     const sent = link._request({
       _type: 'SUB',
-      _fields: this._fields({ since: this._since, last: this._last }),
+      _fields: this._fields({ since: this._since, last: this._last, here: this._here?._asking(link) }),
       _idempotent: true,
       _settle: (error, answer) => {
         if (this._askedOn !== link || !this._wanted) return;
@@ -164,13 +178,15 @@ export class Topic {
     if (!sent) this._linkEnded(link);
   }
 
-  /** An event that came on a link, or the word that some may have been missed. */
+  /** What came of the channel on a link: an event, the word that some may have been missed, or another. */
   _deliver(link: Link, message: ServerMessage): void {
     const { id, type } = message;
+    if (type === 'UNSS') return this._taken(link, wireError(message.error, true, { _type: 'SUB' }));
     if (type === 'GAP') {
       if (link === this._link) this._take(message);
       return this._gap('server');
     }
+    if (type !== 'EVNT') return this._here?._hear(link, message);
     if (link === this._link) {
       if (this._held) this._seen!.add(id);
       else if (this._seen?.delete(id)) return;
@@ -182,13 +198,13 @@ export class Topic {
     }
   }
 
-  private _take({ at, tag }: ServerMessage): void {
+  protected _take({ at, tag }: ServerMessage): void {
     this._since = at && !this._pattern ? { at, tag } : undefined;
   }
 
   /** Events may have been missed. */
   private _gap(reason: Gap['reason']): void {
-    const gap: Gap = { channel: this._channel, pattern: this._pattern, reason };
+    const gap: Gap = { channel: this._channel, pattern: this._pattern, own: this._own, reason };
     this._owner._emit('gap', gap);
     this._each((feed) => feed._gap(gap));
   }
@@ -205,6 +221,17 @@ export class Topic {
     if (link !== this._link) return;
     this._link = this._held = undefined;
     this._lost = true;
+  }
+
+  /** The server has taken it away on a link. Of one that is not confirmed there it speaks of another, before this one. */
+  protected _taken(link: Link, error: JugglerError): void {
+    const moves = this._overlapping;
+    if (link !== this._link && !(moves && link === this._askedOn)) return;
+    const isLeft = moves && link === this._link;
+    this._linkEnded(link);
+    if (!isLeft) this._free(link);
+    if (!error.retryable) this._each((feed) => feed._fail(error));
+    else if (!this._askedOn) this._refused(error);
   }
 
   /** Tells each subscription something, other than those that end meanwhile. */
@@ -233,9 +260,12 @@ export class Topic {
   }
 
   /** The server has confirmed it on a link. */
-  private _confirmed(link: Link, answer: ServerMessage): void {
+  protected _confirmed(link: Link, answer: ServerMessage): void {
     const { recovered } = answer;
     const tells = recovered !== undefined;
+    this._here?._hear(link, answer);
+    // If the server has subscribed it on that link, too, what has come there comes again.
+    if (tells) this._held = undefined;
     if (this._link && !tells) {
       this._overlapping = true;
       this._timer._set(OVERLAP, () => this._moveTo(link));
@@ -260,13 +290,13 @@ export class Topic {
     this._each((feed) => feed._settle());
   }
 
-  private _unsubscribe(link: Link): void {
+  protected _unsubscribe(link: Link): void {
     link._spend('');
     link._request({ _type: 'UNSB', _fields: this._fields() });
     this._free(link);
   }
 
-  private _free(link: Link): void {
+  protected _free(link: Link): void {
     link._topics--;
     this._owner._roomFreed(link);
   }

@@ -79,6 +79,8 @@ export interface JugglerEvent<T = unknown, Name extends string = string> {
   readonly id: string;
   /** The channel that it was published on. */
   readonly channel: Name;
+  /** The channel is one of the server's own, as of {@link withServer}. */
+  readonly own?: true;
   /** The pattern that matched, if the subscription is one to a pattern. */
   readonly pattern?: string;
   /** What was published. */
@@ -122,6 +124,8 @@ export interface Gap {
   /** The channel or the pattern that was subscribed to. */
   readonly channel: string;
   readonly pattern: boolean;
+  /** The channel is one of the server's own, as of {@link withServer}. */
+  readonly own?: true | undefined;
   /** `reconnect`: the connection was lost for a while. `server`: the server lost its broker for a while. */
   readonly reason: 'reconnect' | 'server';
 }
@@ -298,4 +302,49 @@ export interface SubscribeOptions {
   buffer?: number;
   /** Ends the subscription when aborted. */
   signal?: AbortSignal | undefined;
+}
+
+/** A user who is in a channel. */
+export interface Member<Info = unknown> {
+  readonly user: string;
+  /** How many sessions the user has there. */
+  readonly sessions: number;
+  /** What the server says of the user, if it does. */
+  readonly info?: Info;
+}
+
+/** A change of who is in a channel; see {@link members}. */
+export interface MembersChange<Info = unknown> {
+  /** Who is there now, a new array each time; undefined: they are more than the server lists. */
+  readonly members: readonly Member<Info>[] | undefined;
+  /** How many users are there now. */
+  readonly count: number;
+  /** Who has come, or has another number of sessions or another `info`; at first, all of them. */
+  readonly join: readonly Member<Info>[];
+  /** Who has gone. */
+  readonly leave: readonly string[];
+}
+
+/** Options of {@link members}. */
+export interface MembersOptions extends Omit<SubscribeOptions, 'pattern' | 'onGap' | 'last'> {}
+
+/** Options of a subscription that the server makes; see {@link withServer}. */
+export interface ServerOptions extends SubscribeOptions {
+  /** It is the server that says with what it begins. */
+  last?: undefined;
+  /** The channel is one of the server's own, such as that of a user: another than the one of this name that clients subscribe to. */
+  own?: boolean | undefined;
+}
+
+/** Such options as `subscribe` takes them: of a pattern, or of a channel. */
+export type ServerSubscription<O extends ServerOptions> = ServerOptions & (O extends { pattern: true } ? { pattern: true } : { pattern?: false });
+
+/** What the server has subscribed the client to by itself; see {@link onServer}. */
+export interface Made {
+  /** The channel or the pattern. */
+  readonly channel: string;
+  /** Whether `channel` is a pattern. */
+  readonly pattern: boolean;
+  /** Whether it is a channel of the server's own. */
+  readonly own: boolean;
 }

@@ -1,7 +1,7 @@
 // What the compiler has to know, and to refuse. Never run: `npm run check` compiles it.
 import { expectTypeOf } from 'vitest';
-import { Client, stream, withKey, type Attached, type Gap, type JugglerError, type JugglerEvent, type State, type Stream, type Subscription } from '../src/index.js';
-import { useCall, useChannelState, useConnection, useStream, useSubscription, type CallState, type ChannelState, type StreamState } from '../src/react.js';
+import { Client, CoreClient, members, onServer, stream, withKey, withServer, withState, type Attached, type Gap, type JugglerError, type JugglerEvent, type Made, type Member, type MembersChange, type State, type Stream, type Subscription } from '../src/index.js';
+import { useCall, useChannelState, useConnection, useMembers, useStream, useSubscription, type CallState, type ChannelState, type StreamState } from '../src/react.js';
 import { MockServer } from '../src/testing.js';
 
 interface Article {
@@ -121,6 +121,40 @@ export async function channels(client: Client<App>): Promise<void> {
   client.subscribe('news.[gr]*', { pattern: true }, ({ channel }) => {
     expectTypeOf(channel).toEqualTypeOf<'news.go' | 'news.rust' | 'alerts' | `user.${string}`>();
   });
+}
+
+export async function server(client: Client<App>, core: CoreClient<App>): Promise<void> {
+  client.subscribe('news.go', withServer(), ({ args }) => expectTypeOf(args).toEqualTypeOf<Article>());
+  client.subscribe('user.7', withServer({ own: true, onGap: ({ own }) => expectTypeOf(own).toEqualTypeOf<true | undefined>() }), ({ args }) => expectTypeOf(args).toEqualTypeOf<{ online: boolean }>());
+  client.subscribe('news.*', withServer({ pattern: true }), ({ channel }) => expectTypeOf(channel).toEqualTypeOf<'news.go' | 'news.rust'>());
+  client.subscribe('news.go', withState(async () => {}, withServer({ own: true })), () => {});
+  core.subscribe('news.go', withServer(), ({ args }) => expectTypeOf(args).toEqualTypeOf<Article>());
+  onServer(core, (made) => expectTypeOf(made).toEqualTypeOf<Made>())();
+  onServer(new Client('ws://x'), ({ channel, own }) => new Client('ws://x').subscribe(channel, withServer({ own })));
+  useSubscription(client, 'news.go', ({ args }) => expectTypeOf(args).toEqualTypeOf<Article>(), withServer({ own: true }));
+
+  // @ts-expect-error of what the server makes
+  client.subscribe('news.go', { own: true }, () => {});
+  // @ts-expect-error it is not asked for
+  withServer({ last: 5 });
+  // @ts-expect-error no such channel
+  client.subscribe('weather', withServer(), () => {});
+}
+
+export async function present(client: Client<App>, core: CoreClient<App>): Promise<void> {
+  const room = members<{ name: string }>(client, 'news.go', { onReady: () => {} }, (change) => expectTypeOf(change).toEqualTypeOf<MembersChange<{ name: string }>>());
+  expectTypeOf(room.members).toEqualTypeOf<readonly Member<{ name: string }>[] | undefined>();
+  expectTypeOf(room.count).toEqualTypeOf<number | undefined>();
+  for await (const { join, leave } of members(core, 'weather')) {
+    expectTypeOf(join).toEqualTypeOf<readonly Member[]>();
+    expectTypeOf(leave).toEqualTypeOf<readonly string[]>();
+  }
+  expectTypeOf(useMembers<{ name: string }>(client, null).members?.[0]?.info).toEqualTypeOf<{ name: string } | undefined>();
+
+  // @ts-expect-error not of patterns
+  members(client, 'news.*', { pattern: true });
+  // @ts-expect-error no such option
+  members(client, 'news.go', { onHere: () => {} });
 }
 
 export async function untyped(): Promise<void> {
