@@ -167,6 +167,50 @@ func Example() {
 	// Output: 3
 }
 
+// A channel of the user, and a room that the user is removed from while the session goes on.
+func ExampleUser() {
+	handler, err := juggler.New(juggler.WithAuthenticator(func(r *http.Request) (*juggler.Identity, error) {
+		user := r.Header.Get("User") // of a session of the application
+		return &juggler.Identity{User: user, Channels: []string{"room.7", juggler.User(user)}}, nil
+	}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := httptest.NewServer(handler)
+	defer server.Close()
+	ctx := context.Background()
+	defer handler.Shutdown(ctx)
+
+	done := make(chan struct{}, 2)
+	c, err := client.Dial(ctx, server.URL, client.WithHTTPHeader(http.Header{"User": {"ann"}}),
+		client.WithServerSubscriptions(func(sub *client.Subscription) {
+			defer func() { done <- struct{}{} }()
+			event, err := sub.Next(ctx)
+			if sub.Own() {
+				fmt.Printf("to %s: %s\n", sub.Channel(), event.Args)
+				return
+			}
+			fmt.Printf("%s has ended: %v\n", sub.Channel(), err)
+		}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	if err := handler.Publish(ctx, juggler.User("ann"), "you have mail", nil); err != nil {
+		log.Fatal(err)
+	}
+	<-done
+	for s := range handler.SessionsOf("ann") {
+		if err := s.Unsubscribe(ctx, broker.Topic{Name: "room.7"}, juggler.Errorf(403, "removed from the room")); err != nil {
+			log.Fatal(err)
+		}
+	}
+	<-done
+	// Output:
+	// to user:ann: "you have mail"
+	// room.7 has ended: juggler: subscription to room.7: removed from the room (403)
+}
+
 // Server code publishes to whoever is subscribed.
 func ExampleHandler_Publish() {
 	handler, err := juggler.New()

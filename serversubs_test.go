@@ -236,6 +236,34 @@ func TestChannelsOfIdentity(t *testing.T) {
 	}))
 }
 
+// What a new identity lacks, though the user is the same, goes on only if the client may have
+// it by itself.
+func TestChannelThatIdentityLacks(t *testing.T) {
+	var member atomic.Bool
+	member.Store(true)
+	s := newServer(t, juggler.WithAuthenticator(inChannels), juggler.WithDeferredAuth(signInChannels, waiting.Most),
+		juggler.WithAuthorizer(juggler.NonBlocking(func(_ context.Context, r *juggler.Request) error {
+			if r.Channel() == "room.7" && !member.Load() {
+				return juggler.ErrForbidden
+			}
+			return nil
+		})))
+	c := s.dialHeader("juggler.1", http.Header{"User": {"ann"}, "Channels": {"room.7 room.8"}})
+	c.expect(`{"type":"SUBS","channel":"room.7"}`)
+	c.expect(`{"type":"SUBS","channel":"room.8"}`)
+	for _, channel := range []string{"room.7", "room.8"} {
+		c.send(`{"type":"SUB","id":"1","channel":"` + channel + `"}`)
+		c.expect(`{"type":"ACK","for":"1"}`)
+	}
+	member.Store(false)
+	c.send(`{"type":"AUTH","id":"2","token":"ann:"}`)
+	c.expect(`{"type":"ACK","for":"2"}`)
+	c.expect(`{"type":"UNSS","channel":"room.7","error":{"code":403}}`)
+	s.publish("room.7", 1, 1)
+	s.publish("room.8", 2, 2)
+	c.expect(`{"type":"EVNT","channel":"room.8"}`)
+}
+
 // A replay of what came before on a channel of the server's is asked for by its position; it
 // needs no right, gives none, and is for those only whom the server has subscribed.
 func TestReplayOfServerSubscription(t *testing.T) {

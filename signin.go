@@ -46,7 +46,7 @@ func (h *Handler) signIn(ctx context.Context, r *Request) (err error) {
 	was := h.identify(r.s, kept)
 	h.endIfRevoked(r.s)
 	r.accepted = true
-	if !was.sameRights(kept) {
+	if !was.sameRights(kept) || r.s.lacksChannels(in.joining) {
 		in.unclear = true // also if the authorizer ends the goroutine
 		in.refused, err = h.refusedNow(ctx, r.s, func(bool) {})
 		in.unclear = err != nil
@@ -80,13 +80,25 @@ func (s *session) settleSignIn(r *Request) {
 	}
 }
 
+// lacksChannels reports whether the identity of before wanted what the new one does not.
+func (s *session) lacksChannels(stay []*Request) bool {
+	mu := &s.shard.subsMu
+	mu.Lock()
+	defer mu.Unlock()
+	return slices.ContainsFunc(s.subs, func(sub subscription) bool { return sub.lacksIn(stay) })
+}
+
+// lacksIn reports whether the identity wants a subscription that is not among stay.
+func (sub *subscription) lacksIn(stay []*Request) bool {
+	t := sub.topic.node.name
+	return sub.by&byIdentity != 0 && !slices.ContainsFunc(stay, func(r *Request) bool { return r.topic() == t })
+}
+
 // leaveChannels ends what only the identity of before wanted.
 func (s *session) leaveChannels(stay []*Request) {
 	for i := len(s.subs) - 1; i >= 0 && s.state < closing; i-- {
-		sub := &s.subs[i]
-		t := sub.topic.node.name
-		switch {
-		case sub.by&byIdentity == 0, slices.ContainsFunc(stay, func(r *Request) bool { return r.topic() == t }):
+		switch sub := &s.subs[i]; {
+		case !sub.lacksIn(stay):
 		case sub.by == byIdentity:
 			s.endSubscription(i, errOtherIdentity)
 		default:
