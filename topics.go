@@ -363,8 +363,11 @@ func (s *session) unwant(i int, by wantedBy) (removed bool) {
 	return true
 }
 
-// setWanted notes who wants a subscription.
+// setWanted notes who wants a subscription. Who is there is told for a SUB only.
 func (s *session) setWanted(i int, by wantedBy) {
+	if lt := s.subs[i].topic; by&byClient == 0 {
+		s.stopHere(lt, &lt.subs[s.subs[i].index])
+	}
 	s.shard.subsMu.Lock()
 	defer s.shard.subsMu.Unlock()
 	s.subs[i].by = by

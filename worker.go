@@ -36,7 +36,7 @@ func newJobOf(r *Request) *job {
 	j.message = append(j.message, r.token...)
 	n := len(r.id)
 	j.typ, j.id, j.token = r.typ, j.message[:n:n], j.message[n:]
-	j.channel, j.pattern, j.history, j.wantsHere = r.channel, r.pattern, r.history, r.wantsHere
+	j.channel, j.pattern, j.by, j.history, j.wantsHere = r.channel, r.pattern, r.by, r.history, r.wantsHere
 	return j
 }
 

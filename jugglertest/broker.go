@@ -3,6 +3,8 @@ package jugglertest
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -22,12 +24,14 @@ type Broker struct {
 
 	mu          sync.Mutex // guards the following
 	subscribers map[*subscriberConn]struct{}
+	presences   map[*presenceConn]struct{}
 	made        map[broker.CallKey]string // the URIs of calls with keys
 }
 
 // Down makes the broker unreachable: calls, publications, subscriptions and
 // what opens a connection fail with broker.ErrUnavailable. Calls that were
-// queued before are still answered; the parts of their answers wait for Up.
+// queued before are still answered; the parts of their answers wait for Up, and so do users
+// who come to channels or leave them.
 func (b *Broker) Down() { b.down.Store(true) }
 
 // Up ends Down. As after a real outage, all subscriptions learn that they may have missed
@@ -42,9 +46,13 @@ func (b *Broker) Up() {
 	for c := range b.subscribers {
 		conns = append(conns, c)
 	}
+	presences := slices.Collect(maps.Keys(b.presences))
 	b.mu.Unlock()
 	for _, c := range conns {
 		c.gap()
+	}
+	for _, c := range presences {
+		c.up()
 	}
 }
 
