@@ -21,8 +21,8 @@ import (
 // WithCluster has the node do what [Handler.Cluster], or a [NewCluster] of another program on
 // the same broker, asks all nodes for, and refuse credentials that were revoked
 // ([Cluster.Revoke]). It needs a broker that is a [broker.Registry]. Clients can reach none
-// of it; whoever may publish on the broker may ask for anything. Default: the node is on its
-// own.
+// of it; whoever may publish on the broker may ask for anything. The node takes part from its
+// first handshake, or call of [Handler.Ready], to its Shutdown. Default: it is on its own.
 func WithCluster() Option {
 	return optionFunc(func(c *config) { c.cluster = true })
 }

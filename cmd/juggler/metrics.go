@@ -54,6 +54,8 @@ func (s *server) metrics() admin.Metrics {
 		total("taken_away_total", "Subscriptions that the server ended, as a right had ended.", func(s juggler.Stats) uint64 { return s.TakenAway }),
 		total("gaps_total", "Topics for which events may have been missed.", func(s juggler.Stats) uint64 { return s.Gaps }),
 		total("late_results_total", "Results that came for calls that were over.", func(s juggler.Stats) uint64 { return s.LateResults }),
+		total("revoked_total", "Sessions ended because their tokens were revoked.", func(s juggler.Stats) uint64 { return s.Revoked }),
+		total("cluster_commands_total", "Times that this node did what all nodes were asked for.", func(s juggler.Stats) uint64 { return s.Commands }),
 		total("panics_total", "Panics in user code.", func(s juggler.Stats) uint64 { return s.Panics }),
 		total("held_up_total", "Event loops held up by a function of a callee.", func(s juggler.Stats) uint64 { return s.HeldUp }),
 		total("blocked_total", "Calls of functions that must not wait, and took more than 100 ms.", func(s juggler.Stats) uint64 { return s.Blocked }),

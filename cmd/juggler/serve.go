@@ -110,6 +110,9 @@ func (s *server) run(ctx context.Context) error {
 	for _, l := range listeners {
 		fmt.Fprintln(s.cmd.OutOrStdout(), listen.URL(l, s.flags.path, s.encryption != nil))
 	}
+	if s.inCluster() {
+		_ = s.handler.Ready(ctx) // it takes part from now on; if it cannot, with its first session
+	}
 	if s.flags.access.Unguarded() {
 		s.log.Warn("every client may call, publish and subscribe to everything: give --rules, or --open if that is meant")
 	}
@@ -132,6 +135,9 @@ func (s *server) reloadRules() error {
 	return nil
 }
 
+// inCluster reports whether the node acts together with others.
+func (s *server) inCluster() bool { return s.flags.cluster && len(s.flags.engine.RPC) > 0 }
+
 // ready reports whether clients should come here.
 func (s *server) ready(ctx context.Context) error {
 	return errors.Join(s.handler.Ready(ctx), s.access.Ready())
@@ -150,6 +156,9 @@ func (s *server) prepare(ctx context.Context) error {
 	options := append(f.limits.List(),
 		juggler.WithCaller(s.engine.Caller), juggler.WithPubSub(s.engine.PubSub),
 		juggler.WithLogger(s.logs), originOption(f.origins))
+	if s.inCluster() {
+		options = append(options, juggler.WithCluster())
+	}
 	if len(f.proxies) > 0 {
 		options = append(options, juggler.WithTrustedProxies()) // the handler sees the addresses of clients
 	}

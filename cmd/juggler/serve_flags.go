@@ -38,6 +38,7 @@ type serveFlags struct {
 	startTimeout time.Duration
 	drainDelay   time.Duration
 	drainTimeout time.Duration
+	cluster      bool
 }
 
 func (f *serveFlags) bind(flags *pflag.FlagSet) {
@@ -52,6 +53,7 @@ func (f *serveFlags) bind(flags *pflag.FlagSet) {
 	settings.DurationVar(flags, &f.startTimeout, "start-timeout", 10*time.Second, 0, time.Hour, "how long to wait for Redis at the start")
 	settings.DurationVar(flags, &f.drainDelay, "drain-delay", 0, 0, time.Hour, "pause between SIGTERM and draining, for load balancers to see /readyz fail")
 	settings.DurationVar(flags, &f.drainTimeout, "drain-timeout", 25*time.Second, 0, time.Hour, "what draining takes at most")
+	flags.BoolVar(&f.cluster, "cluster", true, "with --redis, take part in what juggler nodes, disconnect, revoke and unsubscribe ask all servers for")
 	f.engine.Bind(flags)
 	f.engine.BindServer(flags)
 	f.limits = bindLimits(flags)
@@ -113,6 +115,7 @@ func bindLimits(flags *pflag.FlagSet) *settings.Options[juggler.Option] {
 	o.Duration(flags, option.ServerReadTimeout, juggler.WithReadTimeout, "for the rest of a message once it has begun")
 	o.Duration(flags, option.ServerWriteTimeout, juggler.WithWriteTimeout, "how long a client may read nothing of what waits for it")
 	o.Duration(flags, option.ServerStreamStall, juggler.WithStreamStall, "how long an answer in parts may wait for its client to ask for more")
+	o.Duration(flags, option.ServerClusterLease, juggler.WithClusterLease, "silence after which this node counts as gone for juggler nodes and the like")
 	o.Duration(flags, option.ServerBrokerTimeout, juggler.WithBrokerTimeout, "what the broker has to take a request")
 	visible := flags.Bool("visible-refusals", true, "let browsers see why they are refused, by close codes")
 	o.WhenSet(flags.Lookup("visible-refusals"), func() juggler.Option { return juggler.WithVisibleRefusals(*visible) })

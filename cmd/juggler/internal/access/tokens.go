@@ -168,6 +168,9 @@ func reason(err error) string {
 	return "its key is not known"
 }
 
+// longAgo is when a token was issued that does not say it: before anything that is revoked.
+var longAgo = time.Unix(0, 0)
+
 func (t *tokens) fromClaims(claims jwt.MapClaims) (*juggler.Identity, error) {
 	user, _ := claims[t.flags.userClaim].(string)
 	if user == "" {
@@ -177,7 +180,14 @@ func (t *tokens) fromClaims(claims jwt.MapClaims) (*juggler.Identity, error) {
 	if err != nil {
 		return nil, refusal("token refused: %s", reason(err))
 	}
-	id := &juggler.Identity{User: user, Expires: expires.Time}
+	issued, err := claims.GetIssuedAt()
+	if err != nil {
+		return nil, refusal("token refused: %s", reason(err))
+	}
+	id := &juggler.Identity{User: user, Expires: expires.Time, Issued: longAgo}
+	if issued != nil {
+		id.Issued = issued.Time
+	}
 	for _, name := range t.flags.attributes {
 		if claim := claims[name]; claim != nil {
 			id.Attributes = append(id.Attributes, attributes(name, claim, len(t.flags.attributeHeaders) > 0)...)

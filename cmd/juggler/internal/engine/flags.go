@@ -66,16 +66,21 @@ func (f *Flags) Bind(flags *pflag.FlagSet) {
 
 // BindServer adds the flags that only servers have.
 func (f *Flags) BindServer(flags *pflag.FlagSet) {
-	flags.StringSliceVar(&f.PubSub, "redis-pubsub", nil, "`URL` of another Redis for events; --redis then carries calls only")
-	flags.StringVar(&f.events.user, "redis-pubsub-user", "", "`name` of the user at --redis-pubsub, in place of --redis-user")
-	flags.StringVar(&f.events.passwordFile, "redis-pubsub-password-file", "", "`file` with the password of --redis-pubsub, in place of --redis-password-file")
-	sharded := flags.Bool("redis-sharded-pubsub", false, "use the sharded channels of Redis 7, without patterns; the same in all processes")
-	f.options.When(func() bool { return *sharded }, redis.WithShardedPubSub)
+	f.BindEvents(flags)
 	f.options.Int(flags, option.RedisQueueCapacity, redis.WithQueueCapacity, "calls to one URI that are queued at most")
 	unserved := flags.Bool("redis-queue-unserved", false, "queue calls to URIs that no callee serves, in place of refusing them with 404")
 	f.options.When(func() bool { return *unserved }, func() redis.Option { return redis.WithCalleeDiscovery(false) })
 	f.bindHistory(flags)
 	f.embedded.Bytes64(flags, option.MemoryKeyedBytes, memory.WithMaxKeyedBytes, "memory for what is kept of all calls with keys, without --redis")
+}
+
+// BindEvents adds the flags of who publishes and subscribes.
+func (f *Flags) BindEvents(flags *pflag.FlagSet) {
+	flags.StringSliceVar(&f.PubSub, "redis-pubsub", nil, "`URL` of another Redis for events; --redis then carries calls only")
+	flags.StringVar(&f.events.user, "redis-pubsub-user", "", "`name` of the user at --redis-pubsub, in place of --redis-user")
+	flags.StringVar(&f.events.passwordFile, "redis-pubsub-password-file", "", "`file` with the password of --redis-pubsub, in place of --redis-password-file")
+	sharded := flags.Bool("redis-sharded-pubsub", false, "use the sharded channels of Redis 7, without patterns; the same in all processes")
+	f.options.When(func() bool { return *sharded }, redis.WithShardedPubSub)
 }
 
 // entries returns how the servers of an address are entered, and its sentinels if it
