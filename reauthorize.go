@@ -168,7 +168,7 @@ func (s *session) endRefused(refused []refusedTopic) {
 		case i < 0 || s.state >= closing || !no.to.sameRights(s.identity.Load()):
 		case s.subs[i].by&byServer != 0:
 			s.unwant(i, byClient)
-		case s.subs[i].by == byClient:
+		case s.subs[i].by.onlyClient():
 			s.endSubscription(i, no.why)
 		}
 	}

@@ -33,7 +33,7 @@ type Request struct {
 	replyTo  broker.Address // of a CALL
 	window   broker.Window  // of a CALL whose answer may come in parts
 	acquired bool           // a SUB holds its topic
-	by       wantedBy       // who wants the topic of a SUB
+	by       wantedBy       // who wants the topic of a SUB, or wanted that of an UNSB
 	replays  bool           // a SUB only replays what the server has subscribed the session to
 	changed  bool           // a SUB has added its topic, or an UNSB removed it
 

@@ -226,6 +226,9 @@ func (s *session) ack(r *Request) {
 		}
 		r.call.acknowledged()
 	}
+	if r.typ == frame.Unsb && r.changed && r.by&told != 0 {
+		s.tellEnd(r.topic(), errNotWanted)
+	}
 	s.notify(r)
 }
 

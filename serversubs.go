@@ -168,10 +168,14 @@ func checkTopic(t broker.Topic) error {
 // settleJoining adds the topic of a request of acquireAll to those of the session, on the
 // turn, and tells the client. It returns what it leaves in the request as its error.
 func (s *session) settleJoining(r *Request) error {
-	had := s.wantedBy(r.topic())
-	if r.err = s.subscribe(r); r.err != nil || had&byServer != 0 {
+	if r.err = s.subscribe(r); r.err != nil {
 		return r.err
 	}
+	i := s.find(r.topic())
+	if s.subs[i].by&told != 0 {
+		return nil
+	}
+	s.setWanted(i, s.subs[i].by|told)
 	f := topicFrame(frame.Subs, r.topic())
 	if r.changed && r.history != nil {
 		f.Pos = r.history.pos
@@ -226,15 +230,24 @@ func (s *session) endSubscription(i int, why *Error) {
 		return
 	}
 	t := s.subs[i].topic.node.name
-	s.rightsEnd()
 	s.removeSubscription(i, true)
-	f := topicFrame(frame.Unss, t)
-	f.Err = why.Body()
-	s.tell(&f)
+	s.tellEnd(t, why)
 	if f := s.shard.h.cfg.hooks.OnUnsubscribe; f != nil {
 		s.enqueueHook(func(ctx context.Context) { f(ctx, Session{s}, t, EndedByServer) })
 	}
 }
+
+// tellEnd tells the client that a subscription has ended. A SUB that came before is refused,
+// as its ACK might come first.
+func (s *session) tellEnd(t broker.Topic, why *Error) {
+	s.rightsEnd()
+	f := topicFrame(frame.Unss, t)
+	f.Err = why.Body()
+	s.tell(&f)
+}
+
+// errNotWanted is told with an UNSB, where the server's wish had ended before the client's.
+var errNotWanted = &Error{Code: CodeForbidden, Message: "the server does not subscribe the session to it any more"}
 
 // rightsEnd has the SUBs refused that are on their way: they may have been allowed before.
 func (s *session) rightsEnd() {

@@ -221,9 +221,10 @@ func TestChannelsOfIdentity(t *testing.T) {
 		if !slices.Contains(got, any("room.7")) || !slices.Contains(got, any("room.8")) {
 			t.Errorf("events of %v", got)
 		}
-		// The server does not want shared any more.
+		// The server does not want shared any more, which is told when the client does not.
 		c.send(`{"type":"UNSB","id":"4","channel":"shared"}`)
 		c.expect(`{"type":"ACK","for":"4"}`)
+		c.expect(`{"type":"UNSS","channel":"shared","error":{"code":403}}`)
 		if topics := len(slices.Collect(s.only().Topics())); topics != 3 {
 			t.Errorf("%d topics are left", topics)
 		}

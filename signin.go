@@ -99,7 +99,7 @@ func (s *session) leaveChannels(stay []*Request) {
 	for i := len(s.subs) - 1; i >= 0 && s.state < closing; i-- {
 		switch sub := &s.subs[i]; {
 		case !sub.lacksIn(stay):
-		case sub.by == byIdentity:
+		case sub.by&^told == byIdentity:
 			s.endSubscription(i, errOtherIdentity)
 		default:
 			s.unwant(i, byIdentity)

@@ -197,7 +197,14 @@ const (
 	byIdentity                      // Identity.Channels
 
 	byServer = byCode | byIdentity
+
+	// told is nobody's wish: the client had SUBS, and will have UNSS when the subscription
+	// ends, also where the server's wish has ended before the client's.
+	told wantedBy = 1 << 3
 )
+
+// onlyClient reports whether nobody else wants the subscription.
+func (by wantedBy) onlyClient() bool { return by&^told == byClient }
 
 // topic returns what a SUB or UNSB names.
 func (r *Request) topic() broker.Topic { return broker.Topic{Name: r.channel, Pattern: r.pattern} }
@@ -316,7 +323,7 @@ var (
 // wants.
 func (s *session) ofClient(patterns bool) (n int) {
 	for i := range s.subs {
-		if s.subs[i].by == byClient && (!patterns || s.subs[i].topic.node.name.Pattern) {
+		if s.subs[i].by.onlyClient() && (!patterns || s.subs[i].topic.node.name.Pattern) {
 			n++
 		}
 	}
@@ -341,6 +348,7 @@ func (s *session) subscribedTo(lt *localTopic) int {
 // want it.
 func (s *session) unsubscribe(r *Request) {
 	if i := s.find(r.topic()); i >= 0 {
+		r.by = s.subs[i].by
 		r.changed = s.unwant(i, byClient)
 	}
 }
@@ -355,7 +363,7 @@ func (s *session) find(t broker.Topic) int {
 
 // unwant notes who does not want a subscription any more, and removes it if nobody does.
 func (s *session) unwant(i int, by wantedBy) (removed bool) {
-	if left := s.subs[i].by &^ by; left != 0 {
+	if left := s.subs[i].by &^ by; left&^told != 0 {
 		s.setWanted(i, left)
 		return false
 	}
