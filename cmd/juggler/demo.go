@@ -34,7 +34,8 @@ func newDemo() *cobra.Command {
   test.delay    waits for a number of milliseconds and returns it
   test.count    answers in parts: the numbers up to the one that it returns
 
-It keeps the newest 100 events of channels that begin with "room.", for an hour.
+It keeps the newest 100 events of channels that begin with "room.", for an hour, and knows
+who is in them: who connects to its URL with ?user=NAME behind it is NAME.
 It prints the URL of its WebSocket on the first line. It lets in everybody, from
 any web page: it is not for production.`,
 		Example: `  juggler demo
@@ -61,6 +62,14 @@ any web page: it is not for production.`,
 	return cmd
 }
 
+// demoUser believes who a client says that it is. One that says nothing is nobody.
+func demoUser(r *http.Request) (*juggler.Identity, error) {
+	if user := r.URL.Query().Get("user"); user != "" {
+		return &juggler.Identity{User: user}, nil
+	}
+	return nil, nil
+}
+
 // demo serves everything in one process until ctx ends.
 func demo(ctx context.Context, address string, log *slog.Logger, out io.Writer) error {
 	b, err := memory.New(memory.WithHistory(broker.HistoryRule{Channels: "room.*", Events: 100, For: time.Hour}))
@@ -77,6 +86,8 @@ func demo(ctx context.Context, address string, log *slog.Logger, out io.Writer) 
 		juggler.WithBroker(b),
 		juggler.WithLogger(log),
 		juggler.WithAuthorizer(juggler.AllowAll()),
+		juggler.WithAuthenticator(demoUser),
+		juggler.WithPresence(juggler.PresenceRule{Channels: "room.*"}),
 		juggler.WithKeyScope(func(juggler.Session) string { return "everybody" }), // as nobody signs in
 		juggler.WithOriginCheck(func(*http.Request) bool { return true }),         // a demo: any page may try it
 	)

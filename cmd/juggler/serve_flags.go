@@ -95,6 +95,7 @@ func bindLimits(flags *pflag.FlagSet) *settings.Options[juggler.Option] {
 	o.Int(flags, option.ServerMaxCallsPerURI, juggler.WithMaxCallsPerURI, "calls of one URI of a session without outcome")
 	o.Int(flags, option.ServerMaxKeys, juggler.WithMaxKeys, "calls with keys to one URI of which something is kept for one scope")
 	bindOutcomes(flags, o)
+	bindPresence(flags, o)
 	o.Int(flags, option.ServerStreamWindow, juggler.WithStreamWindow, "parts of an answer that may wait for the client")
 	o.Bytes(flags, option.ServerStreamWindowBytes, juggler.WithStreamWindowBytes, "size of these parts together")
 	o.Int(flags, option.ServerMaxRequests, juggler.WithMaxRequests, "requests of a session that wait")
