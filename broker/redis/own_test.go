@@ -1,8 +1,10 @@
 package redis_test
 
 import (
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/redis"
@@ -109,4 +111,40 @@ func TestOwnChannelsInErrors(t *testing.T) {
 	if want := `redis: publish on "\x00user:1": ` + broker.ErrClosed.Error(); err == nil || err.Error() != want {
 		t.Errorf("the error is %v, want %s", err, want)
 	}
+}
+
+// A process that publishes for clients needs no right to act as the server: docs/redis.md says
+// which it needs.
+func TestPublisherWithoutOwnChannels(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	text, err := os.ReadFile("../../docs/redis.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := []string{"&juggler:event:*", "~juggler:*:rules", "~juggler:*:log:*", "~juggler:*:pos:*", "~juggler:*:note:*"}
+	user := []any{"ACL", "SETUSER", "publisher", "on", ">secret", "+@all"}
+	for _, rule := range rules {
+		if !strings.Contains(string(text), rule) {
+			t.Errorf("docs/redis.md does not say %s", rule)
+		}
+		user = append(user, rule)
+	}
+	server.Do(user...)
+	limited := redis.WithServer(&goredis.Options{Addr: server.Addr, Username: "publisher", Password: "secret"})
+	b := newBroker(t, calm(withAddr(server.Addr), redis.WithHistory(ruleOf("kept.*")))...)
+	heard := listen(t, b, broker.Topic{Name: "news"}, broker.Topic{Name: "kept.1"}, broker.Topic{Name: broker.OwnChannel("user:1")})
+	publisher := newBroker(t, calm(limited)...)
+	for _, channel := range []string{"news", "kept.1"} {
+		if err := publisher.Publish(t.Context(), &broker.Event{Channel: channel, Args: []byte(channel)}); err != nil {
+			t.Errorf("Publish on %s: %v", channel, err)
+		}
+	}
+	if err := publisher.Publish(t.Context(), &broker.Event{Channel: broker.OwnChannel("user:1"), Args: []byte("no")}); err == nil {
+		t.Error("it has published on one of the server's own channels")
+	}
+	if err := publisher.Register(t.Context(), "revoked", "u1", nil, time.Hour); err == nil {
+		t.Error("it has registered something")
+	}
+	await(t, "what was published comes", func() bool { return heard.got() == "news kept.1" || heard.got() == "kept.1 news" })
 }
