@@ -52,6 +52,14 @@ type hooks struct {
 	unregister func(table string, next func(string) error) error
 	registered func([]broker.Entry) []broker.Entry
 
+	openPresence   func(ctx context.Context, changed func([]broker.HereChange)) func([]broker.HereChange)
+	openedPresence func(broker.PresenceConn)
+	put            func(c broker.PresenceConn, channel string, users []broker.Member)
+	flush          func(ctx context.Context, next func(context.Context) error) error
+	unwatch        func() bool
+	readHere       func(c broker.PresenceConn, channel string, most int) (broker.Here, error)
+	closePresence  func(broker.PresenceConn) error
+
 	publishKept   func(events []broker.Publication, done []broker.Published, next func())
 	readKept      func(h broker.History, reads []broker.Read, pages []broker.Page, next func())
 	subscribeKept func(h broker.History, channel string, next func() (broker.Position, error)) (broker.Position, error)

@@ -231,8 +231,9 @@ const (
 	streams
 	keyedCalls
 	registry
+	presence
 
-	optional = immediateCaller | immediatePubSub | immediateSubscriber | batchCaller | batchPublisher | ender | history | streams | keyedCalls | registry
+	optional = immediateCaller | immediatePubSub | immediateSubscriber | batchCaller | batchPublisher | ender | history | streams | keyedCalls | registry | presence
 )
 
 var featureNames = map[features]string{
@@ -254,6 +255,7 @@ var featureNames = map[features]string{
 	streams:             "StreamCaller and StreamCallee",
 	keyedCalls:          "KeyedCaller",
 	registry:            "Registry",
+	presence:            "Presence",
 	unkept:              "event that cannot be kept (Unkept is nil)",
 	blocking:            "SubscriberConn whose deliver may block (it is Immediate)",
 }
@@ -304,6 +306,7 @@ func probe(t *testing.T, e Engine) features {
 		set(immediateSubscriber, is[broker.Immediate](conn))
 		set(blocking, has&immediateSubscriber == 0)
 		set(batchPublisher, is[broker.BatchPublisher](r.PubSub))
+		set(presence, is[broker.Presence](r.PubSub))
 		set(registry, is[broker.Registry](r.PubSub))
 		set(history, e.History.Events > 0 && is[broker.History](r.PubSub) && is[broker.HistorySubscriber](conn))
 	}

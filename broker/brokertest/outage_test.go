@@ -86,6 +86,30 @@ func (c *cable) Registered(ctx context.Context, table string) ([]broker.Entry, e
 	return c.PubSub.(broker.Registry).Registered(ctx, table)
 }
 
+func (c *cable) OpenPresence(ctx context.Context, node broker.ID, changed func([]broker.HereChange)) (broker.PresenceConn, error) {
+	conn, err := c.PubSub.(broker.Presence).OpenPresence(ctx, node, changed)
+	return cablePresence{conn, c}, err
+}
+
+// A cablePresence writes while the cable is cut, which an engine does afterwards.
+type cablePresence struct {
+	broker.PresenceConn
+	cable *cable
+}
+
+func (s cablePresence) ReadHere(ctx context.Context, channel string, most int) (broker.Here, error) {
+	if err := s.cable.err(); err != nil {
+		return broker.Here{}, err
+	}
+	return s.PresenceConn.ReadHere(ctx, channel, most)
+}
+
+func (s cablePresence) Put(channel string, users []broker.Member) {
+	if s.cable.gap != nil || s.cable.err() == nil {
+		s.PresenceConn.Put(channel, users)
+	}
+}
+
 type cableSubscriber struct {
 	broker.SubscriberConn
 	cable   *cable
@@ -190,9 +214,9 @@ func TestOutage(t *testing.T) {
 		caught  []string
 	}{
 		{"right", broker.ErrUnavailable, rightGap, nil},
-		{"wrong error", errors.New("broken pipe"), rightGap, []string{"outage of calls", "outage of events", "outage of keyed calls", "outage of the registry"}},
-		{"hides the outage", nil, rightGap, []string{"outage of calls", "outage of events", "outage of keyed calls", "outage of the registry"}},
-		{"no gap", broker.ErrUnavailable, nil, []string{"gap"}},
+		{"wrong error", errors.New("broken pipe"), rightGap, []string{"outage of calls", "outage of events", "outage of keyed calls", "outage of the registry", "outage of presence"}},
+		{"hides the outage", nil, rightGap, []string{"outage of calls", "outage of events", "outage of keyed calls", "outage of the registry", "outage of presence"}},
+		{"no gap", broker.ErrUnavailable, nil, []string{"gap", "outage of presence"}},
 		{"event in gap", broker.ErrUnavailable, eventInGap, []string{"gap"}},
 	} {
 		t.Run(e.name, func(t *testing.T) {

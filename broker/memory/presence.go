@@ -89,7 +89,7 @@ func (b *Broker) OpenPresence(_ context.Context, _ broker.ID, changed func([]bro
 func (c *presenceConn) Put(channel string, users []broker.Member) {
 	c.presence.mu.Lock()
 	defer c.presence.mu.Unlock()
-	if c.closed {
+	if c.closed || channel == "" {
 		return
 	}
 	var changed []*attendee
@@ -265,6 +265,9 @@ func (c *presenceConn) Flush(context.Context) error {
 
 // Watch implements [broker.PresenceConn].
 func (c *presenceConn) Watch(_ context.Context, channel string) error {
+	if channel == "" {
+		return errEmptyName
+	}
 	c.presence.mu.Lock()
 	defer c.presence.mu.Unlock()
 	if c.closed {
@@ -300,6 +303,9 @@ func (c *presenceConn) unwatch(channel string) {
 
 // ReadHere implements [broker.PresenceConn].
 func (c *presenceConn) ReadHere(_ context.Context, channel string, most int) (broker.Here, error) {
+	if channel == "" {
+		return broker.Here{}, errEmptyName
+	}
 	p := c.presence
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -221,6 +221,7 @@ func TestPresenceOfAClosedBroker(t *testing.T) {
 		n.put("c", "a", 1)
 		synctest.Wait()
 		n.put("c", "b", 1)
+		synctest.Wait()
 		n.told, slow.told = nil, nil
 		closed := make(chan struct{})
 		go func() {
