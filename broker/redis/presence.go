@@ -131,7 +131,7 @@ func (c *presenceConn) read(ctx context.Context, channel string, most int) (here
 		return here, false, errors.New("the channel is empty")
 	}
 	l := c.lane(channel)
-	if l == nil {
+	if l == nil || c.quit.Err() != nil {
 		return here, false, broker.ErrClosed
 	}
 	keys, index := c.broker.keys, l.lane.index

@@ -22,7 +22,12 @@ if #KEYS == 2 then
   call('ZREM', KEYS[1], ARGV[1])
   return {1, ''}
 end
-local page = call('HSCAN', KEYS[3], '0', 'COUNT', ARGV[2])[2]
+-- Where much has been removed already a page may be empty though more follow.
+local page, cursor = {}, '0'
+repeat
+  local reply = call('HSCAN', KEYS[3], cursor, 'COUNT', ARGV[2])
+  cursor, page = reply[1], reply[2]
+until #page > 0 or cursor == '0'
 for i = 1, #page, 2 do
   shift(KEYS[4], page[i], -parse(page[i + 1]))
   call('HDEL', KEYS[3], page[i])
