@@ -3,15 +3,23 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/broker"
+	"github.com/juggler-go/juggler/frame"
 )
 
 // control mounts the paths with which a test makes things happen:
 //
 //	POST /control/drain                   drains the node behind /ws; answers when that is done
 //	POST /control/publish?channel=&n=     publishes the numbers below n from this process
+//	POST /control/tell?user=&n=           publishes them on the own channel of a user
+//	POST /control/subscribe?user=&channel=        subscribes the user's sessions to a channel
+//	POST /control/unsubscribe?user=&channel=&code=  ends their subscriptions, with an error of this code
 //	POST /control/release?n=              lets calls of test.paced send n parts more
 //	GET  /control/counters                what the callees have counted, as JSON
 //	GET  /control/sessions                how many sessions /ws has
@@ -21,11 +29,32 @@ func control(mux *http.ServeMux, n *nodes, c *counters) {
 		defer cancel()
 		fail(w, n.drain(ctx))
 	})
-	mux.HandleFunc("POST /control/publish", func(w http.ResponseWriter, r *http.Request) {
+	publish := func(w http.ResponseWriter, r *http.Request, channel string) {
 		count, err := strconv.Atoi(r.FormValue("n"))
 		for i := 0; i < count && err == nil; i++ {
 			c.published.Store(int64(i))
-			err = n.newest().Publish(r.Context(), r.FormValue("channel"), i, nil)
+			err = n.newest().Publish(r.Context(), channel, i, nil)
+		}
+		fail(w, err)
+	}
+	mux.HandleFunc("POST /control/publish", func(w http.ResponseWriter, r *http.Request) {
+		publish(w, r, r.FormValue("channel"))
+	})
+	mux.HandleFunc("POST /control/tell", func(w http.ResponseWriter, r *http.Request) {
+		publish(w, r, juggler.User(r.FormValue("user")))
+	})
+	mux.HandleFunc("POST /control/subscribe", func(w http.ResponseWriter, r *http.Request) {
+		var err error
+		for s := range n.newest().SessionsOf(r.FormValue("user")) {
+			err = errors.Join(err, s.Subscribe(r.Context(), broker.Topic{Name: r.FormValue("channel")}))
+		}
+		fail(w, err)
+	})
+	mux.HandleFunc("POST /control/unsubscribe", func(w http.ResponseWriter, r *http.Request) {
+		code, err := strconv.Atoi(r.FormValue("code"))
+		why := &juggler.Error{Code: frame.Code(code), Message: "removed by the test"}
+		for s := range n.newest().SessionsOf(r.FormValue("user")) {
+			err = errors.Join(err, s.Unsubscribe(r.Context(), broker.Topic{Name: r.FormValue("channel")}, why))
 		}
 		fail(w, err)
 	})

@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/juggler-go/juggler"
@@ -34,7 +35,10 @@ func main() {
 }
 
 func run(listen, dist string) error {
-	b, err := memory.New(memory.WithHistory(broker.HistoryRule{Channels: "kept.*", Events: 1000, For: time.Minute}))
+	b, err := memory.New(memory.WithHistory(
+		broker.HistoryRule{Channels: "kept.*", Events: 1000, For: time.Minute},
+		broker.HistoryRule{Channels: juggler.User("kept.*"), Events: 1000, For: time.Minute},
+	))
 	if err != nil {
 		return err
 	}
@@ -86,6 +90,11 @@ func newNode(b *memory.Broker, opts ...juggler.Option) (*juggler.Handler, error)
 		juggler.WithLogger(slog.New(slog.DiscardHandler)),
 		juggler.WithOriginCheck(func(*http.Request) bool { return true }),
 		juggler.WithKeyScope(func(juggler.Session) string { return "all" }),
+		juggler.WithPresence(juggler.PresenceRule{Channels: "room.*", Info: func(s juggler.Session, _ string) any {
+			return map[string]string{"name": strings.ToUpper(s.User())}
+		}}),
+		juggler.WithPresenceGrace(300 * time.Millisecond),
+		juggler.WithMaxPresent(20),
 		juggler.WithAuthorizer(juggler.NonBlocking(func(_ context.Context, r *juggler.Request) error {
 			if r.Channel() == "secret" || r.URI() == "secret" {
 				return juggler.ErrForbidden

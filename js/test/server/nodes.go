@@ -27,7 +27,7 @@ type nodes struct {
 
 // mount makes the nodes and their paths:
 //
-//	/ws             the balanced nodes
+//	/ws             the balanced nodes; ?user= is who connects, see identify
 //	/auth           sign-in by AUTH; see signIn
 //	/refuse/{code}  an authenticator that always refuses
 //	/small          small limits, and no keys of calls
@@ -103,6 +103,16 @@ func signIn(_ context.Context, _ juggler.Session, token string) (*juggler.Identi
 	return id, nil
 }
 
+// identify takes the user that the URL names, and has the server subscribe to a channel of
+// that user's own. Who names none is nobody.
+func identify(r *http.Request) (*juggler.Identity, error) {
+	user := r.URL.Query().Get("user")
+	if user == "" {
+		return nil, nil
+	}
+	return &juggler.Identity{User: user, Channels: []string{juggler.User(user)}}, nil
+}
+
 func (n *nodes) newest() *juggler.Handler {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -111,7 +121,7 @@ func (n *nodes) newest() *juggler.Handler {
 
 // replace puts a new node before the others.
 func (n *nodes) replace() error {
-	h, err := newNode(n.broker)
+	h, err := newNode(n.broker, juggler.WithAuthenticator(identify))
 	if err != nil {
 		return err
 	}
