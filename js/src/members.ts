@@ -1,7 +1,7 @@
 // Who is in a channel: an import of its own.
 import type { CoreClient, Members } from './api.js';
 import { bind } from './bind.js';
-import { JugglerError, positive } from './error.js';
+import { JugglerError, positive, wireError } from './error.js';
 import type { Link, ServerMessage } from './link.js';
 import { LoopFeed } from './loop.js';
 import { Timer } from './time.js';
@@ -159,7 +159,8 @@ class Presence implements Here {
     });
   }
 
-  _hear(link: Link, { type, here, join, leave, count }: ServerMessage): void {
+  _hear(link: Link, { type, here, join, leave, count, error }: ServerMessage): void {
+    if (type === 'NACK') return this._refused(wireError(error, true, { _type: 'SUB' }));
     const isAck = type === 'ACK';
     if (link !== (isAck ? this._asked : this._known)) return;
     const list = Array.isArray(here) ? here : count === 0 ? [] : undefined;

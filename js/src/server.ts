@@ -103,9 +103,9 @@ class ServerTopic extends Topic {
     this._adopted.add(link);
     const { _since: since } = this;
     const isThere = fresh && since && made['at'] === since.at && made['tag'] === since.tag;
-    if (isThere) this._confirmed(link, { ...made, recovered: true });
+    if (isThere) this._confirmed(link, { recovered: true });
     else if (since && made['at']) this._askIn(link._spend('subscriptions'), link);
-    else this._confirmed(link, fresh ?? {});
+    else this._confirmed(link, made);
   }
 
   /** Asks for what was missed. */

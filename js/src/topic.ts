@@ -29,7 +29,7 @@ export interface Subscriber {
 export interface Here {
   /** The value of the field by which a SUB on the link asks for it. */
   _asking(link: Link): true;
-  /** The ACK of the topic's SUB, or a HERE. */
+  /** The answer to the topic's SUB, or a HERE. */
   _hear(link: Link, message: ServerMessage): void;
 }
 
@@ -170,7 +170,8 @@ export class Topic {
       _idempotent: true,
       _settle: (error, answer) => {
         if (this._askedOn !== link || !this._wanted) return;
-        if (!error) return this._confirmed(link, answer);
+        // Where the server has subscribed to it by itself, its events come all the same.
+        if (!error || (this._asks && link._made.has(this._key))) return this._confirmed(link, answer);
         this._refused(error);
         this._free(link);
       },
@@ -186,6 +187,7 @@ export class Topic {
       if (link === this._link) this._take(message);
       return this._gap('server');
     }
+    if (type === 'SUBS') return this._ask();
     if (type !== 'EVNT') return this._here?._hear(link, message);
     if (link === this._link) {
       if (this._held) this._seen!.add(id);
@@ -225,11 +227,9 @@ export class Topic {
 
   /** The server has taken it away on a link. Of one that is not confirmed there it speaks of another, before this one. */
   protected _taken(link: Link, error: JugglerError): void {
-    const moves = this._overlapping;
-    if (link !== this._link && !(moves && link === this._askedOn)) return;
-    const isLeft = moves && link === this._link;
+    if (link !== this._link && !(this._overlapping && link === this._askedOn)) return;
     this._linkEnded(link);
-    if (!isLeft) this._free(link);
+    this._free(link);
     if (!error.retryable) this._each((feed) => feed._fail(error));
     else if (!this._askedOn) this._refused(error);
   }

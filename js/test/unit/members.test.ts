@@ -251,6 +251,14 @@ describe('members', () => {
     expect(names(sub)).toEqual(['ann']);
   });
 
+  it('is refused where the SUB is, though the server subscribes to the channel', async () => {
+    const onError = vi.fn();
+    const sub = members(client, 'c', { onError }, take);
+    play.socket.hello().say({ type: 'SUBS', channel: 'c' }).say({ type: 'NACK', for: '1', error: { code: 403, message: 'no' } });
+    await expect(sub.ready).rejects.toMatchObject({ code: 403 });
+    expect(onError).toHaveBeenCalledTimes(1);
+  });
+
   it('rests while the client is closed, and ends with its signal', async () => {
     const controller = new AbortController();
     const sub = members(client, 'c', { signal: controller.signal }, take);

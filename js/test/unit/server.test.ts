@@ -367,6 +367,22 @@ describe('a subscription of the server', () => {
     });
   });
 
+  it('is made on the connection of which SUBS speaks', async () => {
+    void client.call('slow').catch(() => {}); // The old connection has something to finish.
+    const subscription = client.subscribe('c', withServer(), take);
+    let ready = false;
+    subscription.ready.then(() => (ready = true), () => {});
+    play.socket.hello();
+    const [old, now] = await next('goaway');
+    old.say(subs());
+    now.say(event(1));
+    await elapse(1);
+    expect([ready, got]).toEqual([false, []]);
+    now.say(subs()).say(event(2));
+    await elapse(1);
+    expect([ready, got]).toEqual([true, [2]]);
+  });
+
   it('ends with the error of UNSS, and rests after one that passes', async () => {
     const onError = vi.fn();
     client.subscribe('c', withServer({ onError, onGap }), take);
@@ -417,6 +433,29 @@ describe('a subscription of the server', () => {
     await elapse();
     socket.say(event(2));
     expect([got, both]).toEqual([[1, 2], [1]]);
+  });
+
+  it('serves one of the application that is refused', async () => {
+    const own = vi.fn();
+    const refused = vi.fn();
+    client.subscribe('c', { onError: refused }, own);
+    client.subscribe('c', withServer({ onGap }), take);
+    const nack = (socket: ScriptedSocket): void => void socket.say({ type: 'NACK', for: socket.last('SUB')['id'], error: { code: 403, message: 'no' } });
+    const first = play.socket.hello();
+    nack(first);
+    expect(refused).toHaveBeenCalledTimes(1);
+    first.say(subs());
+    expect(first.all('SUB')).toHaveLength(2);
+    nack(first);
+    first.say(event(1));
+    const [, now] = await next('lost');
+    now.say(subs());
+    nack(now);
+    now.say(event(2));
+    expect(got).toEqual([1, 2]);
+    expect(own).toHaveBeenCalledTimes(2);
+    expect(gaps).toEqual(['reconnect']);
+    expect(refused).toHaveBeenCalledTimes(1);
   });
 
   it('serves one of the application that comes later', async () => {
@@ -487,6 +526,17 @@ describe('onServer', () => {
     const [, now] = await next('lost');
     now.say(subs({ at: 2, tag: 'tag2' }));
     expect(got).toEqual([2, 3]);
+    expect(gaps).toEqual([]);
+  });
+
+  it('tells in time for a subscription to know where it stands', async () => {
+    onServer(client, ({ channel }) => client.subscribe(channel, withServer({ onGap }), take));
+    client.connect();
+    play.socket.hello().say(subs({ at: 1, tag: 'tag1' }));
+    const [, now] = await next('lost');
+    now.say(subs({ at: 1, tag: 'tag1' })).say(kept(2));
+    expect(now.received).toEqual([]);
+    expect(got).toEqual([2]);
     expect(gaps).toEqual([]);
   });
 

@@ -99,6 +99,19 @@ describe('useMembers', () => {
 });
 
 describe('useSubscription', () => {
+  it('begins with the newest events, if asked to', async () => {
+    server = new MockServer({ history: { a: 10 } });
+    client = new Client('ws://mock', { WebSocket: server.WebSocket, logger: () => {} });
+    for (const n of [1, 2, 3]) server.publish('a', n);
+    const got: unknown[] = [];
+    function News(): null {
+      useSubscription(client, 'a', ({ args }) => got.push(args), { last: 2 });
+      return null;
+    }
+    await render(<StrictMode><News /></StrictMode>);
+    expect(got).toEqual([2, 3]);
+  });
+
   it('takes what the server subscribes to, and says why that has ended', async () => {
     const got: unknown[] = [];
     const states: unknown[] = [];
