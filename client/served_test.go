@@ -242,6 +242,11 @@ func TestServerSubscriptionIsRestored(t *testing.T) {
 			p.nack(p.expect(frame.Sub), 503, 0)
 			p.ownEvent(5, ch, at(10))
 		}, []string{`1`, `2`, "gap", `5`}},
+		{"not allowed", at(1), func(p *peer) {
+			p.subs(ch, true, at(8))
+			p.nack(p.expect(frame.Sub), 403, 0)
+			p.ownEvent(5, ch, at(10))
+		}, []string{`1`, `2`, "gap", `5`}},
 		{"ended meanwhile", at(1), func(p *peer) {
 			p.subs(ch, true, at(8))
 			f := p.expect(frame.Sub)
@@ -582,7 +587,6 @@ func TestHandoverOfBothSides(t *testing.T) {
 		s := newServer(t, func(n int, p *peer) {
 			p.subs("ch", false, frame.Position{})
 			if n == 2 {
-				p.event(2, "ch", `2`)
 				close(arrived)
 				p.ack(p.expect(frame.Sub))
 				p.event(3, "ch", `3`)
@@ -619,4 +623,180 @@ func TestServerSubscriptionsOption(t *testing.T) {
 	if _, err := client.New("ws://x", client.WithServerSubscriptions(nil)); !errors.Is(err, client.ErrInvalidOption) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// What connections that are being left, and answers that cross a SUBS, must not change.
+func TestServedCrossings(t *testing.T) {
+	none := frame.Position{}
+	event := func(p *peer, pos frame.Position, n byte) {
+		p.send(&frame.Frame{Type: frame.Evnt, Publication: [16]byte{n}, Channel: []byte("ch"), Pos: pos, Args: []byte{'0' + n}})
+	}
+
+	t.Run("SUBS while a SUB with since is under way", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newServer(t, func(n int, p *peer) {
+				if n == 1 {
+					p.subscribed(at(2), frame.NoRecovery)
+					p.drop()
+					return
+				}
+				f := p.expect(frame.Sub)
+				p.subs("ch", false, at(2))
+				event(p, at(3), 3)
+				p.send(&frame.Frame{Type: frame.Ack, For: f.ID, Pos: at(3), Recovery: frame.Recovered})
+				event(p, at(3), 3)
+				event(p, at(4), 4)
+				p.serve()
+			})
+			option, _ := takeServed(t)
+			wantEvents(t, subscribe(t, s.client(option), "ch"), `3`, `4`)
+		})
+	})
+
+	t.Run("SUBS of the connection that is left", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			arrived := make(chan bool)
+			s := newServer(t, func(n int, p *peer) {
+				if n == 2 {
+					close(arrived)
+					p.serve()
+					return
+				}
+				p.ack(p.expect(frame.Sub))
+				p.goAway(0)
+				<-arrived
+				synctest.Wait()
+				p.subs("other", false, none)
+				p.serve()
+			})
+			option, made := takeServed(t)
+			c := s.client(option)
+			wantNothing(t, subscribe(t, c, "ch"))
+			if len(made) > 0 {
+				t.Error("a subscription for the old connection")
+			}
+		})
+	})
+
+	t.Run("SUBS twice", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newServer(t, func(_ int, p *peer) {
+				p.subs("ch", false, at(1))
+				event(p, at(2), 2)
+				p.subs("ch", false, at(3)) // 3 is on its way
+				event(p, at(3), 3)
+				if f := p.next(); f != nil {
+					t.Errorf("the client sent %v", f.Type)
+				}
+			})
+			option, made := takeServed(t)
+			c := s.client(option)
+			connect(t, c)
+			wantEvents(t, <-made, `2`, `3`)
+			advance(time.Minute)
+		})
+	})
+
+	t.Run("UNSS of the next connection", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newServer(t, func(n int, p *peer) {
+				p.subs("ch", false, none)
+				if n == 2 {
+					event(p, none, 2)
+					p.unss("ch", false, 403)
+					p.serve()
+					return
+				}
+				event(p, none, 1)
+				p.goAway(0)
+				p.serve()
+			})
+			option, made := takeServed(t)
+			c := s.client(option)
+			connect(t, c)
+			sub := <-made
+			wantEvents(t, sub, `1`, `2`)
+			wantEnd(t, sub, client.CodeForbidden)
+		})
+	})
+
+	t.Run("the old connection is lost before the next one has sent what was missed", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			asked := make(chan bool)
+			s := newServer(t, func(n int, p *peer) {
+				if n == 1 {
+					p.subs("ch", true, at(1))
+					p.goAway(0)
+					<-asked
+					p.drop()
+					return
+				}
+				p.subs("ch", true, at(2))
+				p.ownEvent(3, "ch", at(3))
+				f := p.expect(frame.Sub)
+				close(asked)
+				advance(time.Minute / 2)
+				p.send(&frame.Frame{Type: frame.Ack, For: f.ID, Pos: at(3), Recovery: frame.Recovered})
+				p.ownEvent(2, "ch", at(2))
+				p.ownEvent(3, "ch", at(3))
+				if f := p.next(); f != nil {
+					t.Errorf("the client sent %v", f.Type) // there is nothing to UNSB
+				}
+			})
+			option, made := takeServed(t)
+			c := s.client(option, client.WithCallTimeout(time.Minute))
+			connect(t, c)
+			sub := <-made
+			wantEvents(t, sub, `2`, `3`)
+			wantNothing(t, sub)
+		})
+	})
+
+	t.Run("a program that subscribes where nobody did", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newServer(t, func(_ int, p *peer) {
+				p.subs("ch", false, at(1))
+				event(p, at(2), 2)
+				p.ack(p.expect(frame.Sub)) // it changes nothing: without a position
+				event(p, at(3), 3)
+				p.serve()
+			})
+			c := s.client()
+			connect(t, c)
+			synctest.Wait()
+			sub := subscribe(t, c, "ch")
+			if sub.Pos() != at(2) {
+				t.Errorf("begins at %v", sub.Pos())
+			}
+			wantEvents(t, sub, `3`)
+		})
+	})
+
+	t.Run("a program that subscribes while the channel moves", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			arrived := make(chan bool)
+			s := newServer(t, func(n int, p *peer) {
+				if n == 2 {
+					close(arrived)
+					p.nack(p.expect(frame.Sub), 403, 0)
+					p.subs("ch", false, none)
+					p.serve()
+					return
+				}
+				p.subs("ch", false, none)
+				p.goAway(0)
+				p.serve()
+			})
+			option, made := takeServed(t)
+			c := s.client(option)
+			connect(t, c)
+			theirs := <-made
+			<-arrived
+			synctest.Wait()
+			if _, err := c.Subscribe(t.Context(), "ch"); !errors.Is(err, client.CodeForbidden) {
+				t.Errorf("got %v", err)
+			}
+			wantNothing(t, theirs)
+		})
+	})
 }
