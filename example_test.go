@@ -37,6 +37,33 @@ func ExampleWithCallObserver() {
 	}
 }
 
+// Who is in a chat's rooms, with their names, and a hook that says who comes first and leaves
+// last.
+func ExampleWithPresence() {
+	handler, err := juggler.New(
+		juggler.WithPresence(juggler.PresenceRule{
+			Channels: "room.*",
+			Info: func(s juggler.Session, channel string) any {
+				name, _ := s.Attribute("name")
+				return map[string]string{"name": name}
+			},
+		}),
+		juggler.WithHooks(juggler.Hooks{
+			OnFirstIn: func(_ context.Context, channel string, m broker.Member) { log.Println(m.User, "is in", channel) },
+			OnLastOut: func(_ context.Context, channel, user string) { log.Println(user, "has left", channel) },
+		}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer handler.Shutdown(context.Background())
+	here, err := handler.Here(context.Background(), "room.7")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(here.Count, "are there")
+	// Output: 0 are there
+}
+
 // A worker that empties an outbox of the application's database. It may be killed after it
 // has published and before it has noted that: the key of the entry keeps the event from
 // being delivered twice.

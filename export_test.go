@@ -14,3 +14,15 @@ func EnterUserCode(h *Handler, f any) (leave func()) {
 	call := h.shards[0].Load().enter(pcOf(f))
 	return func() { h.leave(call) }
 }
+
+// Waiting returns how many commands, and requests to be settled, wait for the shards of h.
+func Waiting(h *Handler) (commands, settled int) {
+	for i := range h.shards {
+		if sh := h.shards[i].Load(); sh != nil {
+			sh.inbox.mu.Lock()
+			commands, settled = commands+len(sh.inbox.commands), settled+len(sh.inbox.settled)
+			sh.inbox.mu.Unlock()
+		}
+	}
+	return commands, settled
+}

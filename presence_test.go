@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +22,7 @@ import (
 	"github.com/juggler-go/juggler"
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
+	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/internal/waiting"
 	"github.com/juggler-go/juggler/jugglertest"
 )
@@ -566,6 +568,60 @@ func TestManyComeAndGo(t *testing.T) {
 	if err != nil || here.Count != len(stay) {
 		t.Errorf("Here: %+v, %v", here, err)
 	}
+}
+
+// A notice that is on its way while a SUB is settled is not for its session, whose ACK has
+// more than that; who has asked before gets it.
+func TestNoticeOnItsWay(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("there are no event loops")
+	}
+	b, err := memory.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	inSub, onLoop := make(chan struct{}), make(chan struct{})
+	subGoesOn, loopGoesOn := make(chan struct{}), make(chan struct{})
+	one := newServerWith(t, b, itself, withPresent(juggler.WithEventLoops(1), juggler.WithLogger(quiet),
+		juggler.WithAuthorizer(juggler.NonBlocking(func(_ context.Context, r *juggler.Request) error {
+			switch user := r.Session().User(); {
+			case user == "bob" && r.Type() == frame.Sub:
+				close(inSub)
+				<-subGoesOn
+			case user == "blocker":
+				close(onLoop)
+				<-loopGoesOn // which it must not: nothing else runs on this loop
+			}
+			return nil
+		})))...)
+	two := nodeOn(t, b, withPresent()...)
+	ann, bob, blocker := one.dialAs("ann"), one.dialAs("bob"), one.dialAs("blocker")
+	p := presentIn(ann.ask("room.7"))
+	ann.await(&p, map[string]float64{"ann": 1})
+	bob.send(`{"type":"SUB","id":"1","channel":"room.7","here":true}`)
+	<-inSub
+	blocker.send(`{"type":"PUB","id":"1","channel":"x","args":1}`)
+	<-onLoop
+	two.dialAs("cid").request("SUB", "room.7")
+	waitFor(t, "the notice", func() bool {
+		commands, _ := juggler.Waiting(one.h)
+		return commands > 0
+	})
+	close(subGoesOn)
+	waitFor(t, "the SUB", func() bool {
+		_, settled := juggler.Waiting(one.h)
+		return settled > 0
+	})
+	close(loopGoesOn)
+	q := presentIn(bob.expect(`{"type":"ACK"}`))
+	if want := map[string]float64{"ann": 1, "bob": 1, "cid": 1}; !maps.Equal(q.users, want) {
+		t.Errorf("the ACK has %v", q)
+	}
+	m := bob.expect(`{"type":"HERE"}`)
+	if text := fmt.Sprint(m["join"]); strings.Contains(text, "cid") || m["count"].(float64) != 3 {
+		t.Errorf("a notice of before the ACK came behind it: %v", m)
+	}
+	ann.await(&p, map[string]float64{"ann": 1, "bob": 1, "cid": 1})
 }
 
 // Options that make no sense are refused by name.
