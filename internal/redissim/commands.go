@@ -1,7 +1,10 @@
 package redissim
 
 import (
+	"cmp"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"maps"
 	"math"
 	"path"
@@ -98,6 +101,7 @@ func init() { // not a literal: some of them look into it
 		"UNLINK":  {do: del, least: 1, keys: all, flags: writes},
 		"EXISTS":  {do: exists, least: 1, keys: all},
 		"PTTL":    {do: pttl, least: 1, keys: first},
+		"PERSIST": {do: persist, least: 1, keys: first, flags: writes},
 		"PEXPIRE": {do: pexpire, least: 2, keys: first, flags: writes},
 		"EXPIRE":  {do: pexpire, least: 2, keys: first, flags: writes},
 		"TYPE":    {do: typeOf, least: 1, keys: first},
@@ -130,6 +134,9 @@ func init() { // not a literal: some of them look into it
 		"HSET":    {do: hset, least: 3, keys: first, flags: writes | grows},
 		"HDEL":    {do: hdel, least: 2, keys: first, flags: writes},
 		"HGET":    {do: hget, least: 2, keys: first},
+		"HMGET":   {do: hmget, least: 2, keys: first},
+		"HEXISTS": {do: hexists, least: 2, keys: first},
+		"HSCAN":   {do: hscan, least: 2, keys: first},
 		"HLEN":    {do: hlen, least: 1, keys: first},
 		"HGETALL": {do: hgetall, least: 1, keys: first},
 
@@ -289,6 +296,15 @@ func pexpire(c *call) any {
 		return 0
 	}
 	e.expires = c.now().Add(time.Duration(n) * unit(c.name))
+	return 1
+}
+
+func persist(c *call) any {
+	e := c.get(c.args[0])
+	if e == nil || e.expires.IsZero() {
+		return 0
+	}
+	e.expires = time.Time{}
 	return 1
 }
 
@@ -565,15 +581,9 @@ func smembers(c *call) any { return texts(c.members()) }
 // sscan returns pages in order; the cursor is where the next one begins.
 func sscan(c *call) any {
 	members := c.members()
-	from, isNumber := c.number(1)
+	from, count, isNumber := c.page()
 	if !isNumber {
 		return fault("ERR invalid cursor")
-	}
-	count := 10
-	for i := 2; i+1 < len(c.args); i++ {
-		if strings.EqualFold(c.args[i], "COUNT") {
-			count, _ = c.number(i + 1)
-		}
 	}
 	from = min(from, len(members))
 	to, next := min(from+count, len(members)), 0
@@ -581,6 +591,18 @@ func sscan(c *call) any {
 		next = to
 	}
 	return []any{strconv.Itoa(next), texts(members[from:to])}
+}
+
+// page returns the cursor of a scan, and how many are wanted.
+func (c *call) page() (cursor, count int, isNumber bool) {
+	count = 10
+	for i := 2; i+1 < len(c.args); i++ {
+		if strings.EqualFold(c.args[i], "COUNT") {
+			count, _ = c.number(i + 1)
+		}
+	}
+	cursor, isNumber = c.number(1)
+	return cursor, count, isNumber
 }
 
 func hset(c *call) any {
@@ -620,6 +642,53 @@ func hget(c *call) any {
 		return value
 	}
 	return nil
+}
+
+func hmget(c *call) any {
+	fields, values := c.fields(), []any{}
+	for _, field := range c.args[1:] {
+		if value, present := fields[field]; present {
+			values = append(values, value)
+		} else {
+			values = append(values, nil)
+		}
+	}
+	return values
+}
+
+func hexists(c *call) any {
+	if _, present := c.fields()[c.args[1]]; present {
+		return 1
+	}
+	return 0
+}
+
+// hscan has the hash of a field for its cursor, so that none is passed over where others are
+// removed between two pages.
+func hscan(c *call) any {
+	cursor, count, isNumber := c.page()
+	if !isNumber {
+		return fault("ERR invalid cursor")
+	}
+	place := func(field string) int {
+		h := fnv.New32a()
+		io.WriteString(h, field)
+		return int(h.Sum32())
+	}
+	fields := c.fields()
+	order := slices.SortedFunc(maps.Keys(fields), func(a, b string) int { return cmp.Compare(place(a), place(b)) })
+	values, last := []any{}, -1
+	for _, field := range order {
+		at := place(field)
+		if at < cursor {
+			continue
+		}
+		if len(values) >= 2*count && at != last {
+			return []any{strconv.Itoa(at), values}
+		}
+		values, last = append(values, field, fields[field]), at
+	}
+	return []any{"0", values}
 }
 
 func hlen(c *call) any { return len(c.fields()) }
@@ -709,8 +778,38 @@ func zrange(c *call) any {
 		return []any{}
 	}
 	ranked := e.ranked()
+	if slices.ContainsFunc(c.args[3:], func(s string) bool { return strings.EqualFold(s, "BYLEX") }) {
+		return texts(c.limited(slices.DeleteFunc(ranked, func(m string) bool {
+			return !lexFrom(c.args[1], m) || !lexTo(c.args[2], m)
+		})))
+	}
 	from, to := c.span(len(ranked))
 	return c.scored(e, ranked[from:to])
+}
+
+// lexFrom reports whether a member is not before a bound of BYLEX, lexTo whether it is not
+// behind one.
+func lexFrom(bound, m string) bool {
+	return bound == "-" || bound[0] == '[' && m >= bound[1:] || bound[0] == '(' && m > bound[1:]
+}
+
+func lexTo(bound, m string) bool {
+	return bound == "+" || bound[0] == '[' && m <= bound[1:] || bound[0] == '(' && m < bound[1:]
+}
+
+// limited returns what LIMIT leaves of members.
+func (c *call) limited(members []string) []string {
+	for i := 3; i+2 < len(c.args); i++ {
+		if strings.EqualFold(c.args[i], "LIMIT") {
+			offset, _ := c.number(i + 1)
+			count, _ := c.number(i + 2)
+			members = members[min(offset, len(members)):]
+			if count >= 0 {
+				members = members[:min(count, len(members))]
+			}
+		}
+	}
+	return members
 }
 
 // scored adds the scores to members where WITHSCORES wants them.
@@ -761,17 +860,7 @@ func zrangeByScore(c *call) any {
 	if e == nil {
 		return []any{}
 	}
-	for i := 3; i+2 < len(c.args); i++ {
-		if strings.EqualFold(c.args[i], "LIMIT") {
-			offset, _ := c.number(i + 1)
-			count, _ := c.number(i + 2)
-			members = members[min(offset, len(members)):]
-			if count >= 0 {
-				members = members[:min(count, len(members))]
-			}
-		}
-	}
-	return c.scored(e, members)
+	return c.scored(e, c.limited(members))
 }
 
 func zcount(c *call) any {
