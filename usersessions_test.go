@@ -1,6 +1,7 @@
 package juggler_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -8,10 +9,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
 	"github.com/juggler-go/juggler"
+	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
 )
 
@@ -137,10 +140,89 @@ func TestLackingRoles(t *testing.T) {
 	defer b.Close()
 	for lacks, o := range map[string]juggler.Option{
 		"it is no broker.Presence": juggler.WithMaxUserSessionsEverywhere(1),
+		"it is no broker.Registry": juggler.WithCluster(),
 	} {
 		_, err := juggler.New(juggler.WithBroker(mayWait(b)), o)
 		if !errors.Is(err, juggler.ErrInvalidOption) || !strings.Contains(fmt.Sprint(err), lacks) {
 			t.Errorf("want %q, got %v", lacks, err)
 		}
+	}
+}
+
+// troubledPresence is a broker whose Presence cannot be read while it fails.
+type troubledPresence struct {
+	*memory.Broker
+	failing atomic.Bool
+}
+
+func (p *troubledPresence) OpenPresence(ctx context.Context, node broker.ID, changed func([]broker.HereChange)) (broker.PresenceConn, error) {
+	conn, err := p.Broker.OpenPresence(ctx, node, changed)
+	return troubledPresenceConn{conn, p}, err
+}
+
+type troubledPresenceConn struct {
+	broker.PresenceConn
+	of *troubledPresence
+}
+
+func (c troubledPresenceConn) ReadHere(ctx context.Context, channel string, most int) (broker.Here, error) {
+	if c.of.failing.Load() {
+		return broker.Here{}, broker.ErrUnavailable
+	}
+	return c.PresenceConn.ReadHere(ctx, channel, most)
+}
+
+// The sessions of a user count on all nodes, those that ended and those of nodes that went no
+// more. Where it cannot be told how many there are nobody more gets in.
+func TestMaxUserSessionsEverywhere(t *testing.T) {
+	b, err := memory.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	p := &troubledPresence{Broker: b}
+	node := func() *testServer {
+		return newNodeOn(t, p, juggler.WithAuthenticator(byUserHeader), juggler.WithDeferredAuth(tokens, time.Hour),
+			juggler.WithMaxUserSessionsEverywhere(2), juggler.WithLogger(quiet))
+	}
+	one, two := node(), node()
+	ann := http.Header{"User": {"ann"}}
+	first := one.dialHeader("juggler.1", ann)
+	second := two.dialHeader("juggler.1", ann)
+	third := two.dial("juggler.1")
+	third.send(`{"type":"AUTH","id":"1","token":"ann"}`)
+	third.expect(`{"type":"NACK","error":{"code":429}}`)
+	for _, s := range []*testServer{one, two} {
+		if status, retry := s.statusAs("ann"); status != http.StatusTooManyRequests || retry == "" {
+			t.Errorf("third session: %d, Retry-After %q", status, retry)
+		}
+	}
+	if status, _ := one.statusAs("bob"); status != http.StatusSwitchingProtocols {
+		t.Errorf("somebody else: %d", status)
+	}
+	first.conn.CloseNow()
+	one.waitSessions(0)
+	third.send(`{"type":"AUTH","id":"2","token":"ann"}`)
+	third.expect(`{"type":"ACK"}`)
+	if status, _ := one.statusAs("ann"); status != http.StatusTooManyRequests {
+		t.Errorf("with two on the other node: %d", status)
+	}
+	second.conn.CloseNow()
+	third.conn.CloseNow()
+	two.waitSessions(0)
+	two.dialHeader("juggler.1", ann)
+	two.dialHeader("juggler.1", ann)
+	p.failing.Store(true)
+	if status, _ := one.statusAs("bob"); status != http.StatusServiceUnavailable {
+		t.Errorf("where it cannot be told: %d", status)
+	}
+	p.failing.Store(false)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	_ = two.h.Shutdown(ended) // its sessions are cut off
+	one.dialHeader("juggler.1", ann)
+	one.dialHeader("juggler.1", ann)
+	if status, _ := one.statusAs("ann"); status != http.StatusTooManyRequests {
+		t.Errorf("third session on the node that is left: %d", status)
 	}
 }
