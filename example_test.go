@@ -338,3 +338,29 @@ func Example_unitTest() {
 		}
 	}
 }
+
+// A user is logged out on all nodes: here there is one, on the embedded broker.
+func ExampleCluster_Revoke() {
+	h, err := juggler.New(
+		juggler.WithCluster(),
+		juggler.WithAuthorizer(juggler.AllowAll()),
+		juggler.WithAuthenticator(func(r *http.Request) (*juggler.Identity, error) {
+			// What the token says, which is checked here.
+			return &juggler.Identity{User: "ann", Issued: time.Now().Add(-time.Hour)}, nil
+		}),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer h.Shutdown(context.Background())
+	if err := h.Ready(context.Background()); err != nil { // the node takes part from now on
+		log.Fatal(err)
+	}
+
+	report, err := h.Cluster().Revoke(context.Background(), "ann", time.Now(), 24*time.Hour)
+	if err != nil {
+		log.Print(err) // it names the nodes that have not done it
+	}
+	fmt.Println(len(report.Nodes), "node,", report.Sessions(), "sessions ended")
+	// Output: 1 node, 0 sessions ended
+}
