@@ -82,7 +82,7 @@ func (h *hereLane) remove(ctx context.Context, stay string) error {
 		if err != nil {
 			return err
 		}
-		if len(reply.List) != 2 || reply.List[0].Value == 1 {
+		if len(reply.List) != 3 || reply.List[0].Value == 1 {
 			h.conn.broker.config.logger.Info("what a node had put is removed that is gone or begins anew", "stay", stay, "lane", index, "channels", removed)
 			return nil
 		}
@@ -91,41 +91,53 @@ func (h *hereLane) remove(ctx context.Context, stay string) error {
 
 // dropAll removes what a stay has put in channels, and returns from how many.
 func (h *hereLane) dropAll(ctx context.Context, stay string, channels []string) (removed int, err error) {
-	keys, index := h.conn.broker.keys, h.lane.index
+	cursors := make([]string, len(channels))
+	for i := range cursors {
+		cursors[i] = "0"
+	}
 	for len(channels) > 0 {
 		w := newWaiter(len(channels))
 		ops := make([]*op, len(channels))
 		for i, channel := range channels {
-			c := hereDropScript.On([]string{
-				keys.hereDead(index), keys.hereOf(index, stay),
-				keys.herePut(index, stay, channel), keys.here(index, channel),
-			}, 128+len(channel))
-			c.AddText(stay)
-			c.AddNumber(hereUsers)
-			h.addTelling(c, channel)
-			ops[i] = &op{command: c, waiter: w}
+			ops[i] = &op{command: h.dropCommand(stay, channel, cursors[i]), waiter: w}
 		}
 		h.lane.writer.Submit(ops...)
 		if err := w.wait(ctx); err != nil {
 			return removed, err
 		}
-		var more []string
+		left := 0
 		for i, o := range ops {
 			reply := o.command.Reply.List
 			switch {
 			case o.err != nil:
 				h.lane.refused("remove what a dead node has put", o.command.Reply)
 				return removed, o.err
-			case len(reply) != 2:
+			case len(reply) != 3:
 				return removed, resp.ErrProtocol
-			case reply[0].Value == 0:
-				more = append(more, channels[i])
-			default:
-				removed++
 			}
 			h.conn.made(channels[i], reply[1].Text)
+			if reply[0].Value == 1 {
+				removed++
+				continue
+			}
+			channels[left], cursors[left] = channels[i], string(reply[2].Text)
+			left++
 		}
-		channels = more
+		channels, cursors = channels[:left], cursors[:left]
 	}
 	return removed, nil
+}
+
+// dropCommand returns the command that removes some of what a stay has put in a channel.
+func (h *hereLane) dropCommand(stay, channel, cursor string) *resp.Command {
+	keys, index := h.conn.broker.keys, h.lane.index
+	c := hereDropScript.On([]string{
+		keys.hereDead(index), keys.hereOf(index, stay),
+		keys.herePut(index, stay, channel), keys.here(index, channel),
+	}, 128+len(channel))
+	c.AddText(stay)
+	c.AddNumber(hereUsers)
+	h.addTelling(c, channel)
+	c.AddText(cursor)
+	return c
 }

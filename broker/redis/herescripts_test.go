@@ -36,7 +36,7 @@ func (s hereScripts) put(stay, before string, number int, members ...any) string
 func (s hereScripts) drop(stay string) string {
 	s.t.Helper()
 	reply := eval(s.t, s.c, hereDropScript, fmt.Sprintf("dead of:%s put:%s here", stay, stay),
-		stay, 100, "PUBLISH", "news", "0123456789abcdef", "c").([]any)
+		stay, 100, "PUBLISH", "news", "0123456789abcdef", "c", 0).([]any)
 	return s.text(reply[1])
 }
 

@@ -257,8 +257,31 @@ func TestPresenceStorm(t *testing.T) {
 			return err == nil && here.Count == sessions*users && (here.Members == nil) == (sessions > 0) && shown == sessions*users
 		})
 	}
+	for i := range users {
+		a.put("room", fmt.Sprint("u", i), 1, "")
+		b.put("room", fmt.Sprint("u", i), 1, "")
+	}
+	a.flush()
+	b.flush()
+	wantCount := func(want int) {
+		t.Helper()
+		await(t, fmt.Sprint(want, " are left"), func() bool {
+			here, err := b.conn.ReadHere(t.Context(), "room", 10)
+			return err == nil && here.Count == want
+		})
+	}
+	if err := a.conn.Close(); err != nil {
+		t.Error(err)
+	}
+	wantCount(users)
+	for i := range users / 2 {
+		b.put("room", fmt.Sprint("u", i), 0, "")
+	}
+	b.flush()
+	wantCount(users / 2)
+	b.conn.Close()
 	for _, key := range keysOf(t, server.Client(), "juggler") {
-		if strings.Contains(key, ":here-put:") {
+		if strings.Contains(key, ":here-put:") || strings.Contains(key, ":here-of:") {
 			t.Errorf("%s is left", key)
 		}
 	}
