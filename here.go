@@ -28,18 +28,23 @@ func (s *session) enterHere(lt *localTopic) {
 	if lt.node.rule == 0 {
 		return
 	}
-	here := &s.shard.here
-	user, counts := here.as[s]
+	user, counts := s.shard.here.as[s]
 	if !counts {
 		if user = (Session{s}).User(); user == "" {
 			return
 		}
-		if here.as == nil {
-			here.as = make(map[*session]string)
-		}
-		here.as[s] = user
+		s.countHereAs(user)
 	}
 	s.shard.h.here.Enter(lt.node.name.Name, user, s.presentInfo(lt))
+}
+
+// countHereAs notes as which user s counts.
+func (s *session) countHereAs(user string) {
+	here := &s.shard.here
+	if here.as == nil {
+		here.as = make(map[*session]string)
+	}
+	here.as[s] = user
 }
 
 // leaveHere follows enterHere when s leaves the topic, and ends that it asks.
@@ -64,25 +69,24 @@ func (s *session) hereAsWho() {
 	}
 	was, counts := sh.here.as[s]
 	is := (Session{s}).User()
+	delete(sh.here.as, s)
 	for _, sub := range s.subs {
 		lt := sub.topic
 		channel := lt.node.name.Name
 		switch {
 		case lt.node.rule == 0:
 		case counts && was == is:
+			s.countHereAs(is)
 			hub.Inform(channel, is, s.presentInfo(lt))
 		default:
 			if is != "" {
+				s.countHereAs(is)
 				hub.Enter(channel, is, s.presentInfo(lt))
 			}
 			if counts {
 				hub.Leave(channel, was, true)
 			}
 		}
-	}
-	delete(sh.here.as, s)
-	if is != "" && counts {
-		sh.here.as[s] = is
 	}
 }
 

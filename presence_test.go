@@ -319,6 +319,41 @@ func TestPresentSignsIn(t *testing.T) {
 	}
 }
 
+// A guest is not counted until it signs in, and not any more when it is a guest again; each
+// change is for all channels, and nothing is left behind.
+func TestPresentGuests(t *testing.T) {
+	s := newServer(t, juggler.WithPresence(juggler.PresenceRule{Channels: "room.*"}), juggler.WithPresenceGrace(0),
+		juggler.WithDeferredAuth(func(_ context.Context, _ juggler.Session, token string) (*juggler.Identity, error) {
+			return &juggler.Identity{User: strings.TrimPrefix(token, "guest")}, nil
+		}, 1<<40))
+	c := s.dial("juggler.1")
+	present := func(want int) {
+		t.Helper()
+		waitFor(t, "who is present", func() bool { return s.h.Stats().Present == want })
+	}
+	auth := func(user string) {
+		t.Helper()
+		c.send(`{"type":"AUTH","id":"1","token":"` + user + `"}`)
+		c.until("ACK", nil)
+	}
+	auth("guest")
+	c.request("SUB", "room.1")
+	c.request("SUB", "room.2")
+	present(0)
+	auth("ann")
+	present(2)
+	auth("guest")
+	present(0)
+	c.request("UNSB", "room.2")
+	c.request("SUB", "room.3")
+	auth("bob")
+	present(2)
+	c.request("UNSB", "room.3")
+	present(1)
+	c.conn.CloseNow()
+	present(0)
+}
+
 // What a rule tells of users may fail, and be too much: then nothing is told.
 func TestPresentInfo(t *testing.T) {
 	type cycle struct{ Self *cycle }
