@@ -87,6 +87,16 @@
 // each. It may end any subscription, of whichever side: that then ends with the code and the
 // reason that the server gives, behind the events before.
 //
+// # Who is there
+//
+// Where the server tells who is in a channel, a subscription [WithHere] knows it, and tells of
+// changes:
+//
+//	sub, err := c.Subscribe(ctx, "room.7", client.WithHere())
+//	for here, err := range sub.HereChanges(ctx) {
+//		…
+//	}
+//
 // # Slow subscribers
 //
 // Each subscription has a buffer ([WithEventBuffer]). While it is full, the

@@ -599,7 +599,8 @@ func TestHandoverOfBothSides(t *testing.T) {
 			p.event(1, "ch", `1`)
 			p.goAway(0)
 			<-arrived
-			p.ack(f) // no end of the handover
+			synctest.Wait() // until the client has moved on
+			p.ack(f)        // no end of the handover
 			p.event(2, "ch", `2`)
 			p.ack(p.expect(frame.Unsb))
 			p.serve()
