@@ -132,6 +132,38 @@ func TestHangingCommand(t *testing.T) {
 	}
 }
 
+// hangingTable is a Registry in which writing hangs.
+type hangingTable struct{ *memory.Broker }
+
+func (h hangingTable) Register(ctx context.Context, _, _ string, _ []byte, _ time.Duration) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A node that cannot enter the table of nodes reads what is revoked all the same.
+func TestTableThatHangs(t *testing.T) {
+	b := newBroker(t)
+	if err := newAsker(t, b).register(t.Context(), "u", 5, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	running := new(sync.WaitGroup)
+	m := NewMember(Config{
+		Node: "node", PubSub: b, Registry: hangingTable{b}, Lease: time.Second, Timeout: time.Minute,
+		Describe: func() Info { return Info{} }, Waits: func(Op) bool { return false },
+		Revoked: func(string, int64) int { return 0 }, Running: running, Log: slog.New(slog.DiscardHandler),
+	})
+	if err := m.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if refuses, known := m.Refuses("u", 5); !refuses || !known {
+		t.Errorf("refuses: %v, known: %v", refuses, known)
+	}
+	if err := m.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	running.Wait()
+}
+
 // What fails is answered, too.
 // What cannot be read is passed over.
 func TestBadCommands(t *testing.T) {

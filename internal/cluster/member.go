@@ -132,13 +132,24 @@ func (m *Member) beatOn() {
 
 // beat registers the node and reads what is revoked.
 func (m *Member) beat(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, min(m.cfg.Timeout, m.cfg.Lease/2))
-	defer cancel()
-	info := m.cfg.Describe()
-	if err := m.cfg.Registry.Register(ctx, nodesTable, m.cfg.Node, info.entry(), m.cfg.Lease); err != nil && m.ctx.Err() == nil {
+	// Each has its own time: one that hangs is not to keep the other one from being done.
+	bounded := func(f func(context.Context) error) error {
+		ctx, cancel := context.WithTimeout(ctx, min(m.cfg.Timeout, m.cfg.Lease/4))
+		defer cancel()
+		return f(ctx)
+	}
+	err := bounded(func(ctx context.Context) error {
+		info := m.cfg.Describe()
+		return m.cfg.Registry.Register(ctx, nodesTable, m.cfg.Node, info.entry(), m.cfg.Lease)
+	})
+	if err != nil && m.ctx.Err() == nil {
 		m.cfg.Log.Warn("cannot enter the table of nodes: commands to all nodes may miss this one", "error", err)
 	}
-	if _, err := m.readRevoked(ctx); err != nil && m.ctx.Err() == nil {
+	err = bounded(func(ctx context.Context) error {
+		_, err := m.readRevoked(ctx)
+		return err
+	})
+	if err != nil && m.ctx.Err() == nil {
 		m.cfg.Log.Warn("cannot read what is revoked: without it, users whose credentials say when they were issued are refused", "error", err)
 	}
 }
