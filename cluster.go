@@ -209,9 +209,8 @@ func (c *Cluster) Revoke(ctx context.Context, user string, before time.Time, lif
 	case life < time.Second:
 		return ClusterReport{}, fmt.Errorf("juggler: revoking for %v: want 1s or more", life)
 	}
-	// Rounded up, as Issued is rounded down.
-	micros := before.Add(time.Microsecond - time.Nanosecond).UnixMicro()
-	return report(c.asker.Revoke(ctx, user, micros, life))
+	// Cut to µs, as Issued is: what is not later stays so.
+	return report(c.asker.Revoke(ctx, user, before.UnixMicro(), life))
 }
 
 var errNoUser = errors.New(`juggler: the user is missing: "" is nobody`)

@@ -249,14 +249,17 @@ func TestRevoke(t *testing.T) {
 	}
 }
 
-// Before is a time up to a nanosecond, and errs on the side of refusing.
+// Times are cut to µs: what is not later stays so, and of the next µs is later.
 func TestRevokeRounds(t *testing.T) {
 	s := newCluster(t, 1)[0]
-	c := s.dialHeader("juggler.1", asOf("ann", "1us300ns"))
+	c := s.dialHeader("juggler.1", asOf("ann", "1us500ns"))
+	later := s.dialHeader("juggler.1", asOf("ann", "2us"))
 	if r, err := s.h.Cluster().Revoke(t.Context(), "ann", epoch.Add(time.Microsecond+500), time.Hour); err != nil || r.Sessions() != 1 {
 		t.Errorf("%+v, %v", r, err)
 	}
 	c.expectClose(juggler.CloseUnauthenticated)
+	later.send(`{"type":"PUB","id":"1","channel":"c"}`)
+	later.expect(`{"type":"ACK"}`)
 }
 
 // An AUTH with revoked credentials is refused; so is a session that signs in while they are.

@@ -22,9 +22,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // newMember returns an open member on b that does what do says.
 func newMember(t *testing.T, b *memory.Broker, node string, do func(*Command) (int, error)) *Member {
 	t.Helper()
+	return newMemberOn(t, b, b, node, do)
+}
+
+// newMemberOn is newMember with the events of a broker, and the tables of another one.
+func newMemberOn(t *testing.T, pubsub broker.PubSub, b *memory.Broker, node string, do func(*Command) (int, error)) *Member {
+	t.Helper()
 	running := new(sync.WaitGroup)
 	m := NewMember(Config{
-		Node: node, PubSub: b, Registry: b, Lease: time.Minute, Timeout: time.Minute,
+		Node: node, PubSub: pubsub, Registry: b, Lease: time.Minute, Timeout: time.Minute,
 		Describe: func() Info { return Info{Host: "host", Started: time.Now()} },
 		Do:       func(_ context.Context, c *Command) (int, error) { return do(c) },
 		Waits:    func(op Op) bool { return op == ReauthorizeUser },
@@ -162,6 +168,32 @@ func TestTableThatHangs(t *testing.T) {
 		t.Error(err)
 	}
 	running.Wait()
+}
+
+// losingPubSub tells of a gap when it is asked to.
+type losingPubSub struct {
+	*memory.Broker
+	deliver func([]broker.Delivery)
+}
+
+func (l *losingPubSub) OpenSubscriber(ctx context.Context, deliver func([]broker.Delivery)) (broker.SubscriberConn, error) {
+	l.deliver = deliver
+	return l.Broker.OpenSubscriber(ctx, deliver)
+}
+
+// Behind a gap a node reads what was revoked, as it may have missed to be told.
+func TestGap(t *testing.T) {
+	b := newBroker(t)
+	l := &losingPubSub{Broker: b}
+	m := newMemberOn(t, l, b, "node", func(*Command) (int, error) { return 0, nil })
+	if err := newAsker(t, b).register(t.Context(), "u", 5, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if refuses, _ := m.Refuses("u", 5); refuses {
+		t.Error("it knows without being told")
+	}
+	l.deliver([]broker.Delivery{{Topic: broker.Topic{Name: control}, Gap: true}})
+	waiting.Until(t, "it knows", func() bool { refuses, _ := m.Refuses("u", 5); return refuses })
 }
 
 // What fails is answered, too.
