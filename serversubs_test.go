@@ -318,44 +318,84 @@ func TestReplayOfServerSubscription(t *testing.T) {
 	}
 }
 
-// brokenPubSub refuses subscriptions while it is broken.
+// A replay that is being read does not outlive the subscription.
+func TestReplayInFlightWhileTheSubscriptionEnds(t *testing.T) {
+	reads, goOn := make(chan struct{}), make(chan struct{})
+	s := newKeptServer(t, func(b *memory.Broker) jugglertest.Roles {
+		h := newHistoryBroker(b)
+		h.read = func(ctx context.Context, r []broker.Read, p []broker.Page) {
+			reads <- struct{}{}
+			<-goOn
+			b.ReadKept(ctx, r, p)
+		}
+		return h
+	}, []memory.Option{keep}, juggler.WithAuthenticator(inChannels), juggler.WithAuthorizer(juggler.NonBlocking(
+		func(context.Context, *juggler.Request) error { return juggler.ErrForbidden })))
+	c := s.dialHeader("juggler.1", http.Header{"Channels": {"room.7"}})
+	since := position(c.expect(`{"type":"SUBS","channel":"room.7"}`))
+	s.publish("room.7", 1, 1)
+	c.expect(`{"type":"EVNT","args":1}`)
+	c.send(`{"type":"SUB","id":"1","channel":"room.7","since":` + since + `}`)
+	<-reads
+	if err := s.only().Unsubscribe(t.Context(), broker.Topic{Name: "room.7"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	c.expect(`{"type":"UNSS","channel":"room.7"}`)
+	close(goOn)
+	c.expect(`{"type":"NACK","for":"1","error":{"code":403}}`)
+}
+
+// brokenPubSub refuses subscriptions to one channel, and counts the others.
 type brokenPubSub struct {
 	broker.PubSub
-	broken *atomic.Bool
+	*brokenState
+}
+
+type brokenState struct {
+	channel atomic.Pointer[string]
+	open    atomic.Int32
 }
 
 type brokenSubscriber struct {
 	broker.SubscriberConn
-	broken *atomic.Bool
+	*brokenState
 }
 
 func (p brokenPubSub) OpenSubscriber(ctx context.Context, deliver func([]broker.Delivery)) (broker.SubscriberConn, error) {
 	conn, err := p.PubSub.OpenSubscriber(ctx, deliver)
-	return brokenSubscriber{conn, p.broken}, err
+	return brokenSubscriber{conn, p.brokenState}, err
 }
 
 func (s brokenSubscriber) Subscribe(ctx context.Context, t broker.Topic) error {
-	if s.broken.Load() {
+	if broken := s.channel.Load(); broken != nil && *broken == t.Name {
 		return broker.ErrUnavailable
 	}
+	s.open.Add(1)
 	return s.SubscriberConn.Subscribe(ctx, t)
 }
 
+func (s brokenSubscriber) Unsubscribe(ctx context.Context, t broker.Topic) error {
+	s.open.Add(-1)
+	return s.SubscriberConn.Unsubscribe(ctx, t)
+}
+
 // A session is never there without the channels of its identity: if the broker cannot be
-// reached it ends, or its AUTH is refused, which changes nothing.
+// reached it ends, or its AUTH is refused, which changes nothing. What was subscribed to
+// before that is given back.
 func TestChannelsWithoutABroker(t *testing.T) {
-	var broken atomic.Bool
+	var state brokenState
 	s := newServerOn(t, func(b *memory.Broker) jugglertest.Roles {
 		roles := plainRoles(b)
-		roles.PubSub = brokenPubSub{roles.PubSub, &broken}
+		roles.PubSub = brokenPubSub{roles.PubSub, &state}
 		return roles.join()
 	}, juggler.WithAuthenticator(inChannels), juggler.WithDeferredAuth(signInChannels, waiting.Most), juggler.WithLogger(quiet))
 	c := s.dialHeader("juggler.1", http.Header{"User": {"ann"}, "Channels": {"a"}})
 	c.expect(`{"type":"SUBS","channel":"a"}`)
-	broken.Store(true)
-	refused := s.dialHeader("juggler.1", http.Header{"User": {"bob"}, "Channels": {"a b"}})
+	out := "z"
+	state.channel.Store(&out)
+	refused := s.dialHeader("juggler.1", http.Header{"User": {"bob"}, "Channels": {"b z c"}})
 	refused.expectClose(juggler.CloseOverloaded)
-	c.send(`{"type":"AUTH","id":"1","token":"bob: b"}`)
+	c.send(`{"type":"AUTH","id":"1","token":"bob: b z"}`)
 	c.expect(`{"type":"NACK","for":"1","error":{"code":503}}`)
 	s.publish("a", 1, 1)
 	c.expect(`{"type":"EVNT","channel":"a","args":1}`)
@@ -364,14 +404,50 @@ func TestChannelsWithoutABroker(t *testing.T) {
 	if session.User() != "ann" {
 		t.Errorf("the session is %q", session.User())
 	}
-	if err := session.Subscribe(t.Context(), broker.Topic{Name: "c"}); !errors.Is(err, broker.ErrUnavailable) {
+	if err := session.Subscribe(t.Context(), broker.Topic{Name: "z"}); !errors.Is(err, broker.ErrUnavailable) {
 		t.Errorf("Subscribe: %v", err)
 	}
-	broken.Store(false)
-	c.send(`{"type":"AUTH","id":"2","token":"bob: b"}`)
+	waitFor(t, "all but one to be given back", func() bool { return state.open.Load() == 1 })
+	state.channel.Store(nil)
+	c.send(`{"type":"AUTH","id":"2","token":"bob: b z"}`)
 	c.expect(`{"type":"ACK","for":"2"}`)
 	c.expect(`{"type":"UNSS","channel":"a"}`)
 	c.expect(`{"type":"SUBS","channel":"b"}`)
+	c.expect(`{"type":"SUBS","channel":"z"}`)
+	c.conn.CloseNow()
+	waitFor(t, "all to be given back", func() bool { return state.open.Load() == 0 })
+}
+
+// Who stops waiting for the event loop is not subscribed later.
+func TestServerSubscribesTooLate(t *testing.T) {
+	var state brokenState
+	loop, holds := make(chan struct{}), make(chan struct{})
+	s := newServerOn(t, func(b *memory.Broker) jugglertest.Roles {
+		roles := plainRoles(b)
+		roles.PubSub = brokenPubSub{roles.PubSub, &state}
+		return roles.join()
+	}, juggler.WithEventLoops(1), juggler.WithLogger(quiet), juggler.WithCallObserver(func(juggler.CallEnd) { // on the loop
+		close(holds)
+		<-loop
+	}))
+	c := s.dial("juggler.1")
+	session := s.only()
+	c.send(`{"type":"CALL","id":"1","uri":"nobody"}`)
+	<-holds
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- session.Subscribe(ctx, broker.Topic{Name: "a"}) }()
+	waitFor(t, "the broker to be asked", func() bool { return state.open.Load() == 1 })
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("Subscribe: %v", err)
+	}
+	close(loop)
+	c.expect(`{"type":"NACK","for":"1"}`)
+	waitFor(t, "it to be given back", func() bool { return state.open.Load() == 0 })
+	if topics := slices.Collect(session.Topics()); len(topics) > 0 {
+		t.Errorf("the session has %v", topics)
+	}
 }
 
 // juggler.0 has no words for subscriptions of the server.
@@ -398,25 +474,34 @@ func TestServerSubscriptionsInJuggler0(t *testing.T) {
 	c.expectClose(frame.CloseRestart)
 }
 
-// leakyPubSub delivers what is published on channels of the server's own to patterns, too.
-type leakyPubSub struct{ broker.PubSub }
+// leakyPubSub delivers what comes on channels of the server's own to all patterns, too.
+type leakyPubSub struct {
+	broker.PubSub
+	patterns chan broker.Topic // those that there are
+}
 
 type leakySubscriber struct {
 	broker.SubscriberConn
-	deliver func([]broker.Delivery)
+	patterns chan broker.Topic
 }
 
 func (p leakyPubSub) OpenSubscriber(ctx context.Context, deliver func([]broker.Delivery)) (broker.SubscriberConn, error) {
-	conn, err := p.PubSub.OpenSubscriber(ctx, deliver)
-	return leakySubscriber{conn, deliver}, err
+	conn, err := p.PubSub.OpenSubscriber(ctx, func(d []broker.Delivery) {
+		if _, own := broker.IsOwn(d[0].Event.Channel); own {
+			for range len(p.patterns) {
+				d = append(d, broker.Delivery{Topic: <-p.patterns, Event: d[0].Event})
+			}
+		}
+		deliver(d)
+	})
+	return leakySubscriber{conn, p.patterns}, err
 }
 
 func (s leakySubscriber) Subscribe(ctx context.Context, t broker.Topic) error {
-	err := s.SubscriberConn.Subscribe(ctx, t)
 	if t.Pattern {
-		s.deliver([]broker.Delivery{{Topic: t, Event: broker.Event{ID: broker.NewID(), Channel: juggler.User("u1"), Args: []byte(`"secret"`)}}})
+		s.patterns <- t
 	}
-	return err
+	return s.SubscriberConn.Subscribe(ctx, t)
 }
 
 // No client reaches the server's own channels by a name or a pattern, in neither protocol,
@@ -424,7 +509,7 @@ func (s leakySubscriber) Subscribe(ctx context.Context, t broker.Topic) error {
 func TestOwnChannelsAreOutOfReach(t *testing.T) {
 	leaky := func(b *memory.Broker) jugglertest.Roles {
 		roles := plainRoles(b)
-		roles.PubSub = leakyPubSub{roles.PubSub}
+		roles.PubSub = leakyPubSub{roles.PubSub, make(chan broker.Topic, 100)}
 		return roles.join()
 	}
 	for name, roles := range map[string]func(*memory.Broker) jugglertest.Roles{"embedded": itself, "waiting": mayWait, "leaky": leaky} {
