@@ -115,9 +115,12 @@ class ServerTopic extends Topic {
   }
 
   protected override _taken(link: Link, error: JugglerError): void {
-    // It had not yet got what was missed.
-    if (link === this._askedOn && !this._link && this._adopted.has(link)) this._link = link;
-    super._taken(link, error);
+    const isBehind = link === this._askedOn && link !== this._link && this._adopted.has(link);
+    if (!isBehind || this._overlapping) return super._taken(link, error);
+    // What was missed has been asked for. If it comes nevertheless, another such question would bring it twice.
+    if (error.retryable) return;
+    this._linkEnded(link);
+    this._each((feed) => feed._fail(error));
   }
 
   // The client has not asked for it there: there is nothing to take back.

@@ -135,7 +135,8 @@ export class Topic {
   _prepare(): void {
     // The next move comes before the end of the last.
     if (this._overlapping) this._moveTo(this._askedOn!, true);
-    this._seen = this._link && new Set();
+    // The move before, which is under way, needs to know what the old link has brought.
+    this._seen = (this._askedOn !== this._link && this._seen) || (this._link && new Set());
     this._held = this._link && [];
   }
 

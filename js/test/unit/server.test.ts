@@ -310,6 +310,23 @@ describe('a subscription of the server', () => {
     await signing.close();
   });
 
+  it.each(['lives', 'is lost'])('comes once where the next connection is left before it has begun, and the old one %s', async (old) => {
+    client.subscribe('c', { onGap }, take);
+    const first = play.socket.hello();
+    first.say({ type: 'ACK', for: '1', at: 1, tag: 'tag1' }).say(kept(2));
+    const [, second] = await next('goaway');
+    first.say(kept(3));
+    if (old === 'is lost') first.drop();
+    second.say({ type: 'GOAWAY', after: 0 });
+    await elapse(20);
+    second.say({ type: 'ACK', for: '1', at: 3, tag: 'tag3', recovered: true }).say(kept(3)).say(kept(4));
+    const third = play.socket.hello({ session: 's3' });
+    third.say({ type: 'ACK', for: '1', at: 4, tag: 'tag4', recovered: true }).say(kept(5));
+    expect(play.sockets).toHaveLength(3);
+    expect(got).toEqual([2, 3, 4, 5]);
+    expect(gaps).toEqual([]);
+  });
+
   describe('while the client moves', () => {
     const opened = async (first: Message = {}): Promise<[ScriptedSocket, ScriptedSocket]> => {
       client.subscribe('c', withServer({ onGap }), take);
