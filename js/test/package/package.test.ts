@@ -36,7 +36,7 @@ describe('size, minified and gzipped', () => {
     ['that with keys of calls', `export { Client, CoreClient, JugglerError, withKey } from './index.js'`, 9_050],
     ['that with both', `export { Client, CoreClient, JugglerError, stream, withKey } from './index.js'`, 9_800],
     ['that with the hook for answers in parts', `export { Client, CoreClient, JugglerError } from './index.js'; export { useStream } from './react.js'`, 9_800],
-    ['that with what the server subscribes to', `export { Client, CoreClient, JugglerError, onServer, withServer } from './index.js'`, 8_700],
+    ['that with what the server subscribes to', `export { Client, CoreClient, JugglerError, onServer, withServer } from './index.js'`, 8_750],
     ['that with who is there', `export { Client, CoreClient, JugglerError, members } from './index.js'`, 9_150],
     ['that with the hook for who is there', `export { Client, CoreClient, JugglerError } from './index.js'; export { useMembers } from './react.js'`, 9_450],
     ['that with what a browser does not tell', `export { Client, CoreClient, JugglerError, isBlocked } from './index.js'`, 8_400],
