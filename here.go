@@ -24,7 +24,7 @@ type askedTopic struct {
 }
 
 // enterHere counts s among the users in a topic that has just become one of its.
-func (s *session) enterHere(lt *localTopic) {
+func (s *session) enterHere(lt *localTopic, sub *subscriber) {
 	if lt.node.rule == 0 {
 		return
 	}
@@ -35,6 +35,7 @@ func (s *session) enterHere(lt *localTopic) {
 		}
 		s.countHereAs(user)
 	}
+	sub.in = true
 	s.shard.h.here.Enter(lt.node.name.Name, user, s.presentInfo(lt))
 }
 
@@ -53,28 +54,33 @@ func (s *session) leaveHere(lt *localTopic, sub *subscriber, atOnce bool) {
 		return
 	}
 	s.stopHere(lt, sub)
-	if user, counts := s.shard.here.as[s]; counts {
-		s.shard.h.here.Leave(lt.node.name.Name, user, atOnce)
+	if sub.in {
+		s.shard.h.here.Leave(lt.node.name.Name, s.shard.here.as[s], atOnce)
 	}
 }
 
 // goneHere is called when s has left all its topics for good.
 func (s *session) goneHere() { delete(s.shard.here.as, s) }
 
-// hereAsWho has s count as who it is now, after an AUTH.
+// hereAsWho has s count as who it is now, after an AUTH. Some of its topics it may have since
+// its identity has changed, and count there already.
 func (s *session) hereAsWho() {
 	sh, hub := s.shard, s.shard.h.here
 	if hub == nil {
 		return
 	}
-	was, counts := sh.here.as[s]
+	was := sh.here.as[s]
 	is := (Session{s}).User()
 	delete(sh.here.as, s)
 	for _, sub := range s.subs {
 		lt := sub.topic
-		channel := lt.node.name.Name
+		if lt.node.rule == 0 {
+			continue
+		}
+		channel, at := lt.node.name.Name, &lt.subs[sub.index]
+		counts := at.in
+		at.in = is != ""
 		switch {
-		case lt.node.rule == 0:
 		case counts && was == is:
 			s.countHereAs(is)
 			hub.Inform(channel, is, s.presentInfo(lt))

@@ -659,6 +659,58 @@ func TestNoticeOnItsWay(t *testing.T) {
 	ann.await(&p, map[string]float64{"ann": 1, "bob": 1, "cid": 1})
 }
 
+// A guest's SUB that is settled when the guest is somebody already, but the AUTH is not
+// settled, counts alone: the guest's other channels follow with the AUTH.
+func TestGuestSubscribesWhileSigningIn(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("there are no event loops")
+	}
+	inSub, onLoop := make(chan struct{}), make(chan struct{})
+	subGoesOn, loopGoesOn := make(chan struct{}), make(chan struct{})
+	s := newServer(t, juggler.WithPresence(juggler.PresenceRule{Channels: "room.*"}), juggler.WithPresenceGrace(0),
+		juggler.WithEventLoops(1), juggler.WithLogger(quiet),
+		juggler.WithDeferredAuth(func(_ context.Context, _ juggler.Session, token string) (*juggler.Identity, error) {
+			return &juggler.Identity{User: strings.TrimPrefix(token, "guest")}, nil
+		}, 1<<40),
+		juggler.WithNonBlockingMiddleware(func(_ context.Context, r *juggler.Request) (func(error) error, error) {
+			switch {
+			case r.Channel() == "room.2" && r.Type() == frame.Sub:
+				close(inSub)
+				<-subGoesOn
+			case r.Channel() == "block":
+				close(onLoop)
+				<-loopGoesOn // which it must not: nothing else runs on this loop
+			}
+			return nil, nil
+		}))
+	c, blocker := s.dial("juggler.1"), s.dial("juggler.1")
+	for _, client := range []*testClient{c, blocker} {
+		client.send(`{"type":"AUTH","id":"1","token":"guest"}`)
+		client.until("ACK", nil)
+	}
+	c.request("SUB", "room.1")
+	read := s.h.Stats().Messages + 2
+	c.send(`{"type":"SUB","id":"2","channel":"room.2","here":true}`)
+	<-inSub
+	c.send(`{"type":"AUTH","id":"3","token":"ann"}`)
+	waitFor(t, "the AUTH to be read", func() bool { return s.h.Stats().Messages == read })
+	blocker.send(`{"type":"PUB","id":"2","channel":"block","args":1}`)
+	<-onLoop
+	close(subGoesOn)
+	waitFor(t, "both to be handled", func() bool {
+		_, settled := juggler.Waiting(s.h)
+		return settled > 0 && len(slices.Collect(s.h.SessionsOf("ann"))) == 1
+	})
+	close(loopGoesOn)
+	c.until("ACK", nil)
+	c.until("ACK", nil)
+	for want := 2; want > 0; want-- {
+		waitFor(t, "who is present", func() bool { return s.h.Stats().Present == want })
+		c.request("UNSB", fmt.Sprint("room.", want))
+	}
+	waitFor(t, "nobody to be present", func() bool { return s.h.Stats().Present == 0 })
+}
+
 // Options that make no sense are refused by name.
 func TestPresenceOptions(t *testing.T) {
 	rule := func(channels ...string) juggler.Option {

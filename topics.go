@@ -178,6 +178,7 @@ type subscriber struct {
 	index int32
 	lags  bool // a replay is to catch up with the shard, which sends it no events until then
 	here  bool // it is told who is there
+	in    bool // it counts among those who are there
 }
 
 // subscription is a localTopic in a session's subs; index is where it holds
@@ -251,7 +252,7 @@ func (s *session) subscribe(r *Request) error {
 	s.subs = append(s.subs, subscription{lt, int32(len(lt.subs) - 1), r.by})
 	sh.subsMu.Unlock()
 	s.joined(r, lt)
-	s.enterHere(lt)
+	s.enterHere(lt, &lt.subs[len(lt.subs)-1])
 	r.changed = true
 	sh.h.stats.subscriptions.Add(1)
 	return nil
