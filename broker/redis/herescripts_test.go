@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -116,19 +117,22 @@ func FuzzHereChange(f *testing.F) {
 func TestHereWatchOrder(t *testing.T) {
 	us, other := broker.ID{1}, broker.ID{2}
 	for name, test := range map[string]struct {
-		steps string // f: the feed brings a change of others, F: one of our own; r: a reply does; !: a gap
+		steps string // f: the feed brings a change of others, F: one of our own; r: a reply does; R: a read; !: a gap
 		want  string // as told; a comma after one with Mine
 	}{
 		"the feed first":           {"f5 F6 r6 f7", "5 6, 7"},
 		"the reply first":          {"f5 r6 F6 f7", "5 6, 7"},
 		"the reply far ahead":      {"f5 r7 r8 f6 F7 F8 f9", "5 6 7, 8, 9"},
 		"both mixed":               {"f5 F6 r7 r6 F7", "5 6, 7,"},
-		"only replies":             {"r5 r6 F5 F6 f7", "5, 6, 7"},
+		"only replies":             {"R4 r5 r6 F5 F6 f7", "5, 6, 7"},
+		"a reply without a read":   {"r5 r6 F5 F6 f7", "! 5, 6, 7"},
+		"read by two":              {"R4 R6 r7 f5 f6 F7 f8", "! 7, ! 5 6 8"},
+		"read before the reply":    {"R5 r5 f4 F5 f6", "5, 4 6"},
 		"one before it is missing": {"f5 r7 F7 f8", "5 ! 7, 8"},
 		"one is missing":           {"f5 f7", "5 ! 7"},
 		"ours is missing":          {"f5 r7 f8", "5 ! 7, 8"},
 		"numbers begin anew":       {"f5 f6 f6 f7", "5 6 ! 6 7"},
-		"the reply before others":  {"r6 f5 F6 f7", "6, ! 5 7"},
+		"the reply before others":  {"R4 r6 f5 F6 f7", "! 6, ! 5 7"},
 		"a gap":                    {"f5 r7 ! f9 F10 r10", "5 ! 7, 9 10,"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -149,6 +153,9 @@ func TestHereWatchOrder(t *testing.T) {
 					w.message(subject{}, "c", change(us))
 				case 'r':
 					c.made("c", []byte(change(us)))
+				case 'R':
+					number, _ := strconv.ParseUint(n, 10, 64)
+					c.hasRead(w, number)
 				case '!':
 					w.gap(subject{})
 				}

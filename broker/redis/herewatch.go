@@ -24,7 +24,7 @@ type hereWatch struct {
 	waiting int                          // how many wait for that
 	fed     bool                         // the feed has brought a change since something may have been missed
 	last    uint64                       // the number of the last change that was told since then; 0: none was
-	read    uint64                       // the highest number that was read since then
+	read    uint64                       // the first number that was read since then
 	heard   map[uint64]bool              // changes of our own that came over the feed, whose replies will come
 	told    map[uint64]bool              // those that a reply has brought, which the feed will bring
 	ahead   map[uint64]broker.HereChange // those that a reply has brought before the changes in front of them
@@ -113,7 +113,9 @@ func (c *presenceConn) watchOf(channel string) *hereWatch {
 func (c *presenceConn) hasRead(w *hereWatch, number uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	w.read = max(w.read, number)
+	if w.read == 0 {
+		w.read = number
+	}
 }
 
 // message implements [listener].
@@ -190,8 +192,10 @@ func (c *presenceConn) made(channel string, text []byte) {
 	case w.heard[n]:
 		delete(w.heard, n)
 		return
+	case w.last == 0 && n <= w.read: // whoever has read knows of it
+		note(w.told, n)
 	case w.last == 0 || n == w.last+1:
-		if w.last == 0 && w.read != 0 && n > w.read+1 {
+		if w.last == 0 && n != w.read+1 { // the feed may be about to bring those before it
 			c.tellLost(w)
 		}
 		w.last = n
