@@ -254,3 +254,38 @@ func TestPresenceOfAClosedBroker(t *testing.T) {
 		}
 	})
 }
+
+// Nodes come, put, watch, read and go, and the broker closes amid that: nothing hangs, panics or
+// is left.
+func TestPresenceInterleavings(t *testing.T) {
+	b := newBroker(t)
+	var nodes sync.WaitGroup
+	for i := range 6 {
+		nodes.Go(func() {
+			for round := 0; ; round++ {
+				n, err := b.OpenPresence(context.Background(), broker.NewID(), func([]broker.HereChange) {})
+				if err != nil {
+					return
+				}
+				for j := range 100 {
+					channel := fmt.Sprint(j % 7)
+					n.Put(channel, []broker.Member{{User: fmt.Sprint(i), Sessions: j % 3}, {User: "all", Sessions: j % 2}})
+					n.Watch(context.Background(), fmt.Sprint((j+i)%7))
+					n.ReadHere(context.Background(), channel, 5)
+					n.Unwatch(channel)
+				}
+				if round%2 == 0 {
+					go n.Close()
+				}
+				n.Close()
+				if round == 20 && i == 0 {
+					b.Close()
+				}
+			}
+		})
+	}
+	nodes.Wait()
+	if channels := b.HeldChannels(); channels > 0 || b.Stats().Present > 0 {
+		t.Errorf("%d channels and %d users are left", channels, b.Stats().Present)
+	}
+}
