@@ -146,7 +146,7 @@ var wrongPresence = []wrongBroker{
 	{"does not know channels apart", []string{"channels of who is there"}, puts(func(c broker.PresenceConn, channel string, users []broker.Member) {
 		c.Put(strings.Trim(channel, "\x00"), users)
 	}), nil},
-	{"reads who was there before", []string{"watch while others put", "who is there"}, func(*testing.T) *hooks {
+	{"reads who was there before", []string{"who is there"}, func(*testing.T) *hooks {
 		var mu sync.Mutex
 		before := make(map[string]broker.Here)
 		return &hooks{readHere: func(c broker.PresenceConn, channel string, _ int) (broker.Here, error) {

@@ -268,9 +268,9 @@ func TestPresenceInterleavings(t *testing.T) {
 					return
 				}
 				for j := range 100 {
-					channel := fmt.Sprint(j % 7)
-					n.Put(channel, []broker.Member{{User: fmt.Sprint(i), Sessions: j % 3}, {User: "all", Sessions: j % 2}})
-					n.Watch(context.Background(), fmt.Sprint((j+i)%7))
+					channel := fmt.Sprint(j) // more channels than a node leaves in one turn
+					n.Put(channel, []broker.Member{{User: fmt.Sprint(i), Sessions: 1 + j%3}, {User: "all", Sessions: j % 2}})
+					n.Watch(context.Background(), fmt.Sprint(j+i))
 					n.ReadHere(context.Background(), channel, 5)
 					n.Unwatch(channel)
 				}
