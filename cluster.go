@@ -105,7 +105,7 @@ func NewCluster(b broker.PubSub) (*Cluster, error) {
 	if !ok {
 		return nil, fmt.Errorf("juggler: NewCluster: the broker, %T, is no broker.Registry", b)
 	}
-	return &Cluster{cluster.NewAsker(idText(broker.NewID()), b, registry, option.ServerBrokerTimeout.Default)}, nil
+	return &Cluster{cluster.NewAsker(idText(broker.NewID()), b, registry, option.ServerBrokerTimeout.Default, nil)}, nil
 }
 
 // Close ends the connection to the broker. Not for [Handler.Cluster], which ends with the
@@ -259,7 +259,6 @@ func (s *clusterSide) init(h *Handler) {
 		return
 	}
 	registry := h.cfg.pubsub.(broker.Registry) // checkRoles has seen that it is one
-	s.asks.asker = cluster.NewAsker(idText(broker.NewID()), h.cfg.pubsub, registry, h.cfg.brokerTimeout)
 	host, _ := os.Hostname()
 	self := cluster.Info{Host: host, PID: os.Getpid(), Version: ownVersion(), Started: time.Now()}
 	s.member = cluster.NewMember(cluster.Config{
@@ -276,6 +275,7 @@ func (s *clusterSide) init(h *Handler) {
 		Running: &h.work,
 		Log:     h.log,
 	})
+	s.asks.asker = cluster.NewAsker(idText(broker.NewID()), h.cfg.pubsub, registry, h.cfg.brokerTimeout, s.member)
 }
 
 // open begins to take part.

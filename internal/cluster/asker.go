@@ -19,6 +19,7 @@ type Asker struct {
 	registry broker.Registry
 	timeout  time.Duration // of the broker
 	id       string
+	member   *Member // of the same node; nil: there is none
 
 	opening chan struct{} // holds a value while someone opens or closes
 	conn    broker.SubscriberConn
@@ -44,9 +45,9 @@ type Answer struct {
 }
 
 // NewAsker returns an asker, which opens its connection when it asks first. id is one that
-// nobody else uses.
-func NewAsker(id string, pubsub broker.PubSub, registry broker.Registry, timeout time.Duration) *Asker {
-	return &Asker{pubsub: pubsub, registry: registry, timeout: timeout, id: id,
+// nobody else uses. member is that of the same node, or nil.
+func NewAsker(id string, pubsub broker.PubSub, registry broker.Registry, timeout time.Duration, member *Member) *Asker {
+	return &Asker{pubsub: pubsub, registry: registry, timeout: timeout, id: id, member: member,
 		opening: make(chan struct{}, 1), asks: make(map[string]*asking)}
 }
 
@@ -126,7 +127,7 @@ func (a *Asker) Revoke(ctx context.Context, user string, before int64, life time
 	if err := a.register(ctx, user, before, life); err != nil {
 		return nil, nil, fmt.Errorf("writing the revocation: %w", err)
 	}
-	return a.Ask(ctx, Command{Op: readRevoked, User: []byte(user)})
+	return a.Ask(ctx, Command{Op: revoke, User: []byte(user), Before: before, Life: life})
 }
 
 // register writes a revocation, and removes those that say less.
@@ -136,16 +137,28 @@ func (a *Asker) register(ctx context.Context, user string, before int64, life ti
 	if err := a.registry.Register(ctx, revokedTable, revokedName(user, before), nil, life); err != nil {
 		return err
 	}
+	for _, name := range a.lesser(ctx, user, before, life) {
+		_ = a.registry.Unregister(ctx, revokedTable, name) // else it goes when its time is over
+	}
+	return nil
+}
+
+// lesser returns the names of the revocations that say less than one. A node knows them; who
+// is none reads the table, which is long where many are revoked.
+func (a *Asker) lesser(ctx context.Context, user string, before int64, life time.Duration) (names []string) {
+	if a.member != nil {
+		return a.member.revoked.lesser(user, before, life)
+	}
 	entries, err := a.registry.Registered(ctx, revokedTable)
 	if err != nil {
 		return nil // they go when their time is over
 	}
 	for _, e := range entries {
 		if other, b, ok := parseRevoked(e.Name); ok && other == user && b < before && e.Left < life {
-			_ = a.registry.Unregister(ctx, revokedTable, e.Name)
+			names = append(names, e.Name)
 		}
 	}
-	return nil
+	return names
 }
 
 func (a *Asker) publish(ctx context.Context, c Command) error {

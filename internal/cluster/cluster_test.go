@@ -26,7 +26,7 @@ func newMember(t *testing.T, b *memory.Broker, node string, do func(*Command) (i
 }
 
 // newMemberOn is newMember with the events of a broker, and the tables of another one.
-func newMemberOn(t *testing.T, pubsub broker.PubSub, b *memory.Broker, node string, do func(*Command) (int, error)) *Member {
+func newMemberOn(t *testing.T, pubsub broker.PubSub, b broker.Registry, node string, do func(*Command) (int, error)) *Member {
 	t.Helper()
 	running := new(sync.WaitGroup)
 	m := NewMember(Config{
@@ -61,7 +61,7 @@ func newBroker(t *testing.T) *memory.Broker {
 
 func newAsker(t *testing.T, b *memory.Broker) *Asker {
 	t.Helper()
-	a := NewAsker("asker", b, b, time.Minute)
+	a := NewAsker("asker", b, b, time.Minute, nil)
 	t.Cleanup(func() { a.Close() })
 	return a
 }
@@ -194,6 +194,44 @@ func TestGap(t *testing.T) {
 	}
 	l.deliver([]broker.Delivery{{Topic: broker.Topic{Name: control}, Gap: true}})
 	waiting.Until(t, "it knows", func() bool { refuses, _ := m.Refuses("u", 5); return refuses })
+}
+
+// countingTable is a Registry that counts how often the table of revocations is read.
+type countingTable struct {
+	*memory.Broker
+	reads atomic.Int32
+}
+
+func (c *countingTable) Registered(ctx context.Context, table string) ([]broker.Entry, error) {
+	if table == revokedTable {
+		c.reads.Add(1)
+	}
+	return c.Broker.Registered(ctx, table)
+}
+
+// A node that revokes, and one that is told, do not read all that is revoked. What says less is
+// removed all the same.
+func TestRevokeWithoutReading(t *testing.T) {
+	b := newBroker(t)
+	table := &countingTable{Broker: b}
+	m := newMemberOn(t, b, table, "node", func(*Command) (int, error) { return 0, nil })
+	reads := table.reads.Load()
+	a := NewAsker("asker", b, table, time.Minute, m)
+	t.Cleanup(func() { a.Close() })
+	for before := range int64(5) {
+		if _, missing, err := a.Revoke(t.Context(), "u", before, time.Hour); len(missing) > 0 || err != nil {
+			t.Fatal(missing, err)
+		}
+	}
+	if refuses, _ := m.Refuses("u", 4); !refuses {
+		t.Error("the node does not refuse what it was told")
+	}
+	if n := table.reads.Load(); n != reads {
+		t.Errorf("the table was read %d times", n-reads)
+	}
+	if entries, err := b.Registered(t.Context(), revokedTable); err != nil || len(entries) != 1 || entries[0].Name != revokedName("u", 4) {
+		t.Errorf("%+v, %v", entries, err)
+	}
 }
 
 // What fails is answered, too.

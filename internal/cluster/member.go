@@ -175,6 +175,17 @@ func (m *Member) readRevoked(ctx context.Context) (sessions int, err error) {
 	return sessions, nil
 }
 
+// revoke takes over one revocation, without the table: that is long where many are revoked,
+// and all nodes would read it each time. It ends the sessions that it concerns.
+func (m *Member) revoke(c *Command) (sessions int) {
+	m.reading.Lock()
+	defer m.reading.Unlock()
+	if user := string(c.User); m.revoked.learn(user, c.Before, c.Life) {
+		return m.cfg.Revoked(user, c.Before)
+	}
+	return 0
+}
+
 // Refuses reports whether what was issued to a user at a time, in µs since 1970, is revoked.
 // known is false where that cannot be told, as the table was not read for a lease.
 func (m *Member) Refuses(user string, issued int64) (refuses, known bool) {
@@ -195,7 +206,7 @@ func (m *Member) deliver(deliveries []broker.Delivery) {
 	for i := range deliveries {
 		d := &deliveries[i]
 		if d.Gap {
-			m.Renew() // a command to read what is revoked may have been missed
+			m.Renew() // a revocation may have been missed
 			continue
 		}
 		c := new(Command)
@@ -262,10 +273,8 @@ func (m *Member) do(c *Command) {
 		m.answers.Do(func() { m.answer(c.From, r) })
 	}()
 	var err error
-	if c.Op == readRevoked {
-		ctx, cancel := context.WithTimeout(m.ctx, m.cfg.Timeout)
-		defer cancel()
-		r.Sessions, err = m.readRevoked(ctx)
+	if c.Op == revoke {
+		r.Sessions = m.revoke(c)
 	} else {
 		r.Sessions, err = m.cfg.Do(m.ctx, c)
 	}

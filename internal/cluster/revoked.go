@@ -91,6 +91,31 @@ func (r *revocations) merge(entries []broker.Entry, start time.Time) (news map[s
 	return news, lost
 }
 
+// learn adds a revocation, and reports whether less of the user was refused so far.
+func (r *revocations) learn(user string, before int64, life time.Duration) (news bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := r.of[user]
+	news = len(list) == 0 || before > latest(list)
+	if r.of == nil {
+		r.of = make(map[string][]revocation)
+	}
+	r.of[user] = add(list, revocation{before, time.Now().Add(life)})
+	return news
+}
+
+// lesser returns the names of those of a user that say less than one.
+func (r *revocations) lesser(user string, before int64, life time.Duration) (names []string) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, v := range r.of[user] {
+		if v.before < before && time.Until(v.until) < life {
+			names = append(names, revokedName(user, v.before))
+		}
+	}
+	return names
+}
+
 // covered reports whether one of list covers v.
 func covered(list []revocation, v revocation) bool {
 	for _, other := range list {

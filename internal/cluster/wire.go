@@ -39,8 +39,8 @@ const (
 	DisconnectSession Op = "disconnect_session"
 	UnsubscribeUser   Op = "unsubscribe_user"
 	ReauthorizeUser   Op = "reauthorize_user"
-	readRevoked       Op = "revoked" // the table has more
-	bye               Op = "bye"     // Node is gone in good order, with all of its sessions
+	revoke            Op = "revoke" // it is in the table, too
+	bye               Op = "bye"    // Node is gone in good order, with all of its sessions
 )
 
 // A Command is what all nodes are asked for. Names are bytes, as users' need not be UTF-8.
@@ -54,6 +54,9 @@ type Command struct {
 	Reason     string          `json:"reason,omitempty"` // or its message
 	Data       json.RawMessage `json:"data,omitempty"`   // of an error
 	RetryAfter time.Duration   `json:"retry_after,omitempty"`
+
+	Before int64         `json:"before,omitempty"` // of revoke: in µs since 1970
+	Life   time.Duration `json:"life,omitempty"`
 
 	Node string   `json:"node,omitempty"` // of bye
 	Ask  string   `json:"ask,omitempty"`  // says which asking it is, however often it is sent
