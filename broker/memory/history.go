@@ -32,8 +32,9 @@ type history struct {
 	mu      sync.Mutex // guards the following
 	closed  bool
 	logs    map[string]*eventLog
-	shelves []shelf // of each rule: the logs that have events
-	idle    shelf   // the logs that have none
+	recent  *eventLog // that was asked for last: publications on one channel come in a row
+	shelves []shelf   // of each rule: the logs that have events
+	idle    shelf     // the logs that have none
 	keys    map[keyID]*list.Element
 	byAge   list.List // of *keyNote, the oldest first
 	events  int       // of all logs
@@ -87,12 +88,17 @@ func (h *history) now() time.Duration { return time.Since(h.began) }
 // log returns the log of a channel that a rule keeps, made if it is not there. The caller
 // holds mu.
 func (h *history) log(channel string, now time.Duration) *eventLog {
-	if l := h.logs[channel]; l != nil {
+	l := h.recent
+	if l == nil || l.channel != channel {
+		l = h.logs[channel]
+	}
+	if l != nil {
+		h.recent = l
 		h.expire(l, now)
 		return l
 	}
 	rule := h.rules.Find(channel)
-	l := &eventLog{channel: channel, most: h.rules.At(rule).Events, home: &h.shelves[rule]}
+	l = &eventLog{channel: channel, most: h.rules.At(rule).Events, home: &h.shelves[rule]}
 	h.logs[channel] = l
 	h.bytes += logCost + int64(len(channel))
 	h.place(l, &h.idle, now)
@@ -153,7 +159,7 @@ func (h *history) add(e *broker.Event, k string, now time.Duration, t *topics) (
 		h.note(keyID{l.channel, k}, e.Args, item.pos, now)
 	}
 	done := broker.Published{Pos: item.pos}
-	if len(l.pending) == 0 && !l.delivering && !t.reach(l.channel) {
+	if len(l.pending) == 0 && !l.delivering && !l.heard(t) {
 		l.delivered = item.pos
 		h.makeRoom(l, now)
 		return nil, done
@@ -221,6 +227,7 @@ func (h *history) remove(l *eventLog) bool {
 	h.end(l)
 	h.idle.logs.Remove(l.element)
 	delete(h.logs, l.channel)
+	h.recent = nil
 	h.bytes -= logCost + int64(len(l.channel))
 	return true
 }
@@ -333,6 +340,7 @@ func (h *history) close() {
 		h.timer.Stop()
 	}
 	clear(h.logs)
+	h.recent = nil
 	clear(h.keys)
 	h.mu.Unlock()
 	h.running.Wait()

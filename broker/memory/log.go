@@ -33,6 +33,18 @@ type eventLog struct {
 	bytes      int             // of pending's payloads
 	delivering bool            // somebody delivers, and goes on with what is added
 	delivered  broker.Position // of what was taken to be delivered last
+
+	isHeard bool   // whether anybody was subscribed
+	asOf    uint64 // the change of the topics when that was so
+}
+
+// heard reports whether anybody is subscribed to the channel of l. The caller holds the lock of
+// the topics, too.
+func (l *eventLog) heard(t *topics) bool {
+	if l.asOf != t.changes {
+		l.isHeard, l.asOf = t.reach(l.channel), t.changes
+	}
+	return l.isHeard
 }
 
 // An entry is a kept event of the log's channel. It has one pointer, since what moves many

@@ -21,6 +21,7 @@ var errEmptyName = errors.New("memory: the name of a channel or topic is empty")
 type topics struct {
 	mu          sync.RWMutex // guards the following, and the sets of subscriberConn
 	closed      bool
+	changes     uint64 // of the sets below, from 1 on
 	subscribers map[*subscriberConn]struct{}
 	exact       map[string][]*subscriberConn
 	patterns    glob.Set[[]*subscriberConn]
@@ -52,6 +53,7 @@ type match struct {
 const maxKeptMatches = 256
 
 func (t *topics) init() {
+	t.changes = 1
 	t.subscribers = make(map[*subscriberConn]struct{})
 	t.exact = make(map[string][]*subscriberConn)
 	t.scratch.New = func() any { return new(matches) }
@@ -204,6 +206,7 @@ func (m *matches) flush(to *subscriberConn) {
 
 // add subscribes s. The caller holds mu.
 func (t *topics) add(s *subscriberConn, topic broker.Topic) {
+	t.changes++
 	if !topic.Pattern {
 		s.exact[topic.Name] = struct{}{}
 		t.exact[topic.Name] = append(t.exact[topic.Name], s)
@@ -216,6 +219,7 @@ func (t *topics) add(s *subscriberConn, topic broker.Topic) {
 
 // removeExact unsubscribes s. The caller holds mu.
 func (t *topics) removeExact(s *subscriberConn, channel string) {
+	t.changes++
 	delete(s.exact, channel)
 	if rest := without(t.exact[channel], s); rest != nil {
 		t.exact[channel] = rest
@@ -226,6 +230,7 @@ func (t *topics) removeExact(s *subscriberConn, channel string) {
 
 // removePattern unsubscribes s. The caller holds mu.
 func (t *topics) removePattern(s *subscriberConn, name string) {
+	t.changes++
 	delete(s.patterns, name)
 	p := t.patterns.Get(name)
 	if p.Value = without(p.Value, s); p.Value == nil {
