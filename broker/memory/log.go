@@ -1,7 +1,9 @@
 package memory
 
 import (
+	"bytes"
 	"container/list"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -64,10 +66,10 @@ func (e *entry) event(channel string) broker.Event {
 
 // copyEvent returns an entry for e with a payload of its own.
 func copyEvent(e *broker.Event) entry {
-	n := len(e.Headers)
-	c := entry{id: e.ID, payload: make([]byte, n+len(e.Args)), headers: n}
-	copy(c.payload[copy(c.payload, e.Headers):], e.Args)
-	return c
+	if len(e.Headers) == 0 {
+		return entry{id: e.ID, payload: bytes.Clone(e.Args)} // which clears no memory first
+	}
+	return entry{id: e.ID, payload: slices.Concat(e.Headers, e.Args), headers: len(e.Headers)}
 }
 
 // A delivery is an event to deliver, or a gap.
