@@ -13,6 +13,7 @@ import (
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
+	"github.com/juggler-go/juggler/internal/race"
 )
 
 // keep is an option that keeps events of the channels that begin with "room.".
@@ -399,7 +400,7 @@ func TestPublishBesideHistory(t *testing.T) {
 	wantNoAllocations(t, func() { b.PublishBatch(t.Context(), events, errs) })
 	events[0].Channel = "room.7"
 	b.Publish(t.Context(), &events[0])
-	if n := testing.AllocsPerRun(1000, func() { b.Publish(t.Context(), &events[0]) }); n > 2 {
+	if n := testing.AllocsPerRun(1000, func() { b.Publish(t.Context(), &events[0]) }); n > 1 && !race.Enabled {
 		t.Errorf("%v allocations for an event that is kept", n)
 	}
 }
