@@ -325,13 +325,7 @@ func (h *Handler) doAsAsked(ctx context.Context, c *cluster.Command) (sessions i
 	case cluster.UnsubscribeUser:
 		return h.unsubscribeUser(ctx, c)
 	case cluster.ReauthorizeUser:
-		for s := range h.SessionsOf(string(c.User)) {
-			if err := s.Reauthorize(ctx); err != nil {
-				return sessions, err
-			}
-			sessions++
-		}
-		return sessions, nil
+		return h.reauthorizeUser(ctx, string(c.User))
 	}
 	return 0, fmt.Errorf("a node of this version cannot do %q", c.Op)
 }

@@ -33,12 +33,19 @@ func (s Session) Reauthorize(ctx context.Context) error {
 
 // ReauthorizeUser is [Session.Reauthorize] for the sessions of a user on this node.
 func (h *Handler) ReauthorizeUser(ctx context.Context, user string) error {
+	_, err := h.reauthorizeUser(ctx, user)
+	return err
+}
+
+// reauthorizeUser is ReauthorizeUser. It returns how many sessions were looked at.
+func (h *Handler) reauthorizeUser(ctx context.Context, user string) (sessions int, err error) {
 	for s := range h.SessionsOf(user) {
 		if err := s.Reauthorize(ctx); err != nil {
-			return err
+			return sessions, err
 		}
+		sessions++
 	}
-	return nil
+	return sessions, nil
 }
 
 // Reauthorize is [Session.Reauthorize] for all sessions of this node, such as after the

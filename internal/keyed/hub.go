@@ -56,9 +56,8 @@ type Hub struct {
 	conn broker.KeyedCallerConn
 	part func(uri string) int
 
-	life  context.Context
-	end   context.CancelFunc
-	epoch time.Time // of wheel
+	life context.Context
+	end  context.CancelFunc
 
 	made, joined, done, late, gone atomic.Uint64
 	open                           atomic.Int64
@@ -67,8 +66,7 @@ type Hub struct {
 	calls map[broker.CallKey]*call
 	lines map[int]*line
 	wheel wheel.Wheel[call]
-	timer *time.Timer
-	wakes int64 // when timer fires, if it is set; 0: it is not
+	alarm wheel.Alarm // calls tick
 }
 
 // A call is one that somebody waits for, or attaches to.
@@ -113,7 +111,8 @@ type Waiter struct {
 
 // New returns a Hub.
 func New(cfg Config) *Hub {
-	h := &Hub{cfg: cfg, epoch: time.Now(), calls: make(map[broker.CallKey]*call), lines: make(map[int]*line)}
+	h := &Hub{cfg: cfg, calls: make(map[broker.CallKey]*call), lines: make(map[int]*line)}
+	h.alarm = wheel.NewAlarm(h.tick)
 	h.life, h.end = context.WithCancel(context.Background())
 	return h
 }
@@ -132,9 +131,7 @@ func (h *Hub) Close() {
 	h.end()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.timer != nil {
-		h.timer.Stop()
-	}
+	h.alarm.Stop()
 }
 
 // Counts returns what has happened.
@@ -221,7 +218,7 @@ func (h *Hub) Join(w *Waiter, window broker.Window) {
 		h.want(c)
 		return
 	}
-	c.over = h.now() + w.timeout.Milliseconds()
+	c.over = h.alarm.Now() + w.timeout.Milliseconds()
 	h.watch(c)
 }
 
@@ -293,12 +290,9 @@ func (h *Hub) Stop(ctx context.Context, w *Waiter) {
 	h.deliver(&out)
 }
 
-// now returns the hub's time, in milliseconds.
-func (h *Hub) now() int64 { return time.Since(h.epoch).Milliseconds() }
-
 // watch has the record of c be read in time.
 func (h *Hub) watch(c *call) {
-	now := h.now()
+	now := h.alarm.Now()
 	at := now + readEvery.Milliseconds()
 	switch {
 	case c.failed > 0:
@@ -307,32 +301,16 @@ func (h *Hub) watch(c *call) {
 		at = min(at, max(c.over, now+1))
 	}
 	h.wheel.Set(&c.timer, at)
-	h.wakeAt(at)
-}
-
-// wakeAt has tick called at a time, or before.
-func (h *Hub) wakeAt(at int64) {
-	if h.wakes > 0 && h.wakes <= at || h.life.Err() != nil {
-		return
-	}
-	h.wakes = max(at, 1)
-	after := time.Until(h.epoch.Add(time.Duration(at) * time.Millisecond))
-	if h.timer == nil {
-		h.timer = time.AfterFunc(after, h.tick)
-	} else {
-		h.timer.Reset(after)
-	}
+	h.alarm.Set(at)
 }
 
 // tick has the records be read that are due.
 func (h *Hub) tick() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.wakes = 0
-	h.wheel.Advance(h.now(), h.want)
-	if at, ok := h.wheel.Next(); ok {
-		h.wakeAt(max(at, h.now()+1))
-	}
+	h.alarm.Rung()
+	h.wheel.Advance(h.alarm.Now(), h.want)
+	h.alarm.SetNext(h.wheel.Next())
 }
 
 // line returns the line of a part of the broker.

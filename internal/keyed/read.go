@@ -167,7 +167,7 @@ func (h *Hub) judgeCall(c *call, readings []reading, records []broker.CallRecord
 		h.conclude(w, last, out)
 	}
 	if last.State == broker.CallRunning {
-		c.over = h.now() + last.Left.Milliseconds()
+		c.over = h.alarm.Now() + last.Left.Milliseconds()
 	}
 	if len(c.waiters) > 0 {
 		h.watch(c)
@@ -178,7 +178,7 @@ func (h *Hub) judgeCall(c *call, readings []reading, records []broker.CallRecord
 // unreadable is called when the record of c could not be read.
 func (h *Hub) unreadable(c *call, out *deliveries) {
 	c.failed++
-	now := h.now()
+	now := h.alarm.Now()
 	if c.over == 0 {
 		c.over = now
 	}

@@ -54,7 +54,6 @@ type Hub struct {
 
 	life  context.Context
 	end   context.CancelFunc
-	epoch time.Time // of the wheels
 	slots chan struct{}
 
 	reads atomic.Uint64
@@ -71,8 +70,7 @@ type Hub struct {
 	graces  wheel.Wheel[member]
 	notices wheel.Wheel[channel]
 	pauses  wheel.Wheel[channel]
-	timer   *time.Timer
-	wakes   int64 // when timer fires, if it is set; 0: it is not
+	alarm   wheel.Alarm // calls tick
 }
 
 // A member is a user with sessions in a channel at this node. One that has left counts
@@ -94,7 +92,8 @@ func (m *member) sessions() int { return m.live + len(m.graces) }
 
 // New returns a Hub.
 func New(cfg Config) *Hub {
-	h := &Hub{cfg: cfg, epoch: time.Now(), channels: make(map[string]*channel), slots: make(chan struct{}, maxTending)}
+	h := &Hub{cfg: cfg, channels: make(map[string]*channel), slots: make(chan struct{}, maxTending)}
+	h.alarm = wheel.NewAlarm(h.tick)
 	h.life, h.end = context.WithCancel(context.Background())
 	return h
 }
@@ -107,9 +106,7 @@ func (h *Hub) Close() {
 	h.end()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.timer != nil {
-		h.timer.Stop()
-	}
+	h.alarm.Stop()
 }
 
 // Counts returns what there is.
@@ -165,7 +162,7 @@ func (h *Hub) Leave(channel, user string, atOnce bool) {
 	m := h.channels[channel].members[user]
 	m.live--
 	if !atOnce && h.cfg.Grace > 0 {
-		m.graces = append(m.graces, h.now()+h.cfg.Grace.Milliseconds())
+		m.graces = append(m.graces, h.alarm.Now()+h.cfg.Grace.Milliseconds())
 		if len(m.graces) == 1 {
 			h.awaitGrace(m)
 		}
@@ -178,12 +175,12 @@ func (h *Hub) Leave(channel, user string, atOnce bool) {
 // awaitGrace has the first grace of m end in time.
 func (h *Hub) awaitGrace(m *member) {
 	h.graces.Set(&m.timer, m.graces[0])
-	h.wakeAt(m.graces[0])
+	h.alarm.Set(m.graces[0])
 }
 
 // graceOver is called when the first grace of m is over.
 func (h *Hub) graceOver(m *member) {
-	now, n := h.now(), 0
+	now, n := h.alarm.Now(), 0
 	for n < len(m.graces) && m.graces[n] <= now {
 		n++
 	}
@@ -293,40 +290,18 @@ func (p putter) Step() (more bool) {
 	return p.h.putRounds()
 }
 
-// now returns the hub's time, in milliseconds.
-func (h *Hub) now() int64 { return time.Since(h.epoch).Milliseconds() }
-
-// wakeAt has tick called at a time, or before.
-func (h *Hub) wakeAt(at int64) {
-	if h.wakes > 0 && h.wakes <= at || h.life.Err() != nil {
-		return
-	}
-	h.wakes = max(at, 1)
-	after := time.Until(h.epoch.Add(time.Duration(at) * time.Millisecond))
-	if h.timer == nil {
-		h.timer = time.AfterFunc(after, h.tick)
-	} else {
-		h.timer.Reset(after)
-	}
-}
-
 // tick does what is due.
 func (h *Hub) tick() {
 	h.mu.Lock()
-	h.wakes = 0
+	h.alarm.Rung()
 	if h.life.Err() == nil {
-		now := h.now()
+		now := h.alarm.Now()
 		h.graces.Advance(now, h.graceOver)
 		h.notices.Advance(now, h.tell)
 		h.pauses.Advance(now, h.tend)
-		next := func(at int64, ok bool) {
-			if ok {
-				h.wakeAt(max(at, h.now()+1))
-			}
-		}
-		next(h.graces.Next())
-		next(h.notices.Next())
-		next(h.pauses.Next())
+		h.alarm.SetNext(h.graces.Next())
+		h.alarm.SetNext(h.notices.Next())
+		h.alarm.SetNext(h.pauses.Next())
 	}
 	h.mu.Unlock()
 	h.putAll()

@@ -228,10 +228,10 @@ func (h *Hub) news(c *channel) {
 	if !c.ready || t.timer.Active() || !t.full && len(t.changed) == 0 && t.count == c.count && t.list == h.lists(c) {
 		return
 	}
-	now := h.now()
+	now := h.alarm.Now()
 	if at := t.at + between.Milliseconds(); t.at > 0 && at > now {
 		h.notices.Set(&t.timer, at)
-		h.wakeAt(at)
+		h.alarm.Set(at)
 		return
 	}
 	h.tell(c)
@@ -261,7 +261,7 @@ func (h *Hub) tell(c *channel) {
 	t.list, t.count, t.full, t.changed = lists, c.count, false, nil
 	h.notice++
 	n.Number = h.notice
-	t.number, t.at = n.Number, max(h.now(), 1)
+	t.number, t.at = n.Number, max(h.alarm.Now(), 1)
 	h.cfg.Tell(&n)
 }
 

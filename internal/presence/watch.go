@@ -204,7 +204,7 @@ func (h *Hub) read(c *channel) {
 	c.reading = false
 	early := c.early
 	c.early = nil
-	c.readAt = h.now()
+	c.readAt = h.alarm.Now()
 	switch {
 	case err != nil:
 		c.stale = true
@@ -233,9 +233,9 @@ func (h *Hub) failed(c *channel, err error) {
 
 // rest has what is to be asked of the engine wait.
 func (h *Hub) rest(c *channel, d time.Duration) {
-	at := h.now() + d.Milliseconds()
+	at := h.alarm.Now() + d.Milliseconds()
 	h.pauses.Set(&c.pause, at)
-	h.wakeAt(at)
+	h.alarm.Set(at)
 }
 
 // answer tells those who wait for the first list.
@@ -252,7 +252,7 @@ func (h *Hub) reread(c *channel) {
 		return
 	}
 	c.stale = true
-	if left := c.readAt + between.Milliseconds() - h.now(); left > 0 && c.ready && !c.pause.Active() {
+	if left := c.readAt + between.Milliseconds() - h.alarm.Now(); left > 0 && c.ready && !c.pause.Active() {
 		h.rest(c, time.Duration(left)*time.Millisecond)
 	}
 	h.tend(c)
