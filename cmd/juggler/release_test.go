@@ -73,8 +73,8 @@ func goCommand(t *testing.T, dir string, env []string, args ...string) string {
 	return strings.TrimSpace(string(output))
 }
 
-// Once library and command are tagged with the version that the command
-// requires, go install gets it from anywhere, without a workspace.
+// Once the modules are tagged with the version that the command requires of the
+// library, go install gets the command from anywhere, without a workspace.
 func TestInstallsFromRelease(t *testing.T) {
 	var mod struct {
 		Require []struct{ Path, Version string }
@@ -94,7 +94,9 @@ func TestInstallsFromRelease(t *testing.T) {
 
 	proxy, dir := t.TempDir(), t.TempDir()
 	publish(t, proxy, "../..", modulePath, version)
-	publish(t, proxy, ".", modulePath+"/cmd/juggler", version)
+	for _, module := range []string{"/cmd/juggler", "/telemetry/otel", "/telemetry/prometheus"} {
+		publish(t, proxy, "../.."+module, modulePath+module, version)
+	}
 	known := filepath.Join(goCommand(t, dir, nil, "env", "GOMODCACHE"), "cache", "download")
 	goCommand(t, dir, []string{
 		"CGO_ENABLED=0", "GOFLAGS=-trimpath -modcacherw", // compiled for the container, too, and cached

@@ -25,6 +25,9 @@ const (
 	command = root + "/cmd/juggler"
 )
 
+// modules are the directories of those that go.work ties together.
+var modules = []string{root, command, root + "/telemetry/otel", root + "/telemetry/prometheus"}
+
 // A sourcePackage is one of ours, parsed and with types, without its tests.
 type sourcePackage struct {
 	path  string // without that of the module; "" for the library's root
@@ -38,7 +41,7 @@ var fset = token.NewFileSet()
 var packages = sync.OnceValues(func() ([]*sourcePackage, error) {
 	var all []*sourcePackage
 	seen := make(map[string]bool)
-	for _, dir := range []string{root, command} {
+	for _, dir := range modules {
 		listed, exports, err := list(dir)
 		if err != nil {
 			return nil, err

@@ -1,0 +1,3 @@
+module github.com/juggler-go/juggler/telemetry/prometheus
+
+go 1.26.0
