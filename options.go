@@ -260,7 +260,7 @@ func WithMaxCallsPerURI(n int) Option {
 // WithStreamWindow sets how many parts of the answer to a call its callee may send ahead of
 // what was written for the client, whatever more the client asks for: so many may wait on
 // their way. More of them make a fast answer of small parts faster where ways are long.
-// Default: 32; 1 to 65,536.
+// Default: 128; 1 to 65,536.
 func WithStreamWindow(parts int) Option {
 	return optionFunc(func(c *config) { c.streamWindow = parts })
 }

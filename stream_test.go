@@ -113,6 +113,7 @@ type streamServer struct {
 
 func newStreamServer(t *testing.T, opts ...juggler.Option) *streamServer {
 	t.Helper()
+	opts = append([]juggler.Option{juggler.WithStreamWindow(32)}, opts...)
 	engine := newStreamEngine(t)
 	s := newStreamServerOn(t, engine, opts...)
 	s.engine = engine
@@ -234,8 +235,8 @@ func inSimulatedTime(t *testing.T, f func(t *testing.T, s *streamServer, c *stre
 	})
 }
 
-// windowOf is the window that the node grants whose client has got so many parts, of a
-// digit each, and wants many.
+// windowOf is the window that the node of newStreamServer grants whose client has got so many
+// parts, of a digit each, and wants many.
 func windowOf(written uint32) broker.Window {
 	return broker.Window{Parts: written + 32, Bytes: uint64(written) + 64<<10}
 }

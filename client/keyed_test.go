@@ -207,12 +207,12 @@ func TestKeyedStreamLacksPartsForNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		done := make(chan struct{})
 		srv := keeper(t, func(_ int, p *peer) {
-			f := p.wantKeyed(joins, 32)
+			f := p.wantKeyed(joins, 128)
 			p.join(f, client.CallRunning, 10)
 			p.parts(f, 10, 11)
 			p.result(f, `11`)
 
-			f = p.wantKeyed(joins, 32)
+			f = p.wantKeyed(joins, 128)
 			p.join(f, client.CallRunning, 10)
 			p.parts(f, 10, 11)
 			p.wantCancel(f)

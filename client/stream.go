@@ -19,11 +19,11 @@ type streamFunc func(*request)
 func (f streamFunc) applyStream(r *request) { f(r) }
 
 // defaultWindow is how many parts a Stream asks for, unless Window says otherwise.
-const defaultWindow = 32
+const defaultWindow = 128
 
 // Window sets how many parts of the answer may be on their way or wait in the client for
 // the application to take them. The callee is never further ahead, whatever its speed; and
-// the server may let it be less far. Default: 32; 1 to 1,000,000.
+// the server may let it be less far. Default: 128; 1 to 1,000,000.
 func Window(parts int) StreamOption {
 	return streamFunc(func(r *request) {
 		if parts < 1 || parts > frame.MaxParts {

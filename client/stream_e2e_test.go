@@ -139,7 +139,7 @@ func TestRealStreamIsPaced(t *testing.T) {
 		if err := c.Call(t.Context(), "test.echo", n, nil); err != nil {
 			t.Fatal(err)
 		}
-		if ahead := counter.sent.Load() - int64(n); ahead > 4+32 { // the client's window, and the node's
+		if ahead := counter.sent.Load() - int64(n); ahead > 4+128 { // the client's window, and the node's
 			t.Fatalf("at part %d the callee is %d ahead", n, ahead)
 		}
 		if n == 200 {

@@ -70,7 +70,7 @@ func TestStreamAsksForWhatIsUsed(t *testing.T) {
 		window int // 0: the default
 		want   int // in CALL
 		half   int // in each MORE
-	}{{0, 32, 16}, {1, 1, 1}, {2, 2, 1}, {5, 5, 3}, {frame.MaxParts, frame.MaxParts, 0}} {
+	}{{0, 128, 64}, {1, 1, 1}, {2, 2, 1}, {5, 5, 3}, {frame.MaxParts, frame.MaxParts, 0}} {
 		t.Run(fmt.Sprint(test.window), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const rounds = 4

@@ -76,7 +76,7 @@ wrong usage, 3 unreachable, 4 refused, 5 the call failed, 6 its time was over.`,
 	flags.StringVar(&f.since, "since", "", "call --key: --join, and go on behind the part of this `number`; sub: go on behind the event with this pos")
 	flags.BoolVar(&f.here, "here", false, "sub: write who is in the channel, and that again when it changes")
 	flags.BoolVar(&f.stream, "stream", false, "call: write parts of the answer as they come")
-	settings.IntVar(flags, &f.parts, "parts", 32, 1, frame.MaxParts, "call --stream: how many parts may wait to be written")
+	settings.IntVar(flags, &f.parts, "parts", 128, 1, frame.MaxParts, "call --stream: how many parts may wait to be written")
 	configurable(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := configure(cmd); err != nil {

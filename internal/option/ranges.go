@@ -21,7 +21,7 @@ var (
 	ServerMaxCallsPerURI    = Range[int]{"WithMaxCallsPerURI", 128, 1, 1_000_000}
 	ServerMaxKeys           = Range[int]{"WithMaxKeys", 100, 1, 1_000_000}
 	ServerMaxPresent        = Range[int]{"WithMaxPresent", 100, 1, 1000}
-	ServerStreamWindow      = Range[int]{"WithStreamWindow", 32, 1, 1 << 16}
+	ServerStreamWindow      = Range[int]{"WithStreamWindow", 128, 1, 1 << 16}
 	ServerStreamWindowBytes = Range[int]{"WithStreamWindowBytes", 64 << 10, 1 << 10, 16 << 20}
 	ServerMaxRequests       = Range[int]{"WithMaxRequests", 64, 1, 100_000}
 	ServerMaxQueueBytes     = Range[int]{"WithMaxQueueBytes", 1 << 20, 4 << 10, 1 << 30}

@@ -30,7 +30,7 @@ export function stream<C extends Contract, U extends Uri<C>>(
   uri: U,
   ...[args, options]: CallParameters<C, U, StreamOptions>
 ): Stream<Part<C, U>, Result<C, U>> {
-  const { parts = 32, signal, _Request = StreamRequest } = (options ?? {}) as Options;
+  const { parts = 128, signal, _Request = StreamRequest } = (options ?? {}) as Options;
   // What is thrown here rejects the answer.
   const call = async (_parts: Parts): Promise<unknown> => {
     if (!(Number.isInteger(parts) && parts > 0 && parts <= 1e6)) {

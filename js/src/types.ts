@@ -236,7 +236,7 @@ export interface StreamOptions extends RequestOptions {
   /**
    * How many parts may be on their way or wait to be taken: from 1 to
    * 1,000,000. Once half of them are taken, the client asks for as many more.
-   * Default 32.
+   * Default 128.
    */
   parts?: number;
 }

@@ -9,7 +9,7 @@ const (
 )
 
 // StreamWindow is how many parts a client takes at a time.
-const StreamWindow = 32
+const StreamWindow = 128
 
 // streams counts what long answers bring: one on each connection, in parts, or as events
 // on a channel of its own.

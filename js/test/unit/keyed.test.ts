@@ -311,7 +311,7 @@ describe('where the server asks to move, a call with a key', () => {
     const all = collect(answer);
     await elapse();
     const old = await move();
-    expect(call()).toMatchObject({ key: 'k7', since: 2, parts: 32 });
+    expect(call()).toMatchObject({ key: 'k7', since: 2, parts: 128 });
     // Those of before are there already.
     old.say({ type: 'PART', for: call(old)['id'], n: 3, args: 3 });
     attach('running');

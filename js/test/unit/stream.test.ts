@@ -60,7 +60,7 @@ const asked = (): number[] => play.socket.all('MORE').map((more) => more['parts'
 describe('an answer in parts', () => {
   it('is asked for by a number of parts, and comes with its result', async () => {
     const answer = begin({ headers: { tenant: 'acme' }, timeout: 5_000 });
-    expect(call()).toMatchObject({ uri: 'count', args: 3, parts: 32, headers: { tenant: 'acme' }, timeout: 5_000 });
+    expect(call()).toMatchObject({ uri: 'count', args: 3, parts: 128, headers: { tenant: 'acme' }, timeout: 5_000 });
     const all = collect(answer);
     parts(1);
     await elapse();
@@ -126,7 +126,7 @@ describe('an answer in parts', () => {
 
 describe('more is asked for', () => {
   it.each([
-    [32, 16],
+    [128, 64],
     [5, 3],
     [1, 1],
   ])('of %i once %i are taken, and not before', async (window, half) => {
@@ -358,7 +358,7 @@ describe('an answer that fails', () => {
     expect((await other)[1]).toMatchObject({ code: 1006, outcome: 'unknown', message: expect.not.stringContaining('parts') });
     await elapse(100);
     play.socket.hello().ack('CALL');
-    expect(call()['parts']).toBe(32);
+    expect(call()['parts']).toBe(128);
     parts(1);
     end();
     expect(await all).toEqual([['part 1']]);

@@ -8,7 +8,7 @@ import (
 
 // window is how many parts of an answer may be under way. More are asked for when half of
 // them have come, as clients do that use each part at once.
-const window = 32
+const window = 128
 
 // part takes note of a part of an answer, which is its number.
 func (c *client) part(f *frame.Frame) {

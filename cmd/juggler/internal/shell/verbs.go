@@ -28,7 +28,7 @@ var verbs []verb
 
 func init() {
 	verbs = []verb{
-		{name: "call", usage: "call [--stream] [--parts 32] [--key KEY] [--join] [--since PART] [--timeout 10s] [--header NAME=VALUE] URI [JSON]", minNames: 1, maxNames: 1, json: true, options: []string{"--timeout", "--header", "--stream", "--parts", "--key", "--join", "--since"},
+		{name: "call", usage: "call [--stream] [--parts 128] [--key KEY] [--join] [--since PART] [--timeout 10s] [--header NAME=VALUE] URI [JSON]", minNames: 1, maxNames: 1, json: true, options: []string{"--timeout", "--header", "--stream", "--parts", "--key", "--join", "--since"},
 			help: "call a procedure, with --stream for its answer in parts; its number is for cancel", run: (*Shell).call, oneShot: callOnce},
 		{name: "cancel", usage: "cancel NUMBER", minNames: 1, maxNames: 1,
 			help: "cancel a call; one with a key goes on without you", run: (*Shell).cancel},
