@@ -142,7 +142,7 @@ func (h *history) add(e *broker.Event, k string, now time.Duration, t *topics) (
 		}
 	}
 	l := h.log(e.Channel, now)
-	item := delivery{entry: copyEvent(e)}
+	item := delivery{entry: l.copyEvent(e)}
 	if logCost+int64(len(e.Channel))+leastRing*entrySize+item.size() > h.maxBytes {
 		h.clear(l, now)
 		h.end(l)

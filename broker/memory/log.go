@@ -25,6 +25,7 @@ type eventLog struct {
 	ring  []entry // holds a power of two
 	first int     // where the oldest event is
 	count int
+	room  []byte          // for payloads to come; see sharers
 	base  broker.Position // what the oldest event follows
 	last  broker.Position // the newest event, or base if there is none
 
@@ -65,12 +66,36 @@ func (e *entry) event(channel string) broker.Event {
 }
 
 // copyEvent returns an entry for e with a payload of its own.
-func copyEvent(e *broker.Event) entry {
+func (l *eventLog) copyEvent(e *broker.Event) entry {
+	size := len(e.Headers) + len(e.Args)
+	if size > len(l.room) {
+		if size > maxSharing || l.count < 2*sharers {
+			return ownEntry(e)
+		}
+		l.room = make([]byte, sharers*size)
+	}
+	n := copy(l.room, e.Headers)
+	copy(l.room[n:], e.Args)
+	payload := l.room[:size:size]
+	l.room = l.room[size:]
+	return entry{id: e.ID, payload: payload, headers: n}
+}
+
+// ownEntry is copyEvent whose payload shares its memory with no other one.
+func ownEntry(e *broker.Event) entry {
 	if len(e.Headers) == 0 {
 		return entry{id: e.ID, payload: bytes.Clone(e.Args)} // which clears no memory first
 	}
 	return entry{id: e.ID, payload: slices.Concat(e.Headers, e.Args), headers: len(e.Headers)}
 }
+
+// Small payloads of a log share memory, as to allocate each would cost more than to keep it.
+// The memory lives as long as one of them does; so that this is little beside what the log
+// has, only one that has many events shares.
+const (
+	sharers    = 16  // payloads of one size that share
+	maxSharing = 256 // bytes of a payload that shares
+)
 
 // A delivery is an event to deliver, or a gap.
 type delivery struct {
@@ -156,7 +181,7 @@ func (l *eventLog) clear() (freed int64) {
 		freed += l.at(i).size()
 	}
 	freed += int64(len(l.ring)) * entrySize
-	l.ring, l.first, l.count, l.base = nil, 0, 0, l.last
+	l.ring, l.room, l.first, l.count, l.base = nil, nil, 0, 0, l.last
 	return freed
 }
 
