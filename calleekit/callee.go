@@ -75,6 +75,7 @@ func New(b broker.Callee, opts ...Option) (*Callee, error) {
 		drainTimeout: cfg.drainTimeout,
 		errorTexts:   cfg.errorTexts,
 		strictArgs:   cfg.strictArgs,
+		middleware:   cfg.middleware,
 		done:         make(chan struct{}),
 	}, nil
 }

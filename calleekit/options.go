@@ -24,6 +24,7 @@ type config struct {
 	drainTimeout time.Duration
 	logger       *slog.Logger
 	observers    []any
+	middleware   []func(Handler) Handler
 	errorTexts   bool
 	strictArgs   bool
 }
@@ -101,12 +102,13 @@ func WithObserver(o any) Option {
 	})
 }
 
-type handleOption func(*route)
+// Middleware is the option that [WithMiddleware] returns.
+type Middleware []func(Handler) Handler
 
-func (f handleOption) applyRoute(r *route) { f(r) }
+// WithMiddleware wraps functions: for [Callee.Handle] that of one URI, inside of what
+// [Callee.Use] and [Callee.Group] added; for [New] all of the callee, outside of what
+// [Callee.Use] adds. The first given is the outermost.
+func WithMiddleware(mw ...func(Handler) Handler) Middleware { return mw }
 
-// WithMiddleware wraps the function of one URI, inside of what [Callee.Use]
-// and [Callee.Group] added. The first given is the outermost.
-func WithMiddleware(mw ...func(Handler) Handler) HandleOption {
-	return handleOption(func(r *route) { r.middleware = append(r.middleware, mw...) })
-}
+func (mw Middleware) applyCallee(c *config) { c.middleware = append(c.middleware, mw...) }
+func (mw Middleware) applyRoute(r *route)   { r.middleware = append(r.middleware, mw...) }

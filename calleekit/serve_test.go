@@ -204,7 +204,6 @@ func TestHeaders(t *testing.T) {
 
 func TestMiddlewareOrder(t *testing.T) {
 	s := newSystem(t)
-	c := s.callee(nil)
 	mark := func(name string) func(calleekit.Handler) calleekit.Handler {
 		return func(next calleekit.Handler) calleekit.Handler {
 			return calleekit.HandlerFunc(func(ctx context.Context, c *calleekit.Call) (any, error) {
@@ -214,6 +213,7 @@ func TestMiddlewareOrder(t *testing.T) {
 		}
 	}
 	f := func(_ context.Context, c *calleekit.Call) (any, error) { return c.URI, nil }
+	c := s.callee(nil, calleekit.WithMiddleware(mark("0")))
 	c.Handle("plain", f)
 	c.Use(mark("1"), mark("2"))
 	c.Handle("own", f, calleekit.WithMiddleware(mark("5"), mark("6")))
@@ -221,10 +221,10 @@ func TestMiddlewareOrder(t *testing.T) {
 	g.Handle("x", f, calleekit.WithMiddleware(mark("5")))
 	g.Handle("y", f)
 	s.start(c)
-	s.call("plain", "").want(`"12plain"`)
-	s.call("own", "").want(`"1256own"`)
-	s.call("g.x", "").want(`"12345g.x"`)
-	s.call("g.y", "").want(`"1234g.y"`)
+	s.call("plain", "").want(`"012plain"`)
+	s.call("own", "").want(`"01256own"`)
+	s.call("g.x", "").want(`"012345g.x"`)
+	s.call("g.y", "").want(`"01234g.y"`)
 }
 
 // tape notes what an observer is told.

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
@@ -42,6 +43,16 @@ func (c *Caller) call(ctx context.Context, uri string, in, out any, opts []CallO
 	for _, opt := range opts {
 		opt.applyCall(&o)
 	}
+	ends := c.callHooks(ctx, uri, &o)
+	err := c.makeCall(ctx, uri, in, out, &o)
+	for _, done := range slices.Backward(ends) {
+		done(err)
+	}
+	return err
+}
+
+// makeCall makes a call with its options and waits for its result.
+func (c *Caller) makeCall(ctx context.Context, uri string, in, out any, o *callOptions) error {
 	if o.problem != nil {
 		return o.problem
 	}

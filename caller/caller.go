@@ -20,6 +20,7 @@ type Caller struct {
 	broker  broker.Caller
 	node    broker.ID
 	timeout time.Duration
+	hooks   []CallHook
 
 	opening chan struct{} // has an element while a call opens the connection
 	conn    atomic.Pointer[connection]
@@ -67,6 +68,7 @@ func New(b broker.Caller, opts ...Option) (*Caller, error) {
 		broker:  b,
 		node:    broker.NewID(),
 		timeout: cfg.timeout,
+		hooks:   cfg.hooks,
 		opening: make(chan struct{}, 1),
 		pending: make(map[uint64]chan<- broker.Result),
 		idle:    make(chan struct{}),

@@ -17,6 +17,7 @@ func (f optionFunc) applyCaller(c *config) { f(c) }
 type config struct {
 	problems option.Problems
 	timeout  time.Duration
+	hooks    []CallHook
 }
 
 func defaultConfig() config {

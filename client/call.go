@@ -95,6 +95,14 @@ func (c *Client) call(ctx context.Context, uri string, in, out any, opts []CallO
 	}
 	defer c.work.end()
 	r := c.newCall(uri, opts)
+	ends := c.callHooks(ctx, r)
+	err := c.makeCall(ctx, r, in, out)
+	ends.tell(RequestEnd{Err: err})
+	return err
+}
+
+// makeCall makes the call r and waits for its result.
+func (c *Client) makeCall(ctx context.Context, r *request, in, out any) error {
 	if err := c.prepare(ctx, r, in); err != nil {
 		return err
 	}
@@ -162,12 +170,16 @@ func (c *Client) Start(ctx context.Context, uri string, in any, opts ...CallOpti
 
 // startCall begins the call r, whose outcome is awaited elsewhere.
 func (c *Client) startCall(ctx context.Context, r *request, in any) error {
-	if err := c.prepare(ctx, r, in); err != nil {
+	ends := c.callHooks(ctx, r)
+	err := c.prepare(ctx, r, in)
+	if err == nil {
+		err = c.work.begin()
+	}
+	if err != nil {
+		ends.tell(RequestEnd{Err: err})
 		return err
 	}
-	if err := c.work.begin(); err != nil {
-		return err
-	}
+	r.async.ends = ends // from here on finish tells them
 	switch in.(type) {
 	case json.RawMessage, *json.RawMessage:
 		r.args = slices.Clone(r.args) // it may be sent later, on another connection
@@ -241,6 +253,14 @@ func (c *Client) publish(ctx context.Context, channel string, v any, opts []Publ
 	for _, o := range opts {
 		o.applyPublish(r)
 	}
+	ends := c.callHooks(ctx, r)
+	err := c.makePublication(ctx, r, v)
+	ends.tell(RequestEnd{Err: err})
+	return err
+}
+
+// makePublication sends r until it is known what became of it.
+func (c *Client) makePublication(ctx context.Context, r *request, v any) error {
 	if err := c.prepare(ctx, r, v); err != nil {
 		return err
 	}

@@ -41,6 +41,7 @@ type config struct {
 	logger     *slog.Logger
 	onState    func(StateChange)
 	onServed   func(*Subscription)
+	onRequest  []RequestHook
 
 	noReconnect            bool
 	minBackoff, maxBackoff time.Duration

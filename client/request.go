@@ -19,6 +19,7 @@ type request struct {
 	name    []byte // the URI or the channel; of AUTH, the token
 	args    []byte // valid JSON, or nil
 	headers []byte
+	hooked  []byte // headers and those of hooks, or nil
 
 	timeout    time.Duration // WithTimeout, or 0
 	deadline   time.Time     // when its time is over
@@ -59,6 +60,7 @@ type request struct {
 type asyncPart struct {
 	stream  *Stream // or nil
 	ended   func()
+	ends    requestEnds // told before ended
 	unwatch func() bool // ends the watch on the context; guarded by request.mu
 }
 
@@ -94,7 +96,7 @@ func (c *Client) recycle(r *request) {
 	if r.async != nil || r.retryTimer != nil || cap(r.body) > keep {
 		return
 	}
-	r.args, r.headers, r.attach = nil, nil, nil
+	r.args, r.headers, r.hooked, r.attach = nil, nil, nil, nil
 	r.timeout, r.deadline = 0, time.Time{}
 	r.idempotent, r.failFast, r.ownKey = false, false, false
 	r.key, r.keyed, r.maybeSent = r.key[:0], time.Time{}, false
@@ -118,6 +120,9 @@ func (r *request) finish() {
 		r.async.unwatch()
 	}
 	r.mu.Unlock()
+	if r.async.ends != nil {
+		r.async.ends.tell(RequestEnd{Err: r.err, Parts: r.partsCame()})
+	}
 	close(r.done)
 	r.async.ended()
 }

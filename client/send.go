@@ -38,7 +38,7 @@ func (q *queue) drop() {
 // errGone means that r was not queued because the connection has failed, or
 // there is another one for it.
 func (cn *conn) submit(ctx context.Context, r *request) error {
-	if err := cn.pace(ctx, r.typ, len(r.name)+len(r.args)+len(r.headers)+len(r.key), r.deadline); err != nil {
+	if err := cn.pace(ctx, r.typ, len(r.name)+len(r.args)+len(r.headersFor(cn.proto))+len(r.key), r.deadline); err != nil {
 		return err
 	}
 	cn.mu.Lock()
@@ -131,7 +131,7 @@ func (cn *conn) put(r *request) error {
 	}
 	f := &cn.queue.tx
 	f.Reset()
-	f.Type, f.Args, f.Headers = r.typ, r.args, r.headers
+	f.Type, f.Args, f.Headers = r.typ, r.args, r.headersFor(cn.proto)
 	deadline := r.deadline
 	switch r.typ {
 	case frame.Call:
