@@ -1,0 +1,105 @@
+package jugglerotel
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/frame"
+)
+
+// Callee is the option of [calleekit.New] that traces the functions of a callee: a span for
+// each call, in the trace that its headers carry. The context that a function gets has the
+// span, so that what the function asks of others goes on in the trace.
+//
+// The headers of a call are what its node says if that traces ([Handler]), else what
+// the client says.
+func Callee(opts ...TraceOption) calleekit.Option {
+	t := newTracing(opts)
+	return calleekit.WithMiddleware(func(next calleekit.Handler) calleekit.Handler {
+		return calleekit.HandlerFunc(func(ctx context.Context, c *calleekit.Call) (any, error) {
+			return t.answer(ctx, c, next)
+		})
+	})
+}
+
+// answer has next answer c, in a span.
+func (t *tracing) answer(ctx context.Context, c *calleekit.Call, next calleekit.Handler) (v any, err error) {
+	ctx, span := t.tracer.Start(t.propagator.Extract(ctx, callHeaders{c}), cut(c.URI),
+		trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(callAttributes(c.URI)...))
+	if !span.IsRecording() {
+		return next.ServeCall(ctx, c)
+	}
+	if attempt := c.Attempt(); attempt > 0 {
+		span.SetAttributes(keyAttempt.Int(attempt))
+	}
+	parts := countParts(c)
+	returned := false
+	defer func() { // also when the function panics or ends its goroutine
+		if n := parts.Load(); n > 0 {
+			span.SetAttributes(keyParts.Int64(n))
+		}
+		switch {
+		case !returned:
+			endServed(span, frame.CodeInternal, "the function panicked, or ended its goroutine")
+		case err != nil:
+			endServed(span, codeOf(err, contextCode(ctx, err)), err.Error())
+		default:
+			endServed(span, 0, "")
+		}
+	}()
+	v, err = next.ServeCall(ctx, c)
+	returned = true
+	return v, err
+}
+
+// countParts counts the parts that are sent for c, which may be done by another goroutine
+// than the function's.
+func countParts(c *calleekit.Call) *atomic.Int64 {
+	parts := new(atomic.Int64)
+	c.WrapSend(func(next calleekit.SendFunc) calleekit.SendFunc {
+		return func(ctx context.Context, v any) error {
+			err := next(ctx, v)
+			if err == nil {
+				parts.Add(1)
+			}
+			return err
+		}
+	})
+	return parts
+}
+
+// codeOf returns the code of the error that travels, or else the one given.
+func codeOf(err error, otherwise int) int {
+	if e, ok := errors.AsType[*frame.Error](err); ok {
+		return int(e.Code)
+	}
+	return otherwise
+}
+
+// contextCode is the code of err if it is that of a call's context.
+func contextCode(ctx context.Context, err error) int {
+	switch end := ctx.Err(); {
+	case end == nil || !errors.Is(err, end):
+		return frame.CodeInternal
+	case end == context.DeadlineExceeded:
+		return frame.CodeExpired
+	}
+	return frame.CodeCancelled
+}
+
+// callHeaders are the headers of a call, as a propagator wants them.
+type callHeaders struct{ *calleekit.Call }
+
+func (h callHeaders) Get(name string) string { return h.Header(name) }
+func (h callHeaders) Set(string, string)     {}
+
+func (h callHeaders) Keys() (names []string) {
+	for name := range h.Headers() {
+		names = append(names, name)
+	}
+	return names
+}
