@@ -60,6 +60,7 @@ type config struct {
 	maxNodeQueue                             int64
 	maxRequests, maxQueue                    int // of one session
 	callStats                                int // URIs
+	top                                      int // counters
 	maxSessions, maxUnauthenticated          int
 	maxUserSessions, maxAddressSessions      int
 	maxUserSessionsEverywhere                int
@@ -115,6 +116,7 @@ func (c *config) settings() []option.Setting {
 		option.ServerMaxNodeQueueBytes.In(&c.maxNodeQueue),
 		option.ServerMaxSessions.In(&c.maxSessions),
 		option.ServerCallStats.In(&c.callStats),
+		option.ServerTop.In(&c.top),
 		option.ServerMaxUnauthenticated.In(&c.maxUnauthenticated),
 		option.ServerMaxSignIns.In(&c.maxSignIns),
 		option.ServerMaxUserSessions.In(&c.maxUserSessions),

@@ -108,6 +108,7 @@ func (sh *shard) event(e *eventItem) {
 		}
 	}
 	sh.h.stats.events.Add(uint64(len(lt.subs) - lagging))
+	sh.top.add(topEvents, e.channel, len(lt.subs)-lagging)
 	if ch != nil {
 		ch.event(e)
 	}

@@ -1,5 +1,11 @@
 package juggler
 
+import (
+	"time"
+
+	"github.com/juggler-go/juggler/internal/topk"
+)
+
 // Lends reports whether the loops of h, which has had a connection, lend their
 // goroutines to callees.
 func Lends(h *Handler) bool { return h.shards[0].Load().loan != nil }
@@ -25,4 +31,28 @@ func Waiting(h *Handler) (commands, settled int) {
 		}
 	}
 	return commands, settled
+}
+
+// TopCounter is what counts names on a shard, with times since New of the test's own.
+type TopCounter struct {
+	h *Handler
+	t *shardTop
+}
+
+// NewTopCounter returns one with so many counters for each kind.
+func NewTopCounter(counters int) TopCounter {
+	return TopCounter{&Handler{cfg: &config{top: counters}}, newShardTop(counters)}
+}
+
+// Call counts a call to a URI.
+func (c TopCounter) Call(uri string, now time.Duration) {
+	c.t.turn(now)
+	c.t.add(topCalls, uri, 1)
+}
+
+// Calls returns what was counted.
+func (c TopCounter) Calls(now time.Duration) []NameCount {
+	var parts [topKinds][]topk.Part
+	c.t.appendTo(&parts, now)
+	return c.h.topNames(parts[topCalls])
 }

@@ -145,6 +145,7 @@ func (sh *shard) Turn(now int64) (next int64) {
 	}
 	sh.inbox.giveBack(mail)
 
+	sh.top.advance(sh.h)
 	sh.calls.wheel.Advance(now, (*pendingCall).expire)
 	sh.streams.advance(now)
 	sh.deadlines.Advance(now, (*session).overdue)

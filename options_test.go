@@ -49,6 +49,7 @@ func TestOptionBounds(t *testing.T) {
 	optiontest.Range(t, option.ServerMaxNodeQueueBytes, juggler.WithMaxNodeQueueBytes, with(juggler.WithMaxMessageBytes(256), juggler.WithMaxQueueBytes(4<<10)))
 	optiontest.Range(t, option.ServerMaxSessions, juggler.WithMaxSessions, with(juggler.WithLogger(quiet)))
 	optiontest.Range(t, option.ServerCallStats, juggler.WithCallStats, alone)
+	optiontest.Range(t, option.ServerTop, juggler.WithTop, alone)
 	optiontest.Range(t, option.ServerCallTimeout, juggler.WithCallTimeout, longest)
 	optiontest.Range(t, option.ServerMaxCallTimeout, juggler.WithMaxCallTimeout, alone)
 	optiontest.Range(t, option.ServerPing, juggler.WithPing, alone)

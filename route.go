@@ -132,6 +132,9 @@ func (s *session) accept(r *Request, f *frame.Frame) error {
 		} else {
 			r.channel = s.shard.names.String(f.Channel)
 		}
+		if f.Type == frame.Pub {
+			s.shard.top.add(topPublications, r.channel, 1)
+		}
 		r.wantsHere = f.WantsHere && cfg.presenceRule(r.topic()) > 0
 		if f.HasSince || f.Last > 0 {
 			r.history = &wanted{since: f.Since, hasSince: f.HasSince, last: f.Last}
@@ -139,6 +142,7 @@ func (s *session) accept(r *Request, f *frame.Frame) error {
 		return nil
 	}
 	r.uri = s.shard.names.String(f.URI)
+	s.shard.top.add(topCalls, r.uri, 1)
 	return s.acceptCall(r, f)
 }
 

@@ -54,6 +54,7 @@ type shard struct {
 
 	inbox inbox
 	names intern.Table
+	top   *shardTop // nil: nothing is counted
 
 	userCode  atomic.Uint64 // of the watchdog: the function of the user that runs, 0: none
 	userCalls uint32        // which tells one call of a function from the next
@@ -85,6 +86,7 @@ func (h *Handler) newShard(g *wsconn.Group) wsconn.Handler {
 	sh.inline = h.broker.neverWaits() && !h.cfg.mayBlock()
 	sh.inbox.taken.L = &sh.inbox.mu
 	sh.calls.init(sh)
+	sh.top = newShardTop(h.cfg.top)
 	if conn, ok := h.broker.caller.(loan.CallerConn); ok && sh.inline {
 		sh.loan = conn.NewLoan()
 		sh.caller = sh.loan

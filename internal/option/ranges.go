@@ -26,6 +26,7 @@ var (
 	ServerMaxRequests       = Range[int]{"WithMaxRequests", 64, 1, 100_000}
 	ServerMaxQueueBytes     = Range[int]{"WithMaxQueueBytes", 1 << 20, 4 << 10, 1 << 30}
 	ServerCallStats         = Range[int]{"WithCallStats", 0, 0, 1000}
+	ServerTop               = Range[int]{"WithTop", 0, 0, 1000}
 	ServerMaxNodeQueueBytes = Range[int64]{"WithMaxNodeQueueBytes", 256 << 20, 4 << 10, 1 << 40}
 	ServerMaxSessions       = Range[int]{"WithMaxSessions", 1 << 16, 1, 1 << 24}
 	ServerMaxSignIns        = Range[int]{"WithMaxSignIns", 128, 1, 1 << 20}
