@@ -29,6 +29,8 @@ type Handler struct {
 	node broker.ID
 	pool *wsconn.Pool
 
+	follower atomic.Pointer[follower] // nil: nobody is followed
+
 	chain RequestHandler // middleware, authorizer, broker: where middleware may block
 	owned *memory.Broker // the default broker, closed by Shutdown
 

@@ -40,6 +40,9 @@ func (s *session) read(r *Request, f *frame.Frame, message []byte) bool {
 		return false
 	}
 	err := s.protocol.DecodeRequest(message, f)
+	if fo := s.shard.h.follower.Load(); fo != nil {
+		fo.received(s, len(message), f, err)
+	}
 	r.typ, r.id = f.Type, f.ID
 	if err != nil {
 		return s.malformed(r, err)

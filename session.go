@@ -275,6 +275,9 @@ func (s *session) closed(e *wsconn.CloseError) {
 	s.state = gone
 	addr := (Session{s}).RemoteAddr()
 	sh.vacate(s)
+	if f := h.follower.Load(); f != nil { // one who comes later finds that it is gone
+		f.closed(s, e)
+	}
 	s.dropCalls()
 	s.tellSubscriptionsEnd()
 	s.dropSubscriptions()

@@ -124,6 +124,9 @@ func payloadAt(b []byte) int {
 	return 2
 }
 
+// Payload returns what the frame holds that [AppendText] made.
+func Payload(frame []byte) []byte { return frame[payloadAt(frame):] }
+
 // frameLen returns the length of the whole unmasked frame that b starts with.
 func frameLen(b []byte) int {
 	n := payloadAt(b)
