@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"reflect"
 	"strconv"
-	"strings"
-	"sync"
-	"unicode"
+
+	"github.com/juggler-go/juggler/internal/members"
 )
 
 // StrictArgs is the option that [WithStrictArgs] returns.
@@ -83,7 +82,7 @@ func (f *fit) value(t reflect.Type) error {
 	case token == nil && !none:
 		return f.misfit("want %s, got null", jsonName(t))
 	case token == json.Delim('{') && t.Kind() == reflect.Struct:
-		return f.members(membersOf(t))
+		return f.members(members.Of(t))
 	case token == json.Delim('{'):
 		return f.entries(t.Elem())
 	case token == json.Delim('['):
@@ -92,19 +91,19 @@ func (f *fit) value(t reflect.Type) error {
 	return nil // other values fit, as they could be decoded
 }
 
-// members reads the rest of an object whose members have these types.
-func (f *fit) members(known map[string]reflect.Type) error {
+// members reads the rest of an object that is to have these members.
+func (f *fit) members(known *members.Struct) error {
 	for f.decoder.More() {
 		name, err := f.name()
 		if err != nil {
 			return err
 		}
-		t, ok := lookUp(known, name)
+		m, ok := known.Find(name)
 		if !ok {
 			f.path = append(append(f.path, '.'), name...)
 			return f.misfit("there is no such member")
 		}
-		if err := f.within("."+name, t); err != nil {
+		if err := f.within("."+name, m.Field.Type); err != nil {
 			return err
 		}
 	}
@@ -170,98 +169,4 @@ func decodesItself(t reflect.Type) bool {
 	}
 	p := reflect.PointerTo(t)
 	return p.Implements(selfType) || p.Implements(textType)
-}
-
-// lookUp finds a member as encoding/json does: by its name, else in any case of letters.
-func lookUp(known map[string]reflect.Type, name string) (t reflect.Type, ok bool) {
-	if t, ok = known[name]; ok {
-		return t, true
-	}
-	for other, t := range known {
-		if strings.EqualFold(other, name) {
-			return t, true
-		}
-	}
-	return nil, false
-}
-
-// A member is a field of a struct, by the name that it has in JSON.
-type member struct {
-	t         reflect.Type
-	depth     int  // in embedded structs
-	tagged    bool // it has its name from a tag
-	ambiguous bool // there are several, so that it is none
-}
-
-var knownMembers sync.Map // reflect.Type to map[string]reflect.Type
-
-// membersOf returns the members of a struct by the rules of encoding/json: those of embedded
-// structs are of it, too; of one name the least deep counts, then one with a tag, and of
-// several that are left none.
-func membersOf(t reflect.Type) map[string]reflect.Type {
-	if known, ok := knownMembers.Load(t); ok {
-		return known.(map[string]reflect.Type)
-	}
-	found := map[string]member{}
-	seen := map[reflect.Type]bool{}
-	level := map[reflect.Type]int{t: 1} // how often each is embedded
-	for depth := 0; len(level) > 0; depth++ {
-		next := map[reflect.Type]int{}
-		for t, times := range level {
-			if seen[t] {
-				continue
-			}
-			seen[t] = true
-			for i := range t.NumField() {
-				addField(found, next, t.Field(i), member{depth: depth, ambiguous: times > 1})
-			}
-		}
-		level = next
-	}
-	known := map[string]reflect.Type{}
-	for name, m := range found {
-		if !m.ambiguous {
-			known[name] = m.t
-		}
-	}
-	knownMembers.Store(t, known)
-	return known
-}
-
-// addField adds a field to those that were found, or, if it is an embedded struct, to those
-// whose fields come next.
-func addField(found map[string]member, next map[reflect.Type]int, field reflect.StructField, m member) {
-	tag := field.Tag.Get("json")
-	inner := field.Type
-	if inner.Kind() == reflect.Pointer {
-		inner = inner.Elem()
-	}
-	embedded := field.Anonymous && inner.Kind() == reflect.Struct
-	if tag == "-" || !field.IsExported() && !embedded {
-		return
-	}
-	name, _, _ := strings.Cut(tag, ",")
-	if m.tagged = isName(name); !m.tagged {
-		name = field.Name
-	}
-	if embedded && !m.tagged {
-		next[inner]++
-		return
-	}
-	m.t = field.Type
-	old, exists := found[name]
-	switch {
-	case !exists, old.depth == m.depth && !old.tagged && m.tagged:
-		found[name] = m
-	case old.depth == m.depth && old.tagged == m.tagged:
-		old.ambiguous = true
-		found[name] = old
-	}
-}
-
-// isName reports whether encoding/json takes a name in a tag for that of the member.
-func isName(name string) bool {
-	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
-		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("!#$%&()*+-./:;<=>?@[]^_{|}~ ", r)
-	})
 }
