@@ -102,7 +102,7 @@ func (c *Callee) handle(uri string, f HandlerFunc, group []func(Handler) Handler
 	case slices.ContainsFunc(c.routes, func(r *route) bool { return r.uri == uri }):
 		panic(fmt.Sprintf("calleekit: Handle(%q) twice", uri))
 	}
-	r := &route{uri: uri, handler: f, middleware: slices.Clone(group), strictArgs: c.strictArgs}
+	r := &route{uri: uri, handler: f, middleware: slices.Clone(group), strictArgs: c.strictArgs, about: describe(f)}
 	for _, o := range opts {
 		o.applyRoute(r)
 	}

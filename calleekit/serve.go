@@ -37,7 +37,8 @@ type route struct {
 	limit      int // when limited
 	limited    bool
 	strictArgs bool
-	pace       pace // guarded by pool.mu
+	about      Function // its types and what was said of it; see Callee.Functions
+	pace       pace     // guarded by pool.mu
 }
 
 var (

@@ -69,7 +69,10 @@ func Stream[In, Part any](f func(ctx context.Context, in In) iter.Seq2[Part, err
 	if f == nil {
 		panic("calleekit: Stream(nil)")
 	}
-	return func(ctx context.Context, c *Call) (any, error) {
+	return answers(func(ctx context.Context, c *Call) (any, error) {
+		if asked[In, none, Part](ctx) {
+			return nil, nil
+		}
 		var in In
 		if err := c.Decode(&in); err != nil {
 			return nil, err
@@ -86,7 +89,7 @@ func Stream[In, Part any](f func(ctx context.Context, in In) iter.Seq2[Part, err
 			}
 		}
 		return nil, nil
-	}
+	})
 }
 
 // A stream is the parts of the answer to one call. Whoever holds its Call may call send

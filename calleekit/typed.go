@@ -18,7 +18,10 @@ func Typed[In, Out any](f func(ctx context.Context, in In) (Out, error)) Handler
 	if f == nil {
 		panic("calleekit: Typed(nil)")
 	}
-	return func(ctx context.Context, c *Call) (any, error) {
+	return answers(func(ctx context.Context, c *Call) (any, error) {
+		if asked[In, Out, none](ctx) {
+			return nil, nil
+		}
 		var in In
 		if err := c.Decode(&in); err != nil {
 			return nil, err
@@ -28,7 +31,7 @@ func Typed[In, Out any](f func(ctx context.Context, in In) (Out, error)) Handler
 			return nil, err
 		}
 		return out, nil
-	}
+	})
 }
 
 // Decode stores the arguments in the value that v points to, by the rules of
