@@ -89,7 +89,8 @@ type Call struct {
 	Key CallKey
 
 	// Attempt is how often the call of Key was made, in a call that [CalleeConn.Take]
-	// returns: 1, or more with [Attachment].Repeat. 255 is so often or more.
+	// returns: 1, or more with [Attachment].Repeat. 255 is so often or more. What was
+	// certainly never taken does not count.
 	Attempt uint8
 
 	Headers []byte // a JSON object of strings whose names do not begin with @, or nil

@@ -140,10 +140,11 @@ type CallRecord struct {
 //
 // A call that was certainly never taken ends with an [Error] that is Refused: with code 408
 // if its time was over in the queue, 499 if it was stopped there, or as [ErrUnserved] is. Its
-// record is for who waits; an Attach that does not Join makes the call anew in its place.
+// record is for who waits; an Attach that does not Join makes the call anew in its place,
+// also with other Args, unless an attempt before it ([Attachment].Repeat) was taken.
 //
-// While there is another record, the call runs at most once, but for [Attachment].Repeat. An engine that loses data may lose
-// records, and then runs the call of a key again.
+// While there is another record, the call runs at most once, but for [Attachment].Repeat. An
+// engine that loses data may lose records, and then runs the call of a key again.
 type KeyedCaller interface {
 	// OpenKeyedCaller is [StreamCaller].OpenStreamCaller for a node that makes calls with
 	// keys, too. news is told of keys to which this node has attached, soon after a part or

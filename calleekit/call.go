@@ -54,8 +54,9 @@ func (c *Call) reset(in broker.Call, strict bool) {
 func (c *Call) Key() string { return c.key }
 
 // Attempt returns how often the call of its Key was made: 1, or more where the server says that
-// calls to the URI may run again ([juggler.OutcomeRule]); 255 is so often or more. An earlier
-// attempt may run still. It is 0 without a Key.
+// calls to the URI may run again ([juggler.OutcomeRule]); 255 is so often or more. What was
+// certainly never taken by a callee does not count. An earlier attempt may run still. It is 0
+// without a Key.
 //
 // [juggler.OutcomeRule]: https://pkg.go.dev/github.com/juggler-go/juggler#OutcomeRule
 func (c *Call) Attempt() int { return int(c.attempt) }

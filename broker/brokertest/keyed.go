@@ -133,6 +133,30 @@ var keyedCases = []testCase{
 		c.echo(call)
 		n.wantArgs(again, "k")
 	}},
+	{"repeat what was refused", "An attempt that was never taken does not count, and the Args stay those of the attempt before, which was taken.", rpc | keyedCalls, func(x *trial) {
+		n, first := x.keyedNode(x.process()), x.streamCallee(x.process(), "u")
+		again, other := keyed("u", "k"), keyed("u", "k")
+		again.Repeat, other.Repeat, other.Call.Args = true, true, []byte("K")
+		n.attach(again, broker.CallNew)
+		first.take()
+		first.close()
+		n.wantError(again, frame.CodeCalleeLost, false)
+		second := x.streamCallee(x.process(), "u")
+		for range 2 {
+			again.Call.Timeout = 200 * time.Millisecond
+			n.attach(again, broker.CallNew)
+			n.wantError(again, frame.CodeExpired, true)
+			n.refused(other, broker.ErrOtherArgs)
+		}
+		again.Call.Timeout = longEnough
+		n.attach(again, broker.CallNew)
+		call := second.take()
+		if call.Attempt != 2 {
+			x.errorf("the second attempt that is taken is number %d", call.Attempt)
+		}
+		second.echo(call)
+		n.wantArgs(again, "k")
+	}},
 	{"join", "An Attach that joins never makes a call: without a record it is ErrCallGone.", rpc | keyedCalls, func(x *trial) {
 		n, c := x.keyedNode(x.process()), x.streamCallee(x.process(), "u")
 		a := keyed("u", "k")

@@ -101,7 +101,7 @@ var wrongKeyed = []wrongBroker{
 		return attached(func(a *broker.Attachment) { a.Call.Key[0] = byte(n.Add(1)) })(nil)
 	}, nil},
 	{"makes no call again", []string{"repeat", "repeat in time"}, attached(func(a *broker.Attachment) { a.Repeat = false }), nil},
-	{"counts no attempts", []string{"repeat", "repeat in time"}, taking(func(c *broker.Call) { c.Attempt = min(c.Attempt, 1) }), nil},
+	{"counts no attempts", []string{"repeat", "repeat in time", "repeat what was refused"}, taking(func(c *broker.Call) { c.Attempt = min(c.Attempt, 1) }), nil},
 	{"makes calls again of its own", []string{"repeat", "repeat in time"}, attached(func(a *broker.Attachment) { a.Repeat = true }), nil},
 	{"has one key a URI", []string{"keys apart"}, attached(func(a *broker.Attachment) {
 		a.Call.Key = broker.NewCallKey(a.Call.URI, "", "")

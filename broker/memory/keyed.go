@@ -55,6 +55,12 @@ func (c *callerConn) Attach(_ context.Context, a *broker.Attachment) error {
 	return err
 }
 
+// free reports whether the call of rec was never taken, and no attempt before it may have run
+// with other arguments.
+func (rec *record) free(args uint64) bool {
+	return rec.refused() && (rec.attempt == 1 || rec.args == args)
+}
+
 // runsAgain reports whether a makes the call of rec anew, which may have run.
 func (rec *record) runsAgain(a *broker.Attachment, args uint64, now time.Duration) bool {
 	return a.Repeat && rec.args == args && (rec.lost || !rec.done && rec.deadline <= now)
@@ -89,7 +95,7 @@ func (c *callerConn) attach(a *broker.Attachment, args uint64, k *call, now time
 	switch {
 	case rec == nil && a.Join:
 		return false, broker.ErrCallGone
-	case rec == nil || !a.Join && (rec.refused() || rec.runsAgain(a, args, now)):
+	case rec == nil || !a.Join && (rec.free(args) || rec.runsAgain(a, args, now)):
 		if rec, err = s.add(a, rec, k, now); err != nil {
 			return false, err
 		}

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"hash/maphash"
+	"math"
 	"time"
 
 	"github.com/juggler-go/juggler/broker"
@@ -106,8 +107,9 @@ func (s *records) add(a *broker.Attachment, old *record, k *call, now time.Durat
 		told: [1]broker.CallKey{a.Call.Key}, place: -1, attempt: 1,
 	}
 	if old != nil {
-		if rec.nodes = old.nodes; !old.refused() {
-			rec.attempt = max(old.attempt, old.attempt+1)
+		rec.nodes, rec.attempt = old.nodes, old.attempt
+		if !old.refused() && rec.attempt < math.MaxUint8 {
+			rec.attempt++
 		}
 		s.remove(old)
 	}

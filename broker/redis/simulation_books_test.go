@@ -94,6 +94,8 @@ type simCall struct {
 	from          broker.ID // who sent the last one
 	ended         time.Time // with an outcome, or its time was over
 	done          chan struct{}
+	attempt       int      // of a call with a key that may run again: how often it was made before
+	next          *simCall // the attempt after this one
 }
 
 func (c *simCall) String() string {
@@ -107,8 +109,8 @@ func (c *simCall) String() string {
 		outcome = "ok"
 	}
 	keys := c.node.sim.keys
-	return fmt.Sprintf("call %d of %s (lane %d) to %s (lane %d) at %.3f, timeout %v, work %v, accepted after %v, ran at %v, finished at %v, ended after %v: %s",
-		c.number, c.node.name, keys.laneOfNode(c.node.id), c.uri, keys.laneOf(c.uri), c.began.Sub(c.node.sim.began).Seconds(),
+	return fmt.Sprintf("call %d (attempt %d) of %s (lane %d) to %s (lane %d) at %.3f, timeout %v, work %v, accepted after %v, ran at %v, finished at %v, ended after %v: %s",
+		c.number, c.attempt+1, c.node.name, keys.laneOfNode(c.node.id), c.uri, keys.laneOf(c.uri), c.began.Sub(c.node.sim.began).Seconds(),
 		c.timeout, c.work, c.returned.Sub(c.began), c.runs, c.finished, c.ended.Sub(c.began), outcome)
 }
 

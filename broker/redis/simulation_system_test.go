@@ -116,7 +116,8 @@ func (s *simulation) openCallee(name string) *simCallee {
 			if err := json.Unmarshal(call.Args, &args); err != nil {
 				return nil, err
 			}
-			s.books.ran(args.Number, name)
+			number := s.books.attempt(args.Number, call.Attempt())
+			s.books.ran(number, name)
 			if call.Streaming() {
 				for n := range args.Parts {
 					if err := call.Send(ctx, n+1); err != nil {
@@ -128,8 +129,8 @@ func (s *simulation) openCallee(name string) *simCallee {
 			defer t.Stop()
 			select {
 			case <-t.C:
-				s.books.answered(args.Number, name)
-				return args.Number, nil
+				s.books.answered(number, name)
+				return number, nil
 			case <-ctx.Done():
 				return nil, ctx.Err()
 			}
@@ -227,8 +228,8 @@ func (s *simulation) play() {
 					timeout := pick(r, 2*time.Second, 5*time.Second, 25*time.Second)
 					work := pick(r, 0, 0, 20*time.Millisecond, time.Second, 4*time.Second)
 					if r.IntN(8) == 0 {
-						other := s.nodes[r.IntN(len(s.nodes))]
-						s.load.Go(func() { n.callKeyed(other, uri, timeout, min(work, timeout/2)) })
+						other, again := s.nodes[r.IntN(len(s.nodes))], r.IntN(2) == 0
+						s.load.Go(func() { n.callKeyed(other, uri, timeout, min(work, timeout/2), again) })
 						continue
 					}
 					parts := pick(r, 0, 0, 0, 0, 0, 0, 0, 12)
@@ -347,7 +348,7 @@ func (s *simulation) settle() {
 	for _, n := range s.nodes {
 		for i := range simURIs {
 			all.Go(func() { n.call(simURI(i), 5*time.Second, 0, i) })
-			all.Go(func() { n.callKeyed(s.nodes[0], simURI(i), 5*time.Second, 0) })
+			all.Go(func() { n.callKeyed(s.nodes[0], simURI(i), 5*time.Second, 0, true) })
 		}
 	}
 	for i := range simChannels {

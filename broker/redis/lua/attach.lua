@@ -38,8 +38,14 @@ end
 local old = r and r.state == QUEUED and r.deadline <= now and
   find(calls, '\255key' .. sub(key, 1, 12) .. r.second)
 local refused = r and (old or r.state == REFUSED or r.state == EXPIRED)
-local again = r and ARGV[13] ~= '' and r.args == args and
-  (running(r) and r.deadline <= now or sub(r.outcome, 18) == ARGV[13])
+-- How often it was made; what was certainly never taken does not count.
+local attempt = r and string.byte(r.second, 16) or 1
+-- An attempt before one that was refused may have run with these arguments.
+local anew = refused and (attempt == 1 or r.args == args)
+if r and not refused and ARGV[13] ~= '' and r.args == args and
+  (running(r) and r.deadline <= now or sub(r.outcome, 18) == ARGV[13]) then
+  anew, attempt = true, math.min(attempt + 1, 255)
+end
 
 -- Adds the node to those that are told of news; of more than 32 the first goes. Returns
 -- whether it is new.
@@ -52,7 +58,7 @@ local function attach(nodes)
   return sub(nodes, -31 * 16) .. node, true
 end
 
-if r and (join or not (refused or again)) then
+if r and (join or not anew) then
   if not join and r.args ~= args then
     return {-5, 0}
   end
@@ -83,7 +89,6 @@ end
 
 local counted = call('ZSCORE', owner, name)
 local rest = before and call('PTTL', record)
-local attempt = again and math.min(string.byte(r.second, 16) + 1, 255) or 1
 ARGV[12] = sub(ARGV[12], 1, 31) .. string.char(attempt) .. sub(ARGV[12], 33)
 r = {
   second = sub(ARGV[12], 17, 32), key = key, args = args, state = QUEUED, deadline = now + timeout, keep = keep,
