@@ -23,6 +23,7 @@ import (
 	"github.com/juggler-go/juggler/cmd/juggler/internal/engine"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/exit"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/listen"
+	jugglerprom "github.com/juggler-go/juggler/telemetry/prometheus"
 )
 
 func newServe() *cobra.Command {
@@ -70,6 +71,8 @@ type server struct {
 	handler *juggler.Handler
 	admin   *admin.Server
 
+	callTimes *jugglerprom.CallObserver // nil: --call-stats 0
+
 	socketMode fs.FileMode
 	encryption *tls.Config // nil: none
 	http       http.Handler
@@ -102,7 +105,7 @@ func (s *server) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.admin = admin.New(s.metrics(), func() any { return vars(s.handler, s.engine) }, s.ready)
+	s.admin = admin.New(s.metrics(), s.vars, s.ready)
 	defer s.admin.Close()
 	if err := s.flags.admin.Start(s.admin, s.log); err != nil {
 		return errors.Join(err, closeAll(listeners))
@@ -161,6 +164,10 @@ func (s *server) prepare(ctx context.Context) error {
 	}
 	if len(f.proxies) > 0 {
 		options = append(options, juggler.WithTrustedProxies()) // the handler sees the addresses of clients
+	}
+	if f.callStats > 0 {
+		s.callTimes = jugglerprom.NewCallObserver(f.callStats)
+		options = append(options, juggler.WithCallStats(f.callStats), juggler.WithCallObserver(s.callTimes.Observe))
 	}
 	if s.handler, err = juggler.New(append(options, control.Options()...)...); err != nil {
 		return errors.New(inFlags(err.Error()))

@@ -26,7 +26,9 @@ type serveFlags struct {
 	engine engine.Flags
 	limits *settings.Options[juggler.Option]
 	access access.Flags
-	admin  admin.Flags
+
+	admin     admin.Flags
+	callStats int
 
 	listen       []string
 	socketMode   string
@@ -59,6 +61,8 @@ func (f *serveFlags) bind(flags *pflag.FlagSet) {
 	f.limits = bindLimits(flags)
 	f.access.Bind(flags)
 	f.admin.Bind(flags)
+	stats := option.ServerCallStats
+	settings.IntVar(flags, &f.callStats, settings.FlagName(stats.Option), stats.Default, stats.Min, stats.Max, "URIs by which /metrics counts calls and their times, the first that are called; 5 KiB and at least 60 time series each")
 	f.logs.Bind(flags)
 }
 
@@ -101,7 +105,6 @@ func bindLimits(flags *pflag.FlagSet) *settings.Options[juggler.Option] {
 	o.Int(flags, option.ServerMaxRequests, juggler.WithMaxRequests, "requests of a session that wait")
 	o.IntOrAuto(flags, option.ServerMaxSessions, juggler.WithMaxSessions,
 		fmt.Sprintf("sessions of this node; 0: %d, or what the limit of open files allows", option.ServerMaxSessions.Default))
-	o.Int(flags, option.ServerCallStats, juggler.WithCallStats, "URIs by which /metrics counts calls and their times, the first that are called; 2 KiB each")
 	o.IntOrAuto(flags, option.ServerMaxUnauthenticated, juggler.WithMaxUnauthenticated, "sessions that have not signed in yet; 0: half of --max-sessions")
 	o.Int(flags, option.ServerMaxUserSessions, juggler.WithMaxUserSessions, "sessions of a user on this node; 0: no limit")
 	o.Int(flags, option.ServerMaxUserSessionsEverywhere, juggler.WithMaxUserSessionsEverywhere, "sessions of a user on all nodes; 0: no limit")

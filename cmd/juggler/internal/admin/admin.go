@@ -28,13 +28,13 @@ type Server struct {
 	draining atomic.Bool
 }
 
-// New returns a server that is ready when work returns nil. collector has the
-// metrics of the process, vars returns what /debug/vars shows of it.
-func New(collector prometheus.Collector, vars func() any, work func(context.Context) error) *Server {
+// New returns a server that is ready when work returns nil. metrics are those of
+// the process beside those of Go, vars returns what /debug/vars shows of it.
+func New(metrics []prometheus.Collector, vars func() any, work func(context.Context) error) *Server {
 	s := &Server{work: work}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collector, collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(metrics...)
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	expvar.Publish("juggler", expvar.Func(vars))
 
 	mux := http.NewServeMux()
