@@ -19,4 +19,11 @@
 // Without these options nothing is traced, and nothing is paid. What is not sampled costs
 // a few allocations. Nothing here waits, if the span processors of the provider do not:
 // use a batcher.
+//
+// # Metrics
+//
+// [ObserveHandler], [ObserveCallee], [ObserveMemory] and [ObserveRedis] have the counts of
+// each observed, [CallObserver] has histograms of calls. Package telemetry has the names.
+//
+//	stop, err := jugglerotel.ObserveHandler(h)
 package jugglerotel

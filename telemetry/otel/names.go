@@ -7,7 +7,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 )
 
-// scope is the instrumentation scope of all spans.
+// scope is the instrumentation scope of all spans and metrics.
 const scope = "github.com/juggler-go/juggler/telemetry/otel"
 
 // The names of spans and attributes. Those that do not begin with juggler are of
