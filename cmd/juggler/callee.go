@@ -18,8 +18,10 @@ import (
 	"github.com/juggler-go/juggler/cmd/juggler/internal/logs"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/outside"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/traces"
 	"github.com/juggler-go/juggler/internal/option"
 	"github.com/juggler-go/juggler/internal/testcallees"
+	jugglerotel "github.com/juggler-go/juggler/telemetry/otel"
 )
 
 // calleeFlags are the settings of callee.
@@ -117,7 +119,16 @@ func callee(ctx context.Context, f *calleeFlags, p *process) error {
 		return err
 	}
 	defer e.Close()
-	c, err := calleekit.New(e.Callee, append(f.callee.List(), calleekit.WithLogger(p.logs), calleekit.WithErrorTexts(f.errorTexts))...)
+	export, err := traces.Open("juggler-callee", versionText(), log)
+	if err != nil {
+		return exit.With(exit.Usage, err)
+	}
+	defer export.Close()
+	options := append(f.callee.List(), calleekit.WithLogger(p.logs), calleekit.WithErrorTexts(f.errorTexts))
+	if export != nil {
+		options = append(options, jugglerotel.Callee(export.Options()...))
+	}
+	c, err := calleekit.New(e.Callee, options...)
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}

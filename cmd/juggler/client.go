@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io"
+	"log/slog"
 	"math"
 	"os"
 	"time"
@@ -10,9 +11,12 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/juggler-go/juggler/client"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/shell"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/traces"
 	"github.com/juggler-go/juggler/frame"
+	jugglerotel "github.com/juggler-go/juggler/telemetry/otel"
 )
 
 // clientFlags are the flags of the client.
@@ -28,6 +32,8 @@ type clientFlags struct {
 	here       bool
 	stream     bool
 	parts      int
+
+	traces []client.Option
 }
 
 func newClient() *cobra.Command {
@@ -82,6 +88,15 @@ wrong usage, 3 unreachable, 4 refused, 5 the call failed, 6 its time was over.`,
 		if err := configure(cmd); err != nil {
 			return err
 		}
+		export, err := traces.Open("juggler-client", versionText(), slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
+		if err != nil {
+			return usageError(cmd, err)
+		}
+		defer export.Close()
+		cmd.SetContext(export.Context(cmd.Context()))
+		if export != nil {
+			f.traces = []client.Option{jugglerotel.Client(export.Options()...)}
+		}
 		if onlyCheck(cmd) {
 			_, err := f.config(cmd, "")
 			return err
@@ -100,7 +115,7 @@ func (f *clientFlags) config(cmd *cobra.Command, url string) (shell.Config, erro
 	if err != nil {
 		return shell.Config{}, usageError(cmd, err)
 	}
-	return shell.Config{URL: url, Options: options, Timeout: f.timeout, Out: cmd.OutOrStdout()}, nil
+	return shell.Config{URL: url, Options: append(options, f.traces...), Timeout: f.timeout, Out: cmd.OutOrStdout()}, nil
 }
 
 // once does one command, given as arguments.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"time"
 
@@ -15,9 +14,12 @@ import (
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/exit"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/listen"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/logs"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/traces"
 	"github.com/juggler-go/juggler/internal/testcallees"
+	jugglerotel "github.com/juggler-go/juggler/telemetry/otel"
 )
 
 // stopTime is how long the demo takes at most to stop cleanly.
@@ -54,10 +56,11 @@ any web page: it is not for production.`,
 			return usageError(cmd, fmt.Errorf("--listen %w", err))
 		}
 		p := newProcess(cmd, &logging)
+		defer p.limit.Close()
 		if onlyCheck(cmd) {
 			return nil
 		}
-		return demo(cmd.Context(), *address, p.logs, cmd.OutOrStdout())
+		return demo(cmd.Context(), *address, p, cmd.OutOrStdout())
 	}
 	return cmd
 }
@@ -71,26 +74,37 @@ func demoUser(r *http.Request) (*juggler.Identity, error) {
 }
 
 // demo serves everything in one process until ctx ends.
-func demo(ctx context.Context, address string, log *slog.Logger, out io.Writer) error {
+func demo(ctx context.Context, address string, p *process, out io.Writer) error {
+	export, err := traces.Open("juggler-demo", versionText(), p.log)
+	if err != nil {
+		return exit.With(exit.Usage, err)
+	}
+	defer export.Close()
 	b, err := memory.New(memory.WithHistory(broker.HistoryRule{Channels: "room.*", Events: 100, For: time.Hour}))
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	callee, err := calleekit.New(b, calleekit.WithLogger(log))
-	if err != nil {
-		return err
-	}
-	testcallees.Register(callee)
-	h, err := juggler.New(
+	forCallee := []calleekit.Option{calleekit.WithLogger(p.logs)}
+	forHandler := []juggler.Option{
 		juggler.WithBroker(b),
-		juggler.WithLogger(log),
+		juggler.WithLogger(p.logs),
 		juggler.WithAuthorizer(juggler.AllowAll()),
 		juggler.WithAuthenticator(demoUser),
 		juggler.WithPresence(juggler.PresenceRule{Channels: "room.*"}),
 		juggler.WithKeyScope(func(juggler.Session) string { return "everybody" }), // as nobody signs in
 		juggler.WithOriginCheck(func(*http.Request) bool { return true }),         // a demo: any page may try it
-	)
+	}
+	if export != nil {
+		forCallee = append(forCallee, jugglerotel.Callee(export.Options()...))
+		forHandler = append(forHandler, jugglerotel.Handler(export.Options()...))
+	}
+	callee, err := calleekit.New(b, forCallee...)
+	if err != nil {
+		return err
+	}
+	testcallees.Register(callee)
+	h, err := juggler.New(forHandler...)
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,9 @@ import (
 	"github.com/juggler-go/juggler/cmd/juggler/internal/engine"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/exit"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/listen"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/traces"
+	jugglerotel "github.com/juggler-go/juggler/telemetry/otel"
 	jugglerprom "github.com/juggler-go/juggler/telemetry/prometheus"
 )
 
@@ -70,6 +73,7 @@ type server struct {
 	access  *access.Control
 	handler *juggler.Handler
 	admin   *admin.Server
+	traces  *traces.Export
 
 	callTimes *jugglerprom.CallObserver // nil: --call-stats 0
 
@@ -91,6 +95,7 @@ func (s *server) run(ctx context.Context) error {
 	// What fetches keys ends with the node.
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	defer func() { s.traces.Close() }()
 	if err := s.prepare(ctx); err != nil {
 		return exit.With(exit.Usage, err)
 	}
@@ -161,6 +166,15 @@ func (s *server) prepare(ctx context.Context) error {
 		juggler.WithLogger(s.logs), originOption(f.origins))
 	if s.inCluster() {
 		options = append(options, juggler.WithCluster())
+	}
+	if s.traces, err = traces.Open("juggler-serve", versionText(), s.log); err != nil {
+		return err
+	}
+	if err := settings.Needs(s.cmd.Flags(), s.traces != nil, "OTEL_EXPORTER_OTLP_ENDPOINT", "trace-client-rate"); err != nil {
+		return err
+	}
+	if s.traces != nil {
+		options = append(options, jugglerotel.Handler(append(s.traces.Options(), jugglerotel.WithClientRate(f.traceClientRate))...))
 	}
 	if len(f.proxies) > 0 {
 		options = append(options, juggler.WithTrustedProxies()) // the handler sees the addresses of clients

@@ -18,6 +18,7 @@ import (
 	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
 	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/internal/option"
+	jugglerotel "github.com/juggler-go/juggler/telemetry/otel"
 )
 
 // serveFlags are the settings of serve.
@@ -41,6 +42,8 @@ type serveFlags struct {
 	drainDelay   time.Duration
 	drainTimeout time.Duration
 	cluster      bool
+
+	traceClientRate int
 }
 
 func (f *serveFlags) bind(flags *pflag.FlagSet) {
@@ -56,6 +59,7 @@ func (f *serveFlags) bind(flags *pflag.FlagSet) {
 	settings.DurationVar(flags, &f.drainDelay, "drain-delay", 0, 0, time.Hour, "pause between SIGTERM and draining, for load balancers to see /readyz fail")
 	settings.DurationVar(flags, &f.drainTimeout, "drain-timeout", 25*time.Second, 0, time.Hour, "what draining takes at most")
 	flags.BoolVar(&f.cluster, "cluster", true, "with --redis, take part in what juggler nodes, disconnect, revoke and unsubscribe ask all servers for")
+	settings.IntVar(flags, &f.traceClientRate, "trace-client-rate", jugglerotel.ClientRate, 0, 1_000_000, "where traces are exported (OTEL_EXPORTER_OTLP_ENDPOINT), requests a second of which a client may say that they are sampled")
 	f.engine.Bind(flags)
 	f.engine.BindServer(flags)
 	f.limits = bindLimits(flags)

@@ -17,6 +17,7 @@ import (
 	"github.com/juggler-go/juggler/calleekit"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
 	"github.com/juggler-go/juggler/internal/child"
+	jugglerotel "github.com/juggler-go/juggler/telemetry/otel"
 )
 
 // killDelay is how long a program has to end after SIGTERM before it is killed.
@@ -36,7 +37,8 @@ type Limits struct {
 // shell, and ends with its call. On Linux it also ends, though what it started
 // does not, when this process is killed. The URI is in its variable JUGGLER_URI, the headers,
 // as JSON, in JUGGLER_HEADERS, and the key of a call that has one ([calleekit.Call.Key]) in
-// JUGGLER_KEY. Of the variables of the process it gets those that do not begin so.
+// JUGGLER_KEY; the trace that the call belongs to, if there is one, in TRACEPARENT. Of the
+// variables of the process it gets those that do not begin with JUGGLER_.
 type Program struct {
 	path   string
 	args   []string
@@ -90,6 +92,9 @@ func (p *Program) command(ctx context.Context, c *calleekit.Call, stderr *bounde
 	cmd.Env = append(environment(), "JUGGLER_URI="+c.URI, "JUGGLER_HEADERS="+headersText(c))
 	if key := c.Key(); key != "" {
 		cmd.Env = append(cmd.Env, "JUGGLER_KEY="+key)
+	}
+	for name, value := range jugglerotel.Headers(ctx) { // of the callee's span, if it has one
+		cmd.Env = append(cmd.Env, strings.ToUpper(name)+"="+value)
 	}
 	cmd.Stdin = bytes.NewReader(c.Args)
 	cmd.Stderr = stderr

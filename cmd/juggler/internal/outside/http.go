@@ -15,6 +15,7 @@ import (
 	"github.com/juggler-go/juggler/calleekit"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/redact"
 	"github.com/juggler-go/juggler/frame"
+	jugglerotel "github.com/juggler-go/juggler/telemetry/otel"
 )
 
 // Webhook answers calls by POST to a URL: the args are the body, as JSON. The
@@ -98,6 +99,9 @@ func (h *Webhook) request(ctx context.Context, c *calleekit.Call) (*http.Request
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Juggler-URI", url.PathEscape(c.URI))
 	request.Header.Set("Juggler-Headers", headersText(c))
+	for name, value := range jugglerotel.Headers(ctx) { // of the callee's span, if it has one
+		request.Header.Set(name, value)
+	}
 	if key := c.Key(); key != "" {
 		request.Header.Set("Idempotency-Key", key)
 	}
