@@ -1,6 +1,6 @@
 # What developers run; CI (.ci/run) runs the same targets.
 
-.PHONY: test setup lint cross fuzz guard simulate bench bench-check deploy-check examples-check demo
+.PHONY: test setup lint cross fuzz guard simulate bench bench-check deploy-check examples-check docs-check demo
 
 test: setup ## all tests; installs what they need first
 	.ci/test
@@ -36,6 +36,9 @@ deploy-check: ## deploy/ against the schemas of Compose and the types of Kuberne
 
 examples-check: ## the tests of the example that is a module of its own
 	cd examples/once && go test ./...
+
+docs-check: ## builds the site of the documentation, and looks at it in a browser
+	cd docs/site && npm test
 
 demo: ## a server with callees on ws://127.0.0.1:8080
 	go run ./cmd/juggler demo

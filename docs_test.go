@@ -268,6 +268,31 @@ func TestDocShowsTheHelloWorld(t *testing.T) {
 	}
 }
 
+// Each page says first who it is for, and is among those of docs/README.md and of the site.
+func TestPagesSayWhoTheyAreFor(t *testing.T) {
+	pages, err := filepath.Glob("docs/*.md")
+	if err != nil || len(pages) < 10 {
+		t.Fatal(pages, err)
+	}
+	index, site := readDoc(t, "docs/README.md"), readDoc(t, "docs/site/pages.mjs")
+	for _, page := range append(pages, "README.md", "CONTRIBUTING.md", "js/README.md", "js/docs/migrating.md") {
+		if page == "docs/README.md" {
+			continue
+		}
+		first, _, _ := strings.Cut(readDoc(t, page), "\n#")
+		if !strings.Contains(first, "\n*For ") {
+			t.Errorf("%s does not say who it is for", page)
+		}
+		link, err := filepath.Rel("docs", page)
+		if err != nil || !strings.Contains(index, "]("+link+")") {
+			t.Errorf("docs/README.md does not have %s", link)
+		}
+		if !strings.Contains(site, "'"+page+"'") {
+			t.Errorf("docs/site does not have %s", page)
+		}
+	}
+}
+
 // The guide's whole main is that of the example.
 func TestGuideShowsTheWholeMain(t *testing.T) {
 	_, text, _ := strings.Cut(readDoc(t, "docs/guide.md"), "```go\nfunc main() {")

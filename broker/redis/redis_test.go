@@ -173,7 +173,7 @@ func limitUser(t *testing.T, do func(args ...any), blocks int) {
 	rest := string(text)
 	for range blocks {
 		var rules string
-		_, rest, _ = strings.Cut(rest, "```acl\n")
+		_, rest, _ = strings.Cut(rest, "```text\n")
 		var ok bool
 		if rules, rest, ok = strings.Cut(rest, "\n```"); !ok {
 			t.Fatal("docs/redis.md has too few blocks of access rules")

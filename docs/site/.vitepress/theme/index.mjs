@@ -1,0 +1,1 @@
+export { default } from 'vitepress/theme-without-fonts'; // the reader's own, and nothing to load
