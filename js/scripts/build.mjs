@@ -25,7 +25,7 @@ const own = {
   name: 'own',
   setup: ({ onResolve }) => onResolve({ filter: /^\.\/index\.js$/ }, ({ path }) => ({ path, external: true, sideEffects: false })),
 };
-const entries = { ...common, platform: 'neutral', minifySyntax: true, entryPoints: ['src/index.ts', 'src/react.ts', 'src/testing.ts'], external: ['react'], plugins: [own] };
+const entries = { ...common, platform: 'neutral', minifySyntax: true, entryPoints: ['src/index.ts', 'src/react.ts', 'src/otel.ts', 'src/testing.ts'], external: ['react', '@opentelemetry/api'], plugins: [own] };
 const script = { ...common, format: 'iife', target: 'es2022' };
 await Promise.all([
   build({ ...entries, format: 'esm', target: 'es2022', sourcemap: true }),

@@ -21,7 +21,7 @@ async function size(code: string): Promise<number> {
     minify: true,
     format: 'esm',
     target: 'es2022',
-    external: ['react'],
+    external: ['react', '@opentelemetry/api'],
     write: false,
   });
   return gzipSync(result.outputFiles[0]!.contents, { level: 9 }).length;
@@ -85,8 +85,12 @@ describe('size, minified and gzipped', () => {
     expect(await size(`export { ${hook} } from './react.js'`)).toBeLessThan(most);
   });
 
+  it('traces are less than 1,000 bytes', async () => {
+    expect(await size(`export { traced } from './otel.js'`)).toBeLessThan(1_000);
+  });
+
   it('is nothing when nothing is used', async () => {
-    expect(await size(`import './index.js'; import './react.js'; import './testing.js'`)).toBeLessThan(30);
+    expect(await size(`import './index.js'; import './react.js'; import './otel.js'; import './testing.js'`)).toBeLessThan(30);
   });
 
   it('has no dependencies', () => {
@@ -121,7 +125,7 @@ describe('the packed package', () => {
     const files = run('tar', ['-tzf', tarball]).trim().split('\n');
     const odd = files.filter((file) => !/^package\/(dist\/[\w.]+\.(js|js\.map|d\.ts)|dist\/cjs\/[\w.]+\.(js|d\.ts|json)|(\w+\/)?package\.json|README\.md|LICENSE)$/.test(file));
     expect(odd).toEqual([]);
-    for (const file of ['README.md', 'LICENSE', 'dist/index.js', 'dist/react.d.ts', 'dist/testing.js', 'dist/cjs/index.js', 'dist/cjs/react.d.ts', 'testing/package.json', 'dist/juggler.min.js.map']) {
+    for (const file of ['README.md', 'LICENSE', 'dist/index.js', 'dist/react.d.ts', 'dist/testing.js', 'dist/cjs/index.js', 'dist/cjs/react.d.ts', 'testing/package.json', 'dist/cjs/otel.js', 'otel/package.json', 'dist/juggler.min.js.map']) {
       expect(files).toContain(`package/${file}`);
     }
   });
