@@ -375,19 +375,21 @@ var refusedAnswers1 = []refusal{
 	{text: `{"type":"HELLO","session":"` + aULID + `","node":"` + aULID + `","limits":{"rates":{"publications":{"per_second":1,"burst":99999999999999999999}}}}`, reason: "limits.rates: want objects with per_second and burst, integers above 0"},
 }
 
+var unknownAnswers = []struct{ text, typ string }{
+	{`{"type":"NEWS"}`, "NEWS"},
+	{`{"type":"ack","for":7}`, "ack"},
+	{`{"type":"\u004eEWS"}`, "NEWS"},
+	{`{"id":5,"type":"","error":{}}`, ""},
+}
+
 // A message that a later server may send does not cost an older client its
 // connection. Nothing is read of it but its type.
 func TestUnknownAnswers(t *testing.T) {
-	for text, typ := range map[string]string{
-		`{"type":"NEWS"}`:               "NEWS",
-		`{"type":"ack","for":7}`:        "ack",
-		`{"type":"\u004eEWS"}`:          "NEWS",
-		`{"id":5,"type":"","error":{}}`: "",
-	} {
+	for _, a := range unknownAnswers {
 		var f frame.Frame
-		err := frame.Juggler1.DecodeAnswer([]byte(text), &f)
-		if want := (frame.Frame{Message: []byte(typ)}); err != nil || !equal(&f, &want) {
-			t.Errorf("%s: %+v, %v", text, f, err)
+		err := frame.Juggler1.DecodeAnswer([]byte(a.text), &f)
+		if want := (frame.Frame{Message: []byte(a.typ)}); err != nil || !equal(&f, &want) {
+			t.Errorf("%s: %+v, %v", a.text, f, err)
 		}
 	}
 }
