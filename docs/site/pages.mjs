@@ -20,6 +20,7 @@ export const groups = [
   ] },
   { text: 'Look up', pages: [
     ['docs/protocol.md', 'protocol', 'Wire protocols'],
+    ['docs/writing-a-client.md', 'writing-a-client', 'Writing a client'],
     ['docs/performance.md', 'performance', 'Performance'],
     ['CHANGELOG.md', 'changelog', 'Changes'],
   ] },
