@@ -109,6 +109,10 @@ type CallRead struct {
 type CallRecord struct {
 	State CallState // CallGone, CallRunning or CallDone
 
+	// Attempt is that of the call, as its callee sees it. Parts of another attempt are those of
+	// another answer, though they have the same numbers.
+	Attempt uint8
+
 	// Parts have numbers that follow After without a hole, and no To. Of a call that has
 	// parts beyond them the next read brings more. First is the number of the oldest part
 	// that is kept, 0 if none is: above After+1 parts are gone that the reader lacks, and

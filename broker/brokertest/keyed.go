@@ -99,6 +99,9 @@ var keyedCases = []testCase{
 		if call := first.take(); call.Attempt != 1 {
 			x.errorf("the first attempt is number %d", call.Attempt)
 		}
+		if rec := n.read(again, 0); rec.Attempt != 1 {
+			x.errorf("the record of the first attempt says %+v", rec)
+		}
 		first.close()
 		n.wantError(again, frame.CodeCalleeLost, false)
 		second := x.streamCallee(x.process(), "u")
@@ -110,8 +113,13 @@ var keyedCases = []testCase{
 		if call.Attempt != 2 || call.Key != again.Call.Key {
 			x.errorf("the second attempt is number %d, with the key %v", call.Attempt, call.Key)
 		}
+		if rec := n.read(again, 0); rec.Attempt != 2 {
+			x.errorf("the record of the second attempt says %+v", rec)
+		}
 		second.echo(call)
-		n.wantArgs(again, "k")
+		if rec := n.wantArgs(again, "k"); rec.Attempt != 2 {
+			x.errorf("the record of the second attempt, which is done, says %+v", rec)
+		}
 		n.attach(again, broker.CallDone)
 	}},
 	{"repeat in time", "With Repeat an Attach makes a call anew whose time is over and that has no outcome; what it brings is ignored then.", rpc | keyedCalls, func(x *trial) {

@@ -108,7 +108,7 @@ func (n *keyedNode) readOne(read broker.CallRead) broker.CallRecord {
 func (n *keyedNode) readCalls(reads ...broker.CallRead) []broker.CallRecord {
 	records := make([]broker.CallRecord, len(reads))
 	for i := range records {
-		records[i] = broker.CallRecord{State: broker.CallDone, Parts: []broker.Part{{N: 77}}, First: 77, Late: true, Left: 77, Err: errors.New("stale")}
+		records[i] = broker.CallRecord{State: broker.CallDone, Parts: []broker.Part{{N: 77}}, First: 77, Attempt: 77, Late: true, Left: 77, Err: errors.New("stale")}
 	}
 	n.x.within(func(ctx context.Context) error { n.conn.ReadCalls(ctx, reads, records); return nil })
 	return records

@@ -165,7 +165,7 @@ func (rec *record) attach(c *callerConn) {
 
 // read answers a read at the time now.
 func (rec *record) read(read *broker.CallRead, to *broker.CallRecord, now time.Duration) {
-	to.State, to.Left = broker.CallRunning, rec.deadline-now
+	to.State, to.Left, to.Attempt = broker.CallRunning, rec.deadline-now, rec.attempt
 	if rec.done {
 		to.State, to.Result, to.Late = broker.CallDone, rec.result, rec.late
 	}

@@ -150,11 +150,11 @@ var errTimeOver = broker.Error{Code: frame.CodeExpired, Message: "the time of th
 func decodeStatus(status []resp.Reply, after uint32) (r broker.CallRecord, err error) {
 	if len(status) == 1 && status[0].Value == statusGone {
 		return r, nil
-	} else if len(status) < 4 {
+	} else if len(status) < 5 {
 		return r, errCorrupt
 	}
 	r.State = broker.CallDone
-	r.First = uint32(status[2].Value)
+	r.First, r.Attempt = uint32(status[2].Value), uint8(status[4].Value)
 	switch status[0].Value {
 	case statusRunning:
 		r.State, r.Left = broker.CallRunning, time.Duration(status[1].Value)*time.Millisecond
@@ -171,7 +171,7 @@ func decodeStatus(status []resp.Reply, after uint32) (r broker.CallRecord, err e
 		}
 	}
 	first := max(after+1, r.First)
-	for i, part := range status[4:] {
+	for i, part := range status[5:] {
 		r.Parts = append(r.Parts, broker.Part{N: first + uint32(i), Args: nonEmpty(part.Text)})
 	}
 	return r, nil

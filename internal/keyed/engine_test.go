@@ -21,6 +21,7 @@ type engine struct {
 	hubs    []*Hub
 	lost    func() bool // whether news are lost
 	down    bool        // nothing can be reached
+	unread  bool        // nothing can be read
 	reads   int         // requests
 }
 
@@ -32,6 +33,18 @@ type record struct {
 	first uint32 // of the parts that are kept
 	parts [][]byte
 	sent  uint32
+
+	attempt uint8
+}
+
+// again makes the call of a key anew, whatever became of it.
+func (e *engine) again(key broker.CallKey) {
+	e.set(func() {
+		if r := e.records[key]; r != nil {
+			e.records[key] = &record{over: time.Now().Add(time.Minute), first: 1, attempt: r.attempt + 1}
+		}
+	})
+	e.news(key)
 }
 
 var errDown = fmt.Errorf("the test has it down: %w", broker.ErrUnavailable)
@@ -52,7 +65,7 @@ func (c conn) Attach(_ context.Context, a *broker.Attachment) error {
 	case r == nil && a.Join:
 		return broker.ErrCallGone
 	case r == nil:
-		c.records[a.Call.Key] = &record{over: time.Now().Add(a.Call.Timeout), first: 1}
+		c.records[a.Call.Key] = &record{over: time.Now().Add(a.Call.Timeout), first: 1, attempt: 1}
 		a.State = broker.CallNew
 	case r.done:
 		a.State = broker.CallDone
@@ -76,7 +89,7 @@ func (c conn) ReadCalls(_ context.Context, reads []broker.CallRead, records []br
 func (e *engine) read(read *broker.CallRead) (to broker.CallRecord) {
 	r := e.records[read.Key]
 	switch {
-	case e.down:
+	case e.down, e.unread:
 		to.Err = errDown
 		return to
 	case r == nil:
@@ -86,6 +99,7 @@ func (e *engine) read(read *broker.CallRead) (to broker.CallRecord) {
 	default:
 		to.State, to.Left = broker.CallRunning, time.Until(r.over)
 	}
+	to.Attempt = r.attempt
 	if len(r.parts) == 0 {
 		return to
 	}

@@ -105,6 +105,7 @@ type Waiter struct {
 	news    uint          // of call, before w attached
 	timeout time.Duration // of the call that it made
 	joined  bool
+	attempt uint8 // whose parts w gets; 0: not known yet
 	sent    broker.Window
 	window  broker.Window
 }
@@ -172,8 +173,10 @@ func (h *Hub) Attach(ctx context.Context, a *broker.Attachment, w *Waiter) error
 		return nil
 	}
 	h.joined.Add(1)
-	if w.Parts {
-		h.findFirst(ctx, w)
+	if w.Parts && !h.findFirst(ctx, w) {
+		h.gone.Add(1)
+		h.Leave(w)
+		return broker.ErrCallGone
 	}
 	return nil
 }
@@ -193,15 +196,34 @@ func (h *Hub) enter(made *broker.Call, w *Waiter) {
 	h.open.Add(1)
 }
 
-// findFirst sets w.From. If that cannot be told now, the parts that are gone are found
-// missing later.
-func (h *Hub) findFirst(ctx context.Context, w *Waiter) {
+// findFirst sets w.From, and reports whether the parts behind w.After can be had. If that
+// cannot be told now, it is found out later.
+func (h *Hub) findFirst(ctx context.Context, w *Waiter) bool {
 	reads := [1]broker.CallRead{{URI: w.call.uri, Key: w.call.key, After: w.After}}
 	var records [1]broker.CallRecord
 	h.conn.ReadCalls(ctx, reads[:], records[:])
+	if !w.follows(&records[0]) {
+		return false
+	}
 	if first := next(&records[0], w.After); first > w.After+1 {
 		w.From, w.After = first, first-1
 	}
+	return true
+}
+
+// follows reports whether parts of r follow those that w has got: they do not where the call
+// was made anew. The attempt in which it got those that a client has from before nobody
+// knows, unless there was but one.
+func (w *Waiter) follows(r *broker.CallRecord) bool {
+	got := max(w.After, w.sent.Parts) > 0
+	switch {
+	case !w.Parts || r.Attempt == 0 || r.Attempt == w.attempt:
+		return true
+	case got && (w.attempt > 0 || r.Attempt > 1):
+		return false
+	}
+	w.attempt = r.Attempt
+	return true
 }
 
 // Join has w, which has attached, get the outcome of the call, and before it the parts that

@@ -328,3 +328,80 @@ func TestReadsGoTogether(t *testing.T) {
 		t.Errorf("%d reads for two places: %v", len(reads), readings)
 	}
 }
+
+// Parts of an attempt never follow those of another one, wherever a waiter comes in.
+func TestPartsOfOneAttempt(t *testing.T) {
+	simulate(t, func(t *testing.T, e *engine, nodes []*node) {
+		key := keyOf(1)
+		attach := func(n *node, after uint32) (*watched, error) {
+			w := &watched{Waiter: Waiter{Parts: true, After: after}}
+			err := n.attach(key, time.Minute, w, after > 0)
+			synctest.Wait()
+			return w, err
+		}
+		follows, _ := attach(nodes[0], 0)
+		none := &watched{}
+		if err := nodes[1].attach(key, time.Minute, none, false); err != nil {
+			t.Fatal(err)
+		}
+		e.part(key, 10)
+		e.part(key, 10)
+		time.Sleep(time.Second)
+		early, err := attach(nodes[1], 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.again(key)
+		for range 3 {
+			e.part(key, 10)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		for _, w := range []*watched{follows, early} {
+			if w.result == nil || w.result.Err == nil || w.result.Err.Code != 410 || len(w.parts) > 2 {
+				t.Errorf("who had parts of the first attempt got %v and %+v", w.parts, w.result)
+			}
+		}
+		if _, err := attach(nodes[0], 2); !errors.Is(err, broker.ErrCallGone) {
+			t.Errorf("who comes back with the first attempt's parts got %v", err)
+		}
+		if none.result != nil {
+			t.Errorf("who takes no parts got %+v", none.result)
+		}
+		fresh, _ := attach(nodes[1], 0)
+		e.end(key, broker.Result{})
+		nodes[1].grant(fresh, 5)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if none.result == nil || none.result.Err != nil || fresh.result == nil || !slices.Equal(fresh.parts, []uint32{1, 2, 3}) {
+			t.Errorf("the second attempt gave %+v, %v and %+v", none.result, fresh.parts, fresh.result)
+		}
+		if first, _ := attach(nodes[0], 0); first.result != nil && first.result.Err != nil {
+			t.Errorf("who comes late got %+v", first.result)
+		}
+	})
+}
+
+// While nobody can be asked, who comes back is not given parts of another attempt either.
+func TestAttemptIsFoundOutLater(t *testing.T) {
+	simulate(t, func(t *testing.T, e *engine, nodes []*node) {
+		key := keyOf(1)
+		if err := nodes[0].attach(key, time.Minute, &watched{}, false); err != nil {
+			t.Fatal(err)
+		}
+		e.again(key)
+		e.part(key, 10)
+		e.part(key, 10)
+		e.set(func() { e.unread = true })
+		w := &watched{Waiter: Waiter{Parts: true, After: 1}}
+		if err := nodes[1].attach(key, time.Minute, w, true); err != nil {
+			t.Fatal(err)
+		}
+		e.set(func() { e.unread = false })
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if len(w.parts) > 0 || w.result == nil || w.result.Err == nil || w.result.Err.Code != 410 {
+			t.Errorf("got %v and %+v", w.parts, w.result)
+		}
+	})
+}

@@ -157,8 +157,12 @@ func (h *Hub) judgeCall(c *call, readings []reading, records []broker.CallRecord
 	c.failed, c.over = 0, 0
 	for i := range readings {
 		for _, w := range readings[i].takers {
-			if w.call == c {
+			switch {
+			case w.call != c:
+			case w.follows(&records[i]):
 				h.give(w, &records[i], out)
+			default:
+				h.finish(w, &broker.Result{Err: errAnew}, out)
 			}
 		}
 	}
@@ -211,6 +215,10 @@ func (h *Hub) give(w *Waiter, r *broker.CallRecord, out *deliveries) {
 
 // conclude ends the wait of w if a record says so.
 func (h *Hub) conclude(w *Waiter, r *broker.CallRecord, out *deliveries) {
+	if !w.follows(r) {
+		h.finish(w, &broker.Result{Err: errAnew}, out)
+		return
+	}
 	behind := w.Parts && next(r, w.sent.Parts) > w.sent.Parts+1
 	switch {
 	case r.State == broker.CallGone:
@@ -262,6 +270,7 @@ func (h *Hub) finish(w *Waiter, r *broker.Result, out *deliveries) {
 var (
 	errLate       = &broker.Error{Code: frame.CodeExpired, Message: "the call's time is over"}
 	errGone       = &broker.Error{Code: frame.CodeGone, Message: broker.ErrCallGone.Error()}
+	errAnew       = &broker.Error{Code: frame.CodeGone, Message: "the call was made anew, and its parts begin again"}
 	errBehind     = &broker.Error{Code: frame.CodeLimit, Message: "parts of the answer are gone that were not read in time"}
 	errUnreadable = &broker.Error{Code: frame.CodeUnavailable, Message: "the broker cannot tell what became of the call"}
 	errNotStopped = &broker.Error{Code: frame.CodeUnavailable, Message: "the call could not be stopped"}

@@ -12,6 +12,7 @@
 --          the time left in ms, at least 0
 --          the number of the oldest part that is kept, 0 if none is
 --          the value of its outcome, if it has one
+--          which attempt it is
 --          then the parts
 local call = redis.call
 local time = call('TIME')
@@ -54,7 +55,7 @@ local function tell(k, at)
       call('SET', record, format(r), 'KEEPTTL')
     end
   end
-  local status = {codes[r.state], math.max(r.deadline - now, 0), r.first, r.outcome}
+  local status = {codes[r.state], math.max(r.deadline - now, 0), r.first, r.outcome, string.byte(r.second, 16)}
   add_parts(status, r, KEYS[k + 1], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]))
   room = room - #r.outcome
   return status
