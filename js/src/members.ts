@@ -119,6 +119,8 @@ class Presence implements Here {
   private _users: Users | undefined;
   /** The link that was last asked. */
   private _asked: Link | undefined;
+  /** It was asked apart: the topic's SUB, which may still be on its way, did not ask, and its ACK does not tell. */
+  private _apart: boolean | undefined;
   private _timer = new Timer();
   private _failures = 0;
 
@@ -126,6 +128,7 @@ class Presence implements Here {
 
   _asking(link: Link): true {
     this._asked = link;
+    this._apart = false;
     this._refusal = undefined;
     return true;
   }
@@ -139,6 +142,7 @@ class Presence implements Here {
 
   private _request(link: Link, here?: true): void {
     this._timer._clear();
+    this._apart = here;
     link._spend('subscriptions');
     link._request({
       _type: 'SUB',
@@ -148,7 +152,7 @@ class Presence implements Here {
         if (!here || link !== this._asked || !this._feeds.size) return;
         if (!error) {
           this._failures = 0;
-          this._hear(link, answer);
+          this._take(link, answer);
           return this._each((feed) => feed._settle());
         }
         if (!error.retryable) return this._refused(error);
@@ -159,7 +163,11 @@ class Presence implements Here {
     });
   }
 
-  _hear(link: Link, { type, here, join, leave, count, error }: ServerMessage): void {
+  _hear(link: Link, message: ServerMessage): void {
+    if (message.type !== 'ACK' || !this._apart) this._take(link, message);
+  }
+
+  private _take(link: Link, { type, here, join, leave, count, error }: ServerMessage): void {
     if (type === 'NACK') return this._refused(wireError(error, true, { _type: 'SUB' }));
     const isAck = type === 'ACK';
     if (link !== (isAck ? this._asked : this._known)) return;

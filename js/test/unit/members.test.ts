@@ -63,6 +63,25 @@ describe('members', () => {
     expect(changes[0]!.members).toHaveLength(2);
   });
 
+  it('is not told by the ACK of a subscription that was on its way and did not ask', async () => {
+    for (const order of [
+      [0, 1],
+      [1, 0],
+    ]) {
+      client.subscribe('c', { last: 5 }, () => {});
+      if (client.state.status === 'connecting') play.socket.hello({ here: true });
+      const refused = vi.fn();
+      const room = members(client, 'c', { onError: refused }, take);
+      const subs = play.socket.all('SUB').slice(-2);
+      const answers: Message[] = [{}, { here: [wire('ann')], count: 1 }];
+      for (const i of order) play.socket.say({ type: 'ACK', for: subs[i]!['id'], ...answers[i] });
+      expect(refused).not.toHaveBeenCalled();
+      expect(names(room)).toEqual(['ann']);
+      await client.close();
+      client = new Client('ws://test/', { ...play.options, backoff: { min: 10, max: 10 } });
+    }
+  });
+
   it('can be looped over, and stays the same array until it changes', async () => {
     const sub = room(null as unknown as undefined);
     const before = sub.members;
