@@ -1,21 +1,13 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { configDefaults, defineConfig } from 'vitest/config';
-import type { Reporter } from 'vitest/node';
+import { naming, retry } from './test/support/chance.js';
 import { patience } from './test/support/patience.js';
 
 /** What needs the runtimes and tools of test/runtimes, more than a gigabyte: CI has to have them. */
 const inOthers = ['test/integration/runtimes.test.ts', 'test/package/consumers.test.ts'];
 const left = process.env['CI'] || existsSync(join(import.meta.dirname, 'test/runtimes/node_modules')) ? [] : inOthers;
 if (left.length > 0) console.warn(`left out: ${left.join(', ')}; \`npm run runtimes\` installs what they need (on Linux)`);
-
-/** In CI, whose machine others make slow, a test that failed by chance is no failure, but is named. */
-const retry = process.env['CI'] ? 2 : 0;
-const naming: Reporter = {
-  onTestCaseResult(test) {
-    if (test.diagnostic()?.flaky) console.log(`FAILED BY CHANCE, a defect of this test: ${test.module.relativeModuleId}: ${test.fullName}`);
-  },
-};
 
 export default defineConfig({
   test: {

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { launch } from '../support/browser.js';
+import { launch } from '../support/launch.js';
 import { TestServer } from '../support/server.js';
 
 const dist = join(import.meta.dirname, '../../dist');

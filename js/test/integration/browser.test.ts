@@ -1,7 +1,8 @@
 // The client in a real browser against a real server.
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { launch, makeClient, openPage } from '../support/browser.js';
+import { makeClient, openPage } from '../support/browser.js';
+import { launch } from '../support/launch.js';
 import { patience } from '../support/patience.js';
 import { TestServer } from '../support/server.js';
 

@@ -1,7 +1,7 @@
 // The examples for frameworks, compiled as their users do it, in a real browser against a real server.
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { launch } from '../support/browser.js';
+import { launch } from '../support/launch.js';
 import { bundle } from '../support/bundle.js';
 import { patience } from '../support/patience.js';
 import { TestServer, nodeClient } from '../support/server.js';

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { expect, it, vi } from 'vitest';
-import { launch } from '../support/browser.js';
+import { launch } from '../support/launch.js';
 import { patience } from '../support/patience.js';
 
 const root = join(import.meta.dirname, '../../..');

@@ -6,7 +6,7 @@ import react from '@vitejs/plugin-react';
 import type { Browser, Page } from 'playwright-core';
 import { createServer, type ViteDevServer } from 'vite';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
-import { launch } from '../support/browser.js';
+import { launch } from '../support/launch.js';
 import { patience } from '../support/patience.js';
 import { TestServer, nodeClient } from '../support/server.js';
 

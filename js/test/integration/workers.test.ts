@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { launch } from '../support/browser.js';
+import { launch } from '../support/launch.js';
 import { TestServer } from '../support/server.js';
 
 const server = new TestServer();

@@ -1,7 +1,5 @@
-import { existsSync } from 'node:fs';
-import { chromium, type Browser, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import type * as Juggler from '../../src/index.js';
-import { patience } from './patience.js';
 import type { TestContract, TestServer } from './server.js';
 
 declare global {
@@ -14,37 +12,6 @@ declare global {
     errors: { code: number; message: string }[];
     refused: { code: number; message: string } | undefined;
   }
-}
-
-/** Starts the machine's Chromium; none is downloaded. */
-export async function launch(): Promise<Browser> {
-  const executablePath = process.env['CHROMIUM'] ?? '/usr/bin/chromium';
-  if (!existsSync(executablePath)) {
-    throw new Error(`${executablePath} is missing: install Debian's chromium, or set CHROMIUM to a Chromium or Chrome`);
-  }
-  const browser = await chromium.launch({
-    timeout: patience,
-    executablePath,
-    // As people have it: pages that are left may come back as they were.
-    ignoreDefaultArgs: ['--disable-back-forward-cache'],
-    args: [
-      '--headless',
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-    ],
-  });
-  const newContext = browser.newContext.bind(browser); // newPage takes it, too
-  browser.newContext = async (options) => {
-    const context = await newContext(options);
-    context.setDefaultTimeout(patience);
-    return context;
-  };
-  return browser;
 }
 
 /** Opens an empty page of the server's own origin that has loaded the package. */
