@@ -1,6 +1,6 @@
 # What developers run; CI (.ci/run) runs the same targets.
 
-.PHONY: test setup lint cross fuzz guard simulate bench bench-check deploy-check examples-check docs-check demo
+.PHONY: test setup lint cross fuzz guard simulate bench bench-check deploy-check examples-check docs-check demo playground
 
 test: setup ## all tests; installs what they need first
 	.ci/test
@@ -42,3 +42,6 @@ docs-check: ## builds the site of the documentation, and looks at it in a browse
 
 demo: ## a server with callees on ws://127.0.0.1:8080
 	go run ./cmd/juggler demo
+
+playground: setup ## the playground's page out of its source, to be committed
+	cd cmd/juggler/internal/playground/web && npm run build

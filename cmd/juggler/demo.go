@@ -17,6 +17,7 @@ import (
 	"github.com/juggler-go/juggler/cmd/juggler/internal/exit"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/listen"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/logs"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/playground"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/traces"
 	"github.com/juggler-go/juggler/internal/testcallees"
 	jugglerotel "github.com/juggler-go/juggler/telemetry/otel"
@@ -38,8 +39,9 @@ func newDemo() *cobra.Command {
 
 It keeps the newest 100 events of channels that begin with "room.", for an hour, and knows
 who is in them: who connects to its URL with ?user=NAME behind it is NAME.
-It prints the URL of its WebSocket on the first line. It lets in everybody, from
-any web page: it is not for production.`,
+It prints the URL of its WebSocket on the first line, and on the second that of a
+playground: a web page to call, subscribe and publish, and to watch the frames. It
+lets in everybody, from any web page: it is not for production.`,
 		Example: `  juggler demo
   juggler demo --listen 127.0.0.1:0    # on a free port`,
 		Args: exactArgs(0, ""),
@@ -71,6 +73,25 @@ func demoUser(r *http.Request) (*juggler.Identity, error) {
 		return &juggler.Identity{User: user}, nil
 	}
 	return nil, nil
+}
+
+// demoPages serves the playground beside h, to which also who opens the server's bare
+// address in a browser is sent.
+func demoPages(h http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(playground.Path, playground.New(playground.Config{
+		WebSocket: "/?user=ann", // somebody, so that there are members and keys
+		URIs:      testcallees.URIs,
+		Channels:  []string{"room.7", "news.go"},
+	}))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/" && r.Method == http.MethodGet && r.Header.Get("Upgrade") == "" {
+			http.Redirect(w, r, playground.Path, http.StatusFound)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+	return mux
 }
 
 // demo serves everything in one process until ctx ends.
@@ -117,7 +138,8 @@ func demo(ctx context.Context, address string, p *process, out io.Writer) error 
 	}
 
 	fmt.Fprintln(out, listen.URL(l, "/", false))
-	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	printPlayground(out, l, false)
+	server := &http.Server{Handler: demoPages(h), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }() // ends with Shutdown, below
 	select {

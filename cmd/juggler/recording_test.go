@@ -88,7 +88,7 @@ func TestRecording(t *testing.T) {
 	if !*update {
 		environment = append(environment, "JUGGLER_LISTEN=127.0.0.1:0")
 	}
-	players := startPlayers(t, environment, 3, 18)
+	players := startPlayers(t, environment, 4, 18)
 	server, client := players[0], players[1]
 	playSession(t, server, client)
 	server.screen.types("\x03") // the interrupt key, so that nothing is left
@@ -117,7 +117,9 @@ func playSession(t testing.TB, server, client *player) {
 	server.plays(800 * time.Millisecond)
 	server.types("juggler demo")
 	server.screen.types("\r")
-	server.shows("its URL", func(s *recordingtest.Screen) bool { return strings.HasPrefix(s.Text()[1], "ws://") && s.Typed() == "" })
+	server.shows("its URLs", func(s *recordingtest.Screen) bool {
+		return strings.HasPrefix(s.Text()[1], "ws://") && strings.HasPrefix(s.Text()[2], "http://") && s.Typed() == ""
+	})
 	server.plays(900 * time.Millisecond)
 	url := server.shown.Text()[1]
 

@@ -23,6 +23,7 @@ import (
 	"github.com/juggler-go/juggler/cmd/juggler/internal/engine"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/exit"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/listen"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/playground"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/traces"
 	jugglerotel "github.com/juggler-go/juggler/telemetry/otel"
@@ -117,12 +118,18 @@ func (s *server) run(ctx context.Context) error {
 	}
 	for _, l := range listeners {
 		fmt.Fprintln(s.cmd.OutOrStdout(), listen.URL(l, s.flags.path, s.encryption != nil))
+		if s.flags.playground {
+			printPlayground(s.cmd.OutOrStdout(), l, s.encryption != nil)
+		}
 	}
 	if s.inCluster() {
 		_ = s.handler.Ready(ctx) // it takes part from now on; if it cannot, with its first session
 	}
 	if s.flags.access.Unguarded() {
 		s.log.Warn("every client may call, publish and subscribe to everything: give --rules, or --open if that is meant")
+	}
+	if s.flags.playground && slices.ContainsFunc(s.flags.listen, func(a string) bool { return !listen.IsLocal(a) }) {
+		s.log.Warn("everybody who can reach this server can open the playground: leave out --playground if that is not meant")
 	}
 	s.log.Info("serving", "node", s.handler.Node())
 	return s.serve(ctx, listeners)
@@ -203,6 +210,9 @@ func (s *server) prepare(ctx context.Context) error {
 	if !clean || !strings.HasPrefix(f.path, "/") || strings.ContainsAny(f.path, "{}?# \t") {
 		return fmt.Errorf("--path %q: want a path that begins with /, such as /ws", f.path)
 	}
+	if f.playground && strings.HasPrefix(f.path+"/", playground.Path) {
+		return fmt.Errorf("--path %q: --playground has its page there", f.path)
+	}
 	for _, address := range f.listen {
 		if err := listen.Check(address); err != nil {
 			return fmt.Errorf("--listen %w", err)
@@ -219,6 +229,9 @@ func (s *server) prepare(ctx context.Context) error {
 		mux.Handle(bare+"/{$}", s.handler)
 		s.elsewhere.path, s.elsewhere.log = f.path, s.limit.Plain()
 		mux.Handle("/", &s.elsewhere)
+	}
+	if f.playground {
+		mux.Handle(playground.Path, playground.New(playground.Config{WebSocket: f.path}))
 	}
 	s.http = proxies.Handler(s.logged(mux))
 	return nil

@@ -15,6 +15,7 @@ import (
 	"github.com/juggler-go/juggler/cmd/juggler/internal/engine"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/listen"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/logs"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/playground"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
 	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/internal/option"
@@ -44,6 +45,7 @@ type serveFlags struct {
 	cluster      bool
 
 	traceClientRate int
+	playground      bool
 }
 
 func (f *serveFlags) bind(flags *pflag.FlagSet) {
@@ -60,6 +62,7 @@ func (f *serveFlags) bind(flags *pflag.FlagSet) {
 	settings.DurationVar(flags, &f.drainTimeout, "drain-timeout", 25*time.Second, 0, time.Hour, "what draining takes at most")
 	flags.BoolVar(&f.cluster, "cluster", true, "with --redis, take part in what juggler nodes, disconnect, revoke and unsubscribe ask all servers for")
 	settings.IntVar(flags, &f.traceClientRate, "trace-client-rate", jugglerotel.ClientRate, 0, 1_000_000, "where traces are exported (OTEL_EXPORTER_OTLP_ENDPOINT), requests a second of which a client may say that they are sampled")
+	flags.BoolVar(&f.playground, "playground", false, "serve a web page at "+playground.Path+" to try the server out, to everybody who can reach it; it gives nobody a right")
 	f.engine.Bind(flags)
 	f.engine.BindServer(flags)
 	f.limits = bindLimits(flags)

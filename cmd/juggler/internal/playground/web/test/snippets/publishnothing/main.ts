@@ -1,0 +1,6 @@
+import { Client } from '@juggler-go/client';
+
+const client = new Client("ws://127.0.0.1:8080/?user=o'hara", { auth: () => process.env.TOKEN });
+
+await client.publish("room.7", undefined);
+await client.close();
