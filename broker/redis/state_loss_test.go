@@ -246,7 +246,7 @@ func TestManyDeadCallees(t *testing.T) {
 func TestSnapshotRestored(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	a, b := newBroker(t, quick(withAddr(server.Addr))...), newBroker(t, quick(withAddr(server.Addr), redis.WithCalleeDiscovery(false))...)
+	a, b := newBroker(t, calm(withAddr(server.Addr))...), newBroker(t, calm(withAddr(server.Addr), redis.WithCalleeDiscovery(false))...)
 	p := newParent(t, a)
 	h := hold(t, b, p, 1)
 	for range 50 {
