@@ -380,7 +380,7 @@ func (s *session) respond(f *frame.Frame) {
 			s.refuseResult(f, resultTooLarge(len(b), s.shard.h.cfg.maxQueue-frameHeader))
 			b = s.encode(f)
 		}
-		s.WriteText(b)
+		s.write(b, f.URI)
 		s.shard.h.stats.results.add(f.Err.Code)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/internal/handshake"
+	"github.com/juggler-go/juggler/internal/names"
 	"github.com/juggler-go/juggler/internal/option"
 )
 
@@ -39,6 +40,9 @@ type config struct {
 
 	needOutcomes []string // options that the broker has to keep outcomes for
 	maxKeys      int      // of one scope and URI
+
+	compression *Compression // nil: none
+	exempt      []names.Set  // from it
 
 	handshakeHeaders []string // to be kept
 	hooks            Hooks

@@ -86,6 +86,7 @@ func (sh *shard) event(e *eventItem) {
 		return
 	}
 	sh.framed[0], sh.framed[1] = sh.framed[0][:0], sh.framed[1][:0]
+	sh.deflated[0].tried, sh.deflated[1].tried = false, false
 	lagging := 0
 	for i := range lt.subs {
 		s := lt.subs[i].s
@@ -100,11 +101,15 @@ func (sh *shard) event(e *eventItem) {
 		if len(*framed) == 0 {
 			sh.frameEvent(framed, s.protocol, e)
 		}
+		var deflated []byte
+		if s.Deflates(len(*framed)) {
+			deflated = sh.deflated[s.protocol].of(sh, *framed, e.channel)
+		}
 		switch {
 		case len(*framed) > sh.h.cfg.maxQueue:
 			s.gap(frameGap(e.topic, e.pos))
-		case !s.queue.hold(*framed):
-			s.WriteRaw(*framed)
+		case !s.queue.hold(*framed, deflated):
+			s.writeShared(*framed, deflated)
 		}
 	}
 	sh.h.stats.events.Add(uint64(len(lt.subs) - lagging))
@@ -158,7 +163,7 @@ func (s *session) gap(framed []byte) {
 	case s.state >= closing:
 	case s.protocol == frame.Juggler0:
 		s.end(CloseOverloaded, "events may have been missed")
-	case !s.queue.hold(framed):
+	case !s.queue.hold(framed, nil):
 		s.WriteRaw(framed)
 	}
 }

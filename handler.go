@@ -138,7 +138,7 @@ func New(opts ...Option) (*Handler, error) {
 
 // poolConfig says what all connections have in common.
 func (h *Handler) poolConfig() wsconn.Config {
-	return wsconn.Config{
+	cfg := wsconn.Config{
 		MaxMessage:   h.cfg.maxMessage,
 		MaxQueue:     h.cfg.maxQueue,
 		MaxBacklog:   h.cfg.maxNodeQueue,
@@ -150,6 +150,10 @@ func (h *Handler) poolConfig() wsconn.Config {
 		Loops:        h.cfg.eventLoops,
 		NewHandler:   h.newShard,
 	}
+	if c := h.cfg.compression; c != nil {
+		cfg.DeflateLevel, cfg.DeflateFrom = c.Level, c.Threshold
+	}
+	return cfg
 }
 
 // Node returns the id of this node, a ULID in text.

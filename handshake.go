@@ -26,6 +26,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	tooMany := address.count(&h.cfg.addressBounds, countedHandshakes, h.paceNow(), 1)
 	q, bad := handshake.Read(r, w.Header(), handshake.Settings{
 		Origin: h.originAllowed, OriginOption: h.cfg.originOption, DefaultProtocol: h.cfg.defaultProtocol,
+		Deflate: h.cfg.compression != nil,
 	})
 	if bad != nil {
 		h.refuse(w, r, nil, &refusal{&Error{Code: frame.Code(bad.Status), Message: bad.Message}, bad.Reason, bad.Subject})

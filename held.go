@@ -14,8 +14,9 @@ type heldEvents struct {
 }
 
 type heldEvent struct {
-	after  uint32 // the PUB that has to be answered first
-	framed []byte
+	after    uint32 // the PUB that has to be answered first
+	framed   []byte
+	deflated []byte // and compressed, if the session gets it so
 }
 
 // sent numbers a PUB that goes out.
@@ -40,29 +41,30 @@ func (e *heldEvents) answered(number uint32) {
 	}
 }
 
-// hold keeps an event back if a PUB of the session is out.
-func (q *workQueue) hold(framed []byte) bool {
+// hold keeps an event back if a PUB of the session is out. deflated is it compressed, or
+// empty.
+func (q *workQueue) hold(framed, deflated []byte) bool {
 	if q == nil || q.held.pubsOut == 0 {
 		return false
 	}
 	e := &q.held
-	e.size += len(framed)
+	e.size += len(framed) + len(deflated)
 	if e.size > q.s.shard.h.cfg.maxQueue {
 		q.s.end(CloseSlowConsumer, "too many events wait for the answer to a PUB")
 		return true
 	}
-	e.events = append(e.events, heldEvent{e.lastPub, append([]byte(nil), framed...)})
+	e.events = append(e.events, heldEvent{e.lastPub, append([]byte(nil), framed...), append([]byte(nil), deflated...)})
 	return true
 }
 
 // release sends s the events whose PUBs are answered.
 func (e *heldEvents) release(s *session) {
 	for len(e.events) > 0 && int32(e.donePub-e.events[0].after) >= 0 {
-		framed := e.events[0].framed
+		first := e.events[0]
 		e.events[0] = heldEvent{}
 		e.events = e.events[1:]
-		e.size -= len(framed)
-		s.WriteRaw(framed) // may end the session, which drops them
+		e.size -= len(first.framed) + len(first.deflated)
+		s.writeShared(first.framed, first.deflated) // may end the session, which drops them
 	}
 	if len(e.events) == 0 {
 		e.events = nil

@@ -178,7 +178,7 @@ func (sh *shard) tellHere(channel string, number uint64, framed []byte) {
 		return
 	}
 	a.seen = number
-	sent := 0
+	sent, shared := 0, deflatedFrame{}
 	for i := range lt.subs {
 		sub := &lt.subs[i]
 		if !sub.here || sub.s.state >= closing {
@@ -190,7 +190,11 @@ func (sh *shard) tellHere(channel string, number uint64, framed []byte) {
 			}
 			delete(a.later, sub.s)
 		}
-		sub.s.WriteRaw(framed)
+		var deflated []byte
+		if sub.s.Deflates(len(framed)) {
+			deflated = shared.of(sh, framed, channel)
+		}
+		sub.s.writeShared(framed, deflated)
 		sent++
 	}
 	sh.h.stats.heres.Add(uint64(sent))

@@ -148,7 +148,7 @@ func (r *replay) run() (sent int) {
 			r.activate()
 			return sent
 		}
-		s.WriteRaw(framed)
+		s.writeFramed(framed, r.lt.node.name.Name)
 		sent += len(framed)
 		r.advance()
 	}

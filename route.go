@@ -301,7 +301,11 @@ func (s *session) send(f *frame.Frame) {
 	case f.Type == frame.Ack && f.ForType == frame.Call && !s.shard.inline:
 		s.WriteTextDelayed(b) // the RES may be here soon
 	default:
-		s.WriteText(b)
+		name := f.URI
+		if len(name) == 0 {
+			name = f.Channel
+		}
+		s.write(b, name)
 	}
 }
 

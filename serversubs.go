@@ -281,7 +281,7 @@ func (s *session) tell(f *frame.Frame) {
 	if s.state >= closing {
 		return
 	}
-	if framed := wsconn.AppendText(nil, s.encode(f)); !s.queue.hold(framed) {
+	if framed := wsconn.AppendText(nil, s.encode(f)); !s.queue.hold(framed, nil) {
 		s.WriteRaw(framed)
 	}
 }

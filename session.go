@@ -145,6 +145,10 @@ func (h *Handler) openSession(g *wsconn.Group, n *newcomer) {
 	if n.request.Batches {
 		s.JoinRaw()
 	}
+	if n.request.Window > 0 {
+		s.Deflate(n.request.Window)
+		h.stats.deflating.Add(1)
+	}
 	s.begin(n.identity, n.channels)
 }
 
@@ -273,6 +277,9 @@ func (s *session) end(code uint16, reason string) {
 func (s *session) closed(e *wsconn.CloseError) {
 	sh, h := s.shard, s.shard.h
 	s.state = gone
+	if s.Deflating() {
+		h.stats.deflating.Add(-1)
+	}
 	addr := (Session{s}).RemoteAddr()
 	sh.vacate(s)
 	if f := h.follower.Load(); f != nil { // one who comes later finds that it is gone

@@ -62,10 +62,11 @@ type shard struct {
 	batches []*turnBatch // calls of this turn
 
 	// Scratch of the turn, kept between uses.
-	request Request
-	frame   frame.Frame
-	out     []byte
-	framed  [2][]byte // an event, framed for each protocol
+	request  Request
+	frame    frame.Frame
+	out      []byte
+	framed   [2][]byte        // an event, framed for each protocol
+	deflated [2]deflatedFrame // and compressed
 
 	sentCalls bool // calls went to the broker in this turn
 

@@ -55,6 +55,11 @@ type Stats struct {
 	Commands       uint64 // of a [Cluster], done here
 	Panics         uint64 // in user code, its runtime.Goexit included
 	HeldUp         uint64 // event loops held up by a callee's function, which went on without it
+	Deflating      int    // sessions that take compressed messages, now
+	DeflatedFrom   uint64 // bytes of messages that were sent compressed, before that
+	DeflatedTo     uint64 // and behind it
+	InflatedFrom   uint64 // bytes of compressed messages from clients, as they came
+	InflatedTo     uint64 // and inflated
 	Blocked        uint64 // calls of functions that were declared never to wait, and took more than 100 ms
 
 	Refusals      []RefusalCount // Refused, by status and reason
@@ -120,6 +125,8 @@ type counters struct {
 	streams                                atomic.Int64
 	heres, comingsLost                     atomic.Uint64
 	parts, streamsStalled, streamsBroken   atomic.Uint64
+	deflating                              atomic.Int64
+	deflatedFrom, deflatedTo               atomic.Uint64
 
 	refusals                  refusalTally
 	results                   tally
@@ -194,6 +201,9 @@ func (h *Handler) Stats() Stats {
 		Commands:            c.commands.Load(),
 		Panics:              c.panics.Load(),
 		HeldUp:              c.heldUp.Load(),
+		Deflating:           int(c.deflating.Load()),
+		DeflatedFrom:        c.deflatedFrom.Load(),
+		DeflatedTo:          c.deflatedTo.Load(),
 		Blocked:             c.blocked.Load(),
 		ClosesByUs:          c.closesByUs.list(),
 		ClosesByPeers:       c.closesByPeers.list(),
@@ -204,6 +214,7 @@ func (h *Handler) Stats() Stats {
 		here := h.here.Counts()
 		s.Present, s.PresentAsked, s.PresentReads = here.Members, here.Watched, here.Reads
 	}
+	s.InflatedFrom, s.InflatedTo = h.pool.Inflated()
 	s.Results = sum(s.ResultCodes)
 	s.Refusals, s.Refused = c.refusals.counts()
 	s.NackCodes, s.Nacks = c.nackCounts()

@@ -203,7 +203,7 @@ func (st *stream) write(args []byte) bool {
 	if s.Queued()+len(b)+frameHeader > h.cfg.maxQueue {
 		return false
 	}
-	s.WriteText(b)
+	s.write(b, bytesOf(st.p.uri))
 	st.written.Parts++
 	st.written.Bytes += uint64(len(args))
 	h.stats.parts.Add(1)

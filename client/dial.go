@@ -49,11 +49,11 @@ func (c *Client) dial(ctx context.Context) (*websocket.Conn, *socket, frame.Prot
 	// As in browsers: it may lead to another host, or out of TLS, and what signs in would go there.
 	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-	ws, resp, err := websocket.Dial(ctx, c.url, &websocket.DialOptions{
-		HTTPClient:   &hc,
-		HTTPHeader:   c.cfg.header,
-		Subprotocols: c.offers,
-	})
+	opts := &websocket.DialOptions{HTTPClient: &hc, HTTPHeader: c.cfg.header, Subprotocols: c.offers}
+	if c.cfg.compress {
+		opts.CompressionMode = websocket.CompressionNoContextTakeover
+	}
+	ws, resp, err := websocket.Dial(ctx, c.url, opts)
 	if err != nil {
 		if resp != nil && resp.StatusCode != http.StatusSwitchingProtocols {
 			return nil, nil, 0, handshakeError(resp)

@@ -43,6 +43,7 @@ type config struct {
 	onServed   func(*Subscription)
 	onRequest  []RequestHook
 
+	compress               bool
 	noReconnect            bool
 	minBackoff, maxBackoff time.Duration
 
@@ -224,8 +225,16 @@ func WithWriteBuffer(bytes int) Option {
 	return optionFunc(func(c *config) { c.writeBuffer = bytes })
 }
 
+// WithCompression says whether to offer the server that messages are compressed
+// (permessage-deflate, RFC 7692), each by itself, and to compress those of 512 bytes and
+// more once the server agrees. What belongs to somebody else should not stand in one
+// message with a secret then: their lengths tell of both. Default: false.
+func WithCompression(on bool) Option {
+	return optionFunc(func(c *config) { c.compress = on })
+}
+
 // WithMaxMessageBytes sets the size of the greatest message that is accepted
-// from the server; a greater one closes the connection with 1009. Default: 4
+// from the server, inflated; a greater one closes the connection with 1009. Default: 4
 // MiB; 1 KiB to 1 GiB.
 func WithMaxMessageBytes(n int) Option {
 	return optionFunc(func(c *config) { c.maxMessage = n })

@@ -23,6 +23,9 @@ type Settings struct {
 
 	// DefaultProtocol is spoken with clients that offer none. Nil: they are refused.
 	DefaultProtocol *frame.Protocol
+
+	// Deflate says that messages may be compressed.
+	Deflate bool
 }
 
 // A Request is an upgrade request that is in order.
@@ -32,8 +35,13 @@ type Request struct {
 	Browser  bool // Origin is present, and allowed
 	Allowed  Messages
 
+	// Window is log2 of how many bytes of a message the client keeps to inflate it, if
+	// the client takes compressed messages and may send them; else 0.
+	Window uint8
+
 	key         string
 	subprotocol string // what the client offered and gets; "" if it offered none
+	extension   string // the same
 }
 
 // A Refusal says why a request is not in order.
@@ -72,6 +80,9 @@ func Read(r *http.Request, header http.Header, settings Settings) (*Request, *Re
 	var ok bool
 	if q.Allowed, ok = readMessages(r); !ok {
 		return nil, bad(Malformed, http.StatusBadRequest, "Juggler-Allowed-Messages (or the query parameter allow) names none of call, sub, unsb, pub, or the query cannot be read")
+	}
+	if settings.Deflate && !q.negotiateDeflate(r.Header) {
+		return nil, bad(Malformed, http.StatusBadRequest, "Sec-WebSocket-Extensions cannot be read")
 	}
 	return q, nil
 }
@@ -165,6 +176,9 @@ func (q *Request) Upgrade(header http.Header) []byte {
 	b.WriteString("\r\n")
 	if q.subprotocol != "" {
 		b.WriteString("Sec-WebSocket-Protocol: " + q.subprotocol + "\r\n")
+	}
+	if q.extension != "" {
+		b.WriteString("Sec-WebSocket-Extensions: " + q.extension + "\r\n")
 	}
 	_ = header.WriteSubset(&b, map[string]bool{ // a strings.Builder never fails
 		"Upgrade": true, "Connection": true, "Content-Length": true, "Transfer-Encoding": true,

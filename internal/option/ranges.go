@@ -68,6 +68,16 @@ var (
 	OutcomePartBytes = Range[int]{"WithOutcomes", 1 << 20, 1 << 10, 64 << 20}
 )
 
+// What Compression may say: from how many bytes on a message is compressed, how
+// hard, and of how many names it is not.
+var (
+	DeflateFrom  = Range[int]{"WithCompression", 512, 128, 1 << 20}
+	DeflateLevel = Range[int]{"WithCompression", 3, 1, 6}
+)
+
+// DeflateExempt is how many names there may be of which nothing is compressed.
+const DeflateExempt = 256
+
 // PresenceRules is how many rules there may be for who is in channels.
 const PresenceRules = 256
 

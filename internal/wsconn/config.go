@@ -75,7 +75,7 @@ func (e *CloseError) Unwrap() error { return e.Err }
 // Config is what all connections of a [Pool] have in common. The owner
 // validates it: the fields marked required must be positive.
 type Config struct {
-	// MaxMessage is how many bytes a data message may have (required). A
+	// MaxMessage is how many bytes a data message may have, inflated (required). A
 	// longer one closes with 1009.
 	MaxMessage int
 	// MaxQueue is how many bytes may wait to be written on one connection
@@ -111,6 +111,10 @@ type Config struct {
 	// as its first wrong byte is seen. Without it the Handler checks.
 	CheckUTF8 bool
 
+	// DeflateLevel is how hard messages are compressed, 1 to 9, and DeflateFrom how many
+	// bytes they have at least (required where connections have [Conn.Deflate]).
+	DeflateLevel, DeflateFrom int
+
 	// Logger gets what concerns the pool as a whole: that a listener's
 	// connections take the portable path. Nil: nothing is logged.
 	Logger *slog.Logger
@@ -133,7 +137,8 @@ type Handler interface {
 	Message(c *Conn, op ws.OpCode, payload []byte)
 
 	// Frame tells of a frame that is no whole message: a ping, a pong, or a part of a
-	// message but the last. It may close c.
+	// message but the last; and of each KiB by which a compressed message is longer than
+	// what it holds. It may close c.
 	Frame(c *Conn)
 
 	// Quiet tells that nothing but pongs was written, or nothing was received, for

@@ -31,8 +31,9 @@ type Conn struct {
 	// Tag is the owner's to use.
 	Tag uint32
 
-	state state
-	flags flags
+	state  state
+	window uint8 // see Deflate; 0: nothing is compressed
+	flags  flags
 }
 
 type state uint8
@@ -122,10 +123,11 @@ func (c *Conn) WriteTextDelayed(payload []byte) {
 // WriteBinary queues payload, which is copied, as a binary message.
 func (c *Conn) WriteBinary(payload []byte) { c.write(ws.OpBinary, payload) }
 
-// WriteRaw queues a whole frame, which is copied: one of [AppendText].
+// WriteRaw queues a whole frame, which is copied: one of [AppendText], or of
+// [Group.AppendDeflated], which is not joined to others.
 func (c *Conn) WriteRaw(frame []byte) {
 	if c.reserve(len(frame)) {
-		if c.flags&flagJoins == 0 || !c.out.join(frame[payloadAt(frame):]) {
+		if c.flags&flagJoins == 0 || frame[0]&rsv1 != 0 || !c.out.join(frame[payloadAt(frame):]) {
 			c.out.addRaw(frame)
 		}
 		c.markDirty()

@@ -37,7 +37,10 @@ func (c *Conn) Kept() (n int) {
 // Ending reports whether c is open no more.
 func (c *Conn) Ending() bool { return c.state != stateOpen }
 
-const TurnBytes = turnBytes
+const (
+	TurnBytes = turnBytes
+	MostEnds  = mostEnds
+)
 
 // Looks reports whether the loop of g looks after what it lends.
 func Looks(g *Group) bool { return g.transport.(*loop).loan.looking.Load() }
@@ -76,6 +79,15 @@ func (r *Recorder) turn(f func()) {
 	f()
 	r.g.finishTurn(false)
 	r.g.endTurn()
+}
+
+// Deflate has the connection agree on compression.
+func (r *Recorder) Deflate(window uint8) { r.conn.Deflate(window) }
+
+// DeflaterSize returns how many bytes the buffers of the group's compression have.
+func (r *Recorder) DeflaterSize() int {
+	d := r.g.deflater
+	return cap(d.to) + cap(d.wire) + cap(d.inflated)
 }
 
 // Idle reports whether the connection owns no buffer.

@@ -24,8 +24,9 @@ const (
 // parseHeader takes a frame header from the start of b and checks it (RFC
 // 6455, section 5.2). n is its length; 0 without an error means that b ends
 // before the header does, of which what is there is correct. fragmented says
-// that a fragmented message is under way.
-func parseHeader(b []byte, fragmented bool) (h ws.Header, n int, err error) {
+// that a fragmented message is under way, deflate that one may begin compressed: then
+// h.Rsv is not 0.
+func parseHeader(b []byte, fragmented, deflate bool) (h ws.Header, n int, err error) {
 	if len(b) < ws.MinHeaderSize {
 		return h, 0, nil
 	}
@@ -43,7 +44,11 @@ func parseHeader(b []byte, fragmented bool) (h ws.Header, n int, err error) {
 	}
 	// The two bytes are enough for every rule but the length's form, as the
 	// marks for a longer length exceed what a control frame may have.
-	if err := ws.CheckHeader(h, state); err != nil {
+	plain := h
+	if deflate && b[0]&0x70 == rsv1 && (h.OpCode == ws.OpText || h.OpCode == ws.OpBinary) {
+		plain.Rsv = 0
+	}
+	if err := ws.CheckHeader(plain, state); err != nil {
 		return h, 0, err
 	}
 
@@ -179,7 +184,7 @@ func parseClose(body []byte) (code uint16, reason string, err error) {
 	return code, string(body[2:]), nil
 }
 
-// errInvalidUTF8 closes with 1007 where other violations close with 1002.
+// errInvalidUTF8 closes with 1007 where violations in frames close with 1002.
 const errInvalidUTF8 = errProtocol("not valid UTF-8")
 
 // ValidCloseCode reports whether a peer may send code: those that RFC 6455

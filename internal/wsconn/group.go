@@ -25,6 +25,8 @@ type Group struct {
 	expire func(*Conn)
 	free   freelists
 
+	deflater *deflater // nil until it is first needed
+
 	conns  []*Conn  // by slot; nil: vacant
 	vacant []uint32 // slots
 	gen    uint32
@@ -43,6 +45,8 @@ type Group struct {
 
 	load    atomic.Int64 // connections, those on their way included
 	backlog atomic.Int64 // bytes kept for connections; changed on the group's turn
+
+	inflatedFrom, inflatedTo atomic.Uint64 // bytes of compressed messages, and what they held
 
 	wakeUp atomic.Uint32
 	wakeMu sync.Mutex // guards ended, and transport.wake against the end

@@ -47,6 +47,8 @@ type server struct {
 	cfg  wsconn.Config
 	pool *wsconn.Pool
 	wrap func(net.Conn) net.Conn
+
+	window uint8 // of connections that have agreed on compression
 	hooks
 }
 
@@ -247,6 +249,7 @@ func (srv *server) open(response string) (*session, func(*wsconn.Group)) {
 	s := &session{server: srv, closed: make(chan *wsconn.CloseError, 1)}
 	return s, func(g *wsconn.Group) {
 		g.Attach(&s.Conn, []byte(response))
+		s.Deflate(srv.window)
 		s.h = g.Handler().(*handler)
 		s.Tag = uint32(len(s.h.byTag))
 		s.h.byTag = append(s.h.byTag, s)

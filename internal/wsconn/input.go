@@ -18,6 +18,7 @@ type input struct {
 
 	inFrame    bool // a frame's header is complete, its payload is not
 	fragmented bool // a message's first fragment is complete, its last is not
+	compressed bool // the message is
 	op         ws.OpCode
 	since      int64 // when the message began, in ms; 0: none has
 
@@ -146,7 +147,7 @@ func (c *Conn) parseAll(b []byte) {
 // without copying it. It returns 0 if the frame is not complete, is the
 // beginning of a fragmented message, or has a header that is none.
 func (c *Conn) parseWhole(b []byte) int {
-	h, n, err := parseHeader(b, false)
+	h, n, err := parseHeader(b, false, c.window != 0)
 	if err != nil {
 		c.violation(err)
 		return 0
@@ -154,12 +155,14 @@ func (c *Conn) parseWhole(b []byte) int {
 	if n == 0 || !h.Fin || int64(len(b)-n) < h.Length {
 		return 0
 	}
-	c.checkData(h, 0)
+	c.checkData(h, 0, h.Rsv != 0)
 	payload := b[n : n+int(h.Length)]
 	ws.Cipher(payload, h.Mask, 0)
 	switch {
 	case h.OpCode.IsControl():
 		c.controlFrame(h.OpCode, payload)
+	case h.Rsv != 0:
+		c.compressed(h.OpCode, payload)
 	case c.state == stateOpen && c.g.cfg.CheckUTF8 && h.OpCode == ws.OpText && !utf8.Valid(payload):
 		c.violation(errInvalidUTF8)
 	default:
@@ -176,7 +179,7 @@ func (c *Conn) parsePart(b []byte) int {
 		before := int(in.nhead)
 		n := copy(in.head[before:], b)
 		in.nhead += uint8(n)
-		h, length, err := parseHeader(in.head[:in.nhead], in.fragmented)
+		h, length, err := parseHeader(in.head[:in.nhead], in.fragmented, c.window != 0)
 		if err != nil {
 			c.violation(err)
 			return len(b)
@@ -184,11 +187,11 @@ func (c *Conn) parsePart(b []byte) int {
 		if length == 0 {
 			return n
 		}
-		c.checkData(h, len(in.msg))
-		in.nhead, in.inFrame, in.frame, in.got = 0, true, h, 0
 		if h.OpCode == ws.OpText || h.OpCode == ws.OpBinary {
-			in.op = h.OpCode
+			in.op, in.compressed = h.OpCode, h.Rsv != 0
 		}
+		c.checkData(h, len(in.msg), in.compressed)
+		in.nhead, in.inFrame, in.frame, in.got = 0, true, h, 0
 		if h.Length == 0 {
 			c.frameComplete(in)
 		}
@@ -214,7 +217,7 @@ func (c *Conn) parsePart(b []byte) int {
 // checkText looks at the bytes of a text message that have arrived since the
 // last time, and fails the connection as soon as they cannot be UTF-8.
 func (c *Conn) checkText(in *input) {
-	if !c.g.cfg.CheckUTF8 || in.op != ws.OpText {
+	if !c.g.cfg.CheckUTF8 || in.op != ws.OpText || in.compressed {
 		return
 	}
 	n, ok := validPrefix(in.msg[in.checked:])
@@ -227,15 +230,18 @@ func (c *Conn) checkText(in *input) {
 // checkData fails the connection if h announces a data frame that it does not
 // take; before is how many bytes of its message have arrived. While closing,
 // data is passed over unread: there is nothing to refuse.
-func (c *Conn) checkData(h ws.Header, before int) {
+func (c *Conn) checkData(h ws.Header, before int, compressed bool) {
 	switch {
 	case h.OpCode.IsControl() || c.state != stateOpen:
 	case h.OpCode == ws.OpBinary && !c.g.cfg.Binary:
 		c.fail(uint16(ws.StatusUnsupportedData), "binary messages are not accepted", ErrProtocol)
-	case h.Length > int64(c.g.cfg.MaxMessage-before):
-		c.fail(uint16(ws.StatusMessageTooBig), c.g.cfg.tooBig, ErrProtocol)
+	case h.Length > int64(c.g.cfg.maxWire(compressed)-before):
+		c.tooBig()
 	}
 }
+
+// tooBig fails the connection for a message of more than MaxMessage bytes.
+func (c *Conn) tooBig() { c.fail(uint16(ws.StatusMessageTooBig), c.g.cfg.tooBig, ErrProtocol) }
 
 // frameComplete acts on the frame whose last byte has arrived.
 func (c *Conn) frameComplete(in *input) {
@@ -248,6 +254,11 @@ func (c *Conn) frameComplete(in *input) {
 		c.partial()
 	default:
 		in.fragmented = false
+		if in.compressed {
+			c.compressed(in.op, in.msg)
+			in.msg = in.msg[:0]
+			break
+		}
 		if c.g.cfg.CheckUTF8 && in.op == ws.OpText && in.checked < len(in.msg) && c.state == stateOpen {
 			c.violation(errInvalidUTF8) // ends within a character
 			return
@@ -297,7 +308,7 @@ func (c *Conn) controlFrame(op ws.OpCode, payload []byte) {
 // violation fails the connection for a breach of RFC 6455. After one in a
 // frame header it is not known where the next frame begins.
 func (c *Conn) violation(err error) {
-	if !errors.Is(err, errInvalidUTF8) {
+	if !inPayload(err) {
 		c.flags |= flagLostFraming
 		if c.state == stateFailing && c.flags&flagSent != 0 {
 			c.die()
@@ -307,8 +318,11 @@ func (c *Conn) violation(err error) {
 }
 
 func violationCode(err error) uint16 {
-	if errors.Is(err, errInvalidUTF8) {
+	if inPayload(err) {
 		return uint16(ws.StatusInvalidFramePayloadData)
 	}
 	return uint16(ws.StatusProtocolError)
 }
+
+// inPayload reports whether a violation is in what frames carry, and not in one itself.
+func inPayload(err error) bool { return errors.Is(err, errInvalidUTF8) || errors.Is(err, errInflate) }

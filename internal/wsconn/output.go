@@ -95,7 +95,7 @@ const maxJoined = 16 << 10
 // it was written. Both are JSON: that message becomes an array, which payload is appended
 // to.
 func (out *output) join(payload []byte) bool {
-	if !out.last || out.raw < out.off {
+	if !out.last || out.raw < out.off || out.buf[out.raw]&rsv1 != 0 {
 		return false
 	}
 	at := out.raw + payloadAt(out.buf[out.raw:])
