@@ -74,6 +74,11 @@ var (
 	jugglerNonBlocking = contender{name: "juggler, authorizer and middleware that do not block", server: "juggler-nonblocking", protocol: "juggler"}
 	jugglerBlocking    = contender{name: "juggler, authorizer and middleware that may block", server: "juggler-blocking", protocol: "juggler"}
 
+	jugglerObserved   = contender{name: "juggler, times of calls for Prometheus", server: "juggler-observed", protocol: "juggler"}
+	jugglerTracedNone = contender{name: "juggler, traces, none sampled", server: "juggler-traced-none", protocol: "juggler"}
+	jugglerTraced1    = contender{name: "juggler, traces, 1 % sampled", server: "juggler-traced-1", protocol: "juggler"}
+	jugglerTracedAll  = contender{name: "juggler, traces, all sampled", server: "juggler-traced-all", protocol: "juggler"}
+
 	jugglerRedis8  = contender{name: "juggler, 8 at a time", server: "juggler-redis", protocol: "juggler", callee: "redis-callee-8", redis: true}
 	jugglerRedis64 = contender{name: "juggler, 64 at a time", server: "juggler-redis", protocol: "juggler", callee: "redis-callee-64", redis: true}
 
@@ -156,6 +161,14 @@ func build() []scenario {
 				{who: jugglerNonBlocking.name, peer: juggler.name, limit: 0.9},
 				{who: jugglerBlocking.name, peer: juggler.name, limit: 0.6},
 			},
+		})
+	}
+	for _, inFlight := range []int{1, 64} {
+		add(scenario{
+			name:       fmt.Sprintf("traces-100x%d", inFlight),
+			title:      fmt.Sprintf("Calls with telemetry of node and callee: 100 connections, %d in flight, 16 bytes", inFlight),
+			load:       load.Spec{Kind: load.Requests, Conns: 100, InFlight: inFlight, Payload: smallPayload},
+			contenders: []contender{juggler, jugglerObserved, jugglerTracedNone, jugglerTraced1, jugglerTracedAll},
 		})
 	}
 	add(scenario{
