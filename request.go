@@ -108,12 +108,8 @@ func (r *Request) Key() string { return string(r.key) }
 
 // Header returns a header of a CALL or PUB, or "". Of one that the client sent
 // twice the last counts, here as for callees and subscribers.
-func (r *Request) Header(name string) (value string) {
-	for k, v := range frame.HeaderSeq(r.headers) {
-		if k == name {
-			value = v
-		}
-	}
+func (r *Request) Header(name string) string {
+	value, _ := frame.Header(r.headers, name)
 	return value
 }
 
@@ -121,7 +117,8 @@ func (r *Request) Header(name string) (value string) {
 // under that name, in any case of letters: what it says can be trusted by callees and
 // subscribers.
 func (r *Request) SetHeader(name, value string) {
-	r.headers = frame.SetHeader(nil, r.headers, name, value)
+	room := make([]byte, 0, len(r.headers)+len(name)+len(value)+len(`{"":"",}`))
+	r.headers = frame.SetHeader(room, r.headers, name, value)
 }
 
 // DeleteHeader takes a header off a CALL or PUB, in any case of letters. Callees that

@@ -25,6 +25,30 @@ func HeaderSeq(raw []byte) iter.Seq2[string, string] {
 	}
 }
 
+// Header returns the value of the header of raw that is called name, which it allocates; ok
+// is false if there is none. Of one that occurs twice the last counts.
+func Header(raw []byte, name string) (value string, ok bool) {
+	var last []byte
+	h := walkHeaders(raw)
+	for h.next() {
+		if isText(h.key, name) {
+			last = h.value
+		}
+	}
+	if last == nil {
+		return "", false
+	}
+	return copyText(last[1 : len(last)-1]), true
+}
+
+// isText reports whether s, what stands between the quotes of a JSON string, is text.
+func isText(s []byte, text string) bool {
+	if bytes.IndexByte(s, '\\') < 0 {
+		return string(s) == text
+	}
+	return string(unescape(nil, s)) == text
+}
+
 // AppendHeaders appends headers to dst as an object, in the order of their
 // names, or nothing if there are none.
 func AppendHeaders(dst []byte, headers map[string]string) []byte {

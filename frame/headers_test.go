@@ -47,6 +47,29 @@ func TestHeaderSeq(t *testing.T) {
 	}
 }
 
+func TestHeader(t *testing.T) {
+	for _, c := range []struct {
+		raw, name, want string
+		ok              bool
+	}{
+		{``, "a", "", false},
+		{`{"b":"1"}`, "a", "", false},
+		{`{"A":"1"}`, "a", "", false},
+		{`{"a":"1","b":"2"}`, "a", "1", true},
+		{`{"a":""}`, "a", "", true},
+		{`{"a":"1","b":"2","\u0061":"\n"}`, "a", "\n", true},
+		{`{"a":"1","b":2,"a":"3"}`, "a", "1", true},
+	} {
+		if got, ok := frame.Header([]byte(c.raw), c.name); got != c.want || ok != c.ok {
+			t.Errorf("%s: %q is %q, %v, want %q", c.raw, c.name, got, ok, c.want)
+		}
+	}
+	raw := []byte(`{"traceparent":"00-1-2-03","tenant":"a"}`)
+	if n := testing.AllocsPerRun(100, func() { frame.Header(raw, "user") }); n > 0 {
+		t.Errorf("%v allocations for a header that is not there", n)
+	}
+}
+
 func TestHeaderSeqEndsEarly(t *testing.T) {
 	for name := range frame.HeaderSeq([]byte(`{"a":"1","b":"2"}`)) {
 		if name != "a" {

@@ -23,7 +23,7 @@ func Client(opts ...TraceOption) client.Option {
 // send is a [client.RequestHook].
 func (t *tracing) send(ctx context.Context, r client.RequestInfo) (map[string]string, func(client.RequestEnd)) {
 	if r.Type == frame.Pub {
-		headers, span := t.startRequest(ctx, namePublish, trace.WithSpanKind(trace.SpanKindProducer),
+		headers, span := t.startRequest(ctx, namePublish, kindProducer,
 			trace.WithAttributes(publishAttributes(r.Name)...))
 		return headers, ifRecording(span, func(e client.RequestEnd) { endRequest(span, e.Err) })
 	}
@@ -58,7 +58,7 @@ func Caller(opts ...TraceOption) caller.Option {
 
 // startCall starts the span of a call that a program makes, which knows what it calls.
 func (t *tracing) startCall(ctx context.Context, uri string) (headers map[string]string, span trace.Span) {
-	return t.startRequest(ctx, cut(uri), trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(callAttributes(uri)...))
+	return t.startRequest(ctx, cut(uri), kindClient, trace.WithAttributes(callAttributes(uri)...))
 }
 
 // startRequest starts a span and returns the headers that carry its context.

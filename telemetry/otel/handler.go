@@ -14,11 +14,12 @@ import (
 // Handler is the option of [juggler.New] that traces what clients ask of the server: a span
 // for each CALL, from when it was read until its end, and one for each PUB until it was
 // accepted. It goes on in the trace that the client's headers carry, as far as
-// [WithClientRate] lets it, and callees and subscribers get the context of the server's
-// span in their place: headers that carry no valid context, or stand there in another case
-// of letters, do not pass. The span of a CALL tells apart what the callee's function took
-// and what the ways and queues took. Give it before other middleware, so that their
-// headers see it.
+// [WithClientRate] lets it; one that the client has not sampled has no spans here, whatever
+// the sampler. Callees and subscribers get the context of the server's span in place of
+// the client's: headers that carry no valid context, or stand there in another case of
+// letters, do not pass. The span of a CALL tells apart what the callee's function took and
+// what the ways and queues took. Give it before other middleware, which then finds that
+// context in the headers.
 //
 // It never waits. A request that is not sampled costs a few allocations and has no span.
 func Handler(opts ...TraceOption) juggler.Option {
@@ -35,11 +36,11 @@ func RequestContext(ctx context.Context, r *juggler.Request, opts ...TraceOption
 func (t *tracing) request(_ context.Context, r *juggler.Request) (func(error) error, error) {
 	switch r.Type() {
 	case frame.Call:
-		if span := t.start(r, nameCall, trace.SpanKindServer, callAttributes(r.URI())); span.IsRecording() {
+		if span := t.start(r, nameCall, kindServer, callAttributes(r.URI())); span.IsRecording() {
 			r.OnCallEnd(func(e juggler.CallEnd) { endCall(span, e) })
 		}
 	case frame.Pub:
-		if span := t.start(r, namePublish, trace.SpanKindProducer, publishAttributes(r.Channel())); span.IsRecording() {
+		if span := t.start(r, namePublish, kindProducer, publishAttributes(r.Channel())); span.IsRecording() {
 			return func(err error) error { return endPublication(span, err) }, nil
 		}
 	}
@@ -47,14 +48,18 @@ func (t *tracing) request(_ context.Context, r *juggler.Request) (func(error) er
 }
 
 // start starts a span for r and has its context go on with r.
-func (t *tracing) start(r *juggler.Request, name string, kind trace.SpanKind, attributes []attribute.KeyValue) trace.Span {
+func (t *tracing) start(r *juggler.Request, name string, kind trace.SpanStartOption, attributes []attribute.KeyValue) (span trace.Span) {
 	headers := requestHeaders{r}
 	// Not the session's context, which would be told of nothing and kept by the span.
 	ctx := t.propagator.Extract(context.Background(), headers)
 	if parent := trace.SpanContextFromContext(ctx); parent.IsSampled() && !t.believes() {
 		ctx = trace.ContextWithRemoteSpanContext(ctx, parent.WithTraceFlags(parent.TraceFlags()&^trace.FlagsSampled))
 	}
-	ctx, span := t.tracer.Start(ctx, name, trace.WithSpanKind(kind), trace.WithAttributes(attributes...))
+	if isUnsampled(ctx) {
+		span = trace.SpanFromContext(ctx)
+	} else {
+		ctx, span = t.tracer.Start(ctx, name, kind, trace.WithAttributes(attributes...))
+	}
 	for _, field := range t.fields {
 		r.DeleteHeader(field)
 	}

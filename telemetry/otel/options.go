@@ -102,6 +102,20 @@ func (t *tracing) believes() bool {
 	return t.sampled.Spend(t.rate, now, 1) == 0
 }
 
+// What spans are.
+var (
+	kindServer   = trace.WithSpanKind(trace.SpanKindServer)
+	kindProducer = trace.WithSpanKind(trace.SpanKindProducer)
+	kindClient   = trace.WithSpanKind(trace.SpanKindClient)
+)
+
+// isUnsampled reports whether ctx has a trace of elsewhere that is not sampled. It is gone on
+// in without asking the sampler, which has been asked where it began: most calls are such.
+func isUnsampled(ctx context.Context) bool {
+	parent := trace.SpanContextFromContext(ctx)
+	return parent.IsRemote() && !parent.IsSampled()
+}
+
 // Headers returns the headers that carry the trace of ctx: for what a program publishes by
 // [juggler.Handler.Publish] or on the broker itself.
 func Headers(ctx context.Context, opts ...TraceOption) map[string]string {
