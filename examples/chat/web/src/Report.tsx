@@ -1,0 +1,37 @@
+import { useStream } from '@juggler-go/client/react';
+import { useState } from 'react';
+import { client } from './client';
+
+/** A job that tells how far it is, and ends at the callee when it is cancelled here. */
+export function Report({ room }: { room: string }) {
+  const [enabled, setEnabled] = useState(false);
+  const { parts, result, error, pending, stop, restart } = useStream(client, `room.${room}.report`, undefined, { enabled });
+  const { done, total } = parts.at(-1) ?? { done: 0, total: 1 };
+  return (
+    <section aria-label="Report">
+      <h2>Words in {room}</h2>
+      {pending ? (
+        <>
+          <progress aria-label="Messages counted" value={done} max={total} />
+          <button onClick={stop}>Cancel</button>
+        </>
+      ) : (
+        <button onClick={() => (enabled ? restart() : setEnabled(true))}>Count</button>
+      )}
+      <div role="status">
+        {error?.message}
+        {result && (
+          <dl>
+            {Object.entries(result).map(([user, words]) => (
+              <div key={user}>
+                <dt>{user}</dt>
+                <dd>{words}</dd>
+              </div>
+            ))}
+          </dl>
+        )}
+        {enabled && !pending && !result && !error && 'Cancelled.'}
+      </div>
+    </section>
+  );
+}
