@@ -34,8 +34,9 @@ bench-check: ## the benchmark's own tests
 deploy-check: ## deploy/ against the schemas of Compose and the types of Kubernetes
 	cd deploy/check && go test ./...
 
-examples-check: ## the tests of the example that is a module of its own
+examples-check: ## the tests of the examples that are modules of their own
 	cd examples/once && go test ./...
+	cd examples/chat && go test ./...
 
 docs-check: ## builds the site of the documentation, and looks at it in a browser
 	cd docs/site && npm test
