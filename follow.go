@@ -101,9 +101,9 @@ func (h *Handler) newFollower(o FollowOptions) (*follower, error) {
 	case (o.Session == "") == (o.User == ""):
 		return nil, errors.New("want a Session or a User")
 	case o.For < 0 || o.For > maxFollow:
-		return nil, fmt.Errorf("For is %v: want 0 to %v", o.For, maxFollow)
+		return nil, fmt.Errorf("the time For is %v: want 0 to %v", o.For, maxFollow)
 	case o.Frames < 0 || o.Frames > maxFollowed:
-		return nil, fmt.Errorf("Frames is %d: want 0 to %d", o.Frames, maxFollowed)
+		return nil, fmt.Errorf("the number of Frames is %d: want 0 to %d", o.Frames, maxFollowed)
 	}
 	if o.For == 0 {
 		f.most = maxFollow
