@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/calleekit"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/group"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
 	"github.com/juggler-go/juggler/internal/child"
 	jugglerotel "github.com/juggler-go/juggler/telemetry/otel"
@@ -87,7 +88,7 @@ func (p *Program) Answer(ctx context.Context, c *calleekit.Call) (any, error) {
 // command returns what is to be run for a call, but for its standard output.
 func (p *Program) command(ctx context.Context, c *calleekit.Call, stderr *bounded) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, p.path, p.args...)
-	group(cmd)
+	group.Lead(cmd)
 	cmd.WaitDelay = killDelay
 	cmd.Env = append(environment(), "JUGGLER_URI="+c.URI, "JUGGLER_HEADERS="+headersText(c))
 	if key := c.Key(); key != "" {
@@ -104,7 +105,7 @@ func (p *Program) command(ctx context.Context, c *calleekit.Call, stderr *bounde
 // wait waits for the end of a program that was started, and ends what it leaves behind.
 func wait(cmd *exec.Cmd) error {
 	err := cmd.Wait()
-	endGroup(cmd)
+	group.End(cmd)
 	return err
 }
 

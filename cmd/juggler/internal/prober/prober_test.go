@@ -130,6 +130,17 @@ func TestNoProgram(t *testing.T) {
 	}
 }
 
+// What a program that hangs has started is ended with it.
+func TestHangs(t *testing.T) {
+	var out strings.Builder
+	report, err := prober.Run(t.Context(), prober.Config{
+		Command: []string{"sh", "-c", "sleep 600 & wait"}, Cases: prober.Cases()[:1], Patience: 100 * time.Millisecond, Parallel: 1,
+	}, &out)
+	if err != nil || report.Failed != 1 || !strings.Contains(out.String(), "waited 100ms in vain: the client connects") {
+		t.Errorf("%+v, %v\n%s", report, err, &out)
+	}
+}
+
 // Who interrupts it waits for nothing.
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/juggler-go/juggler/cmd/juggler/internal/group"
 	"github.com/juggler-go/juggler/internal/child"
 )
 
@@ -35,17 +36,24 @@ type program struct {
 	result error
 }
 
-// start starts a program with the URL of the server as its last argument. It is killed when ctx ends.
+// start starts a program with the URL of the server as its last argument. It is ended, with what
+// it has started, when ctx ends.
 func start(ctx context.Context, command []string, url string) (*program, error) {
 	p := &program{lines: make(map[string][][]byte)}
 	p.cmd = exec.CommandContext(ctx, command[0], append(command[1:len(command):len(command)], url)...)
 	p.cmd.Env = append(os.Environ(), "NO_COLOR=1")
+	group.Lead(p.cmd)
 	p.cmd.WaitDelay = killTime
 	p.cmd.Stderr = &p.stderr
 	var err1, err2 error
 	p.stdin, err1 = p.cmd.StdinPipe()
 	p.stdout, err2 = p.cmd.StdoutPipe()
-	return p, errors.Join(err1, err2, child.Start(p.cmd))
+	if err := errors.Join(err1, err2, child.Start(p.cmd)); err != nil {
+		return nil, err
+	}
+	// One that hangs, or what it has left behind, would keep it open.
+	context.AfterFunc(ctx, func() { p.stdout.Close() })
+	return p, nil
 }
 
 // read reads the lines that the program writes until it ends, and returns how that was.
@@ -55,6 +63,7 @@ func (p *program) read(each func(text []byte)) error {
 	for scanner.Scan() {
 		each(bytes.Clone(scanner.Bytes()))
 	}
+	defer group.End(p.cmd)
 	if err := scanner.Err(); err != nil {
 		p.cmd.Process.Kill() //nolint:errcheck // it may have ended
 		return errors.Join(fmt.Errorf("its standard output: %w", err), p.cmd.Wait())

@@ -1,9 +1,9 @@
 //go:build !unix
 
-package outside
+package group
 
 import "os/exec"
 
 // Process groups are of Unix. Elsewhere the program alone is ended.
-func group(*exec.Cmd)    {}
-func endGroup(*exec.Cmd) {}
+func lead(*exec.Cmd) {}
+func end(*exec.Cmd)  {}
