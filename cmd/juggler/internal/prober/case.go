@@ -26,9 +26,9 @@ type Case struct {
 	// has not to pass. Absent: juggler.1.
 	Protocol string `json:"protocol,omitempty"`
 
-	Steps []Step `json:"steps"`
+	Level string `json:"level,omitempty"` // the name of the file
 
-	Level string `json:"-"`
+	Steps []Step `json:"steps"`
 }
 
 // A Step of a case has one of these members, and those below that belong to it.
@@ -61,6 +61,8 @@ type Step struct {
 type Accept struct {
 	// Hello has members of HELLO besides, or in place of, the usual ones.
 	Hello map[string]json.RawMessage `json:"hello,omitempty"`
+
+	Mute bool `json:"mute,omitempty"` // from then on nothing is said that the case does not say
 
 	Status     int  `json:"status,omitempty"`     // of HTTP, with which it is refused
 	NoProtocol bool `json:"noProtocol,omitempty"` // the answer names no subprotocol

@@ -21,6 +21,7 @@ func (s *session) accept(a *Accept) *fault {
 		protocol = ""
 	}
 	p := s.upgrade(c, protocol)
+	p.mute = a.Mute
 	if !a.NoProtocol {
 		p.send(hello(p.number, a.Hello), 1)
 	}

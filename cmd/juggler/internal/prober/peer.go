@@ -36,6 +36,7 @@ type peer struct {
 	pongs    []string // what those of WebSocket say
 	answers  int      // PONGs
 
+	mute   bool // it does not answer requests of an unknown type
 	closed bool // the server has closed it: nothing more is written
 	over   bool // nothing more comes
 }
@@ -108,6 +109,10 @@ func (p *peer) receive(h ws.Header, payload []byte) *fault {
 		return f
 	case m.typ == "PONG":
 		p.answers++
+	case m.typ == unknownType:
+		if !p.mute {
+			p.send(fmt.Appendf(nil, `{"type":"NACK","for":%s,"error":{"code":400,"message":"unknown type"}}`, membersOf(m.text)["id"]), 1)
+		}
 	default:
 		p.messages = append(p.messages, m)
 	}

@@ -62,11 +62,19 @@ func (r *referee) answer(text []byte) {
 	}
 }
 
+// unknownType is how a decoder begins to refuse a request of a type that it does not know, and
+// the type of such a request here. It is answered with NACK 400 and harms nothing: to send one
+// is a way to ask whether the server is still there.
+const unknownType = "unknown type"
+
 // request returns the type of a message of the client, or what is wrong with it.
 func (r *referee) request(text []byte) (string, *fault) {
 	var f frame.Frame
 	var wrong *frame.DecodeError
 	if errors.As(frame.Juggler1.DecodeRequest([]byte(string(text)), &f), &wrong) {
+		if wrong.Nack && strings.HasPrefix(wrong.Reason, unknownType) {
+			return unknownType, nil
+		}
 		return "", refused(text, wrong)
 	}
 	what, rule := r.check(&f, text)

@@ -277,7 +277,7 @@ func (s *session) peer(step Step) *peer {
 	return s.peers[len(s.peers)-1]
 }
 
-// membersOf returns the members of an object of a case.
+// membersOf returns the members of an object of a case, or of a message that was decoded.
 func membersOf(object json.RawMessage) (members map[string]json.RawMessage) {
 	if err := json.Unmarshal(object, &members); err != nil {
 		panic(err) // a test reads the cases

@@ -109,6 +109,7 @@ var wrongs = map[string]wrong{
 	"args changed":  {in: "call-any-json", says: `args.a[2] is "1.5"; want 1.5`, out: swap("1.5", `"1.5"`)},
 	"same id":       {in: "calls-cross", says: `the id "1" is that of a request without answer`, out: swap(`"id":"2"`, `"id":"1"`)},
 	"parts unasked": {in: "call", says: "parts is 1; want it absent", out: swap(`"uri"`, `"parts":1,"uri"`)},
+	"no type":       {in: "call", says: `answers NACK 400, "type: want a string"`, out: swap(`"type"`, `"kind"`)},
 	"no timeout":    {in: "call-timeout", says: `it has no "timeout"`, out: cutOut(`,"timeout":\d+`)},
 	"no patience": {in: "call-retry-after", says: "want 350 ms or more", back: func(m *middle, text string, _ int) []string {
 		if strings.Contains(text, "NACK") {
