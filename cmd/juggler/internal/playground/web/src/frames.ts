@@ -1,4 +1,5 @@
 import { signal } from '@preact/signals';
+import { fromWire, isWire } from './juggler0.js';
 import { soon } from './soon.js';
 
 /** One line of the timeline: a message, or that a connection was opened or closed. */
@@ -55,6 +56,12 @@ export class Frames {
 /** A message as far as the timeline looks into it. */
 type Message = Partial<Record<'type' | 'id' | 'for' | 'uri' | 'channel' | 'token', string>>;
 
+/** Looks into a message of either protocol, or into what is none. */
+function look(parsed: unknown): Message {
+  const message = Object(parsed) as object;
+  return isWire(message) ? fromWire(message) : message;
+}
+
 /** What one connection tells the timeline. It knows which request a message answers. */
 export class Tap {
   private begun = now();
@@ -71,7 +78,7 @@ export class Tap {
   }
 
   sent(text: string): void {
-    const message = JSON.parse(text) as Message;
+    const message = look(JSON.parse(text));
     const subject = message.uri ?? message.channel ?? this.waiting.get(message.for ?? '')?.subject ?? '';
     // Before the line is added: what it shows is when the request left.
     if (message.id) this.waiting.set(message.id, { type: message.type, subject, at: now() });
@@ -80,14 +87,14 @@ export class Tap {
   }
 
   received(text: string): void {
-    let parsed: Message | Message[];
+    let parsed: unknown;
     try {
-      parsed = JSON.parse(text) as Message | Message[];
+      parsed = JSON.parse(text);
     } catch {
       return this.add(false, '?', '', text);
     }
-    if (Array.isArray(parsed)) for (const each of parsed) this.message(each, JSON.stringify(each));
-    else this.message(parsed, text.trim());
+    if (Array.isArray(parsed)) for (const each of parsed) this.message(look(each), JSON.stringify(each));
+    else this.message(look(parsed), text.trim());
   }
 
   private message(message: Message, text: string): void {

@@ -1,4 +1,5 @@
 import type { CallRequest } from './calls.js';
+import { toWire, type Message } from './juggler0.js';
 import type { SubscribeRequest } from './subscriptions.js';
 
 /** What somebody did. */
@@ -10,6 +11,7 @@ export type Action =
 /** Where it was done. */
 export interface Place {
   readonly url: string;
+  readonly protocol: string;
   /** Whether with a token. The snippets read it from the environment: they are passed on. */
   readonly token: boolean;
 }
@@ -30,10 +32,11 @@ function options(pairs: Record<string, string | false | undefined>): string {
 }
 
 /** TypeScript, as a module for a browser or Node from 22 on. */
-export function typescript(action: Action, { url, token }: Place): string {
+export function typescript(action: Action, { url, protocol, token }: Place): string {
   const [names, code] = typescriptOf(action);
   const settings = token ? ', { auth: () => process.env.TOKEN }' : '';
-  return `import { ${['Client', ...names].join(', ')} } from '@juggler-go/client';
+  const note = protocol === 'juggler.1' ? '' : '// This client speaks juggler.1 only.\n';
+  return `${note}import { ${['Client', ...names].join(', ')} } from '@juggler-go/client';
 
 const client = new Client(${quote(url)}${settings});
 
@@ -70,15 +73,15 @@ await client.close();`,
 }
 
 /** Go, as a program. */
-export function go(action: Action, { url, token }: Place): string {
+export function go(action: Action, { url, protocol, token }: Place): string {
+  const zero = protocol === 'juggler.0';
   const imports = ['context', 'fmt', 'log', ...goImports(action), ...(token ? ['os'] : [])].sort();
-  const dial = token
-    ? `client.Dial(ctx, ${quote(url)}, client.WithToken(func(context.Context) (string, error) {
-	return os.Getenv("TOKEN"), nil
-}))`
-    : `client.Dial(ctx, ${quote(url)})`;
+  const ours = ['client', ...(zero ? ['frame'] : [])];
+  const given = [quote(url)];
+  if (zero) given.push('client.WithProtocols(frame.Juggler0)');
+  if (token) given.push('client.WithToken(func(context.Context) (string, error) {\n	return os.Getenv("TOKEN"), nil\n})');
   const body = `ctx := context.Background()
-c, err := ${dial}
+c, err := client.Dial(ctx, ${given.join(', ')})
 if err != nil {
 	log.Fatal(err)
 }
@@ -90,7 +93,7 @@ ${goOf(action)}`;
 import (
 ${imports.map((name) => `	"${name}"`).join('\n')}
 
-	"github.com/juggler-go/juggler/client"
+${ours.map((name) => `	"github.com/juggler-go/juggler/${name}"`).join('\n')}
 )
 
 func main() {
@@ -167,20 +170,21 @@ ${here ? follow : ''}for event, err := range sub.Events(ctx) {
 }
 
 /** wscat, and what to type once it is connected. */
-export function wscat(action: Action, { url, token }: Place): string {
-  const lines = [`wscat -s juggler.1 -c '${url.replaceAll("'", "'\\''")}'`];
+export function wscat(action: Action, { url, protocol, token }: Place): string {
+  const lines = [`wscat -s ${protocol} -c '${url.replaceAll("'", "'\\''")}'`];
   if (token) lines.push('{"type":"AUTH","id":"1","token":"…"}');
-  for (const message of messages(action)) lines.push(JSON.stringify(message));
+  const request = requestOf(action);
+  lines.push(JSON.stringify(protocol === 'juggler.0' ? toWire(request, '00000000-0000-4000-8000-000000000002') : request));
   return lines.join('\n> ') + '\n';
 }
 
-function messages(action: Action): object[] {
+function requestOf(action: Action): Message {
   const id = '2';
-  if (action.kind === 'publish') return [{ type: 'PUB', id, channel: action.channel, args: action.args }];
+  if (action.kind === 'publish') return { type: 'PUB', id, channel: action.channel, args: action.args };
   if (action.kind === 'call') {
     const { uri, args, timeout, parts, key } = action;
-    return [{ type: 'CALL', id, uri, args, timeout, parts, key }];
+    return { type: 'CALL', id, uri, args, timeout, ...{ parts, key } };
   }
   const { channel, pattern, last, here } = action;
-  return [{ type: 'SUB', id, channel, pattern: pattern || undefined, last: last || undefined, here: here || undefined }];
+  return { type: 'SUB', id, channel, ...(pattern && { pattern }), ...(last && { last }), ...(here && { here }) };
 }

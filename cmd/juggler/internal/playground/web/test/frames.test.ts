@@ -43,11 +43,27 @@ describe('the timeline', () => {
     tap.received('[{"type":"EVNT","channel":"c","args":1},{"type":"GAP","channel":"d"}]');
     tap.received('{"type":');
     tap.received('7');
+    tap.received('null');
     expect(shown().map(({ type, subject, text }) => [type, subject, text])).toEqual([
       ['EVNT', 'c', '{"type":"EVNT","channel":"c","args":1}'],
       ['GAP', 'd', '{"type":"GAP","channel":"d"}'],
       ['?', '', '{"type":'],
       ['?', '', '7'],
+      ['?', '', 'null'],
+    ]);
+  });
+
+  it('knows juggler.0, too', () => {
+    const { tap, shown } = timeline();
+    tap.sent('{"meta":{"type":1,"uuid":"u"},"payload":{"uri":"a"}}');
+    tap.received('{"meta":{"type":8,"uuid":"x"},"payload":{"for":"u","for_type":1,"uri":"a"}}');
+    tap.received('{"meta":{"type":9,"uuid":"y"},"payload":{"for":"u","uri":"a","args":1}}');
+    tap.received('{"meta":{"type":10,"uuid":"z"},"payload":{"for":"u","channel":"c"}}');
+    expect(shown().map(({ type, subject, took }) => [type, subject, took !== undefined])).toEqual([
+      ['CALL', 'a', false],
+      ['ACK', 'a', true],
+      ['RES', 'a', true],
+      ['EVNT', 'c', false],
     ]);
   });
 

@@ -1,8 +1,8 @@
 import { useSignal } from '@preact/signals';
 import { read } from '../json.js';
-import { call, calls } from '../model.js';
+import { call, calls, connection } from '../model.js';
 import { settings } from '../settings.js';
-import { Check, Json, Text, Whole } from './fields.js';
+import { Check, Json, Send, Text, Whole } from './fields.js';
 
 export function CallForm() {
   const uri = useSignal(settings.uris[0] ?? '');
@@ -15,7 +15,7 @@ export function CallForm() {
   const submit = (event: Event): void => {
     event.preventDefault();
     const { value, error } = read(args.value);
-    if (error !== undefined) return;
+    if (error !== undefined || connection.refusal.value) return;
     call({
       uri: uri.value,
       args: value,
@@ -36,9 +36,7 @@ export function CallForm() {
       </div>
       <div class="row end">
         <Check label="Answer in parts" value={inParts} />
-        <button class="primary" disabled={read(args.value).error !== undefined}>
-          Call
-        </button>
+        <Send name="Call" wrong={read(args.value).error !== undefined} />
       </div>
     </form>
   );

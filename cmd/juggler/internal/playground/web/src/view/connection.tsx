@@ -1,12 +1,13 @@
+import { protocols } from '../connection.js';
 import { connection } from '../model.js';
-import { Text } from './fields.js';
+import { Choice, Text } from './fields.js';
 
 /** What the state is called, and what is known besides. */
 function describe(): [name: string, detail: string] {
   const state = connection.state.value;
   switch (state.status) {
     case 'open':
-      return ['connected', `session ${state.session}`];
+      return ['connected', state.session === '?' ? '' : `session ${state.session}`]; // juggler.0 does not tell
     case 'waiting':
       return ['waiting', state.error.message];
     case 'closed':
@@ -17,12 +18,12 @@ function describe(): [name: string, detail: string] {
 }
 
 export function ConnectionBar() {
-  const { status } = connection.state.value;
   const [name, detail] = describe();
-  const refusal = connection.refusal;
+  const connected = connection.current.value;
+  const refusal = connection.refusal.value;
   const submit = (event: Event): void => {
     event.preventDefault();
-    if (status === 'open' || status === 'connecting') connection.close();
+    if (connected) connection.close();
     else if (!refusal) connection.open();
   };
   return (
@@ -32,10 +33,11 @@ export function ConnectionBar() {
       </h1>
       <form class="connect" aria-label="Connection" onSubmit={submit}>
         <Text label="URL" type="url" value={connection.url} required error={refusal} />
-        <Text label="Token" type="password" value={connection.token} placeholder="none" />
-        <button class={status === 'open' ? '' : 'primary'}>{status === 'open' || status === 'connecting' ? 'Disconnect' : 'Connect'}</button>
+        <Choice label="Protocol" value={connection.protocol} of={protocols} />
+        <Text label="Token" type="password" value={connection.token} placeholder="none" disabled={connection.protocol.value === 'juggler.0'} />
+        <button class={connected ? '' : 'primary'}>{connected ? 'Disconnect' : 'Connect'}</button>
       </form>
-      <p class={`state ${status}`} role="status">
+      <p class={`state ${connection.state.value.status}`} role="status">
         <b>{name}</b> <span title={detail}>{detail}</span>
       </p>
     </header>

@@ -2,6 +2,7 @@ import type { Signal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
 import { useId } from 'preact/hooks';
 import { read } from '../json.js';
+import { connection } from '../model.js';
 
 interface FieldProps {
   readonly id: string;
@@ -34,6 +35,7 @@ interface TextProps {
   readonly type?: 'text' | 'password' | 'url';
   readonly required?: boolean;
   readonly placeholder?: string;
+  readonly disabled?: boolean;
   readonly error?: string | undefined;
 }
 
@@ -81,6 +83,35 @@ export function Whole({ label, value, ...bounds }: WholeProps) {
     <Field id={id} label={label}>
       <input id={id} type="number" required {...bounds} value={value.value} onInput={(event) => (value.value = event.currentTarget.valueAsNumber)} />
     </Field>
+  );
+}
+
+interface ChoiceProps {
+  readonly label: string;
+  readonly value: Signal<string>;
+  readonly of: readonly string[];
+}
+
+/** One of a few. */
+export function Choice({ label, value, of }: ChoiceProps) {
+  const id = useId();
+  return (
+    <Field id={id} label={label}>
+      <select id={id} value={value.value} onChange={(event) => (value.value = event.currentTarget.value)}>
+        {of.map((each) => (
+          <option key={each}>{each}</option>
+        ))}
+      </select>
+    </Field>
+  );
+}
+
+/** Sends a form; disabled while the form, or the connection's, has a mistake. */
+export function Send({ name, wrong = false }: { readonly name: string; readonly wrong?: boolean }) {
+  return (
+    <button class="primary" disabled={wrong || connection.refusal.value !== undefined}>
+      {name}
+    </button>
   );
 }
 

@@ -1,9 +1,9 @@
 import { useSignal } from '@preact/signals';
 import { asError } from '../calls.js';
 import { read } from '../json.js';
-import { publish } from '../model.js';
+import { connection, publish } from '../model.js';
 import { settings } from '../settings.js';
-import { Json, Text } from './fields.js';
+import { Json, Send, Text } from './fields.js';
 import { ms } from './format.js';
 
 export function PublishForm() {
@@ -15,7 +15,7 @@ export function PublishForm() {
   const submit = async (event: Event): Promise<void> => {
     event.preventDefault();
     const { value, error } = read(args.value);
-    if (error !== undefined) return;
+    if (error !== undefined || connection.refusal.value) return;
     try {
       outcome.value = `published in ${ms(await publish(channel.value, value))}`;
       failed.value = false;
@@ -31,9 +31,7 @@ export function PublishForm() {
       <Json label="Args, JSON" value={args} />
       <div class="row end">
         <output class={failed.value ? 'error' : 'note'}>{outcome}</output>
-        <button class="primary" disabled={read(args.value).error !== undefined}>
-          Publish
-        </button>
+        <Send name="Publish" wrong={read(args.value).error !== undefined} />
       </div>
     </form>
   );

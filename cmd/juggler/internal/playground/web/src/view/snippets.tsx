@@ -16,7 +16,8 @@ export function SnippetPanel() {
 }
 
 function Snippets({ done }: { readonly done: Action }) {
-  const place = { url: connection.url.value, token: connection.token.value !== '' };
+  const protocol = connection.protocol.value;
+  const place = { url: connection.url.value, protocol, token: protocol === 'juggler.1' && connection.token.value !== '' };
   const tabs = Object.fromEntries(
     Object.entries(languages).map(([name, write]) => {
       const code = write(done, place);

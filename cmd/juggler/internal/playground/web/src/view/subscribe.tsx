@@ -1,7 +1,7 @@
 import { useSignal } from '@preact/signals';
 import { subscribe } from '../model.js';
 import { settings } from '../settings.js';
-import { Check, Text, Whole } from './fields.js';
+import { Check, Send, Text, Whole } from './fields.js';
 
 export function SubscribeForm() {
   const channel = useSignal(settings.channels[0] ?? '');
@@ -23,7 +23,7 @@ export function SubscribeForm() {
         <Check label="Who is there" value={here} disabled={pattern.value} />
       </div>
       <div class="row end">
-        <button class="primary">Subscribe</button>
+        <Send name="Subscribe" />
       </div>
     </form>
   );
