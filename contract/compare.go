@@ -125,10 +125,10 @@ func (c *comparison) args(from, to *CallDoc) {
 	case from.Args == nil && to.Args == nil:
 		return
 	case from.Args == nil:
-		c.note(!to.ArgsOptional, "are %s now; it took none", optionally(to.ArgsOptional))
+		c.note(!to.ArgsOptional, "are new and %s", optionally(to.ArgsOptional))
 		return
 	case to.Args == nil:
-		c.note(true, "it takes none any more")
+		c.note(true, "are taken no more")
 		return
 	case from.ArgsOptional != to.ArgsOptional:
 		c.note(from.ArgsOptional, "are %s now", optionally(to.ArgsOptional))

@@ -127,6 +127,27 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// A contract that others have written cannot write what it likes into the TypeScript, which
+// the tests of the TypeScript client compile.
+func TestHostileNames(t *testing.T) {
+	text, err := os.ReadFile("testdata/hostile.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := contract.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		err = c.WriteFile("testdata/hostile.ts")
+	} else {
+		err = c.CheckFile("testdata/hostile.ts")
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 // CheckFile says what differs.
 func TestCheckFile(t *testing.T) {
 	c := newCallee(t)
@@ -209,6 +230,7 @@ func TestParseRefuses(t *testing.T) {
 		{`{"juggler":1,"$defs":{"A":{"anyOf":[{"type":"null"},{"$ref":"#/$defs/B"}]},"B":{"$ref":"#/$defs/A"}}}`, "$defs: A: a $ref leads to itself"},
 		{call(`{"oneOf":[]}`), `unknown field "oneOf"`},
 		{call(`{"type":"text"}`), `call a: result: "text" is no type of JSON`},
+		{call(`{"type":["null","null"]}`), `type has "null" twice`},
 		{call(`{"type":7}`), "cannot unmarshal number"},
 		{call(`false`), "cannot unmarshal bool"},
 		{call(`{"$ref":"#/$defs/A"}`), "there is no #/$defs/A"},

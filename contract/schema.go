@@ -130,9 +130,12 @@ func (s *Schema) each(f func(*Schema) error) error {
 
 // check says what of s itself, not of those in it, is not as it has to be.
 func (s *Schema) check() error {
-	for _, t := range s.Type {
+	for i, t := range s.Type {
 		if !slices.Contains(allTypes, t) {
 			return fmt.Errorf("%q is no type of JSON", t)
+		}
+		if slices.Contains(s.Type[:i], t) {
+			return fmt.Errorf("type has %q twice", t)
 		}
 	}
 	for _, v := range s.Enum {
