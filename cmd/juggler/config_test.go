@@ -103,7 +103,7 @@ func TestVariables(t *testing.T) {
 
 // Every command says in its help how to use it, with an example.
 func TestHelp(t *testing.T) {
-	for _, verb := range []string{"demo", "serve", "callee", "client", "load", "prober", "redis-bench", "config check", "health", "nodes", "disconnect", "revoke", "unsubscribe"} {
+	for _, verb := range []string{"demo", "serve", "callee", "client", "load", "prober", "redis-bench", "config check", "contract ts", "contract check", "health", "nodes", "disconnect", "revoke", "unsubscribe"} {
 		got := run(t, "", append(strings.Fields(verb), "--help")...)
 		if got.code != 0 || !strings.Contains(got.stdout, "Examples:\n  juggler "+verb) {
 			t.Errorf("%s --help: %+v", verb, got)

@@ -28,7 +28,7 @@ over one WebSocket.`,
 		Args: unknownVerb,
 	}
 	root.SetFlagErrorFunc(usageError)
-	root.AddCommand(newDemo(), newServe(), newCallee(), newClient(), newLoad(), newProber(), newRedisBench(), newConfig(), newVersion(), newHealth(),
+	root.AddCommand(newDemo(), newServe(), newCallee(), newClient(), newLoad(), newProber(), newRedisBench(), newConfig(), newContract(), newVersion(), newHealth(),
 		newNodes(), newDisconnect(), newRevoke(), newUnsubscribe())
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpCmd()
