@@ -42,7 +42,7 @@ func run(ctx context.Context, stop func(), listen string) error {
 	if err != nil {
 		return err
 	}
-	callee.Handle("report.make", calleekit.Typed(makeReport))
+	register(callee)
 	may, err := rules.Compile(rules.Rule{Who: []string{rules.Everyone}, Call: []string{"report.make"}})
 	if err != nil {
 		return err
@@ -78,8 +78,18 @@ func run(ctx context.Context, stop func(), listen string) error {
 	return errors.Join(h.ShutdownWith(grace, server), callee.Shutdown(grace), b.Close())
 }
 
+// register says what can be called. contract.json is made of this, by the test.
+func register(c *calleekit.Callee) {
+	c.Handle("report.make", calleekit.Typed(makeReport),
+		calleekit.WithDoc("Makes a report, which takes so many seconds."),
+		calleekit.WithErrorCode(calleekit.CodeBadRequest, "no report takes less than no time"))
+}
+
 // makeReport takes as long as it is asked to, in seconds.
 func makeReport(ctx context.Context, seconds float64) (string, error) {
+	if seconds < 0 {
+		return "", calleekit.Errorf(calleekit.CodeBadRequest, "a report of %v seconds", seconds)
+	}
 	select {
 	case <-time.After(time.Duration(seconds * float64(time.Second))):
 		return fmt.Sprintf("a report of %v seconds", seconds), nil
