@@ -178,9 +178,9 @@ func TestOneTraceThroughAllProcesses(t *testing.T) {
 	callee.stop()
 }
 
-// A collector that takes everything and never answers holds up no call, and no end of the
-// process; it is logged once.
-func TestCollectorHangs(t *testing.T) {
+// A collector that is gone, or that takes everything and never answers, holds up no call,
+// and no end of the process; it is logged once.
+func TestCollectorFails(t *testing.T) {
 	release := make(chan struct{})
 	hanging := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		select {
@@ -191,29 +191,34 @@ func TestCollectorHangs(t *testing.T) {
 	defer hanging.Close()
 	defer close(release)
 
-	cmd := command(t, "demo", "--listen", "127.0.0.1:0", "--log-format", "json")
-	cmd.Env = append(cmd.Env, "OTEL_EXPORTER_OTLP_ENDPOINT="+hanging.URL, "OTEL_BSP_SCHEDULE_DELAY=20",
-		"OTEL_BSP_EXPORT_TIMEOUT=100", "OTEL_BSP_MAX_QUEUE_SIZE=64", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=16")
-	demo := startCommand(t, cmd)
-	url := demo.stdout.await(t, "ws://")
-	calls := strings.Repeat("call test.echo 1\n", 200)
-	if got := run(t, calls, "client", url); got.code != 0 || strings.Count(got.stdout, "RES 1") != 200 {
-		t.Errorf("calls: %+v", got)
-	}
-	demo.stderr.await(t, "the collector of traces takes none")
-	if got := run(t, calls, "client", url); got.code != 0 {
-		t.Errorf("calls: %+v", got)
-	}
-	demo.stop()
-	if n := strings.Count(demo.stderr.String(), "collector"); n != 1 {
-		t.Errorf("%d lines about the collector", n)
+	gone := httptest.NewServer(nil)
+	gone.Close()
+
+	for _, endpoint := range []string{hanging.URL, gone.URL} {
+		cmd := command(t, "demo", "--listen", "127.0.0.1:0", "--log-format", "json")
+		cmd.Env = append(cmd.Env, "OTEL_EXPORTER_OTLP_ENDPOINT="+endpoint, "OTEL_BSP_SCHEDULE_DELAY=20",
+			"OTEL_BSP_EXPORT_TIMEOUT=100", "OTEL_BSP_MAX_QUEUE_SIZE=64", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=16")
+		demo := startCommand(t, cmd)
+		url := demo.stdout.await(t, "ws://")
+		calls := strings.Repeat("call test.echo 1\n", 200)
+		if got := run(t, calls, "client", url); got.code != 0 || strings.Count(got.stdout, "RES 1") != 200 {
+			t.Errorf("calls: %+v", got)
+		}
+		demo.stderr.await(t, "the collector of traces takes none")
+		if got := run(t, calls, "client", url); got.code != 0 {
+			t.Errorf("calls: %+v", got)
+		}
+		demo.stop()
+		if n := strings.Count(demo.stderr.String(), "collector"); n != 1 {
+			t.Errorf("%d lines about the collector", n)
+		}
 	}
 
 	// The exporter alone would wait for an hour.
-	cmd = command(t, "demo", "--listen", "127.0.0.1:0")
+	cmd := command(t, "demo", "--listen", "127.0.0.1:0")
 	cmd.Env = append(cmd.Env, "OTEL_EXPORTER_OTLP_ENDPOINT="+hanging.URL, "OTEL_EXPORTER_OTLP_TIMEOUT=3600000", "OTEL_BSP_EXPORT_TIMEOUT=3600000")
-	demo = startCommand(t, cmd)
-	url = demo.stdout.await(t, "ws://")
+	demo := startCommand(t, cmd)
+	url := demo.stdout.await(t, "ws://")
 	if got := run(t, "", "client", url, "call", "test.echo", "1"); got.code != 0 {
 		t.Errorf("a call: %+v", got)
 	}

@@ -111,6 +111,20 @@ func TestStreamIsTraced(t *testing.T) {
 		"    server count juggler.call.parts=3 rpc.method=count")
 }
 
+// Of a call with a key the callee's span says which attempt it is.
+func TestKeyedCallIsTraced(t *testing.T) {
+	r := record(t)
+	everybody := juggler.WithKeyScope(func(juggler.Session) string { return "everybody" })
+	srv := jugglertest.New(t, everybody)
+	callee := srv.NewCallee(jugglerotel.Callee(r.on()))
+	callee.Handle("pay", func(context.Context, *calleekit.Call) (any, error) { return nil, nil })
+	srv.Start(callee)
+	if err := srv.Client().Call(t.Context(), "pay", nil, nil, client.Key("k7")); err != nil {
+		t.Fatal(err)
+	}
+	want(t, r.await(1), "server pay juggler.call.attempt=1 rpc.method=pay")
+}
+
 // A subscriber finds the publication, and so does one that reads what the program published
 // by itself.
 func TestPublicationIsTraced(t *testing.T) {
