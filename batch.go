@@ -41,6 +41,7 @@ func (sh *shard) joinBatch(j *job) bool {
 	}
 	l := q.lineOf(j)
 	q.unsettled++
+	q.keep(len(j.message))
 	if !l.acquire() {
 		l.add(j)
 		return true

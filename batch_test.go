@@ -305,3 +305,21 @@ func TestCallsOfABatchExpireMeanwhile(t *testing.T) {
 		}
 	})
 }
+
+// Calls that wait for a broker in batches count among what waits on the node, until they are
+// settled and no longer.
+func TestBatchedCallsAreCounted(t *testing.T) {
+	s := newServerOn(t, waitingInBatches, juggler.WithLogger(quiet))
+	s.handle("echo", echo)
+	c := s.dial("juggler.1")
+	for range 3 {
+		for id := range 4 {
+			c.send(fmt.Sprintf(`{"type":"CALL","id":"%d","uri":"echo"}`, id))
+		}
+		for range 4 * 2 {
+			c.receive()
+		}
+	}
+	// What was written before the last answers may be waiting yet.
+	waitFor(t, "nothing to wait", func() bool { return s.h.Stats().QueuedBytes == 0 })
+}
