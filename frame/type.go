@@ -9,6 +9,9 @@ func (t Type) String() string {
 	return typeNames[t]
 }
 
+// MarshalText implements [encoding.TextMarshaler], for JSON and logs.
+func (t Type) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
 var typeNames = [...]string{
 	Call: "CALL", Cancel: "CANCEL", Sub: "SUB", Unsb: "UNSB", Pub: "PUB", Auth: "AUTH", More: "MORE", Pong: "PONG",
 	Hello: "HELLO", Ack: "ACK", Nack: "NACK", Part: "PART", Res: "RES", Evnt: "EVNT", Gap: "GAP", Subs: "SUBS", Unss: "UNSS", Here: "HERE", Ping: "PING", GoAway: "GOAWAY",
