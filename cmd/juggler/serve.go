@@ -23,6 +23,7 @@ import (
 	"github.com/juggler-go/juggler/cmd/juggler/internal/engine"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/exit"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/listen"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/opspage"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/playground"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/traces"
@@ -112,6 +113,7 @@ func (s *server) run(ctx context.Context) error {
 		return err
 	}
 	s.admin = admin.New(s.metrics(), s.vars, s.ready)
+	s.admin.Handle("/", s.opsPage())
 	defer s.admin.Close()
 	if err := s.flags.admin.Start(s.admin, s.log); err != nil {
 		return errors.Join(err, closeAll(listeners))
@@ -150,6 +152,12 @@ func (s *server) reloadRules() error {
 	return nil
 }
 
+// opsPage returns the page for operators.
+func (s *server) opsPage() http.Handler {
+	page := &opspage.Page{Handler: s.handler, Engine: s.engine, Ready: s.ready, InCluster: s.inCluster(), Hosts: s.flags.adminHosts, Log: s.log}
+	return page.Serve()
+}
+
 // inCluster reports whether the node acts together with others.
 func (s *server) inCluster() bool { return s.flags.cluster && len(s.flags.engine.RPC) > 0 }
 
@@ -173,6 +181,9 @@ func (s *server) prepare(ctx context.Context) error {
 		juggler.WithLogger(s.logs), originOption(f.origins))
 	if s.inCluster() {
 		options = append(options, juggler.WithCluster())
+	}
+	if f.admin.On() && f.top > 0 {
+		options = append(options, juggler.WithTop(f.top)) // for the page
 	}
 	if s.traces, err = traces.Open("juggler-serve", versionText(), s.log); err != nil {
 		return err

@@ -43,10 +43,15 @@ type serveFlags struct {
 	drainDelay   time.Duration
 	drainTimeout time.Duration
 	cluster      bool
+	adminHosts   []string
+	top          int
 
 	traceClientRate int
 	playground      bool
 }
+
+// pageTop is how many counters the page for operators has by default.
+const pageTop = 64
 
 func (f *serveFlags) bind(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.listen, "listen", []string{"127.0.0.1:8080"}, "`address`es to listen on, HOST:PORT or unix:PATH")
@@ -70,14 +75,15 @@ func (f *serveFlags) bind(flags *pflag.FlagSet) {
 	f.admin.Bind(flags)
 	stats := option.ServerCallStats
 	settings.IntVar(flags, &f.callStats, settings.FlagName(stats.Option), stats.Default, stats.Min, stats.Max, "URIs by which /metrics counts calls and their times, the first that are called; 5 KiB and at least 60 time series each")
+	flags.StringSliceVar(&f.adminHosts, "admin-hosts", nil, "`name`s of this host, beside its own, that browsers may use for the page for operators; addresses and localhost always do")
+	settings.IntVar(flags, &f.top, "top", pageTop, option.ServerTop.Min, option.ServerTop.Max, "URIs, and channels, that are counted for the page for operators; 0: none")
 	f.logs.Bind(flags)
 }
 
 // checkEffect refuses settings that can have no effect beside the others.
 func (f *serveFlags) checkEffect(flags *pflag.FlagSet) error {
 	unix := slices.ContainsFunc(f.listen, listen.IsUnix)
-	admin := flags.Lookup("admin-listen").Value.String() != ""
-	err := errors.Join(settings.Needs(flags, unix, "--listen unix:PATH", "socket-mode"), settings.Needs(flags, admin, "--admin-listen", "call-stats"))
+	err := errors.Join(settings.Needs(flags, unix, "--listen unix:PATH", "socket-mode"), settings.Needs(flags, f.admin.On(), "--admin-listen", "call-stats", "admin-hosts", "top"))
 	switch {
 	case err != nil:
 		return err

@@ -304,6 +304,9 @@ func TestAdmin(t *testing.T) {
 	}{
 		{admin + "healthz", "ok"},
 		{admin + "readyz", "ok"},
+		{admin, "<title>juggler node</title>"},
+		{admin + "ops/node", `"Calls":[{"Name":"test.echo","Own":false,"Count":1,"Error":0}]`},
+		{admin + "ops/nodes", `"InCluster":true`},
 		{admin + "metrics", "\njuggler_results_total{code=\"0\"} 1\n"},
 		{admin + "metrics", "\njuggler_calls_total{code=\"0\",uri=\"test.echo\"} 1\n"},
 		{admin + "metrics", "\njuggler_redis_calls_total{redis=\"1\"} 1\n"},

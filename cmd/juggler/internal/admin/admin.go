@@ -24,6 +24,7 @@ const readyTimeout = time.Second
 // A Server serves metrics, health and insides of one process.
 type Server struct {
 	server   *http.Server
+	mux      *http.ServeMux
 	work     func(context.Context) error
 	draining atomic.Bool
 }
@@ -47,9 +48,13 @@ func New(metrics []prometheus.Collector, vars func() any, work func(context.Cont
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	s.mux = mux
 	s.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	return s
 }
+
+// Handle serves more; see [http.ServeMux]. It is called before Serve.
+func (s *Server) Handle(pattern string, h http.Handler) { s.mux.Handle(pattern, h) }
 
 // Serve serves on l until Close.
 func (s *Server) Serve(l net.Listener) error {

@@ -15,8 +15,11 @@ type Flags struct{ listen string }
 
 // Bind adds the flag.
 func (f *Flags) Bind(flags *pflag.FlagSet) {
-	flags.StringVar(&f.listen, "admin-listen", "", "`address` for /metrics, /healthz, /readyz, /debug/vars and /debug/pprof; keep it from the public")
+	flags.StringVar(&f.listen, "admin-listen", "", "`address` for /metrics, /healthz, /readyz, /debug/vars and /debug/pprof, and of a server a page for operators; keep it from the public")
 }
+
+// On reports whether the flags say where to serve.
+func (f *Flags) On() bool { return f.listen != "" }
 
 // Check reports whether the address has the form that Start takes.
 func (f *Flags) Check() error {

@@ -188,6 +188,9 @@ func (e *Engine) Await(ctx context.Context, most time.Duration) error {
 	}
 }
 
+// Address returns what the settings call the i-th of e.Redis.
+func (e *Engine) Address(i int) string { return e.addresses[i] }
+
 // Close closes the broker.
 func (e *Engine) Close() error {
 	var errs []error
