@@ -9,7 +9,7 @@ export function recordingSocket(frames: Frames): WebSocketConstructor {
     constructor(url: string, protocols: string[]) {
       super(url, protocols);
       // Before the client's own: the timeline has a message before the client answers it.
-      this.addEventListener('open', () => this.tap.opened(url, this.protocol));
+      this.addEventListener('open', () => this.tap.opened(url.replace(/\?.*/, ''), this.protocol)); // a query may have a token
       this.addEventListener('message', ({ data }) => this.tap.received(String(data)));
       this.addEventListener('close', ({ code, reason }) => this.tap.closed(code, reason));
     }

@@ -251,6 +251,18 @@ it('the page may connect to its own server only, and loads nothing from elsewher
   expect(await form(page, 'Call').getByRole('button').isDisabled()).toBe(true);
 });
 
+it('a token is sent, and not shown', async () => {
+  const page = await open();
+  await page.getByLabel('URL').fill(`${await page.getByLabel('URL').inputValue()}&token=hunter1`);
+  await page.getByLabel('Token').fill('hunter2');
+  const sent = page.waitForEvent('websocket').then((socket) => socket.waitForEvent('framesent'));
+  await page.getByRole('button', { name: 'Connect' }).click();
+  expect((await sent).payload).toMatch(/"AUTH".*"hunter2"/);
+  await reads(page.getByRole('banner').getByRole('status'), /takes no AUTH/); // the demo
+  await reads(page.getByRole('list', { name: 'Frames' }), /OPEN[^]*AUTH[^]*"token":"…"/);
+  expect(await page.getByRole('list', { name: 'Frames' }).innerText()).not.toMatch(/hunter/);
+});
+
 it('the snippets show what was done last', async () => {
   const page = await open();
   await reads(await call(page, 'test.echo', '{"a": 1}'), /done/);
