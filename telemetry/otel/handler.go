@@ -17,9 +17,9 @@ import (
 // [WithClientRate] lets it; one that the client has not sampled has no spans here, whatever
 // the sampler. Callees and subscribers get the context of the server's span in place of
 // the client's: headers that carry no valid context, or stand there in another case of
-// letters, do not pass. The span of a CALL tells apart what the callee's function took and
-// what the ways and queues took. Give it before other middleware, which then finds that
-// context in the headers.
+// letters, do not pass, nor does that of a publication that is not sampled. The span of a
+// CALL tells apart what the callee's function took and what the ways and queues took. Give
+// it before other middleware, which then finds that context in the headers.
 //
 // It never waits. A request that is not sampled costs a few allocations and has no span.
 func Handler(opts ...TraceOption) juggler.Option {
@@ -63,7 +63,11 @@ func (t *tracing) start(r *juggler.Request, name string, kind trace.SpanStartOpt
 	for _, field := range t.fields {
 		r.DeleteHeader(field)
 	}
-	t.propagator.Inject(ctx, headers)
+	// A callee has to know that a call is not sampled. What is published goes to many, for whom
+	// that would be bytes for nothing.
+	if r.Type() == frame.Call || span.SpanContext().IsSampled() {
+		t.propagator.Inject(ctx, headers)
+	}
 	return span
 }
 

@@ -324,6 +324,26 @@ func TestUnsampledParent(t *testing.T) {
 	}
 }
 
+// Subscribers get no context of a publication that is not sampled.
+func TestUnsampledPublication(t *testing.T) {
+	never := record(t, sdktrace.WithSampler(sdktrace.NeverSample()))
+	srv := jugglertest.New(t, jugglerotel.Handler(never.on()))
+	c := srv.Client()
+	sub, err := c.Subscribe(t.Context(), "news")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, given := range []map[string]string{{"own": "x"}, {"own": "x", "traceparent": plain}, {"own": "x", "traceparent": sampled}} {
+		if err := c.Publish(t.Context(), "news", 1, client.WithHeaders(given)); err != nil {
+			t.Fatal(err)
+		}
+		e, err := sub.Next(t.Context())
+		if want := map[string]string{"own": "x"}; err != nil || !maps.Equal(e.Headers, want) {
+			t.Errorf("%v has become %v (%v)", given, e.Headers, err)
+		}
+	}
+}
+
 // A node without a provider passes on what is valid, and nothing else.
 func TestWithoutProvider(t *testing.T) {
 	srv := jugglertest.New(t, jugglerotel.Handler())
