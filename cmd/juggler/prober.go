@@ -63,7 +63,8 @@ standard input does; what it writes to its standard error is shown if a case fai
 
 The levels: basic (calls, events, publications, lost connections), streams (answers
 in parts), history (what was missed), presence (who is there, what the server ends),
-keys (publications and calls that are known again).
+keys (publications and calls that are known again), auth: the client signs in, by
+AUTH, with what is in the variable ` + prober.TokenVariable + `, where that is set.
 docs/writing-a-client.md says what to build in which order; examples/python-client
 is a whole client with such a program.
 

@@ -79,7 +79,9 @@ class Link:
     """One connection, with the requests that wait for an answer on it."""
 
     def __init__(self, client, socket, hello):
-        self._client, self._socket, self.hello = client, socket, hello
+        self._client, self._socket = client, socket
+        self._silence = hello.get("ping", 25000) / 1000 * 2.5 or None  # None: the server promises nothing
+        self._most_calls = hello.get("limits", {}).get("calls") or float("inf")
         self._ids = map(str, itertools.count(1))
         self._waiting = {}  # by id: the request, what is told of its ACK, the future of its answer
         self.left = asyncio.Event()  # it has ended, or the server is going away
@@ -88,7 +90,7 @@ class Link:
     async def request(self, message, on_ack=lambda ack: None):
         """Returns the RES of a CALL, and the ACK of what else there is."""
         calls = sum(sent["type"] == "CALL" for sent, _, _ in self._waiting.values())
-        if message["type"] == "CALL" and calls >= self.hello["limits"]["calls"]:
+        if message["type"] == "CALL" and calls >= self._most_calls:
             raise JugglerError(429, "too many calls at a time")
         ident = next(self._ids)
         answer = asyncio.get_running_loop().create_future()
@@ -106,13 +108,12 @@ class Link:
 
     async def read(self):
         """Takes messages until the connection ends, and returns why it did."""
-        silence = self.hello.get("ping", 25000) / 1000 * 2.5
         try:
             while True:
-                async with asyncio.timeout(silence or None):
+                async with asyncio.timeout(self._silence):
                     text = await self._socket.receive()
                 self._take(json.loads(text))
-        except (websocket.Closed, TimeoutError, ValueError, LookupError, TypeError) as why:  # silence, nonsense
+        except Exception as why:  # it was closed, or the server is silent, or talks nonsense
             self._socket.close(1002)
             return why
         finally:
@@ -141,6 +142,8 @@ class Link:
                     if request["type"] == "CALL":
                         return
                 del self._waiting[message["for"]]
+                if answer.done():
+                    return  # who waited for it has just gone
                 if error := message.get("error"):
                     answer.set_exception(JugglerError(error["code"], error.get("message", ""), error.get("retry_after", 0)))
                 else:
@@ -237,7 +240,7 @@ class Client:
                 self._start(self._move(link, before))
                 await link.left.wait()
                 why = await reading if reading.done() else None
-            except (OSError, EOFError, ValueError, LookupError, TypeError, websocket.Closed, websocket.Refused) as error:
+            except Exception as error:  # nothing of what networks and proxies answer may end this
                 why = error
             if is_final(why):
                 self._end(JugglerError(403, f"the server refuses this client: {why}"))

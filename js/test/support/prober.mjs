@@ -3,7 +3,8 @@ import { createInterface } from 'node:readline';
 import { WebSocket } from 'ws';
 import { Client, JugglerError, members, stream, withKey } from '../../dist/index.js';
 
-const client = new Client(process.argv[2], { WebSocket, logger: () => {} });
+const token = process.env.PROBER_TOKEN;
+const client = new Client(process.argv[2], { WebSocket, logger: () => {}, ...(token && { auth: () => token }) });
 client.connect();
 
 const tell = (n, what) => console.log(JSON.stringify({ n, ...what }));

@@ -14,7 +14,7 @@ import (
 var files embed.FS
 
 // Levels are what clients may be able to do, each a file of cases. All clients have the first.
-var Levels = []string{"basic", "streams", "history", "presence", "keys"}
+var Levels = []string{"basic", "streams", "history", "presence", "keys", "auth"}
 
 // A Case is a scripted session.
 type Case struct {
@@ -25,6 +25,9 @@ type Case struct {
 	// Protocol is what the server takes of what the client offers. Who does not offer it
 	// has not to pass. Absent: juggler.1.
 	Protocol string `json:"protocol,omitempty"`
+
+	// Token is what the client has to sign in with. Empty: it does not sign in.
+	Token string `json:"token,omitempty"`
 
 	Level string `json:"level,omitempty"` // the name of the file
 
@@ -53,7 +56,7 @@ type Step struct {
 
 	// Of both:
 	Storm  *Storm   `json:"storm,omitempty"`
-	Quiet  int      `json:"quiet,omitempty"`  // so many ms pass without a connection
+	Quiet  int      `json:"quiet,omitempty"`  // so many ms pass without a connection or a request
 	Either [][]Step `json:"either,omitempty"` // the first of these that begins with what comes; each begins with Told, Want or Accept
 }
 

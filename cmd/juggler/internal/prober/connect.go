@@ -76,7 +76,7 @@ func (s *session) storm(storm *Storm) *fault {
 	return nil
 }
 
-// quiet sees to it that nobody connects for a while.
+// quiet sees to it that nobody connects for a while, and nothing is asked for.
 func (s *session) quiet(d time.Duration) *fault {
 	if f := s.wait(d, func() bool { return len(s.callers) > 0 }); f != nil {
 		return f
@@ -84,5 +84,5 @@ func (s *session) quiet(d time.Duration) *fault {
 	if len(s.callers) > 0 {
 		return &fault{what: "the client connected again"}
 	}
-	return nil
+	return s.sentMore()
 }

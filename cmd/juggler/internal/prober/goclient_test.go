@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/juggler-go/juggler/client"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/prober"
 )
 
 // A command is what the prober tells a program.
@@ -41,7 +42,11 @@ type goClient struct {
 
 // serveProber does what its standard input says with a client of url, and tells out.
 func serveProber(url string, out io.Writer) error {
-	c, err := client.New(url, client.WithLogger(slog.New(slog.DiscardHandler)))
+	opts := []client.Option{client.WithLogger(slog.New(slog.DiscardHandler))}
+	if token := os.Getenv(prober.TokenVariable); token != "" {
+		opts = append(opts, client.WithToken(func(context.Context) (string, error) { return token, nil }))
+	}
+	c, err := client.New(url, opts...)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package prober
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -104,7 +105,10 @@ func (v variables) bind(path, name string, got any) string {
 }
 
 func (v variables) differObject(path string, want, got map[string]any) string {
-	for _, name := range slices.Sorted(maps.Keys(want)) {
+	names := slices.SortedFunc(maps.Keys(want), func(a, b string) int { // the type says most
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b))
+	})
+	for _, name := range names {
 		value, ok := got[name]
 		switch {
 		case !ok && want[name] == "$absent":
@@ -125,6 +129,13 @@ func (v variables) differObject(path string, want, got map[string]any) string {
 		}
 	}
 	return ""
+}
+
+func rank(name string) int {
+	if name == "type" {
+		return 0
+	}
+	return 1
 }
 
 func within(path, name string) string {

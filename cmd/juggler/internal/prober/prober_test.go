@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	waiting.AtOnce(8)
+	waiting.AtOnce(16) // most of them wait for what a wrong client does not do
 	goleak.VerifyTestMain(m,
 		// The thread that starts programs stays to the end of the process.
 		goleak.IgnoreAnyFunction("github.com/juggler-go/juggler/internal/child.runOnOneThread"))

@@ -36,12 +36,18 @@ type program struct {
 	result error
 }
 
+// TokenVariable is the variable of a program that has the token to sign in with, if there is one.
+const TokenVariable = "PROBER_TOKEN"
+
 // start starts a program with the URL of the server as its last argument. It is ended, with what
 // it has started, when ctx ends.
-func start(ctx context.Context, command []string, url string) (*program, error) {
+func start(ctx context.Context, command []string, url, token string) (*program, error) {
 	p := &program{lines: make(map[string][][]byte)}
 	p.cmd = exec.CommandContext(ctx, command[0], append(command[1:len(command):len(command)], url)...)
 	p.cmd.Env = append(os.Environ(), "NO_COLOR=1")
+	if token != "" {
+		p.cmd.Env = append(p.cmd.Env, TokenVariable+"="+token)
+	}
 	group.Lead(p.cmd)
 	p.cmd.WaitDelay = killTime
 	p.cmd.Stderr = &p.stderr

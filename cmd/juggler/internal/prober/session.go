@@ -54,7 +54,7 @@ func (r *result) play(ctx context.Context, c *Case, command []string, patience t
 	}
 	defer s.listener.Close()
 	s.readers.Go(s.listen)
-	if s.program, err = start(ctx, command, "ws://"+s.listener.Addr().String()+"/"); err != nil {
+	if s.program, err = start(ctx, command, "ws://"+s.listener.Addr().String()+"/", c.Token); err != nil {
 		r.fault = &fault{what: err.Error(), rule: ownRule}
 		return
 	}
@@ -102,12 +102,8 @@ func (s *session) finish() *fault {
 	if f := s.program.toldMore("result", "error", "event", "part", "here"); f != nil {
 		return f
 	}
-	for _, p := range s.peers {
-		for _, m := range p.messages {
-			if !p.closed && !m.tidies() {
-				return &fault{what: fmt.Sprintf("the client sent %s; no request was due", cut(string(m.text)))}
-			}
-		}
+	if f := s.sentMore(); f != nil {
+		return f
 	}
 	s.ending = true
 	s.log.tell("(ends)")
@@ -117,6 +113,18 @@ func (s *session) finish() *fault {
 		f = &fault{what: fmt.Sprintf("the program ended with %v when its standard input did; want exit status 0", s.program.result), rule: ownRule}
 	}
 	return cmp.Or(f, s.program.toldMore("result", "event", "part")) // of the rest there may be some at the end
+}
+
+// sentMore returns the fault that a request is which no step has taken.
+func (s *session) sentMore() *fault {
+	for _, p := range s.peers {
+		for _, m := range p.messages {
+			if !p.closed && !m.tidies() {
+				return &fault{what: fmt.Sprintf("the client sent %s; no request was due", cut(string(m.text)))}
+			}
+		}
+	}
+	return nil
 }
 
 // step plays one step.

@@ -181,6 +181,16 @@ var wrongs = map[string]wrong{
 	"own mixed":    {in: "own-channels", says: `event is "not this one"`, back: swap(`,"own":true`, "")},
 	"UNSS ignored": {in: "ended-by-server", says: `channel is "room.7"; want "room.8"`, out: later(swap("room.8", "room.7"))},
 
+	// auth
+	"too early": {in: "sign-in", says: "no request was due", out: also(`"AUTH"`, `{"type":"CALL","id":"c","uri":"u"}`)},
+	"no AUTH": {in: "sign-in", says: `type is "CALL"; want "AUTH"`, out: func(m *middle, text string, _ int) []string {
+		if strings.Contains(text, "AUTH") {
+			m.give(`{"type":"ACK","for":"1"}`)
+			return []string{`{"type":"CALL","id":"c","uri":"u"}`}
+		}
+		return []string{text}
+	}},
+
 	// keys
 	"key changed": {in: "publication-key", says: `key is "x`, out: later(swap(`"key":"`, `"key":"x`))},
 	"made again":  {in: "keyed-call", says: `it has no "since"`, out: cutOut(`,"since":0`)},
