@@ -15,22 +15,33 @@ type alternative struct {
 
 // alternatives returns what s allows. It has integers among numbers.
 func (c *Contract) alternatives(s *Schema) []alternative {
-	s = c.resolve(s)
-	var all []alternative
+	all := c.collect(nil, s, map[*Schema]bool{})
+	if i := slices.IndexFunc(all, func(a alternative) bool { return a.kind == "" }); i >= 0 {
+		return all[i : i+1]
+	}
+	if slices.ContainsFunc(all, func(a alternative) bool { return a.kind == "number" && a.isPlainNumber() }) {
+		all = slices.DeleteFunc(all, func(a alternative) bool { return a.kind == "integer" })
+	}
+	return all
+}
+
+// collect appends what s allows, unless it is there already.
+func (c *Contract) collect(all []alternative, s *Schema, seen map[*Schema]bool) []alternative {
+	if s = c.resolve(s); seen[s] {
+		return all
+	}
+	seen[s] = true
 	for _, one := range s.AnyOf {
-		all = append(all, c.alternatives(one)...)
+		all = c.collect(all, one, seen)
 	}
 	for _, t := range s.Type {
 		all = append(all, alternative{t, s})
 	}
 	switch {
-	case s.isAny(), slices.ContainsFunc(all, func(a alternative) bool { return a.kind == "" }):
-		return []alternative{{"", s}}
+	case s.isAny():
+		all = append(all, alternative{"", s})
 	case len(s.Type) == 0 && len(s.Enum) > 0:
 		all = append(all, alternative{"one of " + listed(s.Enum), s})
-	}
-	if slices.ContainsFunc(all, func(a alternative) bool { return a.kind == "number" && a.isPlainNumber() }) {
-		all = slices.DeleteFunc(all, func(a alternative) bool { return a.kind == "integer" })
 	}
 	return all
 }

@@ -201,32 +201,31 @@ func (c *Contract) schemas() func(yield func(string, *Schema) bool) {
 // checkRef says what is wrong with the reference of s: it must lead to a definition, and not
 // over references alone back to itself.
 func (c *Contract) checkRef(s *Schema) error {
-	seen := map[*Schema]bool{}
+	const open, closed = 1, 2
+	state := map[*Schema]int{}
 	var follow func(s *Schema) error
 	follow = func(s *Schema) error {
-		if s.Ref == "" && len(s.AnyOf) == 0 {
+		switch {
+		case s == nil || state[s] == closed:
 			return nil
-		}
-		if seen[s] {
+		case state[s] == open:
 			return errors.New("a $ref leads to itself")
 		}
-		seen[s] = true
-		defer delete(seen, s)
+		state[s] = open
+		next := s.AnyOf
 		if s.Ref != "" {
 			to := c.Defs[strings.TrimPrefix(s.Ref, refPrefix)]
 			if to == nil || !strings.HasPrefix(s.Ref, refPrefix) {
 				return fmt.Errorf("there is no %s", s.Ref)
 			}
-			return follow(to)
+			next = []*Schema{to}
 		}
-		for _, one := range s.AnyOf {
-			if one == nil {
-				continue
-			}
+		for _, one := range next {
 			if err := follow(one); err != nil {
 				return err
 			}
 		}
+		state[s] = closed
 		return nil
 	}
 	return follow(s)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"iter"
 	"net/netip"
 	"os"
@@ -255,6 +256,28 @@ func TestParseRefuses(t *testing.T) {
 	}
 	if _, err := c.TypeScript("my app"); err == nil {
 		t.Error("a name that is none was taken")
+	}
+}
+
+// References that fork again and again are followed once.
+func TestForksOfReferences(t *testing.T) {
+	var defs strings.Builder
+	for i := range 64 {
+		fmt.Fprintf(&defs, `"D%d":{"anyOf":[{"$ref":"#/$defs/D%d"},{"$ref":"#/$defs/D%d"}]},`, i, i+1, i+1)
+	}
+	text := func(last string) []byte {
+		return []byte(`{"juggler":1,"channels":{"a":{"event":{"$ref":"#/$defs/D0"}}},"$defs":{` + defs.String() + `"D64":{"type":"` + last + `"}}}`)
+	}
+	from, err := contract.Parse(text("string"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := contract.Parse(text("null"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(contract.Compare(from, to)); got != "[channel a: event: was string, is null]" {
+		t.Error(got)
 	}
 }
 
