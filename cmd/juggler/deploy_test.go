@@ -423,15 +423,20 @@ func TestBalancers(t *testing.T) {
 }
 
 // A client that has a long cookie gets through each load balancer, and sees the close code
-// when it breaks a rule while it sends more.
+// when it breaks a rule while it sends more. So do compressed messages, which say nothing to
+// a balancer.
 func TestBalancersPassCookiesAndCloseCodes(t *testing.T) {
 	t.Parallel()
 	address := freeport.Address(t)
-	startServe(t, "--listen", address)
+	startServe(t, "--listen", address, "--compression")
 	for _, name := range []string{"nginx", "haproxy", "caddy"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			url := startBalancer(t, name, []string{address, address})
+			got := run(t, "", "load", "--compression", "--clients", "2", "--publish", "100", "--rate", "50", "--payload", "4096", "--duration", "200ms", "--json", url)
+			if r := parseReport(t, got); got.code != 0 || r.Events == 0 || r.BytesReceived > 2048*r.Events || r.LostConnections != 0 {
+				t.Errorf("compressed: %+v", got)
+			}
 			for want, op := range map[ws.StatusCode]ws.OpCode{1009: ws.OpText, 1003: ws.OpBinary} {
 				for range 5 {
 					if got := closeCode(t, url, op); got != want {

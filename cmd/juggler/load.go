@@ -80,6 +80,7 @@ server cannot be reached.`,
 	settings.IntVar(flags, &f.publish, "publish", 0, 0, 100, "publications in 100 requests; each client is subscribed to one channel")
 	settings.IntVar(flags, &c.Channels, "channels", 1, 1, 1_000_000, "channels that the clients are spread on")
 	settings.DurationVar(flags, &c.DropEvery, "drop-every", 0, 0, time.Hour, "about how long a connection lasts before its client drops it and comes back; 0: to the end")
+	flags.BoolVar(&c.Compress, "compression", false, "compress messages, and have the server do so")
 	f.protocol = settings.Choice{Value: "juggler.1", Choices: []string{"juggler.1", "juggler.0"}}
 	flags.Var(&f.protocol, "protocol", "subprotocol to speak")
 	flags.StringVar(&f.ca.tokenFile, "token-file", "", "`file` with a token, sent as Authorization: Bearer")

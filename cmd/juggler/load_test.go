@@ -17,6 +17,8 @@ import (
 type loadReport struct {
 	Calls, Pubs, Events uint64
 	Lost, Unexpected    uint64
+	BytesSent           uint64 `json:"bytes_sent"`
+	BytesReceived       uint64 `json:"bytes_received"`
 	Parts               uint64
 	PartsWrong          uint64 `json:"parts_wrong"`
 	EventsLost          uint64 `json:"events_lost"`

@@ -83,7 +83,7 @@ func (f *serveFlags) bind(flags *pflag.FlagSet) {
 // checkEffect refuses settings that can have no effect beside the others.
 func (f *serveFlags) checkEffect(flags *pflag.FlagSet) error {
 	unix := slices.ContainsFunc(f.listen, listen.IsUnix)
-	err := errors.Join(settings.Needs(flags, unix, "--listen unix:PATH", "socket-mode"), settings.Needs(flags, f.admin.On(), "--admin-listen", "call-stats", "admin-hosts", "top"))
+	err := errors.Join(settings.Needs(flags, unix, "--listen unix:PATH", "socket-mode"), settings.Needs(flags, f.admin.On(), "--admin-listen", "call-stats", "admin-hosts", "top"), checkCompression(flags))
 	switch {
 	case err != nil:
 		return err
@@ -113,6 +113,7 @@ func bindLimits(flags *pflag.FlagSet) *settings.Options[juggler.Option] {
 	o.Int(flags, option.ServerMaxKeys, juggler.WithMaxKeys, "calls with keys to one URI of which something is kept for one scope")
 	bindOutcomes(flags, o)
 	bindPresence(flags, o)
+	bindCompression(flags, o)
 	o.Int(flags, option.ServerStreamWindow, juggler.WithStreamWindow, "parts of an answer that may wait for the client")
 	o.Bytes(flags, option.ServerStreamWindowBytes, juggler.WithStreamWindowBytes, "size of these parts together")
 	o.Int(flags, option.ServerMaxRequests, juggler.WithMaxRequests, "requests of a session that wait")

@@ -1,14 +1,13 @@
 package wsconn
 
 import (
-	"bytes"
 	"errors"
-	"io"
 	"slices"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
-	"github.com/klauspost/compress/flate"
+
+	"github.com/juggler-go/juggler/internal/deflate"
 )
 
 // Compression is permessage-deflate (RFC 7692) without context takeover: each message is
@@ -24,24 +23,12 @@ const (
 	// at the dearest level that the server takes.
 	mostDeflated = 1 << 20
 
-	// tail is what a sender cuts off (RFC 7692, section 7.2.1), and a last block, as the
-	// end of all is otherwise not told from an end too soon.
-	tail = "\x00\x00\xff\xff" + "\x01\x00\x00\xff\xff"
-	// cut is how much of that the sender has cut off.
-	cut = 4
-
 	// widest is log2 of the window of DEFLATE.
 	widest = 15
-
-	// mostEnds is how many last blocks a message may have, as each makes work.
-	mostEnds = 16
 )
 
 // errInflate closes with 1007, as text does that is not UTF-8.
 const errInflate = errProtocol("compressed message cannot be read")
-
-// errTooBig closes with 1009.
-var errTooBig = errors.New("wsconn: message too big")
 
 // Deflate has messages of the peer be read that are compressed, and WriteDeflated compress
 // those for it: it keeps 1<<window bytes of each to inflate it, 8 to 15. It is to be
@@ -84,16 +71,16 @@ func (g *Group) AppendDeflated(dst, payload []byte) []byte {
 
 // deflate returns payload compressed, valid until the next call; nil if that is not smaller.
 func (g *Group) deflate(payload []byte) []byte {
-	b := g.getDeflater().deflate(payload)
+	b := g.getDeflater().Deflate(payload)
 	if len(b) >= len(payload) {
 		return nil
 	}
 	return b
 }
 
-func (g *Group) getDeflater() *deflater {
+func (g *Group) getDeflater() *deflate.Deflater {
 	if g.deflater == nil {
-		g.deflater = &deflater{level: g.cfg.DeflateLevel}
+		g.deflater = deflate.New(g.cfg.DeflateLevel)
 	}
 	return g.deflater
 }
@@ -103,12 +90,12 @@ func (c *Conn) compressed(op ws.OpCode, message []byte) {
 	if c.state != stateOpen {
 		return
 	}
-	payload, err := c.g.getDeflater().inflate(message, c.g.cfg.MaxMessage)
+	payload, err := c.g.getDeflater().Inflate(message, c.g.cfg.MaxMessage)
 	switch {
-	case errors.Is(err, errTooBig):
+	case errors.Is(err, deflate.ErrTooBig):
 		c.tooBig()
 	case err != nil:
-		c.violation(err)
+		c.violation(errInflate)
 	case c.g.cfg.CheckUTF8 && op == ws.OpText && !utf8.Valid(payload):
 		c.violation(errInvalidUTF8)
 	default:
@@ -141,86 +128,4 @@ func (cfg *config) maxWire(compressed bool) int {
 		return cfg.MaxMessage + cfg.MaxMessage>>7 + 64
 	}
 	return cfg.MaxMessage
-}
-
-// deflater compresses and inflates the messages of a group, one after the other, on its
-// turns.
-type deflater struct {
-	level int
-	w     *flate.Writer // nil until it is first needed
-	to    sink
-
-	r        io.ReadCloser // nil until it is first needed
-	from     bytes.Reader
-	wire     []byte // a message with its tail
-	inflated []byte
-}
-
-// sink is what a flate.Writer writes to.
-type sink []byte
-
-func (s *sink) Write(b []byte) (int, error) {
-	*s = append(*s, b...)
-	return len(b), nil
-}
-
-// deflate returns payload compressed, as it is sent.
-func (d *deflater) deflate(payload []byte) []byte {
-	if cap(d.to) > keepEach {
-		d.to = nil
-	}
-	d.to = d.to[:0]
-	if d.w == nil {
-		d.w, _ = flate.NewWriter(nil, d.level) // fails only for a level that does not exist
-	}
-	d.w.Reset(&d.to)
-	_, _ = d.w.Write(payload) // a sink never fails
-	_ = d.w.Flush()
-	return d.to[:len(d.to)-cut]
-}
-
-// inflate returns what message holds, valid until the next call. It stops as soon as that
-// is more than most bytes.
-func (d *deflater) inflate(message []byte, most int) (out []byte, err error) {
-	d.wire = append(append(d.wire[:0], message...), tail...)
-	d.from.Reset(d.wire)
-	if d.r == nil {
-		d.r = flate.NewReader(&d.from)
-	}
-	out = d.inflated[:0]
-	// A last block need not be the end: what follows it has the same window (RFC 7692,
-	// section 7.2.3.4).
-	for ends := 0; err == nil && d.from.Len() > 0; ends++ {
-		if ends > mostEnds {
-			return nil, errInflate
-		}
-		_ = d.r.(flate.Resetter).Reset(&d.from, out[max(0, len(out)-1<<widest):]) // never fails
-		out, err = appendAtMost(out, d.r, most)
-	}
-	if d.inflated = out; cap(out) > keepEach {
-		d.inflated = nil
-	}
-	if cap(d.wire) > keepEach {
-		d.wire = nil
-	}
-	return out, err
-}
-
-// appendAtMost appends what r inflates, up to most bytes of dst.
-func appendAtMost(dst []byte, r io.Reader, most int) ([]byte, error) {
-	for {
-		if len(dst) == cap(dst) {
-			dst = slices.Grow(dst, min(max(512, len(dst)), most+1-len(dst)))
-		}
-		n, err := r.Read(dst[len(dst):min(cap(dst), most+1)])
-		dst = dst[:len(dst)+n]
-		switch {
-		case len(dst) > most:
-			return dst, errTooBig
-		case err == io.EOF:
-			return dst, nil
-		case err != nil:
-			return dst, errInflate
-		}
-	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"github.com/juggler-go/juggler/internal/deflate"
 	"github.com/juggler-go/juggler/internal/wsconn"
 )
 
@@ -39,7 +40,7 @@ func bomb(n int) []byte { return deflated(strings.Repeat("\x00", n)) }
 func inflated(message []byte, most int) (payload []byte, err error) {
 	in := bytes.NewReader(append(slices.Clone(message), "\x00\x00\xff\xff\x01\x00\x00\xff\xff"...))
 	for ends := 0; in.Len() > 0 && len(payload) <= most; ends++ {
-		if ends > wsconn.MostEnds {
+		if ends > deflate.MostEnds {
 			return payload, errors.New("too many last blocks")
 		}
 		r := flate.NewReaderDict(in, payload[max(0, len(payload)-32<<10):])

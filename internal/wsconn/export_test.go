@@ -37,10 +37,7 @@ func (c *Conn) Kept() (n int) {
 // Ending reports whether c is open no more.
 func (c *Conn) Ending() bool { return c.state != stateOpen }
 
-const (
-	TurnBytes = turnBytes
-	MostEnds  = mostEnds
-)
+const TurnBytes = turnBytes
 
 // Looks reports whether the loop of g looks after what it lends.
 func Looks(g *Group) bool { return g.transport.(*loop).loan.looking.Load() }
@@ -85,10 +82,7 @@ func (r *Recorder) turn(f func()) {
 func (r *Recorder) Deflate(window uint8) { r.conn.Deflate(window) }
 
 // DeflaterSize returns how many bytes the buffers of the group's compression have.
-func (r *Recorder) DeflaterSize() int {
-	d := r.g.deflater
-	return cap(d.to) + cap(d.wire) + cap(d.inflated)
-}
+func (r *Recorder) DeflaterSize() int { return r.g.deflater.Size() }
 
 // Idle reports whether the connection owns no buffer.
 func (r *Recorder) Idle() bool { return r.conn.in == nil && r.conn.out == nil }

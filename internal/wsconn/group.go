@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/juggler-go/juggler/internal/deflate"
 	"github.com/juggler-go/juggler/internal/wheel"
 )
 
@@ -25,7 +26,7 @@ type Group struct {
 	expire func(*Conn)
 	free   freelists
 
-	deflater *deflater // nil until it is first needed
+	deflater *deflate.Deflater // nil until it is first needed
 
 	conns  []*Conn  // by slot; nil: vacant
 	vacant []uint32 // slots

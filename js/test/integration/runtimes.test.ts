@@ -52,8 +52,15 @@ const expected = (name: string, inBrowser: boolean): object => ({
   ...(!inBrowser && /^(resets the h|answers|redirects|is no|speaks no)/.test(name) && { cause: expect.stringMatching(/./) }),
 });
 
+/** How many bytes of messages the server has sent and received compressed. */
+const compressed = (): Promise<{ sent: number; received: number }> => server.get('/control/compressed');
+
+/** Whether a runtime takes compressed messages, and whether it sends any: Node's own WebSocket does not. */
+const compresses = (name: string): boolean[] => [name !== 'Deno', name !== 'Deno' && !/^Node \d+$/.test(name)];
+
 describe.each(Object.entries({ ...runtimes, Chromium: runChromium }))('%s', (name, run) => {
   it('works, and ends a try when it has failed', async () => {
+    const before = await compressed();
     const { worked, met } = await run({ server: server.url(), failures: failures.list });
     expect(worked).toEqual({
       event: 'ünï 💥',
@@ -64,6 +71,9 @@ describe.each(Object.entries({ ...runtimes, Chromium: runChromium }))('%s', (nam
       aborted: 'AbortError',
       state: { status: 'closed' },
     });
+    const after = await compressed();
+    const long = 20_000; // Less than the suite's.
+    expect([after.sent - before.sent > long, after.received - before.received > long]).toEqual(compresses(name));
     expect(met).toMatchObject(failures.list.map((failure) => expected(failure.name, name === 'Chromium')));
   });
 });

@@ -40,6 +40,8 @@ export async function work({ Client, stream, withKey }, WebSocket, server) {
   const event = (await events.next()).value;
   const numbers = Array.from({ length: 300 }, (_, n) => n);
   const echoed = await Promise.all(numbers.map((n) => client.call('test.echo', n)));
+  const long = 'ünï 💥 '.repeat(2_000);
+  const echoedLong = await client.call('test.echo', long);
   const answer = stream(client, 'test.parts', 100);
   const parts = [];
   for await (const part of answer) parts.push(part);
@@ -54,7 +56,7 @@ export async function work({ Client, stream, withKey }, WebSocket, server) {
   await client.close();
   return {
     event: event.args,
-    echoed: echoed.every((n, i) => n === i),
+    echoed: echoed.every((n, i) => n === i) && echoedLong === long,
     streamed: [parts.every((part, i) => part === i + 1), parts.length, await answer.result],
     kept: [kept[0] === kept[1], tooLong],
     failure: [failure.name, failure.code, failure.outcome, failure.data],

@@ -22,6 +22,7 @@ import (
 //	POST /control/unsubscribe?user=&channel=&code=  ends their subscriptions, with an error of this code
 //	POST /control/release?n=              lets calls of test.paced send n parts more
 //	GET  /control/counters                what the callees have counted, as JSON
+//	GET  /control/compressed              how many bytes /ws has sent and received compressed, before that
 //	GET  /control/sessions                how many sessions /ws has
 func control(mux *http.ServeMux, n *nodes, c *counters) {
 	mux.HandleFunc("POST /control/drain", func(w http.ResponseWriter, r *http.Request) {
@@ -67,6 +68,10 @@ func control(mux *http.ServeMux, n *nodes, c *counters) {
 	})
 	mux.HandleFunc("GET /control/counters", func(w http.ResponseWriter, _ *http.Request) {
 		json.NewEncoder(w).Encode(map[string]int64{"cancelled": c.cancelled.Load(), "called": c.called.Load(), "sent": c.sent.Load()})
+	})
+	mux.HandleFunc("GET /control/compressed", func(w http.ResponseWriter, _ *http.Request) {
+		stats := n.newest().Stats()
+		json.NewEncoder(w).Encode(map[string]uint64{"sent": stats.DeflatedFrom, "received": stats.InflatedTo})
 	})
 	mux.HandleFunc("GET /control/sessions", func(w http.ResponseWriter, _ *http.Request) {
 		json.NewEncoder(w).Encode(n.newest().NumSessions())

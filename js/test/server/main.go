@@ -88,6 +88,7 @@ func newNode(b *memory.Broker, opts ...juggler.Option) (*juggler.Handler, error)
 	return juggler.New(append([]juggler.Option{
 		juggler.WithBroker(b),
 		juggler.WithLogger(slog.New(slog.DiscardHandler)),
+		juggler.WithCompression(juggler.Compression{}),
 		juggler.WithOriginCheck(func(*http.Request) bool { return true }),
 		juggler.WithKeyScope(func(juggler.Session) string { return "all" }),
 		juggler.WithPresence(juggler.PresenceRule{Channels: "room.*", Info: func(s juggler.Session, _ string) any {

@@ -54,7 +54,7 @@ func (c *client) serve(ctx context.Context, fail func(error)) {
 	pause := minPause
 	for first := true; ctx.Err() == nil; first = false {
 		began := time.Now()
-		s, err := dial(ctx, &c.run.config)
+		s, err := dial(ctx, &c.run.config, &c.run.traffic)
 		connected := err == nil
 		if connected {
 			err = c.attend(ctx, s)

@@ -34,6 +34,8 @@ type Config struct {
 
 	Stream int // parts of each answer, the numbers from 1 on; 0: none
 
+	Compress bool // messages, in both directions
+
 	Publish  float64 // share of publications among requests, 0 to 1
 	Channels int     // that the clients are spread on
 

@@ -17,15 +17,19 @@ type Report struct {
 	Config   map[string]any `json:"config"`
 	Duration float64        `json:"duration"` // seconds that were measured
 
-	Calls     uint64            `json:"calls"` // with their result
-	Pubs      uint64            `json:"pubs"`  // confirmed
-	Events    uint64            `json:"events"`
-	CallRate  float64           `json:"calls_per_second"`
-	PubRate   float64           `json:"pubs_per_second"`
-	EventRate float64           `json:"events_per_second"`
-	Parts     uint64            `json:"parts"` // of answers, with --stream
-	PartRate  float64           `json:"parts_per_second"`
-	Errors    map[string]uint64 `json:"errors"` // by code
+	Calls     uint64  `json:"calls"` // with their result
+	Pubs      uint64  `json:"pubs"`  // confirmed
+	Events    uint64  `json:"events"`
+	CallRate  float64 `json:"calls_per_second"`
+	PubRate   float64 `json:"pubs_per_second"`
+	EventRate float64 `json:"events_per_second"`
+	Parts     uint64  `json:"parts"` // of answers, with --stream
+	PartRate  float64 `json:"parts_per_second"`
+
+	BytesSent     uint64 `json:"bytes_sent"` // on the connections, but for handshakes and TLS
+	BytesReceived uint64 `json:"bytes_received"`
+
+	Errors map[string]uint64 `json:"errors"` // by code
 
 	CallLatency  Latency `json:"call_latency_ms"`
 	PubLatency   Latency `json:"pub_latency_ms"`
@@ -108,7 +112,7 @@ func describe(c *Config) map[string]any {
 	return map[string]any{
 		"url": redact.URL(c.URL), "protocol": fmt.Sprintf("juggler.%d", c.Protocol), "clients": c.Clients, "in_flight": c.InFlight,
 		"rate": c.Rate, "ramp_s": c.Ramp.Seconds(), "uri": c.URI, "payload": c.Payload, "publish": c.Publish, "channels": c.Channels, "drop_every_s": c.DropEvery.Seconds(),
-		"stream": c.Stream,
+		"stream": c.Stream, "compression": c.Compress,
 	}
 }
 
@@ -119,6 +123,8 @@ func (r *run) finish(report *Report) {
 	report.PubRate = float64(report.total.Pubs) / report.Duration
 	report.EventRate = float64(report.total.Events) / report.Duration
 	report.PartRate = float64(report.total.Parts) / report.Duration
+	report.BytesSent += r.traffic.sent.Load()
+	report.BytesReceived += r.traffic.received.Load()
 	report.total.add(r.record.take())
 	t := report.total
 	report.Calls, report.Pubs, report.Events, report.Parts = t.Calls, t.Pubs, t.Events, t.Parts
@@ -259,6 +265,7 @@ func (r *Report) Write(w io.Writer) error {
 		fmt.Fprintf(&b, "connections lost %d (requests on them %d), attempts that failed %d; the first: %s\n",
 			r.LostConnections, r.Unknown, r.FailedConnects, r.FirstLoss)
 	}
+	fmt.Fprintf(&b, "bytes sent %d, received %d\n", r.BytesSent, r.BytesReceived)
 	fmt.Fprintf(&b, "this program used %.2f of %.0f processors\n", r.CPU, processors())
 	for _, reason := range r.Saturated {
 		fmt.Fprintf(&b, "SATURATED: %s; take fewer clients or another machine\n", reason)

@@ -15,6 +15,7 @@ type run struct {
 	config  Config
 	name    string // part of the names of channels: runs do not meet
 	record  *record
+	traffic traffic
 	clients []*client
 	epoch   time.Time
 	cancel  context.CancelCauseFunc
@@ -47,6 +48,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 		c.Started()
 	}
 	start, cpu := time.Now(), cpuTime()
+	report.BytesSent, report.BytesReceived = -r.traffic.sent.Load(), -r.traffic.received.Load()
 	r.start(clients, &serving)
 	measuring, enough := context.WithCancel(running)
 	defer enough()

@@ -2,8 +2,10 @@ package load
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gobwas/httphead"
 	"github.com/gobwas/ws"
 )
 
@@ -23,7 +26,10 @@ const maxMessage = 64 << 20
 type socket struct {
 	nc  net.Conn
 	in  *bufio.Reader
-	buf []byte // of the frame that is read
+	buf []byte // of the message that is read
+
+	compresses bool
+	wire, text []byte // a compressed message: as it is sent, and as it came
 
 	mu     sync.Mutex
 	out    []byte
@@ -34,12 +40,15 @@ type socket struct {
 }
 
 // dial opens a socket.
-func dial(ctx context.Context, c *Config) (*socket, error) {
+func dial(ctx context.Context, c *Config, t *traffic) (*socket, error) {
 	d := ws.Dialer{
 		Timeout:   10 * time.Second,
 		Protocols: []string{fmt.Sprintf("juggler.%d", c.Protocol)},
 		Header:    ws.HandshakeHeaderHTTP(http.Header(c.Header)),
 		TLSConfig: c.TLS,
+	}
+	if c.Compress {
+		d.Extensions = []httphead.Option{offered}
 	}
 	nc, in, h, err := d.Dial(ctx, c.URL)
 	if err != nil {
@@ -48,10 +57,19 @@ func dial(ctx context.Context, c *Config) (*socket, error) {
 	if h.Protocol != d.Protocols[0] {
 		return nil, fmt.Errorf("the server does not speak %s", d.Protocols[0])
 	}
+	if c.Compress && len(h.Extensions) == 0 {
+		_ = nc.Close()
+		return nil, errors.New("the server does not compress: juggler serve does with --compression")
+	}
+	nc = counted{nc, t}
 	if in == nil {
 		in = bufio.NewReaderSize(nc, 16<<10)
+	} else { // it has read the first message with the handshake
+		early, _ := in.Peek(in.Buffered())
+		t.received.Add(uint64(len(early)))
+		in = bufio.NewReaderSize(io.MultiReader(bytes.NewReader(early), nc), 16<<10)
 	}
-	s := &socket{nc: nc, in: in, wake: make(chan struct{}, 1), closed: make(chan struct{})}
+	s := &socket{nc: nc, in: in, compresses: c.Compress, wake: make(chan struct{}, 1), closed: make(chan struct{})}
 	go s.write() // ends with close
 	return s, nil
 }
@@ -77,7 +95,12 @@ func (s *socket) send(message []byte) { s.queue(ws.OpText, message) }
 
 func (s *socket) queue(op ws.OpCode, payload []byte) {
 	s.mu.Lock()
-	s.out = appendFrame(s.out, op, payload)
+	if s.compresses && op == ws.OpText && len(payload) >= compressFrom {
+		s.wire = appendDeflated(s.wire[:0], payload)
+		s.out = appendFrame(s.out, op|rsv1<<4, s.wire)
+	} else {
+		s.out = appendFrame(s.out, op, payload)
+	}
 	s.mu.Unlock()
 	select {
 	case s.wake <- struct{}{}:
@@ -130,6 +153,7 @@ func appendFrame(dst []byte, op ws.OpCode, payload []byte) []byte {
 // read returns the next message, valid until the next call. It answers pings.
 func (s *socket) read() ([]byte, error) {
 	s.buf = s.buf[:0]
+	compressed := false
 	for {
 		h, err := ws.ReadHeader(s.in)
 		if err != nil {
@@ -152,10 +176,15 @@ func (s *socket) read() ([]byte, error) {
 			}
 			continue
 		}
+		compressed = compressed || h.Rsv == rsv1
 		start := len(s.buf)
 		s.buf = append(s.buf, make([]byte, h.Length)...)
 		if _, err := io.ReadFull(s.in, s.buf[start:]); err != nil {
 			return nil, err
+		}
+		if h.Fin && compressed {
+			s.text, err = appendInflated(s.text[:0], s.buf)
+			return s.text, err
 		}
 		if h.Fin {
 			return s.buf, nil
