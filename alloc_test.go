@@ -62,17 +62,20 @@ func roundTrips(t *testing.T, conn net.Conn, request []byte, answer int) func() 
 
 func TestCallsDoNotAllocate(t *testing.T) {
 	static := juggler.WithAuthorizer(juggler.NonBlocking(func(context.Context, *juggler.Request) error { return nil }))
-	watched := []juggler.Option{juggler.WithCallStats(1), juggler.WithCallObserver(func(juggler.CallEnd) {})}
+	watched := []juggler.Option{juggler.WithCallStats(1), juggler.WithTop(1), juggler.WithCallObserver(func(juggler.CallEnd) {})}
 	may, err := rules.Compile(rules.Rule{Who: []string{rules.Everyone}, Call: []string{"add", "echo"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, opts := range map[string][]juggler.Option{
-		"bare": nil, "non-blocking authorizer": {static}, "rules": {juggler.WithAuthorizer(may)}, "watched": watched,
+		"bare": nil, "non-blocking authorizer": {static}, "rules": {juggler.WithAuthorizer(may)}, "watched": watched, "somebody else is followed": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, opts...)
 			s.answerRaw("echo")
+			if name == "somebody else is followed" {
+				s.follow(t.Context(), juggler.FollowOptions{User: "somebody else"})
+			}
 			c := dialRaw(t, s.http.Listener.Addr().String())
 			const ack, res = `{"type":"ACK","for":"1"}`, `{"type":"RES","for":"1","args":{"text":"0123456789"}}`
 			call := maskedText(`{"type":"CALL","id":"1","uri":"echo","args":{"text":"0123456789"},"timeout":5000}`)
@@ -89,7 +92,7 @@ func TestCallsDoNotAllocate(t *testing.T) {
 
 func TestEventsDoNotAllocate(t *testing.T) {
 	const subscribers = 1000
-	s := newServer(t, juggler.WithMaxSessions(subscribers+1))
+	s := newServer(t, juggler.WithMaxSessions(subscribers+1), juggler.WithTop(1))
 	conns := make([]net.Conn, subscribers)
 	for i := range conns {
 		c := dialRaw(t, s.http.Listener.Addr().String())

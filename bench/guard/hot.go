@@ -11,6 +11,7 @@ import (
 	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/frame"
 	"github.com/juggler-go/juggler/internal/glob"
+	"github.com/juggler-go/juggler/internal/topk"
 	"github.com/juggler-go/juggler/internal/wheel"
 )
 
@@ -43,6 +44,8 @@ var hotFunctions = []hot{
 	{"memory broker: 16 events that are kept, and nobody subscribes", memoryUnheard(16, "news.*")},
 	{"glob: 200 bytes beside a pattern that goes back", worstGlob},
 	{"wheel: set a timer and advance", timers},
+	{"topk: a name that has a counter", mostFrequent(64)},
+	{"topk: a name that takes a counter over", mostFrequent(32)},
 }
 
 func decode(p frame.Protocol, text string) func() (func(), error) {
@@ -192,3 +195,18 @@ func timers() (func(), error) {
 }
 
 type timed struct{ timer wheel.Timer[timed] }
+
+// mostFrequent counts 64 names in turn, which is the worst for so many counters or less.
+func mostFrequent(counters int) func() (func(), error) {
+	return func() (func(), error) {
+		s, i := topk.New(counters), 0
+		names := make([]string, 64)
+		for i := range names {
+			names[i] = fmt.Sprint("some.name.", i)
+		}
+		return func() {
+			s.Add(names[i&63], 1)
+			i++
+		}, nil
+	}
+}
