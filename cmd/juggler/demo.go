@@ -85,7 +85,8 @@ func demoPages(h http.Handler) http.Handler {
 		Channels:  []string{"room.7", "news.go"},
 	}))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/" && r.Method == http.MethodGet && r.Header.Get("Upgrade") == "" {
+		asks := r.Method == http.MethodGet || r.Method == http.MethodHead
+		if r.URL.Path == "/" && asks && r.Header.Get("Upgrade") == "" {
 			http.Redirect(w, r, playground.Path, http.StatusFound)
 			return
 		}
