@@ -27,6 +27,15 @@ func Compile(list ...Rule) (*Rules, error) {
 	return rules, nil
 }
 
+// MustCompile is Compile for rules that stand in the program: it panics if one is wrong.
+func MustCompile(list ...Rule) *Rules {
+	rules, err := Compile(list...)
+	if err != nil {
+		panic("rules: " + err.Error())
+	}
+	return rules
+}
+
 func compile(r Rule, problem func(error)) rule {
 	if len(r.Who) == 0 {
 		problem(fmt.Errorf("who is empty: want %s, if that is meant", Everyone))

@@ -1,6 +1,7 @@
 package rules_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -158,6 +159,20 @@ func TestWho(t *testing.T) {
 	if new(rules.Rules).Allows(ann, frame.Call, "", false) {
 		t.Error("no rules allow something")
 	}
+}
+
+// Rules that stand in a program are right, or it does not start.
+func TestMustCompile(t *testing.T) {
+	who := []string{rules.Everyone}
+	if may := rules.MustCompile(rules.Rule{Who: who, Call: []string{"x"}}); !may.Allows(&somebody{}, frame.Call, "x", false) {
+		t.Error("not what Compile makes")
+	}
+	defer func() {
+		if r := recover(); r == nil || !strings.Contains(fmt.Sprint(r), "rule 1: ") {
+			t.Errorf("panicked with %v", r)
+		}
+	}()
+	rules.MustCompile(rules.Rule{Who: who})
 }
 
 func TestCompileErrors(t *testing.T) {
