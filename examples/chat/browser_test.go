@@ -10,25 +10,18 @@ import (
 	"testing"
 
 	"github.com/juggler-go/juggler/internal/child"
-	"github.com/juggler-go/juggler/internal/freeport"
 )
 
 // People in a real browser use two nodes behind nginx, which are replaced meanwhile: see
 // web/test/e2e.mjs.
 func TestBrowser(t *testing.T) {
-	var ports [4]any
+	var ports [4]string
 	for i := range ports {
-		port, release, err := freeport.Reserve()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(release)
-		ports[i] = port
+		_, ports[i], _ = strings.Cut(freeAddress(t), ":")
 	}
-	data := t.TempDir()
 	cluster := exec.Command("./run", "cluster")
-	cluster.Env = append(os.Environ(), "DATA="+data,
-		fmt.Sprint("PORT=", ports[0]), fmt.Sprint("REDIS_PORT=", ports[1]), fmt.Sprintf("NODE_PORTS=%d %d", ports[2:]...))
+	cluster.Env = append(os.Environ(), "DATA="+t.TempDir(),
+		"PORT="+ports[0], "REDIS_PORT="+ports[1], "NODE_PORTS="+ports[2]+" "+ports[3])
 	cluster.Stderr = os.Stderr
 	said, err := cluster.StdoutPipe()
 	if err != nil {

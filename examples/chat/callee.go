@@ -2,42 +2,58 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/calleekit"
+	jugglerotel "github.com/juggler-go/juggler/telemetry/otel"
+	jugglerprom "github.com/juggler-go/juggler/telemetry/prometheus"
 )
 
-// A desk answers the calls.
-type desk struct {
+// A room answers the calls to its URIs.
+type room struct {
 	store
 	events broker.PubSub
+	name   string
+}
+
+// answerCalls is a callee until ctx ends.
+func answerCalls(ctx context.Context, b engine, path string) error {
+	db, err := openStore(ctx, path)
+	if err != nil {
+		return err
+	}
+	callee, err := newCallee(b, b, db)
+	if err == nil {
+		prometheus.MustRegister(jugglerprom.NewCalleeCollector(callee))
+		err = callee.Run(ctx)
+	}
+	return errors.Join(err, db.Close())
 }
 
 // newCallee has the functions of all rooms and of "me", who calls.
-func newCallee(b interface {
-	broker.Callee
-	broker.PubSub
-}, db store) (*calleekit.Callee, error) {
-	callee, err := calleekit.New(b)
+func newCallee(b broker.Callee, events broker.PubSub, db store) (*calleekit.Callee, error) {
+	callee, err := calleekit.New(b, calleekit.WithDrainTimeout(time.Minute), jugglerotel.Callee())
 	if err != nil {
 		return nil, err
 	}
-	d := desk{db, b}
-	for _, room := range rooms {
-		g := callee.Group("room." + room.name + ".")
-		g.Handle("history", calleekit.Typed(func(ctx context.Context, _ struct{}) ([]message, error) { return d.newest(ctx, room.name, 100) }))
-		g.Handle("post", calleekit.Typed(func(ctx context.Context, p post) (message, error) { return d.post(ctx, room.name, p) }))
-		g.Handle("read", calleekit.Typed(func(ctx context.Context, id int64) (any, error) { return nil, d.hasRead(ctx, room.name, id) }))
-		g.Handle("report", func(ctx context.Context, c *calleekit.Call) (any, error) { return d.report(ctx, c, room.name) },
+	for _, access := range accesses {
+		r, g := room{db, events, access.room}, callee.Group("room."+access.room+".")
+		g.Handle("history", calleekit.Typed(r.history))
+		g.Handle("post", calleekit.Typed(r.post))
+		g.Handle("read", calleekit.Typed(r.read))
+		g.Handle("report", r.report, calleekit.WithParts[progress](), calleekit.WithResult[map[string]int](),
 			calleekit.WithConcurrency(8)) // it takes long: nobody else waits for it
 	}
 	callee.Handle("me.reads", calleekit.Typed(func(ctx context.Context, _ struct{}) (map[string]int64, error) {
-		return d.reads(ctx, caller(ctx))
+		return db.reads(ctx, caller(ctx))
 	}))
 	callee.Handle("me.answer", calleekit.Stream(answer), calleekit.WithConcurrency(64))
 	return callee, nil
@@ -46,23 +62,28 @@ func newCallee(b interface {
 // caller is who calls: the node says so.
 func caller(ctx context.Context) string { return calleekit.CallFrom(ctx).Header("user") }
 
+// history returns the newest messages, the oldest of them first.
+func (r room) history(ctx context.Context, _ struct{}) ([]message, error) {
+	return r.newest(ctx, r.name, 100)
+}
+
 type post struct {
 	Key  string `json:"key"`
 	Text string `json:"text"`
 }
 
 // post stores a message, then tells of it. Whoever does not know whether it was done sends it again.
-func (d desk) post(ctx context.Context, room string, p post) (message, error) {
+func (r room) post(ctx context.Context, p post) (message, error) {
 	p.Text = strings.TrimSpace(p.Text)
 	if p.Text == "" || len(p.Text) > 4000 || p.Key == "" || len(p.Key) > 64 {
 		return message{}, calleekit.Errorf(422, "a message has 1 to 4000 bytes, and a key")
 	}
-	m, err := d.add(ctx, room, message{User: caller(ctx), Key: p.Key, Text: p.Text})
+	m, err := r.add(ctx, r.name, message{User: caller(ctx), Key: p.Key, Text: p.Text})
 	if err != nil {
 		return message{}, err
 	}
 	// With a key, as this may be the second time: subscribers get it once.
-	_, err = broker.PublishKeyed(ctx, d.events, strconv.FormatInt(m.ID, 10), "room."+room, m, nil)
+	_, err = broker.PublishKeyed(ctx, r.events, strconv.FormatInt(m.ID, 10), "room."+r.name, m, nil)
 	return m, err
 }
 
@@ -72,13 +93,13 @@ type mark struct {
 	ID   int64  `json:"id"`
 }
 
-// hasRead stores a mark, then tells all devices of the user.
-func (d desk) hasRead(ctx context.Context, room string, id int64) error {
+// read stores a mark, then tells all devices of the user.
+func (r room) read(ctx context.Context, id int64) (any, error) {
 	user := caller(ctx)
-	if err := d.read(ctx, user, room, id); err != nil {
-		return err
+	if err := r.setRead(ctx, user, r.name, id); err != nil {
+		return nil, err
 	}
-	return broker.Publish(ctx, d.events, "reads."+user, mark{room, id}, nil)
+	return nil, broker.Publish(ctx, r.events, "reads."+user, mark{r.name, id}, nil)
 }
 
 // progress is a part of a report.
@@ -89,8 +110,8 @@ type progress struct {
 
 // report counts who has written how many words. It takes its time, so that one can watch it, and
 // ends where its caller cancels.
-func (d desk) report(ctx context.Context, c *calleekit.Call, room string) (any, error) {
-	messages, err := d.newest(ctx, room, 10_000)
+func (r room) report(ctx context.Context, c *calleekit.Call) (any, error) {
+	messages, err := r.newest(ctx, r.name, 10_000)
 	if err != nil {
 		return nil, err
 	}

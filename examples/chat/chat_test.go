@@ -36,7 +36,7 @@ func start(t *testing.T) system {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	callee, err := newCallee(srv.Broker, db)
+	callee, err := newCallee(srv.Broker, srv.Broker, db)
 	if err != nil {
 		t.Fatal(err)
 	}

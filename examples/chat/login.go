@@ -56,33 +56,27 @@ func setCookie(w http.ResponseWriter, r *http.Request, value string, maxAge int)
 		HttpOnly: true, Secure: secure, SameSite: http.SameSiteStrictMode})
 }
 
-// who says whose request it is, and until when that is sure.
-func (l login) who(r *http.Request) (a account, until time.Time, ok bool) {
+// authenticate says whose request it is, and until when that is sure.
+func (l login) authenticate(r *http.Request) (*juggler.Identity, error) {
 	var t ticket
 	cookie, err := r.Cookie(cookieName)
 	if err == nil {
 		err = l.cookies.Decode(cookieName, cookie.Value, &t)
 	}
 	a, known := accounts[t.Name]
-	return a, t.Until, err == nil && known
-}
-
-// authenticate is for handshakes.
-func (l login) authenticate(r *http.Request) (*juggler.Identity, error) {
-	a, until, ok := l.who(r)
-	if !ok {
+	if err != nil || !known {
 		return nil, juggler.ErrUnauthenticated
 	}
-	return &juggler.Identity{User: a.name, Expires: until, Attributes: []juggler.Attribute{{Name: "role", Value: a.role}}}, nil
+	return &juggler.Identity{User: a.name, Expires: t.Until, Attributes: []juggler.Attribute{{Name: "role", Value: a.role}}}, nil
 }
 
 // me tells the page who has signed in; null is nobody.
 func (l login) me(w http.ResponseWriter, r *http.Request) {
+	var me any
+	if id, err := l.authenticate(r); err == nil {
+		me = map[string]any{"user": id.User, "rooms": roomsOf(accounts[id.User])}
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	var me any
-	if a, _, ok := l.who(r); ok {
-		me = map[string]any{"user": a.name, "rooms": roomsOf(a)}
-	}
 	json.NewEncoder(w).Encode(me) //nolint:errcheck // the browser is gone
 }

@@ -12,17 +12,17 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/broker/memory"
 	"github.com/juggler-go/juggler/broker/redis"
+	jugglerprom "github.com/juggler-go/juggler/telemetry/prometheus"
 )
 
 // settings are what the command line and the environment say.
-type settings struct {
-	role, listen, redis, db, web, secret string
-}
+type settings struct{ role, listen, redis, db, web, metrics, secret string }
 
 func main() {
 	s := settings{secret: os.Getenv("CHAT_SECRET")}
@@ -31,63 +31,52 @@ func main() {
 	flag.StringVar(&s.redis, "redis", "", "`URL` of Redis; without it, a broker in this process")
 	flag.StringVar(&s.db, "db", "chat.db", "`file` of the callee's database")
 	flag.StringVar(&s.web, "web", "web/dist", "`folder` with the built pages")
+	flag.StringVar(&s.metrics, "metrics", "", "`address` that Prometheus asks; without it, none")
 	flag.Parse()
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil)).With("role", s.role)
-	slog.SetDefault(log) // for all of juggler, too
+	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, nil)).With("role", s.role)) // juggler's log, too
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	err := run(ctx, stop, s)
-	stop()
-	if err != nil {
-		log.Error("the chat has ended", "error", err)
+	context.AfterFunc(ctx, stop) // a second signal ends the process
+	if err := run(ctx, s); err != nil {
+		slog.Error("the chat has ended", "error", err)
 		os.Exit(1)
 	}
 }
 
-// run is this process until ctx ends. It stops in the reverse order of the start: sessions wait
-// for answers of the callee, and both need the broker. stop has a second signal end the process.
-func run(ctx context.Context, stop func(), s settings) (err error) {
-	var stops []func(context.Context) error
-	defer func() {
-		stop()
-		grace, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		for i := len(stops) - 1; i >= 0; i-- {
-			err = errors.Join(err, stops[i](grace))
-		}
-	}()
-	b, err := openBroker(s)
+// run is this process until ctx ends.
+func run(ctx context.Context, s settings) error {
+	stopTelemetry, err := startTelemetry(ctx, s.metrics)
 	if err != nil {
 		return err
 	}
-	stops = append(stops, func(context.Context) error { return b.Close() })
-	if s.role != "node" {
-		db, err := openStore(ctx, s.db)
-		if err != nil {
-			return err
-		}
-		stops = append(stops, func(context.Context) error { return db.Close() })
-		callee, err := newCallee(b, db)
-		if err == nil {
-			err = callee.Start(ctx)
-		}
-		if err != nil {
-			return err
-		}
-		stops = append(stops, callee.Shutdown)
+	b, err := openBroker(s.redis)
+	if err != nil {
+		return err
 	}
-	failed := make(chan error, 1)
-	if s.role != "callee" {
-		shutdown, err := startNode(b, s, failed)
-		if err != nil {
-			return err
-		}
-		stops = append(stops, shutdown)
+	switch s.role {
+	case "node":
+		err = serve(ctx, b, s)
+	case "callee":
+		err = answerCalls(ctx, b, s.db)
+	default:
+		err = doBoth(ctx, b, s)
 	}
-	select {
-	case err = <-failed:
-	case <-ctx.Done():
-	}
-	return err
+	last, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return errors.Join(err, b.Close(), stopTelemetry(last))
+}
+
+// doBoth ends the callee last: sessions wait for its answers.
+func doBoth(ctx context.Context, b engine, s settings) error {
+	ctx, stop := context.WithCancel(ctx)
+	calls, endCalls := context.WithCancel(context.WithoutCancel(ctx))
+	answered := make(chan error, 1)
+	go func() {
+		defer stop() // nothing goes without it
+		answered <- answerCalls(calls, b, s.db)
+	}()
+	err := serve(ctx, b, s)
+	endCalls()
+	return errors.Join(err, <-answered)
 }
 
 // An engine is a broker in all its roles.
@@ -105,13 +94,21 @@ var history = []broker.HistoryRule{
 	{Channels: "reads.*", Events: 50, For: time.Hour},
 }
 
-func openBroker(s settings) (engine, error) {
-	if s.redis == "" {
-		return memory.New(memory.WithHistory(history...))
+func openBroker(url string) (engine, error) {
+	if url == "" {
+		b, err := memory.New(memory.WithHistory(history...))
+		if err == nil {
+			prometheus.MustRegister(jugglerprom.NewMemoryCollector(b))
+		}
+		return b, err
 	}
-	options, err := goredis.ParseURL(s.redis)
+	options, err := goredis.ParseURL(url)
 	if err != nil {
 		return nil, err
 	}
-	return redis.New(redis.WithServer(options), redis.WithHistory(history...))
+	b, err := redis.New(redis.WithServer(options), redis.WithHistory(history...))
+	if err == nil {
+		prometheus.MustRegister(jugglerprom.NewRedisCollector(b))
+	}
+	return b, err
 }

@@ -2,29 +2,37 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/juggler-go/juggler"
+	jugglerotel "github.com/juggler-go/juggler/telemetry/otel"
+	jugglerprom "github.com/juggler-go/juggler/telemetry/prometheus"
 )
 
-// startNode serves until shutdown is called, or fails.
-func startNode(b engine, s settings, failed chan<- error) (shutdown func(context.Context) error, err error) {
+// serve is a node until ctx ends.
+func serve(ctx context.Context, b engine, s settings) error {
 	l := newLogin(s.secret)
 	h, err := juggler.New(append(nodeOptions(l), juggler.WithBroker(b))...)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	listener, err := net.Listen("tcp", s.listen)
-	if err != nil {
-		return nil, err
+	prometheus.MustRegister(jugglerprom.NewHandlerCollector(h))
+	server := &http.Server{Addr: s.listen, Handler: routes(h, l, s.web), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	failed := make(chan error, 1)
+	go func() { failed <- server.ListenAndServe() }()
+	slog.Info("serving", "url", "http://"+s.listen)
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
 	}
-	server := &http.Server{Handler: routes(h, l, s.web), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
-	go func() { failed <- server.Serve(listener) }()
-	slog.Info("serving", "url", "http://"+listener.Addr().String())
-	return func(ctx context.Context) error { return h.ShutdownWith(ctx, server) }, nil
+	grace, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return errors.Join(err, h.ShutdownWith(grace, server)) // sessions move to other nodes
 }
 
 // nodeOptions are who comes in, what they may do, and how often.
@@ -41,7 +49,8 @@ func nodeOptions(l login) []juggler.Option {
 			Calls:        juggler.Rate{PerSecond: 20, Burst: 100},
 			Publications: juggler.Rate{PerSecond: 5, Burst: 20},
 		}),
-		juggler.WithCallStats(64),
+		juggler.WithCallStats(64), // metrics by URI
+		jugglerotel.Handler(),     // a span for each call and publication
 	}
 }
 

@@ -19,8 +19,8 @@ var accounts = map[string]account{
 func (a account) User() string                         { return a.name }
 func (a account) HasAttribute(name, value string) bool { return name == "role" && value == a.role }
 
-// rooms are all rooms, and who may be in them.
-var rooms = []struct{ name, who string }{
+// accesses are all rooms, and who may be in them.
+var accesses = []struct{ room, who string }{
 	{"general", rules.Authenticated},
 	{"random", rules.Authenticated},
 	{"staff", "role=staff"},
@@ -28,32 +28,30 @@ var rooms = []struct{ name, who string }{
 
 // rights say who may do what. Nothing else does: each room has URIs and channels of its own, so
 // that no callee has to look who calls.
-var rights = func() *rules.Rules {
+var rights = rules.MustCompile(makeRules()...)
+
+func makeRules() []rules.Rule {
 	list := []rules.Rule{{
 		Who:       []string{rules.Authenticated},
 		Call:      []string{"me.*"},
 		Subscribe: []string{"reads.{user}"},
 	}}
-	for _, room := range rooms {
+	for _, a := range accesses {
 		list = append(list, rules.Rule{
-			Who:       []string{room.who},
-			Call:      []string{"room." + room.name + ".*"},
-			Subscribe: []string{"room." + room.name, "here." + room.name, "typing." + room.name + ".*"},
-			Publish:   []string{"typing." + room.name + ".{user}"}, // nobody types as somebody else
+			Who:       []string{a.who},
+			Call:      []string{"room." + a.room + ".*"},
+			Subscribe: []string{"room." + a.room, "here." + a.room, "typing." + a.room + ".*"},
+			Publish:   []string{"typing." + a.room + ".{user}"}, // nobody types as somebody else
 		})
 	}
-	compiled, err := rules.Compile(list...)
-	if err != nil {
-		panic(err)
-	}
-	return compiled
-}()
+	return list
+}
 
 // roomsOf are the rooms that somebody may be in.
-func roomsOf(a account) (names []string) {
-	for _, room := range rooms {
-		if rights.Allows(a, frame.Sub, "room."+room.name, false) {
-			names = append(names, room.name)
+func roomsOf(who account) (names []string) {
+	for _, a := range accesses {
+		if rights.Allows(who, frame.Sub, "room."+a.room, false) {
+			names = append(names, a.room)
 		}
 	}
 	return names

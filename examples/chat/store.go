@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"net/url"
@@ -11,23 +12,8 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-const schema = `
-CREATE TABLE IF NOT EXISTS messages (
-	id   INTEGER PRIMARY KEY AUTOINCREMENT,
-	room TEXT NOT NULL,
-	user TEXT NOT NULL,
-	key  TEXT NOT NULL, -- made by who sends it: a message that is sent again is there once
-	text TEXT NOT NULL,
-	at   INTEGER NOT NULL, -- Unix, ms
-	UNIQUE (user, key)
-);
-CREATE INDEX IF NOT EXISTS messages_of_room ON messages (room, id);
-CREATE TABLE IF NOT EXISTS reads (
-	user TEXT NOT NULL,
-	room TEXT NOT NULL,
-	id   INTEGER NOT NULL, -- the last message that the user has read, on whatever device
-	PRIMARY KEY (user, room)
-) WITHOUT ROWID`
+//go:embed schema.sql
+var schema string
 
 // A message is a row, and the event that tells of it.
 type message struct {
@@ -67,8 +53,8 @@ func (s store) newest(ctx context.Context, room string, n int) ([]message, error
 		(SELECT * FROM messages WHERE room = ? ORDER BY id DESC LIMIT ?)`, room, n)
 }
 
-// read stores how far a user has read a room: never back.
-func (s store) read(ctx context.Context, user, room string, id int64) error {
+// setRead stores how far a user has read a room: never back.
+func (s store) setRead(ctx context.Context, user, room string, id int64) error {
 	_, err := s.ExecContext(ctx, `INSERT INTO reads (user, room, id) VALUES (?, ?, ?)
 		ON CONFLICT DO UPDATE SET id = max(id, excluded.id)`, user, room, id)
 	return err

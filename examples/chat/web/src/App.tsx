@@ -1,7 +1,7 @@
 import { useConnection } from '@juggler-go/client/react';
 import { useEffect, useState, type SubmitEvent } from 'react';
 import { Answer } from './Answer';
-import { client } from './client';
+import { client, type RoomName } from './client';
 import { Report } from './Report';
 import { Room } from './Room';
 import { useReads, useRoom } from './state';
@@ -9,7 +9,7 @@ import { useReads, useRoom } from './state';
 /** Who has signed in. */
 export interface Me {
   user: string;
-  rooms: string[];
+  rooms: RoomName[];
 }
 
 export function App() {
@@ -69,10 +69,12 @@ function Chat({ me, signOut }: { me: Me; signOut: () => void }) {
       </header>
       <nav aria-label="Rooms">
         {me.rooms.map((name) => (
-          <RoomButton key={name} me={me} room={name} read={reads?.[name] ?? 0} current={name === room} open={setRoom} />
+          <button key={name} aria-current={name === room} onClick={() => setRoom(name)}>
+            <RoomLabel me={me} room={name} read={reads?.[name] ?? 0} />
+          </button>
         ))}
       </nav>
-      <Room key={room} me={me} room={room} read={reads && (reads[room] ?? 0)} />
+      <Room key={room} me={me} room={room} read={reads ? (reads[room] ?? 0) : undefined} />
       <aside aria-label="Tools">
         <Answer user={me.user} />
         <Report key={room} room={room} />
@@ -81,20 +83,12 @@ function Chat({ me, signOut }: { me: Me; signOut: () => void }) {
   );
 }
 
-interface RoomButtonProps {
-  me: Me;
-  room: string;
-  read: number;
-  current: boolean;
-  open: (room: string) => void;
-}
-
-function RoomButton({ me, room, read, current, open }: RoomButtonProps) {
-  const { data = [] } = useRoom(room);
-  const unread = data.filter(({ id, user }) => id > read && user !== me.user).length;
+/** A room's name, and how many messages of others nobody has read on any device of the user. */
+function RoomLabel({ me, room, read }: { me: Me; room: RoomName; read: number }) {
+  const unread = useRoom(room).data?.filter(({ id, user }) => id > read && user !== me.user).length ?? 0;
   return (
-    <button aria-current={current} onClick={() => open(room)}>
+    <>
       {room} {unread > 0 && <span className="unread">{unread}<span className="hidden"> unread</span></span>}
-    </button>
+    </>
   );
 }

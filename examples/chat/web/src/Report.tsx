@@ -1,9 +1,9 @@
 import { useStream } from '@juggler-go/client/react';
 import { useState } from 'react';
-import { client } from './client';
+import { client, type RoomName } from './client';
 
 /** A job that tells how far it is, and ends at the callee when it is cancelled here. */
-export function Report({ room }: { room: string }) {
+export function Report({ room }: { room: RoomName }) {
   const [enabled, setEnabled] = useState(false);
   const { parts, result, error, pending, stop, restart } = useStream(client, `room.${room}.report`, undefined, { enabled });
   const { done, total } = parts.at(-1) ?? { done: 0, total: 1 };
@@ -20,16 +20,7 @@ export function Report({ room }: { room: string }) {
       )}
       <div role="status">
         {error?.message}
-        {result && (
-          <dl>
-            {Object.entries(result).map(([user, words]) => (
-              <div key={user}>
-                <dt>{user}</dt>
-                <dd>{words}</dd>
-              </div>
-            ))}
-          </dl>
-        )}
+        {result && `${Object.entries(result).map(([user, words]) => `${user}: ${words}`).join(', ')}.`}
         {enabled && !pending && !result && !error && 'Cancelled.'}
       </div>
     </section>

@@ -1,7 +1,7 @@
 import { useMembers } from '@juggler-go/client/react';
 import { useEffect, useRef, useState, type SubmitEvent } from 'react';
 import type { Me } from './App';
-import { client } from './client';
+import { client, type RoomName } from './client';
 import { useRoom, useTyping, useVisible } from './state';
 
 /** What this page sends and has not seen in the room yet. Its key is stored with it: sent twice, it is there once. */
@@ -11,8 +11,9 @@ interface Draft {
   failed?: string;
 }
 
-export function Room({ me, room, read }: { me: Me; room: string; read: number | undefined }) {
-  const { data: messages = [], error, pending } = useRoom(room);
+export function Room({ me, room, read }: { me: Me; room: RoomName; read: number | undefined }) {
+  const { data, error, pending } = useRoom(room);
+  const messages = data ?? [];
   const { members = [] } = useMembers(client, `here.${room}`);
   const typing = useTyping(room, me.user);
   const [drafts, setDrafts] = useState<Draft[]>([]);

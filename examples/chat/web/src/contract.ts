@@ -1,23 +1,52 @@
-export interface Message {
-  id: number;
-  user: string;
-  key: string;
-  text: string;
-  at: number;
-}
+// Written from a contract of juggler: change that and write it anew.
 
+/** What the server offers, for `new Client<App>(…)`. */
 export interface App {
   calls: {
-    [uri: `room.${string}.history`]: () => Message[];
-    [uri: `room.${string}.post`]: (args: { key: string; text: string }) => Message;
-    [uri: `room.${string}.read`]: (id: number) => null;
-    [uri: `room.${string}.report`]: () => AsyncGenerator<{ done: number; total: number }, Record<string, number>>;
-    'me.reads': () => Record<string, number>;
-    'me.answer': (question: string) => AsyncGenerator<string, null>;
+    'me.answer': (args: string) => AsyncGenerator<string, null>;
+    'me.reads': () => { [key: string]: number } | null;
+    'room.general.history': () => Message[] | null;
+    'room.general.post': (args: Post) => Message;
+    'room.general.read': (args: number) => unknown;
+    'room.general.report': (args?: unknown) => AsyncGenerator<Progress, { [key: string]: number } | null>;
+    'room.random.history': () => Message[] | null;
+    'room.random.post': (args: Post) => Message;
+    'room.random.read': (args: number) => unknown;
+    'room.random.report': (args?: unknown) => AsyncGenerator<Progress, { [key: string]: number } | null>;
+    'room.staff.history': () => Message[] | null;
+    'room.staff.post': (args: Post) => Message;
+    'room.staff.read': (args: number) => unknown;
+    'room.staff.report': (args?: unknown) => AsyncGenerator<Progress, { [key: string]: number } | null>;
   };
   channels: {
-    [room: `room.${string}`]: Message;
-    [user: `reads.${string}`]: { room: string; id: number };
-    [typing: `typing.${string}.${string}`]: true;
+    /** How far a user has read a room. */
+    [channel: `reads.${string}`]: Mark;
+    /** What is said in a room. */
+    [channel: `room.${string}`]: Message;
+    /** Somebody types. */
+    [channel: `typing.${string}.${string}`]: boolean;
   };
+}
+
+export interface Mark {
+  id: number;
+  room: string;
+}
+
+export interface Message {
+  at: number;
+  id: number;
+  key: string;
+  text: string;
+  user: string;
+}
+
+export interface Post {
+  key: string;
+  text: string;
+}
+
+export interface Progress {
+  done: number;
+  total: number;
 }

@@ -1,15 +1,15 @@
 // What the page knows: states that are read once and followed, over lost connections and deploys.
 import { useChannelState, useSubscription } from '@juggler-go/client/react';
 import { useEffect, useState, useSyncExternalStore } from 'react';
-import { client } from './client';
+import { client, type RoomName } from './client';
 
 /** The newest messages of a room. */
-export function useRoom(room: string) {
+export function useRoom(room: RoomName) {
   return useChannelState(client, `room.${room}`, {
     uri: `room.${room}.history`,
     // Two that are posted at once may come in the other order, or be in the history already.
     apply: (messages, { args }) =>
-      messages.some(({ id }) => id === args.id) ? messages : [...messages, args].sort((a, b) => a.id - b.id),
+      messages?.some(({ id }) => id === args.id) ? messages : [...(messages ?? []), args].sort((a, b) => a.id - b.id),
   });
 }
 
@@ -17,7 +17,7 @@ export function useRoom(room: string) {
 export function useReads(user: string) {
   return useChannelState(client, `reads.${user}`, {
     uri: 'me.reads',
-    apply: (reads, { args }) => ({ ...reads, [args.room]: Math.max(reads[args.room] ?? 0, args.id) }),
+    apply: (reads, { args }) => ({ ...reads, [args.room]: Math.max(reads?.[args.room] ?? 0, args.id) }),
   }).data;
 }
 

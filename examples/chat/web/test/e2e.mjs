@@ -156,7 +156,7 @@ const scenes = {
 
   async 'it can be read and used by everybody'({ ann }) {
     await ann.getByRole('button', { name: 'Count' }).click();
-    await ann.locator('dl').waitFor();
+    await ann.getByText(/^ann: \d+, bob: \d+\.$/).waitFor();
     await inspect(ann, 'chat');
     await ann.getByRole('button', { name: 'Sign out' }).click();
     await ann.getByLabel('Name').waitFor();
