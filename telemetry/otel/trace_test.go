@@ -236,6 +236,16 @@ func TestFailuresInSpans(t *testing.T) {
 		"    server slow error.type=499 rpc.method=slow rpc.response.status_code=499")
 
 	r.Reset()
+	gone := srv.Client()
+	if _, err := gone.Start(t.Context(), "slow", nil); err != nil {
+		t.Fatal(err)
+	}
+	srv.Wait("the function", func() bool { return callee.Stats().Running == 1 })
+	gone.Close()
+	want(t, r.await(2), "server slow error.type=499 juggler.call.untold=true rpc.method=slow rpc.response.status_code=499",
+		"  server slow error.type=499 rpc.method=slow rpc.response.status_code=499")
+
+	r.Reset()
 	_ = c.Publish(t.Context(), "secret", nil)
 	want(t, r.await(2), "producer publish ERROR(not allowed (403)) error.type=403 messaging.destination.name=secret rpc.response.status_code=403",
 		"  producer publish error.type=403 messaging.destination.name=secret rpc.response.status_code=403")
