@@ -69,13 +69,22 @@ func (c *Contract) checkChannel(name string) error {
 	if err := checkChannelName(name); err != nil {
 		return err
 	}
+	if other := c.channelLike(name); other != "" {
+		return fmt.Errorf("it is there twice: %s has the same names", other)
+	}
+	return nil
+}
+
+// channelLike returns the channel of c that differs from name in the words in braces at
+// most, or "".
+func (c *Contract) channelLike(name string) string {
 	form := placeholder.ReplaceAllLiteralString(name, "{}")
 	for other := range c.Channels {
 		if placeholder.ReplaceAllLiteralString(other, "{}") == form {
-			return fmt.Errorf("it is there twice: %s has the same names", other)
+			return other
 		}
 	}
-	return nil
+	return ""
 }
 
 // Name returns the name of the channel in which these values stand for the words in braces,

@@ -32,7 +32,11 @@ func Compare(from, to *Contract) []Change {
 	}
 	for _, name := range either(from.Channels, to.Channels) {
 		c.where = "channel " + name
-		c.channel(from.Channels[name], to.Channels[name])
+		was, is := from.channelLike(name), to.channelLike(name)
+		if was != is && name == was && is != "" {
+			continue // it comes by its new name
+		}
+		c.channel(from.Channels[was], to.Channels[is])
 	}
 	return c.changes
 }

@@ -142,6 +142,8 @@ func TestCompareCallsAndChannels(t *testing.T) {
 		{call(``), call(`,"part":{}`), "call u: answers in parts, too"},
 		{call(`,"part":{}`), call(``), "! call u: answers in parts no more"},
 		{call(`,"errors":{"409":"sold out"}`), call(`,"errors":{"422":"too large"}`), "call u: fails with code 409 no more\ncall u: may fail with code 422: too large"},
+		{channels(`"c.{a}":{"event":{}}`), channels(`"c.{b}":{"event":{}}`), ""},
+		{channels(`"c.{b}":{"event":{}}`), channels(`"c.{a}":{"event":{"type":"null"}},"d":{"event":{}}`), "channel c.{a}: event: was any value, is null\nchannel d: is new"},
 		{channels(`"c":{"event":{}}`), channels(`"c":{"event":{},"fromClients":true}`), "channel c: clients publish on it, too"},
 		{channels(`"c":{"event":{},"fromClients":true}`), channels(`"c":{"event":{},"deprecated":"use d"}`), "channel c: is deprecated: use d\n! channel c: clients publish on it no more"},
 	} {
