@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,9 @@ import (
 	"github.com/juggler-go/juggler/cmd/juggler/internal/prober"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
 )
+
+// everyLevel stands for all levels.
+const everyLevel = "all"
 
 // proberFlags are the settings of prober.
 type proberFlags struct {
@@ -63,8 +67,8 @@ standard input does; what it writes to its standard error is shown if a case fai
 
 The levels: basic (calls, events, publications, lost connections), streams (answers
 in parts), history (what was missed), presence (who is there, what the server ends),
-keys (publications and calls that are known again), auth: the client signs in, by
-AUTH, with what is in the variable ` + prober.TokenVariable + `, where that is set.
+keys (publications and calls that are known again), auth (signing in by AUTH, with
+what is then in the variable ` + prober.TokenVariable + `).
 docs/writing-a-client.md says what to build in which order; examples/python-client
 is a whole client with such a program.
 
@@ -82,8 +86,8 @@ Exit codes: 0 all cases passed, 1 one failed, 2 wrong usage.`,
 	settings.DurationVar(flags, &f.config.Patience, "patience", 10*time.Second, 100*time.Millisecond, time.Hour, "what the client has for each step")
 	settings.IntVar(flags, &f.config.Parallel, "parallel", 4, 1, 1000, "cases at a time")
 	flags.BoolVarP(&f.config.Verbose, "verbose", "v", false, "show the sessions of all cases")
-	flags.BoolVar(&f.list, "list", false, "list the cases, and end")
-	flags.BoolVar(&f.print, "print", false, "write the cases as JSON, and end")
+	flags.BoolVar(&f.list, "list", false, "list the cases, of all levels unless --level says which, and end")
+	flags.BoolVar(&f.print, "print", false, "write them as JSON, and end")
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 && !f.list && !f.print {
 			return usageError(cmd, errors.New("the program with the client is missing"))
@@ -91,11 +95,13 @@ Exit codes: 0 all cases passed, 1 one failed, 2 wrong usage.`,
 		return nil
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if (f.list || f.print) && !cmd.Flags().Changed("level") {
+			f.levels = []string{everyLevel}
+		}
 		var err error
 		if f.config.Cases, err = f.chosen(); err != nil {
 			return usageError(cmd, err)
 		}
-		f.config.Command = args
 		out := cmd.OutOrStdout()
 		switch {
 		case f.list:
@@ -103,6 +109,10 @@ Exit codes: 0 all cases passed, 1 one failed, 2 wrong usage.`,
 		case f.print:
 			return prober.Print(out, f.config.Cases)
 		}
+		if _, err := exec.LookPath(args[0]); err != nil {
+			return usageError(cmd, err)
+		}
+		f.config.Command = args
 		return f.run(cmd, out)
 	}
 	return cmd
@@ -115,12 +125,12 @@ func (f *proberFlags) chosen() ([]prober.Case, error) {
 		return named(all, f.cases)
 	}
 	for _, level := range f.levels {
-		if level != "all" && !slices.Contains(prober.Levels, level) {
+		if level != everyLevel && !slices.Contains(prober.Levels, level) {
 			return nil, fmt.Errorf("--level %q: want all, or some of %s", level, strings.Join(prober.Levels, ", "))
 		}
 	}
 	return slices.DeleteFunc(all, func(c prober.Case) bool {
-		return !slices.Contains(f.levels, "all") && !slices.Contains(f.levels, c.Level)
+		return !slices.Contains(f.levels, everyLevel) && !slices.Contains(f.levels, c.Level)
 	}), nil
 }
 
@@ -128,7 +138,7 @@ func named(all []prober.Case, names []string) (cases []prober.Case, err error) {
 	for _, name := range names {
 		i := slices.IndexFunc(all, func(c prober.Case) bool { return c.Name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("--case %q: there is no such case; --list --level all names them", name)
+			return nil, fmt.Errorf("--case %q: there is no such case; --list names them", name)
 		}
 		cases = append(cases, all[i])
 	}

@@ -60,6 +60,7 @@ func TestProber(t *testing.T) {
 		"":                    "the program with the client is missing",
 		"--level fast true":   `--level "fast": want all, or some of basic, `,
 		"--case nothing true": `--case "nothing": there is no such case`,
+		"./not-here":          "not-here",
 		"--patience 0s true":  "--patience",
 	} {
 		if got := run(t, "", append([]string{"prober"}, strings.Fields(args)...)...); got.code != 2 || !strings.Contains(got.stderr, want) {
@@ -69,7 +70,7 @@ func TestProber(t *testing.T) {
 	if got := run(t, "", "prober", "--case", "call", "true"); got.code != 1 || !strings.Contains(got.stdout, "0 passed, 1 failed, 0 left out") {
 		t.Errorf("%+v", got)
 	}
-	if got := run(t, "", "prober", "--level", "all", "--list"); got.code != 0 || !strings.Contains(got.stdout, "\npresence\n  here ") {
+	if got := run(t, "", "prober", "--list"); got.code != 0 || !strings.Contains(got.stdout, "\npresence\n  here ") {
 		t.Errorf("%+v", got)
 	}
 }
