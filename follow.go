@@ -82,10 +82,9 @@ func (h *Handler) Follow(ctx context.Context, o FollowOptions) (iter.Seq[Followe
 	if h.closing.Load() {
 		return nil, ErrShutdown
 	}
-	if !h.follower.CompareAndSwap(nil, f) {
+	if !f.begin(ctx) {
 		return nil, ErrFollowed
 	}
-	f.begin(ctx)
 	// One that ends from here on says so.
 	if _, ok := h.Session(o.Session); o.Session != "" && !ok {
 		f.finish(noFollowedSession)

@@ -306,8 +306,8 @@ func TestFollowUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	for round := range 20 {
-		o := juggler.FollowOptions{User: "ann", Frames: 50}
+	for round := range 60 {
+		o := juggler.FollowOptions{User: "ann", Frames: 1 + round%3*20} // with one it ends as soon as it begins
 		if round%2 == 0 {
 			for session := range s.h.Sessions() {
 				o = juggler.FollowOptions{Session: session.ID(), Frames: 5, For: 10 * time.Millisecond}

@@ -30,10 +30,13 @@ type follower struct {
 	buf     []byte
 }
 
-// begin bounds the time of f.
-func (f *follower) begin(ctx context.Context) {
-	f.mu.Lock()
+// begin has f follow, for its time. It returns false if somebody is followed already.
+func (f *follower) begin(ctx context.Context) bool {
+	f.mu.Lock() // what ends f at once waits until it has begun
 	defer f.mu.Unlock()
+	if !f.h.follower.CompareAndSwap(nil, f) {
+		return false
+	}
 	over, cancel := context.WithTimeout(ctx, f.most)
 	forgetTime := context.AfterFunc(over, func() {
 		if ctx.Err() != nil {
@@ -48,6 +51,7 @@ func (f *follower) begin(ctx context.Context) {
 		forgetHandler()
 		cancel()
 	}
+	return true
 }
 
 // finish ends f: it follows nobody any more. What was gathered can still be read.
