@@ -2,6 +2,7 @@ package jugglerotel_test
 
 import (
 	"fmt"
+	"log"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -208,4 +209,22 @@ func TestNoProvider(t *testing.T) {
 		t.Fatal(err)
 	}
 	calls.Observe(juggler.CallEnd{URI: "echo", Total: 1, Ran: 1})
+}
+
+// A node whose counts go where the program's other metrics go, with histograms of the calls
+// to the first 100 URIs.
+func ExampleObserveHandler() {
+	calls, err := jugglerotel.NewCallObserver(100)
+	if err != nil {
+		log.Fatal(err)
+	}
+	h, err := juggler.New(juggler.WithCallObserver(calls.Observe))
+	if err != nil {
+		log.Fatal(err)
+	}
+	stop, err := jugglerotel.ObserveHandler(h)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
 }
