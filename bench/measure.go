@@ -82,7 +82,7 @@ func (s *scenario) measure(c contender, set settings, round int) (r load.Result,
 // spec returns the load of c.
 func (s *scenario) spec(c contender) load.Spec {
 	spec := s.load
-	spec.Protocol, spec.Kept, spec.Parts = c.protocol, c.kept, c.parts
+	spec.Protocol, spec.Kept, spec.Parts, spec.Deflate = c.protocol, c.kept, c.parts, c.deflate
 	if c.conns > 0 {
 		spec.Conns = c.conns
 	}

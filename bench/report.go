@@ -66,6 +66,9 @@ func (rep *report) add(s scenario, o outcome) string {
 		if s.contenders[0].redis {
 			rep.redisTable(&b, s, o)
 		}
+		if s.contenders[0].deflate {
+			rep.wireTable(&b, s, o)
+		}
 	}
 	writeFailures(&b, o)
 	table := section{s.title, b.String()}
@@ -105,6 +108,19 @@ func (rep *report) loadTable(b *strings.Builder, s scenario, o outcome) {
 			latency(median(o.column(i, func(r load.Result) float64 { return float64(r.P50) }))),
 			latency(median(o.column(i, func(r load.Result) float64 { return float64(r.P99) }))),
 			o.ratio(i, s.figure), o.ratio(i, cpu), faults(results))
+	}
+}
+
+// wireTable says what the messages of compressing contenders are on the wire.
+func (rep *report) wireTable(b *strings.Builder, s scenario, o outcome) {
+	b.WriteString("\n| | bytes received each |\n| --- | --- |\n")
+	for i, c := range s.contenders {
+		if len(o.results[i]) == 0 {
+			fmt.Fprintf(b, "| %s | failed |\n", c.name)
+			continue
+		}
+		each := median(o.column(i, func(r load.Result) float64 { return float64(r.Received) / max(1, float64(r.Messages)) }))
+		fmt.Fprintf(b, "| %s | %.0f |\n", c.name, each)
 	}
 }
 

@@ -32,6 +32,7 @@ type contender struct {
 	name, server, protocol string
 	callee                 string // another server of package peer, without clients
 	redis                  bool   // they share a Redis
+	deflate                bool   // its clients take compressed messages
 	kept                   bool   // what is published goes to a channel whose events are kept
 	parts                  bool   // long answers come in parts, not as events
 	conns                  int    // instead of the load's, if above 0
@@ -228,6 +229,7 @@ func build() []scenario {
 	}
 	history(add)
 	streams(add)
+	compression(add)
 	add(scenario{
 		name:       "mixed",
 		title:      "Mixed load: 100 connections with calls of 16 B to 4 KiB, publications to 10 subscribers each, subscriptions that come and go",
@@ -353,6 +355,43 @@ func streams(add func(scenario)) {
 			})
 		}
 	}
+}
+
+// compression adds what is compressed, beside the same without. gws has no calls: it sends
+// back what it gets, as it comes.
+func compression(add func(scenario)) {
+	for _, n := range []int{200, 2000, 20_000} {
+		calls := load.Spec{Kind: load.Requests, Conns: 100, InFlight: 16, Payload: n}
+		add(scenario{
+			name:       fmt.Sprintf("compress-calls-%d", n),
+			title:      fmt.Sprintf("Calls with compressed results: 100 connections, 16 in flight, records of %s bytes", count(float64(n))),
+			load:       calls,
+			contenders: inDeflate(juggler, centrifuge, gws),
+		})
+		add(scenario{
+			name:       fmt.Sprintf("compress-fanout-%d", n),
+			title:      fmt.Sprintf("Fan-out to 1,000 subscribers, compressed: 1 outstanding, records of %s bytes", count(float64(n))),
+			load:       load.Spec{Kind: load.FanOut, Conns: 1000, InFlight: 1, Payload: n},
+			contenders: inDeflate(juggler, centrifuge, gwsFanOut),
+		})
+	}
+	add(scenario{
+		name:       "compress-idle",
+		title:      "10,000 idle connections that take compressed messages: a user of 16 bytes, one subscription to a channel shared by all",
+		load:       load.Spec{Kind: load.Idle, Conns: 10_000},
+		contenders: inDeflate(juggler, centrifuge, gws),
+	})
+}
+
+// inDeflate returns contenders whose clients take compressed messages, each beside itself
+// without.
+func inDeflate(contenders ...contender) (all []contender) {
+	for _, c := range contenders {
+		d := c
+		d.name, d.server, d.deflate = c.name+", compressed", c.server+"-deflate", true
+		all = append(all, d, c)
+	}
+	return all
 }
 
 // inTwoWays returns contenders whose channel is kept, and whose channel is not.

@@ -12,11 +12,13 @@ type centrifuge struct {
 	payload   int
 	resultLen int
 	anySize   bool
+	deflate   bool
 }
 
 func newCentrifuge(s Spec) protocol {
 	return &centrifuge{
 		payload:   s.Payload,
+		deflate:   s.Deflate,
 		anySize:   s.Kept, // the offset of a kept event follows its text
 		resultLen: len(`{"id":`+sampleID+`,"rpc":{"data":""}}`) + s.Payload,
 	}
@@ -25,6 +27,7 @@ func newCentrifuge(s Spec) protocol {
 func (p *centrifuge) promises() promises { return promises{} }
 
 func (p *centrifuge) open(c *conn) error {
+	c.deflate = p.deflate
 	if err := upgrade(c, "/", ""); err != nil {
 		return err
 	}

@@ -24,6 +24,9 @@ type conn struct {
 	in        []byte // what was read and is not a whole message yet
 	out       []byte // what is to be written
 	fragments []byte // of an unfinished WebSocket message
+	deflate   bool   // it takes compressed messages
+	deflated  bool   // the unfinished message is
+	inflated  []byte // what the last of these held
 	stream    []byte // NATS over WebSocket: an unfinished line or payload
 	waiting   bool   // for EPOLLOUT
 	request   template

@@ -4,13 +4,19 @@ import "fmt"
 
 // echo is a bare WebSocket server that sends each message back, or, for a
 // fan-out, to everyone else.
-type echo struct{ payload int }
+type echo struct {
+	payload int
+	deflate bool
+}
 
-func newEcho(s Spec) protocol { return &echo{max(s.Payload, idDigits)} }
+func newEcho(s Spec) protocol { return &echo{max(s.Payload, idDigits), s.Deflate} }
 
 func (p *echo) promises() promises { return promises{order: true} }
 
-func (p *echo) open(c *conn) error { return upgrade(c, "/", "") }
+func (p *echo) open(c *conn) error {
+	c.deflate = p.deflate
+	return upgrade(c, "/", "")
+}
 
 func (p *echo) subscribe(*conn, string) error { return nil }
 

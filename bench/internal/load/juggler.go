@@ -12,12 +12,14 @@ type juggler struct {
 	uris      int
 	resultLen int // of a RES
 	anySize   bool
+	deflate   bool
 }
 
 func newJuggler(s Spec) protocol {
 	return &juggler{
 		payload:   s.Payload,
 		uris:      s.URIs,
+		deflate:   s.Deflate,
 		resultLen: len(`{"type":"RES","for":"`+sampleID+`","args":""}`) + s.Payload,
 	}
 }
@@ -25,6 +27,7 @@ func newJuggler(s Spec) protocol {
 func (p *juggler) promises() promises { return promises{accepted: true} }
 
 func (p *juggler) open(c *conn) error {
+	c.deflate = p.deflate
 	if err := upgrade(c, "/", "juggler.1"); err != nil {
 		return err
 	}

@@ -22,6 +22,8 @@ type loop struct {
 	events  [256]unix.EpollEvent
 	answers []answer
 	dirty   []*conn // have something to be written
+
+	received int // bytes
 }
 
 func newLoop(p protocol, conns []*conn) (*loop, error) {
@@ -114,6 +116,7 @@ func (l *loop) read(c *conn) error {
 	case n == 0:
 		return fmt.Errorf("load: read: %w", io.ErrUnexpectedEOF)
 	}
+	l.received += n
 	return l.consume(c, l.buf[:kept+n])
 }
 
@@ -206,6 +209,8 @@ func (l *loop) measure(s Spec, t *tally) error {
 		return err
 	}
 	return measure(s, &t.result, func() error {
+		before := l.received
+		defer func() { t.result.Received = l.received - before }()
 		t.result.Messages = 0
 		t.times = histogram{}
 		return l.runFor(s.Window, nil)

@@ -29,6 +29,7 @@ type Spec struct {
 	URIs     int           // of juggler: the connections call so many different ones (0: one)
 	Missed   int           // of recoveries: events of each channel
 	Kept     bool          // of publications: the server keeps them
+	Deflate  bool          // clients take compressed messages
 	Parts    bool          // of [Stream]: answers come in parts; if not, as events
 	Audience int           // of [Publish]: connections that are told of all publications
 	Warmup   time.Duration // not counted
@@ -46,6 +47,7 @@ type Result struct {
 	Reads      int           // system calls there that read
 	Writes     int           // and that write
 	Switches   int64         // context switches there
+	Received   int           // bytes of the connections within the window; 0 where they are not counted
 	P50, P99   time.Duration // from the request to its answer
 	Lost       int           // without an answer when the run was over
 	Duplicated int           // answers that were not asked for, or came twice

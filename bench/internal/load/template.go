@@ -3,6 +3,7 @@ package load
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 )
 
@@ -99,8 +100,17 @@ func (p *place) putVarint(dst []byte, id uint32) {
 	dst[3] = byte(id>>21) ^ p.mask[3]
 }
 
-// filler returns n bytes that hold no id.
-func filler(n int) string { return strings.Repeat("x", n) }
+// filler returns n bytes that hold no id, and get as much smaller by compression as the
+// records of an application do.
+func filler(n int) string {
+	r := rand.New(rand.NewPCG(1, 2))
+	var b strings.Builder
+	for b.Len() < n {
+		fmt.Fprintf(&b, "{id:%d,symbol:ACME%d,price:%.2f,side:buy,at:2026-11-30T09:%02d:%02dZ},",
+			r.IntN(1_000_000), r.IntN(50), 1000*r.Float64(), r.IntN(60), r.IntN(60))
+	}
+	return b.String()[:n]
+}
 
 // publicationText is what a publication carries: its id, then filler.
 func publicationText(n int) string { return sampleID + filler(max(0, n-idDigits)) }

@@ -86,18 +86,25 @@ func (c *conn) otherFrame(first byte, payload []byte) (message []byte, err error
 		return nil, fmt.Errorf("load: the server closed without a code")
 	}
 	c.fragments = append(c.fragments, payload...)
+	c.deflated = c.deflated || first&rsv1 != 0
 	if first&0x80 == 0 {
 		return nil, nil
 	}
 	message = c.fragments
-	c.fragments = c.fragments[:0]
-	return message, nil
+	if c.deflated {
+		message, err = c.inflate(message)
+	}
+	c.fragments, c.deflated = c.fragments[:0], false
+	return message, err
 }
 
 // upgrade does the opening handshake of RFC 6455.
 func upgrade(c *conn, path, subprotocol string) error {
 	request := fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n", path, c.host, webSocketKey)
+	if c.deflate {
+		request += deflateOffer
+	}
 	if subprotocol != "" {
 		request += "Sec-WebSocket-Protocol: " + subprotocol + "\r\n"
 	}
@@ -108,6 +115,9 @@ func upgrade(c *conn, path, subprotocol string) error {
 		if end := bytes.Index(c.in, []byte("\r\n\r\n")); end >= 0 {
 			if !bytes.HasPrefix(c.in, []byte("HTTP/1.1 101 ")) {
 				return fmt.Errorf("load: the upgrade was refused: %q", c.in)
+			}
+			if c.deflate && !bytes.Contains(c.in[:end], []byte("permessage-deflate")) {
+				return fmt.Errorf("load: the server does not compress: %q", c.in)
 			}
 			c.in = c.in[:copy(c.in, c.in[end+4:])]
 			return nil

@@ -12,7 +12,19 @@ func centrifugeServer(serve serveFunc) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return startCentrifuge(serve, node)
+	return startCentrifuge(serve, node, plainWebSocket)
+}
+
+// centrifugeDeflate compresses, and broadcasts once for all, as its documentation advises.
+func centrifugeDeflate() (string, error) {
+	node, err := centrifugeNode()
+	if err != nil {
+		return "", err
+	}
+	config := plainWebSocket
+	config.Compression, config.CompressionMinSize, config.CompressionPreparedMessageCacheSize = true, deflateFrom, 16<<20
+	config.CompressionLevel = 1 // as gws has by default; 0 would be none
+	return startCentrifuge(serveHTTP, node, config)
 }
 
 // centrifugeRedis is a node whose events go through Redis.
@@ -34,7 +46,7 @@ func centrifugeRedis() (string, error) {
 		return "", err
 	}
 	node.SetBroker(b)
-	return startCentrifuge(serveHTTP, node)
+	return startCentrifuge(serveHTTP, node, plainWebSocket)
 }
 
 // centrifugeNode shares what many clients read of a history at once.
@@ -45,7 +57,7 @@ func centrifugeNode() (*centrifuge.Node, error) {
 // startCentrifuge answers RPC with its data, and lets everybody subscribe and
 // publish. Publications carry no information about their client: that would be
 // more bytes for each delivery than the others send.
-func startCentrifuge(serve serveFunc, node *centrifuge.Node) (string, error) {
+func startCentrifuge(serve serveFunc, node *centrifuge.Node, config centrifuge.WebsocketConfig) (string, error) {
 	node.OnConnecting(func(context.Context, centrifuge.ConnectEvent) (centrifuge.ConnectReply, error) {
 		return centrifuge.ConnectReply{Credentials: &centrifuge.Credentials{UserID: "0123456789abcdef"}}, nil
 	})
@@ -68,8 +80,11 @@ func startCentrifuge(serve serveFunc, node *centrifuge.Node) (string, error) {
 	if err := node.Run(); err != nil {
 		return "", err
 	}
-	return serve(centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{
-		UseWriteBufferPool: true,
-		MessageSizeLimit:   1 << 20,
-	}))
+	return serve(centrifuge.NewWebsocketHandler(node, config))
+}
+
+// plainWebSocket are the settings of its connections.
+var plainWebSocket = centrifuge.WebsocketConfig{
+	UseWriteBufferPool: true,
+	MessageSizeLimit:   1 << 20,
 }

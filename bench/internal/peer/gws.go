@@ -9,8 +9,8 @@ import (
 
 // gwsServe upgrades as the README of gws does, with ReadLoop on a goroutine
 // of its own so that what net/http holds is freed.
-func gwsServe(serve serveFunc, events gws.Event) (string, error) {
-	upgrader := gws.NewUpgrader(events, &gws.ServerOption{})
+func gwsServe(serve serveFunc, events gws.Event, option *gws.ServerOption) (string, error) {
+	upgrader := gws.NewUpgrader(events, option)
 	return serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		socket, err := upgrader.Upgrade(w, r)
 		if err != nil {
@@ -27,7 +27,12 @@ func (*gwsEchoEvents) OnMessage(socket *gws.Conn, message *gws.Message) {
 	_ = socket.WriteMessage(message.Opcode, message.Bytes())
 }
 
-func gwsEcho(serve serveFunc) (string, error) { return gwsServe(serve, &gwsEchoEvents{}) }
+func gwsEcho(serve serveFunc) (string, error) {
+	return gwsServe(serve, &gwsEchoEvents{}, &gws.ServerOption{})
+}
+
+// gwsDeflate has gws compress without context takeover, at its default level.
+var gwsDeflate = &gws.ServerOption{PermessageDeflate: gws.PermessageDeflate{Enabled: true, Threshold: deflateFrom}}
 
 // gwsRoom sends each message to all connections but the one it came from,
 // with the Broadcaster that gws has for that.
@@ -62,6 +67,6 @@ func (g *gwsRoom) OnMessage(socket *gws.Conn, message *gws.Message) {
 	}
 }
 
-func gwsBroadcast() (string, error) {
-	return gwsServe(serveHTTP, &gwsRoom{conns: make(map[*gws.Conn]bool)})
+func gwsBroadcast(option *gws.ServerOption) (string, error) {
+	return gwsServe(serveHTTP, &gwsRoom{conns: make(map[*gws.Conn]bool)}, option)
 }

@@ -8,14 +8,24 @@ import (
 	"net"
 	"net/http"
 	"sort"
+
+	"github.com/lxzan/gws"
+
+	"github.com/juggler-go/juggler"
 )
+
+// deflateFrom is from how many bytes on servers compress that do.
+const deflateFrom = 128
 
 // A serveFunc serves a handler on a free port of the loopback interface,
 // until the process ends, and returns the address.
 type serveFunc func(http.Handler) (addr string, err error)
 
 var servers = map[string]func() (addr string, err error){
-	"juggler":                   func() (string, error) { return jugglerServer(serveHTTP) },
+	"juggler": func() (string, error) { return jugglerServer(serveHTTP) },
+	"juggler-deflate": func() (string, error) {
+		return jugglerServer(serveHTTP, juggler.WithCompression(juggler.Compression{Threshold: deflateFrom}))
+	},
 	"juggler-blocking":          func() (string, error) { return jugglerServer(serveHTTP, blockingHooks...) },
 	"juggler-nonblocking":       func() (string, error) { return jugglerServer(serveHTTP, nonBlockingHooks...) },
 	"juggler-observed":          jugglerObserved,
@@ -24,7 +34,9 @@ var servers = map[string]func() (addr string, err error){
 	"juggler-traced-all":        func() (string, error) { return jugglerTraced(1) },
 	"juggler-echo":              func() (string, error) { return jugglerEcho(serveHTTP) },
 	"gws":                       func() (string, error) { return gwsEcho(serveHTTP) },
-	"gws-broadcast":             gwsBroadcast,
+	"gws-broadcast":             func() (string, error) { return gwsBroadcast(&gws.ServerOption{}) },
+	"gws-deflate":               func() (string, error) { return gwsServe(serveHTTP, &gwsEchoEvents{}, gwsDeflate) },
+	"gws-broadcast-deflate":     func() (string, error) { return gwsBroadcast(gwsDeflate) },
 	"gorilla":                   gorillaEcho,
 	"gorilla-prepared":          gorillaBroadcast,
 	"coder":                     coderEcho,
@@ -44,6 +56,7 @@ var servers = map[string]func() (addr string, err error){
 	"redis-streamer":            redisStreamer,
 	"raw-loop":                  rawBroadcast,
 	"centrifuge":                func() (string, error) { return centrifugeServer(serveHTTP) },
+	"centrifuge-deflate":        centrifugeDeflate,
 	"centrifuge-redis":          centrifugeRedis,
 	"nats":                      natsServer,
 	"nats-ws":                   natsWebSocketServer,
