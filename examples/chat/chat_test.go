@@ -47,11 +47,16 @@ func start(t *testing.T) system {
 // signIn returns a client with the cookie of somebody.
 func (s system) signIn(name string) *client.Client {
 	s.Helper()
-	value, err := s.login.cookies.Encode(cookieName, ticket{name, time.Now().Add(time.Hour)})
+	return s.Client(client.WithHTTPHeader(cookieOf(s.T, s.login, name)))
+}
+
+// cookieOf returns the header of who has signed in.
+func cookieOf(t *testing.T, l login, name string) http.Header {
+	value, err := l.cookies.Encode(cookieName, ticket{name, time.Now().Add(time.Hour)})
 	if err != nil {
-		s.Fatal(err)
+		t.Fatal(err)
 	}
-	return s.Client(client.WithHTTPHeader(http.Header{"Cookie": {cookieName + "=" + value}}))
+	return http.Header{"Cookie": {cookieName + "=" + value}}
 }
 
 // Who may not enter a room can do nothing there, and nobody types or reads as somebody else.

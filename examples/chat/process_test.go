@@ -2,13 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/juggler-go/juggler/client"
 	"github.com/juggler-go/juggler/internal/freeport"
 	"github.com/juggler-go/juggler/internal/waiting"
 )
@@ -23,9 +28,20 @@ func freeAddress(t *testing.T) string {
 	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
-// One process is node, broker and callee, has metrics of all three, and ends in order.
+// One process is node, broker and callee, has metrics of all three, traces calls, and ends in
+// order.
 func TestOneProcess(t *testing.T) {
-	s := settings{role: "all", listen: freeAddress(t), metrics: freeAddress(t), db: filepath.Join(t.TempDir(), "chat.db"), web: "web"}
+	registry := prometheus.NewRegistry() // the test may run again in this process
+	prometheus.DefaultRegisterer, prometheus.DefaultGatherer = registry, registry
+	spans := make(chan string, 16)
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		spans <- string(text)
+	}))
+	t.Cleanup(collector.Close)
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
+	s := settings{role: "all", listen: freeAddress(t), metrics: freeAddress(t), db: filepath.Join(t.TempDir(), "chat.db"),
+		web: "web", secret: "a secret of 32 bytes or of more..."}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx, s) }()
@@ -39,16 +55,18 @@ func TestOneProcess(t *testing.T) {
 		return err == nil && strings.Contains(string(text), "juggler_sessions") &&
 			strings.Contains(string(text), "juggler_callee_") && strings.Contains(string(text), "juggler_embedded_")
 	})
-	waiting.Until(t, "it serves", func() bool {
-		answer, err := http.Get("http://" + s.listen + "/me")
-		if err != nil {
-			return false
-		}
-		defer answer.Body.Close()
-		return answer.StatusCode == http.StatusOK
-	})
+	c, err := client.Dial(t.Context(), "ws://"+s.listen+"/ws", client.WithHTTPHeader(cookieOf(t, newLogin(s.secret), "ann")))
+	if err == nil {
+		err = errors.Join(c.Call(t.Context(), "room.general.history", nil, nil), c.Close())
+	}
+	if err != nil {
+		t.Error(err)
+	}
 	stop()
 	if err := waiting.Receive(t, "the end", ended); err != nil {
 		t.Error(err)
+	}
+	if sent := waiting.Receive(t, "spans", spans); !strings.Contains(sent, "room.general.history") {
+		t.Errorf("spans of something else: %q", sent)
 	}
 }
