@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/gobwas/ws"
+
 	"github.com/juggler-go/juggler/broker"
 	"github.com/juggler-go/juggler/internal/names"
 	"github.com/juggler-go/juggler/internal/option"
@@ -116,7 +118,7 @@ func (s *session) write(message, name []byte) {
 	if f := h.follower.Load(); f != nil {
 		f.sent(s, message)
 	}
-	if n := s.WriteDeflated(message); n > 0 {
+	if n := s.WriteDeflated(ws.OpText, message); n > 0 {
 		h.stats.deflated(len(message), n)
 	}
 }

@@ -21,15 +21,17 @@ const (
 // widestWindow is log2 of the window of DEFLATE.
 const widestWindow = 15
 
-// negotiateDeflate agrees on the first offer of compression that can be kept to, if there
-// is one. It returns false if what the client offers cannot be read.
+// Deflate agrees on the first offer of compression in a request that can be kept to, if
+// there is one: window is log2 of how many bytes of a message the client keeps to inflate
+// it, 0 if nothing is agreed on, and answer what the response has to say. It returns false
+// if what the client offers cannot be read.
 //
 // Neither side keeps anything from one message to the next, whatever was offered. What
 // the client says of its own window is no matter, as any can be read.
-func (q *Request) negotiateDeflate(header http.Header) (ok bool) {
+func Deflate(header http.Header) (window uint8, answer string, ok bool) {
 	text := strings.Join(header.Values("Sec-WebSocket-Extensions"), ",")
 	if text == "" {
-		return true
+		return 0, "", true
 	}
 	var offers []offer
 	ok = httphead.ScanOptions([]byte(text), func(i int, name, param, value []byte) httphead.Control {
@@ -42,14 +44,14 @@ func (q *Request) negotiateDeflate(header http.Header) (ok bool) {
 		return httphead.ControlContinue
 	})
 	if i := slices.IndexFunc(offers, func(o offer) bool { return !o.declined }); ok && i >= 0 {
-		q.Window = widestWindow
-		q.extension = deflate + "; " + serverForgets + "; " + clientForgets
+		window = widestWindow
+		answer = deflate + "; " + serverForgets + "; " + clientForgets
 		if bits := offers[i].window; bits > 0 {
-			q.Window = bits
-			q.extension += "; " + serverWindow + "=" + strconv.Itoa(int(bits))
+			window = bits
+			answer += "; " + serverWindow + "=" + strconv.Itoa(int(bits))
 		}
 	}
-	return ok
+	return window, answer, ok
 }
 
 // An offer is one of those in Sec-WebSocket-Extensions.

@@ -54,12 +54,9 @@ func TestDeflateOffers(t *testing.T) {
 
 		{"7.1.3: all together", []string{"permessage-deflate; client_max_window_bits=10; server_max_window_bits=11; client_no_context_takeover; server_no_context_takeover"}, always + "; server_max_window_bits=11", 11},
 	} {
-		q := &Request{}
-		if !q.negotiateDeflate(http.Header{"Sec-Websocket-Extensions": tt.offers}) {
-			t.Errorf("%s: cannot be read", tt.rule)
-		}
-		if q.extension != tt.answer || q.Window != tt.window {
-			t.Errorf("%s: %q is answered with %q and window %d, want %q and %d", tt.rule, tt.offers, q.extension, q.Window, tt.answer, tt.window)
+		window, answer, ok := Deflate(http.Header{"Sec-Websocket-Extensions": tt.offers})
+		if !ok || answer != tt.answer || window != tt.window {
+			t.Errorf("%s: %q is answered with %q and window %d, %v, want %q and %d", tt.rule, tt.offers, answer, window, ok, tt.answer, tt.window)
 		}
 	}
 }
@@ -67,7 +64,7 @@ func TestDeflateOffers(t *testing.T) {
 // RFC 6455, section 9.1: what is not of the form of the header fails the handshake.
 func TestExtensionsThatCannotBeRead(t *testing.T) {
 	for _, line := range []string{"permessage-deflate;;", "permessage-deflate; =1", "; permessage-deflate", `permessage-deflate; server_max_window_bits="1`, "permessage-deflate; a=b=c", ","} {
-		if (&Request{}).negotiateDeflate(http.Header{"Sec-Websocket-Extensions": {line}}) {
+		if _, _, ok := Deflate(http.Header{"Sec-Websocket-Extensions": {line}}); ok {
 			t.Errorf("%q is taken", line)
 		}
 	}
@@ -102,10 +99,9 @@ func FuzzDeflateOffers(f *testing.F) {
 	f.Add("permessage-deflate; client_max_window_bits, permessage-deflate; server_max_window_bits=\"9\"")
 	f.Add("foo;bar=\"\\\"\", (comment) permessage-deflate")
 	f.Fuzz(func(t *testing.T, line string) {
-		q := &Request{}
-		ok := q.negotiateDeflate(http.Header{"Sec-Websocket-Extensions": {line}})
-		if agreed := q.Window != 0; agreed != (q.extension != "") || agreed && (!ok || q.Window < 8 || q.Window > 15 || !strings.Contains(line, deflate)) {
-			t.Fatalf("%q: %v, %q, window %d", line, ok, q.extension, q.Window)
+		window, answer, ok := Deflate(http.Header{"Sec-Websocket-Extensions": {line}})
+		if agreed := window != 0; agreed != (answer != "") || agreed && (!ok || window < 8 || window > 15 || !strings.Contains(line, deflate)) {
+			t.Fatalf("%q: %v, %q, window %d", line, ok, answer, window)
 		}
 	})
 }

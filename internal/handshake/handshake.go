@@ -81,7 +81,10 @@ func Read(r *http.Request, header http.Header, settings Settings) (*Request, *Re
 	if q.Allowed, ok = readMessages(r); !ok {
 		return nil, bad(Malformed, http.StatusBadRequest, "Juggler-Allowed-Messages (or the query parameter allow) names none of call, sub, unsb, pub, or the query cannot be read")
 	}
-	if settings.Deflate && !q.negotiateDeflate(r.Header) {
+	if !settings.Deflate {
+		return q, nil
+	}
+	if q.Window, q.extension, ok = Deflate(r.Header); !ok {
 		return nil, bad(Malformed, http.StatusBadRequest, "Sec-WebSocket-Extensions cannot be read")
 	}
 	return q, nil

@@ -45,17 +45,17 @@ func (c *Conn) deflates(n int) bool {
 	return n >= c.g.cfg.DeflateFrom && n <= mostDeflated && (c.window == widest || n <= 1<<c.window)
 }
 
-// WriteDeflated queues payload, which is copied, as a text message, compressed if
+// WriteDeflated queues payload, which is copied, as a message, compressed if
 // [Conn.Deflates] says so and that makes it smaller. It returns how many bytes it has
 // compressed; 0: it is not.
-func (c *Conn) WriteDeflated(payload []byte) (n int) {
+func (c *Conn) WriteDeflated(op ws.OpCode, payload []byte) (n int) {
 	if c.state == stateOpen && c.Deflates(len(payload)) {
 		if b := c.g.deflate(payload); len(b) > 0 {
-			c.write(ws.OpText|rsv1, b)
+			c.write(op|rsv1, b)
 			return len(b)
 		}
 	}
-	c.WriteText(payload)
+	c.write(op, payload)
 	return 0
 }
 

@@ -279,7 +279,7 @@ func TestMessagesAreSentCompressed(t *testing.T) {
 		for _, window := range []uint8{8, 9, 12, 14, 15} {
 			t.Run(fmt.Sprint("window ", window), func(t *testing.T) {
 				srv := newDeflating(t, wrap, served(), window)
-				srv.message = func(s *session, _ ws.OpCode, payload []byte) { s.WriteDeflated(payload) }
+				srv.message = func(s *session, op ws.OpCode, payload []byte) { s.WriteDeflated(op, payload) }
 				_, p := srv.connect()
 				for _, tt := range []struct {
 					text string
@@ -349,7 +349,7 @@ func TestAnIdleConnectionOwnsNothingOfCompression(t *testing.T) {
 func TestACompressedEchoAllocatesNothing(t *testing.T) {
 	onBothPaths(t, func(t *testing.T, wrap func(net.Conn) net.Conn) {
 		srv := newDeflating(t, wrap, served(), 15)
-		srv.message = func(s *session, _ ws.OpCode, payload []byte) { s.WriteDeflated(payload) }
+		srv.message = func(s *session, op ws.OpCode, payload []byte) { s.WriteDeflated(op, payload) }
 		_, p := srv.connect()
 		in := compressed(deflated(compressible(2000)))
 		p.send(in)

@@ -3,7 +3,8 @@
 //
 //	go run ./internal/wsconn/wsecho -listen 127.0.0.1:9001
 //
-// It takes any path and speaks no subprotocol and no extension. With
+// It takes any path and speaks no subprotocol. Of extensions it takes
+// permessage-deflate, and compresses whatever gets smaller. With
 // -portable connections do not use event loops. With -served they are configured as
 // the juggler server does: binary messages are refused, and text is checked when
 // the message is complete.
@@ -29,6 +30,7 @@ import (
 
 	"github.com/gobwas/ws"
 
+	"github.com/juggler-go/juggler/internal/handshake"
 	"github.com/juggler-go/juggler/internal/wsconn"
 )
 
@@ -60,6 +62,8 @@ func run(ctx context.Context, addr string, portable, served bool, out io.Writer)
 		ReadTimeout:  time.Minute,
 		WriteTimeout: 10 * time.Second,
 		CloseTimeout: 5 * time.Second,
+		DeflateLevel: 3,
+		DeflateFrom:  1,
 		Binary:       !served,
 		CheckUTF8:    !served,
 		Logger:       slog.New(slog.NewTextHandler(os.Stderr, nil)),
@@ -87,6 +91,11 @@ func (u upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "want a WebSocket handshake of version 13", http.StatusUpgradeRequired)
 		return
 	}
+	window, extension, ok := handshake.Deflate(r.Header)
+	if !ok {
+		http.Error(w, "Sec-WebSocket-Extensions cannot be read", http.StatusBadRequest)
+		return
+	}
 	nc, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -94,7 +103,9 @@ func (u upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	buffered, _ := rw.Reader.Peek(rw.Reader.Buffered())
 	err = u.pool.Adopt(nc, buffered, func(g *wsconn.Group) {
-		g.Attach(new(wsconn.Conn), response(key))
+		c := new(wsconn.Conn)
+		g.Attach(c, response(key, extension))
+		c.Deflate(window)
 	})
 	if err != nil {
 		fmt.Fprintf(nc, "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\r\n")
@@ -103,10 +114,13 @@ func (u upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // response is the server's part of the handshake.
-func response(key string) []byte {
+func response(key, extension string) []byte {
 	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	return fmt.Appendf(nil, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
-		base64.StdEncoding.EncodeToString(sum[:]))
+	if extension != "" {
+		extension = "Sec-WebSocket-Extensions: " + extension + "\r\n"
+	}
+	return fmt.Appendf(nil, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s\r\n",
+		base64.StdEncoding.EncodeToString(sum[:]), extension)
 }
 
 // echo sends back what it gets, as what it got it.
@@ -114,12 +128,10 @@ type echo struct{}
 
 func (echo) Message(c *wsconn.Conn, op ws.OpCode, payload []byte) {
 	switch {
-	case op == ws.OpBinary:
-		c.WriteBinary(payload)
-	case !utf8.Valid(payload): // never, if wsconn checks it
+	case op == ws.OpText && !utf8.Valid(payload): // never, if wsconn checks it
 		c.Close(uint16(ws.StatusInvalidFramePayloadData), "not valid UTF-8")
 	default:
-		c.WriteText(payload)
+		c.WriteDeflated(op, payload)
 	}
 }
 

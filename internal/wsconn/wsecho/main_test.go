@@ -13,9 +13,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// modes are what a client offers that compresses, and one that does not.
+var modes = map[bool]*websocket.DialOptions{true: {CompressionMode: websocket.CompressionContextTakeover}, false: nil}
+
 func TestAnotherImplementationGetsItsMessagesBack(t *testing.T) {
-	for i := range 4 {
-		portable, served := i&1 != 0, i&2 != 0
+	for i := range 8 {
+		portable, served, compressed := i&1 != 0, i&2 != 0, i&4 != 0
 		ctx, stop := context.WithCancel(t.Context())
 		r, w := io.Pipe()
 		ended := make(chan error, 1)
@@ -24,12 +27,15 @@ func TestAnotherImplementationGetsItsMessagesBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, resp, err := websocket.Dial(ctx, strings.TrimSpace(url), nil)
+		c, resp, err := websocket.Dial(ctx, strings.TrimSpace(url), modes[compressed])
 		if err != nil {
 			t.Fatal(err)
 		}
 		if resp.Body != nil {
 			resp.Body.Close()
+		}
+		if got := resp.Header.Get("Sec-WebSocket-Extensions") != ""; got != compressed {
+			t.Errorf("the answer has an extension: %v, want %v", got, compressed)
 		}
 		c.SetReadLimit(1 << 20)
 		kinds := []websocket.MessageType{websocket.MessageText, websocket.MessageBinary}
