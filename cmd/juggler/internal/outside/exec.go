@@ -39,7 +39,8 @@ type Limits struct {
 // does not, when this process is killed. The URI is in its variable JUGGLER_URI, the headers,
 // as JSON, in JUGGLER_HEADERS, and the key of a call that has one ([calleekit.Call.Key]) in
 // JUGGLER_KEY; the trace that the call belongs to, if there is one, in TRACEPARENT. Of the
-// variables of the process it gets those that do not begin with JUGGLER_.
+// variables of the process it gets those that do not begin with JUGGLER_, and none with headers
+// for a collector.
 type Program struct {
 	path   string
 	args   []string
@@ -111,8 +112,14 @@ func wait(cmd *exec.Cmd) error {
 
 // environment returns the variables that programs inherit: not the settings of the
 // command, among which are passwords and tokens.
-func environment() []string {
-	return slices.DeleteFunc(os.Environ(), func(variable string) bool { return strings.HasPrefix(variable, settings.Prefix) })
+func environment() []string { return slices.DeleteFunc(os.Environ(), isSecret) }
+
+// isSecret reports whether programs do not get a variable: settings of the command, and the headers
+// that it exports telemetry with (OTEL_EXPORTER_OTLP_HEADERS, …_TRACES_HEADERS and the like).
+func isSecret(variable string) bool {
+	name, _, _ := strings.Cut(variable, "=")
+	return strings.HasPrefix(name, settings.Prefix) ||
+		strings.HasPrefix(name, "OTEL_EXPORTER_OTLP_") && strings.HasSuffix(name, "_HEADERS")
 }
 
 // errTooLong is the cause of the end of a context by Limits.Timeout.

@@ -144,9 +144,13 @@ func TestWebhookSecrets(t *testing.T) {
 // A program gets the environment, but not the settings of the command.
 func TestProgramEnvironment(t *testing.T) {
 	t.Setenv("JUGGLER_REDIS", "redis://:hush@h")
+	for _, signal := range []string{"", "TRACES_", "METRICS_", "LOGS_"} {
+		t.Setenv("OTEL_EXPORTER_OTLP_"+signal+"HEADERS", "api-key=hush")
+	}
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c")
 	t.Setenv("OTHER", "x")
-	got, err := answer(t, t.Context(), `sh -c 'printf "\"%s\"" "$OTHER$JUGGLER_REDIS$JUGGLER_URI"'`, "1")
-	if text, _ := got.(json.RawMessage); err != nil || string(text) != `"xu"` {
+	got, err := answer(t, t.Context(), `sh -c 'env | grep -q hush && exit 1; printf "\"%s\"" "$OTHER$OTEL_EXPORTER_OTLP_ENDPOINT$JUGGLER_URI"'`, "1")
+	if text, _ := got.(json.RawMessage); err != nil || string(text) != `"xhttp://cu"` {
 		t.Errorf("%s, %v", got, err)
 	}
 }
