@@ -16,9 +16,9 @@ import (
 	"github.com/juggler-go/juggler/cmd/juggler/internal/engine"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/exit"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/logs"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/otlp"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/outside"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
-	"github.com/juggler-go/juggler/cmd/juggler/internal/traces"
 	"github.com/juggler-go/juggler/internal/option"
 	"github.com/juggler-go/juggler/internal/testcallees"
 	jugglerotel "github.com/juggler-go/juggler/telemetry/otel"
@@ -119,14 +119,14 @@ func callee(ctx context.Context, f *calleeFlags, p *process) error {
 		return err
 	}
 	defer e.Close()
-	export, err := traces.Open("juggler-callee", versionText(), log)
+	export, err := otlp.Open(otlp.Process{Service: "juggler-callee", Version: versionText(), Log: log})
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
 	defer export.Close()
 	options := append(f.callee.List(), calleekit.WithLogger(p.logs), calleekit.WithErrorTexts(f.errorTexts))
-	if export != nil {
-		options = append(options, jugglerotel.Callee(export.Options()...))
+	if export.Traces != nil {
+		options = append(options, jugglerotel.Callee(export.Traces.Options()...))
 	}
 	c, err := calleekit.New(e.Callee, options...)
 	if err != nil {
@@ -141,6 +141,9 @@ func callee(ctx context.Context, f *calleeFlags, p *process) error {
 		return nil
 	}
 	defer p.watch()()
+	if err := exportCallee(export.Metrics, c, e); err != nil {
+		return err
+	}
 	if err := e.Await(ctx, f.startTimeout); err != nil || ctx.Err() != nil {
 		return err
 	}

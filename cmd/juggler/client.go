@@ -12,9 +12,9 @@ import (
 	"golang.org/x/term"
 
 	"github.com/juggler-go/juggler/client"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/otlp"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/shell"
-	"github.com/juggler-go/juggler/cmd/juggler/internal/traces"
 	"github.com/juggler-go/juggler/frame"
 	jugglerotel "github.com/juggler-go/juggler/telemetry/otel"
 )
@@ -88,7 +88,7 @@ wrong usage, 3 unreachable, 4 refused, 5 the call failed, 6 its time was over.`,
 		if err := configure(cmd); err != nil {
 			return err
 		}
-		export, err := traces.Open("juggler-client", versionText(), slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
+		export, err := otlp.OpenTraces(otlp.Process{Service: "juggler-client", Version: versionText(), Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))})
 		if err != nil {
 			return usageError(cmd, err)
 		}

@@ -17,8 +17,8 @@ import (
 	"github.com/juggler-go/juggler/cmd/juggler/internal/exit"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/listen"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/logs"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/otlp"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/playground"
-	"github.com/juggler-go/juggler/cmd/juggler/internal/traces"
 	"github.com/juggler-go/juggler/internal/testcallees"
 	jugglerotel "github.com/juggler-go/juggler/telemetry/otel"
 )
@@ -97,7 +97,7 @@ func demoPages(h http.Handler) http.Handler {
 
 // demo serves everything in one process until ctx ends.
 func demo(ctx context.Context, address string, p *process, out io.Writer) error {
-	export, err := traces.Open("juggler-demo", versionText(), p.log)
+	export, err := otlp.Open(otlp.Process{Service: "juggler-demo", Version: versionText(), Log: p.log})
 	if err != nil {
 		return exit.With(exit.Usage, err)
 	}
@@ -117,9 +117,9 @@ func demo(ctx context.Context, address string, p *process, out io.Writer) error 
 		juggler.WithKeyScope(func(juggler.Session) string { return "everybody" }), // as nobody signs in
 		juggler.WithOriginCheck(func(*http.Request) bool { return true }),         // a demo: any page may try it
 	}
-	if export != nil {
-		forCallee = append(forCallee, jugglerotel.Callee(export.Options()...))
-		forHandler = append(forHandler, jugglerotel.Handler(export.Options()...))
+	if export.Traces != nil {
+		forCallee = append(forCallee, jugglerotel.Callee(export.Traces.Options()...))
+		forHandler = append(forHandler, jugglerotel.Handler(export.Traces.Options()...))
 	}
 	callee, err := calleekit.New(b, forCallee...)
 	if err != nil {
@@ -128,6 +128,9 @@ func demo(ctx context.Context, address string, p *process, out io.Writer) error 
 	testcallees.Register(callee)
 	h, err := juggler.New(forHandler...)
 	if err != nil {
+		return err
+	}
+	if err := exportDemo(export.Metrics, h, callee, b); err != nil {
 		return err
 	}
 	l, err := listen.Open(address, 0o660)

@@ -105,7 +105,7 @@ func TestWrongAddresses(t *testing.T) {
 		// What can have no effect.
 		{"serve --check --socket-mode 0600", 2, "--socket-mode goes with --listen unix:PATH only"},
 		{"serve --check --trusted-proxies unix", 2, "--trusted-proxies unix goes with --listen unix:PATH only"},
-		{"serve --check --call-stats 5", 2, "--call-stats goes with --admin-listen only"},
+		{"serve --check --call-stats 5", 2, "--call-stats goes with --admin-listen or OTEL_EXPORTER_OTLP_ENDPOINT only"},
 		{"serve --check --top 5", 2, "--top goes with --admin-listen only"},
 		{"serve --check --origins *,https://a.example.com", 2, "--origins: * lets in all: leave out the others, or *"},
 		{"serve --check --start-timeout 1s", 2, "--start-timeout goes with --redis only"},

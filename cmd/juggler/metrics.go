@@ -11,6 +11,7 @@ import (
 	"github.com/juggler-go/juggler/calleekit"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/engine"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/listen"
+	jugglerotel "github.com/juggler-go/juggler/telemetry/otel"
 	jugglerprom "github.com/juggler-go/juggler/telemetry/prometheus"
 )
 
@@ -43,6 +44,27 @@ func (s *server) metrics() []prometheus.Collector {
 // calleeMetrics are those of a callee and its broker.
 func calleeMetrics(c *calleekit.Callee, e *engine.Engine) []prometheus.Collector {
 	return append(redisMetrics(e), jugglerprom.NewCalleeCollector(c))
+}
+
+// callStats returns the options that count calls by URI, as --call-stats says.
+func (s *server) callStats() ([]juggler.Option, error) {
+	n := s.flags.callStats
+	if n == 0 {
+		return nil, nil
+	}
+	s.callTimes = jugglerprom.NewCallObserver(n)
+	observe := s.callTimes.Observe
+	if m := s.export.Metrics; m != nil {
+		exported, err := jugglerotel.NewCallObserver(n, to(m))
+		if err != nil {
+			return nil, err
+		}
+		observe = func(e juggler.CallEnd) {
+			s.callTimes.Observe(e)
+			exported.Observe(e)
+		}
+	}
+	return []juggler.Option{juggler.WithCallStats(n), juggler.WithCallObserver(observe)}, nil
 }
 
 // redisMetrics are those of the brokers on Redis: the first carries calls (and

@@ -24,9 +24,9 @@ import (
 	"github.com/juggler-go/juggler/cmd/juggler/internal/exit"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/listen"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/opspage"
+	"github.com/juggler-go/juggler/cmd/juggler/internal/otlp"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/playground"
 	"github.com/juggler-go/juggler/cmd/juggler/internal/settings"
-	"github.com/juggler-go/juggler/cmd/juggler/internal/traces"
 	jugglerotel "github.com/juggler-go/juggler/telemetry/otel"
 	jugglerprom "github.com/juggler-go/juggler/telemetry/prometheus"
 )
@@ -75,7 +75,7 @@ type server struct {
 	access  *access.Control
 	handler *juggler.Handler
 	admin   *admin.Server
-	traces  *traces.Export
+	export  otlp.Export
 
 	callTimes *jugglerprom.CallObserver // nil: --call-stats 0
 
@@ -97,7 +97,7 @@ func (s *server) run(ctx context.Context) error {
 	// What fetches keys ends with the node.
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	defer func() { s.traces.Close() }()
+	defer func() { s.export.Close() }()
 	if err := s.prepare(ctx); err != nil {
 		return exit.With(exit.Usage, err)
 	}
@@ -105,6 +105,9 @@ func (s *server) run(ctx context.Context) error {
 		return nil
 	}
 	defer s.watch()()
+	if err := s.exportMetrics(); err != nil {
+		return err
+	}
 	if err := s.engine.Await(ctx, s.flags.startTimeout); err != nil || ctx.Err() != nil {
 		return err
 	}
@@ -185,22 +188,23 @@ func (s *server) prepare(ctx context.Context) error {
 	if f.admin.On() && f.top > 0 {
 		options = append(options, juggler.WithTop(f.top)) // for the page
 	}
-	if s.traces, err = traces.Open("juggler-serve", versionText(), s.log); err != nil {
+	if s.export, err = otlp.Open(otlp.Process{Service: "juggler-serve", Version: versionText(), Log: s.log}); err != nil {
 		return err
 	}
-	if err := settings.Needs(s.cmd.Flags(), s.traces != nil, "OTEL_EXPORTER_OTLP_ENDPOINT", "trace-client-rate"); err != nil {
+	if err := settings.Needs(s.cmd.Flags(), s.export.Traces != nil, "OTEL_EXPORTER_OTLP_ENDPOINT", "trace-client-rate"); err != nil {
 		return err
 	}
-	if s.traces != nil {
-		options = append(options, jugglerotel.Handler(append(s.traces.Options(), jugglerotel.WithClientRate(f.traceClientRate))...))
+	if s.export.Traces != nil {
+		options = append(options, jugglerotel.Handler(append(s.export.Traces.Options(), jugglerotel.WithClientRate(f.traceClientRate))...))
 	}
 	if len(f.proxies) > 0 {
 		options = append(options, juggler.WithTrustedProxies()) // the handler sees the addresses of clients
 	}
-	if f.callStats > 0 {
-		s.callTimes = jugglerprom.NewCallObserver(f.callStats)
-		options = append(options, juggler.WithCallStats(f.callStats), juggler.WithCallObserver(s.callTimes.Observe))
+	callStats, err := s.callStats()
+	if err != nil {
+		return err
 	}
+	options = append(options, callStats...)
 	if s.handler, err = juggler.New(append(options, control.Options()...)...); err != nil {
 		return errors.New(inFlags(err.Error()))
 	}
@@ -229,7 +233,7 @@ func (s *server) prepare(ctx context.Context) error {
 			return fmt.Errorf("--listen %w", err)
 		}
 	}
-	if err := errors.Join(f.admin.Check(), f.access.Check(f.listen), f.checkEffect(s.cmd.Flags())); err != nil {
+	if err := errors.Join(f.admin.Check(), f.access.Check(f.listen), f.checkEffect(s.cmd.Flags(), s.export.Metrics != nil)); err != nil {
 		return err
 	}
 	mux := http.NewServeMux()

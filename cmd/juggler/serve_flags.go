@@ -74,16 +74,19 @@ func (f *serveFlags) bind(flags *pflag.FlagSet) {
 	f.access.Bind(flags)
 	f.admin.Bind(flags)
 	stats := option.ServerCallStats
-	settings.IntVar(flags, &f.callStats, settings.FlagName(stats.Option), stats.Default, stats.Min, stats.Max, "URIs by which /metrics counts calls and their times, the first that are called; 6 KiB and at least 60 time series each")
+	settings.IntVar(flags, &f.callStats, settings.FlagName(stats.Option), stats.Default, stats.Min, stats.Max, "URIs by which metrics count calls and their times, the first that are called; 6 KiB and at least 60 time series each")
 	flags.StringSliceVar(&f.adminHosts, "admin-hosts", nil, "`name`s of this host, beside its own, that browsers may use for the page for operators; addresses and localhost always do")
 	settings.IntVar(flags, &f.top, "top", pageTop, option.ServerTop.Min, option.ServerTop.Max, "URIs, and channels, that are counted for the page for operators; 0: none")
 	f.logs.Bind(flags)
 }
 
 // checkEffect refuses settings that can have no effect beside the others.
-func (f *serveFlags) checkEffect(flags *pflag.FlagSet) error {
+func (f *serveFlags) checkEffect(flags *pflag.FlagSet, exportsMetrics bool) error {
 	unix := slices.ContainsFunc(f.listen, listen.IsUnix)
-	err := errors.Join(settings.Needs(flags, unix, "--listen unix:PATH", "socket-mode"), settings.Needs(flags, f.admin.On(), "--admin-listen", "call-stats", "admin-hosts", "top"), checkCompression(flags))
+	err := errors.Join(settings.Needs(flags, unix, "--listen unix:PATH", "socket-mode"),
+		settings.Needs(flags, f.admin.On(), "--admin-listen", "admin-hosts", "top"),
+		settings.Needs(flags, f.admin.On() || exportsMetrics, "--admin-listen or OTEL_EXPORTER_OTLP_ENDPOINT", "call-stats"),
+		checkCompression(flags))
 	switch {
 	case err != nil:
 		return err

@@ -1,7 +1,6 @@
 package main_test
 
 import (
-	"cmp"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -9,83 +8,13 @@ import (
 	"net/http/httptest"
 	"os"
 	"regexp"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
-
-	collectorpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
-	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/juggler-go/juggler/internal/redistest"
 	"github.com/juggler-go/juggler/internal/waiting"
 )
-
-// A collector takes spans by OTLP over HTTP.
-type collector struct {
-	t   *testing.T
-	url string
-
-	mu    sync.Mutex
-	spans []exported
-}
-
-// An exported span, with the name of its service.
-type exported struct {
-	*tracepb.Span
-	service string
-}
-
-func newCollector(t *testing.T) *collector {
-	c := &collector{t: t}
-	s := httptest.NewServer(c)
-	t.Cleanup(s.Close)
-	c.url = s.URL
-	return c
-}
-
-func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var request collectorpb.ExportTraceServiceRequest
-	body, err := io.ReadAll(r.Body)
-	if err == nil {
-		err = proto.Unmarshal(body, &request)
-	}
-	if err != nil || r.URL.Path != "/v1/traces" {
-		c.t.Errorf("%s: %v", r.URL, err)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, resource := range request.ResourceSpans {
-		service := ""
-		for _, a := range resource.Resource.Attributes {
-			if a.Key == "service.name" {
-				service = a.Value.GetStringValue()
-			}
-		}
-		for _, scope := range resource.ScopeSpans {
-			for _, s := range scope.Spans {
-				c.spans = append(c.spans, exported{s, service})
-			}
-		}
-	}
-	w.Header().Set("Content-Type", "application/x-protobuf")
-}
-
-// await waits for n spans and returns them, those that began first first.
-func (c *collector) await(n int) []exported {
-	c.t.Helper()
-	var spans []exported
-	waiting.Until(c.t, fmt.Sprintf("%d spans", n), func() bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		spans = slices.Clone(c.spans)
-		return len(spans) >= n
-	})
-	slices.SortFunc(spans, func(a, b exported) int { return cmp.Compare(a.StartTimeUnixNano, b.StartTimeUnixNano) })
-	return spans
-}
 
 // tree writes spans as lines, each below its parent, with its time in milliseconds; of a
 // call, how much of it the function ran and how much was waited.
@@ -197,7 +126,8 @@ func TestCollectorFails(t *testing.T) {
 	for _, endpoint := range []string{hanging.URL, gone.URL} {
 		cmd := command(t, "demo", "--listen", "127.0.0.1:0", "--log-format", "json")
 		cmd.Env = append(cmd.Env, "OTEL_EXPORTER_OTLP_ENDPOINT="+endpoint, "OTEL_BSP_SCHEDULE_DELAY=20",
-			"OTEL_BSP_EXPORT_TIMEOUT=100", "OTEL_BSP_MAX_QUEUE_SIZE=64", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=16")
+			"OTEL_BSP_EXPORT_TIMEOUT=100", "OTEL_BSP_MAX_QUEUE_SIZE=64", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=16",
+			"OTEL_METRIC_EXPORT_INTERVAL=20", "OTEL_METRIC_EXPORT_TIMEOUT=100")
 		demo := startCommand(t, cmd)
 		url := demo.stdout.await(t, "ws://")
 		calls := strings.Repeat("call test.echo 1\n", 200)
@@ -205,18 +135,20 @@ func TestCollectorFails(t *testing.T) {
 			t.Errorf("calls: %+v", got)
 		}
 		demo.stderr.await(t, "the collector of traces takes none")
+		demo.stderr.await(t, "the collector of metrics takes none")
 		if got := run(t, calls, "client", url); got.code != 0 {
 			t.Errorf("calls: %+v", got)
 		}
 		demo.stop()
-		if n := strings.Count(demo.stderr.String(), "collector"); n != 1 {
-			t.Errorf("%d lines about the collector", n)
+		if n := strings.Count(demo.stderr.String(), "collector"); n != 2 {
+			t.Errorf("%d lines about the collector, want one of traces and one of metrics", n)
 		}
 	}
 
-	// The exporter alone would wait for an hour.
+	// The exporters alone would wait for an hour.
 	cmd := command(t, "demo", "--listen", "127.0.0.1:0")
-	cmd.Env = append(cmd.Env, "OTEL_EXPORTER_OTLP_ENDPOINT="+hanging.URL, "OTEL_EXPORTER_OTLP_TIMEOUT=3600000", "OTEL_BSP_EXPORT_TIMEOUT=3600000")
+	cmd.Env = append(cmd.Env, "OTEL_EXPORTER_OTLP_ENDPOINT="+hanging.URL, "OTEL_EXPORTER_OTLP_TIMEOUT=3600000", "OTEL_BSP_EXPORT_TIMEOUT=3600000",
+		"OTEL_METRIC_EXPORT_INTERVAL=20", "OTEL_METRIC_EXPORT_TIMEOUT=3600000")
 	demo := startCommand(t, cmd)
 	url := demo.stdout.await(t, "ws://")
 	if got := run(t, "", "client", url, "call", "test.echo", "1"); got.code != 0 {
@@ -233,15 +165,15 @@ func TestTraceVariables(t *testing.T) {
 	for variables, want := range map[string]string{
 		"":       "",
 		endpoint: "",
-		"OTEL_EXPORTER_OTLP_ENDPOINT=collector:4318":                      "OTEL_EXPORTER_OTLP_ENDPOINT: want http://HOST:PORT or https://HOST:PORT",
-		"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=ftp://user:secret@collector":  "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: want http://HOST:PORT",
-		"OTEL_TRACES_EXPORTER=jaeger":                                     "OTEL_TRACES_EXPORTER=jaeger: want otlp or none",
-		"OTEL_TRACES_EXPORTER=none " + endpoint + "x:y":                   "",
-		"OTEL_SDK_DISABLED=true OTEL_EXPORTER_OTLP_ENDPOINT=nonsense":     "",
-		endpoint + " OTEL_EXPORTER_OTLP_PROTOCOL=grpc":                    "OTEL_EXPORTER_OTLP_PROTOCOL=grpc: want http/protobuf or http/json",
-		endpoint + " OTEL_PROPAGATORS=b3":                                 "OTEL_PROPAGATORS=b3: want tracecontext, baggage or both",
-		endpoint + " OTEL_EXPORTER_OTLP_PROTOCOL=http/json":               "",
-		"OTEL_TRACES_EXPORTER=otlp OTEL_EXPORTER_OTLP_PROTOCOL=http/json": "",
+		"OTEL_EXPORTER_OTLP_ENDPOINT=collector:4318":                               "OTEL_EXPORTER_OTLP_ENDPOINT: want http://HOST:PORT or https://HOST:PORT",
+		"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=ftp://user:secret@collector":           "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: want http://HOST:PORT",
+		"OTEL_TRACES_EXPORTER=jaeger":                                              "OTEL_TRACES_EXPORTER=jaeger: want otlp or none",
+		"OTEL_TRACES_EXPORTER=none OTEL_METRICS_EXPORTER=none " + endpoint + "x:y": "",
+		"OTEL_SDK_DISABLED=true OTEL_EXPORTER_OTLP_ENDPOINT=nonsense":              "",
+		endpoint + " OTEL_EXPORTER_OTLP_PROTOCOL=grpc":                             "OTEL_EXPORTER_OTLP_PROTOCOL=grpc: want http/protobuf or http/json",
+		endpoint + " OTEL_PROPAGATORS=b3":                                          "OTEL_PROPAGATORS=b3: want tracecontext, baggage or both",
+		endpoint + " OTEL_EXPORTER_OTLP_PROTOCOL=http/json":                        "",
+		"OTEL_TRACES_EXPORTER=otlp OTEL_EXPORTER_OTLP_PROTOCOL=http/json":          "",
 	} {
 		for _, verb := range []string{"serve", "client"} {
 			cmd := command(t, verb, "--check")
