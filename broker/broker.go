@@ -16,7 +16,8 @@
 // An engine may serve any number of them with the same network connections.
 //
 // A Caller and a Callee may carry answers that come in parts ([StreamCaller],
-// [StreamCallee]), and keep the outcomes of calls that have a key ([KeyedCaller]). A PubSub
+// [StreamCallee]), and keep the outcomes of calls that have a key ([KeyedCaller]). A Caller
+// may tell what waits for which callees ([QueueReader]). A PubSub
 // may keep the newest events of channels ([History]), so that who has missed
 // some reads them and is told truly whether that is all. It may know who is in channels
 // ([Presence]), and keep facts that all nodes share ([Registry]).

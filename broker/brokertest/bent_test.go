@@ -20,6 +20,8 @@ type hooks struct {
 
 	callBatch func(calls []broker.Call, errs []error, next func())
 
+	readQueues func(ctx context.Context, queues []broker.Queue) ([]broker.Queue, bool, error)
+
 	openCallee  func(ctx context.Context, hasCallback bool, next func() (broker.CalleeConn, error)) (broker.CalleeConn, error)
 	take        func(c broker.CalleeConn, ctx context.Context, dst []broker.Call) (int, error)
 	reply       func(results []broker.Result, next func([]broker.Result) error) error

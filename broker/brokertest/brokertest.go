@@ -232,8 +232,9 @@ const (
 	keyedCalls
 	registry
 	presence
+	queues
 
-	optional = immediateCaller | immediatePubSub | immediateSubscriber | batchCaller | batchPublisher | ender | history | streams | keyedCalls | registry | presence
+	optional = immediateCaller | immediatePubSub | immediateSubscriber | batchCaller | batchPublisher | ender | history | streams | keyedCalls | registry | presence | queues
 )
 
 var featureNames = map[features]string{
@@ -256,6 +257,7 @@ var featureNames = map[features]string{
 	keyedCalls:          "KeyedCaller",
 	registry:            "Registry",
 	presence:            "Presence",
+	queues:              "QueueReader",
 	unkept:              "event that cannot be kept (Unkept is nil)",
 	blocking:            "SubscriberConn whose deliver may block (it is Immediate)",
 }
@@ -289,6 +291,7 @@ func probe(t *testing.T, e Engine) features {
 		set(rpc, true)
 		set(streams, is[broker.StreamCaller](r.Caller) && is[broker.StreamCallee](r.Callee))
 		set(keyedCalls, has&streams != 0 && is[broker.KeyedCaller](r.Caller))
+		set(queues, is[broker.QueueReader](r.Caller))
 		set(immediateCaller, is[broker.Immediate](conn))
 		set(batchCaller, is[broker.BatchCaller](conn))
 		if e, ok := conn.(broker.Ender); ok {

@@ -84,7 +84,7 @@ var slow = []string{"part of a call that is over", "time of an outcome", "result
 // Each wrong broker is caught by the cases that should. That a right one passes
 // them is shown by the test of broker/memory.
 func TestWrongBrokers(t *testing.T) {
-	for _, w := range slices.Concat(wrong, wrongHistory, wrongStreams, wrongKeyed, wrongRegistry, wrongPresence) {
+	for _, w := range slices.Concat(wrong, wrongHistory, wrongStreams, wrongKeyed, wrongRegistry, wrongPresence, wrongQueues) {
 		t.Run(w.name, func(t *testing.T) {
 			t.Parallel()
 			for _, name := range w.caught {
@@ -127,7 +127,7 @@ func leaveGoroutine(_ context.Context, _ bool, next func() (broker.CalleeConn, e
 // There is a wrong broker for each case, so none passes whatever happens.
 func TestEachCaseCatchesSomething(t *testing.T) {
 	caught := brokertest.OutageCases() // by TestOutage
-	for _, w := range slices.Concat(wrong, wrongHistory, wrongStreams, wrongKeyed, wrongRegistry, wrongPresence) {
+	for _, w := range slices.Concat(wrong, wrongHistory, wrongStreams, wrongKeyed, wrongRegistry, wrongPresence, wrongQueues) {
 		caught = append(caught, w.caught...)
 	}
 	for _, name := range brokertest.CaseNames() {
@@ -236,6 +236,9 @@ func TestPlain(t *testing.T) {
 		}
 		if _, ok := v.(broker.Presence); ok {
 			t.Errorf("%T is a Presence", v)
+		}
+		if _, ok := v.(broker.QueueReader); ok {
+			t.Errorf("%T is a QueueReader", v)
 		}
 		if _, ok := v.(broker.Registry); ok {
 			t.Errorf("%T is a Registry", v)

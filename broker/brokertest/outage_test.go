@@ -153,6 +153,13 @@ func (c *cable) OpenCaller(ctx context.Context, node broker.ID, deliver func([]b
 	return cableCaller{conn, c}, err
 }
 
+func (c *cable) ReadQueues(ctx context.Context) ([]broker.Queue, bool, error) {
+	if err := c.err(); err != nil {
+		return nil, false, err
+	}
+	return c.Caller.(broker.QueueReader).ReadQueues(ctx)
+}
+
 func (c *cable) OpenKeyedCaller(ctx context.Context, node broker.ID, deliver func([]broker.Result), parts func([]broker.Part), news func([]broker.CallKey)) (broker.KeyedCallerConn, error) {
 	conn, err := c.Caller.(broker.KeyedCaller).OpenKeyedCaller(ctx, node, deliver, parts, news)
 	return cableKeyedCaller{conn, c}, err
@@ -214,8 +221,8 @@ func TestOutage(t *testing.T) {
 		caught  []string
 	}{
 		{"right", broker.ErrUnavailable, rightGap, nil},
-		{"wrong error", errors.New("broken pipe"), rightGap, []string{"outage of calls", "outage of events", "outage of keyed calls", "outage of the registry", "outage of presence"}},
-		{"hides the outage", nil, rightGap, []string{"outage of calls", "outage of events", "outage of keyed calls", "outage of the registry", "outage of presence"}},
+		{"wrong error", errors.New("broken pipe"), rightGap, []string{"outage of calls", "outage of events", "outage of keyed calls", "outage of the registry", "outage of presence", "outage of queues"}},
+		{"hides the outage", nil, rightGap, []string{"outage of calls", "outage of events", "outage of keyed calls", "outage of the registry", "outage of presence", "outage of queues"}},
 		{"no gap", broker.ErrUnavailable, nil, []string{"gap", "outage of presence"}},
 		{"event in gap", broker.ErrUnavailable, eventInGap, []string{"gap"}},
 	} {

@@ -25,7 +25,7 @@ type testCase struct {
 // cases returns all cases; the files of the package hold them by subject.
 func cases() []testCase {
 	return slices.Concat(callCases, dispatchCases, closeCases, contextCases, batchCases,
-		streamCases, keyedCases, keyedPartCases, topicCases, eventCases, historyCases, registryCases, presenceCases, stressCases, outageCases)
+		streamCases, keyedCases, keyedPartCases, topicCases, eventCases, historyCases, registryCases, presenceCases, queueCases, stressCases, outageCases)
 }
 
 const (

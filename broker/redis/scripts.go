@@ -37,6 +37,8 @@ var (
 	deadSource string
 	//go:embed lua/reap.lua
 	reapSource string
+	//go:embed lua/queues.lua
+	queuesSource string
 	//go:embed lua/refuse.lua
 	refuseSource string
 	//go:embed lua/check.lua
@@ -97,6 +99,7 @@ var (
 	cancelScript   = resp.NewScript(cancelSource)
 	deadScript     = resp.NewScript(deadSource)
 	reapScript     = resp.NewScript(reapSource)
+	queuesScript   = resp.NewScript(queuesSource)
 	refuseScript   = resp.NewScript(refuseSource)
 	checkScript    = resp.NewScript(checkSource)
 	peersScript    = resp.NewScript(peersSource)
