@@ -26,6 +26,11 @@ func TestBrowser(t *testing.T) {
 	if _, err := c.SubscribeFunc(ctx, hostileName, func(*client.Subscription, client.Event) {}); err != nil {
 		t.Fatal(err)
 	}
+	callee, err := p.Engine.Memory.OpenCallee(ctx, []string{"served " + hostileName}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer callee.Close()
 	busy, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() { // ends with stop

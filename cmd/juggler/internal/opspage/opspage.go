@@ -35,6 +35,8 @@ type Page struct {
 	InCluster bool                        // Handler.Cluster tells of other nodes
 	Hosts     []string                    // names of this host beside its addresses and own name
 	Log       *slog.Logger                // has who was followed
+
+	queueAsker queueAsker
 }
 
 // Serve returns what answers requests for the page: / and what is below /ops/.
@@ -49,6 +51,7 @@ func (p *Page) Serve() http.Handler {
 	mux.HandleFunc("GET /ops/{$}", http.NotFound)
 	mux.HandleFunc("GET /ops/node", p.node)
 	mux.HandleFunc("GET /ops/nodes", p.nodes)
+	mux.HandleFunc("GET /ops/queues", p.queues)
 	mux.HandleFunc("POST /ops/follow", p.follow)
 	return p.guard(http.NewCrossOriginProtection().Handler(mux))
 }

@@ -102,7 +102,7 @@ func TestFiles(t *testing.T) {
 	p := newPage(t)
 	for path, want := range map[string]string{
 		"/": "text/html; charset=utf-8", "/ops/page.js": "text/javascript; charset=utf-8", "/ops/follow.js": "text/javascript; charset=utf-8",
-		"/ops/page.css": "text/css; charset=utf-8", "/ops/icon.svg": "image/svg+xml", "/ops/node": "application/json", "/ops/nodes": "application/json",
+		"/ops/page.css": "text/css; charset=utf-8", "/ops/icon.svg": "image/svg+xml", "/ops/node": "application/json", "/ops/nodes": "application/json", "/ops/queues": "application/json",
 	} {
 		r := p.ask("GET", path, "127.0.0.1:9090", nil, "")
 		if got := r.Header.Get("Content-Type"); r.StatusCode != 200 || got != want {

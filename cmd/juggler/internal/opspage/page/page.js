@@ -5,7 +5,8 @@ import './follow.js'
 
 const every = 2000
 const mostNames = 10
-const nodesEvery = 10_000 // the broker is asked for them
+const mostQueues = 20
+const brokerEvery = 10_000 // it is asked for queues and nodes
 
 const history = new History()
 let paused = false
@@ -34,6 +35,14 @@ async function refresh() {
   } catch (e) {
     document.body.classList.add('stale')
     state('bad', answered ? `no answer for ${Math.round((Date.now() - answered) / 1000)} s: ${e.message}` : `no answer: ${e.message}`)
+  }
+}
+
+async function refreshQueues() {
+  try {
+    renderQueues(await get('ops/queues'))
+  } catch (e) {
+    renderQueues({ Queues: [], Error: e.message })
   }
 }
 
@@ -125,6 +134,17 @@ function renderBrokers(n) {
     (n.Redis ?? []).map((b) => ({ bad: b.Health !== '', cells: [b.Address, b.Health || 'ok', b.Stats.Calls, b.Stats.Received, b.Stats.Published, b.Stats.Events, b.Stats.LinksLost] }))))
 }
 
+function renderQueues(q) {
+  const all = q.Queues ?? []
+  const first = all.slice(0, mostQueues)
+  let caption = 'Callees and what waits for them, of all nodes'
+  if (q.URIs > first.length) caption += `: ${first.length} of ${number(q.URIs)} URIs, ${number(q.Calls)} calls wait`
+  if (q.Error) caption += ` (not all known: ${q.Error})`
+  else if (!q.All) caption += ' (the broker has looked at a part of the URIs)'
+  show('queues', table(caption, ['URI', 'calls that wait', 'callees'],
+    first.map((u) => ({ bad: u.Callees === 0, cells: [u.URI, u.Calls, u.Callees] }))))
+}
+
 function renderNodes(n) {
   if (!n.InCluster) {
     show('nodes', element('p', 'none', 'This node knows of no others: it has no Redis, or --cluster is off.'))
@@ -138,4 +158,5 @@ function renderNodes(n) {
 
 document.addEventListener('visibilitychange', () => { if (!idle()) void refresh() })
 repeat(refresh, every)
-repeat(refreshNodes, nodesEvery)
+repeat(refreshQueues, brokerEvery)
+repeat(refreshNodes, brokerEvery)

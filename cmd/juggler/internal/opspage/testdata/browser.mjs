@@ -1,5 +1,5 @@
 // Looks at the page for operators in Chromium: node browser.mjs URL NAME. NAME is a user, a
-// channel and a URI that are there. Says what is wrong, and exits with 1 then.
+// channel and a URI that are there, and "served NAME" a URI with a callee. Says what is wrong, and exits with 1 then.
 import { createRequire } from 'node:module'
 import { readFileSync } from 'node:fs'
 
@@ -31,6 +31,7 @@ for (const [width, colorScheme] of [[390, 'dark'], [820, 'light'], [1440, 'dark'
   for (const id of ['top-calls', 'top-publications', 'top-events']) {
     await page.locator(`#${id} td`, { hasText: shown }).first().waitFor()
   }
+  await page.locator('#queues tr', { hasText: `served ${shown}` }).waitFor()
   await page.locator('#notable', { hasText: 'calls to URIs without a callee (404)' }).waitFor()
 
   // The keyboard does it all.
