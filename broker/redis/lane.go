@@ -39,14 +39,18 @@ type heartbeat struct {
 	// connection.
 	make func(first bool) (commands []*resp.Command, replied func())
 
-	aside chanlock.Lock // during one
+	aside   chanlock.Lock   // during one on a connection of its own
+	removed context.Context // ends with removeHeartbeat
+	remove  context.CancelFunc
 
 	failed atomic.Pointer[error] // the last time; nil: it was accepted
 	unwell atomic.Pointer[error] // as health said since the last that was accepted
 }
 
 func newHeartbeat(commands func(first bool) ([]*resp.Command, func())) *heartbeat {
-	return &heartbeat{make: commands, aside: chanlock.New()}
+	b := &heartbeat{make: commands, aside: chanlock.New()}
+	b.removed, b.remove = context.WithCancel(background)
+	return b
 }
 
 // health returns err if there is one, else the last error that it returned since the last
@@ -153,7 +157,8 @@ func (l *lane) removeHeartbeat(b *heartbeat) {
 	l.mu.Lock()
 	delete(l.heartbeats, b)
 	l.mu.Unlock()
-	b.aside.Lock() // until it is over
+	b.remove()
+	b.aside.Lock() // until it is over, if it has been sent
 	defer b.aside.Unlock()
 }
 
@@ -181,7 +186,7 @@ func (l *lane) announceAside(b *heartbeat) {
 	if !current {
 		return
 	}
-	link, err := l.dial(background, l.broker.config.replyTimeout, nil)
+	link, err := l.dial(b.removed, l.broker.config.replyTimeout, nil)
 	if err != nil {
 		return
 	}

@@ -58,7 +58,7 @@ func (w *Writer[R]) completeBatch(f *batch[R]) {
 	started := time.Now()
 	for attempt := 0; len(f.requests) > 0; attempt++ {
 		if w.link == nil {
-			if err := w.connect(); err != nil {
+			if err := w.connect(background); err != nil {
 				w.abandonBatch(f, err)
 				return
 			}

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -58,15 +59,20 @@ func (w *Writer[R]) close(l *Link) {
 	w.config.View.MarkStale()
 }
 
-// connect connects, and sends the greeting before anything else: what follows relies on
-// it.
-func (w *Writer[R]) connect() error {
-	l, err := w.config.View.Dial(background, w.config.Slot, Server{}, w.config.Timeout, w.linkRetired)
+// connect connects, unless ctx ends first, and sends the greeting before anything else:
+// what follows relies on it.
+func (w *Writer[R]) connect(ctx context.Context) error {
+	l, err := w.config.View.Dial(ctx, w.config.Slot, Server{}, w.config.Timeout, w.linkRetired)
 	if err != nil {
 		return err
 	}
 	if greeting := w.config.Greeting(l.Place()); len(greeting) > 0 {
-		if err = l.Run(greeting...); err != nil {
+		stop := context.AfterFunc(ctx, l.Cut)
+		err = l.Run(greeting...)
+		if !stop() {
+			err = ctx.Err()
+		}
+		if err != nil {
 			l.Close()
 			return err
 		}
@@ -103,7 +109,7 @@ func (w *Writer[R]) reconnect(err error) {
 		if !Sleep(w.quit, wait) {
 			return
 		}
-		if err = w.connect(); err == nil {
+		if err = w.connect(w.quit); err == nil { // nothing waits for it that Stop would lose
 			w.mu.Lock()
 			w.down, w.upSince = false, time.Now()
 			w.mu.Unlock()
