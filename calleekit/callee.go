@@ -291,17 +291,7 @@ func (c *Callee) Shutdown(ctx context.Context) error {
 	for _, p := range pools {
 		p.drain()
 	}
-	left := 0
-	var cause error
-	for _, p := range pools {
-		select {
-		case <-p.settled:
-		case <-ctx.Done():
-		}
-		n, lostBy := p.stop()
-		left += n
-		cause = cmp.Or(cause, lostBy)
-	}
+	left, cause := stopAll(ctx, pools)
 	c.stopped.Do(func() { close(c.done) })
 	if left > 0 {
 		c.log.Warn("stopped with unfinished calls", "calls", left)
@@ -311,6 +301,27 @@ func (c *Callee) Shutdown(ctx context.Context) error {
 		p.workers.Wait()
 	}
 	return nil
+}
+
+// stopAll stops each pool once it has settled or ctx has ended, beside the others: a broker
+// that does not answer holds up each. It returns how many calls were abandoned, and why.
+func stopAll(ctx context.Context, pools []*pool) (abandoned int, cause error) {
+	left, causes := make([]int, len(pools)), make([]error, len(pools))
+	var all sync.WaitGroup
+	for i, p := range pools {
+		all.Go(func() {
+			select {
+			case <-p.settled:
+			case <-ctx.Done():
+			}
+			left[i], causes[i] = p.stop()
+		})
+	}
+	all.Wait()
+	for _, n := range left {
+		abandoned += n
+	}
+	return abandoned, cmp.Or(causes...)
 }
 
 // Close stops the callee: it withdraws the URIs at once and ends the contexts

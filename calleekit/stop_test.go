@@ -448,3 +448,38 @@ func TestRunEndsWithShutdown(t *testing.T) {
 		r.want("1")
 	})
 }
+
+// A hanging broker takes its time to close each connection.
+type hanging struct{ broker.Callee }
+
+type hangingConn struct{ broker.CalleeConn }
+
+func (h hanging) OpenCallee(ctx context.Context, uris []string, cancelled func([]broker.Address)) (broker.CalleeConn, error) {
+	conn, err := h.Callee.OpenCallee(ctx, uris, cancelled)
+	return hangingConn{conn}, err
+}
+
+func (c hangingConn) Close() error {
+	time.Sleep(time.Second)
+	return c.CalleeConn.Close()
+}
+
+// However many URIs have limits of their own, a broker that hangs holds up a callee's end
+// once.
+func TestStopsAllPoolsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		c := s.callee(hanging{s.engine})
+		for _, uri := range []string{"a", "b", "c"} {
+			c.Handle(uri, func(context.Context, *calleekit.Call) (any, error) { return nil, nil }, calleekit.WithConcurrency(1))
+		}
+		s.start(c)
+		began := time.Now()
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("took %v, want a second", took)
+		}
+	})
+}
