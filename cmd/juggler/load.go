@@ -42,7 +42,8 @@ func newLoad() *cobra.Command {
 latencies, errors, and whether anything was lost, doubled or out of order.
 
 Without --rate each client has --in-flight requests open all the time: a closed
-loop, which shows what a server can do at most. With --rate requests are due at
+loop, which shows what a server can do at most; give the server --session-rates
+none if clients are fast enough for NACK 429. With --rate requests are due at
 a steady rate, whatever the server does, and latencies count from when they were
 due: an open loop, which shows what users would see.
 
