@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 )
 
 // A template is a message that was built once; its copies differ in their id.
@@ -101,16 +102,23 @@ func (p *place) putVarint(dst []byte, id uint32) {
 }
 
 // filler returns n bytes that hold no id, and get as much smaller by compression as the
-// records of an application do.
+// records of an application do. Servers ask for it with each message.
 func filler(n int) string {
+	if text, ok := fillers.Load(n); ok {
+		return text.(string)
+	}
 	r := rand.New(rand.NewPCG(1, 2))
 	var b strings.Builder
 	for b.Len() < n {
 		fmt.Fprintf(&b, "{id:%d,symbol:ACME%d,price:%.2f,side:buy,at:2026-11-30T09:%02d:%02dZ},",
 			r.IntN(1_000_000), r.IntN(50), 1000*r.Float64(), r.IntN(60), r.IntN(60))
 	}
-	return b.String()[:n]
+	text, _ := fillers.LoadOrStore(n, b.String()[:n])
+	return text.(string)
 }
+
+// fillers are the texts that filler has made, by their lengths.
+var fillers sync.Map
 
 // publicationText is what a publication carries: its id, then filler.
 func publicationText(n int) string { return sampleID + filler(max(0, n-idDigits)) }
