@@ -107,8 +107,8 @@ const scenes = {
     let deployed = 0;
     const deploy = async () => {
       while (deployed < 2) {
-        process.kill(Number(pid), 'SIGHUP');
-        await once(process.stdin, 'data'); // ./run says that it is done
+        process.kill(Number(pid), 'SIGUSR1');
+        await once(process.stdin, 'data', { signal: AbortSignal.timeout(patience) }); // ./run says that it is done
         deployed++;
       }
     };
