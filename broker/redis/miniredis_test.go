@@ -35,19 +35,23 @@ func TestMiniredis(t *testing.T) {
 	})
 }
 
-// passTime makes keys of a miniredis expire, which they do not do by
-// themselves.
+// passTime has the time of a miniredis go by, which it does not by itself: first what scripts
+// are told, then what keys live for, so that no key is gone before its time.
 func passTime(t *testing.T, server *miniredis.Miniredis) {
 	stop, stopped := make(chan struct{}), make(chan struct{})
+	last := time.Now()
+	server.SetTime(last)
 	go func() {
 		defer close(stopped)
-		const tick = 10 * time.Millisecond
-		ticker := time.NewTicker(tick)
+		ticker := time.NewTicker(10 * time.Millisecond)
 		defer ticker.Stop()
 		for {
 			select {
 			case <-ticker.C:
-				server.FastForward(tick)
+				now := time.Now()
+				server.SetTime(now)
+				server.FastForward(now.Sub(last))
+				last = now
 			case <-stop:
 				return
 			}

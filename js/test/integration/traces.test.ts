@@ -64,6 +64,7 @@ beforeAll(async () => {
       PATH: process.env['PATH'],
       OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${(collector.address() as AddressInfo).port}`,
       OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
+      OTEL_METRICS_EXPORTER: 'none', // which are not JSON
       OTEL_BSP_SCHEDULE_DELAY: '20',
     },
   });
