@@ -101,9 +101,7 @@ func (s *session) writeShared(framed, deflated []byte) {
 		s.WriteRaw(framed)
 		return
 	}
-	if f := s.shard.h.follower.Load(); f != nil {
-		f.sent(s, wsconn.Payload(framed))
-	}
+	s.shard.h.follower.Load().sentFramed(s, framed)
 	s.Conn.WriteRaw(deflated)
 	s.shard.h.stats.deflated(len(framed), len(deflated))
 }
@@ -115,9 +113,7 @@ func (s *session) write(message, name []byte) {
 		s.WriteText(message)
 		return
 	}
-	if f := h.follower.Load(); f != nil {
-		f.sent(s, message)
-	}
+	h.follower.Load().sent(s, message)
 	if n := s.WriteDeflated(ws.OpText, message); n > 0 {
 		h.stats.deflated(len(message), n)
 	}

@@ -156,8 +156,22 @@ func (f *follower) received(s *session, size int, m *frame.Frame, err error) {
 	})
 }
 
-// sent notes a message to the client of s, which is encoded.
+// sent notes a message to the client of s, which is encoded, unless f is nil: nobody follows.
+// It is inlined, as each message passes here.
 func (f *follower) sent(s *session, payload []byte) {
+	if f != nil {
+		f.noteSent(s, payload)
+	}
+}
+
+// sentFramed is sent of a frame.
+func (f *follower) sentFramed(s *session, framed []byte) {
+	if f != nil {
+		f.noteSent(s, wsconn.Payload(framed))
+	}
+}
+
+func (f *follower) noteSent(s *session, payload []byte) {
 	if s.state >= closing {
 		return
 	}
@@ -207,22 +221,16 @@ func (f *follower) closed(s *session, e *wsconn.CloseError) {
 // WriteText and the others take the place of those of the connection, to tell a follower.
 
 func (s *session) WriteText(payload []byte) {
-	if f := s.shard.h.follower.Load(); f != nil {
-		f.sent(s, payload)
-	}
+	s.shard.h.follower.Load().sent(s, payload)
 	s.Conn.WriteText(payload)
 }
 
 func (s *session) WriteTextDelayed(payload []byte) {
-	if f := s.shard.h.follower.Load(); f != nil {
-		f.sent(s, payload)
-	}
+	s.shard.h.follower.Load().sent(s, payload)
 	s.Conn.WriteTextDelayed(payload)
 }
 
 func (s *session) WriteRaw(framed []byte) {
-	if f := s.shard.h.follower.Load(); f != nil {
-		f.sent(s, wsconn.Payload(framed))
-	}
+	s.shard.h.follower.Load().sentFramed(s, framed)
 	s.Conn.WriteRaw(framed)
 }

@@ -91,13 +91,19 @@ func (c *comparison) within(part string, f func()) {
 	c.where = outer
 }
 
-func (c *comparison) call(from, to *CallDoc) {
+// inBoth notes what only one of the contracts has.
+func (c *comparison) inBoth(from, to bool) bool {
 	switch {
-	case from == nil:
+	case !from:
 		c.note(false, "is new")
-		return
-	case to == nil:
+	case !to:
 		c.note(true, "is gone")
+	}
+	return from && to
+}
+
+func (c *comparison) call(from, to *CallDoc) {
+	if !c.inBoth(from != nil, to != nil) {
 		return
 	}
 	c.deprecation(from.Deprecated, to.Deprecated)
@@ -151,12 +157,7 @@ func optionally(optional bool) string {
 }
 
 func (c *comparison) channel(from, to *ChannelDoc) {
-	switch {
-	case from == nil:
-		c.note(false, "is new")
-		return
-	case to == nil:
-		c.note(true, "is gone")
+	if !c.inBoth(from != nil, to != nil) {
 		return
 	}
 	c.deprecation(from.Deprecated, to.Deprecated)
