@@ -167,9 +167,11 @@ func (f *follower) sent(s *session, payload []byte) {
 // sentFramed is sent of a frame.
 func (f *follower) sentFramed(s *session, framed []byte) {
 	if f != nil {
-		f.noteSent(s, wsconn.Payload(framed))
+		f.noteFramed(s, framed)
 	}
 }
+
+func (f *follower) noteFramed(s *session, framed []byte) { f.noteSent(s, wsconn.Payload(framed)) }
 
 func (f *follower) noteSent(s *session, payload []byte) {
 	if s.state >= closing {
